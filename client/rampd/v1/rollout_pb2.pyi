@@ -1,0 +1,291 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RolloutState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLLOUT_STATE_UNSPECIFIED: _ClassVar[RolloutState]
+    ROLLOUT_STATE_STEADY: _ClassVar[RolloutState]
+    ROLLOUT_STATE_ROLLING_OUT: _ClassVar[RolloutState]
+    ROLLOUT_STATE_HELD: _ClassVar[RolloutState]
+
+class ReleaseState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RELEASE_STATE_UNSPECIFIED: _ClassVar[ReleaseState]
+    RELEASE_STATE_QUEUED: _ClassVar[ReleaseState]
+    RELEASE_STATE_NEXT: _ClassVar[ReleaseState]
+    RELEASE_STATE_CURRENT: _ClassVar[ReleaseState]
+    RELEASE_STATE_RETIRED: _ClassVar[ReleaseState]
+    RELEASE_STATE_ABANDONED: _ClassVar[ReleaseState]
+    RELEASE_STATE_CANCELLED: _ClassVar[ReleaseState]
+    RELEASE_STATE_SUPERSEDED: _ClassVar[ReleaseState]
+
+class Channel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHANNEL_UNSPECIFIED: _ClassVar[Channel]
+    CHANNEL_CURRENT: _ClassVar[Channel]
+    CHANNEL_NEXT: _ClassVar[Channel]
+
+class Unit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNIT_UNSPECIFIED: _ClassVar[Unit]
+    UNIT_REPO: _ClassVar[Unit]
+    UNIT_JOB: _ClassVar[Unit]
+
+class QueueMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUEUE_MODE_UNSPECIFIED: _ClassVar[QueueMode]
+    QUEUE_MODE_FIFO: _ClassVar[QueueMode]
+    QUEUE_MODE_LATEST: _ClassVar[QueueMode]
+    QUEUE_MODE_REJECT: _ClassVar[QueueMode]
+
+class OnRegression(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_REGRESSION_UNSPECIFIED: _ClassVar[OnRegression]
+    ON_REGRESSION_ROLLBACK: _ClassVar[OnRegression]
+    ON_REGRESSION_PAUSE: _ClassVar[OnRegression]
+    ON_REGRESSION_NOTIFY: _ClassVar[OnRegression]
+
+class AfterRollback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AFTER_ROLLBACK_UNSPECIFIED: _ClassVar[AfterRollback]
+    AFTER_ROLLBACK_HOLD: _ClassVar[AfterRollback]
+    AFTER_ROLLBACK_CONTINUE: _ClassVar[AfterRollback]
+ROLLOUT_STATE_UNSPECIFIED: RolloutState
+ROLLOUT_STATE_STEADY: RolloutState
+ROLLOUT_STATE_ROLLING_OUT: RolloutState
+ROLLOUT_STATE_HELD: RolloutState
+RELEASE_STATE_UNSPECIFIED: ReleaseState
+RELEASE_STATE_QUEUED: ReleaseState
+RELEASE_STATE_NEXT: ReleaseState
+RELEASE_STATE_CURRENT: ReleaseState
+RELEASE_STATE_RETIRED: ReleaseState
+RELEASE_STATE_ABANDONED: ReleaseState
+RELEASE_STATE_CANCELLED: ReleaseState
+RELEASE_STATE_SUPERSEDED: ReleaseState
+CHANNEL_UNSPECIFIED: Channel
+CHANNEL_CURRENT: Channel
+CHANNEL_NEXT: Channel
+UNIT_UNSPECIFIED: Unit
+UNIT_REPO: Unit
+UNIT_JOB: Unit
+QUEUE_MODE_UNSPECIFIED: QueueMode
+QUEUE_MODE_FIFO: QueueMode
+QUEUE_MODE_LATEST: QueueMode
+QUEUE_MODE_REJECT: QueueMode
+ON_REGRESSION_UNSPECIFIED: OnRegression
+ON_REGRESSION_ROLLBACK: OnRegression
+ON_REGRESSION_PAUSE: OnRegression
+ON_REGRESSION_NOTIFY: OnRegression
+AFTER_ROLLBACK_UNSPECIFIED: AfterRollback
+AFTER_ROLLBACK_HOLD: AfterRollback
+AFTER_ROLLBACK_CONTINUE: AfterRollback
+
+class Rollout(_message.Message):
+    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    HELD_REASON_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    FREEZES_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    state: RolloutState
+    current: Release
+    next: Release
+    next_percent: float
+    queue: _containers.RepeatedCompositeFieldContainer[Release]
+    previous: _containers.RepeatedCompositeFieldContainer[Release]
+    revision: int
+    held_reason: str
+    frozen: bool
+    freezes: _containers.RepeatedCompositeFieldContainer[FreezeStatus]
+    paused: bool
+    unit: Unit
+    policy: Policy
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    trial: int
+    confirm_deadline: _timestamp_pb2.Timestamp
+    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Release(_message.Message):
+    __slots__ = ("number", "tag", "state", "attributes", "actor", "note", "create_time", "update_time", "end_reason")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    tag: str
+    state: ReleaseState
+    attributes: _containers.ScalarMap[str, str]
+    actor: str
+    note: str
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    end_reason: str
+    def __init__(self, number: _Optional[int] = ..., tag: _Optional[str] = ..., state: _Optional[_Union[ReleaseState, str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("queue_mode", "unit", "steps", "max_percent", "auto_start", "auto_finalize", "on_regression", "after_rollback", "alpha", "tolerance", "maturation", "max_failure_rate", "on_max_failure_rate", "checks", "confirm_within", "stuck_after")
+    QUEUE_MODE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    AUTO_START_FIELD_NUMBER: _ClassVar[int]
+    AUTO_FINALIZE_FIELD_NUMBER: _ClassVar[int]
+    ON_REGRESSION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    MATURATION_FIELD_NUMBER: _ClassVar[int]
+    MAX_FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    ON_MAX_FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_WITHIN_FIELD_NUMBER: _ClassVar[int]
+    STUCK_AFTER_FIELD_NUMBER: _ClassVar[int]
+    queue_mode: QueueMode
+    unit: Unit
+    steps: _containers.RepeatedCompositeFieldContainer[Step]
+    max_percent: float
+    auto_start: bool
+    auto_finalize: bool
+    on_regression: OnRegression
+    after_rollback: AfterRollback
+    alpha: float
+    tolerance: float
+    maturation: _duration_pb2.Duration
+    max_failure_rate: float
+    on_max_failure_rate: OnRegression
+    checks: _containers.RepeatedCompositeFieldContainer[Check]
+    confirm_within: _duration_pb2.Duration
+    stuck_after: _duration_pb2.Duration
+    def __init__(self, queue_mode: _Optional[_Union[QueueMode, str]] = ..., unit: _Optional[_Union[Unit, str]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., max_percent: _Optional[float] = ..., auto_start: bool = ..., auto_finalize: bool = ..., on_regression: _Optional[_Union[OnRegression, str]] = ..., after_rollback: _Optional[_Union[AfterRollback, str]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., maturation: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., max_failure_rate: _Optional[float] = ..., on_max_failure_rate: _Optional[_Union[OnRegression, str]] = ..., checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ..., confirm_within: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stuck_after: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class Step(_message.Message):
+    __slots__ = ("percent", "hold", "min_jobs")
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    MIN_JOBS_FIELD_NUMBER: _ClassVar[int]
+    percent: float
+    hold: _duration_pb2.Duration
+    min_jobs: int
+    def __init__(self, percent: _Optional[float] = ..., hold: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min_jobs: _Optional[int] = ...) -> None: ...
+
+class Check(_message.Message):
+    __slots__ = ("name", "query", "interval", "min", "max", "failures_allowed", "errors_allowed")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    query: str
+    interval: _duration_pb2.Duration
+    min: float
+    max: float
+    failures_allowed: int
+    errors_allowed: int
+    def __init__(self, name: _Optional[str] = ..., query: _Optional[str] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., failures_allowed: _Optional[int] = ..., errors_allowed: _Optional[int] = ...) -> None: ...
+
+class FreezeStatus(_message.Message):
+    __slots__ = ("all", "actor", "note", "create_time", "expire_time")
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    all: bool
+    actor: str
+    note: str
+    create_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, all: bool = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class QuarantinedTag(_message.Message):
+    __slots__ = ("tag", "actor", "note", "create_time")
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    tag: str
+    actor: str
+    note: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, tag: _Optional[str] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Override(_message.Message):
+    __slots__ = ("repo", "channel", "tag", "expire_time")
+    REPO_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    repo: str
+    channel: Channel
+    tag: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, repo: _Optional[str] = ..., channel: _Optional[_Union[Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("revision", "time", "actor", "actor_claimed", "action", "note", "changes", "count", "request_id")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    time: _timestamp_pb2.Timestamp
+    actor: str
+    actor_claimed: bool
+    action: str
+    note: str
+    changes: _containers.RepeatedCompositeFieldContainer[FieldChange]
+    count: int
+    request_id: str
+    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., actor_claimed: bool = ..., action: _Optional[str] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[FieldChange, _Mapping]]] = ..., count: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class FieldChange(_message.Message):
+    __slots__ = ("field", "before", "after")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    before: str
+    after: str
+    def __init__(self, field: _Optional[str] = ..., before: _Optional[str] = ..., after: _Optional[str] = ...) -> None: ...

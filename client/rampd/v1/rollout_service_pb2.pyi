@@ -1,0 +1,618 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from rampd.v1 import rollout_pb2 as _rollout_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetRolloutRequest(_message.Message):
+    __slots__ = ("component",)
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    def __init__(self, component: _Optional[str] = ...) -> None: ...
+
+class GetRolloutResponse(_message.Message):
+    __slots__ = ("rollout",)
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+
+class ListRolloutsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListRolloutsResponse(_message.Message):
+    __slots__ = ("rollouts", "next_page_token")
+    ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    rollouts: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Rollout]
+    next_page_token: str
+    def __init__(self, rollouts: _Optional[_Iterable[_Union[_rollout_pb2.Rollout, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class RampRequest(_message.Message):
+    __slots__ = ("component", "tag", "percent", "confirm_within", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_WITHIN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    percent: float
+    confirm_within: _duration_pb2.Duration
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., percent: _Optional[float] = ..., confirm_within: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class RampResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ConfirmRequest(_message.Message):
+    __slots__ = ("component", "tag", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class ConfirmResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class RollbackRequest(_message.Message):
+    __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    quarantine: bool
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class RollbackResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class FinalizeRequest(_message.Message):
+    __slots__ = ("component", "tag", "force", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    force: bool
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class FinalizeResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class AbandonRequest(_message.Message):
+    __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    quarantine: bool
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class AbandonResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class RevertRequest(_message.Message):
+    __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    quarantine: bool
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class RevertResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class PauseRequest(_message.Message):
+    __slots__ = ("component", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class PauseResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ResumeRequest(_message.Message):
+    __slots__ = ("component", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class ResumeResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class FreezeRequest(_message.Message):
+    __slots__ = ("component", "all", "expire_time", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    all: bool
+    expire_time: _timestamp_pb2.Timestamp
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., all: bool = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class FreezeResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "frozen_all", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    frozen_all: bool
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., frozen_all: bool = ..., revision: _Optional[int] = ...) -> None: ...
+
+class UnfreezeRequest(_message.Message):
+    __slots__ = ("component", "all", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    all: bool
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., all: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class UnfreezeResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "frozen_all", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    frozen_all: bool
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., frozen_all: bool = ..., revision: _Optional[int] = ...) -> None: ...
+
+class QuarantineRequest(_message.Message):
+    __slots__ = ("component", "tag", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class QuarantineResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class UnquarantineRequest(_message.Message):
+    __slots__ = ("component", "tag", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    tag: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class UnquarantineResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ListQuarantineRequest(_message.Message):
+    __slots__ = ("component", "page_size", "page_token")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    page_size: int
+    page_token: str
+    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListQuarantineResponse(_message.Message):
+    __slots__ = ("tags", "next_page_token")
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    tags: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.QuarantinedTag]
+    next_page_token: str
+    def __init__(self, tags: _Optional[_Iterable[_Union[_rollout_pb2.QuarantinedTag, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetOverrideRequest(_message.Message):
+    __slots__ = ("component", "repo", "channel", "tag", "expire_time", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    REPO_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    repo: str
+    channel: _rollout_pb2.Channel
+    tag: str
+    expire_time: _timestamp_pb2.Timestamp
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., channel: _Optional[_Union[_rollout_pb2.Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class SetOverrideResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class DeleteOverrideRequest(_message.Message):
+    __slots__ = ("component", "repo", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    REPO_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    repo: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class DeleteOverrideResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class BatchSetOverridesRequest(_message.Message):
+    __slots__ = ("component", "overrides", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    overrides: _containers.RepeatedCompositeFieldContainer[OverrideChange]
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., overrides: _Optional[_Iterable[_Union[OverrideChange, _Mapping]]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class BatchSetOverridesResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class OverrideChange(_message.Message):
+    __slots__ = ("repo", "channel", "tag", "expire_time", "delete")
+    REPO_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    repo: str
+    channel: _rollout_pb2.Channel
+    tag: str
+    expire_time: _timestamp_pb2.Timestamp
+    delete: bool
+    def __init__(self, repo: _Optional[str] = ..., channel: _Optional[_Union[_rollout_pb2.Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., delete: bool = ...) -> None: ...
+
+class ListOverridesRequest(_message.Message):
+    __slots__ = ("component", "page_size", "page_token", "prefix")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    page_size: int
+    page_token: str
+    prefix: str
+    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., prefix: _Optional[str] = ...) -> None: ...
+
+class ListOverridesResponse(_message.Message):
+    __slots__ = ("overrides", "next_page_token")
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    overrides: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Override]
+    next_page_token: str
+    def __init__(self, overrides: _Optional[_Iterable[_Union[_rollout_pb2.Override, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetPolicyRequest(_message.Message):
+    __slots__ = ("component", "policy", "update_mask", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    policy: _rollout_pb2.Policy
+    update_mask: _field_mask_pb2.FieldMask
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class SetPolicyResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class GetPolicyRequest(_message.Message):
+    __slots__ = ("component",)
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    def __init__(self, component: _Optional[str] = ...) -> None: ...
+
+class GetPolicyResponse(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: _rollout_pb2.Policy
+    def __init__(self, policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ...) -> None: ...
+
+class ListEventsRequest(_message.Message):
+    __slots__ = ("component", "page_size", "page_token")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    page_size: int
+    page_token: str
+    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListEventsResponse(_message.Message):
+    __slots__ = ("events", "next_page_token")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Event]
+    next_page_token: str
+    def __init__(self, events: _Optional[_Iterable[_Union[_rollout_pb2.Event, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteComponentRequest(_message.Message):
+    __slots__ = ("component", "confirm", "request_id", "expected_revision", "note")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    confirm: str
+    request_id: str
+    expected_revision: int
+    note: str
+    def __init__(self, component: _Optional[str] = ..., confirm: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class DeleteComponentResponse(_message.Message):
+    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    changed: bool
+    replayed: bool
+    message: str
+    revision: int
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...

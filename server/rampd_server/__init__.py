@@ -1,0 +1,1 @@
+"""The `rampd-server` daemon."""

@@ -1,0 +1,110 @@
+"""Everything that a call can be refused for.
+
+    RampdError                    has a reason, a message for a person at a terminal, and metadata for a program
+      ├─ RefusedError             the rules of the state machine, or a limit
+      ├─ InvalidRequestError      fields that are wrong, all of them at once
+      ├─ StoreUnavailableError    the store does not answer
+      ├─ StoreResetError          the store was emptied or replaced
+      ├─ StoreCorruptError        data in the store is not what rampd wrote
+      └─ NoSnapshotError          the server has no state yet, or not the one that was asked for
+    ConflictError                 never leaves the server: another writer was first
+    ReplayedError                 never leaves the server: this request id was done before
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The reasons of `rampd.v1.ErrorReason`, without the prefix."""
+
+    INVALID_FIELD = "INVALID_FIELD"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    TOO_LARGE = "TOO_LARGE"
+    COMPONENT_NOT_FOUND = "COMPONENT_NOT_FOUND"
+    RELEASE_NOT_FOUND = "RELEASE_NOT_FOUND"
+    OVERRIDE_NOT_FOUND = "OVERRIDE_NOT_FOUND"
+    NO_ROLLOUT = "NO_ROLLOUT"
+    TAG_MISMATCH = "TAG_MISMATCH"
+    NOT_RAMPED = "NOT_RAMPED"
+    HELD = "HELD"
+    FROZEN = "FROZEN"
+    TAG_QUARANTINED = "TAG_QUARANTINED"
+    NO_PREVIOUS = "NO_PREVIOUS"
+    QUEUE_REJECTS = "QUEUE_REJECTS"
+    NOT_QUEUED = "NOT_QUEUED"
+    NOTHING_TO_CONFIRM = "NOTHING_TO_CONFIRM"
+    REVISION_MISMATCH = "REVISION_MISMATCH"
+    CONTENTION = "CONTENTION"
+    QUEUE_FULL = "QUEUE_FULL"
+    NO_CREDENTIALS = "NO_CREDENTIALS"
+    BAD_CREDENTIALS = "BAD_CREDENTIALS"
+    ROLE_REQUIRED = "ROLE_REQUIRED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    STORE_RESET = "STORE_RESET"
+    NO_SNAPSHOT = "NO_SNAPSHOT"
+    STORE_CORRUPT = "STORE_CORRUPT"
+    NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
+    INTERNAL = "INTERNAL"
+
+
+class RampdError(Exception):
+    """Raised when a call can't be done. `reason` and `metadata` are for programs, the message is for people."""
+
+    def __init__(self, reason: Reason, message: str, **metadata: str | int) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items()}
+
+
+class RefusedError(RampdError):
+    """Raised when the rules, or a limit, say no."""
+
+
+class InvalidRequestError(RampdError):
+    """Raised when fields are wrong. `violations` has all of them: (field, what is wrong with it)."""
+
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        super().__init__(Reason.INVALID_FIELD, "; ".join(f"{field}: {text}" for field, text in violations))
+        self.violations = tuple(violations)
+
+
+class StoreUnavailableError(RampdError):
+    """Raised when the store does not answer, or refuses to work (read-only, out of memory, disk full)."""
+
+    def __init__(self, message: str, **metadata: str | int) -> None:
+        super().__init__(Reason.STORE_UNAVAILABLE, message, **metadata)
+
+
+class StoreResetError(RampdError):
+    """Raised when the store is not the one that this server knows: emptied, or replaced."""
+
+    def __init__(self, message: str, **metadata: str | int) -> None:
+        super().__init__(Reason.STORE_RESET, message, **metadata)
+
+
+class StoreCorruptError(RampdError):
+    """Raised when what is read is not what rampd wrote. Metadata: `key`."""
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(Reason.STORE_CORRUPT, message, key=key)
+
+
+class NoSnapshotError(RampdError):
+    """Raised when the server has no state yet, or not the revision that was asked for."""
+
+    def __init__(self, message: str, **metadata: str | int) -> None:
+        super().__init__(Reason.NO_SNAPSHOT, message, **metadata)
+
+
+class ConflictError(Exception):
+    """Raised when another writer was first; the caller reads again and tries again."""
+
+
+class ReplayedError(Exception):
+    """Raised when a request id was done before, with the same digest. `result` is the first one."""
+
+    def __init__(self, result: object) -> None:
+        super().__init__("done before")
+        self.result = result

@@ -1,0 +1,176 @@
+"""The nouns: what a rollout is made of. Frozen values, no I/O, no clock.
+
+Times are integers, milliseconds since 1970 by the store's clock. Shares are integers, basis points (hundredths of a
+percent, 0 to 10,000).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+FULL = 10_000
+"""All buckets, in basis points."""
+MAX_QUEUE = 100
+MAX_PREVIOUS = 10
+MAX_ENDED_RELEASES = 100
+MAX_TIMELINE = 256
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class RolloutState(StrEnum):
+    STEADY = "STEADY"
+    ROLLING_OUT = "ROLLING_OUT"
+    HELD = "HELD"
+
+
+class ReleaseState(StrEnum):
+    QUEUED = "QUEUED"
+    NEXT = "NEXT"
+    CURRENT = "CURRENT"
+    RETIRED = "RETIRED"
+    ABANDONED = "ABANDONED"
+    CANCELLED = "CANCELLED"
+    SUPERSEDED = "SUPERSEDED"
+
+    @property
+    def is_ended(self) -> bool:
+        return self in {self.RETIRED, self.ABANDONED, self.CANCELLED, self.SUPERSEDED}
+
+
+class Unit(StrEnum):
+    REPO = "REPO"
+    JOB = "JOB"
+
+
+class QueueMode(StrEnum):
+    FIFO = "FIFO"
+    LATEST = "LATEST"
+    REJECT = "REJECT"
+
+
+class Disposition(StrEnum):
+    BOOTSTRAPPED = "BOOTSTRAPPED"
+    STARTED = "STARTED"
+    QUEUED = "QUEUED"
+    UNCHANGED = "UNCHANGED"
+    PROMOTED = "PROMOTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One tag handed in by CI, numbered within its component."""
+
+    number: int
+    tag: str
+    state: ReleaseState
+    actor: str
+    note: str
+    create_ms: int
+    update_ms: int
+    end_reason: str = ""
+    attributes: Mapping[str, str] = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A freeze of a component or of the namespace; with `expire_ms` it ends by itself."""
+
+    actor: str
+    note: str
+    create_ms: int
+    expire_ms: int | None = None
+
+    def is_in_force(self, now_ms: int) -> bool:
+        return self.expire_ms is None or now_ms < self.expire_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Who said of a tag that it must not be rolled out, and why."""
+
+    actor: str
+    note: str
+    create_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A component's settings. `unit` is in force from the next release on."""
+
+    queue_mode: QueueMode = QueueMode.FIFO
+    unit: Unit = Unit.REPO
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """From `revision` on, release `release` (0: none) got `basis_points` of the units, in trial `trial`."""
+
+    revision: int
+    release: int
+    basis_points: int
+    unit: Unit
+    trial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A component that is not there. One that was deleted goes on with its numbers when it is made again."""
+
+    component: str
+    revision: int = 0
+    last_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A component's whole state, without its overrides.
+
+    `current`, `next`, `queue` (first in line first) and `previous` (newest first, quarantined ones included) are
+    numbers of `releases`. `held_reason` is what makes a rollout HELD: it is empty in every other state.
+    """
+
+    component: str
+    revision: int
+    last_number: int
+    current: int
+    releases: Mapping[int, Release]
+    create_ms: int
+    update_ms: int
+    next: int | None = None
+    basis_points: int = 0
+    held_reason: str = ""
+    paused: bool = False
+    trial: int = 0
+    unit: Unit = Unit.REPO
+    queue: tuple[int, ...] = ()
+    previous: tuple[int, ...] = ()
+    quarantine: Mapping[str, Quarantine] = field(default_factory=dict)
+    freeze: Freeze | None = None
+    policy: Policy = Policy()
+    timeline: tuple[Assignment, ...] = ()
+
+    @property
+    def state(self) -> RolloutState:
+        if self.next is None:
+            return RolloutState.STEADY
+        return RolloutState.HELD if self.held_reason else RolloutState.ROLLING_OUT
+
+    @property
+    def current_release(self) -> Release:
+        return self.releases[self.current]
+
+    @property
+    def next_release(self) -> Release | None:
+        return None if self.next is None else self.releases[self.next]
+
+    @property
+    def queued_releases(self) -> tuple[Release, ...]:
+        return tuple(self.releases[number] for number in self.queue)
+
+    @property
+    def previous_releases(self) -> tuple[Release, ...]:
+        """What Revert may go back to: without quarantined tags."""
+        releases = (self.releases[number] for number in self.previous)
+        return tuple(release for release in releases if release.tag not in self.quarantine)

@@ -1,0 +1,187 @@
+"""What the service needs of a store, and the values that pass between them. `storage.redis_store` fills it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rampd_server.domain.model import Absent, Freeze, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A repo's fixed choice: exactly one of `channel` (`CURRENT`, `NEXT`) and `tag` is not empty."""
+
+    channel: str = ""
+    tag: str = ""
+    expire_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who asks for a change, and how: what the history and the idempotency record keep of a call."""
+
+    actor: str
+    action: str
+    note: str = ""
+    is_claimed: bool = True
+    request_id: str = ""
+    """The caller's idempotency key; empty: the store makes one up."""
+    digest: str = ""
+    """Of method, caller and content: what a repeat of `request_id` must be equal in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an idempotency record keeps of the first answer."""
+
+    revision: int
+    disposition: str = ""
+    release: int = 0
+    queue_position: int = 0
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """What was done under a request id."""
+
+    digest: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field before and after a change; None where it is not there."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a component's history."""
+
+    id: str
+    revision: int
+    time_ms: int
+    actor: str
+    is_claimed: bool
+    action: str
+    note: str
+    request_id: str
+    changes: tuple[FieldChange, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One committed change, as every server hears of it. `previous_id` proves that none was missed."""
+
+    id: str
+    previous_id: str
+    component: str = ""
+    """Empty for a change of the namespace."""
+    revision: int = 0
+    patch: str = ""
+    """What changed of the rollout, for `RedisStore.apply`; empty where only overrides did."""
+    overrides_set: Mapping[str, Override] = field(default_factory=dict)
+    overrides_deleted: Sequence[str] = ()
+    namespace: "Namespace | None" = None
+    """The namespace after the change, where it is the namespace that changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """What holds for all components."""
+
+    freeze: Freeze | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the store stands: read at one moment."""
+
+    epoch: str
+    entry_id: str
+    time_ms: int
+    namespace: Namespace
+    adopted: bool = False
+    """True where an operator made this epoch with `rampd-server adopt`."""
+
+
+class Store(Protocol):
+    """Every method may raise the errors of `rampd_server.errors`: StoreUnavailableError, StoreResetError,
+    StoreCorruptError; writes also ConflictError, RequestIdReusedError, and ReplayedError with the first result.
+    """
+
+    async def head(self) -> Head | None:
+        """Where the store stands; None where the namespace has no epoch (it is new, or was emptied)."""
+
+    async def is_empty(self) -> bool:
+        """Whether the namespace has no key at all."""
+
+    async def begin_epoch(self, *, adopted: bool) -> str:
+        """Writes `meta` with a new epoch and the schema; without `adopted` only where there is no epoch yet. The epoch."""
+
+    def believe(self, epoch: str) -> None:
+        """The epoch that every later write names; a write under another one raises StoreResetError."""
+
+    async def read(self, component: str) -> tuple[Rollout | Absent, str]:
+        """A component at one moment (Absent where it is not there), and the id of the newest feed entry then."""
+
+    async def components(self, *, after: str = "", limit: int) -> list[str]:
+        """Names in order, those after `after`."""
+
+    async def request_record(self, request_id: str) -> RequestRecord | None:
+        """What was done under a request id in the last 24 h."""
+
+    async def commit(
+        self, before: Rollout | Absent, after: Rollout | Absent, author: Author, result: Result, namespace: Namespace
+    ) -> FeedEntry:
+        """Writes the whole change from `before` to `after` or nothing. `after.revision` is `before.revision + 1`.
+
+        Raises ConflictError where the component is not at `before.revision`, or `namespace` is not the present one.
+        """
+
+    async def commit_overrides(
+        self,
+        component: str,
+        changes: Mapping[str, Override | None],
+        author: Author,
+        *,
+        expected_revision: int | None = None,
+        must_exist: bool = False,
+    ) -> tuple[FeedEntry | None, Result]:
+        """Sets and (None) deletes overrides: all, or none. One revision, one history entry; where all was so already,
+        no entry (None) and `Result.changed` is False.
+
+        Raises ComponentNotFoundError, RevisionMismatchError; with `must_exist` OverrideNotFoundError where one to be
+        deleted is not there, or has expired by the store's clock.
+        """
+
+    async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
+        """Changes the namespace. Raises ConflictError where it is not at `before`."""
+
+    async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
+        """Removes overrides that have expired by the store's clock: how many. No revision, no history; the feed tells."""
+
+    def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
+        """All overrides in pieces, blocking nobody; what changes meanwhile may or may not be in."""
+
+    async def list_overrides(
+        self, component: str, *, prefix: str, after: str, limit: int
+    ) -> list[tuple[str, Override]]:
+        """Overrides in order of repo, those after `after`; expired ones included."""
+
+    async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
+        """The history, newest first, those older than the id `before`. Component "": the namespace's own."""
+
+    async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
+        """Entries after an id, waiting for the first for `block_ms`, on a connection of its own."""
+
+    def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
+        """The component after an entry; pure."""
+
+    async def close(self) -> None:
+        """Gives all connections back."""
