@@ -1,14 +1,14 @@
 """Everything that a call can be refused for.
 
-    RampdError                    has a reason, a message for a person at a terminal, and metadata for a program
-      ├─ RefusedError             the rules of the state machine, or a limit
-      ├─ InvalidRequestError      fields that are wrong, all of them at once
-      ├─ StoreUnavailableError    the store does not answer
-      ├─ StoreResetError          the store was emptied or replaced
-      ├─ StoreCorruptError        data in the store is not what rampd wrote
-      └─ NoSnapshotError          the server has no state yet, or not the one that was asked for
-    ConflictError                 never leaves the server: another writer was first
-    ReplayedError                 never leaves the server: this request id was done before
+RampdError                    has a reason, a message for a person at a terminal, and metadata for a program
+├─ RefusedError             the rules of the state machine, or a limit
+├─ InvalidRequestError      fields that are wrong, all of them at once
+├─ StoreUnavailableError    the store does not answer
+├─ StoreResetError          the store was emptied or replaced
+├─ StoreCorruptError        data in the store is not what rampd wrote
+└─ NoSnapshotError          the server has no state yet, or not the one that was asked for
+ConflictError                 never leaves the server: another writer was first
+ReplayedError                 never leaves the server: this request id was done before
 """
 
 from collections.abc import Mapping, Sequence

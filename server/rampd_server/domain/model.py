@@ -143,6 +143,7 @@ class Rollout:
     held_reason: str = ""
     paused: bool = False
     trial: int = 0
+    confirm_deadline_ms: int | None = None
     unit: Unit = Unit.REPO
     queue: tuple[int, ...] = ()
     previous: tuple[int, ...] = ()

@@ -1,0 +1,121 @@
+"""What can be asked of a rollout, one class for each verb. `tag` of Ramp to Abandon is a guard: next must be that tag."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rampd_server.domain.model import EMPTY, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    tag: str
+    attributes: Mapping[str, str] = EMPTY
+    expedite: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRelease:
+    release: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    basis_points: int
+    tag: str = ""
+    confirm_within_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    tag: str = ""
+    quarantine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    tag: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    tag: str = ""
+    quarantine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    tag: str = ""
+    quarantine: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    expire_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfreeze:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unquarantine:
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy:
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteComponent:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """What time alone brings about: a freeze that has ended goes, and the head that it kept waiting starts."""
+
+
+Command = (
+    Release
+    | CancelRelease
+    | Ramp
+    | Confirm
+    | Rollback
+    | Finalize
+    | Abandon
+    | Revert
+    | Pause
+    | Resume
+    | Freeze
+    | Unfreeze
+    | Quarantine
+    | Unquarantine
+    | SetPolicy
+    | DeleteComponent
+    | Settle
+)

@@ -1,0 +1,229 @@
+"""The verbs that bring releases in, make them current, and let them go."""
+
+from dataclasses import replace
+
+from rampd_server.domain import commands, model, moves
+from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.model import Absent, Disposition, QueueMode, Release, ReleaseState, Rollout
+from rampd_server.domain.moves import Context, freezes
+from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next
+
+
+def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Done:
+    """The first release of a component is current at once."""
+    number = absent.last_number + 1
+    rollout = Rollout(
+        component=absent.component,
+        revision=absent.revision,
+        last_number=number,
+        current=number,
+        releases={number: moves.new_release(number, command.tag, ReleaseState.CURRENT, command.attributes, context)},
+        create_ms=context.now_ms,
+        update_ms=context.now_ms,
+    )
+    return Done(
+        rollout,
+        f"{absent.component} is new: everybody gets {command.tag}.",
+        Disposition.BOOTSTRAPPED,
+        number,
+    )
+
+
+def release(rollout: Rollout, command: commands.Release, context: Context) -> Done:
+    if command.force:
+        rollout = moves.lift_quarantine(rollout, command.tag)
+    live = _live_release(rollout, command.tag)
+    if live is not None and not (command.expedite and live.number != rollout.current):
+        return Done(rollout, _unchanged_message(rollout, live, command), Disposition.UNCHANGED, live.number)
+    if command.expedite:
+        refuse_frozen(rollout, context)
+    refuse_quarantined(rollout, command.tag, "Release it with `force` where it is fine after all.")
+    if command.expedite:
+        return _promote(rollout, live, command, context)
+    return _enqueue(rollout, command, context)
+
+
+def _live_release(rollout: Rollout, tag: str) -> Release | None:
+    candidates = (rollout.current_release, rollout.next_release, *rollout.queued_releases)
+    return next((candidate for candidate in candidates if candidate and candidate.tag == tag), None)
+
+
+def _unchanged_message(rollout: Rollout, live: Release, command: commands.Release) -> str:
+    if live.number == rollout.current:
+        message = f"{live.tag} is current already."
+    elif live.number == rollout.next and rollout.held_reason:
+        message = f"{live.tag} is next already, and held ({rollout.held_reason}). Ramp tries it again."
+    elif live.number == rollout.next:
+        message = f"{live.tag} is next already."
+    else:
+        message = f"{live.tag} waits already."
+    if command.attributes != live.attributes:
+        message += f" It keeps the attributes of release {live.number}; the ones given now are not taken over."
+    return message
+
+
+def _promote(rollout: Rollout, live: Release | None, command: commands.Release, context: Context) -> Done:
+    end_reason = context.because(f"replaced by the expedited {command.tag}")
+    if live is not None and live.number == rollout.next:
+        rollout = _next_becomes_current(rollout, live, context, end_reason)
+        number = live.number
+    else:
+        if live is None:
+            rollout = moves.add_release(rollout, command.tag, ReleaseState.QUEUED, command.attributes, context)
+            number = rollout.last_number
+        else:
+            number = live.number
+            rollout = moves.take_from_queue(rollout, number)
+        rollout = moves.make_current(rollout, number, context, end_reason)
+        rollout = moves.hold(rollout, context.because(f"held when {command.tag} was expedited"))
+    message = f"Everybody gets {command.tag} now."
+    if rollout.held_reason and rollout.next_release:
+        message += f" {rollout.next_release.tag} is held at 0 %: Ramp tries it again, Abandon drops it."
+    return Done(rollout, message, Disposition.PROMOTED, number)
+
+
+def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> Done:
+    must_wait = rollout.next is not None or bool(freezes(rollout, context))
+    if must_wait and rollout.policy.queue_mode is QueueMode.REJECT:
+        raise RefusedError(
+            Reason.QUEUE_REJECTS,
+            f"{command.tag} would have to wait, and the queue mode of {rollout.component} is REJECT: "
+            f"{_what_blocks(rollout, context)}",
+        )
+    if rollout.policy.queue_mode is QueueMode.LATEST:
+        for waiting in rollout.queue:
+            rollout = moves.mark(rollout, waiting, ReleaseState.SUPERSEDED, context, f"superseded by {command.tag}")
+        rollout = replace(rollout, queue=())
+    if len(rollout.queue) >= model.MAX_QUEUE:
+        raise RefusedError(
+            Reason.QUEUE_FULL,
+            f"{model.MAX_QUEUE} releases of {rollout.component} wait already. CancelRelease takes one out.",
+            limit=model.MAX_QUEUE,
+        )
+    rollout = moves.add_release(rollout, command.tag, ReleaseState.QUEUED, command.attributes, context)
+    number = rollout.last_number
+    rollout = replace(rollout, queue=(*rollout.queue, number))
+    if must_wait:
+        message = f"{command.tag} waits at position {len(rollout.queue)}: {_what_blocks(rollout, context)}"
+        return Done(rollout, message, Disposition.QUEUED, number)
+    return Done(
+        moves.start_head(rollout, context),
+        f"{command.tag} is next, at 0 %. Ramp raises it.",
+        Disposition.STARTED,
+        number,
+    )
+
+
+def _what_blocks(rollout: Rollout, context: Context) -> str:
+    next_release = rollout.next_release
+    if next_release is None:
+        by = " and ".join(freeze.actor for freeze in freezes(rollout, context))
+        return f"frozen by {by}. Unfreeze starts it."
+    if rollout.held_reason:
+        return f"{next_release.tag} is held ({rollout.held_reason}). Abandon drops it and starts the head of the queue."
+    return f"{next_release.tag} is being rolled out. Finalize or Abandon ends that."
+
+
+def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: Context) -> Done:
+    number = command.release
+    found = rollout.releases.get(number)
+    if found is None:
+        raise RefusedError(
+            Reason.RELEASE_NOT_FOUND,
+            f"{rollout.component} has no release {number} among its last ones. ListReleases shows them.",
+            component=rollout.component,
+            release=number,
+        )
+    if found.state is ReleaseState.CANCELLED:
+        return Done(rollout, f"Release {number} ({found.tag}) was cancelled already.", release=number)
+    if found.state is not ReleaseState.QUEUED:
+        instead = {
+            ReleaseState.NEXT: "Abandon drops it.",
+            ReleaseState.CURRENT: "Revert goes back behind it.",
+        }.get(found.state, "It has ended already.")
+        raise RefusedError(
+            Reason.NOT_QUEUED,
+            f"Release {number} ({found.tag}) is {found.state}, not in the queue. {instead}",
+            release=number,
+            state=found.state,
+        )
+    rollout = moves.take_from_queue(rollout, number)
+    rollout = moves.mark(rollout, number, ReleaseState.CANCELLED, context, context.because("cancelled"))
+    return Done(rollout, f"Release {number} ({found.tag}) is out of the queue.", release=number)
+
+
+def finalize(rollout: Rollout, command: commands.Finalize, context: Context) -> Done:
+    release = require_next(rollout, command.tag)
+    refuse_frozen(rollout, context)
+    refuse_quarantined(rollout, release.tag, "Unquarantine it first, or Abandon it.")
+    if not rollout.basis_points and not command.force:
+        raise RefusedError(
+            Reason.NOT_RAMPED,
+            f"{release.tag} is {'held ' if rollout.held_reason else ''}at 0 %: nobody runs it. "
+            "Ramp it first, or Finalize with `force`.",
+        )
+    rollout = _next_becomes_current(rollout, release, context, context.because(f"replaced by {release.tag}, finalized"))
+    return Done(rollout, f"Everybody gets {release.tag}.{_what_starts(rollout)}", release=release.number)
+
+
+def _next_becomes_current(rollout: Rollout, release: Release, context: Context, end_reason: str) -> Rollout:
+    rollout = moves.make_current(moves.drop_next(rollout), release.number, context, end_reason)
+    return moves.start_head(rollout, context)
+
+
+def _what_starts(rollout: Rollout) -> str:
+    return f" {rollout.next_release.tag} is next, at 0 %." if rollout.next_release else ""
+
+
+def abandon(rollout: Rollout, command: commands.Abandon, context: Context) -> Done:
+    release = require_next(rollout, command.tag)
+    rollout = moves.mark(
+        moves.drop_next(rollout), release.number, ReleaseState.ABANDONED, context, context.because("abandoned")
+    )
+    if command.quarantine:
+        rollout = moves.quarantine(rollout, release.tag, context)
+    rollout = moves.start_head(rollout, context)
+    message = f"{release.tag} is dropped; everybody gets {rollout.current_release.tag}.{_what_starts(rollout)}"
+    if rollout.next is None and rollout.queue:
+        message += f" {len(rollout.queue)} wait: {_what_blocks(rollout, context)}"
+    return Done(rollout, message, release=release.number)
+
+
+def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done:
+    left = rollout.current_release
+    if command.tag == left.tag:
+        return Done(rollout, f"{left.tag} is current already.", release=left.number)
+    target = _revert_target(rollout, command.tag)
+    rollout = moves.make_current(rollout, target.number, context, context.because(f"reverted to {target.tag}"))
+    rollout = moves.hold(rollout, context.because(f"held when {left.tag} was reverted to {target.tag}"))
+    if command.quarantine:
+        rollout = moves.quarantine(rollout, left.tag, context)
+    message = (
+        f"Everybody gets {target.tag}; {left.tag} is {'quarantined' if command.quarantine else 'not quarantined'}."
+    )
+    if rollout.next_release:
+        message += f" {rollout.next_release.tag} is held at 0 %."
+    return Done(rollout, message, release=target.number)
+
+
+def _revert_target(rollout: Rollout, tag: str) -> Release:
+    if not tag:
+        if not rollout.previous_releases:
+            raise RefusedError(
+                Reason.NO_PREVIOUS,
+                f"{rollout.component} has no previous release that is not quarantined. "
+                "Unquarantine one, or Release a tag with `expedite`.",
+            )
+        return rollout.previous_releases[0]
+    for number in rollout.previous:
+        if rollout.releases[number].tag == tag:
+            refuse_quarantined(rollout, tag, "Unquarantine it first where it is fine after all.")
+            return rollout.releases[number]
+    known = ", ".join(release.tag for release in rollout.previous_releases) or "none"
+    raise RefusedError(
+        Reason.RELEASE_NOT_FOUND,
+        f"{tag} is not among the last {model.MAX_PREVIOUS} currents of {rollout.component} ({known}). "
+        "Release it with `expedite` to make it current all the same.",
+        component=rollout.component,
+        tag=tag,
+    )

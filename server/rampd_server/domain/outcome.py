@@ -1,0 +1,72 @@
+"""What a verb hands back, and the refusals that several verbs share."""
+
+from dataclasses import dataclass
+
+from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.model import FULL, Disposition, Release, Rollout
+from rampd_server.domain.moves import Context, freezes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A verb's rollout, not yet sealed, and what to tell a person. Equal to the one before: nothing changed."""
+
+    rollout: Rollout
+    message: str
+    disposition: Disposition | None = None
+    release: int = 0
+
+
+def percent(basis_points: int) -> str:
+    """`12.5 %`."""
+    return f"{basis_points * 100 / FULL:g} %"
+
+
+def require_next(rollout: Rollout, guard: str, *, instead: str = "") -> Release:
+    """Next, which must be there, and be the guard's tag where there is a guard."""
+    if rollout.next_release is None:
+        raise RefusedError(
+            Reason.NO_ROLLOUT,
+            f"{rollout.component} is steady on {rollout.current_release.tag}: nothing is being rolled out."
+            + (f" {instead}" if instead else ""),
+        )
+    if guard and rollout.next_release.tag != guard:
+        raise RefusedError(
+            Reason.TAG_MISMATCH,
+            f"Next of {rollout.component} is {rollout.next_release.tag}, not {guard}. Look at it with GetRollout.",
+            expected=guard,
+            actual=rollout.next_release.tag,
+        )
+    return rollout.next_release
+
+
+def refuse_held(rollout: Rollout, instead: str) -> None:
+    if rollout.held_reason:
+        raise RefusedError(
+            Reason.HELD,
+            f"{rollout.component} is held ({rollout.held_reason}). {instead}",
+            held_reason=rollout.held_reason,
+        )
+
+
+def refuse_frozen(rollout: Rollout, context: Context) -> None:
+    for freeze in freezes(rollout, context):
+        is_all = freeze is context.freeze_all
+        scope = "The whole namespace" if is_all else rollout.component
+        argument = "all" if is_all else "component"
+        raise RefusedError(
+            Reason.FROZEN,
+            f"{scope} is frozen by {freeze.actor}{f' ({freeze.note})' if freeze.note else ''}. "
+            f"Unfreeze with `{argument}`, or wait until it ends.",
+            scope=argument,
+        )
+
+
+def refuse_quarantined(rollout: Rollout, tag: str, instead: str) -> None:
+    mark = rollout.quarantine.get(tag)
+    if mark is not None:
+        raise RefusedError(
+            Reason.TAG_QUARANTINED,
+            f"{tag} is quarantined by {mark.actor}{f' ({mark.note})' if mark.note else ''}. {instead}",
+            tag=tag,
+        )

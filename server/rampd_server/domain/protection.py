@@ -1,0 +1,68 @@
+"""The verbs that keep a rollout from harm: freeze, quarantine; and its policy."""
+
+from dataclasses import replace
+
+from rampd_server.domain import commands, moves
+from rampd_server.domain.errors import InvalidRequestError
+from rampd_server.domain.model import Freeze, Rollout
+from rampd_server.domain.moves import Context, freezes, start_head
+from rampd_server.domain.outcome import Done
+
+
+def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
+    """The freeze as asked for; the present one where that is the same. Raises InvalidRequestError for a time gone by."""
+    if expire_ms is not None and expire_ms <= context.now_ms:
+        raise InvalidRequestError([("expire_time", "is not in the future; give a later time, or none")])
+    if present and present.is_in_force(context.now_ms) and present.expire_ms == expire_ms:
+        return present
+    return Freeze(context.actor, context.note, context.now_ms, expire_ms)
+
+
+def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done:
+    frozen = replace(rollout, freeze=new_freeze(rollout.freeze, command.expire_ms, context))
+    if frozen == rollout:
+        return Done(frozen, f"{rollout.component} was frozen already.")
+    return Done(
+        frozen, f"{rollout.component} is frozen: releases wait, nothing rises; Rollback, Abandon and Revert work."
+    )
+
+
+def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) -> Done:
+    if rollout.freeze is None:
+        message = f"{rollout.component} had no freeze of its own."
+    else:
+        message = f"{rollout.component} is not frozen any more."
+    thawed = start_head(replace(rollout, freeze=None), context)
+    if freezes(thawed, context):
+        message += " The whole namespace still is: Unfreeze with `all`."
+    return Done(thawed, message)
+
+
+def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context) -> Done:
+    marked = moves.quarantine(rollout, command.tag, context)
+    if marked == rollout:
+        return Done(marked, f"{command.tag} was quarantined already.")
+    message = f"{command.tag} is quarantined."
+    if rollout.current_release.tag == command.tag:
+        message += " It is current, and stays so: Revert goes back to the version before it."
+    elif marked.held_reason and not rollout.held_reason:
+        message += f" It was next: everybody gets {rollout.current_release.tag}."
+    return Done(marked, message)
+
+
+def unquarantine(rollout: Rollout, command: commands.Unquarantine, _context: Context) -> Done:
+    lifted = moves.lift_quarantine(rollout, command.tag)
+    if lifted is rollout:
+        return Done(rollout, f"{command.tag} was not quarantined.")
+    return Done(lifted, f"{command.tag} may be released again.")
+
+
+def set_policy(rollout: Rollout, command: commands.SetPolicy, _context: Context) -> Done:
+    unit = command.policy.unit if rollout.next is None else rollout.unit
+    changed = replace(rollout, policy=command.policy, unit=unit)
+    if changed == rollout:
+        return Done(rollout, "The policy was so already.")
+    later = (
+        f" The unit {command.policy.unit} is in force from the next release on." if unit != command.policy.unit else ""
+    )
+    return Done(changed, f"The policy is stored.{later}")

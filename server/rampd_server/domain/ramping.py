@@ -1,0 +1,84 @@
+"""The verbs that move next's percent, or stop what moves it."""
+
+from dataclasses import replace
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.model import Rollout
+from rampd_server.domain.moves import Context, hold
+from rampd_server.domain.moves import quarantine as quarantine_tag
+from rampd_server.domain.outcome import Done, percent, refuse_frozen, refuse_held, refuse_quarantined, require_next
+
+_RELEASE_FIRST = "Hand in a tag with Release first."
+
+
+def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
+    release = require_next(rollout, command.tag, instead=_RELEASE_FIRST)
+    was_held = bool(rollout.held_reason)
+    if was_held or command.basis_points > rollout.basis_points:
+        refuse_frozen(rollout, context)
+        refuse_quarantined(rollout, release.tag, "Unquarantine it first, or Abandon it.")
+    confirm_deadline_ms = None
+    if command.confirm_within_ms is not None:
+        confirm_deadline_ms = context.now_ms + command.confirm_within_ms
+    ramped = replace(
+        rollout,
+        basis_points=command.basis_points,
+        held_reason="",
+        trial=rollout.trial + was_held,
+        confirm_deadline_ms=confirm_deadline_ms,
+    )
+    share = percent(command.basis_points)
+    if ramped == rollout:
+        return Done(ramped, f"{release.tag} was at {share} already.")
+    resumed = f" The rollout goes on as trial {ramped.trial}." if was_held else ""
+    return Done(ramped, f"{release.tag} is at {share}.{resumed}")
+
+
+def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Done:
+    release = require_next(rollout, command.tag)
+    refuse_held(rollout, f"It is too late to confirm: Ramp resumes {release.tag}.")
+    if rollout.confirm_deadline_ms is None:
+        raise RefusedError(Reason.NOTHING_TO_CONFIRM, f"No Ramp of {rollout.component} waits to be confirmed.")
+    if context.now_ms >= rollout.confirm_deadline_ms:
+        raise RefusedError(
+            Reason.HELD,
+            f"It is too late to confirm: {release.tag} goes back to 0 %. Ramp resumes it.",
+            held_reason="not confirmed in time",
+        )
+    return Done(replace(rollout, confirm_deadline_ms=None), f"{release.tag} stays at {percent(rollout.basis_points)}.")
+
+
+def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> Done:
+    release = require_next(
+        rollout, command.tag, instead=f"To leave {rollout.current_release.tag} for the version before it: Revert."
+    )
+    held = hold(rollout, context.because("rolled back"))
+    if command.quarantine:
+        held = quarantine_tag(held, release.tag, context)
+    if rollout.held_reason:
+        return Done(held, f"{release.tag} was held already ({rollout.held_reason}).")
+    return Done(
+        held,
+        f"Everybody gets {rollout.current_release.tag}; {release.tag} is held at 0 %. Ramp tries it again, Abandon drops it.",
+    )
+
+
+def pause(rollout: Rollout, _command: commands.Pause, _context: Context) -> Done:
+    require_next(rollout, "")
+    refuse_held(rollout, "Automation is off while it is held.")
+    return Done(
+        replace(rollout, paused=True),
+        f"Nothing raises {rollout.component} by itself until Resume; guards go on."
+        if not rollout.paused
+        else f"{rollout.component} was paused already.",
+    )
+
+
+def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
+    require_next(rollout, "")
+    refuse_held(rollout, "Ramp resumes it.")
+    if not rollout.paused:
+        return Done(rollout, f"{rollout.component} was not paused.")
+    refuse_frozen(rollout, context)
+    return Done(replace(rollout, paused=False), f"Automation goes on with {rollout.component}.")

@@ -1,0 +1,94 @@
+"""The state machine: every verb in every state. docs/state-machine.md is its table, and a test holds the two together.
+
+`transition` is total: for every rollout and command it gives an Outcome, or raises RefusedError or InvalidRequestError.
+Refusals are found in the order of the public contract: component, expected revision, state, tag guard, freeze,
+quarantine, then the verb's own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rampd_server.domain import commands, lifecycle, protection, ramping
+from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.model import Absent, Disposition, Rollout
+from rampd_server.domain.moves import Context, seal, settle
+from rampd_server.domain.outcome import Done
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A rollout after a command. `after` is sealed where something changed, else it is what was there before."""
+
+    after: Rollout | Absent
+    changed: bool
+    message: str
+    disposition: Disposition | None = None
+    release: int = 0
+
+    @property
+    def queue_position(self) -> int:
+        """The place of `release` in the queue, 1 for the first in line; 0 where it does not wait."""
+        queue = self.after.queue if isinstance(self.after, Rollout) else ()
+        return queue.index(self.release) + 1 if self.release in queue else 0
+
+
+_VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
+    commands.Release: lifecycle.release,
+    commands.CancelRelease: lifecycle.cancel_release,
+    commands.Finalize: lifecycle.finalize,
+    commands.Abandon: lifecycle.abandon,
+    commands.Revert: lifecycle.revert,
+    commands.Ramp: ramping.ramp,
+    commands.Confirm: ramping.confirm,
+    commands.Rollback: ramping.rollback,
+    commands.Pause: ramping.pause,
+    commands.Resume: ramping.resume,
+    commands.Freeze: protection.freeze,
+    commands.Unfreeze: protection.unfreeze,
+    commands.Quarantine: protection.quarantine,
+    commands.Unquarantine: protection.unquarantine,
+    commands.SetPolicy: protection.set_policy,
+    commands.Settle: lambda rollout, _command, _context: Done(rollout, "Settled."),
+}
+
+
+def transition(before: Rollout | Absent, command: commands.Command, context: Context) -> Outcome:
+    """The rollout after `command`, at the next revision where anything changed.
+
+    Raises RefusedError with one of the reasons of docs/state-machine.md; InvalidRequestError where a time lies in the
+    past.
+    """
+    if isinstance(before, Absent):
+        if not isinstance(command, commands.Release):
+            raise RefusedError(
+                Reason.COMPONENT_NOT_FOUND,
+                f"There is no component {before.component}. A first Release makes it; ListRollouts shows what there is.",
+                component=before.component,
+            )
+        _require_revision(before, context)
+        done = lifecycle.bootstrap(before, command, context)
+        return Outcome(seal(before, done.rollout, context), True, done.message, done.disposition, done.release)
+    _require_revision(before, context)
+    if isinstance(command, commands.DeleteComponent):
+        gone = Absent(before.component, before.revision + 1, before.last_number)
+        return Outcome(gone, True, f"{before.component} is deleted. A Release makes it again.")
+
+    settled = settle(before, context)
+    done = _VERBS[type(command)](settled, command, context)
+    # A verb that changes nothing commits nothing: what time has brought about is committed by Settle.
+    compared_with = before if isinstance(command, commands.Settle) else settled
+    if done.rollout == compared_with:
+        return Outcome(before, False, done.message, done.disposition, done.release)
+    return Outcome(seal(before, done.rollout, context), True, done.message, done.disposition, done.release)
+
+
+def _require_revision(before: Rollout | Absent, context: Context) -> None:
+    if context.expected_revision is not None and context.expected_revision != before.revision:
+        raise RefusedError(
+            Reason.REVISION_MISMATCH,
+            f"{before.component} is at revision {before.revision}, not {context.expected_revision}: somebody changed it. "
+            "Look at it with GetRollout and decide again.",
+            expected=context.expected_revision,
+            actual=before.revision,
+        )
