@@ -1,15 +1,15 @@
 """What can be asked of a rollout, one class for each verb. `tag` of Ramp to Abandon is a guard: next must be that tag."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rampd_server.domain.model import EMPTY, Policy
+from rampd_server.domain.model import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     tag: str
-    attributes: Mapping[str, str] = EMPTY
+    attributes: Mapping[str, str] = field(default_factory=dict)
     expedite: bool = False
     force: bool = False
 

@@ -7,7 +7,6 @@ percent, 0 to 10,000).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 FULL = 10_000
 """All buckets, in basis points."""
@@ -15,8 +14,6 @@ MAX_QUEUE = 100
 MAX_PREVIOUS = 10
 MAX_ENDED_RELEASES = 100
 MAX_TIMELINE = 256
-
-EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class RolloutState(StrEnum):
@@ -70,7 +67,7 @@ class Release:
     create_ms: int
     update_ms: int
     end_reason: str = ""
-    attributes: Mapping[str, str] = EMPTY
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

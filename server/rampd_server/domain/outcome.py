@@ -22,31 +22,32 @@ def percent(basis_points: int) -> str:
     return f"{basis_points * 100 / FULL:g} %"
 
 
-def require_next(rollout: Rollout, guard: str, *, instead: str = "") -> Release:
-    """Next, which must be there, and be the guard's tag where there is a guard."""
-    if rollout.next_release is None:
+def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless_held: str = "") -> Release:
+    """Next, which must be there, and be the guard's tag where there is a guard.
+
+    `instead` tells what to do where there is none; with `unless_held`, which tells what to do then, it must not be held.
+    """
+    release = rollout.next_release
+    if release is None:
         raise RefusedError(
             Reason.NO_ROLLOUT,
             f"{rollout.component} is steady on {rollout.current_release.tag}: nothing is being rolled out."
             + (f" {instead}" if instead else ""),
         )
-    if guard and rollout.next_release.tag != guard:
-        raise RefusedError(
-            Reason.TAG_MISMATCH,
-            f"Next of {rollout.component} is {rollout.next_release.tag}, not {guard}. Look at it with GetRollout.",
-            expected=guard,
-            actual=rollout.next_release.tag,
-        )
-    return rollout.next_release
-
-
-def refuse_held(rollout: Rollout, instead: str) -> None:
-    if rollout.held_reason:
+    if unless_held and rollout.held_reason:
         raise RefusedError(
             Reason.HELD,
-            f"{rollout.component} is held ({rollout.held_reason}). {instead}",
+            f"{release.tag} is held ({rollout.held_reason}). {unless_held}",
             held_reason=rollout.held_reason,
         )
+    if guard and release.tag != guard:
+        raise RefusedError(
+            Reason.TAG_MISMATCH,
+            f"Next of {rollout.component} is {release.tag}, not {guard}. Look at it with GetRollout.",
+            expected=guard,
+            actual=release.tag,
+        )
+    return release
 
 
 def refuse_frozen(rollout: Rollout, context: Context) -> None:

@@ -7,7 +7,7 @@ from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Rollout
 from rampd_server.domain.moves import Context, hold
 from rampd_server.domain.moves import quarantine as quarantine_tag
-from rampd_server.domain.outcome import Done, percent, refuse_frozen, refuse_held, refuse_quarantined, require_next
+from rampd_server.domain.outcome import Done, percent, refuse_frozen, refuse_quarantined, require_next
 
 _RELEASE_FIRST = "Hand in a tag with Release first."
 
@@ -36,8 +36,7 @@ def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
 
 
 def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Done:
-    release = require_next(rollout, command.tag)
-    refuse_held(rollout, f"It is too late to confirm: Ramp resumes {release.tag}.")
+    release = require_next(rollout, command.tag, unless_held="It is too late to confirm: Ramp tries it again.")
     if rollout.confirm_deadline_ms is None:
         raise RefusedError(Reason.NOTHING_TO_CONFIRM, f"No Ramp of {rollout.component} waits to be confirmed.")
     if context.now_ms >= rollout.confirm_deadline_ms:
@@ -65,8 +64,7 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
 
 
 def pause(rollout: Rollout, _command: commands.Pause, _context: Context) -> Done:
-    require_next(rollout, "")
-    refuse_held(rollout, "Automation is off while it is held.")
+    require_next(rollout, unless_held="Automation is off meanwhile.")
     return Done(
         replace(rollout, paused=True),
         f"Nothing raises {rollout.component} by itself until Resume; guards go on."
@@ -76,8 +74,7 @@ def pause(rollout: Rollout, _command: commands.Pause, _context: Context) -> Done
 
 
 def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
-    require_next(rollout, "")
-    refuse_held(rollout, "Ramp resumes it.")
+    require_next(rollout, unless_held="Ramp resumes it.")
     if not rollout.paused:
         return Done(rollout, f"{rollout.component} was not paused.")
     refuse_frozen(rollout, context)

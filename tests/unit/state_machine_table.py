@@ -1,0 +1,159 @@
+"""Reads docs/state-machine.md and plays its cells: rows are a verb and what is given, columns are states."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rampd_server.domain import commands, moves
+from rampd_server.domain.errors import RefusedError
+from rampd_server.domain.model import Absent, Freeze, Policy, QueueMode, Rollout, Unit
+from rampd_server.domain.moves import Context
+from rampd_server.domain.transition import Outcome, transition
+
+from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "state-machine.md"
+STATES = {"STEADY": steady, "ROLLING_OUT": rolling_out, "HELD": held}
+IMPOSSIBLE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    verb: str
+    given: str
+    state: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} / {self.given or 'as it is'} / {self.state}"
+
+
+def cells(document: str) -> Iterator[Cell]:
+    """Every cell of every row whose first column is a verb in backticks."""
+    for line in document.splitlines():
+        if not line.startswith("| `"):
+            continue
+        verb, given, *outcomes = (column.strip() for column in line.strip("|\n ").split("|"))
+        for state, expected in zip(STATES, outcomes, strict=True):
+            if expected != IMPOSSIBLE:
+                yield Cell(verb.strip("`"), given, state, expected)
+
+
+def play(cell: Cell) -> str:
+    """What the state machine makes of a cell, in the words of the table."""
+    context = Context(NOW, "ada")
+    rollout: Rollout | Absent = STATES[cell.state]()
+    for given in filter(None, cell.given.split(", ")):
+        rollout, context = _give(given, rollout, context)
+    try:
+        outcome = transition(rollout, command(cell.verb), context)
+    except RefusedError as error:
+        return f"`{error.reason}`"
+    return describe(rollout, outcome)
+
+
+def command(text: str) -> commands.Command:
+    """`Finalize B force` -> Finalize(tag="B", force=True)."""
+    name, *words = text.split()
+    arguments: dict[str, object] = {}
+    for word in words:
+        match word.split("="):
+            case ["expedite" | "force" | "quarantine" as flag]:
+                arguments[flag] = True
+            case ["quarantine", "false"]:
+                arguments["quarantine"] = False
+            case ["confirm"]:
+                arguments["confirm_within_ms"] = 60_000
+            case ["unit", unit]:
+                arguments["policy"] = Policy(unit=Unit(unit))
+            case [number] if name == "Ramp" and number.isdigit():
+                arguments["basis_points"] = int(number) * 100
+            case [number] if name == "CancelRelease":
+                arguments["release"] = int(number)
+            case [tag]:
+                arguments["tag"] = tag
+    made = getattr(commands, name)(**arguments)
+    assert isinstance(made, commands.Command)
+    return made
+
+
+def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Rollout | Absent, Context]:
+    if given == "no component":
+        return Absent("restyler"), context
+    if given == "all frozen":
+        return rollout, replace(context, freeze_all=Freeze("ada", "", NOW))
+    assert isinstance(rollout, Rollout)
+    match given.split():
+        case ["frozen"]:
+            return frozen(rollout), context
+        case ["freeze", "ended"]:
+            return replace(frozen(rollout), freeze=Freeze("ada", "", NOW - 2, NOW - 1)), context
+        case [tag, "quarantined"]:
+            # The mark alone: the verb would roll back and cancel as well, which has rows of its own.
+            return replace(rollout, quarantine={tag: moves.Quarantine("ada", "", NOW)}), context
+        case [("LATEST" | "REJECT") as mode]:
+            return replace(rollout, policy=Policy(queue_mode=QueueMode(mode))), context
+        case ["full"]:
+            return after(rollout, *(commands.Release(f"F{n}") for n in range(99))), context
+        case ["paused"]:
+            return replace(rollout, paused=True), context
+        case ["confirm", "pending"]:
+            return replace(rollout, confirm_deadline_ms=NOW + 1), context
+        case ["confirm", "due"]:
+            return replace(rollout, confirm_deadline_ms=NOW), context
+        case ["at", "0"]:
+            return replace(rollout, basis_points=0), context
+        case ["no", "previous"]:
+            return replace(rollout, previous=()), context
+        case [tag, "waits"]:
+            # By the back door: a tag gets into the queue and becomes current only by way of Revert.
+            rollout = moves.add_release(rollout, tag, moves.ReleaseState.QUEUED, {}, context)
+            return replace(rollout, queue=(rollout.last_number, *rollout.queue)), context
+        case ["cancelled", number]:
+            return after(rollout, commands.CancelRelease(int(number))), context
+    raise AssertionError(given)
+
+
+def describe(before: Rollout | Absent, outcome: Outcome) -> str:
+    """What differs, in a fixed order."""
+    said = [str(outcome.disposition)] if outcome.disposition else []
+    if outcome.queue_position:
+        said[-1:] = [f"QUEUED {outcome.queue_position}"] if said == ["QUEUED"] else said
+    if not outcome.changed:
+        return ", ".join(said or ["no change"])
+    now = outcome.after
+    if isinstance(now, Absent):
+        return "gone"
+    old = facts(before) if isinstance(before, Rollout) else _NOTHING
+    new = facts(now)
+    said += [f"{name} {value}".strip() for name, value in new.items() if value != old.get(name)]
+    return ", ".join(said)
+
+
+_NOTHING = dict.fromkeys(("next", "ended"), "none") | dict.fromkeys(("frozen", "paused", "to confirm"), "no")
+_NOTHING |= dict.fromkeys(("queue", "previous", "quarantine"), "empty") | dict.fromkeys(("percent", "trial"), "0")
+_NOTHING |= dict.fromkeys(("unit", "policy unit"), "REPO")
+
+
+def facts(rollout: Rollout) -> dict[str, str]:
+    """What the table speaks of, by name."""
+    next_release = rollout.next_release
+    ended = [
+        f"{r.tag} {r.state}" for r in rollout.releases.values() if r.state in {"ABANDONED", "CANCELLED", "SUPERSEDED"}
+    ]
+    return {
+        "": rollout.state,
+        "current": rollout.current_release.tag,
+        "next": next_release.tag if next_release else "none",
+        "percent": f"{rollout.basis_points / 100:g}",
+        "trial": str(rollout.trial),
+        "queue": " ".join(release.tag for release in rollout.queued_releases) or "empty",
+        "previous": " ".join(release.tag for release in rollout.previous_releases) or "empty",
+        "quarantine": " ".join(sorted(rollout.quarantine)) or "empty",
+        "frozen": "yes" if rollout.freeze else "no",
+        "paused": "yes" if rollout.paused else "no",
+        "to confirm": "yes" if rollout.confirm_deadline_ms else "no",
+        "unit": rollout.unit,
+        "policy unit": rollout.policy.unit,
+        "ended": "; ".join(ended) or "none",
+    }

@@ -1,0 +1,81 @@
+"""The state machine does what docs/state-machine.md says, and the table is tight enough to notice any change."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+
+import pytest
+from rampd_server.domain import commands, lifecycle, moves, outcome, protection, ramping, transition
+from rampd_server.domain.model import RolloutState
+
+from tests.unit.state_machine_table import DOCUMENT, Cell, cells, play
+
+CELLS = list(cells(DOCUMENT.read_text()))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_a_cell_of_the_table_is_what_the_state_machine_does(cell: Cell) -> None:
+    assert play(cell) == cell.expected
+
+
+def test_the_table_has_every_verb_in_every_state() -> None:
+    verbs = {verb.__name__ for verb in commands.Command.__args__}
+    assert {(cell.verb.split()[0], cell.state) for cell in CELLS} >= {
+        (verb, state) for verb in verbs for state in RolloutState
+    }
+
+
+def test_flipping_any_cell_fails() -> None:
+    everything = sorted({cell.expected for cell in CELLS})
+    for cell in CELLS:
+        played = play(cell)
+        for flipped in everything:
+            assert (played == flipped) == (cell.expected == flipped), cell
+
+
+# Functions whose every `if` chooses a message, and single ones that do; `_without_old` and the timeline that `seal` keeps
+# have tests of their own.
+MESSAGES_ONLY = {
+    "_unchanged_message", "_what_blocks", "_what_starts", "because", "require_next", "refuse_frozen",
+    "refuse_quarantined", "unfreeze", "pause", "resume", "set_policy", "new_freeze", "_without_old", "seal",
+    "abandon-1", "freeze-0", "quarantine-0", "quarantine-1", "quarantine-2", "ramp-2", "rollback-1",
+}  # fmt: skip
+
+
+def _rules() -> Iterator[tuple[FunctionType, int]]:
+    modules: tuple[ModuleType, ...] = (lifecycle, moves, protection, ramping, outcome, transition)
+    for module in modules:
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and name not in MESSAGES_ONLY:
+                for which, _ in enumerate(_decisions(function)):
+                    if module is moves or f"{name}-{which}" not in MESSAGES_ONLY:
+                        yield function, which
+
+
+def _decisions(function: FunctionType) -> list[ast.AST]:
+    return [node for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.If)]
+
+
+@pytest.mark.parametrize(
+    ("function", "which"),
+    [pytest.param(f, n, id=f"{f.__module__.rsplit('.')[-1]}.{f.__name__}-{n}") for f, n in _rules()],
+)
+def test_the_table_notices_a_rule_turned_round(
+    function: FunctionType, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the function's n-th `if` negated, expect some cell to differ."""
+    tree = ast.parse(inspect.getsource(function))
+    decision = [node for node in ast.walk(tree) if isinstance(node, ast.If)][which]
+    decision.test = ast.UnaryOp(ast.Not(), decision.test)
+    namespace = dict(function.__globals__)
+    exec(compile(ast.fix_missing_locations(tree), "<mutant>", "exec"), namespace)
+    monkeypatch.setattr(function, "__code__", namespace[function.__name__].__code__)
+
+    def differs(cell: Cell) -> bool:
+        try:
+            return play(cell) != cell.expected
+        except Exception:
+            return True
+
+    assert any(differs(cell) for cell in CELLS)
