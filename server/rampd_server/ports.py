@@ -27,7 +27,7 @@ class Author:
     request_id: str = ""
     """The caller's idempotency key; empty: the store makes one up."""
     digest: str = ""
-    """Of method, caller and content: what a repeat of `request_id` must be equal in."""
+    """Of method, caller and content, without spaces: what a repeat of `request_id` must be equal in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ class FeedEntry:
     """Empty for a change of the namespace."""
     revision: int = 0
     patch: str = ""
-    """What changed of the rollout, for `RedisStore.apply`; empty where only overrides did."""
+    """What changed of the rollout, for `Store.apply`. Where only overrides changed: revision and update time; empty
+    for overrides that were swept, which is no revision.
+    """
     overrides_set: Mapping[str, Override] = field(default_factory=dict)
     overrides_deleted: Sequence[str] = ()
     namespace: "Namespace | None" = None
@@ -110,9 +112,20 @@ class Head:
     """True where an operator made this epoch with `rampd-server adopt`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A component as the store has it at one moment, and what held for all components then."""
+
+    rollout: Rollout | Absent
+    namespace: Namespace
+    time_ms: int
+    entry_id: str = "0-0"
+    """Of the newest feed entry then."""
+
+
 class Store(Protocol):
-    """Every method may raise the errors of `rampd_server.errors`: StoreUnavailableError, StoreResetError,
-    StoreCorruptError; writes also ConflictError, RequestIdReusedError, and ReplayedError with the first result.
+    """Every method may raise StoreUnavailableError, StoreResetError and StoreCorruptError of `domain.errors`; a method
+    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result.
     """
 
     async def head(self) -> Head | None:
@@ -127,14 +140,19 @@ class Store(Protocol):
     def believe(self, epoch: str) -> None:
         """The epoch that every later write names; a write under another one raises StoreResetError."""
 
-    async def read(self, component: str) -> tuple[Rollout | Absent, str]:
-        """A component at one moment (Absent where it is not there), and the id of the newest feed entry then."""
+    async def read(self, component: str) -> Stored:
+        """A component at one moment; Absent where it is not there."""
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
         """Names in order, those after `after`."""
 
     async def request_record(self, request_id: str) -> RequestRecord | None:
         """What was done under a request id in the last 24 h."""
+
+    async def remember(self, author: Author, result: Result) -> None:
+        """Writes the idempotency record of a call that succeeded and changed nothing, so that its repeat, after others
+        have changed the rollout, changes nothing either. Does nothing where the caller gave no request id.
+        """
 
     async def commit(
         self, before: Rollout | Absent, after: Rollout | Absent, author: Author, result: Result, namespace: Namespace
@@ -156,8 +174,8 @@ class Store(Protocol):
         """Sets and (None) deletes overrides: all, or none. One revision, one history entry; where all was so already,
         no entry (None) and `Result.changed` is False.
 
-        Raises ComponentNotFoundError, RevisionMismatchError; with `must_exist` OverrideNotFoundError where one to be
-        deleted is not there, or has expired by the store's clock.
+        Raises RefusedError: COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to
+        be deleted is not there, or has expired by the store's clock.
         """
 
     async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
@@ -178,10 +196,13 @@ class Store(Protocol):
         """The history, newest first, those older than the id `before`. Component "": the namespace's own."""
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
-        """Entries after an id, waiting for the first for `block_ms`, on a connection of its own."""
+        """Entries after an id, waiting for the first for `block_ms` (0: not at all), on a connection of its own."""
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
-        """The component after an entry; pure."""
+        """The component after an entry; pure. An entry that it has already (by revision) changes nothing.
+
+        Raises StoreCorruptError where an entry between the two is missing: the component must be read again.
+        """
 
     async def close(self) -> None:
         """Gives all connections back."""

@@ -65,7 +65,7 @@ def command(text: str) -> commands.Command:
             case ["confirm"]:
                 arguments["confirm_within_ms"] = 60_000
             case ["unit", unit]:
-                arguments["policy"] = Policy(unit=Unit(unit))
+                arguments["changes"] = {"unit": Unit(unit)}
             case [number] if name == "Ramp" and number.isdigit():
                 arguments["basis_points"] = int(number) * 100
             case [number] if name == "CancelRelease":

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rampd_server.domain.model import Policy
-
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -87,7 +85,8 @@ class Unquarantine:
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy:
-    policy: Policy
+    changes: Mapping[str, object]
+    """Fields of Policy by name."""
 
 
 @dataclass(frozen=True, slots=True)

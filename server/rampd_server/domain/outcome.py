@@ -22,6 +22,15 @@ def percent(basis_points: int) -> str:
     return f"{basis_points * 100 / FULL:g} %"
 
 
+def component_not_found(component: str) -> RefusedError:
+    """The refusal for a component that is not there."""
+    return RefusedError(
+        Reason.COMPONENT_NOT_FOUND,
+        f"There is no component {component}. A first Release makes it; ListRollouts shows what there is.",
+        component=component,
+    )
+
+
 def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless_held: str = "") -> Release:
     """Next, which must be there, and be the guard's tag where there is a guard.
 

@@ -58,11 +58,10 @@ def unquarantine(rollout: Rollout, command: commands.Unquarantine, _context: Con
 
 
 def set_policy(rollout: Rollout, command: commands.SetPolicy, _context: Context) -> Done:
-    unit = command.policy.unit if rollout.next is None else rollout.unit
-    changed = replace(rollout, policy=command.policy, unit=unit)
+    policy = replace(rollout.policy, **command.changes)  # type: ignore[arg-type]  # checked where the request is read
+    unit = policy.unit if rollout.next is None else rollout.unit
+    changed = replace(rollout, policy=policy, unit=unit)
     if changed == rollout:
         return Done(rollout, "The policy was so already.")
-    later = (
-        f" The unit {command.policy.unit} is in force from the next release on." if unit != command.policy.unit else ""
-    )
+    later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
     return Done(changed, f"The policy is stored.{later}")

@@ -13,7 +13,7 @@ from rampd_server.domain import commands, lifecycle, protection, ramping
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Absent, Disposition, Rollout
 from rampd_server.domain.moves import Context, seal, settle
-from rampd_server.domain.outcome import Done
+from rampd_server.domain.outcome import Done, component_not_found
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,7 @@ def transition(before: Rollout | Absent, command: commands.Command, context: Con
     """
     if isinstance(before, Absent):
         if not isinstance(command, commands.Release):
-            raise RefusedError(
-                Reason.COMPONENT_NOT_FOUND,
-                f"There is no component {before.component}. A first Release makes it; ListRollouts shows what there is.",
-                component=before.component,
-            )
+            raise component_not_found(before.component)
         _require_revision(before, context)
         done = lifecycle.bootstrap(before, command, context)
         return Outcome(seal(before, done.rollout, context), True, done.message, done.disposition, done.release)

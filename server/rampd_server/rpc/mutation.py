@@ -1,0 +1,54 @@
+"""What every mutating RPC shares: from request to author, and from the service's answer to response."""
+
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from rampd_server.ports import Author
+from rampd_server.replica import Replica
+from rampd_server.rpc.binding import Call
+from rampd_server.rpc.convert import rollout_or_none
+from rampd_server.service import Answer
+
+
+class MutatingRequest(Protocol):
+    """The fields that every mutating request has."""
+
+    component: str
+    request_id: str
+    expected_revision: int
+    note: str
+
+    def HasField(self, field_name: Any) -> bool: ...  # noqa: N802
+
+
+Response = TypeVar("Response", bound=Message)
+
+
+def author_of(request: MutatingRequest, call: Call) -> Author:
+    """Who asks, in whose words the history tells it."""
+    return Author(
+        actor=call.actor,
+        action=call.method,
+        note=request.note,
+        is_claimed=call.is_actor_claimed,
+        request_id=request.request_id,
+        digest=call.digest if request.request_id else "",
+    )
+
+
+def expected_revision(request: MutatingRequest) -> int | None:
+    """The revision that the caller insists on, if any."""
+    return request.expected_revision if request.HasField("expected_revision") else None
+
+
+def respond(answer: Answer, response: type[Response], replica: Replica, **fields: object) -> Response:
+    """The response that every mutation gives, with fields of its own."""
+    return response(
+        rollout=rollout_or_none(answer.rollout, answer.namespace, replica.now_ms()),
+        changed=answer.result.changed,
+        replayed=answer.is_replayed,
+        message=answer.message,
+        revision=answer.result.revision,
+        **fields,
+    )

@@ -1,0 +1,73 @@
+"""ReleaseService: what CI calls."""
+
+from rampd import v1
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.replica import Replica
+from rampd_server.rpc import convert
+from rampd_server.rpc.binding import Call
+from rampd_server.rpc.mutation import author_of, expected_revision, respond
+from rampd_server.rpc.paging import page_size, paged
+from rampd_server.service import Service
+
+
+class ReleaseServicer:
+    """One coroutine for each RPC: read the request, ask the service, write the response."""
+
+    def __init__(self, service: Service, replica: Replica) -> None:
+        self._service = service
+        self._replica = replica
+
+    async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
+        command = commands.Release(request.tag, dict(request.attributes), request.expedite, request.force)
+        answer = await self._service.execute(
+            request.component,
+            command,
+            author_of(request, call),
+            expected_revision=expected_revision(request),
+            timeout_s=call.timeout_s,
+        )
+        return respond(
+            answer,
+            v1.ReleaseResponse,
+            self._replica,
+            disposition=v1.Disposition.Value(f"DISPOSITION_{answer.result.disposition}"),
+            queue_position=answer.result.queue_position,
+            release=answer.result.release,
+        )
+
+    async def cancel_release(self, request: v1.CancelReleaseRequest, call: Call) -> v1.CancelReleaseResponse:
+        answer = await self._service.execute(
+            request.component,
+            commands.CancelRelease(request.release),
+            author_of(request, call),
+            expected_revision=expected_revision(request),
+            timeout_s=call.timeout_s,
+        )
+        return respond(answer, v1.CancelReleaseResponse, self._replica)
+
+    async def get_release(self, request: v1.GetReleaseRequest, _call: Call) -> v1.GetReleaseResponse:
+        rollout, _, _ = await self._service.read(request.component)
+        release = rollout.releases.get(request.release)
+        if release is None:
+            raise RefusedError(
+                Reason.RELEASE_NOT_FOUND,
+                f"{request.component} has no release {request.release} among its last ones. ListReleases shows them.",
+                component=request.component,
+                release=request.release,
+            )
+        return v1.GetReleaseResponse(release=convert.release_message(release))
+
+    async def list_releases(self, request: v1.ListReleasesRequest, _call: Call) -> v1.ListReleasesResponse:
+        if request.page_token and not request.page_token.isdecimal():
+            raise InvalidRequestError([("page_token", "is not a token that ListReleases gave")])
+        rollout, _, _ = await self._service.read(request.component)
+        before = int(request.page_token) if request.page_token else rollout.last_number + 1
+        newest_first = [
+            rollout.releases[number] for number in sorted(rollout.releases, reverse=True) if number < before
+        ]
+        shown, token = paged(newest_first, page_size(request), lambda release: str(release.number))
+        return v1.ListReleasesResponse(
+            releases=[convert.release_message(release) for release in shown], next_page_token=token
+        )

@@ -1,0 +1,250 @@
+"""What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import ConflictError, InvalidRequestError, Reason, RefusedError, ReplayedError
+from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.moves import Context, settle
+from rampd_server.domain.outcome import component_not_found
+from rampd_server.domain.protection import new_freeze
+from rampd_server.domain.transition import Outcome, transition
+from rampd_server.ports import Author, FeedEntry, Namespace, Override, Result, Store, Stored
+from rampd_server.replica import Replica
+
+SELF = "rampd"
+"""The actor of what the server does by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What every mutation answers."""
+
+    rollout: Rollout | Absent | None
+    """The component afterwards; None where it is the namespace that changed."""
+    namespace: Namespace
+    result: Result
+    message: str
+    is_replayed: bool = False
+
+
+class Service:
+    """The verbs and the reads. One lock for each component orders this server's writers; servers race, and compare."""
+
+    def __init__(self, store: Store, replica: Replica) -> None:
+        self._store = store
+        self._replica = replica
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def execute(
+        self,
+        component: str,
+        command: commands.Command,
+        author: Author,
+        *,
+        expected_revision: int | None = None,
+        timeout_s: float = 5.0,
+    ) -> Answer:
+        """One verb of the state machine, committed.
+
+        Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
+        until `timeout_s` is over; StoreUnavailableError, StoreResetError, StoreCorruptError.
+        """
+
+        async def attempt() -> Answer:
+            return await self._execute(component, command, author, expected_revision)
+
+        return await self._guarded(component, author, attempt, timeout_s)
+
+    async def set_overrides(
+        self,
+        component: str,
+        changes: Mapping[str, Override | None],
+        author: Author,
+        *,
+        expected_revision: int | None = None,
+        must_exist: bool = False,
+        timeout_s: float = 5.0,
+    ) -> Answer:
+        """Sets and (None) deletes overrides: all, or none. Raises as `execute`, and OVERRIDE_NOT_FOUND with `must_exist`."""
+        self._refuse_past(changes)
+
+        async def attempt() -> Answer:
+            entry, result = await self._store.commit_overrides(
+                component, changes, author, expected_revision=expected_revision, must_exist=must_exist
+            )
+            if entry is not None:
+                await self._take_in(entry)
+            known = self._replica.get(component)
+            if known is not None and known.rollout.revision == result.revision:
+                return Answer(known.rollout, self._replica.namespace, result, _overrides_message(changes, result))
+            stored = await self._store.read(component)
+            return Answer(stored.rollout, stored.namespace, result, _overrides_message(changes, result))
+
+        return await self._guarded(component, author, attempt, timeout_s)
+
+    async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float = 5.0) -> Answer:
+        """Freezes the namespace."""
+        context = Context(self._replica.now_ms(), author.actor, author.note)
+
+        def freeze(present: Freeze | None) -> Freeze | None:
+            return new_freeze(present, expire_ms, context)
+
+        return await self._change_freeze_all(freeze, author, timeout_s)
+
+    async def unfreeze_all(self, author: Author, *, timeout_s: float = 5.0) -> Answer:
+        """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
+        answer = await self._change_freeze_all(lambda _present: None, author, timeout_s)
+        await self.settle_all()
+        return answer
+
+    async def settle_all(self) -> None:
+        """Commits what time, or the end of a freeze, has brought about."""
+        for known in self._replica.components():
+            if self._is_unsettled(known.rollout):
+                author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
+                await self.execute(known.rollout.component, commands.Settle(), author)
+
+    async def expire_freeze_all(self) -> None:
+        """Drops the namespace's freeze once its time is over."""
+        freeze = self._replica.namespace.freeze
+        if freeze and not freeze.is_in_force(self._replica.now_ms()):
+            await self.unfreeze_all(Author(SELF, "Unfreeze", "the freeze has ended", is_claimed=False))
+
+    async def read(self, component: str) -> tuple[Rollout, Namespace, int]:
+        """A component and the namespace as the store has them now, and its time in ms. Raises COMPONENT_NOT_FOUND."""
+        stored = await self._store.read(component)
+        if isinstance(stored.rollout, Absent):
+            raise component_not_found(component)
+        return stored.rollout, stored.namespace, stored.time_ms
+
+    def _is_unsettled(self, rollout: Rollout) -> bool:
+        context = Context(self._replica.now_ms(), SELF, freeze_all=self._replica.namespace.freeze)
+        return settle(rollout, context) is not rollout
+
+    async def _guarded(
+        self, component: str, author: Author, attempt: Callable[[], Awaitable[Answer]], timeout_s: float
+    ) -> Answer:
+        """What surrounds every write: replay, the component's lock, the deadline."""
+        if author.request_id:
+            record = await self._store.request_record(author.request_id)
+            if record is not None:
+                if record.digest != author.digest:
+                    raise RefusedError(
+                        Reason.REQUEST_ID_REUSED,
+                        f"The request id {author.request_id} was used by another method, caller or content. "
+                        "Choose a new one for a new request.",
+                        request_id=author.request_id,
+                    )
+                return await self._replay(component, record.result)
+        lock = self._locks.setdefault(component, asyncio.Lock())
+        try:
+            async with asyncio.timeout(timeout_s), lock:
+                return await attempt()
+        except ReplayedError as replayed:
+            assert isinstance(replayed.result, Result)  # noqa: S101
+            return await self._replay(component, replayed.result)
+        except TimeoutError:
+            raise RefusedError(
+                Reason.CONTENTION,
+                f"Others kept changing {component or 'the namespace'} for {timeout_s:g} s. Try again.",
+            ) from None
+
+    async def _execute(
+        self, component: str, command: commands.Command, author: Author, expected_revision: int | None
+    ) -> Answer:
+        # The copy in memory is nearly always the present state, and a commit compares: only what would not be written
+        # (refusals, and what is so already) must be asked of the store before it is said.
+        known = self._replica.get(component)
+        stored = (
+            Stored(known.rollout, self._replica.namespace, self._replica.now_ms())
+            if known
+            else await self._store.read(component)
+        )
+        is_certain = known is None
+        while True:
+            context = Context(stored.time_ms, author.actor, author.note, expected_revision, stored.namespace.freeze)
+            try:
+                outcome = transition(stored.rollout, command, context)
+                if outcome.changed:
+                    entry = await self._commit(stored, outcome, author)
+                    await self._take_in(entry)
+                if outcome.changed or is_certain:
+                    return Answer(outcome.after, stored.namespace, _result(outcome), outcome.message)
+            except ConflictError:
+                pass
+            except (RefusedError, InvalidRequestError):
+                if is_certain:
+                    raise
+            stored = await self._store.read(component)
+            is_certain = True
+
+    async def _commit(self, stored: Stored, outcome: Outcome, author: Author) -> FeedEntry:
+        return await self._store.commit(stored.rollout, outcome.after, author, _result(outcome), stored.namespace)
+
+    async def _take_in(self, entry: FeedEntry) -> None:
+        """A write is visible on its own server before it answers."""
+        self._replica.offer(entry)
+        await self._replica.wait_for_entry(entry.id)
+
+    async def _replay(self, component: str, result: Result) -> Answer:
+        if not component:
+            head = await self._store.head()
+            return Answer(None, head.namespace if head else Namespace(), result, "Done before.", is_replayed=True)
+        stored = await self._store.read(component)
+        return Answer(stored.rollout, stored.namespace, result, "Done before.", is_replayed=True)
+
+    async def _change_freeze_all(
+        self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float
+    ) -> Answer:
+        async def attempt() -> Answer:
+            while True:
+                head = await self._store.head()
+                before = head.namespace if head else Namespace()
+                after = replace(before, freeze=change(before.freeze))
+                is_frozen = "is frozen" if after.freeze else "is not frozen"
+                if after == before:
+                    return Answer(None, before, Result(0, changed=False), f"The namespace {is_frozen}, as it was.")
+                try:
+                    entry = await self._store.commit_namespace(before, after, author)
+                except ConflictError:
+                    continue
+                await self._take_in(entry)
+                return Answer(None, after, Result(0), f"The namespace {is_frozen} now.")
+
+        return await self._guarded("", author, attempt, timeout_s)
+
+    def _refuse_past(self, changes: Mapping[str, Override | None]) -> None:
+        now_ms = self._replica.now_ms()
+        is_batch = len(changes) > 1
+        past = [
+            (f"overrides[{index}].expire_time" if is_batch else "expire_time", "is not in the future")
+            for index, override in enumerate(changes.values())
+            if override and override.expire_ms is not None and override.expire_ms <= now_ms
+        ]
+        if past:
+            raise InvalidRequestError(past)
+
+
+def _result(outcome: Outcome) -> Result:
+    return Result(
+        revision=outcome.after.revision,
+        disposition=outcome.disposition or "",
+        release=outcome.release,
+        queue_position=outcome.queue_position,
+        changed=outcome.changed,
+    )
+
+
+def _overrides_message(changes: Mapping[str, Override | None], result: Result) -> str:
+    if not result.changed:
+        return "It was so already."
+    if len(changes) > 1:
+        return f"{len(changes)} overrides are set or deleted."
+    repo, override = next(iter(changes.items()))
+    if override is None:
+        return f"{repo} goes by the weights again."
+    return f"{repo} gets {override.tag or override.channel.lower()}."
