@@ -1,0 +1,69 @@
+# What one does with rampd. `make` alone lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# More flags for `make run`, such as ARGS='--listen 127.0.0.1:6000'.
+ARGS ?=
+# More flags for pytest, such as PYTEST='-k embedded'.
+PYTEST ?=
+
+# Generated code refuses a runtime that is older than its generator, so an old generator serves the most users. It needs
+# an old protobuf itself, hence an environment of its own. The floors in pyproject.toml follow it; a test compares them.
+GENERATOR := grpcio-tools==1.71.2 googleapis-common-protos==1.70.0
+GENERATED := client
+PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint gen bench nightly clean python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: .venv/.server ## start a server on 127.0.0.1:50051, data in .rampd (or in your Redis: RAMPD_REDIS_URL)
+	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(ARGS)
+
+test: .venv/.dev ## run the tests
+	$(BIN)/pytest $(PYTEST)
+
+check: lint test ## what CI runs: lint, types, tests (generated code is one of them)
+
+lint: .venv/.dev ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+gen: .venv-gen/.made ## generate client/rampd/v1 from proto/
+	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
+	    -I "$$(.venv-gen/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	    --python_out='$(GENERATED)' --pyi_out='$(GENERATED)' --grpc_python_out='$(GENERATED)' $(PROTOS)
+
+bench: .venv/.dev ## measure, and print a table
+	$(BIN)/python -m tests.bench
+
+nightly: .venv/.dev ## the tests, with the long ones
+	RAMPD_NIGHTLY=1 $(BIN)/pytest $(PYTEST)
+
+clean: ## remove the environments and what tools left; data in .rampd stays
+	rm -rf .venv .venv-gen build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The stamps say that the environment has what pyproject.toml asks for; .dev has all that .server has.
+.venv/.dev: pyproject.toml | python
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch .venv/.server $@
+
+.venv/.server: pyproject.toml | python
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server]'
+	@touch $@
+
+.venv-gen/.made: Makefile | python
+	$(PYTHON) -m venv --clear .venv-gen
+	.venv-gen/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $(GENERATOR)
+	@touch $@
+
+python:
+	@command -v $(PYTHON) >/dev/null || \
+	    { echo "rampd needs Python 3.11 or later, and there is no $(PYTHON): make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "rampd needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version): make PYTHON=/path/to/python3"; exit 1; }

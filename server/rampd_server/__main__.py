@@ -1,0 +1,18 @@
+"""The `rampd-server` command."""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; its exit code: 0 for an orderly end, 2 where it could not start as it was told to."""
+    try:
+        from rampd_server import command  # noqa: PLC0415 - so that a client-only installation is told what it lacks
+    except ModuleNotFoundError as error:
+        print(f"{error.name} is not installed. rampd-server needs: pip install 'rampd[server]'", file=sys.stderr)
+        return 2
+    return command.run(sys.argv[1:] if arguments is None else arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

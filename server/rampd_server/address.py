@@ -1,0 +1,82 @@
+"""Where the server listens, and where its store is: values of the configuration that have a form of their own."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+from pydantic import Secret
+
+_SCHEMES = ("redis", "rediss", "unix")
+_MASK = "***"
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address to listen on; port 0 lets the system choose. `str()` gives `host:port`, IPv6 in brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError with a sentence, for all but `host:port` on the loopback."""
+        match = _LISTEN.fullmatch(text)
+        if match is None or int(match["port"]) > 65535:
+            raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:50051 or [::1]:0.")
+        host = match["v6"] or match["host"]
+        if not _is_loopback(host):
+            raise ValueError(
+                f"{text} is not on the loopback, and rampd has no credentials yet: whoever reached the port could read "
+                "every rollout. Use 127.0.0.1, [::1] or localhost, and put what checks credentials in front of it."
+            )
+        return cls(host, int(match["port"]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class RedisUrl(Secret[str]):
+    """A URL whose password is shown to nobody: `str()` and `repr()` have `***` there; `get_secret_value()` has all."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError with a sentence that has nothing of the URL's password."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise ValueError("not a URL; one looks like redis://user:password@host:6379/0.") from None
+        if parts.scheme not in _SCHEMES:
+            raise ValueError("the URL begins with none of redis://, rediss:// and unix://.")
+        if parts.scheme == "unix":
+            if not parts.path.startswith("/"):
+                raise ValueError("unix:// is followed by an absolute path, such as unix:///run/redis/redis.sock.")
+        elif not parts.hostname or port == 0:
+            raise ValueError(f"no host in it, or port 0; a URL looks like {parts.scheme}://user:password@host:6379/0.")
+        elif not re.fullmatch(r"/?|/[0-9]+", parts.path, re.ASCII):
+            raise ValueError("after the host comes nothing, or the number of a database, such as /0.")
+        return cls(text)
+
+    def _display(self) -> str:
+        return _masked(urlsplit(self.get_secret_value()))
+
+
+def _masked(parts: SplitResult) -> str:
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    netloc = f"{name}{colon and ':' + _MASK}{at}{host}"
+    pairs = [(key, _MASK if key == "password" else value) for key, value in parse_qsl(parts.query)]
+    query = urlencode(pairs, safe="*/")
+    return f"{parts.scheme}://{netloc}{parts.path}{query and '?' + query}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,131 @@
+"""Puts the server together: the one place that knows all the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from rampd.validation import violations
+from rampd_server.access import Access
+from rampd_server.address import Address
+from rampd_server.caretaker import Caretaker
+from rampd_server.config import Config
+from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.replica import Replica
+from rampd_server.rpc.binding import bind
+from rampd_server.rpc.release import ReleaseServicer
+from rampd_server.rpc.resolver import ResolverServicer
+from rampd_server.rpc.rollout import RolloutServicer
+from rampd_server.rpc.server import Server
+from rampd_server.service import Service
+from rampd_server.startup import StartupError
+from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.server_check import check_server
+
+_GRACE_S = 5.0
+_RETRY_S = 0.5
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(config: Config, redis_url: str) -> AsyncIterator[Address]:
+    """A server that answers, for as long as the block lasts; where it listens.
+
+    Without `wait_for_store` the store must be there; with it, the server answers NOT_SERVING until it is. Raises
+    StartupError: an address is taken, or the store is not one to build on.
+    """
+    store = RedisStore.connect(redis_url, namespace=config.namespace)
+    replica = Replica(store)
+    service = Service(store, replica)
+    server = Server(
+        bind(
+            {
+                "ResolverService": ResolverServicer(replica),
+                "ReleaseService": ReleaseServicer(service, replica),
+                "RolloutService": RolloutServicer(service, replica, store),
+            },
+            violations=violations,
+            access=Access(str(config.socket), insecure_admin=config.insecure_admin),
+        ),
+        reflect=config.reflection,
+    )
+    try:
+        if not config.wait_for_store:
+            await _prepare(store)
+        address = server.listen(config.listen)
+        server.listen_unix(config.socket)
+        await server.start()
+        log.info("listening", address=str(address), socket=str(config.socket))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(_keep(store, replica, service, server))
+                if not config.wait_for_store:
+                    await replica.loaded.wait()
+                yield address
+                keeping.cancel()
+        finally:
+            await server.stop(_GRACE_S)
+    finally:
+        await store.close()
+
+
+async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
+    """Runs a server until `stop` is set. Raises StartupError, later too where the store turns out to be unsuitable."""
+    try:
+        async with running(config, redis_url) as address:
+            print(welcome(config, address), flush=True)  # noqa: T201 - for the person who started it
+            await stop.wait()
+            log.info("stopping")
+    except* StartupError as group:
+        raise group.exceptions[0] from None
+
+
+async def adopt(config: Config, redis_url: str) -> str:
+    """Makes a new epoch in the namespace, of the store as it is now; the epoch. Raises StartupError."""
+    store = RedisStore.connect(redis_url, namespace=config.namespace)
+    try:
+        await check_server(store)
+        return await store.begin_epoch(adopted=True)
+    except RampdError as error:
+        raise StartupError(error.message) from error
+    finally:
+        await store.close()
+
+
+async def _keep(store: RedisStore, replica: Replica, service: Service, server: Server) -> None:
+    """All that goes on beside the calls: wait for the store, follow it, look after what time brings about."""
+    await _wait_until_prepared(store)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(replica.run())
+        tasks.create_task(Caretaker(service, replica, store).run())
+        await replica.loaded.wait()
+        await server.set_serving(is_serving=True)
+        log.info("serving")
+
+
+async def _wait_until_prepared(store: RedisStore) -> None:
+    while True:
+        try:
+            return await _prepare(store)
+        except StartupError as error:
+            if not isinstance(error.__cause__, StoreUnavailableError | StoreResetError):
+                raise
+            log.warning("waiting_for_store", error=str(error))
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _prepare(store: RedisStore) -> None:
+    """Sees that the store is one to build on, and makes the first epoch in a namespace with no key at all."""
+    try:
+        await check_server(store)
+        if await store.head() is None:
+            if not await store.is_empty():
+                raise StoreResetError(
+                    f"The namespace {store.namespace} has data and no epoch: it was emptied in part, or restored in "
+                    "part. Where it is the state to go on with: rampd-server adopt"
+                )
+            await store.begin_epoch(adopted=False)
+    except RampdError as error:
+        raise StartupError(error.message) from error

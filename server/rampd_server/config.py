@@ -1,0 +1,244 @@
+"""What the server is told: flags, then `RAMPD_*` variables, then defaults."""
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rampd_server.address import Address, RedisUrl
+from rampd_server.startup import StartupError
+
+_PREFIX = "RAMPD_"
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class Command(StrEnum):
+    """What `rampd-server` is asked to do."""
+
+    SERVE = "serve"
+    ADOPT = "adopt"
+
+
+class LogFormat(StrEnum):
+    """How log lines look: AUTO is TEXT on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _path(value: object) -> Path:
+    try:
+        return Path(str(value)).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{value} names a home directory that is not there; write the path out.") from None
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(f"{value!r} is neither true nor false.")
+    return word in _TRUE
+
+
+def _namespace(value: object) -> str:
+    if not _NAMESPACE.fullmatch(str(value)):
+        raise ValueError(
+            f"{value!r} is no name: 1 to 63 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends."
+        )
+    return str(value)
+
+
+def _one_of(words: type[StrEnum]) -> BeforeValidator:
+    def check(value: object) -> StrEnum:
+        if value not in list(words):
+            raise ValueError(f"{value!r} is none of {', '.join(words)}.")
+        return words(str(value))
+
+    return BeforeValidator(check)
+
+
+def _address(value: object) -> Address:
+    return value if isinstance(value, Address) else Address.parse(str(value))
+
+
+def _redis_url(value: object) -> RedisUrl:
+    return value if isinstance(value, RedisUrl) else RedisUrl.parse(str(value))
+
+
+def _default_data_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "rampd"
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+
+
+class Config(BaseSettings):
+    """The server's settings, checked. `str()` and `repr()` show no secret. A field's description is its help text."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+    redis_url: Annotated[RedisUrl | None, NoDecode, BeforeValidator(_redis_url)] = Field(
+        default=None,
+        description="redis://, rediss:// or unix:// of your Redis (7.0 or later, noeviction); "
+        "a password is better off in the variable, since anybody can list the flags of a process. "
+        "Without it rampd keeps its data in a Valkey of its own, in the data directory",
+    )
+    data_dir: AbsolutePath = Field(
+        default_factory=_default_data_dir,
+        description="the directory of the socket and, without a Redis URL, of the data "
+        "(default: rampd in $XDG_STATE_HOME, else ~/.local/state/rampd)",
+    )
+    listen: Annotated[Address, NoDecode, BeforeValidator(_address)] = Field(
+        default=Address("127.0.0.1", 50051),
+        description="host:port for reads, loopback only; port 0 takes a free one",
+    )
+    socket: AbsolutePath = Field(
+        default_factory=lambda values: values.get("data_dir", Path()) / "rampd.sock",
+        description="the unix socket for everything, open to your own user only (default: rampd.sock in the data directory)",
+    )
+    insecure_admin: Switch = Field(
+        default=False,
+        description="serve the verbs that change things to everybody who reaches the TCP port",
+    )
+    reflection: Switch = Field(default=True, description="tell grpcurl and the like what the server serves")
+    wait_for_store: Switch = Field(
+        default=True,
+        description="when Redis is away at the start, wait for it; else end with an error",
+    )
+    namespace: Annotated[str, BeforeValidator(_namespace)] = Field(
+        default="default",
+        description="the part of the Redis that is this rampd's; servers of one namespace are one rampd",
+    )
+    log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(
+        default=LogFormat.AUTO,
+        description="auto, text or json; auto is text on a terminal and json elsewhere",
+    )
+    log_level: Annotated[LogLevel, _one_of(LogLevel)] = Field(
+        default=LogLevel.INFO, description="debug, info, warning or error"
+    )
+
+
+def read(arguments: Sequence[str]) -> tuple[Command, Config]:
+    """What `rampd-server` with these arguments is to do, and how.
+
+    Ends the process with 0 for `--help` and `--version`. Raises StartupError with one sentence per mistake.
+    """
+    flags, commands, mistakes = _parse(arguments)
+    try:
+        config = Config(**flags)
+    except ValidationError as error:
+        # The default of one field that hangs on another, wrong one is no mistake of its own.
+        mistakes += [
+            _sentence(details) for details in error.errors() if details["type"] != "default_factory_not_called"
+        ]
+    except RuntimeError:
+        mistakes.append(f"{_names('data_dir')}: there is no home directory to put it in; name one.")
+    if mistakes:
+        raise StartupError(*mistakes, "rampd-server --help lists the flags.")
+    return commands[0] if commands else Command.SERVE, config
+
+
+def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Command], list[str]]:
+    try:
+        found, rest = _parser().parse_known_args(arguments)
+    except _UsageError as error:
+        return {}, [], [f"{error}."]
+    words = [word for word in rest if not word.startswith("-")]
+    mistakes = [_unknown_flag(word) for word in rest if word.startswith("-")]
+    if not mistakes:  # what follows an unknown flag may be its value
+        mistakes = [_unknown_command(word) for word in words if word not in list(Command)]
+    if not mistakes and len(words) > 1:
+        mistakes = [f"One command at a time, not {' '.join(words)}."]
+    return vars(found), [Command(word) for word in words if word in list(Command)], mistakes
+
+
+class _UsageError(Exception):
+    pass
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rampd-server",
+        usage="rampd-server [serve | adopt] [flags]",
+        description="Version rollouts for jobs. serve (the default) runs the server. adopt tells the servers of a "
+        "namespace that its emptied or replaced Redis is the one to go on with.",
+        epilog="Every flag has a variable, which the flag overrules.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+    )
+    for name, field in Config.model_fields.items():
+        text = f"{field.description} [{_PREFIX}{name.upper()}]"
+        default = field.get_default(call_default_factory=False)
+        if isinstance(default, bool):
+            text = f"{text} (default: {'on' if default else 'off'})"
+            parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=text)
+            continue
+        if field.default_factory is None and default is not None:
+            text = f"{text} (default: {default})"
+        parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), help=text)
+    parser.add_argument(
+        "--version", action="version", version=f"rampd {metadata.version('rampd')}", help="show the version and end"
+    )
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _names(name: str) -> str:
+    return f"{_flag(name)} ({_PREFIX}{name.upper()})"
+
+
+def _unknown_flag(word: str) -> str:
+    flag = word.partition("=")[0]
+    near = difflib.get_close_matches(flag, [_flag(name) for name in Config.model_fields], n=1)
+    return f"There is no flag {flag}{f'; did you mean {near[0]}?' if near else '.'}"
+
+
+def _unknown_command(word: str) -> str:
+    # A URL with its flag forgotten is not shown: it may have a password.
+    return f"There is no command {'like that' if '://' in word else repr(word)}: {' or '.join(Command)}."
+
+
+def _sentence(details: ErrorDetails) -> str:
+    reason = details.get("ctx", {}).get("error", details["msg"])
+    return f"{_names(str(details['loc'][0]))}: {reason}"

@@ -1,0 +1,209 @@
+"""From the services of `rampd.v1` to handlers of grpc.aio, straight from the descriptors.
+
+Every call passes the same stations: parse, check the fields, check who calls, ask the servicer, and answer or map the
+error. They are put together once per method; there are no interceptors, since each would cost on every Resolve.
+"""
+
+import re
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
+from rampd_server.access import Access, Role
+from rampd_server.domain.errors import InvalidRequestError, RampdError, Reason
+from rampd_server.rpc.call import Call, Context, actor_violations
+from rampd_server.rpc.errors import abort, not_implemented
+
+__all__ = ["SERVICES", "Call", "Violations", "bind", "required_role"]
+
+SERVICES: Mapping[str, ServiceDescriptor] = {
+    service.name: service
+    for file in (resolver_service_pb2, release_service_pb2, rollout_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+}
+"""The services of rampd.v1 by their short names."""
+
+Violations = Callable[[Message], list[tuple[str, str]]]
+"""What is wrong with a request: (field, text) for every wrong field."""
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Admit = Callable[[bytes, Context], tuple[Any, Call]]
+
+_log = structlog.get_logger(__name__)
+
+
+def bind(servicers: Mapping[str, object], *, violations: Violations, access: Access) -> grpc.GenericRpcHandler:
+    """The handler of all methods of all services.
+
+    `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
+    `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
+    responses; a response may be bytes that are serialised already. What has no method answers UNIMPLEMENTED. Errors
+    that are raised: RampdError as it says, everything else INTERNAL with a request id that the log has too.
+    """
+    if unknown := servicers.keys() - SERVICES.keys():
+        raise ValueError(f"no such service in rampd.v1: {', '.join(sorted(unknown))}")
+    return _Handlers(
+        {
+            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, access)
+            for name, service in SERVICES.items()
+            for method in service.methods
+        }
+    )
+
+
+def required_role(method: MethodDescriptor) -> Role | None:
+    """The role that a method needs; None where it only reads, or reports outcomes. What changes something has a
+    `request_id` in its request, so that a new verb is guarded from the start.
+    """
+    if "request_id" not in method.input_type.fields_by_name:
+        return None
+    return Role.CI if method.containing_service.name == "ReleaseService" else Role.ADMIN
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    def __init__(self, handlers: Mapping[str, _Handler]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
+        return self._handlers.get(handler_call_details.method)
+
+
+def _bind_method(method: MethodDescriptor, servicer: object, violations: Violations, access: Access) -> _Handler:
+    name = _full_name(method)
+    admit = _admission(method, violations, access)
+    answer = getattr(servicer, _snake_case(method.name), None)
+    encode = _encoder(method)
+    # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            _streaming(name, admit, answer or _not_there_stream(method.name), encode)
+        )
+    return grpc.unary_unary_rpc_method_handler(_unary(name, admit, answer or _not_there(method.name), encode))
+
+
+def _unary(
+    name: str, admit: _Admit, answer: Callable[[Any, Call], Awaitable[Any]], encode: Callable[[Any], bytes]
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def handle(data: bytes, context: Context) -> bytes:
+        try:
+            request, call = admit(data, context)
+            return encode(await answer(request, call))
+        except RampdError as error:
+            refusal = error
+        except Exception as error:  # noqa: BLE001 - the one catch-all: nothing of it may reach the wire
+            refusal = _defect(name, error)
+        await abort(context, refusal)
+        raise AssertionError
+
+    return handle
+
+
+def _streaming(
+    name: str, admit: _Admit, answer: Callable[[Any, Call], AsyncGenerator[Any]], encode: Callable[[Any], bytes]
+) -> Callable[[bytes, Context], Awaitable[None]]:
+    async def handle(data: bytes, context: Context) -> None:
+        try:
+            request, call = admit(data, context)
+            # A cancelled call closes the generator here and now, not when it is collected.
+            async with aclosing(answer(request, call)) as responses:
+                async for response in responses:
+                    await context.write(encode(response))
+        except RampdError as error:
+            refusal = error
+        except grpc.aio.BaseError:  # the caller has gone, or the server is stopping
+            raise
+        except Exception as error:  # noqa: BLE001 - the other half of the catch-all
+            refusal = _defect(name, error)
+        else:
+            return
+        await abort(context, refusal)
+
+    return handle
+
+
+def _admission(method: MethodDescriptor, violations: Violations, access: Access) -> _Admit:
+    name = _full_name(method)
+    parse = _parser(method)
+    role = required_role(method)
+
+    def read(data: bytes, context: Context) -> tuple[Message, Call]:
+        request = parse(data)
+        if found := violations(request):
+            raise InvalidRequestError(found)
+        return request, Call(name, request, context)
+
+    def change(data: bytes, context: Context) -> tuple[Message, Call]:
+        request = parse(data)
+        if found := [*violations(request), *actor_violations(context)]:
+            raise InvalidRequestError(found)
+        access.check(name, role, context.peer())  # type: ignore[arg-type]
+        return request, Call(name, request, context)
+
+    return read if role is None else change
+
+
+def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
+    parse = GetMessageClass(method.input_type).FromString
+    wrong = [("request", f"is not a {method.input_type.full_name} message")]
+
+    def parsed(data: bytes) -> Message:
+        try:
+            return parse(data)
+        except (DecodeError, UnicodeDecodeError):
+            raise InvalidRequestError(wrong) from None
+
+    return parsed
+
+
+def _encoder(method: MethodDescriptor) -> Callable[[Any], bytes]:
+    expected = GetMessageClass(method.output_type)
+
+    def encode(response: object) -> bytes:
+        if isinstance(response, expected):
+            return response.SerializeToString()
+        if isinstance(response, bytes):
+            return response
+        raise TypeError(f"{method.full_name} answered {type(response).__name__}")
+
+    return encode
+
+
+def _defect(name: str, error: Exception) -> RampdError:
+    request_id = secrets.token_hex(8)
+    _log.error("call_failed", method=name, request_id=request_id, exc_info=error)
+    return RampdError(
+        Reason.INTERNAL,
+        f"A defect of rampd, not of your request. The server's log has it under request id {request_id}.",
+        request_id=request_id,
+    )
+
+
+def _not_there(method: str) -> Callable[[Any, Call], Awaitable[Any]]:
+    async def answer(_request: Message, _call: Call) -> Message:
+        raise not_implemented(method)
+
+    return answer
+
+
+def _not_there_stream(method: str) -> Callable[[Any, Call], AsyncGenerator[Any]]:
+    async def answer(_request: Message, _call: Call) -> AsyncGenerator[Any]:
+        raise not_implemented(method)
+        yield
+
+    return answer
+
+
+def _full_name(method: MethodDescriptor) -> str:
+    return f"{method.containing_service.full_name}/{method.name}"
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

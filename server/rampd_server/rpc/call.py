@@ -1,0 +1,73 @@
+"""What a servicer is told of a call beside its request."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+ACTOR_KEY = "x-rampd-actor"
+ANONYMOUS = "anonymous"
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_MAX_ACTOR = 128
+
+
+class Call:
+    """One call: which method, by whom, with how much time. What costs something is worked out when it is asked for."""
+
+    __slots__ = ("_context", "_name", "_request")
+
+    def __init__(self, name: str, request: Message, context: Context) -> None:
+        self._name = name
+        self._request = request
+        self._context = context
+
+    @property
+    def method(self) -> str:
+        """The short name of the method: `Ramp`."""
+        return self._name.rpartition("/")[2]
+
+    @property
+    def actor(self) -> str:
+        """Who calls, as claimed in the metadata `x-rampd-actor`; `anonymous` where nobody is."""
+        claimed = _claimed(self._context)
+        return claimed[0] if claimed else ANONYMOUS
+
+    @property
+    def is_actor_claimed(self) -> bool:
+        """Whether `actor` is the caller's own word. Until there are credentials it always is, `anonymous` aside."""
+        return bool(_claimed(self._context))
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds that are left; None where the caller set no deadline."""
+        return self._context.time_remaining()
+
+    @property
+    def digest(self) -> str:
+        """Of method, actor and content, the request id aside: what a repeat of a request id must be equal in."""
+        content = type(self._request)()
+        content.CopyFrom(self._request)
+        content.ClearField("request_id")
+        prefix = f"{self._name}\0{self.actor}\0".encode()
+        return hashlib.sha256(prefix + content.SerializeToString(deterministic=True)).hexdigest()
+
+
+def actor_violations(context: Context) -> list[tuple[str, str]]:
+    """What is wrong with the actor that the metadata claims: (field, text)."""
+    claimed = _claimed(context)
+    if len(claimed) > 1:
+        return [(ACTOR_KEY, f"given {len(claimed)} times, once is enough")]
+    if claimed and not _is_name(claimed[0]):
+        return [(ACTOR_KEY, f"must be 1 to {_MAX_ACTOR} printable characters")]
+    return []
+
+
+def _is_name(text: str) -> bool:
+    return 1 <= len(text) <= _MAX_ACTOR and text.isprintable() and text == text.strip()
+
+
+def _claimed(context: Context) -> Sequence[str]:
+    return [str(value) for key, value in context.invocation_metadata() or () if key == ACTOR_KEY]

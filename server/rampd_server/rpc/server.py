@@ -1,0 +1,129 @@
+"""The gRPC server: its options, its ports, its health."""
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+
+from rampd_server.address import Address
+from rampd_server.embedded import MAX_SOCKET_PATH
+from rampd_server.rpc.binding import SERVICES
+from rampd_server.startup import StartupError
+
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Bytes of a request or a response."""
+
+_OPTIONS = (
+    # A second server on the port has to fail; with the default both would get calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    # Clients ping to notice a dead link; by default more than one ping in five minutes is answered with GOAWAY.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+_NAMES = tuple(service.full_name for service in SERVICES.values())
+
+
+class Server:
+    """Serves a handler on any number of addresses. NOT_SERVING in the health service until told otherwise.
+
+    Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_serving`, `stop`.
+    """
+
+    def __init__(self, handler: grpc.GenericRpcHandler, *, reflect: bool = True) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((handler,))
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflect:
+            reflection.enable_server_reflection(
+                (*_NAMES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
+                self._server,
+            )
+
+    def listen(self, address: Address) -> Address:
+        """Binds a TCP port; the address with the port that the system chose. Raises StartupError."""
+        if address.port:
+            _check_free(address)
+        try:
+            return Address(address.host, self._server.add_insecure_port(str(address)))
+        except RuntimeError as error:
+            raise StartupError(f"Can't listen on {address}.") from error
+
+    def listen_unix(self, path: Path) -> None:
+        """Binds a unix socket for its owner only; one that a dead server left is replaced. Raises StartupError."""
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise StartupError(
+                f"{path} is too long for the path of a unix socket (at most {MAX_SOCKET_PATH} bytes): "
+                "give a shorter --socket (RAMPD_SOCKET)."
+            )
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _remove_stale(path)
+            # The mode has to be right from the first moment, so it can't be set afterwards.
+            umask = os.umask(0o177)
+            try:
+                self._server.add_insecure_port(f"unix:{path}")
+            finally:
+                os.umask(umask)
+        except (OSError, RuntimeError) as error:
+            reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+            raise StartupError(f"Can't listen on the unix socket {path}{reason}.") from error
+
+    async def start(self) -> None:
+        """Begins to answer calls."""
+        await self.set_serving(is_serving=False)
+        await self._server.start()
+
+    async def set_serving(self, *, is_serving: bool) -> None:
+        """What the health service says of the whole server and of each service of rampd."""
+        status = health_pb2.HealthCheckResponse
+        for name in ("", *_NAMES):
+            await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """NOT_SERVING for good, no new calls, and `grace_s` seconds for those under way; then they are cancelled."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
+def _check_free(address: Address) -> None:
+    """Binds and lets go again, since gRPC says of a failure that there was one and not which."""
+    for family, _, _, _, where in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(where)
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL and address.host == "localhost":
+                    continue
+                raise StartupError(
+                    f"Can't listen on {address}: {os.strerror(error.errno or 0)}. "
+                    "Give another --listen (RAMPD_LISTEN); with port 0 the system chooses a free one."
+                ) from error
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes the socket of a dead server: gRPC would do so with that of a living one, too."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise StartupError(f"{path} is there and is not a socket: give another --socket (RAMPD_SOCKET).")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise StartupError(
+        f"A server listens on the unix socket {path}: end it, or give this one another --socket (RAMPD_SOCKET)."
+    )

@@ -1,0 +1,185 @@
+"""Ports, health and reflection of the gRPC server."""
+
+import os
+import socket
+import stat
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from rampd import v1
+from rampd_server.access import Access
+from rampd_server.address import Address
+from rampd_server.rpc.binding import bind
+from rampd_server.rpc.server import MAX_MESSAGE, Server
+from rampd_server.startup import StartupError
+
+ANY_PORT = Address("127.0.0.1", 0)
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+NAMES = ["", "rampd.v1.ResolverService", "rampd.v1.ReleaseService", "rampd.v1.RolloutService"]
+
+
+class Resolver:
+    async def resolve(self, request, call):
+        return v1.ResolveResponse(tag=f"{len(request.job_id)}")
+
+
+@pytest.fixture
+async def make_server():
+    made = []
+
+    def make(**options) -> Server:
+        handler = bind({"ResolverService": Resolver()}, violations=lambda _: [], access=Access("s.sock"))
+        made.append(Server(handler, **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        await server.stop(0)
+
+
+async def statuses(target: str) -> set[int]:
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return {(await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in NAMES}
+
+
+async def test_a_server_is_not_serving_until_it_is_told(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    assert await statuses(target) == {NOT_SERVING}
+    await server.set_serving(is_serving=True)
+    assert await statuses(target) == {SERVING}
+    await server.set_serving(is_serving=False)
+    assert await statuses(target) == {NOT_SERVING}
+
+
+async def test_a_server_that_stops_says_not_serving_first(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    await server.set_serving(is_serving=True)
+    async with grpc.aio.insecure_channel(target) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        await server.stop(0.5)
+        assert (await watch.read()).status == NOT_SERVING
+
+
+async def test_port_0_is_answered_with_the_port_that_was_chosen(make_server):
+    assert make_server().listen(ANY_PORT).port > 0
+
+
+async def test_a_second_server_on_a_port_is_told_that_it_is_taken(make_server):
+    taken = make_server().listen(ANY_PORT)
+    with pytest.raises(StartupError, match=rf"{taken}: Address already in use.*--listen"):
+        make_server().listen(taken)
+
+
+async def test_the_unix_socket_is_open_to_its_owner_only(make_server, tmp_path):
+    path = tmp_path / "run" / "s.sock"
+    make_server().listen_unix(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_binding_a_socket_leaves_the_umask_alone(make_server, tmp_path):
+    before = os.umask(0o027)
+    try:
+        make_server().listen_unix(tmp_path / "s.sock")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+
+
+async def test_the_socket_of_a_living_server_is_not_taken_from_it(make_server, tmp_path):
+    path = tmp_path / "s.sock"
+    first = make_server()
+    first.listen_unix(path)
+    await first.start()
+    await first.set_serving(is_serving=True)
+    with pytest.raises(StartupError, match=r"A server listens on .*--socket"):
+        make_server().listen_unix(path)
+    assert await statuses(f"unix:{path}") == {SERVING}
+
+
+async def test_the_socket_that_a_dead_server_left_is_replaced(make_server, tmp_path):
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.fspath(path))
+    server = make_server()
+    server.listen_unix(path)
+    await server.start()
+    assert await statuses(f"unix:{path}") == {NOT_SERVING}
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(make_server, tmp_path):
+    path = tmp_path / "s.sock"
+    path.write_text("mine")
+    with pytest.raises(StartupError, match=r"is not a socket"):
+        make_server().listen_unix(path)
+    assert path.read_text() == "mine"
+
+
+async def test_a_socket_path_that_is_too_long_is_a_sentence(make_server, tmp_path):
+    with pytest.raises(StartupError, match=r"too long .*--socket"):
+        make_server().listen_unix(tmp_path / ("x" * 101))
+
+
+async def test_a_directory_that_can_not_be_made_is_a_sentence(make_server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartupError, match=r"Can't listen on the unix socket .*Not a directory"):
+        make_server().listen_unix(tmp_path / "file" / "run" / "s.sock")
+
+
+async def test_a_server_that_stops_removes_its_socket(make_server, tmp_path):
+    path = tmp_path / "s.sock"
+    server = make_server()
+    server.listen_unix(path)
+    await server.start()
+    await server.stop(0)
+    assert not path.exists()
+
+
+async def test_a_request_beyond_4_mib_is_refused_and_one_below_is_not(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
+        request = v1.ResolveRequest(job_id="x" * (MAX_MESSAGE - 100))
+        answer = v1.ResolveResponse.FromString(await resolve(request.SerializeToString()))
+        assert answer.tag == str(MAX_MESSAGE - 100)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await resolve(request.SerializeToString() + bytes(100))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def listed(channel: grpc.aio.Channel) -> set[str]:
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+    await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    await stream.done_writing()
+    return {service.name for service in (await stream.read()).list_services_response.service}
+
+
+async def test_reflection_names_the_services(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        assert {name for name in NAMES if name} < await listed(channel)
+
+
+async def test_without_reflection_nothing_is_told(make_server):
+    server = make_server(reflect=False)
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await listed(channel)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

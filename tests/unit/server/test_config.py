@@ -1,0 +1,249 @@
+"""What the server makes of flags and variables."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rampd_server.address import Address
+from rampd_server.config import Command, Config, LogFormat, LogLevel, read
+from rampd_server.startup import StartupError
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch):
+    for name in Config.model_fields:
+        monkeypatch.delenv(f"RAMPD_{name.upper()}", raising=False)
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+
+
+def config(*arguments: str) -> Config:
+    return read(arguments)[1]
+
+
+def mistakes(*arguments: str) -> list[str]:
+    with pytest.raises(StartupError) as caught:
+        read(arguments)
+    *found, hint = caught.value.sentences
+    assert hint == "rampd-server --help lists the flags."
+    return found
+
+
+def test_without_flags_and_variables_the_defaults_hold():
+    assert read([]) == (
+        Command.SERVE,
+        Config.model_construct(
+            redis_url=None,
+            data_dir=Path("/home/ada/.local/state/rampd"),
+            listen=Address("127.0.0.1", 50051),
+            socket=Path("/home/ada/.local/state/rampd/rampd.sock"),
+            insecure_admin=False,
+            reflection=True,
+            wait_for_store=True,
+            namespace="default",
+            log_format=LogFormat.AUTO,
+            log_level=LogLevel.INFO,
+        ),
+    )
+
+
+def test_the_state_directory_of_the_desktop_is_used(monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
+    assert config().data_dir == Path("/var/state/rampd")
+
+
+def test_a_relative_state_directory_is_ignored_as_its_standard_says(monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    assert config().data_dir == Path("/home/ada/.local/state/rampd")
+
+
+def test_the_socket_is_in_the_data_directory_unless_it_is_named():
+    assert config("--data-dir", "/srv/rampd").socket == Path("/srv/rampd/rampd.sock")
+    assert config("--data-dir", "/srv/rampd", "--socket", "/run/r.sock").socket == Path("/run/r.sock")
+
+
+def test_paths_are_absolute_and_know_the_home_directory(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert config("--data-dir", ".rampd").data_dir == tmp_path / ".rampd"
+    assert config("--data-dir", "~/rampd").data_dir == Path("/home/ada/rampd")
+
+
+@pytest.mark.parametrize(("words", "command"), [([], "serve"), (["serve"], "serve"), (["adopt"], "adopt")])
+def test_the_command_stands_before_or_after_the_flags(words, command):
+    flags = ["--namespace", "blue", "--insecure-admin"]
+    assert read([*words, *flags]) == read([*flags, *words])
+    assert read([*words, *flags])[0] == command
+
+
+def test_a_flag_overrules_its_variable(monkeypatch):
+    monkeypatch.setenv("RAMPD_NAMESPACE", "blue")
+    assert config().namespace == "blue"
+    assert config("--namespace", "green").namespace == "green"
+
+
+def test_every_field_has_a_flag_and_a_variable(monkeypatch):
+    values = {
+        "redis_url": "redis://h:1/2",
+        "data_dir": "/d",
+        "listen": "[::1]:0",
+        "socket": "/s",
+        "insecure_admin": "true",
+        "reflection": "no",
+        "wait_for_store": "0",
+        "namespace": "n",
+        "log_format": "json",
+        "log_level": "debug",
+    }
+    assert values.keys() == Config.model_fields.keys()
+    for name, value in values.items():
+        monkeypatch.setenv(f"RAMPD_{name.upper()}", value)
+    from_variables = config()
+    for name in values:
+        monkeypatch.delenv(f"RAMPD_{name.upper()}")
+    switches = {
+        "insecure_admin": "--insecure-admin",
+        "reflection": "--no-reflection",
+        "wait_for_store": "--no-wait-for-store",
+    }
+    flags = [
+        word
+        for name, value in values.items()
+        for word in ([switches[name]] if name in switches else [f"--{name.replace('_', '-')}", value])
+    ]
+    assert config(*flags) == from_variables
+    assert from_variables.listen == Address("::1", 0)
+    assert from_variables.insecure_admin
+    assert not from_variables.wait_for_store
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch):
+    monkeypatch.setenv("RAMPD_REDIS_URL", "")
+    assert config().redis_url is None
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:50051", "127.8.9.1:1", "[::1]:0", "localhost:65535"])
+def test_loopback_addresses_are_listened_on_and_shown_as_they_were_given(text):
+    assert str(config("--listen", text).listen) == text
+
+
+@pytest.mark.parametrize("text", [":50051", "0.0.0.0:50051", "[::]:50051", "10.0.0.1:1", "example.org:1"])
+def test_other_addresses_are_refused_and_the_refusal_says_why(text):
+    [sentence] = mistakes("--listen", text)
+    assert sentence.startswith(f"--listen (RAMPD_LISTEN): {text} is not on the loopback")
+    assert "no credentials yet" in sentence
+
+
+@pytest.mark.parametrize(
+    "text", ["50051", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:5", "127.0.0.1:5\n", "a:-1"]
+)
+def test_what_is_no_address_is_refused(text):
+    [sentence] = mistakes("--listen", text)
+    assert "is not host:port" in sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h", "redis://h"),
+        ("redis://h:6379/0", "redis://h:6379/0"),
+        ("rediss://u:pw@h:6379/0", "rediss://u:***@h:6379/0"),
+        ("redis://:pw@h", "redis://:***@h"),
+        ("redis://u:p%40w:x@[::1]:1/2", "redis://u:***@[::1]:1/2"),
+        ("redis://h/0?password=pw&db=1", "redis://h/0?password=***&db=1"),
+        ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        ("unix://u:pw@/run/redis.sock", "unix://u:***@/run/redis.sock"),
+    ],
+)
+def test_a_redis_url_is_kept_whole_and_shown_without_its_password(url, shown):
+    made = config("--redis-url", url)
+    assert made.redis_url.get_secret_value() == url
+    assert str(made.redis_url) == shown
+    assert "pw" not in f"{made} {made!r} {made.redis_url!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://u:pw@h",
+        "u:pw@h:6379",
+        "redis://u:pw@",
+        "redis://u:pw@h:notaport",
+        "redis://u:pw@h:99999",
+        "redis://u:pw@h:0",
+        "redis://u:pw@h/db",
+        "redis://u:pw@[h",
+        "unix://u:pw@",
+    ],
+)
+def test_a_wrong_redis_url_is_refused_without_showing_anything_of_it(url, monkeypatch):
+    for arguments in (["--redis-url", url], []):
+        monkeypatch.setenv("RAMPD_REDIS_URL", url)
+        [sentence] = mistakes(*arguments)
+        assert sentence.startswith("--redis-url (RAMPD_REDIS_URL): ")
+        assert "pw" not in sentence
+
+
+def test_a_url_whose_flag_was_forgotten_is_not_shown():
+    [sentence] = mistakes("redis://u:pw@h")
+    assert "pw" not in sentence
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a b", "a" * 64, "a\n", "ä"])
+def test_a_namespace_is_a_name(name):
+    [sentence] = mistakes(f"--namespace={name}")
+    assert sentence.startswith("--namespace (RAMPD_NAMESPACE): ")
+
+
+def test_all_mistakes_are_told_at_once_with_flag_and_variable(monkeypatch):
+    monkeypatch.setenv("RAMPD_REFLECTION", "maybe")
+    monkeypatch.setenv("RAMPD_DATA_DIR", "~nobody-of-that-name/rampd")
+    found = mistakes("--listen", "here", "--log-level", "loud", "--redis-uri", "redis://h", "--log-format", "xml")
+    assert [sentence.split(" ")[0] for sentence in found] == [
+        "There",
+        "--data-dir",
+        "--listen",
+        "--reflection",
+        "--log-format",
+        "--log-level",
+    ]
+    assert found[0] == "There is no flag --redis-uri; did you mean --redis-url?"
+    assert all(sentence.endswith((".", "?")) for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["sing"], "There is no command 'sing': serve or adopt."),
+        (["serve", "adopt"], "One command at a time, not serve adopt."),
+        (["--namespace"], "argument --namespace: expected one argument."),
+        (["--names", "x"], "There is no flag --names; did you mean --namespace?"),
+    ],
+)
+def test_a_wrong_command_line_is_a_sentence(arguments, sentence):
+    assert mistakes(*arguments) == [sentence]
+
+
+def test_without_a_home_directory_the_data_directory_has_to_be_named(monkeypatch):
+    def no_home() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", no_home)
+    [sentence] = mistakes()
+    assert sentence.startswith("--data-dir (RAMPD_DATA_DIR): there is no home directory")
+    assert config("--data-dir", "/d").data_dir == Path("/d")
+
+
+def test_help_names_every_flag_and_variable_and_ends_well(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        read(["--help"])
+    text = capsys.readouterr().out
+    for name in Config.model_fields:
+        assert f"--{name.replace('_', '-')} " in text or f"--{name.replace('_', '-')}," in text
+        assert f"[RAMPD_{name.upper()}]" in text
+
+
+def test_version_is_told(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        read(["--version"])
+    assert re.fullmatch(r"rampd \d+\.\d+\.\d+\n", capsys.readouterr().out)

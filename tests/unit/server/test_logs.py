@@ -1,0 +1,127 @@
+"""How log lines look, and what is never in them."""
+
+import io
+import json
+import logging
+import warnings
+
+import pytest
+import structlog
+
+from rampd_server import logs
+from rampd_server.address import RedisUrl
+from rampd_server.config import LogFormat, LogLevel
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def lines(out: io.StringIO) -> list[dict]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_elsewhere_than_on_a_terminal_a_line_is_json():
+    logs.configure(LogFormat.AUTO, LogLevel.INFO, out := io.StringIO())
+    structlog.get_logger("rampd_server.app").info("server_started", listen="127.0.0.1:1", count=2)
+    [line] = lines(out)
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "event": "server_started",
+        "level": "info",
+        "logger": "rampd_server.app",
+        "listen": "127.0.0.1:1",
+        "count": 2,
+    }
+
+
+def test_on_a_terminal_a_line_is_text():
+    logs.configure(LogFormat.AUTO, LogLevel.INFO, out := Terminal())
+    structlog.get_logger().info("server_started", listen="127.0.0.1:1")
+    assert "server_started" in out.getvalue()
+    assert "{" not in out.getvalue()
+
+
+def test_the_format_can_be_asked_for_anywhere():
+    logs.configure(LogFormat.JSON, LogLevel.INFO, terminal := Terminal())
+    structlog.get_logger().info("a")
+    logs.configure(LogFormat.TEXT, LogLevel.INFO, file := io.StringIO())
+    structlog.get_logger().info("b")
+    assert lines(terminal)[0]["event"] == "a"
+    assert "\x1b" not in file.getvalue()
+    assert not file.getvalue().startswith("{")
+
+
+def test_what_libraries_log_goes_the_same_way():
+    logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
+    logging.getLogger("redis").warning("lost %s", "the connection", extra={"port": 1})
+    [line] = lines(out)
+    assert (line["event"], line["logger"], line["level"], line["port"]) == (
+        "lost the connection",
+        "redis",
+        "warning",
+        1,
+    )
+
+
+def test_a_warning_of_python_is_a_log_line():
+    logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert lines(out)[0]["logger"] == "py.warnings"
+
+
+@pytest.mark.parametrize("level", LogLevel)
+def test_what_is_below_the_level_is_not_logged(level):
+    logs.configure(LogFormat.JSON, level, out := io.StringIO())
+    for name in LogLevel:
+        getattr(structlog.get_logger(), name)("event")
+        logging.getLogger("library").log(logging.getLevelName(name.upper()), "event")
+    kept = list(LogLevel)[list(LogLevel).index(level) :]
+    assert [line["level"] for line in lines(out)] == [name for name in kept for _ in range(2)]
+
+
+def test_an_exception_is_in_the_line_with_its_traceback():
+    logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
+    structlog.get_logger().error("call_failed", exc_info=ValueError("boom"))
+    [line] = lines(out)
+    assert line["exception"] == "ValueError: boom"
+
+
+@pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
+def test_a_password_is_nowhere(log_format):
+    url = "redis://ada:s3cret@h:6379/0"
+    logs.configure(log_format, LogLevel.INFO, out := io.StringIO())
+
+    def fails(hidden: str) -> None:
+        raise ConnectionError(f"no route to {url}")
+
+    try:
+        fails(url)
+    except ConnectionError:
+        structlog.get_logger().exception("store_lost", url=RedisUrl(url), raw=url, nested={"url": [url]})
+        logging.getLogger("redis").exception("could not reach %s", url)
+    structlog.get_logger().info(f"event with {url}")
+    text = out.getvalue()
+    assert "s3cret" not in text
+    assert text.count("redis://ada:***@h:6379/0") >= 6
+
+
+def test_configuring_twice_logs_once():
+    logs.configure(LogFormat.JSON, LogLevel.INFO, io.StringIO())
+    logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
+    structlog.get_logger().info("once")
+    assert len(lines(out)) == 1

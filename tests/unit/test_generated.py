@@ -1,0 +1,50 @@
+"""The generated code is what the generator makes of proto/, and pyproject.toml asks for runtimes that it runs with."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "client" / "rampd" / "v1"
+
+
+@pytest.mark.timeout(300)
+def test_the_generated_code_is_what_the_generator_makes_of_the_proto_files(tmp_path):
+    # The flags of an outer make are not for this one.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
+    done = subprocess.run(
+        ["make", "gen", f"GENERATED={tmp_path}"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode and not (ROOT / ".venv-gen" / ".made").exists() and "CI" not in os.environ:
+        reasons = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+        pytest.skip(f"the generator can't be installed here: {reasons[-1] if reasons else done.returncode}")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "rampd" / "v1") == contents(COMMITTED), "run make gen, and commit what it changes"
+
+
+def contents(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.glob("*_pb2*.py*")}
+
+
+def test_the_floors_of_the_runtimes_are_those_of_the_generator():
+    [generator] = re.findall(r"grpcio-tools==([0-9.]+)", (ROOT / "Makefile").read_text())
+    stubs = "".join(path.read_text() for path in COMMITTED.glob("*_pb2_grpc.py"))
+    messages = "".join(path.read_text() for path in COMMITTED.glob("*_pb2.py"))
+    assert set(re.findall(r"GRPC_GENERATED_VERSION = '([0-9.]+)'", stubs)) == {generator}
+    [protobuf] = set(re.findall(r"# Protobuf Python Version: ([0-9.]+)", messages))
+
+    floors = dict(re.findall(r"^([a-z-]+)\S*>=([0-9.]+)", "\n".join(requirements()), re.MULTILINE))
+    for name in ("grpcio", "grpcio-status", "grpcio-health-checking", "grpcio-reflection"):
+        assert floors[name] == generator, name
+    assert floors["protobuf"] == protobuf.removesuffix(".0")
+
+
+def requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["server"]]
