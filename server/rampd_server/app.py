@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-
 from rampd.validation import violations
+
 from rampd_server.access import Access
 from rampd_server.address import Address
 from rampd_server.caretaker import Caretaker
@@ -22,6 +22,7 @@ from rampd_server.service import Service
 from rampd_server.startup import StartupError
 from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.server_check import check_server
+from rampd_server.welcome import welcome
 
 _GRACE_S = 5.0
 _RETRY_S = 0.5
@@ -75,7 +76,7 @@ async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
     """Runs a server until `stop` is set. Raises StartupError, later too where the store turns out to be unsuitable."""
     try:
         async with running(config, redis_url) as address:
-            print(welcome(config, address), flush=True)  # noqa: T201 - for the person who started it
+            print(welcome(config, address), flush=True)
             await stop.wait()
             log.info("stopping")
     except* StartupError as group:
@@ -123,8 +124,8 @@ async def _prepare(store: RedisStore) -> None:
         if await store.head() is None:
             if not await store.is_empty():
                 raise StoreResetError(
-                    f"The namespace {store.namespace} has data and no epoch: it was emptied in part, or restored in "
-                    "part. Where it is the state to go on with: rampd-server adopt"
+                    "The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
+                    "is: rampd-server adopt"
                 )
             await store.begin_epoch(adopted=False)
     except RampdError as error:

@@ -10,7 +10,7 @@ from rampd_server.replica import Replica
 from rampd_server.service import Service
 
 _LOOK_S = 0.5
-_SWEEP_S = 30.0
+_SWEEP_S = 60.0
 
 log = structlog.get_logger()
 
@@ -34,12 +34,12 @@ class Caretaker:
                 if looks % int(_SWEEP_S / _LOOK_S) == 0:
                     await self.sweep()
             except RampdError as error:
-                log.warning("caretaker_failed", error=error.message)
+                log.debug("caretaker_waits", error=error.message)
             looks += 1
             await asyncio.sleep(_LOOK_S)
 
     async def sweep(self) -> None:
         """Removes expired overrides from the store; the feed tells every server."""
         for known in self._replica.components():
-            if known.overrides.has_expiring:
-                await self._store.sweep_overrides(known.rollout.component)
+            while await self._store.sweep_overrides(known.rollout.component):
+                pass

@@ -91,6 +91,12 @@ class FeedEntry:
     overrides_deleted: Sequence[str] = ()
     namespace: "Namespace | None" = None
     """The namespace after the change, where it is the namespace that changed."""
+    is_deletion: bool = False
+    """The component went, and its overrides with it."""
+
+    @property
+    def is_of_overrides_only(self) -> bool:
+        return bool(self.overrides_set or self.overrides_deleted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,18 @@ class Stored:
     time_ms: int
     entry_id: str = "0-0"
     """Of the newest feed entry then."""
+
+
+class ConflictError(Exception):
+    """Raised when another writer was first; the caller reads again and tries again."""
+
+
+class ReplayedError(Exception):
+    """Raised when a request id was done before, with the same digest. `result` is the first one."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__("done before")
+        self.result = result
 
 
 class Store(Protocol):

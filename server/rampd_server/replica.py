@@ -7,14 +7,15 @@ fork shows, and then everything is read anew.
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
-from rampd.resolution import ComponentSnapshot, Overrides
 
-from rampd_server.domain.errors import NoSnapshotError, StoreResetError, StoreUnavailableError
+from rampd.resolution import ComponentSnapshot, Overrides
+from rampd_server.domain.errors import NoSnapshotError, RampdError, StoreResetError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Store
 from rampd_server.projection import choice_of, snapshot_of
@@ -55,6 +56,7 @@ class Replica:
         self._confirmed_s: float | None = None
         self._store_ahead_ms = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
+        self._trouble = ""
         self.loaded = asyncio.Event()
         """Set once there is a state to resolve from."""
 
@@ -118,18 +120,21 @@ class Replica:
         return known is not None and known.rollout.revision >= revision
 
     async def run(self) -> None:
-        """Follows the feed for ever; whatever goes wrong with the store is waited out."""
+        """Follows the feed for ever; whatever goes wrong with the store is waited out, and logged once."""
         while True:
+            trouble = ""
             try:
                 await self._follow()
-            except StoreUnavailableError as error:
-                log.warning("store_unavailable", error=error.message)
-            except StoreResetError as error:
-                log.error("store_reset", error=error.message)
+            except RampdError as error:
+                trouble = error.message
             except Exception:
-                # Unreadable data, say: what is in memory goes on, stale, and the log says why.
+                # What is in memory goes on, stale, and the log says why.
                 log.exception("replica_failed")
-            await asyncio.sleep(_RETRY_S)
+                trouble = "a defect"
+            if trouble != self._trouble:
+                log.warning("store_lost", error=trouble)
+                self._trouble = trouble
+            await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - so that servers don't come in step
 
     async def _follow(self) -> None:
         head = await self._read_head()
@@ -166,6 +171,9 @@ class Replica:
         return head
 
     def _confirm(self, head: Head) -> None:
+        if self._trouble:
+            log.info("store_found")
+            self._trouble = ""
         self._confirmed_s = self._monotonic()
         self._store_ahead_ms = head.time_ms - self._confirmed_s * 1000
 
@@ -182,7 +190,13 @@ class Replica:
             last = names[-1]
         while entries := await self._store.feed(state.entry_id, block_ms=0):
             for entry in entries:
-                _apply(state, entry, self._store)
+                if entry.component and entry.component not in state.components:
+                    # It came, or went and came, after the names were listed.
+                    if component := await self._load(entry.component):
+                        state.components[entry.component] = component
+                    state.entry_id = entry.id
+                else:
+                    _apply(state, entry, self._store)
         self._state = state
         self._confirm(head)
         self.loaded.set()
@@ -232,15 +246,18 @@ def _apply(state: _State, entry: FeedEntry, store: Store) -> None:
     known = state.components.get(entry.component)
     # A reload has read states that are newer than the entries it then goes through.
     if known is None or entry.revision > known.rollout.revision:
-        before = known.rollout if known else Absent(entry.component)
-        after = store.apply(before, entry)
+        after = store.apply(known.rollout if known else Absent(entry.component, entry.revision - 1), entry)
         if isinstance(after, Absent):
             state.components.pop(entry.component, None)
             return
         if known is None:
             known = state.components[entry.component] = Component(after, snapshot_of(after), Overrides())
+        elif entry.is_of_overrides_only:
+            known.rollout, known.snapshot = after, known.snapshot.at_revision(after.revision)
         else:
             known.rollout, known.snapshot = after, snapshot_of(after)
+    elif entry.is_deletion:
+        known.overrides = Overrides()
     for repo, override in entry.overrides_set.items():
         known.overrides.set(repo, choice_of(override))
     for repo in entry.overrides_deleted:

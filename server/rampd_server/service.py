@@ -6,17 +6,29 @@ from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from rampd_server.domain import commands
-from rampd_server.domain.errors import ConflictError, InvalidRequestError, Reason, RefusedError, ReplayedError
+from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.domain.moves import Context, settle
 from rampd_server.domain.outcome import component_not_found
 from rampd_server.domain.protection import new_freeze
 from rampd_server.domain.transition import Outcome, transition
-from rampd_server.ports import Author, FeedEntry, Namespace, Override, Result, Store, Stored
+from rampd_server.ports import (
+    Author,
+    ConflictError,
+    FeedEntry,
+    Namespace,
+    Override,
+    ReplayedError,
+    Result,
+    Store,
+    Stored,
+)
 from rampd_server.replica import Replica
 
 SELF = "rampd"
 """The actor of what the server does by itself."""
+_TIMEOUT_S = 5.0
+"""How long a call without a deadline contends with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,12 @@ class Service:
         author: Author,
         *,
         expected_revision: int | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float | None = None,
     ) -> Answer:
         """One verb of the state machine, committed.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
-        until `timeout_s` is over; StoreUnavailableError, StoreResetError, StoreCorruptError.
+        until `timeout_s` (5 s) is over; StoreUnavailableError, StoreResetError, StoreCorruptError.
         """
 
         async def attempt() -> Answer:
@@ -67,7 +79,7 @@ class Service:
         *,
         expected_revision: int | None = None,
         must_exist: bool = False,
-        timeout_s: float = 5.0,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Sets and (None) deletes overrides: all, or none. Raises as `execute`, and OVERRIDE_NOT_FOUND with `must_exist`."""
         self._refuse_past(changes)
@@ -86,7 +98,7 @@ class Service:
 
         return await self._guarded(component, author, attempt, timeout_s)
 
-    async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float = 5.0) -> Answer:
+    async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Freezes the namespace."""
         context = Context(self._replica.now_ms(), author.actor, author.note)
 
@@ -95,7 +107,7 @@ class Service:
 
         return await self._change_freeze_all(freeze, author, timeout_s)
 
-    async def unfreeze_all(self, author: Author, *, timeout_s: float = 5.0) -> Answer:
+    async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
         answer = await self._change_freeze_all(lambda _present: None, author, timeout_s)
         await self.settle_all()
@@ -126,7 +138,7 @@ class Service:
         return settle(rollout, context) is not rollout
 
     async def _guarded(
-        self, component: str, author: Author, attempt: Callable[[], Awaitable[Answer]], timeout_s: float
+        self, component: str, author: Author, attempt: Callable[[], Awaitable[Answer]], timeout_s: float | None
     ) -> Answer:
         """What surrounds every write: replay, the component's lock, the deadline."""
         if author.request_id:
@@ -140,12 +152,12 @@ class Service:
                         request_id=author.request_id,
                     )
                 return await self._replay(component, record.result)
+        timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         lock = self._locks.setdefault(component, asyncio.Lock())
         try:
             async with asyncio.timeout(timeout_s), lock:
                 return await attempt()
         except ReplayedError as replayed:
-            assert isinstance(replayed.result, Result)  # noqa: S101
             return await self._replay(component, replayed.result)
         except TimeoutError:
             raise RefusedError(
@@ -169,11 +181,10 @@ class Service:
             context = Context(stored.time_ms, author.actor, author.note, expected_revision, stored.namespace.freeze)
             try:
                 outcome = transition(stored.rollout, command, context)
-                if outcome.changed:
-                    entry = await self._commit(stored, outcome, author)
-                    await self._take_in(entry)
                 if outcome.changed or is_certain:
-                    return Answer(outcome.after, stored.namespace, _result(outcome), outcome.message)
+                    result = _result(outcome)
+                    await self._commit(stored, outcome, result, author)
+                    return Answer(outcome.after, stored.namespace, result, outcome.message)
             except ConflictError:
                 pass
             except (RefusedError, InvalidRequestError):
@@ -182,8 +193,12 @@ class Service:
             stored = await self._store.read(component)
             is_certain = True
 
-    async def _commit(self, stored: Stored, outcome: Outcome, author: Author) -> FeedEntry:
-        return await self._store.commit(stored.rollout, outcome.after, author, _result(outcome), stored.namespace)
+    async def _commit(self, stored: Stored, outcome: Outcome, result: Result, author: Author) -> None:
+        if outcome.changed:
+            entry = await self._store.commit(stored.rollout, outcome.after, author, result, stored.namespace)
+            await self._take_in(entry)
+        else:
+            await self._store.remember(author, result)
 
     async def _take_in(self, entry: FeedEntry) -> None:
         """A write is visible on its own server before it answers."""
@@ -198,7 +213,7 @@ class Service:
         return Answer(stored.rollout, stored.namespace, result, "Done before.", is_replayed=True)
 
     async def _change_freeze_all(
-        self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float
+        self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float | None
     ) -> Answer:
         async def attempt() -> Answer:
             while True:
@@ -207,7 +222,9 @@ class Service:
                 after = replace(before, freeze=change(before.freeze))
                 is_frozen = "is frozen" if after.freeze else "is not frozen"
                 if after == before:
-                    return Answer(None, before, Result(0, changed=False), f"The namespace {is_frozen}, as it was.")
+                    unchanged = Result(0, changed=False)
+                    await self._store.remember(author, unchanged)
+                    return Answer(None, before, unchanged, f"The namespace {is_frozen}, as it was.")
                 try:
                     entry = await self._store.commit_namespace(before, after, author)
                 except ConflictError:

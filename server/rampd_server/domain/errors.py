@@ -96,15 +96,3 @@ class NoSnapshotError(RampdError):
 
     def __init__(self, message: str, **metadata: str | int) -> None:
         super().__init__(Reason.NO_SNAPSHOT, message, **metadata)
-
-
-class ConflictError(Exception):
-    """Raised when another writer was first; the caller reads again and tries again."""
-
-
-class ReplayedError(Exception):
-    """Raised when a request id was done before, with the same digest. `result` is the first one."""
-
-    def __init__(self, result: object) -> None:
-        super().__init__("done before")
-        self.result = result

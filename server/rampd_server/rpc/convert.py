@@ -1,8 +1,8 @@
 """Between the domain's values and the messages of rampd.v1. Messages go no further than this folder."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from rampd import v1
 
+from rampd import v1
 from rampd_server.domain import model
 from rampd_server.domain.model import FULL, Absent, Rollout
 from rampd_server.domain.moves import Context, freezes
@@ -31,7 +31,7 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
     in_force = freezes(rollout, Context(now_ms, freeze_all=namespace.freeze))
     message = v1.Rollout(
         component=rollout.component,
-        state=v1.RolloutState.Value(f"ROLLOUT_STATE_{rollout.state}"),
+        state=f"ROLLOUT_STATE_{rollout.state}",
         current=release_message(rollout.current_release),
         next_percent=rollout.basis_points * 100 / FULL,
         queue=[release_message(release, with_attributes=False) for release in rollout.queued_releases],
@@ -41,7 +41,7 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
         frozen=bool(in_force),
         freezes=[_freeze_message(freeze, is_all=freeze is namespace.freeze) for freeze in in_force],
         paused=rollout.paused,
-        unit=v1.Unit.Value(f"UNIT_{rollout.unit}"),
+        unit=f"UNIT_{rollout.unit}",
         policy=policy_message(rollout.policy),
         create_time=timestamp(rollout.create_ms),
         update_time=timestamp(rollout.update_ms),
@@ -64,7 +64,7 @@ def release_message(release: model.Release, *, with_attributes: bool = True) -> 
     return v1.Release(
         number=release.number,
         tag=release.tag,
-        state=v1.ReleaseState.Value(f"RELEASE_STATE_{release.state}"),
+        state=f"RELEASE_STATE_{release.state}",
         attributes=release.attributes if with_attributes else None,
         actor=release.actor,
         note=release.note,
@@ -76,9 +76,7 @@ def release_message(release: model.Release, *, with_attributes: bool = True) -> 
 
 def policy_message(policy: model.Policy) -> v1.Policy:
     """The settings that are in force now."""
-    return v1.Policy(
-        queue_mode=v1.QueueMode.Value(f"QUEUE_MODE_{policy.queue_mode}"), unit=v1.Unit.Value(f"UNIT_{policy.unit}")
-    )
+    return v1.Policy(queue_mode=f"QUEUE_MODE_{policy.queue_mode}", unit=f"UNIT_{policy.unit}")
 
 
 def quarantined_message(tag: str, mark: model.Quarantine) -> v1.QuarantinedTag:
@@ -88,8 +86,7 @@ def quarantined_message(tag: str, mark: model.Quarantine) -> v1.QuarantinedTag:
 
 def override_message(repo: str, override: Override) -> v1.Override:
     """A repo's fixed choice."""
-    channel = v1.Channel.Value(f"CHANNEL_{override.channel or 'UNSPECIFIED'}")
-    message = v1.Override(repo=repo, channel=channel, tag=override.tag)
+    message = v1.Override(repo=repo, channel=f"CHANNEL_{override.channel or 'UNSPECIFIED'}", tag=override.tag)
     if override.expire_ms is not None:
         message.expire_time.FromMilliseconds(override.expire_ms)
     return message

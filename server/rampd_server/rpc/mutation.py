@@ -19,7 +19,7 @@ class MutatingRequest(Protocol):
     expected_revision: int
     note: str
 
-    def HasField(self, field_name: Any) -> bool: ...  # noqa: N802
+    def HasField(self, field_name: Any) -> bool: ...  # noqa: ANN401, N802 - as protobuf's stubs have it
 
 
 Response = TypeVar("Response", bound=Message)

@@ -1,7 +1,6 @@
 """ReleaseService: what CI calls."""
 
 from rampd import v1
-
 from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.replica import Replica
@@ -32,7 +31,7 @@ class ReleaseServicer:
             answer,
             v1.ReleaseResponse,
             self._replica,
-            disposition=v1.Disposition.Value(f"DISPOSITION_{answer.result.disposition}"),
+            disposition=f"DISPOSITION_{answer.result.disposition}",
             queue_position=answer.result.queue_position,
             release=answer.result.release,
         )

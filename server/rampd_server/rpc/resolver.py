@@ -3,7 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from rampd.resolution import STALE_AFTER_S, Decision, Resolution, resolve
+from rampd.resolution import Decision, Resolution, resolve
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.outcome import component_not_found
 from rampd_server.replica import Replica
@@ -59,7 +59,7 @@ class ResolverServicer:
         known = self._replica.get(request.component)
         if known is None:
             raise component_not_found(request.component)
-        return resolve(known.snapshot, known.overrides, request.repo, request.job_id, self._replica.now_ms, age_s)
+        return resolve(known.snapshot, known.overrides, request.repo, request.job_id, self._replica.now_ms, age_s=age_s)
 
     async def _catch_up(self, request: v1.ResolveRequest) -> None:
         if await self._replica.wait_for(request.component, request.min_revision, timeout_s=CATCH_UP_S):
@@ -80,11 +80,11 @@ def _response(resolution: Resolution) -> v1.ResolveResponse:
     channel = resolution.channel
     return v1.ResolveResponse(
         tag=resolution.tag,
-        channel=v1.Channel.Value(f"CHANNEL_{channel}") if channel else v1.CHANNEL_UNSPECIFIED,
-        reason=v1.ResolveReason.Value(f"RESOLVE_REASON_{resolution.reason}"),
+        channel=f"CHANNEL_{channel}" if channel else None,
+        reason=f"RESOLVE_REASON_{resolution.reason}",
         release=resolution.release,
         bucket=resolution.bucket,
         revision=resolution.revision,
-        stale=age_s >= STALE_AFTER_S,
+        stale=resolution.stale,
         snapshot_age=Duration(seconds=int(age_s), nanos=int(age_s % 1 * 1_000_000) * 1000),
     )

@@ -3,7 +3,6 @@
 import asyncio
 
 from rampd import v1
-
 from rampd_server.domain import commands
 from rampd_server.domain.model import Policy, QueueMode, Unit
 from rampd_server.ports import Override, Store

@@ -1,0 +1,26 @@
+"""Clients of Redis, set up so that a call ends when we say, and is sent once."""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+
+def connect(url: str, *, timeout_s: float, max_connections: int) -> Redis:
+    """A client for `redis://`, `rediss://` or `unix://`. It opens no connection yet.
+
+    redis-py 8 sends a command again up to ten times: a write whose reply was lost would be done twice, and a Redis that
+    hangs would hold a call for a minute. What is tried again, and when, is `redis_store.py`'s to decide.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        decode_responses=True,
+        # Bytes that are no UTF-8 must not break the connection in the middle of a reply; `texts.read_text` finds them.
+        encoding_errors="surrogateescape",
+    )
+    return Redis.from_pool(pool)

@@ -1,0 +1,107 @@
+"""The history: what a change tells a person, and entries of the stream read back."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from rampd_server.ports import Author, Event, FieldChange
+from rampd_server.storage import texts
+from rampd_server.storage.malformed import MalformedError
+from rampd_server.storage.patch import QUARANTINE, RELEASES, Difference, Texts
+from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
+
+MAX_EVENTS: Final = 10_000
+
+# Numbers that only count (revision, times) are no news; the timeline repeats what these say.
+_TOLD: Final = (
+    "state",
+    "current",
+    "current_tag",
+    "next",
+    "next_tag",
+    "next_percent",
+    "held_reason",
+    "paused",
+    "trial",
+    "confirm_deadline_ms",
+    "unit",
+    "previous",
+    "freeze",
+)
+
+
+def field_changes(difference: Difference) -> tuple[FieldChange, ...]:
+    """What the history keeps of a change. `state` to None is the end of a component: nothing else of it is listed."""
+    hash_changes = difference.hashes[ROLLOUT]
+    changes = [FieldChange(name, *hash_changes[name]) for name in _TOLD if name in hash_changes]
+    if difference.queue is not None:
+        before, after = map(texts.write_numbers, difference.queue)
+        changes.append(FieldChange("queue", before or None, after or None))
+    if "policy" in hash_changes:
+        changes += _policy_changes(*hash_changes["policy"])
+    if not difference.is_deletion:
+        changes += _item_changes("release", difference.hashes[RELEASES])
+        changes += _item_changes("quarantine", difference.hashes[QUARANTINE])
+    return tuple(changes)
+
+
+def namespace_changes(before: str | None, after: str | None) -> tuple[FieldChange, ...]:
+    return (FieldChange("freeze", before, after),)
+
+
+def _item_changes(kind: str, fields: Mapping[str, Texts]) -> list[FieldChange]:
+    return [FieldChange(f"{kind}/{name}", before, after) for name, (before, after) in fields.items()]
+
+
+def _policy_changes(before: str | None, after: str | None) -> list[FieldChange]:
+    old, new = ({} if text is None else texts.read_object(text) for text in (before, after))
+    names = dict.fromkeys((*old, *new))
+    return [
+        FieldChange(f"policy.{name}", old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
+    ]
+
+
+def author_fields(author: Author) -> tuple[str, ...]:
+    """Names and values, in turn: who and how."""
+    return (
+        *("actor", author.actor),
+        *("claimed", texts.write_flag(author.is_claimed)),
+        *("action", author.action),
+        *("note", author.note),
+        *("request_id", author.request_id),
+    )
+
+
+def change_fields(changes: tuple[FieldChange, ...]) -> tuple[str, str]:
+    rows = [(change.field, change.before, change.after) for change in changes]
+    return "changes", texts.write_json(rows)
+
+
+def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:
+    """Raises MalformedError."""
+    try:
+        for text in fields.values():
+            texts.read_text(text)
+        return Event(
+            id=entry_id,
+            revision=texts.read_integer(fields.get("revision", "0")),
+            time_ms=texts.read_integer(fields["time"]),
+            actor=fields["actor"],
+            is_claimed=texts.read_flag(fields["claimed"]),
+            action=fields["action"],
+            note=fields["note"],
+            request_id=fields["request_id"],
+            changes=_read_changes(fields),
+            count=texts.read_integer(fields.get("count", "0")),
+        )
+    except KeyError as exc:
+        raise MalformedError("history", entry_id, f"has no {exc}") from exc
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise MalformedError("history", entry_id, str(exc)) from exc
+
+
+def _read_changes(fields: Mapping[str, str]) -> tuple[FieldChange, ...]:
+    if "override" in fields:
+        name = f"override/{fields['override']}"
+        return (FieldChange(name, fields.get("before") or None, fields.get("after") or None),)
+    return tuple(FieldChange(*row) for row in json.loads(fields.get("changes", "[]")))

@@ -1,0 +1,130 @@
+-- Purpose: sets and deletes overrides of a component as its next revision, all of them or none.
+--
+-- KEYS[1]  meta              hash
+-- KEYS[2]  feed              stream
+-- KEYS[3]  feed-bytes        string
+-- KEYS[4]  request           string
+-- KEYS[5]  history           stream
+-- KEYS[6]  rollout           hash
+-- KEYS[7]  overrides         hash
+-- KEYS[8]  overrides-index   zset
+-- KEYS[9]  overrides-expiry  zset
+--
+-- ARGV[1]  epoch believed in
+-- ARGV[2]  digest of the request
+-- ARGV[3]  nonce of this attempt
+-- ARGV[4]  life of the idempotency record, ms
+-- ARGV[5]  most entries of the feed
+-- ARGV[6]  most bytes of the feed
+-- ARGV[7]  component
+-- ARGV[8]  revision that the caller expects, empty for any
+-- ARGV[9]  1 if what is to be deleted must be there
+-- ARGV[10] overrides, JSON: repo to text, empty to delete
+-- ARGV[11] the repo if the request names one, empty if it is a bulk change
+-- ARGV[12] 1 if the request id is the caller's own
+-- ARGV[13] result: release, position, disposition
+-- ARGV[14..] fields of the history entry, name and value in turn
+--
+-- Returns: {DONE, entry id, id before, revision, ms} | {UNCHANGED, revision} | {WRONG_TYPE, key} | {MALFORMED, key, field}
+--   | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
+--   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo}
+--
+-- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed.
+
+local meta, feed, feed_bytes, request, history, rollout = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local overrides, overrides_index, overrides_expiry = KEYS[7], KEYS[8], KEYS[9]
+local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local component, expected_revision, must_exist, changes_json = ARGV[7], ARGV[8], ARGV[9] == '1', ARGV[10]
+local single, is_own_id, result = ARGV[11], ARGV[12] == '1', ARGV[13]
+
+local wrong = find_wrong_type(
+  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream', rollout, 'hash',
+  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset'
+)
+if wrong then
+  return {WRONG_TYPE, wrong}
+end
+local refusal = refuse(meta, epoch, request, digest)
+if refusal then
+  return refusal
+end
+local found = redis.call('HMGET', rollout, 'revision', 'current')
+local revision_found, current = found[1], found[2]
+if not current then
+  return {NO_COMPONENT}
+end
+if not revision_found or not string.match(revision_found, '^%d+$') then
+  return {MALFORMED, rollout, 'revision'}
+end
+if expected_revision ~= '' and expected_revision ~= revision_found then
+  return {REVISION_MISMATCH, revision_found}
+end
+
+local changes = cjson.decode(changes_json)
+local now = now_ms()
+local repos, before = {}, {}
+for repo in pairs(changes) do
+  repos[#repos + 1] = repo
+end
+for chunk, values in ipairs(call_in_chunks('HMGET', overrides, repos)) do
+  for i, value in ipairs(values) do
+    before[repos[(chunk - 1) * 1000 + i]] = value
+  end
+end
+local set, indexed, expiring, deleted, unexpiring, count = {}, {}, {}, {}, {}, 0
+for _, repo in ipairs(repos) do
+  local old, new = before[repo] or '', changes[repo]
+  local old_expiry, new_expiry = string.match(old, ' expire=(%d+)$'), string.match(new, ' expire=(%d+)$')
+  local is_gone = old == '' or (old_expiry and tonumber(old_expiry) <= tonumber(now))
+  if must_exist and new == '' and is_gone then
+    return {NO_OVERRIDE, repo}
+  end
+  if old ~= new then
+    count = count + 1
+    if new == '' then
+      deleted[#deleted + 1] = repo
+    else
+      set[#set + 1] = repo
+      set[#set + 1] = new
+      if old == '' then
+        indexed[#indexed + 1] = 0
+        indexed[#indexed + 1] = repo
+      end
+    end
+    if new_expiry then
+      expiring[#expiring + 1] = new_expiry
+      expiring[#expiring + 1] = repo
+    elseif old_expiry then
+      unexpiring[#unexpiring + 1] = repo
+    end
+  end
+end
+if count == 0 then
+  if is_own_id then
+    remember(request, life_ms, digest, nonce, '0-0', revision_found, '0', result)
+  end
+  return {UNCHANGED, revision_found}
+end
+
+call_in_chunks('HSET', overrides, set)
+call_in_chunks('ZADD', overrides_index, indexed)
+call_in_chunks('ZADD', overrides_expiry, expiring)
+call_in_chunks('HDEL', overrides, deleted)
+call_in_chunks('ZREM', overrides_index, deleted)
+call_in_chunks('ZREM', overrides_expiry, unexpiring)
+local revision = string.format('%.0f', redis.call('HINCRBY', rollout, 'revision', 1))
+redis.call('HSET', rollout, 'update_ms', now)
+local event = {unpack(ARGV, 14)}
+local told = {'count', tostring(count)}
+if single ~= '' then
+  told = {'override', single, 'before', before[single] or '', 'after', changes[single]}
+end
+for _, text in ipairs(told) do
+  event[#event + 1] = text
+end
+append_history(history, revision, now, event)
+local patch = string.format('{"rollout":{"set":{"revision":"%s","update_ms":"%s"}}}', revision, now)
+local fields = {'component', component, 'revision', revision, 'patch', patch, 'overrides', changes_json}
+local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+remember(request, life_ms, digest, nonce, id, revision, '1', result)
+return {DONE, id, previous, revision, now}

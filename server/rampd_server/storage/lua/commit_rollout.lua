@@ -1,0 +1,98 @@
+-- Purpose: writes a component's change from one revision to the next: state, history, feed and idempotency record.
+--
+-- KEYS[1]  meta              hash
+-- KEYS[2]  feed              stream
+-- KEYS[3]  feed-bytes        string
+-- KEYS[4]  request           string
+-- KEYS[5]  components        zset
+-- KEYS[6]  history           stream
+-- KEYS[7]  rollout           hash
+-- KEYS[8]  queue             list
+-- KEYS[9]  releases          hash
+-- KEYS[10] attributes        hash
+-- KEYS[11] quarantine        hash
+-- KEYS[12] timeline          hash
+-- KEYS[13] overrides         hash
+-- KEYS[14] overrides-index   zset
+-- KEYS[15] overrides-expiry  zset
+--
+-- ARGV[1]  epoch believed in
+-- ARGV[2]  digest of the request
+-- ARGV[3]  nonce of this attempt
+-- ARGV[4]  life of the idempotency record, ms
+-- ARGV[5]  most entries of the feed
+-- ARGV[6]  most bytes of the feed
+-- ARGV[7]  component
+-- ARGV[8]  revision believed in
+-- ARGV[9]  revision after
+-- ARGV[10] the namespace's freeze believed in, empty for none
+-- ARGV[11] patch, JSON
+-- ARGV[12] result: release, position, disposition
+-- ARGV[13..] fields of the history entry, name and value in turn
+--
+-- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
+--   | {CONFLICT, revision found}
+--
+-- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one revision the second
+-- changes nothing.
+
+local meta, feed, feed_bytes, request, components, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local rollout, queue, releases, attributes, quarantine = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local timeline, overrides, overrides_index, overrides_expiry = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local component, revision_before, revision, freeze, patch_json, result =
+  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local hashes = {
+  rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
+}
+
+-- The other keys are only replaced or removed as a whole, which goes with any type.
+local wrong = find_wrong_type(
+  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', history, 'stream',
+  rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'
+)
+if wrong then
+  return {WRONG_TYPE, wrong}
+end
+local refusal = refuse(meta, epoch, request, digest)
+if refusal then
+  return refusal
+end
+local revision_found = redis.call('HGET', rollout, 'revision') or '0'
+if revision_found ~= revision_before or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
+  return {CONFLICT, revision_found}
+end
+local patch = cjson.decode(patch_json)
+local now = now_ms()
+
+if patch.delete then
+  redis.call(
+    'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry
+  )
+  redis.call('ZREM', components, component)
+else
+  redis.call('ZADD', components, 0, component)
+end
+for section, key in pairs(hashes) do
+  local change = patch[section] or {}
+  local pairs_set = {}
+  for field, text in pairs(change.set or {}) do
+    pairs_set[#pairs_set + 1] = field
+    pairs_set[#pairs_set + 1] = text
+  end
+  call_in_chunks('HSET', key, pairs_set)
+  call_in_chunks('HDEL', key, change.del or {})
+end
+if patch.queue then
+  redis.call('DEL', queue)
+  call_in_chunks('RPUSH', queue, patch.queue)
+end
+append_history(history, revision, now, {unpack(ARGV, 13)})
+local fields = {'component', component, 'revision', revision, 'patch', patch_json}
+if patch.delete then
+  fields[#fields + 1] = 'deleted'
+  fields[#fields + 1] = '1'
+end
+local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+remember(request, life_ms, digest, nonce, id, revision, '1', result)
+return {DONE, id, previous}

@@ -1,0 +1,86 @@
+-- What the scripts share. The loader puts it in front of each of them, after the result codes and limits that are
+-- defined in Python. Locals only: a global would outlive the call.
+
+-- The first key of (key, type, key, type, ...) that holds something of another type, else nil. A command on such a key
+-- would raise half-way through the writes.
+local function find_wrong_type(...)
+  local arguments = {...}
+  for i = 1, #arguments, 2 do
+    local found = redis.call('TYPE', arguments[i]).ok
+    if found ~= 'none' and found ~= arguments[i + 1] then
+      return arguments[i]
+    end
+  end
+end
+
+-- The answer to a write that must not be done: to another epoch, or under a request id that was used; else nil.
+local function refuse(meta, epoch, request, digest)
+  local found = redis.call('HGET', meta, 'epoch')
+  if found ~= epoch then
+    return {RESET, found or ''}
+  end
+  local record = redis.call('GET', request)
+  if record then
+    local is_same = string.sub(record, 1, #digest + 1) == digest .. ' '
+    return {is_same and REPLAYED or REUSED, record}
+  end
+end
+
+-- Milliseconds since 1970, as text.
+local function now_ms()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
+-- unpack() has a limit of some thousands. The size is even, so that pairs stay together.
+local function call_in_chunks(command, key, arguments)
+  local replies = {}
+  for first = 1, #arguments, 1000 do
+    local last = math.min(first + 999, #arguments)
+    replies[#replies + 1] = redis.call(command, key, unpack(arguments, first, last))
+  end
+  return replies
+end
+
+local function count_bytes(fields)
+  local bytes = 0
+  for _, text in ipairs(fields) do
+    bytes = bytes + #text
+  end
+  return bytes
+end
+
+-- Appends to the feed and keeps it within its limits; the newest entry always stays. Ids of the entry and
+-- of the one before.
+local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+  local previous = redis.call('HGET', meta, 'head') or '0-0'
+  fields[#fields + 1] = 'prev'
+  fields[#fields + 1] = previous
+  local id = redis.call('XADD', feed, '*', unpack(fields))
+  redis.call('HSET', meta, 'head', id)
+  local length = redis.call('XLEN', feed)
+  local bytes = count_bytes(fields)
+  if length > 1 then
+    bytes = bytes + (tonumber(redis.call('GET', feed_bytes) or '0') or 0)
+  end
+  local is_over = length > tonumber(max_entries) or bytes > tonumber(max_bytes)
+  local removed = 0
+  while is_over and length > 1 and removed < MAX_REMOVED do
+    local oldest = redis.call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]
+    redis.call('XDEL', feed, oldest[1])
+    removed = removed + 1
+    length = length - 1
+    bytes = math.max(0, bytes - count_bytes(oldest[2]))
+    is_over = length > tonumber(max_entries) or bytes > tonumber(max_bytes)
+  end
+  redis.call('SET', feed_bytes, string.format('%.0f', bytes))
+  return id, previous
+end
+
+local function append_history(history, revision, now, fields)
+  redis.call('XADD', history, 'MAXLEN', '=', MAX_EVENTS, '*', 'revision', revision, 'time', now, unpack(fields))
+end
+
+local function remember(request, life_ms, ...)
+  redis.call('SET', request, table.concat({...}, ' '), 'PX', life_ms)
+end

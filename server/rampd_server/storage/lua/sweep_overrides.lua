@@ -1,0 +1,46 @@
+-- Purpose: removes overrides that have expired, some at a time.
+--
+-- KEYS[1]  meta              hash
+-- KEYS[2]  feed              stream
+-- KEYS[3]  feed-bytes        string
+-- KEYS[4]  overrides         hash
+-- KEYS[5]  overrides-index   zset
+-- KEYS[6]  overrides-expiry  zset
+--
+-- ARGV[1]  epoch believed in
+-- ARGV[2]  most entries of the feed
+-- ARGV[3]  most bytes of the feed
+-- ARGV[4]  component
+-- ARGV[5]  most overrides to remove
+--
+-- Returns: {DONE, number removed} | {WRONG_TYPE, key} | {RESET, epoch found}
+--
+-- Why atomic: hash, index and expiry say the same, and the feed tells what is gone. It is no revision: expired overrides
+-- count for nothing already.
+
+local meta, feed, feed_bytes = KEYS[1], KEYS[2], KEYS[3]
+local overrides, overrides_index, overrides_expiry = KEYS[4], KEYS[5], KEYS[6]
+local epoch, max_entries, max_bytes, component, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local wrong = find_wrong_type(
+  meta, 'hash', feed, 'stream', feed_bytes, 'string',
+  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset'
+)
+if wrong then
+  return {WRONG_TYPE, wrong}
+end
+local epoch_found = redis.call('HGET', meta, 'epoch')
+if epoch_found ~= epoch then
+  return {RESET, epoch_found or ''}
+end
+local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', now_ms(), 'LIMIT', 0, limit)
+if #expired == 0 then
+  return {DONE, 0}
+end
+
+call_in_chunks('HDEL', overrides, expired)
+call_in_chunks('ZREM', overrides_index, expired)
+call_in_chunks('ZREM', overrides_expiry, expired)
+local fields = {'component', component, 'expired', table.concat(expired, ' ')}
+append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+return {DONE, #expired}

@@ -1,0 +1,162 @@
+"""What a change writes: absolute values only, so that applying it twice is applying it once.
+
+The sections are named as the keys: `rollout`, `releases`, `attributes`, `quarantine` and `timeline` are hashes, `queue`
+is a list that is replaced as a whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rampd_server.domain.model import Absent, Assignment, Rollout
+from rampd_server.storage import texts
+from rampd_server.storage.malformed import MalformedError
+from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
+from rampd_server.storage.rollout_hash import write_hash
+
+RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE, QUEUE = "releases", "attributes", "quarantine", "timeline", "queue"
+HASHES = (ROLLOUT, RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)
+
+Texts = tuple[str | None, str | None]
+"""A field before and after; None where it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What is to be written, as texts: fields by section (None: to be deleted), and the queue if it is another."""
+
+    hashes: Mapping[str, Mapping[str, str | None]]
+    queue: tuple[str, ...] | None = None
+    is_deletion: bool = False
+    """The component goes: all of its sections are emptied before the fields are set."""
+
+    def to_json(self) -> str:
+        value: dict[str, object] = {"delete": True} if self.is_deletion else {}
+        for section, fields in self.hashes.items():
+            parts: dict[str, object] = {}
+            if kept := {name: text for name, text in fields.items() if text is not None}:
+                parts["set"] = kept
+            if gone := [name for name, text in fields.items() if text is None]:
+                parts["del"] = gone
+            value[section] = parts
+        if self.queue is not None:
+            value[QUEUE] = self.queue
+        return texts.write_json(value)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Patch":
+        """Raises MalformedError."""
+        try:
+            value = texts.read_object(text)
+            hashes: dict[str, dict[str, str | None]] = {}
+            for section in HASHES:
+                parts = value.get(section, {})
+                hashes[section] = {**parts.get("set", {}), **dict.fromkeys(parts.get("del", ()))}
+            queue = value.get(QUEUE)
+            return cls(hashes, None if queue is None else tuple(queue), value.get("delete", False))
+        except (ValueError, AttributeError, TypeError) as exc:
+            raise MalformedError("patch", "", str(exc)) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two states of a component, compared: what the patch writes and the history tells."""
+
+    hashes: Mapping[str, Mapping[str, Texts]]
+    queue: tuple[tuple[int, ...], tuple[int, ...]] | None
+    is_deletion: bool
+
+    def patch(self) -> Patch:
+        hashes = {
+            section: {name: after for name, (_, after) in fields.items() if after is not None or not self.is_deletion}
+            for section, fields in self.hashes.items()
+            if fields
+        }
+        queue = None if self.queue is None or self.is_deletion else tuple(map(str, self.queue[1]))
+        return Patch(hashes, queue, self.is_deletion)
+
+
+def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
+    """What is different in `after`. Values that are the same object cost nothing."""
+    old_hash, new_hash = write_hash(before), write_hash(after)
+    if isinstance(after, Absent):
+        # The hash is emptied first: what stays the same has to be written too.
+        fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
+        queue = before.queue if isinstance(before, Rollout) else ()
+        return Difference({ROLLOUT: fields}, (queue, ()) if queue else None, is_deletion=True)
+    old = before if isinstance(before, Rollout) else None
+    old_queue = old.queue if old else ()
+    releases, attributes = _release_changes(old, after)
+    return Difference(
+        {
+            ROLLOUT: _changed(old_hash, new_hash),
+            RELEASES: releases,
+            ATTRIBUTES: attributes,
+            QUARANTINE: _quarantine_changes(old, after),
+            TIMELINE: _timeline_changes(old, after),
+        },
+        None if old_queue == after.queue else (old_queue, after.queue),
+        is_deletion=False,
+    )
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Texts]:
+    changes: dict[str, Texts] = {
+        name: (before.get(name), text) for name, text in after.items() if before.get(name) != text
+    }
+    changes.update((name, (text, None)) for name, text in before.items() if name not in after)
+    return changes
+
+
+def _release_changes(before: Rollout | None, after: Rollout) -> tuple[dict[str, Texts], dict[str, Texts]]:
+    old_releases = before.releases if before else {}
+    releases: dict[str, Texts] = {}
+    attributes: dict[str, Texts] = {}
+    if after.releases is old_releases:
+        return releases, attributes
+    for number, new in after.releases.items():
+        old = old_releases.get(number)
+        if new is old:
+            continue
+        old_text = texts.write_release(old) if old else None
+        new_text = texts.write_release(new)
+        if old_text != new_text:
+            releases[str(number)] = (old_text, new_text)
+        old_attributes = old.attributes if old else {}
+        if new.attributes != old_attributes:
+            attributes[str(number)] = (_write_attributes(old_attributes), _write_attributes(new.attributes))
+    for number, old in old_releases.items():
+        if number not in after.releases:
+            releases[str(number)] = (texts.write_release(old), None)
+            if old.attributes:
+                attributes[str(number)] = (_write_attributes(old.attributes), None)
+    return releases, attributes
+
+
+def _write_attributes(attributes: Mapping[str, str]) -> str | None:
+    return texts.write_json(dict(attributes)) if attributes else None
+
+
+def _quarantine_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts]:
+    old = before.quarantine if before else {}
+    if after.quarantine is old or after.quarantine == old:
+        return {}
+    return _changed(
+        {tag: texts.write_quarantine(quarantine) for tag, quarantine in old.items()},
+        {tag: texts.write_quarantine(quarantine) for tag, quarantine in after.quarantine.items()},
+    )
+
+
+def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts]:
+    old = before.timeline if before else ()
+    if after.timeline is old or after.timeline == old:
+        return {}
+    # A change appends to the timeline, and drops from its front: comparing what lies between by identity is cheap.
+    start = next((i for i, known in enumerate(old) if after.timeline[:1] == (known,)), len(old))
+    kept = old[start:]
+    if after.timeline[: len(kept)] != kept:
+        start, kept = len(old), ()
+    return _changed(_write_timeline(old[:start]), _write_timeline(after.timeline[len(kept) :]))
+
+
+def _write_timeline(timeline: tuple[Assignment, ...]) -> dict[str, str]:
+    return {str(assignment.revision): texts.write_assignment(assignment) for assignment in timeline}

@@ -1,0 +1,235 @@
+"""The store, on Redis: each change is one script, done whole or not at all."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+from redis import exceptions
+
+from rampd_server.domain.model import Absent, Rollout
+from rampd_server.ports import Author, FeedEntry, Namespace, Override, ReplayedError, Result
+from rampd_server.storage import feed, history, texts
+from rampd_server.storage.connection import connect
+from rampd_server.storage.keys import Keys
+from rampd_server.storage.patch import diff
+from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.redis_reader import RedisReader
+from rampd_server.storage.refusals import refusal
+from rampd_server.storage.request_record import Request, StoredRecord, write_result
+from rampd_server.storage.scripts import Code, Scripts
+
+SCHEMA: Final = 1
+"""The form of the data. A server refuses data of a newer one: see `server_check.py`."""
+
+_DEADLINE_S: Final = 1.0
+_FEED_TIMEOUT_S: Final = 3.0
+_MAX_CONNECTIONS: Final = 32
+
+
+class RedisStore(RedisReader):
+    """A `Store` on one namespace of a Redis or Valkey. Opens connections when they are needed; end it with `close`."""
+
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - see RedisReader
+        feed_client: Any,  # noqa: ANN401
+        *,
+        namespace: str = "default",
+        deadline_s: float = _DEADLINE_S,
+        feed_max_entries: int = 100_000,
+        feed_max_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        super().__init__(client, feed_client, Keys(namespace), deadline_s=deadline_s)
+        self._scripts = Scripts(client)
+        self._feed_limits = (feed_max_entries, feed_max_bytes)
+
+    @classmethod
+    def connect(cls, url: str, *, namespace: str = "default") -> Self:
+        """A store at `redis://`, `rediss://` or `unix://`. Raises ValueError: the URL or the namespace is none."""
+        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS)
+        # A blocking read holds its connection, and waits longer than anything else may.
+        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2)
+        return cls(client, feed_client, namespace=namespace)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self._feed_client.aclose()
+
+    async def begin_epoch(self, *, adopted: bool) -> str:
+        arguments = (secrets.token_hex(8), SCHEMA, texts.write_flag(adopted))
+        _, epoch = await self._run(self._scripts.begin_epoch, (self.keys.meta, self.keys.feed), arguments)
+        return str(epoch)
+
+    async def remember(self, author: Author, result: Result) -> None:
+        if not author.request_id:
+            return
+        request = Request.of(author)
+        arguments = (*self._request_arguments(request), result.revision, write_result(result))
+        keys = (self.keys.meta, self.keys.request(request.id))
+        reply = await self._run(self._scripts.remember_request, keys, arguments)
+        if reply[0] == Code.REPLAYED:
+            self._own_record(request, reply[1])
+
+    async def commit(
+        self, before: Rollout | Absent, after: Rollout | Absent, author: Author, result: Result, namespace: Namespace
+    ) -> FeedEntry:
+        if after.revision != before.revision + 1:
+            raise ValueError(f"revision {after.revision} does not follow on {before.revision}")
+        difference = diff(before, after)
+        patch = difference.patch().to_json()
+        request = Request.of(author)
+        keys = self.keys.component(after.component)
+        reply = await self._run(
+            self._scripts.commit_rollout,
+            (
+                *self._write_keys(request),
+                *(self.keys.components, keys.history, keys.rollout, keys.queue, keys.releases, keys.attributes),
+                *(keys.quarantine, keys.timeline, keys.overrides, keys.overrides_index, keys.overrides_expiry),
+            ),
+            (
+                *self._write_arguments(request),
+                *(after.component, before.revision, after.revision, _freeze_text(namespace) or ""),
+                *(patch.encode(), write_result(result)),
+                *history.author_fields(author),
+                *history.change_fields(history.field_changes(difference)),
+            ),
+        )
+        if reply[0] == Code.REPLAYED:
+            return await self._own_entry(request, reply[1])
+        entry_id, previous_id = reply[1:]
+        return FeedEntry(
+            entry_id, previous_id, after.component, after.revision, patch, is_deletion=difference.is_deletion
+        )
+
+    async def commit_overrides(
+        self,
+        component: str,
+        changes: Mapping[str, Override | None],
+        author: Author,
+        *,
+        expected_revision: int | None = None,
+        must_exist: bool = False,
+    ) -> tuple[FeedEntry | None, Result]:
+        if not changes:
+            raise ValueError("no overrides to change")
+        request = Request.of(author)
+        keys = self.keys.component(component)
+        reply = await self._run(
+            self._scripts.commit_overrides,
+            (
+                *self._write_keys(request),
+                *(keys.history, keys.rollout, keys.overrides, keys.overrides_index, keys.overrides_expiry),
+            ),
+            (
+                *self._write_arguments(request),
+                *(component, "" if expected_revision is None else expected_revision, texts.write_flag(must_exist)),
+                *(feed.write_overrides(changes).encode(), next(iter(changes)) if len(changes) == 1 else ""),
+                *(texts.write_flag(bool(author.request_id)), write_result(Result(0))),
+                *history.author_fields(author),
+            ),
+            component=component,
+            expected_revision=expected_revision,
+        )
+        if reply[0] == Code.UNCHANGED:
+            return None, Result(int(reply[1]), changed=False)
+        if reply[0] == Code.REPLAYED:
+            entry = await self._own_entry(request, reply[1])
+            return entry, Result(entry.revision)
+        entry_id, previous_id, revision, time_ms = reply[1], reply[2], int(reply[3]), int(reply[4])
+        entry = FeedEntry(
+            id=entry_id,
+            previous_id=previous_id,
+            component=component,
+            revision=revision,
+            patch=feed.overrides_patch(revision, time_ms),
+            overrides_set={repo: override for repo, override in changes.items() if override is not None},
+            overrides_deleted=tuple(repo for repo, override in changes.items() if override is None),
+        )
+        return entry, Result(revision)
+
+    async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
+        old, new = _freeze_text(before), _freeze_text(after)
+        request = Request.of(author)
+        reply = await self._run(
+            self._scripts.commit_namespace,
+            (*self._write_keys(request), self.keys.history),
+            (
+                *self._write_arguments(request),
+                *(old or "", new or "", feed.write_namespace(after), write_result(Result(0))),
+                *history.author_fields(author),
+                *history.change_fields(history.namespace_changes(old, new)),
+            ),
+        )
+        if reply[0] == Code.REPLAYED:
+            return await self._own_entry(request, reply[1])
+        return FeedEntry(reply[1], reply[2], namespace=after)
+
+    async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
+        keys = self.keys.component(component)
+        reply = await self._run(
+            self._scripts.sweep_overrides,
+            (
+                *(self.keys.meta, self.keys.feed, self.keys.feed_bytes),
+                *(keys.overrides, keys.overrides_index, keys.overrides_expiry),
+            ),
+            (self._epoch, *self._feed_limits, component, limit),
+        )
+        return int(reply[1])
+
+    def _write_keys(self, request: Request) -> tuple[str, ...]:
+        return self.keys.meta, self.keys.feed, self.keys.feed_bytes, self.keys.request(request.id)
+
+    def _request_arguments(self, request: Request) -> tuple[object, ...]:
+        return self._epoch, request.digest, request.nonce, request.life_ms
+
+    def _write_arguments(self, request: Request) -> tuple[object, ...]:
+        return *self._request_arguments(request), *self._feed_limits
+
+    async def _run(
+        self,
+        script: Any,  # noqa: ANN401 - redis-py's scripts are not typed
+        keys: tuple[str, ...],
+        arguments: tuple[object, ...],
+        *,
+        component: str = "",
+        expected_revision: int | None = None,
+    ) -> list[Any]:
+        with redis_errors():
+            async with asyncio.timeout(self._deadline_s):
+                try:
+                    reply: list[Any] = await script(keys, arguments)
+                except exceptions.ConnectionError:
+                    # A connection that was lost while it lay in the pool. If it was lost with the reply, the script
+                    # finds its own record.
+                    reply = await script(keys, arguments)
+        error = refusal(
+            reply,
+            component=component,
+            expected_revision=expected_revision,
+            meta_key=self.keys.meta,
+            epoch=self._epoch,
+        )
+        if error is not None:
+            raise error
+        return reply
+
+    def _own_record(self, request: Request, text: str) -> StoredRecord:
+        """The record of the first of two attempts of one call, whose reply was lost. Raises ReplayedError for another's."""
+        stored = self._record(self.keys.request(request.id), text)
+        if stored.nonce != request.nonce:
+            raise ReplayedError(stored.record.result)
+        return stored
+
+    async def _own_entry(self, request: Request, text: str) -> FeedEntry:
+        stored = self._own_record(request, text)
+        with redis_errors(self.keys.feed):
+            async with asyncio.timeout(self._deadline_s):
+                entries = await self.client.xrange(self.keys.feed, stored.entry_id, stored.entry_id)
+        if not entries:
+            raise ReplayedError(stored.record.result)
+        return self._entry(*entries[0])
+
+
+def _freeze_text(namespace: Namespace) -> str | None:
+    return None if namespace.freeze is None else texts.write_freeze(namespace.freeze)

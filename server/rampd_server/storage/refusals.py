@@ -1,0 +1,83 @@
+"""The errors of a store, with what a person at a terminal does next."""
+
+from typing import Any
+
+from rampd_server.domain.errors import (
+    RampdError,
+    Reason,
+    RefusedError,
+    StoreCorruptError,
+    StoreResetError,
+)
+from rampd_server.ports import ConflictError
+from rampd_server.storage.scripts import Code
+
+
+def store_reset(meta_key: str, believed: str, found: str | None) -> StoreResetError:
+    is_there = f"its epoch is now {found}, not {believed}" if found else f"its epoch is gone from {meta_key}"
+    return StoreResetError(
+        f"This store is not the one that the server knows: {is_there}, so it was emptied or replaced. Nothing was "
+        f"written. Restore the data; or, if what is there now is right, type `rampd-server adopt` and restart the "
+        f"servers.",
+        believed=believed,
+        found=found or "",
+    )
+
+
+def corrupt(key: str, field: str, problem: str) -> StoreCorruptError:
+    place = f"{key}, field {field!r}" if field else key
+    return StoreCorruptError(
+        f"{place}: {problem}. This is not what rampd wrote: put it right with redis-cli, or restore it from a backup.",
+        key=key,
+    )
+
+
+def wrong_type(key: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{key} is not of the type that rampd writes. Look at it with `redis-cli TYPE '{key}'`, and restore it from a "
+        f"backup or rename it.",
+        key=key,
+    )
+
+
+def refusal(
+    reply: list[Any], *, component: str, expected_revision: int | None, meta_key: str, epoch: str
+) -> RampdError | ConflictError | None:
+    """What a script's answer means where it wrote nothing; None where the caller has to look at it."""
+    match reply[0]:
+        case Code.RESET:
+            return store_reset(meta_key, epoch, reply[1])
+        case Code.CONFLICT:
+            return ConflictError(f"another writer was first: revision {reply[1]}")
+        case Code.WRONG_TYPE:
+            return wrong_type(reply[1])
+        case Code.MALFORMED:
+            return corrupt(reply[1], reply[2], "is not a whole number")
+        case Code.REUSED:
+            return RefusedError(
+                Reason.REQUEST_ID_REUSED,
+                "This request_id was used in the last 24 h for another method, caller or content: give each request "
+                "an id of its own.",
+            )
+        case Code.NO_COMPONENT:
+            return RefusedError(
+                Reason.COMPONENT_NOT_FOUND,
+                f"There is no component {component!r}: ListRollouts shows those that are there, Release makes one.",
+                component=component,
+            )
+        case Code.REVISION_MISMATCH:
+            return RefusedError(
+                Reason.REVISION_MISMATCH,
+                f"{component} is at revision {reply[1]}, not {expected_revision}: look at it with GetRollout, and "
+                f"decide anew.",
+                expected=str(expected_revision),
+                actual=reply[1],
+            )
+        case Code.NO_OVERRIDE:
+            return RefusedError(
+                Reason.OVERRIDE_NOT_FOUND,
+                f"{component} has no override for {reply[1]}: ListOverrides shows those that are there.",
+                component=component,
+                repo=reply[1],
+            )
+    return None

@@ -1,0 +1,133 @@
+"""The fields of the hash `rollout:<component>`: one row each, in the order in which redis-cli should show them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rampd_server.domain.model import Absent, Rollout
+from rampd_server.storage import texts
+from rampd_server.storage.malformed import MalformedError
+
+REQUIRED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class HashField:
+    """How one field is written, and read into an attribute of Rollout; without `read` it only mirrors other fields."""
+
+    name: str
+    write: Callable[[Rollout], str | None]
+    attribute: str = ""
+    read: Callable[[str], object] | None = None
+    default: object = REQUIRED
+
+
+def _next_percent(rollout: Rollout) -> str | None:
+    return None if rollout.next is None else texts.write_percent(rollout.basis_points)
+
+
+def _release_tag(rollout: Rollout, number: int | None) -> str | None:
+    release = None if number is None else rollout.releases.get(number)
+    return None if release is None else release.tag
+
+
+FIELDS: Final = (
+    HashField("state", lambda rollout: rollout.state),
+    HashField("revision", lambda rollout: str(rollout.revision), "revision", texts.read_integer),
+    HashField("last_number", lambda rollout: str(rollout.last_number), "last_number", texts.read_integer),
+    HashField("current", lambda rollout: str(rollout.current), "current", texts.read_integer),
+    HashField("current_tag", lambda rollout: _release_tag(rollout, rollout.current)),
+    HashField(
+        "next", lambda rollout: None if rollout.next is None else str(rollout.next), "next", texts.read_integer, None
+    ),
+    HashField("next_tag", lambda rollout: _release_tag(rollout, rollout.next)),
+    HashField("next_percent", _next_percent, "basis_points", texts.read_percent, 0),
+    HashField("held_reason", lambda rollout: rollout.held_reason or None, "held_reason", texts.read_text, ""),
+    HashField("paused", lambda rollout: texts.write_flag(rollout.paused), "paused", texts.read_flag),
+    HashField("trial", lambda rollout: str(rollout.trial), "trial", texts.read_integer),
+    HashField(
+        "confirm_deadline_ms",
+        lambda rollout: None if rollout.confirm_deadline_ms is None else str(rollout.confirm_deadline_ms),
+        "confirm_deadline_ms",
+        texts.read_integer,
+        None,
+    ),
+    HashField("unit", lambda rollout: rollout.unit, "unit", texts.read_unit),
+    HashField(
+        "previous",
+        lambda rollout: texts.write_numbers(rollout.previous) or None,
+        "previous",
+        texts.read_numbers,
+        (),
+    ),
+    HashField(
+        "freeze",
+        lambda rollout: None if rollout.freeze is None else texts.write_freeze(rollout.freeze),
+        "freeze",
+        texts.read_freeze,
+        None,
+    ),
+    HashField("policy", lambda rollout: texts.write_policy(rollout.policy), "policy", texts.read_policy),
+    HashField("create_ms", lambda rollout: str(rollout.create_ms), "create_ms", texts.read_integer),
+    HashField("update_ms", lambda rollout: str(rollout.update_ms), "update_ms", texts.read_integer),
+)
+
+SECTION: Final = "rollout"
+
+
+def write_hash(rollout: Rollout | Absent) -> dict[str, str]:
+    """The whole hash; of a deleted component what must outlive it, of one that never was nothing."""
+    if isinstance(rollout, Absent):
+        if not rollout.revision:
+            return {}
+        return {"revision": str(rollout.revision), "last_number": str(rollout.last_number), "deleted": "1"}
+    return {field.name: text for field in FIELDS if (text := field.write(rollout)) is not None}
+
+
+def read_tombstone(component: str, fields: Mapping[str, str | None]) -> Absent:
+    numbers = {}
+    for name in ("revision", "last_number"):
+        text = fields.get(name)
+        if text is None:
+            raise MalformedError(SECTION, name, "is missing")
+        numbers[name] = read_field(name, text, texts.read_integer)
+    return Absent(component, **numbers)
+
+
+def read_attributes_of_rollout(base: Rollout | None, fields: Mapping[str, str | None]) -> dict[str, Any]:
+    """Attributes of Rollout: those that `fields` has (None: the field was deleted), else those of `base`."""
+    attributes: dict[str, Any] = {}
+    for field in FIELDS:
+        if field.read is None:
+            continue
+        text = fields.get(field.name)
+        if text is not None:
+            attributes[field.attribute] = read_field(field.name, text, field.read)
+        elif field.name not in fields and base is not None:
+            attributes[field.attribute] = getattr(base, field.attribute)
+        elif field.default is REQUIRED:
+            raise MalformedError(SECTION, field.name, "is missing")
+        else:
+            attributes[field.attribute] = field.default
+    return attributes
+
+
+def check_hash(rollout: Rollout, fields: Mapping[str, str | None], *, is_whole: bool) -> None:
+    """Holds what was read to what would be written; with `is_whole`, a field that should be there has to be there."""
+    for field in FIELDS:
+        if not is_whole and field.name not in fields:
+            continue
+        found, expected = fields.get(field.name), field.write(rollout)
+        if found == expected:
+            continue
+        if found is None:
+            raise MalformedError(SECTION, field.name, "is missing")
+        wanted = "should not be there" if expected is None else f"should be {expected!r}"
+        raise MalformedError(SECTION, field.name, f"is {found!r}; by the other fields it {wanted}")
+
+
+def read_field(name: str, text: str, read: Callable[[str], Any]) -> Any:  # noqa: ANN401 - as many types as fields
+    try:
+        return read(text)
+    except ValueError as exc:
+        raise MalformedError(SECTION, name, str(exc)) from exc

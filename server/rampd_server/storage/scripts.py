@@ -1,0 +1,52 @@
+"""The Lua scripts: each atomic operation is one file in `lua/`, with `lua/prelude.lua` and the constants before it."""
+
+from enum import IntEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from rampd_server.storage.history import MAX_EVENTS
+
+MAX_REMOVED: Final = 10_000
+"""Feed entries that one write removes at most: it bounds how long the first write under a lower limit takes."""
+
+
+class Code(IntEnum):
+    """The first item of each script's answer."""
+
+    DONE = 0
+    UNCHANGED = 1
+    REPLAYED = 2
+    REUSED = 3
+    CONFLICT = 4
+    RESET = 5
+    NO_COMPONENT = 6
+    REVISION_MISMATCH = 7
+    NO_OVERRIDE = 8
+    WRONG_TYPE = 9
+    MALFORMED = 10
+
+
+@cache
+def source(name: str) -> str:
+    """The whole text of a script, as Redis gets it."""
+    folder = files(__package__) / "lua"
+    body = (folder / f"{name}.lua").read_text("utf-8")
+    return f"{_constants()}\n{(folder / 'prelude.lua').read_text('utf-8')}\n{body}"
+
+
+def _constants() -> str:
+    constants = {**{code.name: int(code) for code in Code}, "MAX_EVENTS": MAX_EVENTS, "MAX_REMOVED": MAX_REMOVED}
+    return f"local {', '.join(constants)} = {', '.join(map(str, constants.values()))}"
+
+
+class Scripts:
+    """The scripts of one client. Calling one is one EVALSHA; Redis is given the text again where it has lost it."""
+
+    def __init__(self, client: Any) -> None:  # noqa: ANN401 - redis-py's script interface is not typed
+        self.commit_rollout = client.register_script(source("commit_rollout"))
+        self.commit_overrides = client.register_script(source("commit_overrides"))
+        self.commit_namespace = client.register_script(source("commit_namespace"))
+        self.sweep_overrides = client.register_script(source("sweep_overrides"))
+        self.remember_request = client.register_script(source("remember_request"))
+        self.begin_epoch = client.register_script(source("begin_epoch"))

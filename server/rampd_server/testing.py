@@ -1,0 +1,70 @@
+"""A real server in the process of a test; `rampd.testing` makes a pytest fixture of it."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from rampd_server import app
+from rampd_server.address import Address
+from rampd_server.config import Config
+from rampd_server.embedded import embedded_store
+
+_START_TIMEOUT_S = 30.0
+
+
+@contextlib.contextmanager
+def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Iterator[str]:
+    """Runs a server in a thread of its own, for as long as the block lasts; its target, `127.0.0.1:port`.
+
+    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the one at `redis_url`. `settings` are
+    more fields of Config. Raises StartupError.
+    """
+    defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
+    config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
+    with contextlib.ExitStack() as stack:
+        url = redis_url or stack.enter_context(embedded_store(data_dir))
+        server = _Thread(config, url)
+        server.start()
+        stack.callback(server.stop)
+        yield server.target()
+
+
+class _Thread(threading.Thread):
+    def __init__(self, config: Config, url: str) -> None:
+        super().__init__(name="rampd-server", daemon=True)
+        self._config = config
+        self._url = url
+        self._started = threading.Event()
+        self._target = ""
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test's thread is to see it
+            self._error = error
+        finally:
+            self._started.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        async with app.running(self._config, self._url) as address:
+            self._target = str(address)
+            self._started.set()
+            await self._stop.wait()
+
+    def target(self) -> str:
+        self._started.wait(_START_TIMEOUT_S)
+        if self._error is not None:
+            raise self._error
+        return self._target
+
+    def stop(self) -> None:
+        if self._loop is not None and self._stop is not None and self.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self.join(_START_TIMEOUT_S)

