@@ -21,7 +21,7 @@ from rampd_server.rpc.server import Server
 from rampd_server.service import Service
 from rampd_server.startup import StartupError
 from rampd_server.storage.redis_store import RedisStore
-from rampd_server.storage.server_check import check_server
+from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.welcome import welcome
 
 _GRACE_S = 5.0
@@ -89,8 +89,8 @@ async def adopt(config: Config, redis_url: str) -> str:
     try:
         await check_server(store)
         return await store.begin_epoch(adopted=True)
-    except RampdError as error:
-        raise StartupError(error.message) from error
+    except (RampdError, UnsuitableStoreError) as error:
+        raise StartupError(str(error)) from error
     finally:
         await store.close()
 
@@ -128,5 +128,5 @@ async def _prepare(store: RedisStore) -> None:
                     "is: rampd-server adopt"
                 )
             await store.begin_epoch(adopted=False)
-    except RampdError as error:
-        raise StartupError(error.message) from error
+    except (RampdError, UnsuitableStoreError) as error:
+        raise StartupError(str(error)) from error

@@ -182,8 +182,9 @@ def _check_named(rollout: Rollout, field: str, numbers: tuple[int, ...]) -> None
 
 def _check_queue(rollout: Rollout) -> None:
     for number in rollout.queue:
-        if number not in rollout.releases:
-            raise MalformedError(QUEUE, str(number), "names a release that is not there")
+        release = rollout.releases.get(number)
+        if release is None or release.state is not ReleaseState.QUEUED:
+            raise MalformedError(QUEUE, str(number), "names a release that is not there, or does not wait")
     if len(set(rollout.queue)) != len(rollout.queue):
         raise MalformedError(QUEUE, "", "names a release twice")
 

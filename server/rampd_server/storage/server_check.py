@@ -11,7 +11,7 @@ from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.redis_reader import RedisReader
 from rampd_server.storage.redis_store import SCHEMA
 
-MIN_VERSION: Final = (6, 2)
+MIN_VERSION: Final = (7, 0)
 _DEADLINE_S: Final = 2.0
 _log = structlog.get_logger(__name__)
 

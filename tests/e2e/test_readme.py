@@ -1,0 +1,62 @@
+"""The README's story, typed as it stands there, prints what the README shows."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.servers import rampd_server, require, short_directory
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+STORY = [
+    (block.splitlines()[0].removeprefix("$ "), block.splitlines()[1:])
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+]
+
+
+@pytest.fixture
+def target() -> Iterator[str]:
+    with short_directory() as directory, rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        yield server.target
+
+
+def test_the_story_prints_what_the_readme_shows(target: str) -> None:
+    require("grpcurl")
+    assert len(STORY) >= 14
+    for command, shown in STORY:
+        words = shlex.split(command.replace("127.0.0.1:50051", target))
+        assert words[0] == "grpcurl"
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+        printed = (done.stdout + done.stderr).rstrip().splitlines()
+        assert shows(shown, printed), f"{command}\n" + "\n".join(printed)
+
+
+def shows(shown: list[str], printed: list[str]) -> bool:
+    """Whether the lines are the same, where `...` stands for one or more lines that are left out."""
+    pattern = "".join("(?:[^\n]*\n)+?" if line.strip() == "..." else re.escape(line) + "\n" for line in shown)
+    return re.fullmatch(pattern, "\n".join(printed) + "\n") is not None
+
+
+def test_an_output_that_differs_is_noticed() -> None:
+    assert shows(["{", "  ...", '  "a": 1', "}"], ["{", '  "b": 2', '  "c": 3', '  "a": 1', "}"])
+    assert not shows(["{", "  ...", '  "a": 1', "}"], ["{", '  "b": 2', '  "a": 2', "}"])
+    assert not shows(["{", "  ...", "}"], ["{", "}"])
+
+
+def test_the_client_example_of_the_first_minute_prints_what_the_readme_says(target: str) -> None:
+    script = re.search(r"<<'EOF'\n(.*?)EOF", README, re.DOTALL)
+    assert script is not None
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", script[1].replace("127.0.0.1:50051", target)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr) == ("1.0\n", "")
+    assert "It prints `1.0`." in README

@@ -1,0 +1,156 @@
+"""rampd-server as a process: started on port 0, asked for its address, ended by its process id."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from rampd import v1
+from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
+
+_START_S = 30
+_STOP_S = 20
+
+
+def require(program: str) -> str:
+    """The path of a program; a missing one skips the test, and fails it in CI."""
+    path = shutil.which(program)
+    if path is None:
+        if "CI" in os.environ:
+            pytest.fail(f"CI has to have {program}")
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+@dataclass
+class ServerProcess:
+    """A running server and its stubs."""
+
+    process: "subprocess.Popen[str]"
+    directory: Path
+    log: list[dict[str, Any]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def event(self, name: str, *, within_s: float = _START_S) -> dict[str, Any]:
+        """The last line of the log with this event; waits for it."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            for line in reversed(self.log):
+                if line.get("event") == name:
+                    return line
+            if self.process.poll() is not None and not self._reader.is_alive():
+                break
+            time.sleep(0.01)
+        raise AssertionError(f"no {name} in {within_s} s; the log: {self.log[-20:]}")
+
+    @property
+    def target(self) -> str:
+        return str(self.event("listening")["address"])
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "rampd.sock"
+
+    def follow(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                self.log.append(json.loads(line))
+            else:
+                self.said.append(line.rstrip())
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(_STOP_S)
+        self._reader.join(_STOP_S)
+        return code
+
+
+@contextlib.contextmanager
+def short_directory() -> Iterator[Path]:
+    """A folder whose path leaves room for a unix socket's name."""
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
+def rampd_server(directory: Path, *flags: str, **environment: str) -> Iterator[ServerProcess]:
+    """Starts a server with its data in `directory`; killed at the end where it still runs."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rampd_server", "--listen", "127.0.0.1:0"),
+            *("--data-dir", str(directory), "--log-format", "json", *flags),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | environment,
+    )
+    server = ServerProcess(process, directory)
+    server.follow()
+    try:
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+class Stubs:
+    """Everything that a server offers, one channel."""
+
+    def __init__(self, target: str) -> None:
+        self.channel = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+        self._stubs = (
+            resolver_service_pb2_grpc.ResolverServiceStub(self.channel),
+            release_service_pb2_grpc.ReleaseServiceStub(self.channel),
+            rollout_service_pb2_grpc.RolloutServiceStub(self.channel),
+        )
+
+    def __call__(self, method: str, **fields: object) -> Any:
+        """`stubs("Ramp", component="restyler", percent=10)`."""
+        for stub in self._stubs:
+            if hasattr(stub, method):
+                return getattr(stub, method)(getattr(v1, f"{method}Request")(**fields), timeout=10)
+        raise AssertionError(method)
+
+
+@contextlib.contextmanager
+def stubs(target: str) -> Iterator[Stubs]:
+    """Stubs whose channel is closed at the end."""
+    made = Stubs(target)
+    try:
+        yield made
+    finally:
+        made.channel.close()
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The `reason` of the ErrorInfo that an error carries."""
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    for detail in rpc_status.from_call(error).details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info.reason
+    raise AssertionError(error)
