@@ -78,3 +78,13 @@ def _without_passwords(render: Processor) -> Processor:
         return _PASSWORD.sub(r"\1:***@", str(render(logger, method, event)))
 
     return rendered
+
+
+def hand_to_standard_library() -> None:
+    """For a server in somebody else's process: events go to `logging`, and the process decides what becomes of them."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from rampd_server import app
+from rampd_server import app, logs
 from rampd_server.address import Address
 from rampd_server.config import Config
 from rampd_server.embedded import embedded_store
@@ -21,6 +21,7 @@ def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Ite
     Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the one at `redis_url`. `settings` are
     more fields of Config. Raises StartupError.
     """
+    logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
     with contextlib.ExitStack() as stack:
@@ -36,11 +37,11 @@ class _Thread(threading.Thread):
         super().__init__(name="rampd-server", daemon=True)
         self._config = config
         self._url = url
-        self._started = threading.Event()
-        self._target = ""
+        self._ready = threading.Event()
+        self._address = ""
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._end: asyncio.Event | None = None
 
     def run(self) -> None:
         try:
@@ -48,23 +49,23 @@ class _Thread(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test's thread is to see it
             self._error = error
         finally:
-            self._started.set()
+            self._ready.set()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
+        self._end = asyncio.Event()
         async with app.running(self._config, self._url) as address:
-            self._target = str(address)
-            self._started.set()
-            await self._stop.wait()
+            self._address = str(address)
+            self._ready.set()
+            await self._end.wait()
 
     def target(self) -> str:
-        self._started.wait(_START_TIMEOUT_S)
+        self._ready.wait(_START_TIMEOUT_S)
         if self._error is not None:
             raise self._error
-        return self._target
+        return self._address
 
     def stop(self) -> None:
-        if self._loop is not None and self._stop is not None and self.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._loop is not None and self._end is not None and self.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
         self.join(_START_TIMEOUT_S)

@@ -3,13 +3,18 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.replay import replay, told
+from tests.rollouts import NOW
+
 from rampd_server.domain import commands, model
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
 from rampd_server.domain.model import Absent, Freeze, QueueMode, ReleaseState, Rollout, RolloutState, Unit
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.domain.transition import transition
-
-from tests.rollouts import NOW
+from rampd_server.ports import Event, FeedEntry
+from rampd_server.storage.feed import apply
+from rampd_server.storage.history import field_changes
+from rampd_server.storage.patch import diff
 
 TAGS = st.sampled_from([f"t{n}" for n in range(8)])
 GUARDS = st.one_of(st.just(""), TAGS)
@@ -46,6 +51,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.freeze_all: Freeze | None = None
         self.before: Rollout | Absent = Absent("restyler")
         self.rollout: Rollout | Absent = self.before
+        self.history: list[Event] = []
 
     @property
     def context(self) -> Context:
@@ -62,6 +68,8 @@ class RolloutMachine(RuleBasedStateMachine):
         assert outcome.after.revision == self.before.revision + outcome.changed
         assert outcome.changed or outcome.after is self.before
         assert outcome.message
+        if outcome.changed:
+            self.every_server_gets_there_by_the_patch(self.before, self.rollout)
         if isinstance(self.before, Rollout) and isinstance(self.rollout, Rollout):
             self.queue_keeps_its_order(self.before, self.rollout, command)
             self.a_freeze_lets_nothing_rise(self.before, self.rollout)
@@ -74,6 +82,18 @@ class RolloutMachine(RuleBasedStateMachine):
     @precondition(lambda self: isinstance(self.rollout, Rollout))
     def freeze_all_changes(self, is_frozen: bool) -> None:
         self.freeze_all = Freeze("ada", "", self.now_ms) if is_frozen else None
+
+    def every_server_gets_there_by_the_patch(self, before: Rollout | Absent, after: Rollout | Absent) -> None:
+        difference = diff(before, after)
+        patch = difference.patch()
+        entry = FeedEntry("1-0", "0-0", "restyler", after.revision, patch.to_json(), is_deletion=patch.is_deletion)
+        assert apply(before, entry, feed_key="feed") == after
+        changes = field_changes(difference)
+        self.history.append(Event("1-0", after.revision, 0, "ada", True, "", "", "", changes))
+
+    @invariant()
+    def the_history_replays_to_the_state(self) -> None:
+        assert replay(self.history) == told(self.rollout)
 
     @staticmethod
     def queue_keeps_its_order(before: Rollout, after: Rollout, command: commands.Command) -> None:

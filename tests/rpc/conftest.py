@@ -1,0 +1,35 @@
+"""A real server in this process, on a real store, spoken to over a real channel."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from tests.servers import Stubs, short_directory, stubs
+from tests.stores import VALKEY, StoreServer, store_server
+
+from rampd_server import testing
+
+_namespaces = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def store_process() -> Iterator[StoreServer]:
+    with store_server(VALKEY) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"t{next(_namespaces)}"
+
+
+@pytest.fixture
+def target(store_process: StoreServer, namespace: str) -> Iterator[str]:
+    with short_directory() as directory, testing.run(directory, store_process.url, namespace=namespace) as running:
+        yield running
+
+
+@pytest.fixture
+def call(target: str) -> Iterator[Stubs]:
+    with stubs(target) as made:
+        yield made

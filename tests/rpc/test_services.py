@@ -1,0 +1,264 @@
+"""Every RPC through a real channel: what the table of states can't show."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2
+from tests.servers import Stubs, reason_of, short_directory, stubs
+from tests.stores import StoreServer
+
+from rampd import v1
+from rampd_server import testing
+
+C = "restyler"
+
+
+def refusal(call: Stubs, method: str, **fields: object) -> str:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(method, **fields)
+    return reason_of(caught.value)
+
+
+def in_s(seconds: float) -> Timestamp:
+    made = Timestamp()
+    made.FromNanoseconds(int((time.time() + seconds) * 1e9))
+    return made
+
+
+def eventually(is_so: object, within_s: float = 20) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def second(store_process: StoreServer, namespace: str, target: str) -> Iterator[Stubs]:
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as running,
+        stubs(running) as made,
+    ):
+        yield made
+
+
+def test_a_write_is_visible_on_its_own_server_before_it_answers(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    for n in range(20):
+        call("SetOverride", component=C, repo="acme/app", tag=f"x{n}")
+        assert call("Resolve", component=C, repo="acme/app").tag == f"x{n}"
+    call("Release", component=C, tag="t2", expedite=True)
+    assert call("Resolve", component=C, repo="acme/api").tag == "t2"
+
+
+def test_min_revision_makes_another_server_catch_up(call: Stubs, second: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    for n in range(20):
+        revision = call("SetOverride", component=C, repo="acme/app", tag=f"x{n}").revision
+        assert second("Resolve", component=C, repo="acme/app", min_revision=revision).tag == f"x{n}"
+    assert refusal(second, "Resolve", component=C, repo="acme/app", min_revision=10_000) == "NO_SNAPSHOT"
+    assert refusal(second, "Resolve", component="other", repo="acme/app", min_revision=1) == "COMPONENT_NOT_FOUND"
+
+
+def test_a_batch_is_answered_in_order_with_attributes_once(call: Stubs) -> None:
+    call("Release", component=C, tag="t1", attributes={"commit": "abc"})
+    requests = [v1.ResolveRequest(component=name, repo="acme/app") for name in (C, "other", C)]
+    answer = call("BatchResolve", requests=requests)
+    assert [result.WhichOneof("result") for result in answer.results] == ["response", "status", "response"]
+    assert answer.results[1].status.code == code_pb2.NOT_FOUND
+    assert answer.results[0].response.tag == "t1"
+    assert not answer.results[0].response.attributes
+    assert answer.release_attributes == [v1.ReleaseAttributes(component=C, release=1, attributes={"commit": "abc"})]
+    assert call("Resolve", component=C, repo="acme/app").attributes == {"commit": "abc"}
+
+
+def test_a_repeated_request_id_answers_the_first_result_with_the_rollout_as_it_is_now(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    first = call("Release", component=C, tag="t2", request_id="ci-1")
+    call("Ramp", component=C, percent=10, request_id="r-1")
+    again = call("Release", component=C, tag="t2", request_id="ci-1")
+    assert (again.disposition, again.release, again.revision) == (first.disposition, first.release, first.revision)
+    assert again.replayed
+    assert again.rollout.next_percent == 10
+    call("Finalize", component=C)
+    # Refused now, but done before.
+    assert call("Ramp", component=C, percent=10, request_id="r-1").replayed
+    assert refusal(call, "Ramp", component=C, percent=20, request_id="r-1") == "REQUEST_ID_REUSED"
+    assert refusal(call, "Rollback", component=C, request_id="r-1") == "REQUEST_ID_REUSED"
+
+
+def test_only_successes_are_remembered(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    assert refusal(call, "Ramp", component=C, percent=10, request_id="r-1") == "NO_ROLLOUT"
+    call("Release", component=C, tag="t2")
+    assert not call("Ramp", component=C, percent=10, request_id="r-1").replayed
+
+
+def test_expected_revision_is_refused_where_somebody_was_first(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2", expected_revision=1)
+    assert refusal(call, "Ramp", component=C, percent=10, expected_revision=1) == "REVISION_MISMATCH"
+    assert refusal(call, "SetOverride", component=C, repo="a/b", tag="x", expected_revision=1) == "REVISION_MISMATCH"
+    assert refusal(call, "Release", component="new", tag="t", expected_revision=7) == "REVISION_MISMATCH"
+
+
+def test_a_freeze_of_all_holds_for_components_born_later_and_its_end_starts_heads(call: Stubs, second: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    frozen = call("Freeze", all=True, note="holidays")
+    assert frozen.frozen_all
+    assert frozen.changed
+    assert not frozen.HasField("rollout")
+    assert not call("Freeze", all=True).changed
+    for stub in (call, second):
+        assert stub("GetRollout", component=C).rollout.freezes[0].all
+    assert second("Release", component=C, tag="t2").disposition == v1.DISPOSITION_QUEUED
+    assert call("Release", component="new", tag="n1").disposition == v1.DISPOSITION_BOOTSTRAPPED
+    assert call("Release", component="new", tag="n2").disposition == v1.DISPOSITION_QUEUED
+    assert refusal(call, "Release", component="new", tag="n3", expedite=True) == "FROZEN"
+    thawed = call("Unfreeze", all=True)
+    assert not thawed.frozen_all
+    assert thawed.HasField("frozen_all")
+    assert call("GetRollout", component=C).rollout.next.tag == "t2"
+    assert call("GetRollout", component="new").rollout.next.tag == "n2"
+    actions = [(event.action, event.note) for event in call("ListEvents").events]
+    assert actions == [("Unfreeze", ""), ("Freeze", "holidays")]
+
+
+@pytest.mark.parametrize("is_all", [True, False])
+def test_a_freeze_with_an_expiry_ends_by_itself_and_the_head_starts(call: Stubs, is_all: bool) -> None:
+    call("Release", component=C, tag="t1")
+    where = {"all": True} if is_all else {"component": C}
+    call("Freeze", expire_time=in_s(1.5), **where)
+    assert call("Release", component=C, tag="t2").disposition == v1.DISPOSITION_QUEUED
+    eventually(lambda: call("GetRollout", component=C).rollout.next.tag == "t2")
+    rollout = call("GetRollout", component=C).rollout
+    assert not rollout.frozen
+    assert call("ListEvents", component=C).events[0].actor == "rampd"
+    assert refusal(call, "Freeze", expire_time=in_s(-60), **where) == "INVALID_FIELD"
+
+
+def test_overrides_win_expire_and_are_listed_in_order(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2")
+    call("SetOverride", component=C, repo="acme/*", channel=v1.CHANNEL_NEXT)
+    call("SetOverride", component=C, repo="acme/app", tag="t1", expire_time=in_s(1.5))
+    first = call("Resolve", component=C, repo="acme/app")
+    assert (first.tag, first.reason, first.release) == ("t1", v1.RESOLVE_REASON_OVERRIDE_TAG, 1)
+    owner = call("Resolve", component=C, repo="acme/web")
+    assert (owner.tag, owner.reason) == ("t2", v1.RESOLVE_REASON_OVERRIDE_CHANNEL)
+    assert call("Resolve", component=C, repo="other/web").tag == "t1"
+    assert [o.repo for o in call("ListOverrides", component=C).overrides] == ["acme/*", "acme/app"]
+    eventually(lambda: call("Resolve", component=C, repo="acme/app").tag == "t2")
+    assert [o.repo for o in call("ListOverrides", component=C).overrides] == ["acme/*"]
+    assert refusal(call, "DeleteOverride", component=C, repo="acme/app") == "OVERRIDE_NOT_FOUND"
+    assert call("DeleteOverride", component=C, repo="acme/*").changed
+    assert call("Resolve", component=C, repo="acme/web").tag == "t1"
+    assert refusal(call, "SetOverride", component="none", repo="a/b", tag="x") == "COMPONENT_NOT_FOUND"
+
+
+def test_many_overrides_are_one_revision_and_exact_pages(call: Stubs) -> None:
+    revision = call("Release", component=C, tag="t1").revision
+    changes = [v1.OverrideChange(repo=f"acme/r{n:03}", tag="x") for n in range(250)]
+    assert call("BatchSetOverrides", component=C, overrides=changes).revision == revision + 1
+    changes = [v1.OverrideChange(repo=f"acme/r{n:03}", delete=True) for n in range(0, 250, 2)]
+    assert call("BatchSetOverrides", component=C, overrides=changes).changed
+    assert not call("BatchSetOverrides", component=C, overrides=changes).changed
+    event = call("ListEvents", component=C).events[0]
+    assert (event.count, list(event.changes)) == (125, [])
+    seen, token = [], ""
+    while True:
+        page = call("ListOverrides", component=C, prefix="acme/r", page_size=50, page_token=token)
+        seen.append([override.repo for override in page.overrides])
+        token = page.next_page_token
+        if not token:
+            break
+    assert [len(page) for page in seen] == [50, 50, 25]
+    assert [repo for page in seen for repo in page] == [f"acme/r{n:03}" for n in range(1, 250, 2)]
+
+
+def test_lists_come_in_pages(call: Stubs) -> None:
+    for n in range(7):
+        call("Release", component=f"c{n}", tag="t1")
+    page = call("ListRollouts", page_size=5)
+    assert [rollout.component for rollout in page.rollouts] == [f"c{n}" for n in range(5)]
+    rest = call("ListRollouts", page_size=5, page_token=page.next_page_token)
+    assert [rollout.component for rollout in rest.rollouts] == ["c5", "c6"]
+    assert not rest.next_page_token
+    for n in range(2, 6):
+        call("Release", component="c0", tag=f"t{n}")
+    page = call("ListReleases", component="c0", page_size=3)
+    assert [release.tag for release in page.releases] == ["t5", "t4", "t3"]
+    rest = call("ListReleases", component="c0", page_size=3, page_token=page.next_page_token)
+    assert [release.tag for release in rest.releases] == ["t2", "t1"]
+    for tag in ("b", "a", "c"):
+        call("Quarantine", component="c0", tag=tag, note="bad")
+    page = call("ListQuarantine", component="c0", page_size=2)
+    assert [(mark.tag, mark.note) for mark in page.tags] == [("a", "bad"), ("b", "bad")]
+    rest = call("ListQuarantine", component="c0", page_size=2, page_token=page.next_page_token)
+    assert [mark.tag for mark in rest.tags] == ["c"]
+
+
+def test_a_policy_changes_where_it_is_told_to_and_goes_back_to_its_default_by_the_mask(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))
+    call("SetPolicy", component=C, policy=v1.Policy(unit=v1.UNIT_JOB))
+    policy = call("GetPolicy", component=C).policy
+    assert (policy.queue_mode, policy.unit) == (v1.QUEUE_MODE_LATEST, v1.UNIT_JOB)
+    call("SetPolicy", component=C, policy=v1.Policy(), update_mask=FieldMask(paths=["queue_mode"]))
+    policy = call("GetPolicy", component=C).policy
+    assert (policy.queue_mode, policy.unit) == (v1.QUEUE_MODE_FIFO, v1.UNIT_JOB)
+    assert refusal(call, "SetPolicy", component=C, policy=v1.Policy(auto_start=True)) == "NOT_IMPLEMENTED"
+
+
+def test_what_is_declared_and_not_there_yet_says_so(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    assert refusal(call, "Confirm", component=C) == "NOT_IMPLEMENTED"
+    assert refusal(call, "Ramp", component=C, percent=1, confirm_within={"seconds": 60}) == "NOT_IMPLEMENTED"
+
+
+def test_a_deleted_component_is_gone_and_its_numbers_go_on(call: Stubs, second: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2")
+    call("SetOverride", component=C, repo="acme/app", tag="x")
+    gone = call("DeleteComponent", component=C, confirm=C)
+    assert not gone.HasField("rollout")
+    for stub in (call, second):
+        eventually(lambda stub=stub: _is_gone(stub))
+        assert refusal(stub, "GetRollout", component=C) == "COMPONENT_NOT_FOUND"
+    again = second("Release", component=C, tag="t3")
+    assert (again.disposition, again.release, again.revision) == (v1.DISPOSITION_BOOTSTRAPPED, 3, gone.revision + 1)
+    assert call("Resolve", component=C, repo="acme/app", min_revision=again.revision).tag == "t3"
+    assert [event.action for event in call("ListEvents", component=C, page_size=2).events] == [
+        "Release",
+        "DeleteComponent",
+    ]
+
+
+def _is_gone(stub: Stubs) -> bool:
+    try:
+        stub("Resolve", component=C, repo="acme/app")
+    except grpc.RpcError as error:
+        return reason_of(error) == "COMPONENT_NOT_FOUND"
+    return False
+
+
+def test_two_servers_and_many_writers_lose_nothing(call: Stubs, second: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2")
+
+    def ramp(n: int) -> int:
+        return (call if n % 2 else second)("Ramp", component=C, percent=(n + 1) / 100).revision
+
+    with ThreadPoolExecutor(16) as pool:
+        revisions = list(pool.map(ramp, range(64)))
+    assert len(set(revisions)) == 64
+    events = call("ListEvents", component=C, page_size=1000).events
+    assert [event.revision for event in events] == list(range(66, 0, -1))
+    percents = [change for event in events for change in event.changes if change.field == "next_percent"]
+    assert all(later.before == earlier.after for later, earlier in itertools.pairwise(percents))
