@@ -1,0 +1,94 @@
+"""A TCP proxy in front of a real server, that loses what it is told to lose."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+
+class Proxy:
+    """Listens on a free port of the loopback and hands bytes on, both ways, until told otherwise."""
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._connect = connect
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.accepted = 0
+        self.loses_reply: Callable[[bytes], bool] = lambda _request: False
+        """Asked of each piece of a request: true cuts the connection when the reply to it has come."""
+        self.is_silent = threading.Event()
+        """While set, what the server says is kept back: the link looks open and is dead."""
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Ends every connection of now."""
+        for pair in list(self._pairs):
+            _end(pair)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self.accepted += 1
+                try:
+                    far = self._connect()
+                except OSError:
+                    near.close()
+                    continue
+                pair = (near, far)
+                self._pairs.add(pair)
+                is_doomed = threading.Event()
+                threading.Thread(target=self._requests, args=(pair, is_doomed), daemon=True).start()
+                threading.Thread(target=self._replies, args=(pair, is_doomed), daemon=True).start()
+
+    def _requests(self, pair: tuple[socket.socket, socket.socket], is_doomed: threading.Event) -> None:
+        near, far = pair
+        with contextlib.suppress(OSError):
+            while data := near.recv(1 << 16):
+                if self.loses_reply(data):
+                    is_doomed.set()
+                far.sendall(data)
+        self._drop(pair)
+
+    def _replies(self, pair: tuple[socket.socket, socket.socket], is_doomed: threading.Event) -> None:
+        near, far = pair
+        with contextlib.suppress(OSError):
+            while data := far.recv(1 << 16):
+                if is_doomed.is_set():
+                    break
+                while self.is_silent.is_set():
+                    threading.Event().wait(0.02)
+                near.sendall(data)
+        self._drop(pair)
+
+    def _drop(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        self._pairs.discard(pair)
+        _end(pair)
+
+
+def _end(pair: tuple[socket.socket, socket.socket]) -> None:
+    for each in pair:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
+
+
+@contextlib.contextmanager
+def proxy_to_unix(path: str) -> Iterator[Proxy]:
+    """A proxy to a unix socket."""
+
+    def connect() -> socket.socket:
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(path)
+        return far
+
+    proxy = Proxy(connect)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

