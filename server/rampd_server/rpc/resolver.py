@@ -1,5 +1,8 @@
 """ResolverService: what launchers call. Answered from memory; only `min_revision` may wait."""
 
+import asyncio
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
@@ -28,13 +31,7 @@ class ResolverServicer:
         return response
 
     async def batch_resolve(self, request: v1.BatchResolveRequest, _call: Call) -> v1.BatchResolveResponse:
-        behind: dict[int, RampdError] = {}
-        for index, each in enumerate(request.requests):
-            if each.min_revision:
-                try:
-                    await self._catch_up(each)
-                except RampdError as error:
-                    behind[index] = error
+        behind = await self._catch_up_all(request.requests)
         # From here on nothing is awaited: all are answered from one state.
         age_s = self._replica.age_s
         response = v1.BatchResolveResponse()
@@ -60,6 +57,20 @@ class ResolverServicer:
         if known is None:
             raise component_not_found(request.component)
         return resolve(known.snapshot, known.overrides, request.repo, request.job_id, self._replica.now_ms, age_s=age_s)
+
+    async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest]) -> dict[int, RampdError]:
+        """Waits for all at once; which of them did not get there, and why."""
+        waiting = [(index, each) for index, each in enumerate(requests) if each.min_revision]
+        if not waiting:
+            return {}
+        caught_up = await asyncio.gather(*(self._catch_up(each) for _, each in waiting), return_exceptions=True)
+        behind: dict[int, RampdError] = {}
+        for (index, _), error in zip(waiting, caught_up, strict=True):
+            if isinstance(error, RampdError):
+                behind[index] = error
+            elif error is not None:
+                raise error
+        return behind
 
     async def _catch_up(self, request: v1.ResolveRequest) -> None:
         if await self._replica.wait_for(request.component, request.min_revision, timeout_s=CATCH_UP_S):

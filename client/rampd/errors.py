@@ -1,0 +1,161 @@
+"""Every way in which a call can fail.
+
+RampdError                      has a reason and metadata for programs, a message for people, and says if it is retryable
+├─ InvalidArgumentError         fields are wrong; `violations` has all of them
+├─ NotFoundError                no such component, release or override
+├─ FailedPreconditionError      the rollout is not in a state for it: NO_ROLLOUT, TAG_MISMATCH, HELD, FROZEN …
+├─ AbortedError                 somebody else was first: REVISION_MISMATCH, CONTENTION
+├─ ResourceExhaustedError       a limit is reached: QUEUE_FULL …
+├─ UnauthenticatedError         no credentials, or bad ones
+├─ PermissionDeniedError        the caller may not do this
+├─ UnavailableError             the server or its store can't be reached, or has no state yet
+├─ DeadlineExceededError        no answer in time; a change may have been made or not
+├─ UnimplementedError           the server does not have this yet
+├─ InternalError                a defect of rampd, or an answer that is none
+├─ NoVersionError               no version of the component is known, and there is no fallback
+└─ ClosedError                  the resolver or admin was closed
+"""
+
+from collections.abc import Mapping, Sequence
+
+from rampd.grammar import Violation
+
+RETRYABLE_REASONS = frozenset({"CONTENTION", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
+"""What may have passed when the same call is made again a little later."""
+
+_MAX_SUMMARY = 800
+
+
+class RampdError(Exception):
+    """Raised when a call fails: the base of every error of this library.
+
+    `reason` is a name of `rampd.v1.ErrorReason` without its prefix (`TAG_MISMATCH`), or, where no server of rampd has
+    answered, the name of a gRPC status (`UNAVAILABLE`, `DEADLINE_EXCEEDED`) or `CLOSED`.
+    """
+
+    reason: str = "INTERNAL"
+
+    def __init__(self, message: str, *, reason: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        """For a person at a terminal: what is wrong and what to do."""
+        self.reason = reason or type(self).reason
+        self.metadata: dict[str, str] = dict(metadata or {})
+        """For programs: what rampd.v1.ErrorReason lists for the reason, such as `expected` and `actual`."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed when it is made again a little later, with nobody doing anything."""
+        return self.reason in RETRYABLE_REASONS
+
+
+class InvalidArgumentError(RampdError):
+    """Raised when a request is wrong in itself; mostly before anything is sent.
+
+    Reasons: INVALID_FIELD, with all `violations`; REQUEST_ID_REUSED; TOO_LARGE.
+    """
+
+    reason = "INVALID_FIELD"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+    ) -> None:
+        super().__init__(message or _summary(violations), reason=reason, metadata=metadata)
+        self.violations: tuple[Violation, ...] = tuple(violations)
+        """(path of the field, what is wrong with it) of every wrong field."""
+
+
+class NotFoundError(RampdError):
+    """Raised when what is named is not there: COMPONENT_NOT_FOUND, RELEASE_NOT_FOUND, OVERRIDE_NOT_FOUND."""
+
+    reason = "NOT_FOUND"
+
+
+class FailedPreconditionError(RampdError):
+    """Raised when the rollout is not in a state for the verb: NO_ROLLOUT, TAG_MISMATCH, NOT_RAMPED, HELD, FROZEN,
+    TAG_QUARANTINED, NO_PREVIOUS, QUEUE_REJECTS, NOT_QUEUED, NOTHING_TO_CONFIRM. The message says what to do instead.
+    """
+
+    reason = "FAILED_PRECONDITION"
+
+
+class AbortedError(RampdError):
+    """Raised when somebody else was first: REVISION_MISMATCH (read again, decide again), CONTENTION (retryable)."""
+
+    reason = "ABORTED"
+
+
+class ResourceExhaustedError(RampdError):
+    """Raised when a limit is reached: QUEUE_FULL, or a message that is too large for gRPC."""
+
+    reason = "RESOURCE_EXHAUSTED"
+
+
+class UnauthenticatedError(RampdError):
+    """Raised when the call has no credentials, or bad ones: NO_CREDENTIALS, BAD_CREDENTIALS."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(RampdError):
+    """Raised when the caller lacks a role: ROLE_REQUIRED, with the role in `metadata`."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class UnavailableError(RampdError):
+    """Raised when there is nobody to answer: UNAVAILABLE (no server), STORE_UNAVAILABLE, NO_SNAPSHOT (all retryable),
+    STORE_RESET (an operator has to adopt the store first).
+    """
+
+    reason = "UNAVAILABLE"
+
+
+class DeadlineExceededError(RampdError):
+    """Raised when there was no answer in time. A change may have been made or not: to find out, make the same call
+    again with the same `request_id`, which applies it once.
+    """
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class UnimplementedError(RampdError):
+    """Raised when the server does not have this RPC or field yet."""
+
+    reason = "NOT_IMPLEMENTED"
+
+
+class InternalError(RampdError):
+    """Raised when rampd has a defect (`metadata` may have the `request_id` that is in the server's log), when the store
+    holds what rampd did not write (STORE_CORRUPT), or when an answer makes no sense.
+    """
+
+
+class NoVersionError(RampdError):
+    """Raised when no version of a component is known, and the caller gave no fallback. The message says what was tried."""
+
+    reason = "NO_VERSION"
+
+
+class ClosedError(RampdError):
+    """Raised when a resolver or an admin is used after `close()`."""
+
+    reason = "CLOSED"
+
+
+def _summary(violations: Sequence[Violation]) -> str:
+    parts: list[str] = []
+    room = _MAX_SUMMARY
+    for field, text in violations:
+        part = f"{field}: {text}"
+        room -= len(part)
+        if room < 0 and parts:
+            parts.append(f"… and {len(violations) - len(parts)} more")
+            break
+        parts.append(part)
+    return "; ".join(parts)

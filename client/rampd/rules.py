@@ -1,0 +1,295 @@
+"""The rule of every field of every request, by the field's name, and what fields must be to each other.
+
+One word means one thing everywhere, so a name carries its rule; where one message differs, it has a row of its own
+(`FreezeRequest.component`). A field without a row is a LookupError when its message is first met, and a test meets all.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rampd import grammar, v1
+from rampd.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown
+
+_NANOS_PER_S = 1_000_000_000
+_MAX_DURATION_S = 366 * 24 * 3600
+_MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which is as far as a Timestamp goes
+_MAX_STEPS = 50
+_MAX_CHECKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field must be. Of a repeated field and a map, `holds` and `expected` are about each value."""
+
+    expected: str = ""
+    holds: Callable[[Any], object] | None = None
+    required: bool = False
+    whole: "Rule | None" = None
+    """About a repeated field or a map as a whole."""
+    key: "Rule | None" = None
+    """About each key of a map."""
+
+    def wrong(self, value: object) -> str | None:
+        """What is wrong with a value that is there; None where nothing is."""
+        if self.holds is None or self.holds(value):
+            return None
+        return f"must be {self.expected}; got {_shown(value)}"
+
+
+def rule_of(field: FieldDescriptor) -> Rule:
+    """The rule of a field. Raises LookupError where there is none."""
+    where = field.containing_type
+    name = f"{where.name}.{field.name}" if where is not None else field.name
+    rule = FIELDS.get(name) or FIELDS.get(field.name)
+    if rule is None:
+        raise LookupError(f"no rule covers {name}: give it a row in rampd.rules")
+    return rule if field.enum_type is None else _known_number(field.enum_type, rule)
+
+
+def _known_number(enum: EnumDescriptor, rule: Rule) -> Rule:
+    numbers = enum.values_by_number
+    names = [value.name for number, value in numbers.items() if number]
+    return replace(rule, expected=f"one of {', '.join(names)}", holds=numbers.__contains__)
+
+
+def _required(rule: Rule) -> Rule:
+    return replace(rule, required=True)
+
+
+def _word(word: Word) -> Rule:
+    return Rule(word.expected, word.matches)
+
+
+def _whole_number(least: int, most: int | None = None) -> Rule:
+    if most is None:
+        return Rule(f"a whole number from {least}", lambda number: number >= least)
+    return Rule(f"a whole number from {least} to {most}", lambda number: least <= number <= most)
+
+
+def _number(expected: str, holds: Callable[[float], bool]) -> Rule:
+    return Rule(expected, lambda number: math.isfinite(number) and holds(number))
+
+
+def _batch(each: Rule = Rule(), *, least: int = 1, most: int = MAX_BATCH) -> Rule:
+    count = Rule(f"{least} to {most} entries", lambda entries: least <= len(entries) <= most, required=least > 0)
+    return replace(each, whole=count)
+
+
+def _is_time(time: Timestamp) -> bool:
+    return 0 <= time.seconds <= _MAX_TIME_S and 0 <= time.nanos < _NANOS_PER_S
+
+
+def _is_duration(duration: Duration) -> bool:
+    return 0 <= duration.seconds < _MAX_DURATION_S and 0 <= duration.nanos < _NANOS_PER_S
+
+
+def _is_lasting(duration: Duration) -> bool:
+    return _is_duration(duration) and (duration.seconds > 0 or duration.nanos >= _NANOS_PER_S // 1000)
+
+
+def _is_policy_mask(mask: FieldMask) -> bool:
+    known = v1.Policy.DESCRIPTOR.fields_by_name
+    return all(path in known for path in mask.paths) and len(set(mask.paths)) == len(mask.paths)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Timestamp | Duration):
+        return f"{value.seconds} s and {value.nanos} ns"
+    if isinstance(value, FieldMask):
+        return shown(",".join(value.paths))
+    return shown(value) if isinstance(value, str | int | float) or not isinstance(value, Sized) else str(len(value))
+
+
+FLAG = Rule()
+NUMBER_OF_ENUM = Rule()
+MESSAGE = Rule()
+
+_COMPONENT = _word(grammar.COMPONENT)
+_TAG = _word(grammar.TAG)
+_REPO = _word(grammar.REPO)
+_PERCENT = _number("a number from 0 to 100 in hundredths", is_percent)
+_TIME = Rule("a valid time from 1970 to 9999", _is_time)
+_DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
+_LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
+_PAGE_SIZE = _whole_number(0, MAX_PAGE)
+
+FIELDS: Mapping[str, Rule] = {
+    # Whom it is about.
+    "component": _required(_COMPONENT),
+    "FreezeRequest.component": _COMPONENT,
+    "UnfreezeRequest.component": _COMPONENT,
+    "ListEventsRequest.component": _COMPONENT,
+    "components": _batch(_COMPONENT, least=0),
+    "repo": _required(_REPO),
+    "prefix": _REPO,
+    "job_id": _REPO,
+    "client_id": _required(_word(grammar.KEY)),
+    # How a change is asked for.
+    "request_id": _word(grammar.KEY),
+    "expected_revision": _whole_number(0),
+    "note": _word(grammar.NOTE),
+    "confirm": _required(_COMPONENT),
+    # Releases and ramps.
+    "tag": _TAG,
+    "ReleaseRequest.tag": _required(_TAG),
+    "QuarantineRequest.tag": _required(_TAG),
+    "UnquarantineRequest.tag": _required(_TAG),
+    "attributes": replace(
+        _batch(_word(grammar.ATTRIBUTE_VALUE), least=0, most=grammar.MAX_ATTRIBUTES), key=_word(grammar.ATTRIBUTE_KEY)
+    ),
+    "release": _required(_whole_number(1)),
+    "Outcome.release": _whole_number(0),
+    "percent": _required(_PERCENT),
+    "confirm_within": _LASTING,
+    "expire_time": _TIME,
+    "channel": NUMBER_OF_ENUM,
+    "expedite": FLAG,
+    "force": FLAG,
+    "quarantine": FLAG,
+    "all": FLAG,
+    "delete": FLAG,
+    "until_held": FLAG,
+    # Batches.
+    "requests": _batch(),
+    "overrides": _batch(),
+    "outcomes": _batch(),
+    # Reading.
+    "min_revision": _whole_number(0),
+    "page_size": _PAGE_SIZE,
+    "ListReleasesRequest.page_size": _whole_number(0, 100),
+    "page_token": _word(grammar.OPAQUE),
+    "cursor": _word(grammar.OPAQUE),
+    # Outcomes.
+    "sequence": _required(_whole_number(1)),
+    "revision": _whole_number(0),
+    "reason": _required(NUMBER_OF_ENUM),
+    "result": _required(NUMBER_OF_ENUM),
+    "duration": _DURATION,
+    # Policy.
+    "policy": _required(MESSAGE),
+    "update_mask": Rule("fields of Policy, each once", _is_policy_mask),
+    "queue_mode": NUMBER_OF_ENUM,
+    "unit": NUMBER_OF_ENUM,
+    "steps": _batch(least=0, most=_MAX_STEPS),
+    "hold": _DURATION,
+    "min_jobs": _whole_number(0),
+    "max_percent": _PERCENT,
+    "auto_start": FLAG,
+    "auto_finalize": FLAG,
+    "on_regression": NUMBER_OF_ENUM,
+    "after_rollback": NUMBER_OF_ENUM,
+    "alpha": _number("a number between 0 and 1", lambda number: 0 < number < 1),
+    "tolerance": _number("a number from 1 to 100", lambda number: 1 <= number <= 100),
+    "maturation": _DURATION,
+    "max_failure_rate": _number("a number from 0 to less than 1", lambda number: 0 <= number < 1),
+    "on_max_failure_rate": NUMBER_OF_ENUM,
+    "stuck_after": _LASTING,
+    "checks": _batch(least=0, most=_MAX_CHECKS),
+    "name": _required(_word(grammar.CHECK_NAME)),
+    "query": _required(_word(grammar.QUERY)),
+    "interval": _required(_LASTING),
+    "min": _number("a finite number", lambda _: True),
+    "max": _number("a finite number", lambda _: True),
+    "failures_allowed": _whole_number(0),
+    "errors_allowed": _whole_number(0),
+}
+
+MessageRule = Callable[[Any], Iterator[Violation]]
+"""What fields must be to each other. What is said of a field that is wrong in itself is dropped."""
+
+
+def _release(message: v1.ReleaseRequest) -> Iterator[Violation]:
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in message.attributes.items())
+    if size > grammar.MAX_ATTRIBUTES_BYTES:
+        yield "attributes", f"must be at most {grammar.MAX_ATTRIBUTES_BYTES} bytes in all; got {size}"
+
+
+def _set_override(message: v1.SetOverrideRequest) -> Iterator[Violation]:
+    yield from _exactly_one({"channel": message.channel, "tag": message.tag})
+
+
+def _override_change(message: v1.OverrideChange) -> Iterator[Violation]:
+    yield from _exactly_one({"channel": message.channel, "tag": message.tag, "delete": message.delete})
+    if message.delete and message.HasField("expire_time"):
+        yield "expire_time", "must be absent where `delete` is set"
+
+
+def _exactly_one(choices: Mapping[str, object]) -> Iterator[Violation]:
+    names = ", ".join(choices)
+    given = [name for name, value in choices.items() if value]
+    if not given:
+        yield next(iter(choices)), f"is required: exactly one of {names}; got none"
+    for name in given[1:]:
+        yield name, f"must be absent: exactly one of {names}; got {' and '.join(given)}"
+
+
+def _batch_set_overrides(message: v1.BatchSetOverridesRequest) -> Iterator[Violation]:
+    yield from _duplicates("overrides", [change.repo for change in message.overrides], ".repo")
+
+
+def _watch(message: v1.WatchRequest) -> Iterator[Violation]:
+    yield from _duplicates("components", message.components)
+
+
+def _duplicates(field: str, values: Sequence[str], suffix: str = "") -> Iterator[Violation]:
+    first: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if value and (earlier := first.setdefault(value, index)) != index:
+            yield f"{field}[{index}]{suffix}", f"must be there once; {field}[{earlier}]{suffix} is {shown(value)} too"
+
+
+def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Violation]:
+    if not message.component and not message.all:
+        yield "component", f"is required without `all`: {grammar.COMPONENT.expected}"
+    if message.component and message.all:
+        yield "component", f"must be empty where `all` is set; got {shown(message.component)}"
+    if message.all and message.HasField("expected_revision"):
+        yield "expected_revision", f"must be absent where `all` is set; got {message.expected_revision}"
+
+
+def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
+    if message.confirm != message.component:
+        yield "confirm", f"must be the component once more, {shown(message.component)}; got {shown(message.confirm)}"
+
+
+def _policy(message: v1.Policy) -> Iterator[Violation]:
+    for index, (before, step) in enumerate(pairwise(message.steps), start=1):
+        if step.percent <= before.percent:
+            yield f"steps[{index}].percent", f"must be more than the step before has; got {step.percent:g}"
+    if not message.HasField("max_percent") or not is_percent(message.max_percent):
+        return
+    for index, step in enumerate(message.steps):
+        if step.percent > message.max_percent:
+            yield (
+                f"steps[{index}].percent",
+                f"must be at most max_percent, {message.max_percent:g}; got {step.percent:g}",
+            )
+
+
+def _check(message: v1.Check) -> Iterator[Violation]:
+    if not message.HasField("min") and not message.HasField("max"):
+        yield "min", "is required: at least one of min and max"
+    elif message.HasField("min") and message.HasField("max") and message.min > message.max:
+        yield "max", f"must be at least min, {message.min:g}; got {message.max:g}"
+
+
+MESSAGES: Mapping[str, MessageRule] = {
+    "ReleaseRequest": _release,
+    "SetOverrideRequest": _set_override,
+    "OverrideChange": _override_change,
+    "BatchSetOverridesRequest": _batch_set_overrides,
+    "WatchRequest": _watch,
+    "FreezeRequest": _one_or_all,
+    "UnfreezeRequest": _one_or_all,
+    "DeleteComponentRequest": _delete_component,
+    "Policy": _policy,
+    "Check": _check,
+}
