@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from tests.servers import Stubs, short_directory, stubs
-from tests.stores import VALKEY, StoreServer, store_server
 
 from rampd_server import testing
+from tests.servers import Stubs, short_directory, stubs
+from tests.stores import VALKEY, StoreServer, store_server
 
 _namespaces = itertools.count(1)
 

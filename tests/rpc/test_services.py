@@ -10,11 +10,11 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
-from tests.servers import Stubs, reason_of, short_directory, stubs
-from tests.stores import StoreServer
 
 from rampd import v1
 from rampd_server import testing
+from tests.servers import Stubs, reason_of, short_directory, stubs
+from tests.stores import StoreServer
 
 C = "restyler"
 

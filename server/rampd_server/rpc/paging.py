@@ -1,7 +1,10 @@
 """Pages of a list: ask for one more than fits, and hand on where the next page begins."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
+
+from rampd_server.domain.errors import InvalidRequestError
 
 DEFAULT_PAGE_SIZE = 100
 
@@ -18,6 +21,13 @@ class PagedRequest(Protocol):
 def page_size(request: PagedRequest) -> int:
     """How many to show."""
     return request.page_size or DEFAULT_PAGE_SIZE
+
+
+def page_token(request: PagedRequest, form: re.Pattern[str]) -> str:
+    """The token, empty for the first page. Raises InvalidRequestError for one that is not of the list's form."""
+    if request.page_token and not form.fullmatch(request.page_token):
+        raise InvalidRequestError([("page_token", "is not one that this list gave as next_page_token")])
+    return request.page_token
 
 
 def paged(found: Sequence[Item], limit: int, key: Callable[[Item], str]) -> tuple[list[Item], str]:

@@ -1,14 +1,18 @@
 """ReleaseService: what CI calls."""
 
+import re
+
 from rampd import v1
 from rampd_server.domain import commands
-from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.mutation import author_of, expected_revision, respond
-from rampd_server.rpc.paging import page_size, paged
+from rampd_server.rpc.paging import page_size, page_token, paged
 from rampd_server.service import Service
+
+_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 
 
 class ReleaseServicer:
@@ -59,14 +63,13 @@ class ReleaseServicer:
         return v1.GetReleaseResponse(release=convert.release_message(release))
 
     async def list_releases(self, request: v1.ListReleasesRequest, _call: Call) -> v1.ListReleasesResponse:
-        if request.page_token and not request.page_token.isdecimal():
-            raise InvalidRequestError([("page_token", "is not a token that ListReleases gave")])
+        token = page_token(request, _NUMBER)
         rollout, _, _ = await self._service.read(request.component)
-        before = int(request.page_token) if request.page_token else rollout.last_number + 1
+        before = int(token) if token else rollout.last_number + 1
         newest_first = [
             rollout.releases[number] for number in sorted(rollout.releases, reverse=True) if number < before
         ]
-        shown, token = paged(newest_first, page_size(request), lambda release: str(release.number))
+        shown, next_token = paged(newest_first, page_size(request), lambda release: str(release.number))
         return v1.ListReleasesResponse(
-            releases=[convert.release_message(release) for release in shown], next_page_token=token
+            releases=[convert.release_message(release) for release in shown], next_page_token=next_token
         )

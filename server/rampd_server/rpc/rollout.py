@@ -1,6 +1,7 @@
 """RolloutService: the verbs and reads of admins and dashboards."""
 
 import asyncio
+import re
 
 from rampd import v1
 from rampd_server.domain import commands
@@ -11,8 +12,10 @@ from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.errors import not_implemented
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
-from rampd_server.rpc.paging import page_size, paged
+from rampd_server.rpc.paging import page_size, page_token, paged
 from rampd_server.service import Service
+
+_EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 
 
 class RolloutServicer:
@@ -181,7 +184,7 @@ class RolloutServicer:
 
     async def list_events(self, request: v1.ListEventsRequest, _call: Call) -> v1.ListEventsResponse:
         limit = page_size(request)
-        events = await self._store.events(request.component, before=request.page_token, limit=limit + 1)
+        events = await self._store.events(request.component, before=page_token(request, _EVENT_ID), limit=limit + 1)
         if not events and request.component and not request.page_token:
             await self._service.read(request.component)
         shown, token = paged(events, limit, lambda event: event.id)

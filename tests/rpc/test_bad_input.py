@@ -1,0 +1,126 @@
+"""Hostile input on the wire, to every RPC: a clear refusal, nothing changed, the server alive."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rampd_server import testing
+from rampd_server.rpc.binding import SERVICES
+from tests.messages import COMPONENT, requests
+from tests.servers import Stubs, short_directory, stubs
+from tests.stores import StoreServer
+
+METHODS = [method for service in SERVICES.values() for method in service.methods]
+NOT_UTF8 = b"\x02\xff\xfe"
+# What a well-formed request may be answered; INTERNAL and UNKNOWN are defects.
+ANSWERS = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+@pytest.fixture(scope="module")
+def call(store_process: StoreServer) -> Iterator[Stubs]:
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace="bad-input") as target,
+        stubs(target) as made,
+    ):
+        yield made
+
+
+def send(call: Stubs, method: MethodDescriptor, data: bytes) -> tuple[grpc.StatusCode, grpc.RpcError | None]:
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    try:
+        if method.server_streaming:
+            stream = call.channel.unary_stream(path)(data, timeout=0.3)
+            next(iter(stream), None)
+            stream.cancel()
+        else:
+            call.channel.unary_unary(path)(data, timeout=10)
+    except grpc.RpcError as error:
+        return error.code(), error
+    return grpc.StatusCode.OK, None
+
+
+def state(call: Stubs) -> list[bytes]:
+    answer = call("ListRollouts", page_size=1000)
+    return [rollout.SerializeToString(deterministic=True) for rollout in answer.rollouts]
+
+
+def named_fields(error: grpc.RpcError) -> list[str]:
+    """The fields that a refusal names; fails where it is not a refusal of ours."""
+    for detail in rpc_status.from_call(error).details:
+        bad = error_details_pb2.BadRequest()
+        if detail.Unpack(bad):
+            return [violation.field for violation in bad.field_violations]
+    raise AssertionError(error)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data())
+def test_any_request_is_done_or_refused_whole(call: Stubs, method: MethodDescriptor, data: st.DataObject) -> None:
+    for tag in ("20200301", "20200409"):
+        call("Release", component=COMPONENT, tag=tag, force=True)
+    request: Message = data.draw(requests(method.input_type))
+    before = state(call)
+    code, error = send(call, method, request.SerializeToString())
+    assert code in ANSWERS, error
+    if error is not None:
+        assert "Traceback" not in str(error.details())
+        assert "rampd_server" not in str(error.details())
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        assert error is not None
+        assert _reason(error) == "REQUEST_ID_REUSED" or named_fields(error)
+        assert state(call) == before
+
+
+def _reason(error: grpc.RpcError) -> str:
+    for detail in rpc_status.from_call(error).details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return info.reason
+    raise AssertionError(error)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff", b"\x0a\xff", NOT_UTF8, b"\x0a\x05abc", b"{}", b"\x00" * 64],
+    ids=["cut-tag", "cut-length", "not-utf-8", "cut-text", "json", "zeros"],
+)
+def test_bytes_that_are_no_message_are_an_invalid_field(call: Stubs, method: MethodDescriptor, data: bytes) -> None:
+    if data == NOT_UTF8:
+        texts = [field.number for field in method.input_type.fields if field.cpp_type == field.CPPTYPE_STRING]
+        data = bytes([(texts or [1])[0] << 3 | 2]) + data
+    code, error = send(call, method, data)
+    assert code is grpc.StatusCode.INVALID_ARGUMENT, (code, error)
+    assert error is not None
+    assert _reason(error) == "INVALID_FIELD"
+    assert named_fields(error)
+
+
+def test_a_message_over_four_mebibytes_is_refused_and_the_server_lives(call: Stubs) -> None:
+    method = SERVICES["ReleaseService"].methods_by_name["Release"]
+    code, _ = send(call, method, b"\x0a" + b"\xff\xff\xff\x02" + b"a" * (5 << 20))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert state(call) is not None
