@@ -66,6 +66,16 @@ def test_min_revision_makes_another_server_catch_up(call: Stubs, second: Stubs) 
     assert refusal(second, "Resolve", component="other", repo="acme/app", min_revision=1) == "COMPONENT_NOT_FOUND"
 
 
+def test_a_write_on_one_server_is_soon_resolved_by_another(call: Stubs, second: Stubs) -> None:
+    """The target is 50 ms; ten times that must never be needed."""
+    call("Release", component=C, tag="t1")
+    for n in range(20):
+        call("SetOverride", component=C, repo="acme/app", tag=f"x{n}")
+        began = time.monotonic()
+        while second("Resolve", component=C, repo="acme/app").tag != f"x{n}":
+            assert time.monotonic() - began < 0.5
+
+
 def test_a_batch_is_answered_in_order_with_attributes_once(call: Stubs) -> None:
     call("Release", component=C, tag="t1", attributes={"commit": "abc"})
     requests = [v1.ResolveRequest(component=name, repo="acme/app") for name in (C, "other", C)]
