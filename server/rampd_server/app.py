@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from rampd.validation import violations
 
+from rampd.validation import violations
 from rampd_server.access import Access
 from rampd_server.address import Address
 from rampd_server.caretaker import Caretaker

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.servers import rampd_server, require, short_directory
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

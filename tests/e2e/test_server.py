@@ -10,6 +10,7 @@ import grpc
 import pytest
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from tests.servers import Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 

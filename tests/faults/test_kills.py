@@ -9,11 +9,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+
+from rampd_server.domain.model import Absent
 from tests.replay import replay, told
 from tests.servers import ServerProcess, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
-
-from rampd_server.domain.model import Absent
 
 C = "restyler"
 AOF = {"appendonly": "yes", "appendfsync": "always"}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+
+from rampd_server import testing
 from tests.proxy import Proxy, proxy_to_unix
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
-
-from rampd_server import testing
 
 C = "restyler"
 

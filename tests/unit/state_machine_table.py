@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
-
 from rampd_server.domain import commands, moves
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.model import Absent, Freeze, Policy, QueueMode, Rollout, Unit
 from rampd_server.domain.moves import Context
 from rampd_server.domain.transition import Outcome, transition
+from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "state-machine.md"
 STATES = {"STEADY": steady, "ROLLING_OUT": rolling_out, "HELD": held}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import bucketing_vectors
 
 from rampd.bucketing import BUCKETS, bucket, bucket_after, hash_prefix
+from tests import bucketing_vectors
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads(bucketing_vectors.FILE.read_text())

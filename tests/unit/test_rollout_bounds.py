@@ -1,9 +1,8 @@
 """What a rollout forgets: old releases, old assignments, old currents."""
 
-from tests.rollouts import after, rolling_out, steady
-
 from rampd_server.domain import commands, model
 from rampd_server.domain.model import Absent, Assignment, ReleaseState, Unit
+from tests.rollouts import after, rolling_out, steady
 
 
 def test_the_last_hundred_ended_releases_are_kept_and_no_live_one_is_lost() -> None:

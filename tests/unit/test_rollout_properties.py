@@ -3,8 +3,6 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.replay import replay, told
-from tests.rollouts import NOW
 
 from rampd_server.domain import commands, model
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
@@ -15,6 +13,8 @@ from rampd_server.ports import Event, FeedEntry
 from rampd_server.storage.feed import apply
 from rampd_server.storage.history import field_changes
 from rampd_server.storage.patch import diff
+from tests.replay import replay, told
+from tests.rollouts import NOW
 
 TAGS = st.sampled_from([f"t{n}" for n in range(8)])
 GUARDS = st.one_of(st.just(""), TAGS)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
 import pytest
-from tests.unit.state_machine_table import DOCUMENT, Cell, cells, play
 
 from rampd_server.domain import commands, lifecycle, moves, outcome, protection, ramping, transition
 from rampd_server.domain.model import RolloutState
+from tests.unit.state_machine_table import DOCUMENT, Cell, cells, play
 
 CELLS = list(cells(DOCUMENT.read_text()))
 

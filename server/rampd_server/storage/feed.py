@@ -37,7 +37,7 @@ def write_overrides(changes: Mapping[str, Override | None]) -> str:
 
 def overrides_patch(revision: int, update_ms: int) -> str:
     """What commit_overrides.lua writes as the patch of its entry."""
-    return texts.write_json({ROLLOUT: {"set": {"revision": str(revision), "update_ms": str(update_ms)}}})
+    return texts.write_json({ROLLOUT: {"set": ["revision", str(revision), "update_ms", str(update_ms)]}})
 
 
 def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:

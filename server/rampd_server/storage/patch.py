@@ -33,7 +33,8 @@ class Patch:
         value: dict[str, object] = {"delete": True} if self.is_deletion else {}
         for section, fields in self.hashes.items():
             parts: dict[str, object] = {}
-            if kept := {name: text for name, text in fields.items() if text is not None}:
+            # Names and values in turn: as HSET takes them, and in an order that lasts.
+            if kept := [part for name, text in fields.items() if text is not None for part in (name, text)]:
                 parts["set"] = kept
             if gone := [name for name, text in fields.items() if text is None]:
                 parts["del"] = gone
@@ -50,11 +51,18 @@ class Patch:
             hashes: dict[str, dict[str, str | None]] = {}
             for section in HASHES:
                 parts = value.get(section, {})
-                hashes[section] = {**parts.get("set", {}), **dict.fromkeys(parts.get("del", ()))}
-            queue = value.get(QUEUE)
-            return cls(hashes, None if queue is None else tuple(queue), value.get("delete", False))
-        except (ValueError, AttributeError, TypeError) as exc:
+                kept, gone = _texts(parts.get("set", [])), _texts(parts.get("del", []))
+                hashes[section] = {**dict(zip(kept[::2], kept[1::2], strict=True)), **dict.fromkeys(gone)}
+            queue = tuple(_texts(value[QUEUE])) if QUEUE in value else None
+            return cls(hashes, queue, value.get("delete") is True)
+        except (ValueError, AttributeError) as exc:
             raise MalformedError("patch", "", str(exc)) from exc
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise ValueError(f"{value!r} is not a list of texts")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from rampd_server.storage.rollout_hash import check_hash, read_attributes_of_rol
 
 Hash = Mapping[str, str]
 
+_UNDER_WAY = frozenset(state for state in ReleaseState if not state.is_ended)
+
 
 @dataclass(frozen=True, slots=True)
 class Sections:
@@ -149,49 +151,33 @@ def _number(section: str, text: str) -> int:
 
 def check(rollout: Rollout) -> None:
     """Raises MalformedError where parts of a rollout contradict each other."""
-    _check_named(rollout, "current", (rollout.current,))
-    _check_named(rollout, "previous", rollout.previous)
-    if rollout.next is None:
-        if rollout.held_reason:
-            raise MalformedError(ROLLOUT, "held_reason", "is there, but no next that could be held")
-        if rollout.basis_points:
-            raise MalformedError(ROLLOUT, "next_percent", "is there, but no next")
-    else:
-        _check_named(rollout, "next", (rollout.next,))
-        if rollout.state is RolloutState.HELD and rollout.basis_points:
-            raise MalformedError(ROLLOUT, "next_percent", "is not 0, but the rollout is held")
-    _check_queue(rollout)
+    next_numbers = () if rollout.next is None else (rollout.next,)
+    _check_named(rollout, ROLLOUT, "current", (rollout.current,), ReleaseState.CURRENT)
+    _check_named(rollout, ROLLOUT, "next", next_numbers, ReleaseState.NEXT)
+    _check_named(rollout, ROLLOUT, "previous", rollout.previous, ReleaseState.RETIRED)
+    _check_named(rollout, QUEUE, "", rollout.queue, ReleaseState.QUEUED)
+    under_way = {rollout.current, *next_numbers, *rollout.queue}
     for number, release in rollout.releases.items():
-        expected = _expected_state(rollout, number)
-        if release.state is not expected and (expected or not release.state.is_ended):
-            problem = f"has the state {release.state}; by the rollout it is {expected or 'none of those under way'}"
-            raise MalformedError(RELEASES, str(number), problem)
+        if release.state in _UNDER_WAY and number not in under_way:
+            raise MalformedError(
+                RELEASES, str(number), f"has the state {release.state}, but is none of those under way"
+            )
         if not 1 <= number <= rollout.last_number:
             raise MalformedError(RELEASES, str(number), f"is not within 1 and last_number, {rollout.last_number}")
+    if rollout.next is None and rollout.held_reason:
+        raise MalformedError(ROLLOUT, "held_reason", "is there, but no next that could be held")
+    if rollout.state is not RolloutState.ROLLING_OUT and rollout.basis_points:
+        raise MalformedError(ROLLOUT, "next_percent", f"is not 0, but the rollout is {rollout.state}")
     if rollout.timeline and rollout.timeline[-1].revision > rollout.revision:
         raise MalformedError(TIMELINE, str(rollout.timeline[-1].revision), f"is after revision {rollout.revision}")
 
 
-def _check_named(rollout: Rollout, field: str, numbers: tuple[int, ...]) -> None:
+def _check_named(rollout: Rollout, section: str, field: str, numbers: tuple[int, ...], state: ReleaseState) -> None:
     for number in numbers:
-        if number not in rollout.releases:
-            raise MalformedError(ROLLOUT, field, f"names release {number}, which is not there")
-    if len(set(numbers)) != len(numbers):
-        raise MalformedError(ROLLOUT, field, "names a release twice")
-
-
-def _check_queue(rollout: Rollout) -> None:
-    for number in rollout.queue:
         release = rollout.releases.get(number)
-        if release is None or release.state is not ReleaseState.QUEUED:
-            raise MalformedError(QUEUE, str(number), "names a release that is not there, or does not wait")
-    if len(set(rollout.queue)) != len(rollout.queue):
-        raise MalformedError(QUEUE, "", "names a release twice")
-
-
-def _expected_state(rollout: Rollout, number: int) -> ReleaseState | None:
-    if number == rollout.current:
-        return ReleaseState.CURRENT
-    if number == rollout.next:
-        return ReleaseState.NEXT
-    return ReleaseState.QUEUED if number in rollout.queue else None
+        if release is None:
+            raise MalformedError(section, field, f"names release {number}, which is not there")
+        if release.state is not state:
+            raise MalformedError(section, field, f"names release {number}, which is {release.state} and not {state}")
+    if len(set(numbers)) != len(numbers):
+        raise MalformedError(section, field, "names a release twice")

@@ -35,6 +35,8 @@ _CLASSES: dict[type[Exception], str] = {
     exceptions.NoPermissionError: "NOPERM",
     exceptions.AuthenticationError: "WRONGPASS",
 }
+# While it connects it drops the class too.
+_PHRASES = {"Authentication required": "NOAUTH", "invalid username-password": "WRONGPASS"}
 
 
 @contextmanager
@@ -82,5 +84,6 @@ def _code(error: Exception) -> str | None:
     for kind, code in _CLASSES.items():
         if isinstance(error, kind):
             return code
-    match = _CODE.search(str(error))
-    return match and match[1]
+    text = str(error)
+    match = _CODE.search(text)
+    return match[1] if match else next((code for phrase, code in _PHRASES.items() if phrase in text), None)

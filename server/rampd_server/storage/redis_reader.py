@@ -2,17 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
+
+from redis import exceptions
 
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored
 from rampd_server.storage import feed, history, rebuild, texts
 from rampd_server.storage.keys import ComponentKeys, Keys
 from rampd_server.storage.malformed import MalformedError
-from rampd_server.storage.redis_errors import redis_errors, translated
-from rampd_server.storage.refusals import corrupt, store_reset
+from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.refusals import corrupt, store_reset, wrong_type
 from rampd_server.storage.request_record import StoredRecord, read_record
+from rampd_server.storage.scripts import Code, Scripts
 
 MAX_BLOCK_MS: Final = 2_000
 """Longest wait of `feed`: shorter than the time-out of its connection, else a lost connection looks like silence."""
@@ -20,7 +23,6 @@ MAX_BLOCK_MS: Final = 2_000
 _FEED_COUNT: Final = 100
 _SCAN_COUNT: Final = 1_000
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
-_META: Final = ("epoch", "adopted", "freeze", "head")
 
 
 class RedisReader:
@@ -33,83 +35,74 @@ class RedisReader:
         self._feed_client = feed_client
         self._deadline_s = deadline_s
         self._epoch = ""
+        self._scripts = Scripts(client)
 
     def believe(self, epoch: str) -> None:
         self._epoch = epoch
 
     async def head(self) -> Head | None:
-        pipe = self.client.pipeline(transaction=True)
-        pipe.hmget(self.keys.meta, _META).time()
-        with redis_errors(self.keys.meta):
-            async with asyncio.timeout(self._deadline_s):
-                (epoch, adopted, freeze, entry_id), time = await pipe.execute()
+        async def ask() -> Any:  # noqa: ANN401
+            pipe = self.client.pipeline(transaction=False)
+            return await pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head").time().execute()
+
+        (epoch, adopted, freeze, entry_id), time = await self._call(ask, key=self.keys.meta)
         if not epoch:
             return None
         return Head(
             epoch=epoch,
             entry_id=entry_id or "0-0",
-            time_ms=_milliseconds(time),
+            time_ms=_milliseconds(*time),
             namespace=self._namespace(freeze),
             adopted=adopted == "1",
         )
 
     async def is_empty(self) -> bool:
+        known = (self.keys.meta, self.keys.components, self.keys.feed, self.keys.history)
+        if await self._call(self.client.exists, *known):
+            return False
         cursor = 0
-        with redis_errors():
-            if await self.client.exists(self.keys.meta, self.keys.components, self.keys.feed, self.keys.history):
-                return False
-            while True:
-                async with asyncio.timeout(self._deadline_s):
-                    cursor, found = await self.client.scan(cursor, match=f"{self.keys.prefix}*", count=_SCAN_COUNT)
-                if found:
-                    return False
-                if not cursor:
-                    return True
+        while True:
+            cursor, found = await self._call(self.client.scan, cursor, f"{self.keys.prefix}*", _SCAN_COUNT)
+            if found or not cursor:
+                return not found
 
     async def read(self, component: str) -> Stored:
         keys = self.keys.component(component)
-        pipe = self.client.pipeline(transaction=True)
-        pipe.hmget(self.keys.meta, _META).time().hgetall(keys.rollout).lrange(keys.queue, 0, -1)
-        pipe.hgetall(keys.releases).hgetall(keys.attributes).hgetall(keys.quarantine).hgetall(keys.timeline)
-        with redis_errors():
-            async with asyncio.timeout(self._deadline_s):
-                replies = await pipe.execute(raise_on_error=False)
-        read_keys = (
-            *(self.keys.meta, "", keys.rollout, keys.queue),
-            *(keys.releases, keys.attributes, keys.quarantine, keys.timeline),
+        reply = await self._call(
+            self._scripts.read_rollout,
+            (
+                *(self.keys.meta, keys.rollout, keys.queue),
+                *(keys.releases, keys.attributes, keys.quarantine, keys.timeline),
+            ),
         )
-        for key, reply in zip(read_keys, replies, strict=True):
-            if isinstance(reply, Exception):
-                raise translated(reply, key) from reply
-        (epoch, _, freeze, entry_id), time, rollout, queue, *hashes = replies
-        self._check_epoch(epoch)
+        if reply[0] == Code.WRONG_TYPE:
+            raise wrong_type(reply[1])
+        (epoch, freeze, entry_id), (seconds, microseconds), rollout, queue, *hashes = reply[1:]
+        if not epoch or (self._epoch and epoch != self._epoch):
+            raise store_reset(self.keys.meta, self._epoch, epoch)
+        sections = rebuild.Sections(_pairs(rollout), tuple(queue), *map(_pairs, hashes))
         try:
-            loaded = rebuild.load(component, rebuild.Sections(rollout, tuple(queue), *hashes))
+            loaded = rebuild.load(component, sections)
         except MalformedError as exc:
             raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
-        return Stored(loaded, self._namespace(freeze), _milliseconds(time), entry_id or "0-0")
+        time_ms = _milliseconds(int(seconds), int(microseconds))
+        return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
-        first = f"({after}" if after else "-"
-        with redis_errors(self.keys.components):
-            async with asyncio.timeout(self._deadline_s):
-                names: list[str] = await self.client.zrangebylex(self.keys.components, first, "+", 0, limit)
-                return names
+        key, first = self.keys.components, f"({after}" if after else "-"
+        names: list[str] = await self._call(self.client.zrangebylex, key, first, "+", 0, limit, key=key)
+        return names
 
     async def request_record(self, request_id: str) -> RequestRecord | None:
         key = self.keys.request(request_id)
-        with redis_errors(key):
-            async with asyncio.timeout(self._deadline_s):
-                text = await self.client.get(key)
+        text = await self._call(self.client.get, key, key=key)
         return None if text is None else self._record(key, text).record
 
     async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
         key = self.keys.component(component).overrides
         cursor = 0
         while True:
-            with redis_errors(key):
-                async with asyncio.timeout(self._deadline_s):
-                    cursor, found = await self.client.hscan(key, cursor, count=_SCAN_COUNT)
+            cursor, found = await self._call(self.client.hscan, key, cursor, None, _SCAN_COUNT, key=key)
             yield {repo: _override(key, repo, text) for repo, text in found.items()}
             if not cursor:
                 return
@@ -123,15 +116,11 @@ class RedisReader:
         last = f"({prefix}\x7f" if prefix else "+"
         overrides: list[tuple[str, Override]] = []
         while len(overrides) < limit:
-            wanted = limit - len(overrides)
-            with redis_errors(keys.overrides_index):
-                async with asyncio.timeout(self._deadline_s):
-                    repos = await self.client.zrangebylex(keys.overrides_index, first, last, 0, wanted)
+            wanted, index = limit - len(overrides), keys.overrides_index
+            repos = await self._call(self.client.zrangebylex, index, first, last, 0, wanted, key=index)
             if not repos:
                 break
-            with redis_errors(keys.overrides):
-                async with asyncio.timeout(self._deadline_s):
-                    values = await self.client.hmget(keys.overrides, repos)
+            values = await self._call(self.client.hmget, keys.overrides, repos, key=keys.overrides)
             # One that was deleted between the two calls is not there: the page is filled up from the next ones.
             pairs = zip(repos, values, strict=True)
             overrides += [(repo, _override(keys.overrides, repo, text)) for repo, text in pairs if text is not None]
@@ -144,9 +133,8 @@ class RedisReader:
         key = self.keys.component(component).history if component else self.keys.history
         if before and not _ID.fullmatch(before):
             raise ValueError(f"{before!r} is no id of an event")
-        with redis_errors(key):
-            async with asyncio.timeout(self._deadline_s):
-                entries = await self.client.xrevrange(key, max=f"({before}" if before else "+", count=limit)
+        newest = f"({before}" if before else "+"
+        entries = await self._call(self.client.xrevrange, key, newest, "-", limit, key=key)
         try:
             return [history.read_event(entry_id, fields) for entry_id, fields in entries]
         except MalformedError as exc:
@@ -163,9 +151,16 @@ class RedisReader:
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         return feed.apply(rollout, entry, feed_key=self.keys.feed)
 
-    def _check_epoch(self, epoch: str | None) -> None:
-        if not epoch or (self._epoch and epoch != self._epoch):
-            raise store_reset(self.keys.meta, self._epoch, epoch)
+    async def _call(self, do: Callable[..., Awaitable[Any]], *arguments: Any, key: str = "") -> Any:  # noqa: ANN401
+        """Asks Redis, within the deadline; `key` is the one whose type is to blame if it is a wrong one."""
+        with redis_errors(key):
+            async with asyncio.timeout(self._deadline_s):
+                try:
+                    return await do(*arguments)
+                except exceptions.ConnectionError:
+                    # A connection that was lost while it lay in the pool. If a write was done and the reply was lost,
+                    # its script finds its own record.
+                    return await do(*arguments)
 
     def _namespace(self, freeze: str | None) -> Namespace:
         try:
@@ -198,6 +193,9 @@ def _override(key: str, repo: str, text: str) -> Override:
         raise corrupt(key, repo, str(exc)) from exc
 
 
-def _milliseconds(time: tuple[int, int]) -> int:
-    seconds, microseconds = time
+def _pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _milliseconds(seconds: int, microseconds: int) -> int:
     return seconds * 1000 + microseconds // 1000

@@ -1,11 +1,8 @@
 """The store, on Redis: each change is one script, done whole or not at all."""
 
-import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final, Self
-
-from redis import exceptions
 
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import Author, FeedEntry, Namespace, Override, ReplayedError, Result
@@ -13,11 +10,10 @@ from rampd_server.storage import feed, history, texts
 from rampd_server.storage.connection import connect
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.patch import diff
-from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.redis_reader import RedisReader
 from rampd_server.storage.refusals import refusal
 from rampd_server.storage.request_record import Request, StoredRecord, write_result
-from rampd_server.storage.scripts import Code, Scripts
+from rampd_server.storage.scripts import Code
 
 SCHEMA: Final = 1
 """The form of the data. A server refuses data of a newer one: see `server_check.py`."""
@@ -41,7 +37,6 @@ class RedisStore(RedisReader):
         feed_max_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         super().__init__(client, feed_client, Keys(namespace), deadline_s=deadline_s)
-        self._scripts = Scripts(client)
         self._feed_limits = (feed_max_entries, feed_max_bytes)
 
     @classmethod
@@ -195,14 +190,7 @@ class RedisStore(RedisReader):
         component: str = "",
         expected_revision: int | None = None,
     ) -> list[Any]:
-        with redis_errors():
-            async with asyncio.timeout(self._deadline_s):
-                try:
-                    reply: list[Any] = await script(keys, arguments)
-                except exceptions.ConnectionError:
-                    # A connection that was lost while it lay in the pool. If it was lost with the reply, the script
-                    # finds its own record.
-                    reply = await script(keys, arguments)
+        reply: list[Any] = await self._call(script, keys, arguments)
         error = refusal(
             reply,
             component=component,
@@ -223,9 +211,7 @@ class RedisStore(RedisReader):
 
     async def _own_entry(self, request: Request, text: str) -> FeedEntry:
         stored = self._own_record(request, text)
-        with redis_errors(self.keys.feed):
-            async with asyncio.timeout(self._deadline_s):
-                entries = await self.client.xrange(self.keys.feed, stored.entry_id, stored.entry_id)
+        entries = await self._call(self.client.xrange, self.keys.feed, stored.entry_id, stored.entry_id)
         if not entries:
             raise ReplayedError(stored.record.result)
         return self._entry(*entries[0])

@@ -1,4 +1,4 @@
-"""The fields of the hash `rollout:<component>`: one row each, in the order in which redis-cli should show them."""
+"""The fields of the hash `rollout:<component>`: one row each, in the order in which redis-cli shows them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

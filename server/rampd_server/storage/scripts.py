@@ -44,6 +44,7 @@ class Scripts:
     """The scripts of one client. Calling one is one EVALSHA; Redis is given the text again where it has lost it."""
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401 - redis-py's script interface is not typed
+        self.read_rollout = client.register_script(source("read_rollout"))
         self.commit_rollout = client.register_script(source("commit_rollout"))
         self.commit_overrides = client.register_script(source("commit_overrides"))
         self.commit_namespace = client.register_script(source("commit_namespace"))

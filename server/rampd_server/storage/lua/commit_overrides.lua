@@ -123,7 +123,7 @@ for _, text in ipairs(told) do
   event[#event + 1] = text
 end
 append_history(history, revision, now, event)
-local patch = string.format('{"rollout":{"set":{"revision":"%s","update_ms":"%s"}}}', revision, now)
+local patch = string.format('{"rollout":{"set":["revision","%s","update_ms","%s"]}}', revision, now)
 local fields = {'component', component, 'revision', revision, 'patch', patch, 'overrides', changes_json}
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
 remember(request, life_ms, digest, nonce, id, revision, '1', result)

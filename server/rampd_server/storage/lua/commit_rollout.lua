@@ -74,14 +74,11 @@ else
   redis.call('ZADD', components, 0, component)
 end
 for section, key in pairs(hashes) do
-  local change = patch[section] or {}
-  local pairs_set = {}
-  for field, text in pairs(change.set or {}) do
-    pairs_set[#pairs_set + 1] = field
-    pairs_set[#pairs_set + 1] = text
+  local change = patch[section]
+  if change then
+    call_in_chunks('HSET', key, change.set or {})
+    call_in_chunks('HDEL', key, change.del or {})
   end
-  call_in_chunks('HSET', key, pairs_set)
-  call_in_chunks('HDEL', key, change.del or {})
 end
 if patch.queue then
   redis.call('DEL', queue)

@@ -1,0 +1,66 @@
+"""One suite over three stores. A test gets a namespace of its own; a server lives as long as the session."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from rampd_server.storage.redis_store import RedisStore
+from tests.stores import ALL, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
+
+
+@pytest.fixture(scope="session")
+def fakeredis_server() -> Iterator[StoreServer]:
+    with store_server(FAKEREDIS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[StoreServer]:
+    with store_server(VALKEY) as server:
+        yield server
+        server.require_alive()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[StoreServer]:
+    with store_server(REDIS) as server:
+        yield server
+        server.require_alive()
+
+
+@pytest.fixture(params=ALL)
+def server(request: pytest.FixtureRequest) -> StoreServer:
+    """Each of the three."""
+    found: StoreServer = request.getfixturevalue(f"{request.param}_server")
+    return found
+
+
+@pytest.fixture(params=[VALKEY, REDIS])
+def real_server(request: pytest.FixtureRequest) -> StoreServer:
+    """Each of the two that are processes."""
+    found: StoreServer = request.getfixturevalue(f"{request.param}_server")
+    return found
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
+    """A store with its first epoch."""
+    store = server.store(namespace)
+    store.believe(await store.begin_epoch(adopted=False))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def client(server: StoreServer) -> AsyncIterator[Redis]:
+    """A hand with redis-cli."""
+    client = server.client()
+    yield client
+    await client.aclose()

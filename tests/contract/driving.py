@@ -1,0 +1,57 @@
+"""Commits as the service makes them: read, run the state machine, commit."""
+
+from rampd_server.domain import commands
+from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.moves import Context
+from rampd_server.domain.transition import transition
+from rampd_server.ports import Author, FeedEntry, Namespace, Result
+from rampd_server.storage.redis_store import RedisStore
+from tests.rollouts import NOW
+
+COMPONENT = "restyler"
+ADA = Author("ada", "Ramp", "a note", is_claimed=False)
+
+
+def decide(before: Rollout | Absent, command: commands.Command, freeze: Freeze | None = None) -> Rollout | Absent:
+    """What a command makes of a rollout; it must change it."""
+    outcome = transition(before, command, Context(NOW, "ada", freeze_all=freeze))
+    assert outcome.changed, outcome.message
+    return outcome.after
+
+
+async def commit(
+    store: RedisStore,
+    before: Rollout | Absent,
+    after: Rollout | Absent,
+    author: Author = ADA,
+    namespace: Namespace | None = None,
+) -> FeedEntry:
+    return await store.commit(before, after, author, Result(after.revision), namespace or Namespace())
+
+
+async def do(store: RedisStore, *steps: commands.Command, component: str = COMPONENT) -> Rollout:
+    """The component after some commands, each read, decided and committed."""
+    for step in steps:
+        stored = await store.read(component)
+        await commit(store, stored.rollout, decide(stored.rollout, step), namespace=stored.namespace)
+    after = (await store.read(component)).rollout
+    assert isinstance(after, Rollout)
+    return after
+
+
+async def contents(store: RedisStore) -> dict[str, object]:
+    """Everything in the namespace, for tests that nothing was written."""
+    found: dict[str, object] = {}
+    async for key in store.client.scan_iter(match=f"{store.keys.prefix}*"):
+        match await store.client.type(key):
+            case "hash":
+                found[key] = await store.client.hgetall(key)
+            case "list":
+                found[key] = await store.client.lrange(key, 0, -1)
+            case "zset":
+                found[key] = await store.client.zrange(key, 0, -1, withscores=True)
+            case "stream":
+                found[key] = await store.client.xrange(key)
+            case "string":
+                found[key] = await store.client.get(key)
+    return found

@@ -1,0 +1,238 @@
+"""commit: a component goes from one revision to the next, whole or not at all."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.model import Absent, Freeze, QueueMode, Rollout, Unit
+from rampd_server.ports import Author, ConflictError, Namespace, Override
+from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
+from tests.rollouts import NOW
+from tests.stores import StoreServer
+
+
+async def test_a_component_that_was_never_made_is_absent_at_revision_zero(store: RedisStore):
+    stored = await store.read(COMPONENT)
+
+    assert stored.rollout == Absent(COMPONENT)
+    assert stored.namespace == Namespace()
+    assert stored.entry_id == "0-0"
+    assert stored.time_ms > NOW
+
+
+async def test_what_is_read_is_what_was_committed(store: RedisStore):
+    before: Rollout | Absent = Absent(COMPONENT)
+    for command in (
+        commands.Release("20200301", {"image": "restyler:20200301", "link": 'https://example.com/?a="b"&ü=€'}),
+        commands.Release("20200409", {}),
+        commands.Release("20200415", {"memory": "512m"}),
+        commands.Ramp(25),
+        commands.Pause(),
+        commands.SetPolicy({"queue_mode": QueueMode.LATEST, "unit": Unit.JOB}),
+        commands.Freeze(NOW + 1000),
+        commands.Quarantine("pb/bad"),
+        commands.Rollback(),
+        commands.Unfreeze(),
+        commands.Abandon(quarantine=True),
+        commands.Finalize(force=True),
+        commands.Revert(),
+        commands.Release("20200501"),
+        commands.Release("20200502"),
+        commands.CancelRelease(5),
+    ):
+        after = decide(before, command)
+        entry = await commit(store, before, after)
+
+        assert (await store.read(COMPONENT)).rollout == after, command
+        assert (entry.component, entry.revision) == (COMPONENT, after.revision)
+        before = after
+
+
+async def test_texts_of_every_kind_come_back_as_they_were(store: RedisStore):
+    text = "quotes \" ' back\\slash /slash {brace} [bracket] ${x} null \u2028 ü € 🙂 \x7f"
+    release = commands.Release("t", {"note": text, "empty": ""})
+    after = decide(Absent(COMPONENT), release)
+    assert isinstance(after, Rollout)
+    changed = replace(after.current_release, note=text, actor=text)
+    after = replace(after, releases={1: changed}, freeze=Freeze(text, text, NOW))
+
+    await commit(store, Absent(COMPONENT), after, Author(text, "Release", text))
+
+    assert (await store.read(COMPONENT)).rollout == after
+    (event,) = await store.events(COMPONENT, limit=1)
+    assert (event.actor, event.note) == (text, text)
+
+
+async def test_a_commit_on_a_revision_that_is_gone_conflicts_and_writes_nothing(store: RedisStore):
+    first = await do(store, commands.Release("a"), commands.Release("b"))
+    await do(store, commands.Ramp(1000))
+    before = await contents(store)
+
+    with pytest.raises(ConflictError):
+        await commit(store, first, decide(first, commands.Ramp(2000)))
+
+    assert await contents(store) == before
+
+
+async def test_a_commit_on_a_component_that_was_made_meanwhile_conflicts(store: RedisStore):
+    await do(store, commands.Release("a"))
+
+    with pytest.raises(ConflictError):
+        await commit(store, Absent(COMPONENT), decide(Absent(COMPONENT), commands.Release("b")))
+
+
+async def test_a_commit_decided_under_another_freeze_of_the_namespace_conflicts(store: RedisStore):
+    rollout = await do(store, commands.Release("a"), commands.Release("b"))
+    frozen = Namespace(Freeze("ada", "", NOW))
+    await store.commit_namespace(Namespace(), frozen, ADA)
+    before = await contents(store)
+
+    with pytest.raises(ConflictError):
+        await commit(store, rollout, decide(rollout, commands.Ramp(1000)), namespace=Namespace())
+    with pytest.raises(ConflictError):
+        await commit(store, rollout, decide(rollout, commands.Pause()), namespace=Namespace(Freeze("bob", "", NOW)))
+    assert await contents(store) == before
+
+    await commit(store, rollout, decide(rollout, commands.Pause()), namespace=frozen)
+
+
+async def test_a_namespace_that_was_changed_meanwhile_conflicts(store: RedisStore):
+    frozen = Namespace(Freeze("ada", "", NOW))
+    await store.commit_namespace(Namespace(), frozen, ADA)
+    before = await contents(store)
+
+    for believed in (Namespace(), Namespace(Freeze("bob", "", NOW))):
+        with pytest.raises(ConflictError):
+            await store.commit_namespace(believed, Namespace(Freeze("eve", "", NOW)), ADA)
+
+    assert await contents(store) == before
+
+
+async def test_a_commit_that_skips_a_revision_is_a_mistake_of_the_caller(store: RedisStore):
+    rollout = await do(store, commands.Release("a"))
+
+    with pytest.raises(ValueError, match="revision 3 does not follow on 1"):
+        await commit(store, rollout, replace(rollout, revision=3))
+
+
+async def test_components_are_listed_in_order_and_in_pages(store: RedisStore):
+    for name in ("zeta", "alpha", "beta-2", "beta"):
+        await do(store, commands.Release("a"), component=name)
+
+    assert await store.components(limit=10) == ["alpha", "beta", "beta-2", "zeta"]
+    assert await store.components(limit=2) == ["alpha", "beta"]
+    assert await store.components(after="beta", limit=2) == ["beta-2", "zeta"]
+    assert await store.components(after="zeta", limit=2) == []
+
+
+async def test_a_deleted_component_leaves_its_numbers_and_its_history_only(store: RedisStore):
+    rollout = await do(store, commands.Release("a", {"k": "v"}), commands.Release("b"), commands.Quarantine("x"))
+    await store.commit_overrides(COMPONENT, {"acme/app": _expiring()}, ADA)
+    await do(store, commands.Release("c"))
+    last = await do(store, commands.Ramp(100))
+    gone = Absent(COMPONENT, last.revision + 1, last.last_number)
+
+    entry = await commit(store, last, gone)
+
+    assert (await store.read(COMPONENT)).rollout == gone
+    assert entry.is_deletion
+    assert await store.components(limit=10) == []
+    keys = store.keys.component(COMPONENT)
+    left = {key for key in await contents(store) if key.endswith(f":{COMPONENT}")}
+    assert left == {keys.rollout, keys.history}
+    assert await store.client.hgetall(keys.rollout) == {
+        "revision": str(gone.revision),
+        "last_number": str(rollout.last_number + 1),
+        "deleted": "1",
+    }
+    assert await store.list_overrides(COMPONENT, prefix="", after="", limit=10) == []
+
+
+async def test_a_component_that_is_made_again_goes_on_with_its_numbers(store: RedisStore):
+    last = await do(store, commands.Release("a"), commands.Release("b"))
+    gone = Absent(COMPONENT, last.revision + 1, last.last_number)
+    await commit(store, last, gone)
+
+    again = await do(store, commands.Release("c"))
+
+    assert (again.current, again.revision) == (3, gone.revision + 1)
+    assert await store.components(limit=10) == [COMPONENT]
+    assert "deleted" not in await store.client.hgetall(store.keys.component(COMPONENT).rollout)
+
+
+async def test_two_namespaces_on_one_server_know_nothing_of_each_other(store: RedisStore, server: StoreServer):
+    await do(store, commands.Release("a"))
+    other = server.store("another-namespace-altogether")
+    other.believe(await other.begin_epoch(adopted=False))
+
+    assert (await other.read(COMPONENT)).rollout == Absent(COMPONENT)
+    assert await other.components(limit=10) == []
+    await other.close()
+
+
+async def test_of_32_writers_none_is_lost_and_none_writes_twice(store: RedisStore):
+    await do(store, commands.Release("a"), commands.Release("b"))
+    first = (await store.read(COMPONENT)).rollout.revision
+
+    async def writer(number: int) -> int:
+        while True:
+            stored = await store.read(COMPONENT)
+            assert isinstance(stored.rollout, Rollout)
+            after = decide(stored.rollout, commands.Ramp(stored.rollout.basis_points + 1))
+            try:
+                await commit(store, stored.rollout, after, Author(f"writer-{number}", "Ramp"))
+            except ConflictError:
+                continue
+            return after.revision
+
+    revisions = await asyncio.gather(*(writer(number) for number in range(32)))
+
+    assert sorted(revisions) == list(range(first + 1, first + 33))
+    rollout = (await store.read(COMPONENT)).rollout
+    assert isinstance(rollout, Rollout)
+    assert rollout.basis_points == 32
+    events = await store.events(COMPONENT, limit=32)
+    assert [event.revision for event in reversed(events)] == sorted(revisions)
+    assert {event.actor for event in events} == {f"writer-{number}" for number in range(32)}
+
+
+async def test_a_server_that_has_forgotten_its_scripts_gets_them_again(store: RedisStore):
+    rollout = await do(store, commands.Release("a"), commands.Release("b"))
+    for percent in (1, 2, 3):
+        await store.client.script_flush()
+        after = decide(rollout, commands.Ramp(percent))
+        await commit(store, rollout, after)
+        rollout = after
+        await store.client.script_flush()
+        await store.commit_overrides(COMPONENT, {"acme/app": _expiring(percent)}, ADA)
+        rollout = (await store.read(COMPONENT)).rollout
+        await store.client.script_flush()
+        await store.sweep_overrides(COMPONENT)
+
+    assert rollout.revision == 8
+
+
+@pytest.mark.parametrize(
+    "section", ["rollout", "releases", "attributes", "quarantine", "timeline", "history", "components", "feed", "meta"]
+)
+async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: RedisStore, section: str):
+    rollout = await do(store, commands.Release("a"), commands.Release("b", {"k": "v"}), commands.Quarantine("x"))
+    component_keys = store.keys.component(COMPONENT)
+    key = getattr(component_keys, section, None) or getattr(store.keys, section)
+    await store.client.delete(key)
+    await store.client.sadd(key, "something else")
+    before = {k: v for k, v in (await contents(store)).items() if k != key}
+
+    with pytest.raises(StoreCorruptError, match="not of the type") as caught:
+        await commit(store, rollout, decide(rollout, commands.Ramp(1000)))
+
+    assert caught.value.metadata == {"key": key}
+    assert await contents(store) == before
+
+
+def _expiring(number: int = 0) -> Override:
+    return Override(tag="pb/x", expire_ms=4_000_000_000_000 + number)

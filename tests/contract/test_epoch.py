@@ -1,0 +1,152 @@
+"""The epoch: a store that was emptied is noticed, and never written to as if nothing had happened."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError
+from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.ports import Author, Namespace, Override, Result
+from rampd_server.storage.redis_store import SCHEMA, RedisStore
+from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
+from tests.rollouts import NOW
+from tests.stores import StoreServer
+
+WRITES: dict[str, Callable[[RedisStore], Awaitable[object]]] = {
+    "commit": lambda store: commit(store, Absent(COMPONENT), decide(Absent(COMPONENT), commands.Release("evil"))),
+    "commit_overrides": lambda store: store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA),
+    "commit_namespace": lambda store: store.commit_namespace(Namespace(), Namespace(Freeze("ada", "", NOW)), ADA),
+    "sweep_overrides": lambda store: store.sweep_overrides(COMPONENT),
+    "remember": lambda store: store.remember(Author("ada", "Ramp", request_id="a", digest="b"), Result(1)),
+}
+every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+
+
+async def test_a_new_namespace_has_no_key_and_no_head(server: StoreServer, namespace: str):
+    store = server.store(namespace)
+
+    assert await store.is_empty()
+    assert await store.head() is None
+    with pytest.raises(StoreResetError):
+        await store.read(COMPONENT)
+    await store.close()
+
+
+async def test_any_key_makes_a_namespace_not_empty(server: StoreServer, namespace: str):
+    store, other = server.store(namespace), server.store(f"{namespace}-2")
+    await store.client.set(store.keys.request("some-id"), "x")
+
+    assert not await store.is_empty()
+    assert await other.is_empty()
+    await store.close()
+    await other.close()
+
+
+async def test_the_first_epoch_is_made_once(server: StoreServer, namespace: str):
+    store, second = server.store(namespace), server.store(namespace)
+
+    epoch = await store.begin_epoch(adopted=False)
+
+    assert await second.begin_epoch(adopted=False) == epoch
+    head = await store.head()
+    assert head is not None
+    assert (head.epoch, head.entry_id, head.adopted, head.namespace) == (epoch, "0-0", False, Namespace())
+    assert head.time_ms > NOW
+    assert await store.client.hget(store.keys.meta, "schema") == str(SCHEMA)
+    await store.close()
+    await second.close()
+
+
+async def test_adopting_makes_a_new_epoch_and_keeps_all_else(store: RedisStore):
+    rollout = await do(store, commands.Release("a"), commands.Release("b"))
+    frozen = Namespace(Freeze("ada", "", NOW))
+    entry = await store.commit_namespace(Namespace(), frozen, ADA)
+    before = await store.head()
+
+    epoch = await store.begin_epoch(adopted=True)
+
+    head = await store.head()
+    assert head is not None
+    assert before is not None
+    assert head.epoch == epoch != before.epoch
+    assert (head.adopted, head.entry_id, head.namespace) == (True, entry.id, frozen)
+    store.believe(epoch)
+    assert (await store.read(COMPONENT)).rollout == rollout
+
+
+@every_write
+async def test_a_store_that_was_emptied_takes_no_write(
+    store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
+):
+    await do(store, commands.Release("a"))
+    await store.client.flushall()
+
+    with pytest.raises(StoreResetError, match="rampd-server adopt"):
+        await write(store)
+
+    assert await contents(store) == {}
+
+
+@every_write
+async def test_a_store_under_another_epoch_takes_no_write(
+    store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
+):
+    await store.begin_epoch(adopted=True)
+    before = await contents(store)
+
+    with pytest.raises(StoreResetError) as caught:
+        await write(store)
+
+    assert await contents(store) == before
+    assert caught.value.metadata["found"] == await store.client.hget(store.keys.meta, "epoch")
+
+
+async def test_what_is_read_from_a_store_that_was_emptied_is_an_error_not_an_absent_component(store: RedisStore):
+    await do(store, commands.Release("a"))
+    await store.client.flushall()
+
+    with pytest.raises(StoreResetError):
+        await store.read(COMPONENT)
+    assert await store.head() is None
+
+    await store.begin_epoch(adopted=False)
+    with pytest.raises(StoreResetError):
+        await store.read(COMPONENT)
+
+
+async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisStore):
+    await do(store, commands.Release("a"))
+    await store.client.delete(store.keys.meta)
+    (last,) = await store.feed("0-0", block_ms=0)
+
+    store.believe(await store.begin_epoch(adopted=True))
+    rollout = (await store.read(COMPONENT)).rollout
+    assert isinstance(rollout, Rollout)
+    entry = await commit(store, rollout, decide(rollout, commands.Release("b")))
+
+    assert entry.previous_id == last.id
+
+
+async def test_a_freeze_that_was_edited_by_hand_is_named(store: RedisStore):
+    await store.client.hset(store.keys.meta, "freeze", '{"actor": "ada", "note": "", "create_ms": 1}')
+
+    for read in (store.head(), store.read(COMPONENT)):
+        with pytest.raises(StoreCorruptError, match="'freeze'") as caught:
+            await read
+        assert caught.value.metadata == {"key": store.keys.meta}
+
+
+async def test_a_meta_of_the_wrong_type_is_named(store: RedisStore):
+    await store.client.delete(store.keys.meta)
+    await store.client.set(store.keys.meta, "x")
+
+    for call in (
+        store.head(),
+        store.read(COMPONENT),
+        store.begin_epoch(adopted=True),
+        WRITES["sweep_overrides"](store),
+    ):
+        with pytest.raises(StoreCorruptError) as caught:
+            await call
+        assert caught.value.metadata == {"key": store.keys.meta}

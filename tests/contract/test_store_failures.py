@@ -1,0 +1,198 @@
+"""A Redis that refuses, hangs or is away: an error of ours that says what to do, in about a second, and nothing half done."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis import exceptions
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
+from rampd_server.ports import Override
+from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+
+
+@pytest.fixture(params=[VALKEY, REDIS])
+def own_server(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
+    """A server that a test may mistreat."""
+    with store_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
+    store = own_server.store()
+    store.believe(await store.begin_epoch(adopted=False))
+    await do(store, commands.Release("a"), commands.Release("b"))
+    yield store
+    await store.close()
+
+
+async def test_a_full_memory_is_named_and_leaves_nothing_half_written(own_store: RedisStore):
+    rollout = (await own_store.read(COMPONENT)).rollout
+    before = await contents(own_store)
+    await own_store.client.config_set("maxmemory", "1mb")
+
+    with pytest.raises(StoreUnavailableError, match="maxmemory") as caught:
+        await commit(own_store, rollout, decide(rollout, commands.Ramp(1)))
+    assert caught.value.metadata == {"code": "OOM"}
+    with pytest.raises(StoreUnavailableError):
+        await own_store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA)
+
+    assert await contents(own_store) == before
+    assert (await own_store.read(COMPONENT)).rollout == rollout
+
+
+async def test_a_replica_is_named_and_can_be_read(own_store: RedisStore):
+    rollout = (await own_store.read(COMPONENT)).rollout
+    await own_store.client.replicaof("127.0.0.1", "1")
+
+    with pytest.raises(StoreUnavailableError, match="primary") as caught:
+        await commit(own_store, rollout, decide(rollout, commands.Ramp(1)))
+
+    assert caught.value.metadata == {"code": "READONLY"}
+    assert (await own_store.read(COMPONENT)).rollout == rollout
+
+
+async def test_too_few_replicas_are_named(own_store: RedisStore):
+    rollout = (await own_store.read(COMPONENT)).rollout
+    await own_store.client.config_set("min-replicas-to-write", "1")
+
+    with pytest.raises(StoreUnavailableError) as caught:
+        await commit(own_store, rollout, decide(rollout, commands.Ramp(1)))
+
+    assert caught.value.metadata == {"code": "NOREPLICAS"}
+
+
+async def test_a_user_without_rights_is_named(own_server: StoreServer, own_store: RedisStore):
+    await own_store.client.execute_command("ACL", "SETUSER", "default", "-@scripting")
+
+    with pytest.raises(StoreUnavailableError, match="ACL LOG") as caught:
+        await own_store.sweep_overrides(COMPONENT)
+
+    assert caught.value.metadata == {"code": "NOPERM"}
+
+
+async def test_a_wrong_password_is_named(own_server: StoreServer, own_store: RedisStore):
+    await own_store.client.config_set("requirepass", "secret")
+    stranger = RedisStore.connect(own_server.url)
+    impostor = RedisStore.connect(f"{own_server.url}?password=wrong")
+
+    with pytest.raises(StoreUnavailableError, match="RAMPD_REDIS_URL"):
+        await stranger.head()
+    with pytest.raises(StoreUnavailableError, match="RAMPD_REDIS_URL"):
+        await impostor.head()
+    await stranger.close()
+    await impostor.close()
+
+
+async def test_a_store_that_hangs_ends_the_call_and_is_used_again_later(own_server: StoreServer, own_store: RedisStore):
+    rollout = (await own_store.read(COMPONENT)).rollout
+    own_server.signal(signal.SIGSTOP)
+    try:
+        for call in (
+            own_store.head(),
+            own_store.read(COMPONENT),
+            own_store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA),
+        ):
+            with pytest.raises(StoreUnavailableError, match="in time"):
+                await call
+    finally:
+        own_server.signal(signal.SIGCONT)
+
+    # What was sent is done once the store goes on, and once only.
+    after = (await own_store.read(COMPONENT)).rollout
+    assert after.revision in {rollout.revision, rollout.revision + 1}
+    await commit(own_store, after, decide(after, commands.Ramp(1)))
+
+
+async def test_a_store_that_is_away_ends_the_call(own_server: StoreServer, own_store: RedisStore):
+    own_server.signal(signal.SIGKILL)
+    assert own_server.process is not None
+    own_server.process.wait()
+
+    for call in (
+        own_store.head(),
+        own_store.is_empty(),
+        own_store.read(COMPONENT),
+        own_store.feed("0-0", block_ms=10),
+        own_store.sweep_overrides(COMPONENT),
+        own_store.begin_epoch(adopted=True),
+    ):
+        with pytest.raises(StoreUnavailableError, match="can't be reached"):
+            await call
+
+
+async def test_connections_that_died_in_the_pool_cost_no_call(own_server: StoreServer, own_store: RedisStore):
+    killer = own_server.client()
+    for percent in range(1, 5):
+        await asyncio.gather(*(own_store.head() for _ in range(20)))
+        await killer.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await do(own_store, commands.Ramp(percent))
+
+    assert (await own_store.read(COMPONENT)).rollout.revision == 6
+    await killer.aclose()
+
+
+async def test_many_callers_share_a_bounded_number_of_connections(own_store: RedisStore):
+    await asyncio.gather(*(own_store.head() for _ in range(300)))
+
+    assert len(await own_store.client.client_list()) <= 34
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ResponseError(
+            "MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk"
+        ),
+        exceptions.ResponseError(
+            "MISCONF Errors writing to the AOF file: No space left on device script: 9f, on @u:7."
+        ),
+        exceptions.ResponseError("ERR Error running script (call to f_9f): @user_script:7: -MISCONF Errors writing"),
+        exceptions.ReadOnlyError("You can't write against a read only replica. script: 9f"),
+        exceptions.ResponseError("BUSY Redis is busy running a script. You can only call SCRIPT KILL"),
+        exceptions.BusyLoadingError("Redis is loading the dataset in memory"),
+        exceptions.ClusterDownError("CLUSTERDOWN The cluster is down"),
+        exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        exceptions.AuthenticationError("invalid username-password pair"),
+        exceptions.ResponseError("ERR something that nobody has seen yet"),
+        exceptions.ConnectionError("Error 111 connecting to localhost:6379. Connection refused."),
+        exceptions.TimeoutError("Timeout reading from localhost:6379"),
+        exceptions.InvalidResponse("Protocol Error: b'x'"),
+        TimeoutError(),
+        OSError(28, "No space left on device"),
+    ],
+    ids=repr,
+)
+def test_every_error_of_redis_becomes_one_of_ours(error: Exception):
+    with pytest.raises(StoreUnavailableError) as caught, redis_errors():
+        raise error
+
+    assert caught.value.__cause__ is error
+    assert caught.value.message.endswith((".", str(error)))
+
+
+def test_a_wrong_type_is_the_datas_fault_and_named():
+    with pytest.raises(StoreCorruptError) as caught, redis_errors("rampd:{a}:meta"):
+        raise exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+    assert caught.value.metadata == {"key": "rampd:{a}:meta"}
+
+
+def test_errors_that_are_no_error_of_redis_pass():
+    with pytest.raises(KeyError), redis_errors():
+        raise KeyError("x")
+
+
+def test_a_url_or_a_namespace_that_is_none_is_a_mistake(tmp_path: Path):
+    with pytest.raises(ValueError, match="URL"):
+        RedisStore.connect("http://localhost:6379")
+    for namespace in ("", "a}b", "a*", "A", "-a", "a\n", "a" * 64):
+        with pytest.raises(ValueError, match="namespace"):
+            RedisStore.connect(f"unix://{tmp_path}/x", namespace=namespace)

@@ -1,0 +1,37 @@
+"""A component's state, rebuilt from nothing but its history."""
+
+from collections.abc import Iterable
+
+from rampd_server.domain.model import Absent, Rollout
+from rampd_server.ports import Event
+from rampd_server.storage.history import field_changes
+from rampd_server.storage.patch import diff
+
+
+def replay(events: Iterable[Event]) -> dict[str, str]:
+    """The fields that the history tells of, after `events`, oldest first. Each change must begin where the last ended."""
+    fields: dict[str, str] = {}
+    revision = 0
+    for event in events:
+        assert event.revision == revision + 1
+        revision = event.revision
+        for change in event.changes:
+            if change.field.startswith("override/"):
+                continue
+            assert fields.get(change.field) == change.before, change
+            if change.after is None:
+                del fields[change.field]
+            else:
+                fields[change.field] = change.after
+        if event.changes and "state" not in fields:
+            # The component was deleted: its releases and its quarantine are not listed one by one.
+            fields.clear()
+    return fields
+
+
+def told(rollout: Rollout | Absent) -> dict[str, str]:
+    """The same fields, from the state itself."""
+    if isinstance(rollout, Absent):
+        return {}
+    changes = field_changes(diff(Absent(rollout.component), rollout))
+    return {change.field: change.after for change in changes if change.after is not None}

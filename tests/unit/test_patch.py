@@ -1,0 +1,146 @@
+"""Patches: what a change writes is what makes the state, whichever way it is read; and the history tells it all."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import InvalidRequestError, RefusedError
+from rampd_server.domain.model import Absent, Assignment, Rollout, Unit
+from rampd_server.domain.moves import Context
+from rampd_server.domain.transition import transition
+from rampd_server.ports import Event, FeedEntry
+from rampd_server.storage import feed
+from rampd_server.storage.history import field_changes
+from rampd_server.storage.malformed import MalformedError
+from rampd_server.storage.patch import Difference, Patch, diff
+from rampd_server.storage.rebuild import Sections, load, rebuild
+from rampd_server.storage.rollout_hash import FIELDS
+from tests.replay import replay, told
+from tests.rollouts import NOW, held, rolling_out, steady
+from tests.unit.test_rollout_properties import COMMANDS
+
+SECTIONS = {"releases", "quarantine", "timeline", "queue"}
+
+
+def test_every_field_of_a_rollout_is_stored():
+    in_hash = {field.attribute for field in FIELDS if field.attribute}
+
+    assert {field.name for field in dataclasses.fields(Rollout)} == in_hash | SECTIONS | {"component"}
+
+
+class _Redis:
+    """What the script does with a patch, on dicts."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, dict[str, str]] = {
+            name: {} for name in ("rollout", "releases", "attributes", "quarantine", "timeline")
+        }
+        self.queue: list[str] = []
+
+    def write(self, text: str) -> None:
+        patch = json.loads(text)
+        if patch.get("delete"):
+            self.__init__()
+        for section, fields in self.hashes.items():
+            change = patch.get(section, {})
+            kept = change.get("set", [])
+            fields.update(zip(kept[::2], kept[1::2], strict=True))
+            for field in change.get("del", []):
+                del fields[field]
+        self.queue = patch.get("queue", self.queue)
+
+    def sections(self) -> Sections:
+        return Sections(queue=tuple(self.queue), **self.hashes)
+
+
+class StoredRollout(RuleBasedStateMachine):
+    """One component under random commands: written, read, sent and told in every way."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.redis = _Redis()
+        self.rollout: Rollout | Absent = Absent("restyler")
+        self.copy: Rollout | Absent = self.rollout
+        self.events: list[Event] = []
+
+    @rule(command=COMMANDS, note=st.sampled_from(["", 'a "note" ü']))
+    def command(self, command: commands.Command, note: str) -> None:
+        before = self.rollout
+        try:
+            after = transition(before, command, Context(NOW, "ada", note)).after
+        except (RefusedError, InvalidRequestError):
+            return
+        if after is before:
+            return
+        self.rollout = after
+        difference = diff(before, after)
+        patch = difference.patch().to_json()
+
+        self.redis.write(patch)
+        assert load("restyler", self.redis.sections()) == after
+        entry = FeedEntry("1-1", "0-0", "restyler", after.revision, patch)
+        self.copy = feed.apply(self.copy, entry, feed_key="feed")
+        assert self.copy == after
+        assert feed.apply(self.copy, entry, feed_key="feed") is self.copy
+        changes = field_changes(difference)
+        self.events.append(Event("1-1", after.revision, NOW, "ada", False, "x", "", "", changes))
+        assert replay(self.events) == told(after)
+
+
+TestStoredRollout = StoredRollout.TestCase
+TestStoredRollout.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+@pytest.mark.parametrize("rollout", [steady(), rolling_out(), held()], ids=["steady", "rolling out", "held"])
+def test_a_state_differs_from_itself_in_nothing(rollout: Rollout):
+    equal = dataclasses.replace(rollout, releases=dict(rollout.releases), timeline=(*rollout.timeline,))
+
+    for other in (rollout, equal):
+        difference = diff(rollout, other)
+        assert difference.patch().to_json() == "{}"
+        assert field_changes(difference) == ()
+
+
+def test_a_change_of_one_release_writes_that_release_only():
+    before = rolling_out()
+    changed = dataclasses.replace(before.releases[5], note="another")
+    after = dataclasses.replace(before, releases={**before.releases, 5: changed})
+
+    assert json.loads(diff(before, after).patch().to_json()).keys() == {"releases"}
+    assert diff(before, after).hashes["releases"].keys() == {"5"}
+
+
+@given(st.lists(st.integers(1, 30), unique=True), st.lists(st.integers(1, 30), unique=True), st.integers(0, 2))
+def test_any_two_timelines_are_told_apart(before: list[int], after: list[int], basis_points: int):
+    """Appending and dropping from the front is what happens; anything else must come out right too."""
+    old, new = (
+        tuple(Assignment(revision, 4, (basis_points if part else 0), Unit.REPO, 1) for revision in sorted(revisions))
+        for part, revisions in enumerate((before, after))
+    )
+    base = dataclasses.replace(rolling_out(), revision=100)
+    first, second = dataclasses.replace(base, timeline=old), dataclasses.replace(base, timeline=new)
+
+    assert rebuild("restyler", first, diff(first, second).patch()) == second
+
+
+def test_a_patch_comes_back_from_its_json():
+    difference: Difference = diff(rolling_out(), dataclasses.replace(steady(), revision=9))
+    patch = difference.patch()
+
+    read = Patch.from_json(patch.to_json())
+
+    assert {name: dict(fields) for name, fields in read.hashes.items() if fields} == {
+        name: dict(fields) for name, fields in patch.hashes.items() if fields
+    }
+    assert (read.queue, read.is_deletion) == (patch.queue, patch.is_deletion)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", '{"rollout":[]}', '{"rollout":{"set":[1]}}', '{"queue":1}', "{"])
+def test_what_is_no_patch_is_refused(text: str):
+    with pytest.raises(MalformedError):
+        Patch.from_json(text)
