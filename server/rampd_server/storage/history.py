@@ -1,7 +1,7 @@
 """The history: what a change tells a person, and entries of the stream read back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from rampd_server.ports import Author, Event, FieldChange
@@ -40,8 +40,8 @@ def field_changes(difference: Difference) -> tuple[FieldChange, ...]:
     if "policy" in hash_changes:
         changes += _policy_changes(*hash_changes["policy"])
     if not difference.is_deletion:
-        changes += _item_changes("release", difference.hashes[RELEASES])
-        changes += _item_changes("quarantine", difference.hashes[QUARANTINE])
+        changes += _item_changes("release", difference.hashes[RELEASES], _release_words)
+        changes += _item_changes("quarantine", difference.hashes[QUARANTINE], _quarantine_words)
     return tuple(changes)
 
 
@@ -49,8 +49,26 @@ def namespace_changes(before: str | None, after: str | None) -> tuple[FieldChang
     return (FieldChange("freeze", before, after),)
 
 
-def _item_changes(kind: str, fields: Mapping[str, Texts]) -> list[FieldChange]:
-    return [FieldChange(f"{kind}/{name}", before, after) for name, (before, after) in fields.items()]
+def _item_changes(kind: str, fields: Mapping[str, Texts], words: Callable[[str], str]) -> list[FieldChange]:
+    """In words: who made an item and when has a field or an event of its own."""
+    changes = []
+    for name, (before, after) in fields.items():
+        old, new = before and words(before), after and words(after)
+        if old != new:
+            changes.append(FieldChange(f"{kind}/{name}", old, new))
+    return changes
+
+
+def _release_words(text: str) -> str:
+    """`20200409 RETIRED: reverted to 20200301 by ada`."""
+    release = texts.read_release(0, text, {})
+    return f"{release.tag} {release.state}" + (f": {release.end_reason}" if release.end_reason else "")
+
+
+def _quarantine_words(text: str) -> str:
+    """`by ada: corrupts files`."""
+    mark = texts.read_quarantine(text)
+    return f"by {mark.actor}" + (f": {mark.note}" if mark.note else "")
 
 
 def _policy_changes(before: str | None, after: str | None) -> list[FieldChange]:
