@@ -1,1 +1,32 @@
+"""For tests of what uses rampd: resolvers with fixed answers, and a pytest fixture with a real server.
 
+    from rampd.testing import FixedResolver
+
+    resolver = FixedResolver({"restyler": "20200301"}, overrides={("restyler", "acme/app"): "pb/x"})
+
+The fixture is called `rampd_server`, and pytest finds it by itself.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rampd.testing.fixed import AsyncFixedResolver, FixedResolver
+    from rampd.testing.server import RampdServer, ServerNotInstalledError, running_server
+
+__all__ = ["AsyncFixedResolver", "FixedResolver", "RampdServer", "ServerNotInstalledError", "running_server"]
+
+_FIXED = {"AsyncFixedResolver", "FixedResolver"}
+
+if not TYPE_CHECKING:  # or else every name would be right
+
+    def __getattr__(name: str) -> object:
+        # pytest imports this package in every run, for the plugin.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(f"rampd.testing.{'fixed' if name in _FIXED else 'server'}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,145 @@
+"""What CI and admins call, as methods. For programs with threads; `rampd.aio` has the same for asyncio."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from types import GenericAlias, TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+
+from google.protobuf.message import Message
+
+from rampd import verbs
+from rampd.asking import Ask, Follow, Pages
+from rampd.connection import Connection
+from rampd.methods import checked_timeout
+from rampd.request import actor_metadata
+
+DEFAULT_TIMEOUT_S = 5.0
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Streamed = TypeVar("Streamed", bound=Message)
+
+
+def as_method_of(verb: Callable[..., object], method: Callable[..., object], returns: type[Any] | None = None) -> None:
+    """Gives a method the name, the documentation and, after `self`, the arguments of a verb, for `help()`.
+
+    It returns what the verb's call results in, or with `returns` (such as Iterator) so many of them.
+    """
+    functools.update_wrapper(method, verb)
+    signature = inspect.signature(verb)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    result = get_args(signature.return_annotation)[0]
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[itself, *signature.parameters.values()],
+        return_annotation=result if returns is None else GenericAlias(returns, (result,)),
+    )
+
+
+def _asking(verb: Callable[P, Ask[Result]]) -> "Callable[Concatenate[Admin, P], Result]":
+    def method(self: "Admin", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return self._ask(verb(*args, **kwargs))
+
+    as_method_of(verb, method)
+    return method
+
+
+def _listing(verb: Callable[P, Pages[Result]]) -> "Callable[Concatenate[Admin, P], Iterator[Result]]":
+    def method(self: "Admin", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Result]:
+        return self._list(verb(*args, **kwargs))
+
+    as_method_of(verb, method, Iterator)
+    return method
+
+
+def _following(verb: Callable[P, Follow[Streamed]]) -> "Callable[Concatenate[Admin, P], Iterator[Streamed]]":
+    def method(self: "Admin", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Streamed]:
+        return self._follow(verb(*args, **kwargs))
+
+    as_method_of(verb, method, Iterator)
+    return method
+
+
+class Admin:
+    """Every call of ReleaseService and RolloutService.
+
+        with Admin("127.0.0.1:50051", actor="deploy") as admin:
+            admin.release("restyler", "20200409")
+            admin.ramp("restyler", 10)
+
+    What changes something answers the response of rampd.v1, with the `rollout` as it is then; get_x answers an x;
+    list_x an iterator that fetches page after page as it is used. Wrong arguments raise InvalidArgumentError before
+    anything is sent. Makes no thread and no socket before the first call; any thread may use it.
+    """
+
+    def __init__(self, target: str, *, actor: str = "", timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """`actor` is who the history says it was, as claimed; `timeout` in seconds. Raises InvalidArgumentError."""
+        self._timeout_s = checked_timeout(timeout)
+        self._connection = Connection(target, metadata=actor_metadata(actor))
+
+    release = _asking(verbs.release)
+    cancel_release = _asking(verbs.cancel_release)
+    get_release = _asking(verbs.get_release)
+    list_releases = _listing(verbs.list_releases)
+    watch_release = _following(verbs.watch_release)
+
+    get_rollout = _asking(verbs.get_rollout)
+    list_rollouts = _listing(verbs.list_rollouts)
+    ramp = _asking(verbs.ramp)
+    confirm = _asking(verbs.confirm)
+    rollback = _asking(verbs.rollback)
+    finalize = _asking(verbs.finalize)
+    abandon = _asking(verbs.abandon)
+    revert = _asking(verbs.revert)
+    pause = _asking(verbs.pause)
+    resume = _asking(verbs.resume)
+    freeze = _asking(verbs.freeze)
+    unfreeze = _asking(verbs.unfreeze)
+    quarantine = _asking(verbs.quarantine)
+    unquarantine = _asking(verbs.unquarantine)
+    list_quarantine = _listing(verbs.list_quarantine)
+    set_override = _asking(verbs.set_override)
+    delete_override = _asking(verbs.delete_override)
+    batch_set_overrides = _asking(verbs.batch_set_overrides)
+    list_overrides = _listing(verbs.list_overrides)
+    set_policy = _asking(verbs.set_policy)
+    get_policy = _asking(verbs.get_policy)
+    list_events = _listing(verbs.list_events)
+    delete_component = _asking(verbs.delete_component)
+
+    def _ask(self, ask: Ask[Result]) -> Result:
+        return ask.result(self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))
+
+    def _list(self, pages: Pages[Result]) -> Iterator[Result]:
+        limit_s = self._limit_s(pages.timeout)
+
+        def fetched() -> Iterator[Result]:
+            page: Pages[Result] | None = pages
+            while page is not None:
+                response = self._connection.call(page.request, page.response, limit_s)
+                yield from page.items(response)
+                page = page.following(response)
+
+        return fetched()
+
+    def _follow(self, follow: Follow[Streamed]) -> Iterator[Streamed]:
+        limit_s = None if follow.timeout is None else checked_timeout(follow.timeout)
+        return self._connection.stream(follow.request, follow.response, limit_s)
+
+    def _limit_s(self, timeout: float | None) -> float:
+        return self._timeout_s if timeout is None else checked_timeout(timeout)
+
+    def close(self) -> None:
+        """Ends the connection. A closed admin raises ClosedError."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection.target!r})"

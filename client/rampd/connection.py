@@ -1,0 +1,132 @@
+"""The blocking driver: every call of `Resolver` and `Admin` goes through here."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from operator import methodcaller
+from typing import Any, Protocol, TypeAlias, TypeVar
+from weakref import WeakSet
+
+import grpc
+from google.protobuf.message import Message
+
+from rampd.errors import ClosedError, RampdError
+from rampd.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, checked_target
+from rampd.status import error_of_call
+
+Response = TypeVar("Response", bound=Message)
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class Caller(Protocol):
+    """What a resolver needs of a connection."""
+
+    @property
+    def target(self) -> str: ...
+
+    def call(self, request: Message, response: type[Response], timeout_s: float) -> Response: ...
+
+    def close(self) -> None: ...
+
+
+class Connection:
+    """A channel that is opened at the first call, and opened anew in a child after a fork. Any thread may use it."""
+
+    def __init__(self, target: str, *, metadata: Metadata = ()) -> None:
+        self.target = checked_target(target)
+        self._metadata = metadata
+        self._closed = False
+        self._channel: grpc.Channel | None = None
+        self._calls: dict[str, Callable[..., Any]] = {}
+        self._lock = threading.Lock()
+        _connections.add(self)
+
+    def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
+        """The response. Raises RampdError."""
+        method = METHODS[type(request)]
+        attempts = Attempts(timeout_s, time.monotonic())
+        while True:
+            try:
+                answer: Response = self._call_of(method, response)(
+                    request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
+                )
+            except (grpc.RpcError, ValueError) as raised:
+                error = self._error(raised, method, timeout_s)
+                pause_s = attempts.pause_s(error, time.monotonic())
+                if pause_s is None:
+                    raise error from raised
+                time.sleep(pause_s)
+            else:
+                return answer
+
+    def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Iterator[Response]:
+        """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
+        method = METHODS[type(request)]
+        call = None
+        try:
+            call = self._call_of(method, response)(request, timeout=timeout_s, metadata=self._metadata)
+            yield from call
+        except (grpc.RpcError, ValueError) as raised:
+            raise self._error(raised, method, timeout_s) from raised
+        finally:
+            if call is not None:
+                call.cancel()
+
+    def close(self) -> None:
+        """Ends the channel, and calls under way. What was closed stays closed."""
+        with self._lock:
+            self._closed = True
+            channel, self._channel, self._calls = self._channel, None, {}
+        if channel is not None:
+            channel.close()
+
+    def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
+        call = self._calls.get(method.path)
+        return self._open(method, response) if call is None else call
+
+    def _open(self, method: Method, response: type[Message]) -> Callable[..., Any]:
+        with self._lock:
+            if self._closed:
+                raise closed_error(self.target)
+            if self._channel is None:
+                self._channel = grpc.insecure_channel(self.target, options=CHANNEL_OPTIONS)
+            make = self._channel.unary_stream if method.streams else self._channel.unary_unary
+            call = make(
+                method.path,
+                request_serializer=methodcaller("SerializeToString"),
+                response_deserializer=response.FromString,
+            )
+            self._calls[method.path] = call
+            return call
+
+    def _error(self, raised: grpc.RpcError | ValueError, method: Method, timeout_s: float | None) -> RampdError:
+        # A channel that is closed under a call raises ValueError, or cancels it.
+        if self._closed:
+            return closed_error(self.target)
+        if isinstance(raised, ValueError):
+            raise raised
+        return error_of_call(raised, method=method.name, target=self.target, timeout_s=timeout_s)
+
+    def _forget(self) -> None:
+        """In a child, the parent's channel is good for nothing, not even to be closed or collected."""
+        if self._channel is not None:
+            _of_the_parent.append(self._channel)
+        self._channel, self._calls, self._lock = None, {}, threading.Lock()
+
+
+def closed_error(target: str) -> ClosedError:
+    """What use after `close()` is told."""
+    return ClosedError(f"The connection to {target} was closed: make a new one.")
+
+
+_connections: "WeakSet[Connection]" = WeakSet()
+_of_the_parent: list[grpc.Channel] = []
+
+
+def _forget_all() -> None:
+    for connection in list(_connections):
+        connection._forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,96 @@
+"""From what gRPC raises and what a batch carries to the errors of this library."""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from rampd import errors
+from rampd.errors import InvalidArgumentError, RampdError
+
+_DOMAIN = "rampd"
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_CLASSES: Mapping[grpc.StatusCode, type[RampdError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgumentError,
+    grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPreconditionError,
+    grpc.StatusCode.ABORTED: errors.AbortedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhaustedError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
+    grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+    # By the other side: it is shutting down.
+    grpc.StatusCode.CANCELLED: errors.UnavailableError,
+    grpc.StatusCode.UNIMPLEMENTED: errors.UnimplementedError,
+}
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+RpcError: TypeAlias = grpc.RpcError
+"""What a failed call raises, in blocking gRPC and in grpc.aio. Both kinds have a code, details and trailing metadata."""
+
+Detail = TypeVar("Detail", bound=Message)
+
+
+def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float | None) -> RampdError:
+    """The error of a call that gRPC has raised for."""
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return errors.InternalError(f"{method} of {target} failed: {error!r}")
+    code: grpc.StatusCode = error.code()
+    text = error.details() or code.name
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        text = f"{target} has not answered {method} in time"
+        text += f" ({timeout_s:g} s)." if timeout_s is not None else "."
+    elif (status := _status(error, code)) is not None:
+        return error_of_status(status)
+    elif code is grpc.StatusCode.UNAVAILABLE:
+        text = f"Can't reach a rampd server at {target}: {text}"
+    else:
+        text = f"{method} of {target}: {text}"
+    return _made(code, text, details=())
+
+
+def error_of_status(status: Status) -> RampdError:
+    """The error that a google.rpc.Status stands for."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _made(code, status.message or code.name, status.details)
+
+
+def _made(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage]) -> RampdError:
+    info = _detail(details, ErrorInfo)
+    is_ours = info is not None and info.domain == _DOMAIN
+    reason, metadata = (info.reason, dict(info.metadata)) if info is not None and is_ours else ("", {})
+    error_class = _CLASSES.get(code, errors.InternalError)
+    if error_class is not InvalidArgumentError:
+        return error_class(message, reason=reason, metadata=metadata)
+    request = _detail(details, BadRequest) or BadRequest()
+    violations = [(violation.field, violation.description) for violation in request.field_violations]
+    return InvalidArgumentError(message, reason=reason, metadata=metadata, violations=violations)
+
+
+def _detail(details: Iterable[AnyMessage], kind: type[Detail]) -> Detail | None:
+    found = kind()
+    for detail in details:
+        try:
+            if detail.Unpack(found):
+                return found
+        except DecodeError:
+            continue
+    return None
+
+
+def _status(error: "grpc.Call | grpc.aio.AioRpcError", code: grpc.StatusCode) -> Status | None:
+    """What a server of rampd says beside the code. What something between here and there says in its place is no Status."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY:
+            try:
+                status = Status.FromString(value)
+            except DecodeError:
+                return None
+            return status if status.code == code.value[0] else None
+    return None

@@ -1,0 +1,181 @@
+"""Resolvers with fixed answers and no network: the real ones, over something that only looks like a connection."""
+
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from rampd import v1
+from rampd.aio import AsyncResolver
+from rampd.connection import closed_error
+from rampd.errors import InvalidArgumentError, RampdError
+from rampd.grammar import COMPONENT, REPO, TAG, Violation, Word, word_violation
+from rampd.resolver import Resolver
+from rampd.resolving import Job
+from rampd.status import error_of_status
+
+Response = TypeVar("Response", bound=Message)
+Overrides = Mapping[tuple[str, str], str]
+Attributes = Mapping[str, Mapping[str, str]]
+
+_TARGET = "fixed:1"
+
+
+class _Answers:
+    """What is answered, and what was asked."""
+
+    target = _TARGET
+
+    def __init__(self, tags: Mapping[str, str], overrides: Overrides, attributes: Attributes) -> None:
+        _check(tags, overrides)
+        self.tags = dict(tags)
+        self.overrides = dict(overrides)
+        self.attributes = {component: dict(each) for component, each in attributes.items()}
+        self.calls: list[Job] = []
+        self.failure: RampdError | None = None
+        self.is_closed = False
+
+    def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:  # noqa: ARG002
+        if self.is_closed:
+            raise closed_error(_TARGET)
+        answer: Message
+        if isinstance(request, v1.BatchResolveRequest):
+            answer = self._resolve_batch(request)
+        else:
+            answer = self._resolve(cast("v1.ResolveRequest", request))
+        if isinstance(answer, Status):
+            raise error_of_status(answer)
+        return cast("Response", answer)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _resolve(self, request: v1.ResolveRequest) -> v1.ResolveResponse | Status:
+        self.calls.append(Job(request.component, request.repo, request.job_id, request.min_revision))
+        if self.failure is not None:
+            raise self.failure
+        current = self.tags.get(request.component)
+        if current is None:
+            return _component_not_found(request.component)
+        owner, slash, _ = request.repo.partition("/")
+        tag = self.overrides.get((request.component, request.repo))
+        if tag is None and slash:
+            tag = self.overrides.get((request.component, f"{owner}/*"))
+        return v1.ResolveResponse(
+            tag=tag or current,
+            channel=v1.CHANNEL_UNSPECIFIED if tag else v1.CHANNEL_CURRENT,
+            reason=v1.RESOLVE_REASON_OVERRIDE_TAG if tag else v1.RESOLVE_REASON_STEADY,
+            release=0 if tag and tag != current else 1,
+            attributes=None if tag and tag != current else self.attributes.get(request.component),
+            revision=1,
+        )
+
+    def _resolve_batch(self, request: v1.BatchResolveRequest) -> v1.BatchResolveResponse:
+        response = v1.BatchResolveResponse()
+        named = set()
+        for each in request.requests:
+            answer = self._resolve(each)
+            if isinstance(answer, Status):
+                response.results.add(status=answer)
+                continue
+            if answer.release and each.component not in named:
+                named.add(each.component)
+                response.release_attributes.add(
+                    component=each.component, release=answer.release, attributes=answer.attributes
+                )
+            answer.ClearField("attributes")
+            response.results.add(response=answer)
+        return response
+
+
+class FixedResolver(Resolver):
+    """A `Resolver` that always gives a component's tag, or the tag of an override.
+
+        resolver = FixedResolver({"restyler": "20200301"}, overrides={("restyler", "acme/app"): "pb/x"})
+        assert resolver.resolve("restyler", repo="acme/web").tag == "20200301"
+        assert resolver.calls == [Job("restyler", "acme/web")]
+
+    It refuses what the real one refuses, and raises NotFoundError (COMPONENT_NOT_FOUND) for every other component. An
+    override may be for all repos of an owner: `acme/*`.
+    """
+
+    def __init__(
+        self, tags: Mapping[str, str], *, overrides: Overrides | None = None, attributes: Attributes | None = None
+    ) -> None:
+        """`overrides` by component and repo, `attributes` by component. Raises InvalidArgumentError."""
+        super().__init__(_TARGET)
+        self._answers = _Answers(tags, overrides or {}, attributes or {})
+        self._connection = self._answers
+
+    @property
+    def calls(self) -> list[Job]:
+        """Every job that was asked for, those of batches too; what was refused as wrong was not asked for."""
+        return self._answers.calls
+
+    def fail_with(self, error: RampdError | None) -> None:
+        """From now on raises this instead of answering; with None, answers again."""
+        self._answers.failure = error
+
+
+class AsyncFixedResolver(AsyncResolver):
+    """As `FixedResolver`, an `AsyncResolver`."""
+
+    def __init__(
+        self, tags: Mapping[str, str], *, overrides: Overrides | None = None, attributes: Attributes | None = None
+    ) -> None:
+        """As `FixedResolver`."""
+        super().__init__(_TARGET)
+        self._answers = _Answers(tags, overrides or {}, attributes or {})
+        self._connection = _AioAnswers(self._answers)
+
+    @property
+    def calls(self) -> list[Job]:
+        """As `FixedResolver.calls`."""
+        return self._answers.calls
+
+    def fail_with(self, error: RampdError | None) -> None:
+        """As `FixedResolver.fail_with`."""
+        self._answers.failure = error
+
+
+class _AioAnswers:
+    target = _TARGET
+
+    def __init__(self, answers: _Answers) -> None:
+        self._answers = answers
+
+    async def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
+        return self._answers.call(request, response, timeout_s)
+
+    async def close(self) -> None:
+        self._answers.close()
+
+
+def _check(tags: Mapping[str, str], overrides: Overrides) -> None:
+    """What no server would have taken is no answer to test with."""
+    words: list[tuple[str, Word, str]] = []
+    for component, tag in tags.items():
+        words += [(f"tags[{component!r}]", COMPONENT, component), (f"tags[{component!r}]", TAG, tag)]
+    for (component, repo), tag in overrides.items():
+        where = f"overrides[{component!r}, {repo!r}]"
+        words += [(where, COMPONENT, component), (where, REPO, repo), (where, TAG, tag)]
+    found: list[Violation] = [
+        (where, wrong)
+        for where, word, value in words
+        if (wrong := word_violation(word, value, required=True)) is not None
+    ]
+    if found:
+        raise InvalidArgumentError(violations=found)
+
+
+def _component_not_found(component: str) -> Status:
+    status = Status(
+        code=grpc.StatusCode.NOT_FOUND.value[0], message=f"There is no component {component} in this FixedResolver."
+    )
+    status.details.add().Pack(
+        ErrorInfo(reason="COMPONENT_NOT_FOUND", domain="rampd", metadata={"component": component})
+    )
+    return status
