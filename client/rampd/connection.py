@@ -9,9 +9,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import grpc
+import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
 from google.protobuf.message import Message
 
 from rampd.errors import ClosedError, RampdError
+from rampd.forking import call_gate
 from rampd.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, checked_target
 from rampd.status import error_of_call
 
@@ -48,9 +50,10 @@ class Connection:
         attempts = Attempts(timeout_s, time.monotonic())
         while True:
             try:
-                answer: Response = self._call_of(method, response)(
-                    request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
-                )
+                with call_gate:
+                    answer: Response = self._call_of(method, response)(
+                        request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
+                    )
             except (grpc.RpcError, ValueError) as raised:
                 error = self._error(raised, method, timeout_s)
                 pause_s = attempts.pause_s(error, time.monotonic())

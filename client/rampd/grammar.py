@@ -84,7 +84,7 @@ def shown(value: object) -> str:
     """A value for a message: short, on one line, in ASCII."""
     if isinstance(value, str):
         return ascii(value) if len(value) <= 40 else f"{value[:40]!a}... ({len(value)} characters)"
-    text = ascii(value)
+    text = " ".join(ascii(value).split())
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 

@@ -65,13 +65,13 @@ def _set(message: Message, field: FieldDescriptor, value: object) -> Iterator[Vi
         yield from _set_entries(message, field, value)
         return
     try:
-        value = _converted(field, value)
-        if isinstance(value, list):
-            getattr(message, field.name).extend(value)
-        elif isinstance(value, Message):
-            getattr(message, field.name).CopyFrom(value)
+        converted = _converted(field, value)
+        if isinstance(converted, list):
+            getattr(message, field.name).extend(converted)
+        elif isinstance(converted, Message):
+            getattr(message, field.name).CopyFrom(converted)
         else:
-            setattr(message, field.name, value)
+            setattr(message, field.name, converted)
     except _ConversionError as error:
         yield field.name, f"{error}; got {shown(value)}"
     except (TypeError, ValueError, AttributeError, OverflowError):
@@ -118,11 +118,12 @@ def _converted(field: FieldDescriptor, value: object) -> object:
 def _number(enum: EnumDescriptor, name: str) -> int:
     """The number of CHANNEL_NEXT for NEXT."""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    known = enum.values_by_name.get(prefix + name.removeprefix(prefix))
-    if known is None:
-        names = ", ".join(value.name.removeprefix(prefix) for value in enum.values if value.number)
-        raise _ConversionError(f"must be one of {names}")
-    return known.number
+    # Not `values_by_name`: asked for a lone surrogate, it raises SystemError.
+    numbers = {value.name.removeprefix(prefix): value.number for value in enum.values if value.number}
+    number = numbers.get(name.removeprefix(prefix))
+    if number is None:
+        raise _ConversionError(f"must be one of {', '.join(numbers)}")
+    return number
 
 
 def _expected(field: FieldDescriptor) -> str:

@@ -240,6 +240,8 @@ def _watch(message: v1.WatchRequest) -> Iterator[Violation]:
 
 
 def _duplicates(field: str, values: Sequence[str], suffix: str = "") -> Iterator[Violation]:
+    if len(values) > MAX_BATCH:
+        return
     first: dict[str, int] = {}
     for index, value in enumerate(values):
         if value and (earlier := first.setdefault(value, index)) != index:
@@ -256,13 +258,15 @@ def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Viol
 
 
 def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
-    if message.confirm != message.component:
+    if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
         yield "confirm", f"must be the component once more, {shown(message.component)}; got {shown(message.confirm)}"
 
 
 def _policy(message: v1.Policy) -> Iterator[Violation]:
+    if len(message.steps) > _MAX_STEPS:
+        return
     for index, (before, step) in enumerate(pairwise(message.steps), start=1):
-        if step.percent <= before.percent:
+        if is_percent(before.percent) and step.percent <= before.percent:
             yield f"steps[{index}].percent", f"must be more than the step before has; got {step.percent:g}"
     if not message.HasField("max_percent") or not is_percent(message.max_percent):
         return
@@ -277,7 +281,9 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
 def _check(message: v1.Check) -> Iterator[Violation]:
     if not message.HasField("min") and not message.HasField("max"):
         yield "min", "is required: at least one of min and max"
-    elif message.HasField("min") and message.HasField("max") and message.min > message.max:
+    elif (
+        message.HasField("min") and message.HasField("max") and math.isfinite(message.min) and message.min > message.max
+    ):
         yield "max", f"must be at least min, {message.min:g}; got {message.max:g}"
 
 

@@ -15,6 +15,7 @@ from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expe
 from rampd_server.rpc.paging import page_size, page_token, paged
 from rampd_server.service import Service
 
+_POLICY = {"queue_mode": (v1.QueueMode, QueueMode), "unit": (v1.Unit, Unit)}
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 
 
@@ -86,16 +87,16 @@ class RolloutServicer:
 
     async def set_policy(self, request: v1.SetPolicyRequest, call: Call) -> v1.SetPolicyResponse:
         paths = list(request.update_mask.paths) or [field.name for field, _ in request.policy.ListFields()]
+        if unknown := [path for path in paths if path not in _POLICY]:
+            raise not_implemented(f"policy.{unknown[0]}")
         changes: dict[str, object] = {}
         for path in paths:
-            if path == "queue_mode":
-                mode = v1.QueueMode.Name(request.policy.queue_mode).removeprefix("QUEUE_MODE_")
-                changes[path] = Policy().queue_mode if mode == "UNSPECIFIED" else QueueMode(mode)
-            elif path == "unit":
-                unit = v1.Unit.Name(request.policy.unit).removeprefix("UNIT_")
-                changes[path] = Policy().unit if unit == "UNSPECIFIED" else Unit(unit)
-            else:
-                raise not_implemented(f"policy.{path}")
+            enum, kind = _POLICY[path]
+            name = enum.Name(getattr(request.policy, path)).removeprefix(f"{path.upper()}_")
+            if name != "UNSPECIFIED":
+                changes[path] = kind(name)
+            elif request.update_mask.paths:
+                changes[path] = getattr(Policy(), path)
         return await self._execute(request, call, commands.SetPolicy(changes), v1.SetPolicyResponse)
 
     async def delete_component(self, request: v1.DeleteComponentRequest, call: Call) -> v1.DeleteComponentResponse:

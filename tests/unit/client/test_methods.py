@@ -1,0 +1,71 @@
+"""How a call is bounded and tried again, and where it may go."""
+
+from typing import Any
+
+import pytest
+
+from rampd import AbortedError, InvalidArgumentError, NotFoundError, UnavailableError
+from rampd.methods import METHODS, Attempts, checked_target, checked_timeout
+
+CONTENTION = AbortedError("others wrote", reason="CONTENTION")
+
+
+def test_contention_is_tried_again_after_longer_and_longer_pauses() -> None:
+    attempts = Attempts(5, now_s=100, chance=lambda: 1.0)
+    assert [attempts.pause_s(CONTENTION, 100) for _ in range(7)] == [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5]
+
+
+def test_pauses_are_spread_over_half_of_their_length() -> None:
+    attempts = Attempts(5, now_s=0, chance=lambda: 0.0)
+    assert attempts.pause_s(CONTENTION, 0) == 0.01
+
+
+def test_no_pause_goes_beyond_the_deadline() -> None:
+    attempts = Attempts(5, now_s=0, chance=lambda: 1.0)
+    assert attempts.left_s(4.99) == pytest.approx(0.01)
+    assert attempts.pause_s(CONTENTION, 4.99) is None
+    assert attempts.left_s(7) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AbortedError("no", reason="REVISION_MISMATCH"),
+        NotFoundError("no", reason="COMPONENT_NOT_FOUND"),
+        UnavailableError("gRPC has tried already"),
+    ],
+)
+def test_nothing_else_is_tried_again(error: Any) -> None:
+    assert Attempts(5, now_s=0).pause_s(error, 0) is None
+
+
+def test_every_request_belongs_to_one_method() -> None:
+    assert len(METHODS) == len({method.path for method in METHODS.values()}) == 32
+    assert {method.name for method in METHODS.values() if method.streams} == {"Watch", "WatchRelease"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["127.0.0.1:50051", "localhost:1", "[::1]:65535", "unix:/run/rampd.sock", "unix:///run/rampd.sock", "dns:///a:1"],
+)
+def test_a_target_that_grpc_knows_is_taken(target: str) -> None:
+    assert checked_target(target) == target
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "localhost", "localhost:", ":50051", "localhost:0", "localhost:65536", "a:b", "unix:", "a b:1", "a:1\n", None, 7,
+     b"a:1", "a:１"],
+)  # fmt: skip
+def test_any_other_target_is_refused(target: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        checked_target(target)
+    assert [field for field, _ in caught.value.violations] == ["target"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "1", True, None])
+def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        checked_timeout(timeout)
+    assert [field for field, _ in caught.value.violations] == ["timeout"]
+    assert checked_timeout(0.5) == 0.5
