@@ -6,6 +6,8 @@ BIN := .venv/bin
 ARGS ?=
 # More flags for pytest, such as PYTEST='-k embedded'.
 PYTEST ?=
+# Processes that run tests. More than cores: many tests wait for time to pass.
+TESTERS ?= 4
 
 # Generated code refuses a runtime that is older than its generator, so an old generator serves the most users. It needs
 # an old protobuf itself, hence an environment of its own. The floors in pyproject.toml follow it; a test compares them.
@@ -14,16 +16,16 @@ GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint gen bench nightly clean python
+.PHONY: help run test check lint gen bench bench-rollout stats soak nightly clean python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/.server ## start a server on 127.0.0.1:50051, data in .rampd (or in your Redis: RAMPD_REDIS_URL)
 	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(ARGS)
 
 test: .venv/.dev ## run the tests
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
 
 check: lint test ## what CI runs: lint, types, tests (generated code is one of them)
 
@@ -37,11 +39,20 @@ gen: .venv-gen/.made ## generate client/rampd/v1 from proto/
 	    -I "$$(.venv-gen/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	    --python_out='$(GENERATED)' --pyi_out='$(GENERATED)' --grpc_python_out='$(GENERATED)' $(PROTOS)
 
-bench: .venv/.dev ## measure, and print a table
+bench: .venv/.bench ## measure, and print a table
 	$(BIN)/python -m tests.bench
 
+bench-rollout: .venv/.dev ## compare what a bad release harms with other rules, and draw it (a quarter of an hour)
+	$(BIN)/python -m tests.bench.rollout
+
+stats: .venv/.dev ## simulate what the guards promise, and fail where they don't keep it (a quarter of an hour)
+	$(BIN)/python -m tests.stats
+
+soak: .venv/.dev ## ten minutes of storm, and fail where a client or a server keeps memory, files or threads (ARGS='--minutes 1')
+	$(BIN)/python -m tests.soak $(ARGS)
+
 nightly: .venv/.dev ## the tests, with the long ones
-	RAMPD_NIGHTLY=1 $(BIN)/pytest $(PYTEST)
+	RAMPD_NIGHTLY=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
 
 clean: ## remove the environments and what tools left; data in .rampd stays
 	rm -rf .venv .venv-gen build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -51,6 +62,11 @@ clean: ## remove the environments and what tools left; data in .rampd stays
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch .venv/.server $@
+
+# Like .dev, and the libraries that rampd is compared with.
+.venv/.bench: pyproject.toml | python .venv/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
 
 .venv/.server: pyproject.toml | python
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv

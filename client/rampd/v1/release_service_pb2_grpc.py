@@ -96,7 +96,9 @@ class ReleaseServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRelease(self, request, context):
-        """Streams a release's state until it ends.
+        """Streams where a release stands: at once, and with every change until it ends, after which the stream does. A watcher
+        that is slow gets the newest state only. Errors: COMPONENT_NOT_FOUND, RELEASE_NOT_FOUND; UNAVAILABLE where the server
+        stops: watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -125,16 +125,18 @@ class WatchRequest(_message.Message):
     def __init__(self, components: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("cursor", "state", "change", "heartbeat")
+    __slots__ = ("cursor", "state", "changes", "heartbeat", "rewind")
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
-    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    REWIND_FIELD_NUMBER: _ClassVar[int]
     cursor: str
     state: WatchState
-    change: WatchChange
+    changes: _containers.RepeatedCompositeFieldContainer[WatchChange]
     heartbeat: WatchHeartbeat
-    def __init__(self, cursor: _Optional[str] = ..., state: _Optional[_Union[WatchState, _Mapping]] = ..., change: _Optional[_Union[WatchChange, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchHeartbeat, _Mapping]] = ...) -> None: ...
+    rewind: WatchRewind
+    def __init__(self, cursor: _Optional[str] = ..., state: _Optional[_Union[WatchState, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[WatchChange, _Mapping]]] = ..., heartbeat: _Optional[_Union[WatchHeartbeat, _Mapping]] = ..., rewind: _Optional[_Union[WatchRewind, _Mapping]] = ...) -> None: ...
 
 class WatchState(_message.Message):
     __slots__ = ("first", "last", "components")
@@ -147,34 +149,38 @@ class WatchState(_message.Message):
     def __init__(self, first: bool = ..., last: bool = ..., components: _Optional[_Iterable[_Union[ComponentState, _Mapping]]] = ...) -> None: ...
 
 class ComponentState(_message.Message):
-    __slots__ = ("component", "revision", "resolution", "overrides", "deleted_overrides")
+    __slots__ = ("component", "revision", "resolution", "releases", "overrides", "deleted_overrides")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    RELEASES_FIELD_NUMBER: _ClassVar[int]
     OVERRIDES_FIELD_NUMBER: _ClassVar[int]
     DELETED_OVERRIDES_FIELD_NUMBER: _ClassVar[int]
     component: str
     revision: int
     resolution: ResolutionState
+    releases: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Release]
     overrides: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Override]
     deleted_overrides: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, component: _Optional[str] = ..., revision: _Optional[int] = ..., resolution: _Optional[_Union[ResolutionState, _Mapping]] = ..., overrides: _Optional[_Iterable[_Union[_rollout_pb2.Override, _Mapping]]] = ..., deleted_overrides: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, component: _Optional[str] = ..., revision: _Optional[int] = ..., resolution: _Optional[_Union[ResolutionState, _Mapping]] = ..., releases: _Optional[_Iterable[_Union[_rollout_pb2.Release, _Mapping]]] = ..., overrides: _Optional[_Iterable[_Union[_rollout_pb2.Override, _Mapping]]] = ..., deleted_overrides: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ResolutionState(_message.Message):
-    __slots__ = ("state", "current", "next", "next_percent", "unit", "releases")
+    __slots__ = ("state", "current", "next", "next_percent", "unit", "queued", "previous")
     STATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     NEXT_FIELD_NUMBER: _ClassVar[int]
     NEXT_PERCENT_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
-    RELEASES_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     state: _rollout_pb2.RolloutState
     current: int
     next: int
     next_percent: float
     unit: _rollout_pb2.Unit
-    releases: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Release]
-    def __init__(self, state: _Optional[_Union[_rollout_pb2.RolloutState, str]] = ..., current: _Optional[int] = ..., next: _Optional[int] = ..., next_percent: _Optional[float] = ..., unit: _Optional[_Union[_rollout_pb2.Unit, str]] = ..., releases: _Optional[_Iterable[_Union[_rollout_pb2.Release, _Mapping]]] = ...) -> None: ...
+    queued: _containers.RepeatedScalarFieldContainer[int]
+    previous: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, state: _Optional[_Union[_rollout_pb2.RolloutState, str]] = ..., current: _Optional[int] = ..., next: _Optional[int] = ..., next_percent: _Optional[float] = ..., unit: _Optional[_Union[_rollout_pb2.Unit, str]] = ..., queued: _Optional[_Iterable[int]] = ..., previous: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class WatchChange(_message.Message):
     __slots__ = ("component", "deleted")
@@ -185,12 +191,20 @@ class WatchChange(_message.Message):
     def __init__(self, component: _Optional[_Union[ComponentState, _Mapping]] = ..., deleted: bool = ...) -> None: ...
 
 class WatchHeartbeat(_message.Message):
-    __slots__ = ("snapshot_age", "store_time")
+    __slots__ = ("snapshot_age", "store_time", "server_clock")
     SNAPSHOT_AGE_FIELD_NUMBER: _ClassVar[int]
     STORE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SERVER_CLOCK_FIELD_NUMBER: _ClassVar[int]
     snapshot_age: _duration_pb2.Duration
     store_time: _timestamp_pb2.Timestamp
-    def __init__(self, snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., store_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    server_clock: _duration_pb2.Duration
+    def __init__(self, snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., store_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., server_clock: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class WatchRewind(_message.Message):
+    __slots__ = ("cursor",)
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    def __init__(self, cursor: _Optional[str] = ...) -> None: ...
 
 class ReportOutcomesRequest(_message.Message):
     __slots__ = ("client_id", "sequence", "outcomes")

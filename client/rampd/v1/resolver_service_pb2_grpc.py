@@ -76,14 +76,15 @@ class ResolverServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams the whole state and then every change in order.
+        """Streams the whole state and then every change in order. Ends, with OK, when the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportOutcomes(self, request, context):
-        """Takes in how jobs went. A batch is acknowledged when all of it is stored.
+        """Takes in how jobs went. A batch is acknowledged when all of it is stored: after an error send it again as it was, to
+        this server or another one, and what is in already counts once. UNAVAILABLE `STORE_UNAVAILABLE`, `NO_SNAPSHOT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -88,7 +88,7 @@ AFTER_ROLLBACK_HOLD: AfterRollback
 AFTER_ROLLBACK_CONTINUE: AfterRollback
 
 class Rollout(_message.Message):
-    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline")
+    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,8 @@ class Rollout(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     TRIAL_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     component: str
     state: RolloutState
     current: Release
@@ -125,7 +127,41 @@ class Rollout(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     trial: int
     confirm_deadline: _timestamp_pb2.Timestamp
-    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    outcomes: _containers.RepeatedCompositeFieldContainer[ChannelOutcomes]
+    evidence: Evidence
+    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
+
+class ChannelOutcomes(_message.Message):
+    __slots__ = ("channel", "jobs", "failures", "failure_rate", "other_jobs", "other_failures")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_JOBS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    channel: Channel
+    jobs: int
+    failures: int
+    failure_rate: float
+    other_jobs: int
+    other_failures: int
+    def __init__(self, channel: _Optional[_Union[Channel, str]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ..., other_jobs: _Optional[int] = ..., other_failures: _Optional[int] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("e", "limit", "current_failures", "next_failures", "reporters", "assignment_mismatches")
+    E_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    REPORTERS_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_MISMATCHES_FIELD_NUMBER: _ClassVar[int]
+    e: float
+    limit: float
+    current_failures: int
+    next_failures: int
+    reporters: int
+    assignment_mismatches: int
+    def __init__(self, e: _Optional[float] = ..., limit: _Optional[float] = ..., current_failures: _Optional[int] = ..., next_failures: _Optional[int] = ..., reporters: _Optional[int] = ..., assignment_mismatches: _Optional[int] = ...) -> None: ...
 
 class Release(_message.Message):
     __slots__ = ("number", "tag", "state", "attributes", "actor", "note", "create_time", "update_time", "end_reason")
