@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rampd_server.domain import commands, moves
+from rampd_server.domain.automation_policy import Automation, Step
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.model import Absent, Freeze, Policy, QueueMode, Rollout, Unit
 from rampd_server.domain.moves import Context
+from rampd_server.domain.progress import Cause, Driver, Progress
 from rampd_server.domain.transition import Outcome, transition
 from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
 
@@ -55,6 +57,12 @@ def command(text: str) -> commands.Command:
     """`Finalize B force` -> Finalize(tag="B", force=True)."""
     name, *words = text.split()
     arguments: dict[str, object] = {}
+    if name == "Decide":
+        arguments = {
+            "progress": Progress(Driver.PLAN, NOW, NOW),
+            "command": command(" ".join(words)) if words else None,
+        }
+        words = []
     for word in words:
         match word.split("="):
             case ["expedite" | "force" | "quarantine" as flag]:
@@ -96,6 +104,15 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
             return after(rollout, *(commands.Release(f"F{n}") for n in range(99))), context
         case ["paused"]:
             return replace(rollout, paused=True), context
+        case [("guard" | "stuck") as by, "paused"]:
+            cause = Cause.RELATIVE_GUARD if by == "guard" else Cause.STUCK
+            return replace(rollout, paused=True, progress=rollout.progress.paused(cause)), context
+        case ["plan"]:
+            return _with_automation(rollout, steps=(Step(500), Step(5000))), context
+        case ["by", "plan"]:
+            return replace(rollout, progress=rollout.progress.stepped(NOW)), context
+        case ["confirm", "default"]:
+            return _with_automation(rollout, confirm_within_ms=60_000), context
         case ["confirm", "pending"]:
             return replace(rollout, confirm_deadline_ms=NOW + 1), context
         case ["confirm", "due"]:
@@ -113,6 +130,10 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
     raise AssertionError(given)
 
 
+def _with_automation(rollout: Rollout, **changes: object) -> Rollout:
+    return replace(rollout, policy=replace(rollout.policy, automation=Automation(**changes)))
+
+
 def describe(before: Rollout | Absent, outcome: Outcome) -> str:
     """What differs, in a fixed order."""
     said = [str(outcome.disposition)] if outcome.disposition else []
@@ -126,12 +147,14 @@ def describe(before: Rollout | Absent, outcome: Outcome) -> str:
     old = facts(before) if isinstance(before, Rollout) else _NOTHING
     new = facts(now)
     said += [f"{name} {value}".strip() for name, value in new.items() if value != old.get(name)]
+    if isinstance(before, Rollout) and before.confirm_deadline_ms and now.confirm_deadline_ms:
+        said += ["to confirm anew"] if before.confirm_deadline_ms != now.confirm_deadline_ms else []
     return ", ".join(said)
 
 
 _NOTHING = dict.fromkeys(("next", "ended"), "none") | dict.fromkeys(("frozen", "paused", "to confirm"), "no")
 _NOTHING |= dict.fromkeys(("queue", "previous", "quarantine"), "empty") | dict.fromkeys(("percent", "trial"), "0")
-_NOTHING |= dict.fromkeys(("unit", "policy unit"), "REPO")
+_NOTHING |= {"driver": "NOBODY"} | dict.fromkeys(("unit", "policy unit"), "REPO")
 
 
 def facts(rollout: Rollout) -> dict[str, str]:
@@ -146,6 +169,7 @@ def facts(rollout: Rollout) -> dict[str, str]:
         "next": next_release.tag if next_release else "none",
         "percent": f"{rollout.basis_points / 100:g}",
         "trial": str(rollout.trial),
+        "driver": rollout.progress.driver,
         "queue": " ".join(release.tag for release in rollout.queued_releases) or "empty",
         "previous": " ".join(release.tag for release in rollout.previous_releases) or "empty",
         "quarantine": " ".join(sorted(rollout.quarantine)) or "empty",

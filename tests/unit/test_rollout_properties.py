@@ -8,6 +8,7 @@ from rampd_server.domain import commands, model
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
 from rampd_server.domain.model import Absent, Freeze, QueueMode, ReleaseState, Rollout, RolloutState, Unit
 from rampd_server.domain.moves import Context, freezes
+from rampd_server.domain.progress import Cause, Driver, Progress
 from rampd_server.domain.transition import transition
 from rampd_server.ports import Event, FeedEntry
 from rampd_server.storage.feed import apply
@@ -38,6 +39,25 @@ COMMANDS = st.one_of(
     st.builds(commands.SetPolicy, st.fixed_dictionaries({"unit": st.sampled_from(Unit)})),
     st.builds(commands.DeleteComponent),
     st.builds(commands.Settle),
+    st.builds(
+        commands.Decide,
+        st.builds(
+            Progress,
+            st.sampled_from(Driver),
+            st.sampled_from([None, NOW]),
+            st.integers(NOW, NOW + 9),
+            st.sampled_from([None, *Cause]),
+            st.frozensets(st.sampled_from(Cause), max_size=2),
+        ),
+        st.one_of(
+            st.none(),
+            st.builds(commands.Ramp, st.integers(0, 9_999)),
+            st.builds(commands.Rollback),
+            st.builds(commands.Pause),
+            st.builds(commands.Finalize),
+            st.builds(commands.Abandon, st.just(""), FLAGS),
+        ),
+    ),
 )
 ENDED = {state for state in ReleaseState if state.is_ended}
 
@@ -130,6 +150,7 @@ class RolloutMachine(RuleBasedStateMachine):
             assert rollout.confirm_deadline_ms is None
         if rollout.state is RolloutState.STEADY:
             assert (rollout.trial, rollout.held_reason, rollout.paused) == (0, "", False)
+            assert rollout.progress == Progress()
         else:
             assert rollout.trial >= 1
         live_tags = [rollout.releases[n].tag for n in rollout.queue]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rampd_server.domain.progress import Progress
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -85,8 +87,10 @@ class Unquarantine:
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy:
-    changes: Mapping[str, object]
+    changes: Mapping[str, object] = field(default_factory=dict)
     """Fields of Policy by name."""
+    automation: Mapping[str, object] = field(default_factory=dict)
+    """Fields of its Automation by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,14 @@ class DeleteComponent:
 @dataclass(frozen=True, slots=True)
 class Settle:
     """What time alone brings about: a freeze that has ended goes, and the head that it kept waiting starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """What automation decided: `command`, where there is one, in the same write that remembers `progress`."""
+
+    progress: Progress
+    command: Ramp | Rollback | Finalize | Abandon | Pause | None = None
 
 
 Command = (
@@ -117,4 +129,5 @@ Command = (
     | SetPolicy
     | DeleteComponent
     | Settle
+    | Decide
 )

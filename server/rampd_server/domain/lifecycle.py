@@ -88,7 +88,7 @@ def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> D
         raise RefusedError(
             Reason.QUEUE_REJECTS,
             f"{command.tag} would have to wait, and the queue mode of {rollout.component} is REJECT: "
-            f"{_what_blocks(rollout, context)}",
+            f"{what_blocks(rollout, context)}",
         )
     if rollout.policy.queue_mode is QueueMode.LATEST:
         for waiting in rollout.queue:
@@ -104,7 +104,7 @@ def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> D
     number = rollout.last_number
     rollout = replace(rollout, queue=(*rollout.queue, number))
     if must_wait:
-        message = f"{command.tag} waits at position {len(rollout.queue)}: {_what_blocks(rollout, context)}"
+        message = f"{command.tag} waits at position {len(rollout.queue)}: {what_blocks(rollout, context)}"
         return Done(rollout, message, Disposition.QUEUED, number)
     return Done(
         moves.start_head(rollout, context),
@@ -114,7 +114,8 @@ def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> D
     )
 
 
-def _what_blocks(rollout: Rollout, context: Context) -> str:
+def what_blocks(rollout: Rollout, context: Context) -> str:
+    """Why the head of the queue does not start, and what starts it."""
     next_release = rollout.next_release
     if next_release is None:
         by = " and ".join(freeze.actor for freeze in freezes(rollout, context))
@@ -185,7 +186,7 @@ def abandon(rollout: Rollout, command: commands.Abandon, context: Context) -> Do
     rollout = moves.start_head(rollout, context)
     message = f"{release.tag} is dropped; everybody gets {rollout.current_release.tag}.{_what_starts(rollout)}"
     if rollout.next is None and rollout.queue:
-        message += f" {len(rollout.queue)} wait: {_what_blocks(rollout, context)}"
+        message += f" {len(rollout.queue)} wait: {what_blocks(rollout, context)}"
     return Done(rollout, message, release=release.number)
 
 

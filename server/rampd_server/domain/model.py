@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rampd_server.domain.automation_policy import Automation
+from rampd_server.domain.progress import Progress
+
 FULL = 10_000
 """All buckets, in basis points."""
 MAX_QUEUE = 100
@@ -98,6 +101,7 @@ class Policy:
 
     queue_mode: QueueMode = QueueMode.FIFO
     unit: Unit = Unit.REPO
+    automation: Automation = field(default_factory=Automation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ class Rollout:
     freeze: Freeze | None = None
     policy: Policy = Policy()
     timeline: tuple[Assignment, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+    """Of next; the default where there is none."""
 
     @property
     def state(self) -> RolloutState:

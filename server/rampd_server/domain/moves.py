@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from rampd_server.domain import model
 from rampd_server.domain.model import Assignment, Freeze, Quarantine, Release, ReleaseState, Rollout
+from rampd_server.domain.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,10 @@ def make_current(rollout: Rollout, number: int, context: Context, end_reason: st
 def start_next(rollout: Rollout, number: int, context: Context) -> Rollout:
     """`number` becomes next: at 0 percent, unpaused, in its first trial, with the policy's unit."""
     rollout = mark(rollout, number, ReleaseState.NEXT, context)
-    return replace(rollout, next=number, basis_points=0, paused=False, trial=1, unit=rollout.policy.unit)
+    progress = Progress(moved_ms=context.now_ms)
+    return replace(
+        rollout, next=number, basis_points=0, paused=False, trial=1, unit=rollout.policy.unit, progress=progress
+    )
 
 
 def drop_next(rollout: Rollout) -> Rollout:
@@ -81,6 +85,7 @@ def drop_next(rollout: Rollout) -> Rollout:
         trial=0,
         confirm_deadline_ms=None,
         unit=rollout.policy.unit,
+        progress=Progress(),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rampd_server.domain.errors import Reason, RefusedError
-from rampd_server.domain.model import FULL, Disposition, Release, Rollout
+from rampd_server.domain.model import Disposition, Release, Rollout
 from rampd_server.domain.moves import Context, freezes
 
 
@@ -15,11 +15,6 @@ class Done:
     message: str
     disposition: Disposition | None = None
     release: int = 0
-
-
-def percent(basis_points: int) -> str:
-    """`12.5 %`."""
-    return f"{basis_points * 100 / FULL:g} %"
 
 
 def component_not_found(component: str) -> RefusedError:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from rampd_server.domain import commands, moves
+from rampd_server.domain.automation_policy import violations
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.model import Freeze, Rollout
 from rampd_server.domain.moves import Context, freezes, start_head
@@ -59,6 +60,10 @@ def unquarantine(rollout: Rollout, command: commands.Unquarantine, _context: Con
 
 def set_policy(rollout: Rollout, command: commands.SetPolicy, _context: Context) -> Done:
     policy = replace(rollout.policy, **command.changes)  # type: ignore[arg-type]  # checked where the request is read
+    policy = replace(policy, automation=replace(policy.automation, **command.automation))  # type: ignore[arg-type]
+    wrong = violations(policy.automation)
+    if wrong:
+        raise InvalidRequestError(wrong)
     unit = policy.unit if rollout.next is None else rollout.unit
     changed = replace(rollout, policy=policy, unit=unit)
     if changed == rollout:

@@ -7,12 +7,33 @@ from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Rollout
 from rampd_server.domain.moves import Context, hold
 from rampd_server.domain.moves import quarantine as quarantine_tag
-from rampd_server.domain.outcome import Done, percent, refuse_frozen, refuse_quarantined, require_next
+from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next
+from rampd_server.domain.progress import Driver
+from rampd_server.domain.wording import percent, span
 
 _RELEASE_FIRST = "Hand in a tag with Release first."
 
 
 def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
+    """By hand: takes over from the plan."""
+    if command.confirm_within_ms is None:
+        command = replace(command, confirm_within_ms=_default_confirm_within_ms(rollout, command.basis_points))
+    done = ramp_to(rollout, command, context)
+    if done.rollout == rollout:
+        return done
+    progress = rollout.progress.taken_over(context.now_ms, is_new_trial=bool(rollout.held_reason))
+    return replace(done, rollout=replace(done.rollout, progress=progress))
+
+
+def _default_confirm_within_ms(rollout: Rollout, basis_points: int) -> int | None:
+    """The policy's, for what raises exposure, or replaces a Ramp that waits to be confirmed."""
+    is_raised = basis_points > rollout.basis_points
+    is_replaced = rollout.confirm_deadline_ms is not None and basis_points > 0
+    return rollout.policy.automation.confirm_within_ms if is_raised or is_replaced else None
+
+
+def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
+    """By whomever."""
     release = require_next(rollout, command.tag, instead=_RELEASE_FIRST)
     was_held = bool(rollout.held_reason)
     if was_held or command.basis_points > rollout.basis_points:
@@ -32,7 +53,10 @@ def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     if ramped == rollout:
         return Done(ramped, f"{release.tag} was at {share} already.")
     resumed = f" The rollout goes on as trial {ramped.trial}." if was_held else ""
-    return Done(ramped, f"{release.tag} is at {share}.{resumed}")
+    unless = ""
+    if command.confirm_within_ms is not None:
+        unless = f" Confirm it within {span(command.confirm_within_ms)}, else it goes back to 0 %."
+    return Done(ramped, f"{release.tag} is at {share}.{unless}{resumed}")
 
 
 def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Done:
@@ -74,8 +98,20 @@ def pause(rollout: Rollout, _command: commands.Pause, _context: Context) -> Done
 
 
 def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
-    require_next(rollout, unless_held="Ramp resumes it.")
-    if not rollout.paused:
+    """Ends a pause; and what was ramped by hand, or never began, is the plan's from now on where there is a plan."""
+    release = require_next(rollout, unless_held="Ramp resumes it.")
+    before, has_plan = rollout.progress, bool(rollout.policy.automation.steps)
+    if not rollout.paused and (before.driver is Driver.PLAN or not has_plan):
         return Done(rollout, f"{rollout.component} was not paused.")
     refuse_frozen(rollout, context)
-    return Done(replace(rollout, paused=False), f"Automation goes on with {rollout.component}.")
+    progress = before.given_back(context.now_ms)
+    resumed = replace(
+        rollout,
+        paused=False,
+        trial=rollout.trial + before.resumes_as_new_trial,
+        progress=progress if has_plan else replace(progress, driver=before.driver),
+    )
+    message = f"The plan goes on with {release.tag}." if has_plan else f"{release.tag} is not paused any more."
+    if resumed.trial != rollout.trial:
+        message += f" Trial {resumed.trial} begins: what was counted until now does not count any more."
+    return Done(resumed, message)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rampd_server.domain import commands, lifecycle, protection, ramping
+from rampd_server.domain import commands, deciding, lifecycle, protection, ramping
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Absent, Disposition, Rollout
 from rampd_server.domain.moves import Context, seal, settle
@@ -49,6 +49,7 @@ _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
     commands.Quarantine: protection.quarantine,
     commands.Unquarantine: protection.unquarantine,
     commands.SetPolicy: protection.set_policy,
+    commands.Decide: deciding.decide,
     commands.Settle: lambda rollout, _command, _context: Done(rollout, "Settled."),
 }
 

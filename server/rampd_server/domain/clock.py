@@ -1,0 +1,42 @@
+"""What is known of the time: the store's clock, and whether it jumped.
+
+Holds are counted by the store's clock, so that they outlive any server. But a clock that is set forward would end every
+hold at once. So each server compares the store's clock with its own monotonic one from look to look.
+"""
+
+from dataclasses import dataclass
+
+JUMP_MS = 30_000
+"""A difference over this is no drift and no slow answer: somebody set the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reading of both clocks, taken together."""
+
+    store_ms: int
+    monotonic_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time by the store's clock, and the newest jump that this server saw it make: when it had happened (never after
+    `now_ms`), and by how much. A new server has seen none.
+    """
+
+    now_ms: int
+    jump_ms: int | None = None
+    jumped_by_ms: int = 0
+
+
+def read(before: Clock | None, last: Look | None, look: Look) -> Clock:
+    """The clock after a look. `before` and `last` are what the look before gave; None at the first one."""
+    if before is None or last is None:
+        return Clock(look.store_ms)
+    jumped_by_ms = (look.store_ms - last.store_ms) - (look.monotonic_ms - last.monotonic_ms)
+    if abs(jumped_by_ms) > JUMP_MS:
+        return Clock(look.store_ms, jump_ms=look.store_ms, jumped_by_ms=jumped_by_ms)
+    if before.jump_ms is None:
+        return Clock(look.store_ms)
+    # A clock that is set back by less than a jump must not leave the jump in the future: no hold would ever be new.
+    return Clock(look.store_ms, min(before.jump_ms, look.store_ms), before.jumped_by_ms)

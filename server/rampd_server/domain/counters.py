@@ -1,0 +1,81 @@
+"""What is counted of a trial: integers, nothing else. Every guard is a pure function of them.
+
+Only randomised jobs are counted here: those that the weights assigned, and whose channel is the one that the bucket of
+their unit gives at the revision they were resolved on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One count for each channel."""
+
+    current: int = 0
+    next: int = 0
+
+    def __add__(self, other: "Split") -> "Split":
+        return Split(self.current + other.current, self.next + other.next)
+
+    @property
+    def total(self) -> int:
+        return self.current + self.next
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The outcomes of jobs that were resolved at one weight, by channel.
+
+    A unit's *first outcome* and its *first failure* are the first of the trial at whatever weight: a unit is in each
+    of the two at most once.
+    """
+
+    jobs: Split = Split()
+    failures: Split = Split()
+    first_outcomes: Split = Split()
+    failed_first_outcomes: Split = Split()
+    first_failures: Split = Split()
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.jobs + other.jobs,
+            self.failures + other.failures,
+            self.first_outcomes + other.first_outcomes,
+            self.failed_first_outcomes + other.failed_first_outcomes,
+            self.first_failures + other.first_failures,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCounters:
+    """All that a trial has counted. Two servers' counters add up, in any order, to those of one that saw everything."""
+
+    by_weight: Mapping[int, Tally] = field(default_factory=lambda: MappingProxyType({}))
+    """By the basis points at which the jobs were *resolved*, never those at which their outcomes arrived."""
+    reporters: int = 0
+    """How many identities have reported in the trial."""
+    next_failures_by_reporter: Mapping[str, Mapping[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    """First failures on next, by who reported them and by weight: what `reporter_cap` needs."""
+    others: Tally = Tally()
+    """Jobs that were not randomised (overrides, stale, fallback …): for show, in no guard. Only jobs and failures."""
+    mismatches: int = 0
+    """Outcomes left out because their channel or release is not what the weights gave: for show, in no guard."""
+
+    @property
+    def total(self) -> Tally:
+        """Over all weights."""
+        return sum(self.by_weight.values(), Tally())
+
+    @property
+    def first_failures(self) -> Mapping[int, Split]:
+        return {weight: tally.first_failures for weight, tally in self.by_weight.items()}
+
+    @property
+    def first_outcomes(self) -> Mapping[int, Split]:
+        return {weight: tally.first_outcomes for weight, tally in self.by_weight.items()}
+
+    def next_jobs_at(self, weight: int) -> int:
+        """Outcomes of next that were resolved at `weight` basis points."""
+        return self.by_weight.get(weight, Tally()).jobs.next

@@ -1,0 +1,33 @@
+"""Where a release stands, in a sentence for whoever waits for it."""
+
+from rampd_server.domain.lifecycle import what_blocks
+from rampd_server.domain.model import Release, ReleaseState, Rollout
+from rampd_server.domain.moves import Context
+from rampd_server.domain.wording import percent
+
+
+def standing(rollout: Rollout, release: Release, context: Context, waits_for: str = "") -> str:
+    """What happened to a release last, or what blocks it. `waits_for` is what automation waits for, where it is known."""
+    match release.state:
+        case ReleaseState.QUEUED:
+            place = rollout.queue.index(release.number) + 1
+            return f"{release.tag} waits at position {place}: {what_blocks(rollout, context)}"
+        case ReleaseState.NEXT if rollout.held_reason:
+            return f"{release.tag} is held: {rollout.held_reason}. Ramp tries it again, Abandon drops it."
+        case ReleaseState.NEXT:
+            paused = " and paused" if rollout.paused else ""
+            return f"{release.tag} is at {percent(rollout.basis_points)}{paused}." + (
+                f" {waits_for}" if waits_for else ""
+            )
+        case ReleaseState.CURRENT:
+            return f"Everybody gets {release.tag}."
+        case _:
+            return f"{release.tag} is {release.state}: {release.end_reason}."
+
+
+def has_ended(rollout: Rollout, release: Release, *, until_held: bool) -> bool:
+    """Whether there is nothing more to wait for: it is what everybody gets, or was, or never will be; with `until_held`,
+    also where its rollout is HELD.
+    """
+    is_held = release.number == rollout.next and bool(rollout.held_reason)
+    return release.state.is_ended or release.state is ReleaseState.CURRENT or (until_held and is_held)

@@ -1,0 +1,54 @@
+"""A jump of the store's clock is seen by comparing it with a clock that nobody can set."""
+
+import pytest
+
+from rampd_server.domain.clock import JUMP_MS, Clock, Look, read
+
+HOUR_MS = 3_600_000
+
+
+def looks(*pairs: tuple[int, int]) -> Clock:
+    clock, last = None, None
+    for store_ms, monotonic_ms in pairs:
+        look = Look(store_ms, monotonic_ms)
+        clock, last = read(clock, last, look), look
+    assert clock
+    return clock
+
+
+def test_the_first_look_sees_no_jump():
+    assert looks((5_000_000, 7)) == Clock(5_000_000)
+
+
+def test_time_that_passes_is_no_jump_however_long():
+    assert looks((0, 0), (1_000, 1_000), (1_000 + HOUR_MS, 1_000 + HOUR_MS)).jump_ms is None
+
+
+@pytest.mark.parametrize("by_ms", [HOUR_MS, -HOUR_MS, JUMP_MS + 1, -JUMP_MS - 1])
+def test_a_clock_that_is_set_has_jumped(by_ms: int):
+    clock = looks((10 * HOUR_MS, 0), (10 * HOUR_MS + 1_000 + by_ms, 1_000))
+
+    assert (clock.jump_ms, clock.jumped_by_ms) == (10 * HOUR_MS + 1_000 + by_ms, by_ms)
+
+
+@pytest.mark.parametrize("by_ms", [0, 500, JUMP_MS, -JUMP_MS])
+def test_a_slow_answer_is_no_jump(by_ms: int):
+    assert looks((HOUR_MS, 0), (HOUR_MS + 1_000 + by_ms, 1_000)).jump_ms is None
+
+
+def test_slow_drift_never_adds_up_to_a_jump():
+    assert looks(*((place * 1_010, place * 1_000) for place in range(10_000))).jump_ms is None
+
+
+def test_a_jump_is_remembered_and_the_newest_counts():
+    clock = looks((0, 0), (HOUR_MS, 0), (HOUR_MS + 1_000, 1_000))
+    assert clock == Clock(HOUR_MS + 1_000, HOUR_MS, HOUR_MS)
+
+    clock = looks((0, 0), (HOUR_MS, 0), (3 * HOUR_MS, 1_000))
+    assert clock.jump_ms == 3 * HOUR_MS
+
+
+def test_a_jump_is_never_in_the_future():
+    clock = looks((0, 0), (HOUR_MS, 0), (HOUR_MS - JUMP_MS + 1_000, 1_000))
+
+    assert clock.jump_ms == clock.now_ms == HOUR_MS - JUMP_MS + 1_000

@@ -1,0 +1,433 @@
+"""What automation decides, case by case. Given a rollout, what was counted and the time; then the decision and its words."""
+
+from dataclasses import replace
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
+from rampd_server.domain.clock import Clock
+from rampd_server.domain.controller import Action, Decision, Observed, decide
+from rampd_server.domain.counters import Split, Tally, TrialCounters
+from rampd_server.domain.guards import CheckReading
+from rampd_server.domain.model import Freeze, Rollout
+from rampd_server.domain.progress import Cause, Driver, Progress
+from tests.rollouts import NOW, after, held, rolling_out, steady
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+STEPS = (Step(500, 10 * MINUTE_MS, 20), Step(2500, 10 * MINUTE_MS, 50), Step(9500, 5 * MINUTE_MS))
+PLAN = Automation(steps=STEPS, auto_start=True)
+CHECK = Check("errors", "q", maximum=1.0, failures_allowed=2, errors_allowed=3)
+NOTHING = TrialCounters()
+# At 10 %, 12 of 20 repos that failed ran next.
+BAD = TrialCounters(
+    {
+        1000: Tally(
+            jobs=Split(1800, 200), failures=Split(9, 14), first_outcomes=Split(900, 100), first_failures=Split(8, 12)
+        )
+    }
+)
+
+
+def enough(weight: int) -> TrialCounters:
+    """Enough good outcomes at a weight for any step of the plan."""
+    return TrialCounters({weight: Tally(jobs=Split(1000, 100), first_outcomes=Split(10_000 - weight, weight))})
+
+
+def at(basis_points: int, automation: Automation = PLAN, **changes: object) -> Rollout:
+    """Next is B; C waits."""
+    rollout = after(rolling_out(), commands.SetPolicy({"automation": automation}))
+    return replace(rollout, basis_points=basis_points, **changes)
+
+
+def holding(since_ms: int = NOW) -> Progress:
+    return Progress(Driver.PLAN, hold_since_ms=since_ms, moved_ms=since_ms)
+
+
+def observe(rollout: Rollout, progress: Progress, counters: TrialCounters = NOTHING, **changes: object) -> Observed:
+    clock = changes.pop("clock", None) or Clock(changes.pop("now_ms", NOW))
+    return Observed(replace(rollout, progress=progress), counters, clock, **changes)
+
+
+def deciding(*args: object, **changes: object) -> Decision:
+    return decide(observe(*args, **changes))
+
+
+def test_steady_there_is_nothing_to_do():
+    assert deciding(steady(), Progress()).action is Action.WAIT
+
+
+def test_held_switches_everything_off():
+    rollout = replace(after(held(), commands.SetPolicy({"automation": PLAN})), confirm_deadline_ms=NOW - 1)
+
+    decision = deciding(rollout, holding(0), BAD)
+
+    assert (decision.action, decision.command) == (Action.WAIT, None)
+    assert "held" in decision.reason
+
+
+def test_without_steps_people_ramp():
+    assert "no steps" in deciding(at(1000, Automation()), Progress()).reason
+
+
+def test_a_new_next_starts_by_itself_where_the_policy_says_so():
+    decision = deciding(at(0), Progress())
+
+    assert decision.action is Action.STEP
+    assert decision.command == commands.Ramp(500, "B")
+    assert decision.progress == Progress(Driver.PLAN, NOW, NOW)
+
+
+def test_a_new_next_waits_where_the_policy_does_not_say_so():
+    decision = deciding(at(0, replace(PLAN, auto_start=False)), Progress())
+
+    assert decision.action is Action.WAIT
+    assert "Resume starts the plan" in decision.reason
+
+
+def test_resume_starts_the_plan_without_auto_start():
+    rollout = at(0, replace(PLAN, auto_start=False))
+
+    assert deciding(rollout, Progress().given_back(NOW)).command == commands.Ramp(500, "B")
+
+
+@pytest.mark.parametrize(
+    ("held_ms", "jobs", "waits_for"),
+    [
+        (10 * MINUTE_MS - 1, 20, "1 s to go"),
+        (10 * MINUTE_MS, 19, "19 of 20 jobs reported"),
+        (0, 0, "10 min to go and 0 of 20 jobs reported"),
+        (-5_000, 20, "10 min to go"),
+    ],
+)
+def test_a_step_holds_until_both_its_time_and_its_jobs_are_over(held_ms: int, jobs: int, waits_for: str):
+    counters = TrialCounters({500: Tally(jobs=Split(0, jobs))})
+
+    decision = deciding(at(500), holding(NOW - held_ms), counters)
+
+    assert decision.action is Action.WAIT
+    assert decision.reason == f"B holds at 5 %: {waits_for}."
+
+
+def test_jobs_of_another_step_do_not_count_for_this_one():
+    assert deciding(at(2500), holding(NOW - HOUR_MS), enough(500)).action is Action.WAIT
+
+
+def test_after_the_hold_comes_the_next_step():
+    decision = deciding(at(500), holding(NOW - 11 * MINUTE_MS), enough(500))
+
+    assert decision.action is Action.STEP
+    assert decision.command == commands.Ramp(2500, "B")
+    assert decision.progress == holding(NOW)
+    assert decision.reason == (
+        "B goes from 5 % to 25 %. It held for 11 min. Jobs that failed: 0 of 100 (0.0 %), against 0 of 1,000 (0.0 %) of A."
+    )
+
+
+def test_a_server_that_comes_back_late_steps_once_and_holds_again():
+    late = observe(at(500), holding(NOW - HOUR_MS), enough(500))
+    stepped = decide(late)
+
+    again = deciding(at(2500), stepped.progress, enough(2500))
+
+    assert stepped.command == commands.Ramp(2500, "B")
+    assert again.action is Action.WAIT
+
+
+def test_the_end_of_the_plan_waits_for_finalize_or_finalizes():
+    progress = holding(NOW - HOUR_MS)
+    waits = deciding(at(9500), progress, enough(9500))
+    goes = deciding(at(9500, replace(PLAN, auto_finalize=True)), progress, enough(9500))
+
+    assert (waits.action, "Finalize" in waits.reason) == (Action.WAIT, True)
+    assert (goes.action, goes.command) == (Action.FINALIZE, commands.Finalize("B"))
+
+
+def test_the_last_step_holds_before_it_finalizes():
+    decision = deciding(at(9500, replace(PLAN, auto_finalize=True)), holding(NOW - MINUTE_MS), enough(9500))
+
+    assert decision.action is Action.WAIT
+
+
+@pytest.mark.parametrize(
+    ("freeze", "freeze_all"),
+    [(Freeze("ada", "", NOW), None), (None, Freeze("ada", "", NOW)), (None, Freeze("ada", "", NOW, NOW + 1))],
+)
+def test_a_freeze_stops_the_plan(freeze: Freeze | None, freeze_all: Freeze | None):
+    rollout = at(500, freeze=freeze)
+
+    decision = deciding(rollout, holding(NOW - HOUR_MS), enough(500), freeze_all=freeze_all)
+
+    assert (decision.action, decision.reason) == (Action.WAIT, "Frozen by ada.")
+
+
+def test_a_freeze_that_has_ended_stops_nothing():
+    rollout = at(500, freeze=Freeze("ada", "", NOW - 2, NOW - 1))
+
+    assert deciding(rollout, holding(NOW - HOUR_MS), enough(500)).action is Action.STEP
+
+
+def test_pause_stops_the_plan():
+    assert deciding(at(500, paused=True), holding(NOW - HOUR_MS), enough(500)).action is Action.WAIT
+
+
+def test_a_ramp_by_hand_takes_over():
+    progress = holding(NOW - HOUR_MS).taken_over(NOW, is_new_trial=False)
+
+    decision = deciding(at(3000), progress, enough(3000))
+
+    assert decision.action is Action.WAIT
+    assert "by hand" in decision.reason
+
+
+def test_a_percent_that_nobody_is_known_to_have_set_is_a_persons():
+    assert "by hand" in deciding(at(1000), Progress()).reason
+
+
+def test_a_ramp_out_of_held_forgets_what_was_said_in_the_trial_before():
+    progress = holding().spoke(Cause.RELATIVE_GUARD).paused(Cause.ABSOLUTE_GUARD)
+
+    assert progress.taken_over(NOW, is_new_trial=True) == Progress(Driver.PERSON, moved_ms=NOW)
+    assert progress.taken_over(NOW, is_new_trial=False).paused_by is Cause.ABSOLUTE_GUARD
+
+
+def test_resume_gives_back_from_the_step_above_the_percent_reached():
+    progress = holding().taken_over(NOW, is_new_trial=False).given_back(NOW)
+
+    decision = deciding(at(3000), progress)
+
+    assert decision.command == commands.Ramp(9500, "B")
+    assert decision.progress.driver is Driver.PLAN
+
+
+def test_resume_at_a_step_holds_there_anew():
+    progress = holding(NOW - HOUR_MS).taken_over(NOW, is_new_trial=False).given_back(NOW)
+
+    decision = deciding(at(2500), progress, enough(2500))
+
+    assert (decision.action, decision.command) == (Action.HOLD, None)
+    assert decision.progress == replace(holding(NOW), resumed_ms=NOW)
+    assert decision.reason == "The plan goes on with B at 25 %. It holds for 10 min and 50 jobs."
+
+
+def test_resume_beyond_the_plan_holds_as_its_last_step_does():
+    progress = holding().taken_over(NOW, is_new_trial=False).given_back(NOW)
+    first = deciding(at(10_000), progress)
+
+    assert first.action is Action.HOLD
+    assert "holds at 100 %: 5 min to go" in deciding(at(10_000), first.progress).reason
+
+
+def test_a_policy_that_changed_under_way_holds_as_the_step_below_does():
+    waiting = deciding(at(700), holding(NOW - 9 * MINUTE_MS), enough(700))
+    stepping = deciding(at(700), holding(NOW - 10 * MINUTE_MS), enough(700))
+
+    assert waiting.action is Action.WAIT
+    assert stepping.command == commands.Ramp(2500, "B")
+
+
+def test_nobody_confirmed():
+    rollout = at(1000, confirm_deadline_ms=NOW)
+
+    decision = deciding(rollout, Progress(), freeze_all=Freeze("ada", "", NOW))
+
+    assert (decision.action, decision.command, decision.cause) == (
+        Action.ROLLBACK,
+        commands.Rollback("B"),
+        Cause.CONFIRM,
+    )
+    assert deciding(rollout, Progress(), now_ms=NOW - 1).action is Action.WAIT
+
+
+def test_the_plan_never_confirms_in_a_persons_place():
+    rollout = at(500, confirm_deadline_ms=NOW + 1)
+
+    decision = deciding(rollout, holding(NOW - HOUR_MS), enough(500))
+
+    assert (decision.action, decision.reason) == (Action.WAIT, "The Ramp of B waits for Confirm.")
+
+
+def test_an_unconfirmed_ramp_is_held_and_never_dropped():
+    rollout = at(1000, replace(PLAN, after_rollback=AfterRollback.CONTINUE), confirm_deadline_ms=NOW)
+
+    assert deciding(rollout, Progress()).command == commands.Rollback("B")
+
+
+@pytest.mark.parametrize("by_ms", [HOUR_MS, -HOUR_MS])
+def test_a_clock_that_was_set_begins_the_hold_anew(by_ms: int):
+    # The hold began half a minute before somebody set the clock.
+    clock = Clock(NOW + by_ms + 1_000, jump_ms=NOW + by_ms, jumped_by_ms=by_ms)
+
+    decision = deciding(at(500), holding(NOW - 30_000), enough(500), clock=clock)
+
+    assert decision.action is Action.HOLD
+    assert decision.progress.hold_since_ms == clock.now_ms
+    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins anew."
+
+
+def test_a_hold_that_began_after_the_jump_goes_on():
+    clock = Clock(NOW + 11 * MINUTE_MS, jump_ms=NOW - 1, jumped_by_ms=HOUR_MS)
+
+    assert deciding(at(500), holding(NOW), enough(500), clock=clock).action is Action.STEP
+
+
+def test_a_hold_in_the_future_begins_anew_even_where_nobody_saw_the_jump():
+    decision = deciding(at(500), holding(NOW + HOUR_MS), enough(500))
+
+    assert (decision.action, decision.progress.hold_since_ms) == (Action.HOLD, NOW)
+
+
+@pytest.mark.parametrize("automation", [PLAN, Automation()])
+def test_a_regression_is_rolled_back_also_on_a_ramp_by_hand(automation: Automation):
+    decision = deciding(at(1000, automation), Progress(Driver.PERSON), BAD)
+
+    assert (decision.action, decision.command) == (Action.ROLLBACK, commands.Rollback("B"))
+    assert decision.reason == (
+        "B fails more often than A. Of 20 repos with a failure 12 ran B; 2.0 were to be expected. Jobs that failed: "
+        "14 of 200 (7.0 %) of B, 9 of 1,800 (0.5 %) of A. E is 628,096, its limit 100."
+    )
+
+
+@pytest.mark.parametrize("changes", [{"paused": True}, {"freeze": Freeze("ada", "", NOW)}])
+def test_guards_go_on_through_pause_and_freeze(changes: dict):
+    assert deciding(at(1000, **changes), holding(), BAD).action is Action.ROLLBACK
+
+
+def test_after_rollback_continue_drops_and_quarantines():
+    decision = deciding(at(1000, replace(PLAN, after_rollback=AfterRollback.CONTINUE)), holding(), BAD)
+
+    assert (decision.action, decision.command) == (Action.ROLLBACK, commands.Abandon("B", quarantine=True))
+
+
+def test_on_regression_pause_pauses_once():
+    automation = replace(PLAN, on_regression=OnRegression.PAUSE)
+    decision = deciding(at(1000, automation), holding(), BAD)
+    assert (decision.action, decision.command, decision.progress.paused_by) == (
+        Action.PAUSE,
+        commands.Pause(),
+        Cause.RELATIVE_GUARD,
+    )
+
+    again = deciding(at(1000, automation, paused=True), decision.progress, BAD)
+
+    assert again.action is Action.WAIT
+
+
+def test_a_guards_pause_is_remembered_over_a_persons():
+    decision = deciding(at(1000, replace(PLAN, on_regression=OnRegression.PAUSE), paused=True), holding(), BAD)
+
+    assert decision.action is Action.PAUSE
+
+
+def test_notify_is_a_dry_run_said_once_and_the_plan_goes_on():
+    automation = replace(PLAN, on_regression=OnRegression.NOTIFY)
+    counters = TrialCounters({**BAD.by_weight, 500: Tally(jobs=Split(0, 20))})
+    decision = deciding(at(500, automation), holding(NOW - HOUR_MS), counters)
+    assert (decision.action, decision.command) == (Action.NOTIFY, None)
+    assert decision.reason.startswith("Dry run: rampd would have rolled back B. B fails more often than A.")
+
+    again = deciding(at(500, automation), decision.progress, counters)
+
+    assert again.action is Action.STEP
+
+
+def test_resume_after_a_guards_pause_is_a_new_trial_and_after_others_not():
+    assert holding().paused(Cause.RELATIVE_GUARD).resumes_as_new_trial
+    assert holding().paused(Cause.ABSOLUTE_GUARD).resumes_as_new_trial
+    assert holding().paused(Cause.ASSIGNMENT_CHECK).resumes_as_new_trial
+    assert not holding().paused(Cause.STUCK).resumes_as_new_trial
+    assert not holding().paused(Cause.CHECK_BROKEN).resumes_as_new_trial
+    assert not holding().resumes_as_new_trial
+
+
+def test_what_paused_may_be_said_again_after_resume():
+    progress = holding().paused(Cause.CHECK_FAILED).given_back(NOW)
+
+    assert progress.said == frozenset()
+    assert holding().spoke(Cause.RELATIVE_GUARD).given_back(NOW).said == {Cause.RELATIVE_GUARD}
+
+
+def test_the_tolerance_is_what_is_fine():
+    counters = TrialCounters({1000: Tally(jobs=Split(1, 1), first_failures=Split(14, 6))})
+
+    assert deciding(at(1000), holding(), counters).action is Action.WAIT
+    strict = replace(PLAN, alpha=0.2)
+    assert deciding(at(1000, strict), holding(), counters).action is Action.ROLLBACK
+    assert deciding(at(1000, replace(strict, tolerance=4.0)), holding(), counters).action is Action.WAIT
+
+
+def test_the_absolute_guard_pauses_by_default_and_names_the_outage():
+    counters = TrialCounters(
+        {
+            10_000: Tally(
+                jobs=Split(0, 9), failures=Split(0, 6), first_outcomes=Split(0, 8), failed_first_outcomes=Split(0, 6)
+            )
+        }
+    )
+    decision = deciding(at(10_000, replace(PLAN, max_failure_rate=0.1)), Progress(Driver.PERSON), counters)
+
+    assert (decision.action, decision.cause) == (Action.PAUSE, Cause.ABSOLUTE_GUARD)
+    assert decision.reason.startswith(
+        "B fails more often than the policy allows, 10 %: for 6 of 8 (75.0 %) repos the first job failed."
+    )
+    assert deciding(at(10_000), Progress(Driver.PERSON), counters).action is Action.WAIT
+
+
+def test_a_wrong_share_of_repos_pauses():
+    counters = TrialCounters({1000: Tally(jobs=Split(900, 20), first_outcomes=Split(900, 20))})
+
+    decision = deciding(at(1000), holding(), counters)
+
+    assert (decision.action, decision.cause) == (Action.PAUSE, Cause.ASSIGNMENT_CHECK)
+    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, where 92 were to be expected.")
+
+
+def checked(reading: CheckReading, **changes: object) -> Decision:
+    automation = replace(PLAN, checks=(CHECK,), **changes)
+    return deciding(at(500, automation), holding(NOW - HOUR_MS), enough(500), checks=[reading])
+
+
+def test_a_check_must_have_passed_before_the_next_step():
+    assert checked(CheckReading("errors", has_passed=True)).action is Action.STEP
+    assert "errors has not passed" in checked(CheckReading("errors")).reason
+    assert "errors has not passed" in checked(CheckReading("another", has_passed=True)).reason
+
+
+def test_a_check_that_fails_too_often_is_a_regression():
+    assert checked(CheckReading("errors", failures=2)).action is Action.WAIT
+    assert checked(CheckReading("errors", errors=3)).action is Action.WAIT
+    decision = checked(CheckReading("errors", failures=3, value=4.5))
+    assert (decision.action, decision.cause) == (Action.ROLLBACK, Cause.CHECK_FAILED)
+    assert decision.reason == "The check errors failed 3 times in a row; 2 are allowed. The last value was 4.5."
+
+
+@pytest.mark.parametrize("on_regression", OnRegression)
+def test_a_broken_source_pauses_and_never_rolls_back(on_regression: OnRegression):
+    decision = checked(CheckReading("errors", errors=4, error="timed out"), on_regression=on_regression)
+
+    assert (decision.action, decision.cause) == (Action.PAUSE, Cause.CHECK_BROKEN)
+    assert "says nothing of the release" in decision.reason
+
+
+def test_a_rollout_that_makes_no_progress_is_paused_once():
+    automation = replace(PLAN, stuck_after_ms=HOUR_MS)
+    decision = deciding(at(500, automation), holding(NOW - HOUR_MS))
+    assert (decision.action, decision.cause) == (Action.PAUSE, Cause.STUCK)
+    assert decision.reason == "B has made no progress at 5 % for 1 h. B holds at 5 %: 0 of 20 jobs reported."
+
+    assert deciding(at(500, automation, paused=True), decision.progress).action is Action.WAIT
+    assert deciding(at(500, automation), holding(NOW - HOUR_MS + 1)).action is Action.WAIT
+
+
+def test_a_rollout_that_somebody_paused_is_told_of_when_it_is_stuck():
+    automation = replace(PLAN, stuck_after_ms=HOUR_MS)
+
+    assert deciding(at(500, automation, paused=True), holding(NOW - HOUR_MS)).action is Action.NOTIFY
+
+
+def test_a_clock_that_was_set_makes_nothing_stuck():
+    automation = replace(PLAN, stuck_after_ms=HOUR_MS)
+    clock = Clock(NOW + HOUR_MS, jump_ms=NOW + HOUR_MS, jumped_by_ms=HOUR_MS)
+
+    assert deciding(at(500, automation), holding(NOW), clock=clock).action is Action.HOLD
