@@ -2,8 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
+from rampd_server.domain.admission import Counted, Trial
+from rampd_server.domain.check_counts import CheckCounts
+from rampd_server.domain.counters import TrialCounters
+from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.model import Absent, Freeze, Rollout
 
 
@@ -129,8 +134,44 @@ class Stored:
     """Of the newest feed entry then."""
 
 
+@dataclass(frozen=True, slots=True)
+class OutcomeBatch:
+    """What one report has of one component, decided on, to be counted whole and once."""
+
+    component: str
+    trial: Trial
+    client_id: str
+    sequence: int
+    digest: str
+    """Of the whole report, hexadecimal: what a repeat of the sequence must be equal in."""
+    reporter: str
+    """Whose credentials it came with."""
+    answer: str
+    """What to remember for a repeat, of printable ASCII."""
+    outcomes: Sequence[Counted] = ()
+    mismatches: int = 0
+    maturation_ms: int = 0
+
+
+class Receipt(StrEnum):
+    """What became of a batch. All but COUNTED have counted nothing now."""
+
+    COUNTED = "COUNTED"
+    REPEATED = "REPEATED"
+    REUSED = "REUSED"
+    """The sequence was another batch of this client."""
+    TOO_OLD = "TOO_OLD"
+    """A later batch of this client is in already."""
+
+
 class ConflictError(Exception):
     """Raised when another writer was first; the caller reads again and tries again."""
+
+
+class UntimelyError(Exception):
+    """Raised when a change reached the store at another time than it was decided for: the store hung, or its clock was
+    set. Nothing was written.
+    """
 
 
 class ReplayedError(Exception):
@@ -173,11 +214,19 @@ class Store(Protocol):
         """
 
     async def commit(
-        self, before: Rollout | Absent, after: Rollout | Absent, author: Author, result: Result, namespace: Namespace
+        self,
+        before: Rollout | Absent,
+        after: Rollout | Absent,
+        author: Author,
+        result: Result,
+        namespace: Namespace,
+        *,
+        decided_ms: int | None = None,
     ) -> FeedEntry:
         """Writes the whole change from `before` to `after` or nothing. `after.revision` is `before.revision + 1`.
 
-        Raises ConflictError where the component is not at `before.revision`, or `namespace` is not the present one.
+        Raises ConflictError where the component is not at `before.revision`, or `namespace` is not the present one;
+        UntimelyError where `decided_ms` is over a second away from now by the store's clock.
         """
 
     async def commit_overrides(
@@ -202,6 +251,23 @@ class Store(Protocol):
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
         """Removes overrides that have expired by the store's clock: how many. No revision, no history; the feed tells."""
 
+    async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
+        """Counts a batch, once: what became of it, and the answer to give; where REPEATED, that of the first time.
+
+        The first batch of a later trial ends the one before. Raises ConflictError where a later trial than the batch's
+        has begun.
+        """
+
+    async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
+        """What a trial has counted; nothing where it is not the one that is counted now. `release`, `trial`: of
+        `domain.admission.Trial`.
+        """
+
+    async def forget_outcomes(self, component: str, trial: Trial) -> None:
+        """Drops what was counted for trials before this one, which is in force now. Of a component that is gone
+        (release 0) its clients too.
+        """
+
     def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
         """All overrides in pieces, blocking nobody; what changes meanwhile may or may not be in."""
 
@@ -224,3 +290,48 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Gives all connections back."""
+
+
+class CheckSource(Protocol):
+    """What the controller needs of whoever asks the checks of policies."""
+
+    async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
+        """What is known of the checks of a rollout's policy, for its present next; waits for no answer of a source."""
+
+
+class CountedSource(Protocol):
+    """What the controller needs of whoever takes outcomes in."""
+
+    async def wait(self) -> frozenset[str]:
+        """The components for which something was counted since the last wait; waits until there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTurn:
+    """One server's turn to ask a check, until its lease ends."""
+
+    component: str
+    check: str
+    id: str
+    asked_ms: int
+    before: CheckCounts | None
+    """What was counted until now; None: the check was never asked."""
+
+
+class CheckStore(Protocol):
+    """Who asks which check when, and what came of it. Every method may raise StoreUnavailableError, StoreResetError and
+    StoreCorruptError.
+    """
+
+    async def lease(
+        self, component: str, check: str, scope: str, *, lease_ms: int, interval_ms: int
+    ) -> CheckTurn | int:
+        """A turn; or in how many milliseconds to try again, because another server has it, or the check is not due."""
+
+    async def record(self, turn: CheckTurn, counts: CheckCounts, *, checks: Sequence[str]) -> bool:
+        """Writes the result of a turn; whether it was still in time: a turn that another server has taken since writes
+        nothing. What is there of other checks than `checks`, the policy's, goes.
+        """
+
+    async def counts(self, component: str) -> Mapping[str, CheckCounts]:
+        """What was counted of each check that was asked, by its name."""

@@ -8,7 +8,7 @@ import pytest
 from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Freeze, QueueMode, Rollout, Unit
-from rampd_server.ports import Author, ConflictError, Namespace, Override
+from rampd_server.ports import Author, ConflictError, Namespace, Override, Result, UntimelyError
 from rampd_server.storage.redis_store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.rollouts import NOW
@@ -236,3 +236,18 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: Re
 
 def _expiring(number: int = 0) -> Override:
     return Override(tag="pb/x", expire_ms=4_000_000_000_000 + number)
+
+
+@pytest.mark.parametrize("off_ms", [-60_000, -1_500, 1_500, 60_000])
+async def test_what_was_not_decided_now_is_not_written(store: RedisStore, off_ms: int):
+    before = await do(store, commands.Release("a"), commands.Release("b"))
+    after = decide(before, commands.Ramp(500))
+    held, now_ms = await contents(store), (await store.read(COMPONENT)).time_ms
+
+    with pytest.raises(UntimelyError):
+        await store.commit(before, after, ADA, Result(after.revision), Namespace(), decided_ms=now_ms + off_ms)
+    assert await contents(store) == held
+
+    now_ms = (await store.read(COMPONENT)).time_ms
+    await store.commit(before, after, ADA, Result(after.revision), Namespace(), decided_ms=now_ms)
+    assert (await store.read(COMPONENT)).rollout == after

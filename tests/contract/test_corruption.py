@@ -50,6 +50,14 @@ WRONG_FIELDS = [
     ("rollout", "held_reason", b"\xff"),
     ("rollout", "paused", "yes"),
     ("rollout", "trial", "one"),
+    ("rollout", "driver", "ROBOT"),
+    ("rollout", "driver", "NOBODY"),  # the default is not written
+    ("rollout", "hold_since_ms", "soon"),
+    ("rollout", "moved_ms", "-1"),
+    ("rollout", "paused_by", "ADA"),
+    ("rollout", "said", ""),
+    ("rollout", "said", "STUCK STUCK"),
+    ("rollout", "said", "STUCK CHECK_FAILED"),  # not in order
     ("rollout", "unit", "USER"),
     ("rollout", "previous", "1 1"),
     ("rollout", "previous", "1,2"),

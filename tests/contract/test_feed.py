@@ -52,7 +52,8 @@ async def test_an_entry_tells_what_changed(written: list[FeedEntry]):
 
     assert (release.component, release.revision, release.is_deletion) == (COMPONENT, 1, False)
     assert ramp.patch == (
-        '{"rollout":{"set":["revision","3","next_percent","10"]},"timeline":{"set":["3","2 1000 REPO 1"]}}'
+        '{"rollout":{"set":["revision","3","next_percent","10","driver","PERSON"]},'
+        '"timeline":{"set":["3","2 1000 REPO 1"]}}'
     )
     assert overrides.overrides_set == {
         "acme/app": Override(tag="pb/x", expire_ms=NOW),

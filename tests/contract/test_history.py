@@ -32,7 +32,7 @@ async def test_an_entry_tells_what_changed(store: RedisStore):
 
     assert [change.field for change in queued.changes] == ["queue", "release/3"]
     assert queued.changes[0] == FieldChange("queue", None, "3")
-    assert ramped.changes == (FieldChange("next_percent", "0", "10.5"),)
+    assert ramped.changes == (FieldChange("next_percent", "0", "10.5"), FieldChange("driver", None, "PERSON"))
     assert FieldChange("state", "ROLLING_OUT", "HELD") in rolled_back.changes
     assert policy.changes == (FieldChange("policy.queue_mode", "FIFO", "REJECT"),)
     assert [change.field for change in quarantined.changes] == ["quarantine/x"]

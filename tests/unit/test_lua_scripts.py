@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import rampd_server.storage
-from rampd_server.storage.keys import ComponentKeys, Keys
+from rampd_server.storage.keys import ComponentKeys, Keys, OutcomeKeys
 from rampd_server.storage.scripts import Code, Scripts, source
 
 FOLDER = Path(rampd_server.storage.__file__).parent / "lua"
@@ -57,7 +57,9 @@ def test_a_header_lists_what_the_body_uses(name: str, kind: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_gives_each_key_its_name_and_its_type(name: str):
     header, body = parts(name)
-    names = {field.replace("_", "-") for field in (*ComponentKeys.__slots__, *vars(Keys()))} | {"request"}
+    names = {field.replace("_", "-") for field in (*ComponentKeys.__slots__, *OutcomeKeys.__slots__, *vars(Keys()))} | {
+        "request"
+    }
 
     for _, text in declared(header, "KEYS"):
         key, kind = text.split()

@@ -1,4 +1,4 @@
-"""Names of the keys in Redis. One namespace is one hash tag: in a Cluster it lives on one shard."""
+"""Names of the keys in Redis. One namespace is one hash tag: in a Cluster it lives on one shard, outcomes aside."""
 
 import re
 from dataclasses import dataclass
@@ -20,6 +20,20 @@ class ComponentKeys:
     overrides: str
     overrides_index: str
     overrides_expiry: str
+    checks: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeKeys:
+    """The keys of one component's outcomes: a hash tag of their own, so that in a Cluster they spread."""
+
+    outcomes: str
+    first_outcomes: str
+    first_failures: str
+    waiting_outcomes: str
+    waiting_failures: str
+    clients: str
+    clients_order: str
 
 
 class Keys:
@@ -31,6 +45,9 @@ class Keys:
                 f"namespace {namespace!r}: give 1 to 63 of a-z 0-9 . _ - with a letter or digit at each end"
             )
         self.prefix = f"rampd:{{{namespace}}}:"
+        self._outcomes_tag = f"rampd:{{{namespace}:"
+        self.pattern = f"rampd:{{{namespace}[:}}]*"
+        """Of all keys of the namespace, for SCAN."""
         self.meta = self.prefix + "meta"
         self.components = self.prefix + "components"
         self.feed = self.prefix + "feed"
@@ -39,6 +56,18 @@ class Keys:
 
     def request(self, request_id: str) -> str:
         return f"{self.prefix}request:{request_id}"
+
+    def outcomes(self, component: str) -> OutcomeKeys:
+        prefix = f"{self._outcomes_tag}{component}}}:"
+        return OutcomeKeys(
+            outcomes=f"{prefix}outcomes",
+            first_outcomes=f"{prefix}first-outcomes",
+            first_failures=f"{prefix}first-failures",
+            waiting_outcomes=f"{prefix}waiting-outcomes",
+            waiting_failures=f"{prefix}waiting-failures",
+            clients=f"{prefix}clients",
+            clients_order=f"{prefix}clients-order",
+        )
 
     def component(self, name: str) -> ComponentKeys:
         return ComponentKeys(
@@ -52,4 +81,5 @@ class Keys:
             overrides=f"{self.prefix}overrides:{name}",
             overrides_index=f"{self.prefix}overrides-index:{name}",
             overrides_expiry=f"{self.prefix}overrides-expiry:{name}",
+            checks=f"{self.prefix}checks:{name}",
         )

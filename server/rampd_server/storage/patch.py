@@ -11,7 +11,7 @@ from rampd_server.domain.model import Absent, Assignment, Rollout
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
-from rampd_server.storage.rollout_hash import write_hash
+from rampd_server.storage.rollout_hash import hash_changes, write_hash
 
 RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE, QUEUE = "releases", "attributes", "quarantine", "timeline", "queue"
 HASHES = (ROLLOUT, RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)
@@ -85,8 +85,8 @@ class Difference:
 
 def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
     """What is different in `after`. Values that are the same object cost nothing."""
-    old_hash, new_hash = write_hash(before), write_hash(after)
     if isinstance(after, Absent):
+        old_hash, new_hash = write_hash(before), write_hash(after)
         # The hash is emptied first: what stays the same has to be written too.
         fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
         queue = before.queue if isinstance(before, Rollout) else ()
@@ -96,7 +96,7 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
     releases, attributes = _release_changes(old, after)
     return Difference(
         {
-            ROLLOUT: _changed(old_hash, new_hash),
+            ROLLOUT: hash_changes(old, after) if old else _changed(write_hash(before), write_hash(after)),
             RELEASES: releases,
             ATTRIBUTES: attributes,
             QUARANTINE: _quarantine_changes(old, after),

@@ -15,6 +15,7 @@ from rampd_server.domain.model import (
     Rollout,
     RolloutState,
 )
+from rampd_server.domain.progress import Progress
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE, Patch
@@ -166,6 +167,8 @@ def check(rollout: Rollout) -> None:
             raise MalformedError(RELEASES, str(number), f"is not within 1 and last_number, {rollout.last_number}")
     if rollout.next is None and rollout.held_reason:
         raise MalformedError(ROLLOUT, "held_reason", "is there, but no next that could be held")
+    if rollout.next is None and rollout.progress != Progress():
+        raise MalformedError(ROLLOUT, "driver", "or what belongs to it is there, but no next that could be driven")
     if rollout.state is not RolloutState.ROLLING_OUT and rollout.basis_points:
         raise MalformedError(ROLLOUT, "next_percent", f"is not 0, but the rollout is {rollout.state}")
     if rollout.timeline and rollout.timeline[-1].revision > rollout.revision:

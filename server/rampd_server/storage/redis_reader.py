@@ -62,7 +62,7 @@ class RedisReader:
             return False
         cursor = 0
         while True:
-            cursor, found = await self._call(self.client.scan, cursor, f"{self.keys.prefix}*", _SCAN_COUNT)
+            cursor, found = await self._call(self.client.scan, cursor, self.keys.pattern, _SCAN_COUNT)
             if found or not cursor:
                 return not found
 
@@ -97,6 +97,11 @@ class RedisReader:
         key = self.keys.request(request_id)
         text = await self._call(self.client.get, key, key=key)
         return None if text is None else self._record(key, text).record
+
+    async def read_hash(self, key: str) -> dict[str, str]:
+        """A small hash, for a part of the store with a file of its own."""
+        fields: dict[str, str] = await self._call(self.client.hgetall, key, key=key)
+        return fields
 
     async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
         key = self.keys.component(component).overrides
@@ -146,7 +151,12 @@ class RedisReader:
         with redis_errors(self.keys.feed):
             # To Redis, BLOCK 0 is for ever.
             reply = await self._feed_client.xread({self.keys.feed: after}, _FEED_COUNT, block_ms or None)
-        return [self._entry(*entry) for entry in reply[0][1]] if reply else []
+        entries = []
+        for entry_id, fields in reply[0][1] if reply else ():
+            entries.append(self._entry(entry_id, fields))
+            # An entry may have a thousand overrides, and others wait for the event loop.
+            await asyncio.sleep(0)
+        return entries
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         return feed.apply(rollout, entry, feed_key=self.keys.feed)

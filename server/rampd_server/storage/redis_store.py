@@ -10,7 +10,7 @@ from rampd_server.storage import feed, history, texts
 from rampd_server.storage.connection import connect
 from rampd_server.storage.keys import Keys
 from rampd_server.storage.patch import diff
-from rampd_server.storage.redis_reader import RedisReader
+from rampd_server.storage.redis_outcomes import MAX_CLIENTS, MAX_WAITING, RedisOutcomes
 from rampd_server.storage.refusals import refusal
 from rampd_server.storage.request_record import Request, StoredRecord, write_result
 from rampd_server.storage.scripts import Code
@@ -23,7 +23,7 @@ _FEED_TIMEOUT_S: Final = 3.0
 _MAX_CONNECTIONS: Final = 32
 
 
-class RedisStore(RedisReader):
+class RedisStore(RedisOutcomes):
     """A `Store` on one namespace of a Redis or Valkey. Opens connections when they are needed; end it with `close`."""
 
     def __init__(
@@ -35,9 +35,12 @@ class RedisStore(RedisReader):
         deadline_s: float = _DEADLINE_S,
         feed_max_entries: int = 100_000,
         feed_max_bytes: int = 64 * 1024 * 1024,
+        max_clients: int = MAX_CLIENTS,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         super().__init__(client, feed_client, Keys(namespace), deadline_s=deadline_s)
         self._feed_limits = (feed_max_entries, feed_max_bytes)
+        self.outcome_limits = (max_clients, max_waiting)
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "default") -> Self:
@@ -67,7 +70,14 @@ class RedisStore(RedisReader):
             self._own_record(request, reply[1])
 
     async def commit(
-        self, before: Rollout | Absent, after: Rollout | Absent, author: Author, result: Result, namespace: Namespace
+        self,
+        before: Rollout | Absent,
+        after: Rollout | Absent,
+        author: Author,
+        result: Result,
+        namespace: Namespace,
+        *,
+        decided_ms: int | None = None,
     ) -> FeedEntry:
         if after.revision != before.revision + 1:
             raise ValueError(f"revision {after.revision} does not follow on {before.revision}")
@@ -85,7 +95,7 @@ class RedisStore(RedisReader):
             (
                 *self._write_arguments(request),
                 *(after.component, before.revision, after.revision, _freeze_text(namespace) or ""),
-                *(patch.encode(), write_result(result)),
+                *(patch.encode(), write_result(result), "" if decided_ms is None else decided_ms),
                 *history.author_fields(author),
                 *history.change_fields(history.field_changes(difference)),
             ),
@@ -171,6 +181,15 @@ class RedisStore(RedisReader):
             (self._epoch, *self._feed_limits, component, limit),
         )
         return int(reply[1])
+
+    async def run(
+        self,
+        script: Any,  # noqa: ANN401 - see RedisReader
+        keys: tuple[str, ...],
+        arguments: tuple[object, ...],
+    ) -> list[Any]:
+        """The answer of a script of a file of its own that begins with `meta` and the epoch believed in."""
+        return await self._run(script, (self.keys.meta, *keys), (self._epoch, *arguments))
 
     def _write_keys(self, request: Request) -> tuple[str, ...]:
         return self.keys.meta, self.keys.feed, self.keys.feed_bytes, self.keys.request(request.id)

@@ -9,7 +9,7 @@ from rampd_server.domain.errors import (
     StoreCorruptError,
     StoreResetError,
 )
-from rampd_server.ports import ConflictError
+from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.scripts import Code
 
 
@@ -42,13 +42,15 @@ def wrong_type(key: str) -> StoreCorruptError:
 
 def refusal(
     reply: list[Any], *, component: str, expected_revision: int | None, meta_key: str, epoch: str
-) -> RampdError | ConflictError | None:
+) -> RampdError | ConflictError | UntimelyError | None:
     """What a script's answer means where it wrote nothing; None where the caller has to look at it."""
     match reply[0]:
         case Code.RESET:
             return store_reset(meta_key, epoch, reply[1])
         case Code.CONFLICT:
             return ConflictError(f"another writer was first: revision {reply[1]}")
+        case Code.UNTIMELY:
+            return UntimelyError(f"it was not decided now; the store's clock is at {reply[1]}")
         case Code.WRONG_TYPE:
             return wrong_type(reply[1])
         case Code.MALFORMED:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.progress import Progress
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
 
@@ -20,6 +21,10 @@ class HashField:
     attribute: str = ""
     read: Callable[[str], object] | None = None
     default: object = REQUIRED
+    hangs_on: tuple[str, ...] = ()
+    """Further attributes that the text hangs on. Where `attribute` and these are the same objects, so is the text."""
+    part: str = ""
+    """Where the attribute is `progress`: which attribute of it."""
 
 
 def _next_percent(rollout: Rollout) -> str | None:
@@ -29,6 +34,17 @@ def _next_percent(rollout: Rollout) -> str | None:
 def _release_tag(rollout: Rollout, number: int | None) -> str | None:
     release = None if number is None else rollout.releases.get(number)
     return None if release is None else release.tag
+
+
+def _progress(name: str, write: Callable[[Any], str], read: Callable[[str], object]) -> HashField:
+    """A field that is there where it is not at its default."""
+    default = getattr(Progress(), name)
+
+    def write_part(rollout: Rollout) -> str | None:
+        value = getattr(rollout.progress, name)
+        return None if value == default else write(value)
+
+    return HashField(name, write_part, "progress", read, default, part=name)
 
 
 FIELDS: Final = (
@@ -41,7 +57,7 @@ FIELDS: Final = (
         "next", lambda rollout: None if rollout.next is None else str(rollout.next), "next", texts.read_integer, None
     ),
     HashField("next_tag", lambda rollout: _release_tag(rollout, rollout.next)),
-    HashField("next_percent", _next_percent, "basis_points", texts.read_percent, 0),
+    HashField("next_percent", _next_percent, "basis_points", texts.read_percent, 0, hangs_on=("next",)),
     HashField("held_reason", lambda rollout: rollout.held_reason or None, "held_reason", texts.read_text, ""),
     HashField("paused", lambda rollout: texts.write_flag(rollout.paused), "paused", texts.read_flag),
     HashField("trial", lambda rollout: str(rollout.trial), "trial", texts.read_integer),
@@ -52,6 +68,12 @@ FIELDS: Final = (
         texts.read_integer,
         None,
     ),
+    _progress("driver", str, texts.read_driver),
+    _progress("hold_since_ms", str, texts.read_integer),
+    _progress("moved_ms", str, texts.read_integer),
+    _progress("paused_by", str, texts.read_cause),
+    _progress("said", texts.write_causes, texts.read_causes),
+    _progress("resumed_ms", str, texts.read_integer),
     HashField("unit", lambda rollout: rollout.unit, "unit", texts.read_unit),
     HashField(
         "previous",
@@ -84,6 +106,20 @@ def write_hash(rollout: Rollout | Absent) -> dict[str, str]:
     return {field.name: text for field in FIELDS if (text := field.write(rollout)) is not None}
 
 
+def hash_changes(before: Rollout, after: Rollout) -> dict[str, tuple[str | None, str | None]]:
+    """The fields that differ, before and after; None where one is not there."""
+    changes = {}
+    for field in FIELDS:
+        attributes = (field.attribute, *field.hangs_on)
+        # A policy's text costs more than all others, and hardly ever changes.
+        if field.attribute and all(getattr(before, name) is getattr(after, name) for name in attributes):
+            continue
+        texts_of_both = field.write(before), field.write(after)
+        if texts_of_both[0] != texts_of_both[1]:
+            changes[field.name] = texts_of_both
+    return changes
+
+
 def read_tombstone(component: str, fields: Mapping[str, str | None]) -> Absent:
     numbers = {}
     for name in ("revision", "last_number"):
@@ -97,19 +133,24 @@ def read_tombstone(component: str, fields: Mapping[str, str | None]) -> Absent:
 def read_attributes_of_rollout(base: Rollout | None, fields: Mapping[str, str | None]) -> dict[str, Any]:
     """Attributes of Rollout: those that `fields` has (None: the field was deleted), else those of `base`."""
     attributes: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for field in FIELDS:
         if field.read is None:
             continue
         text = fields.get(field.name)
         if text is not None:
-            attributes[field.attribute] = read_field(field.name, text, field.read)
+            value = read_field(field.name, text, field.read)
         elif field.name not in fields and base is not None:
-            attributes[field.attribute] = getattr(base, field.attribute)
+            value = getattr(base.progress, field.part) if field.part else getattr(base, field.attribute)
         elif field.default is REQUIRED:
             raise MalformedError(SECTION, field.name, "is missing")
         else:
-            attributes[field.attribute] = field.default
-    return attributes
+            value = field.default
+        if field.part:
+            parts[field.part] = value
+        else:
+            attributes[field.attribute] = value
+    return {**attributes, "progress": Progress(**parts)}
 
 
 def check_hash(rollout: Rollout, fields: Mapping[str, str | None], *, is_whole: bool) -> None:

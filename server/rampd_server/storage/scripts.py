@@ -9,6 +9,18 @@ from rampd_server.storage.history import MAX_EVENTS
 
 MAX_REMOVED: Final = 10_000
 """Feed entries that one write removes at most: it bounds how long the first write under a lower limit takes."""
+MAX_LEASE_MS: Final = 60_000
+"""The longest that one server may take to ask a check. A lease that ends later was made before the clock was set back."""
+
+
+MAX_DECISION_AGE_MS: Final = 1_000
+"""How far from the store's clock a decision of automation may be: a store that hung, or whose clock was set, refuses it."""
+MAX_MATURED: Final = 1_000
+"""Outcomes whose wait is over that one batch moves at most, of each kind."""
+UNIT_BITS: Final = 2**21
+"""Size of the array in which a trial remembers units."""
+MAX_REPORTERS: Final = 1_000
+"""Identities that are told apart in a trial: those that come later count as one."""
 
 
 class Code(IntEnum):
@@ -25,6 +37,7 @@ class Code(IntEnum):
     NO_OVERRIDE = 8
     WRONG_TYPE = 9
     MALFORMED = 10
+    UNTIMELY = 11
 
 
 @cache
@@ -36,7 +49,16 @@ def source(name: str) -> str:
 
 
 def _constants() -> str:
-    constants = {**{code.name: int(code) for code in Code}, "MAX_EVENTS": MAX_EVENTS, "MAX_REMOVED": MAX_REMOVED}
+    limits = {
+        "MAX_EVENTS": MAX_EVENTS,
+        "MAX_REMOVED": MAX_REMOVED,
+        "MAX_LEASE_MS": MAX_LEASE_MS,
+        "MAX_DECISION_AGE_MS": MAX_DECISION_AGE_MS,
+        "MAX_MATURED": MAX_MATURED,
+        "MAX_REPORTERS": MAX_REPORTERS,
+        "UNIT_BITS": UNIT_BITS,
+    }
+    constants = {**{code.name: int(code) for code in Code}, **limits}
     return f"local {', '.join(constants)} = {', '.join(map(str, constants.values()))}"
 
 
@@ -50,4 +72,9 @@ class Scripts:
         self.commit_namespace = client.register_script(source("commit_namespace"))
         self.sweep_overrides = client.register_script(source("sweep_overrides"))
         self.remember_request = client.register_script(source("remember_request"))
+        self.count_outcomes = client.register_script(source("count_outcomes"))
+        self.read_outcomes = client.register_script(source("read_outcomes"))
+        self.forget_outcomes = client.register_script(source("forget_outcomes"))
+        self.lease_check = client.register_script(source("lease_check"))
+        self.record_check = client.register_script(source("record_check"))
         self.begin_epoch = client.register_script(source("begin_epoch"))

@@ -20,7 +20,9 @@ from rampd_server.domain.model import (
     ReleaseState,
     Unit,
 )
+from rampd_server.domain.progress import Cause, Driver
 from rampd_server.ports import Override
+from rampd_server.storage.automation_texts import read_automation, write_automation
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?")
@@ -94,6 +96,22 @@ def read_unit(text: str) -> Unit:
     return _member(Unit, text)
 
 
+def read_driver(text: str) -> Driver:
+    return _member(Driver, text)
+
+
+def read_cause(text: str) -> Cause:
+    return _member(Cause, text)
+
+
+def write_causes(causes: frozenset[Cause]) -> str:
+    return " ".join(sorted(causes))
+
+
+def read_causes(text: str) -> frozenset[Cause]:
+    return frozenset(_member(Cause, cause) for cause in text.split(" "))
+
+
 def write_release(release: Release) -> str:
     """Without its attributes, which have a key of their own: they never change, and may be large."""
     fields: dict[str, object] = {
@@ -165,12 +183,16 @@ def write_policy(policy: Policy) -> str:
 
 
 def policy_fields(policy: Policy) -> dict[str, str]:
-    return {"queue_mode": policy.queue_mode, "unit": policy.unit}
+    return {"queue_mode": policy.queue_mode, "unit": policy.unit, **write_automation(policy.automation)}
 
 
 def read_policy(text: str) -> Policy:
     fields = read_object(text)
-    return Policy(_member(QueueMode, _text(fields, "queue_mode")), _member(Unit, _text(fields, "unit")))
+    return Policy(
+        _member(QueueMode, _text(fields, "queue_mode")),
+        _member(Unit, _text(fields, "unit")),
+        read_automation({name: _text(fields, name) for name in fields}),
+    )
 
 
 def write_assignment(assignment: Assignment) -> str:

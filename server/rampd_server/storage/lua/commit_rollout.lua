@@ -28,10 +28,11 @@
 -- ARGV[10] the namespace's freeze believed in, empty for none
 -- ARGV[11] patch, JSON
 -- ARGV[12] result: release, position, disposition
--- ARGV[13..] fields of the history entry, name and value in turn
+-- ARGV[13] when this was decided, ms; empty where that does not matter
+-- ARGV[14..] fields of the history entry, name and value in turn
 --
 -- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
---   | {CONFLICT, revision found}
+--   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970}
 --
 -- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one revision the second
 -- changes nothing.
@@ -40,8 +41,8 @@ local meta, feed, feed_bytes, request, components, history = KEYS[1], KEYS[2], K
 local rollout, queue, releases, attributes, quarantine = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local timeline, overrides, overrides_index, overrides_expiry = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, revision_before, revision, freeze, patch_json, result =
-  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local component, revision_before, revision, freeze, patch_json, result, decided =
+  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
@@ -62,8 +63,11 @@ local revision_found = redis.call('HGET', rollout, 'revision') or '0'
 if revision_found ~= revision_before or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
   return {CONFLICT, revision_found}
 end
-local patch = cjson.decode(patch_json)
 local now = now_ms()
+if decided ~= '' and math.abs(tonumber(now) - tonumber(decided)) > MAX_DECISION_AGE_MS then
+  return {UNTIMELY, now}
+end
+local patch = cjson.decode(patch_json)
 
 if patch.delete then
   redis.call(
@@ -84,7 +88,7 @@ if patch.queue then
   redis.call('DEL', queue)
   call_in_chunks('RPUSH', queue, patch.queue)
 end
-append_history(history, revision, now, {unpack(ARGV, 13)})
+append_history(history, revision, now, {unpack(ARGV, 14)})
 local fields = {'component', component, 'revision', revision, 'patch', patch_json}
 if patch.delete then
   fields[#fields + 1] = 'deleted'

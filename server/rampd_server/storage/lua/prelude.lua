@@ -84,3 +84,25 @@ end
 local function remember(request, life_ms, ...)
   redis.call('SET', request, table.concat({...}, ' '), 'PX', life_ms)
 end
+
+-- Drops what a component's outcomes were counted for, and begins to count for another trial. The first write is one that
+-- a Redis without memory refuses, so that nothing is half done.
+local function begin_trial(outcomes, others, epoch, release, trial, revision, batches)
+  redis.call(
+    'HSET', outcomes, 'epoch', epoch, 'release', release, 'trial', trial, 'revision', revision, 'batches', batches
+  )
+  local is_kept = {epoch = true, release = true, trial = true, revision = true, batches = true}
+  local dropped = {}
+  for _, field in ipairs(redis.call('HKEYS', outcomes)) do
+    if not is_kept[field] then
+      dropped[#dropped + 1] = field
+    end
+  end
+  call_in_chunks('HDEL', outcomes, dropped)
+  redis.call('UNLINK', unpack(others))
+end
+
+-- Whether a stored count is one that can be added to.
+local function is_count(text)
+  return #text <= 15 and string.match(text, '^%d+$') ~= nil
+end

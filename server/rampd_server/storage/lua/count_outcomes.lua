@@ -1,0 +1,218 @@
+-- Purpose: counts the outcomes that one batch has of one component.
+--
+-- KEYS[1]  outcomes          hash
+-- KEYS[2]  first-outcomes    string
+-- KEYS[3]  first-failures    string
+-- KEYS[4]  waiting-outcomes  zset
+-- KEYS[5]  waiting-failures  zset
+-- KEYS[6]  clients           hash
+-- KEYS[7]  clients-order     zset
+--
+-- ARGV[1]  epoch believed in
+-- ARGV[2]  another epoch whose counters may be dropped, as `meta` has the one believed in; empty: none are there yet
+-- ARGV[3]  release that is next
+-- ARGV[4]  trial
+-- ARGV[5]  revision at which that trial is in force
+-- ARGV[6]  identity of the reporter
+-- ARGV[7]  client
+-- ARGV[8]  sequence
+-- ARGV[9]  digest of the batch
+-- ARGV[10] answer to a repeat
+-- ARGV[11] most clients remembered
+-- ARGV[12] most outcomes that wait, of each kind
+-- ARGV[13] counts, JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed, wait in
+--          ms]], "failures": [[index, weight, channel, wait]]}; each index once in each list
+--
+-- Returns: {DONE} | {WRONG_TYPE, key} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
+--   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
+--
+-- Why atomic: a batch counts as a whole and once, whoever sends it and however often.
+
+local outcomes, first_outcomes, first_failures = KEYS[1], KEYS[2], KEYS[3]
+local waiting_outcomes, waiting_failures, clients, clients_order = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local epoch, replaced, release, trial, revision = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local reporter, client, sequence, digest, answer = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local max_clients, max_waiting, counts_json = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
+
+local wrong = find_wrong_type(
+  outcomes, 'hash', first_outcomes, 'string', first_failures, 'string', waiting_outcomes, 'zset',
+  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset'
+)
+if wrong then
+  return {WRONG_TYPE, wrong}
+end
+local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches')
+local epoch_found, revision_found, batches = head[1] or '', head[4] or '0', head[5] or '0'
+local is_same_epoch = epoch_found == epoch
+if not is_same_epoch and epoch_found ~= replaced then
+  return {RESET, epoch_found}
+end
+if not is_count(revision_found) then
+  return {MALFORMED, outcomes, 'revision'}
+end
+if not is_count(batches) then
+  return {MALFORMED, outcomes, 'batches'}
+end
+
+local record = is_same_epoch and redis.call('HGET', clients, client)
+if record then
+  local last, last_digest, last_answer = string.match(record, '^(%d+) (%x+) (.*)$')
+  if not last then
+    return {MALFORMED, clients, client}
+  end
+  if last == sequence then
+    if last_digest ~= digest then
+      return {REUSED, last}
+    end
+    return {REPLAYED, last_answer}
+  end
+  -- A double does not hold every sequence, so that they are compared as text.
+  if #sequence < #last or (#sequence == #last and sequence < last) then
+    return {UNCHANGED, last}
+  end
+end
+
+local is_same_trial = is_same_epoch and head[2] == release and head[3] == trial
+if is_same_epoch and not is_same_trial and tonumber(revision) <= tonumber(revision_found) then
+  return {CONFLICT, revision_found}
+end
+
+-- From here to the first write everything is only looked at.
+local counts = cjson.decode(counts_json)
+local add = counts.add
+local now = tonumber(now_ms())
+local function increase(field)
+  add[field] = (add[field] or 0) + 1
+end
+local function count_outcome(weight, channel, is_failed)
+  increase(weight .. ' ' .. channel .. ' first_outcomes')
+  if is_failed then
+    increase(weight .. ' ' .. channel .. ' failed_first_outcomes')
+  end
+end
+local function count_failure(weight, channel, by)
+  increase(weight .. ' ' .. channel .. ' first_failures')
+  if channel == 'next' then
+    increase(weight .. ' reporter ' .. by)
+  end
+end
+
+local known_reporter = 'reporter ' .. reporter
+if #counts.outcomes > 0 and not (is_same_trial and redis.call('HEXISTS', outcomes, known_reporter) == 1) then
+  local reporters = is_same_trial and redis.call('HGET', outcomes, 'reporters') or '0'
+  if not is_count(reporters) then
+    return {MALFORMED, outcomes, 'reporters'}
+  end
+  if tonumber(reporters) < MAX_REPORTERS then
+    add[known_reporter] = 1
+    add['reporters'] = 1
+  else
+    reporter = ''
+  end
+end
+
+local matured_outcomes, matured_failures, waiting = {}, {}, {0, 0}
+if is_same_trial then
+  matured_outcomes = redis.call('ZRANGEBYSCORE', waiting_outcomes, '-inf', now, 'LIMIT', 0, MAX_MATURED)
+  matured_failures = redis.call('ZRANGEBYSCORE', waiting_failures, '-inf', now, 'LIMIT', 0, MAX_MATURED)
+  waiting = {redis.call('ZCARD', waiting_outcomes), redis.call('ZCARD', waiting_failures)}
+end
+for _, member in ipairs(matured_outcomes) do
+  local weight, channel, failed = string.match(member, '^%d+ (%d+) (%a+) ([01])$')
+  if not weight then
+    return {MALFORMED, waiting_outcomes, member}
+  end
+  count_outcome(weight, channel, failed == '1')
+end
+for _, member in ipairs(matured_failures) do
+  local weight, channel, by = string.match(member, '^%d+ (%d+) (%a+) (.*)$')
+  if not weight then
+    return {MALFORMED, waiting_failures, member}
+  end
+  count_failure(weight, channel, by)
+end
+
+local function is_first(key, index)
+  return not is_same_trial or redis.call('GETBIT', key, index) == 0
+end
+local outcome_bits, failure_bits, new_outcomes, new_failures = {}, {}, {}, {}
+for _, outcome in ipairs(counts.outcomes) do
+  local index, weight, channel, failed, wait = unpack(outcome)
+  if is_first(first_outcomes, index) then
+    if wait == 0 then
+      outcome_bits[#outcome_bits + 1] = index
+      count_outcome(weight, channel, failed == 1)
+    elseif waiting[1] - #matured_outcomes + #new_outcomes / 2 < max_waiting then
+      outcome_bits[#outcome_bits + 1] = index
+      new_outcomes[#new_outcomes + 1] = now + wait
+      new_outcomes[#new_outcomes + 1] = index .. ' ' .. weight .. ' ' .. channel .. ' ' .. failed
+    end
+  end
+end
+for _, failure in ipairs(counts.failures) do
+  local index, weight, channel, wait = unpack(failure)
+  if is_first(first_failures, index) then
+    if wait == 0 then
+      failure_bits[#failure_bits + 1] = index
+      count_failure(weight, channel, reporter)
+    elseif waiting[2] - #matured_failures + #new_failures / 2 < max_waiting then
+      failure_bits[#failure_bits + 1] = index
+      new_failures[#new_failures + 1] = now + wait
+      new_failures[#new_failures + 1] = index .. ' ' .. weight .. ' ' .. channel .. ' ' .. reporter
+    end
+  end
+end
+
+local fields = {}
+for field in pairs(add) do
+  fields[#fields + 1] = field
+end
+if is_same_trial then
+  for chunk, values in ipairs(call_in_chunks('HMGET', outcomes, fields)) do
+    for i, value in ipairs(values) do
+      if value and not is_count(value) then
+        return {MALFORMED, outcomes, fields[(chunk - 1) * 1000 + i]}
+      end
+    end
+  end
+end
+
+local batch_number = string.format('%.0f', is_same_epoch and batches + 1 or 1)
+if is_same_trial then
+  redis.call('HSET', outcomes, 'batches', batch_number)
+else
+  local others = {first_outcomes, first_failures, waiting_outcomes, waiting_failures}
+  if not is_same_epoch then
+    others[#others + 1] = clients
+    others[#others + 1] = clients_order
+  end
+  begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
+end
+for field, by in pairs(add) do
+  redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))
+end
+local function set_bits(key, indices)
+  -- A string that grows bit by bit is given twice the room; one that begins at its full length is not.
+  if #indices > 0 and redis.call('EXISTS', key) == 0 then
+    redis.call('SETBIT', key, UNIT_BITS - 1, 0)
+  end
+  for _, index in ipairs(indices) do
+    redis.call('SETBIT', key, index, 1)
+  end
+end
+set_bits(first_outcomes, outcome_bits)
+set_bits(first_failures, failure_bits)
+call_in_chunks('ZREM', waiting_outcomes, matured_outcomes)
+call_in_chunks('ZREM', waiting_failures, matured_failures)
+call_in_chunks('ZADD', waiting_outcomes, new_outcomes)
+call_in_chunks('ZADD', waiting_failures, new_failures)
+redis.call('HSET', clients, client, sequence .. ' ' .. digest .. ' ' .. answer)
+redis.call('ZADD', clients_order, batch_number, client)
+local too_many = redis.call('ZCARD', clients_order) - max_clients
+if too_many > 0 then
+  for _, forgotten in ipairs(redis.call('ZRANGE', clients_order, 0, math.min(too_many, 1000) - 1)) do
+    redis.call('ZREM', clients_order, forgotten)
+    redis.call('HDEL', clients, forgotten)
+  end
+end
+return {DONE}

@@ -1,0 +1,46 @@
+-- Purpose: gives the turn to ask a check to one server, for a time, where it is due.
+--
+-- KEYS[1] meta    hash
+-- KEYS[2] checks  hash
+--
+-- ARGV[1] epoch believed in
+-- ARGV[2] field of the lease
+-- ARGV[3] field of the result
+-- ARGV[4] id of this turn
+-- ARGV[5] how long the lease lasts, ms
+-- ARGV[6] how often the check is asked, ms
+-- ARGV[7] scope of the counts: a result of another one counts for nothing, and the check is due at once
+--
+-- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, key} | {RESET, epoch found}
+--
+-- Why atomic: of two servers whose turn it might be, one gets it. The lease is an end by the store's clock and no time-out
+-- of a key; an end, or a result, that a clock set back has left too far in the future counts for nothing.
+
+local meta, checks = KEYS[1], KEYS[2]
+local epoch, lease_field, result_field, turn = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lease_ms, interval_ms, scope = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+
+local wrong = find_wrong_type(meta, 'hash', checks, 'hash')
+if wrong then
+  return {WRONG_TYPE, wrong}
+end
+local epoch_found = redis.call('HGET', meta, 'epoch')
+if epoch_found ~= epoch then
+  return {RESET, epoch_found or ''}
+end
+local now_text = now_ms()
+local now = tonumber(now_text)
+local holder, end_text = string.match(redis.call('HGET', checks, lease_field) or '', '^(%S+) (%d+)$')
+local left_ms = holder and holder ~= turn and tonumber(end_text) - now or 0
+if left_ms > 0 and left_ms <= MAX_LEASE_MS then
+  return {UNCHANGED, left_ms}
+end
+local result = redis.call('HGET', checks, result_field) or ''
+local asked_text, scope_found = string.match(result, '^(%d+) (%S+) ')
+local since_ms = scope_found == scope and now - tonumber(asked_text) or interval_ms
+if since_ms >= 0 and since_ms < interval_ms then
+  return {UNCHANGED, interval_ms - since_ms}
+end
+
+redis.call('HSET', checks, lease_field, string.format('%s %.0f', turn, now + lease_ms))
+return {DONE, now_text, result}

@@ -1,0 +1,25 @@
+-- Purpose: reads what was counted of a component's outcomes, and those whose wait is over and that no batch has moved yet.
+--
+-- KEYS[1] outcomes          hash
+-- KEYS[2] waiting-outcomes  zset
+-- KEYS[3] waiting-failures  zset
+--
+-- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, key}
+--
+-- Why atomic: what is moved from waiting to counted is seen in one place. It writes nothing: reads have to go on where
+-- memory is full.
+
+local outcomes, waiting_outcomes, waiting_failures = KEYS[1], KEYS[2], KEYS[3]
+
+local wrong = find_wrong_type(outcomes, 'hash', waiting_outcomes, 'zset', waiting_failures, 'zset')
+if wrong then
+  return {WRONG_TYPE, wrong}
+end
+local now = now_ms()
+
+return {
+  DONE,
+  redis.call('HGETALL', outcomes),
+  redis.call('ZRANGEBYSCORE', waiting_outcomes, '-inf', now),
+  redis.call('ZRANGEBYSCORE', waiting_failures, '-inf', now),
+}

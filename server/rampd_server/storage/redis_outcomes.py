@@ -1,0 +1,94 @@
+"""Outcomes in Redis: counted once, read, forgotten."""
+
+from typing import Any, Final
+
+from rampd_server.domain.admission import Trial
+from rampd_server.domain.counters import TrialCounters
+from rampd_server.ports import OutcomeBatch, Receipt
+from rampd_server.storage.malformed import MalformedError
+from rampd_server.storage.outcome_counts import read_counters, write_counts
+from rampd_server.storage.redis_reader import RedisReader
+from rampd_server.storage.refusals import corrupt, refusal, store_reset
+from rampd_server.storage.scripts import Code
+
+MAX_CLIENTS: Final = 100_000
+"""Clients of a component whose last batch is remembered."""
+MAX_WAITING: Final = 10_000
+"""Outcomes of a trial that wait until their job is old enough, and as many failures."""
+
+_RECEIPTS = {
+    Code.DONE: Receipt.COUNTED,
+    Code.REPLAYED: Receipt.REPEATED,
+    Code.REUSED: Receipt.REUSED,
+    Code.UNCHANGED: Receipt.TOO_OLD,
+}
+
+
+class RedisOutcomes(RedisReader):
+    """The part of `RedisStore` that counts outcomes.
+
+    A component's outcomes may live on another shard than `meta`, so they have a copy of the epoch. Where the copy is not
+    the epoch that is believed in, `meta` decides: if that has it, what was counted under another epoch is dropped.
+    """
+
+    outcome_limits: tuple[int, int] = (MAX_CLIENTS, MAX_WAITING)
+
+    async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
+        reply = await self._count(batch, self._epoch)
+        if reply[0] == Code.RESET:
+            await self._require_epoch()
+            reply = await self._count(batch, reply[1])
+        receipt = _RECEIPTS.get(reply[0])
+        if receipt is None:
+            raise self._refused(reply)
+        return receipt, str(reply[1]) if receipt is Receipt.REPEATED else batch.answer
+
+    async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
+        keys = self.keys.outcomes(component)
+        reply = await self._call(
+            self._scripts.read_outcomes, (keys.outcomes, keys.waiting_outcomes, keys.waiting_failures)
+        )
+        if reply[0] != Code.DONE:
+            raise self._refused(reply)
+        flat, *matured = reply[1:]
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        if (fields.get("epoch"), fields.get("release"), fields.get("trial")) != (self._epoch, str(release), str(trial)):
+            return TrialCounters()
+        try:
+            return read_counters(fields, *matured)
+        except MalformedError as exc:
+            raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
+
+    async def forget_outcomes(self, component: str, trial: Trial) -> None:
+        reply = await self._call(self._scripts.forget_outcomes, self._outcome_keys(component), (self._epoch, *trial))
+        if reply[0] not in {Code.DONE, Code.UNCHANGED}:
+            raise self._refused(reply)
+
+    async def _count(self, batch: OutcomeBatch, replaced: str) -> Any:  # noqa: ANN401 - as redis-py has it
+        return await self._call(
+            self._scripts.count_outcomes,
+            self._outcome_keys(batch.component),
+            (
+                *(self._epoch, replaced, *batch.trial, batch.reporter, batch.client_id, batch.sequence, batch.digest),
+                *(batch.answer, *self.outcome_limits, write_counts(batch)),
+            ),
+        )
+
+    async def _require_epoch(self) -> None:
+        """That `meta` has the epoch that is believed in."""
+        head = await self.head()
+        if head is None or head.epoch != self._epoch:
+            raise store_reset(self.keys.meta, self._epoch, head.epoch if head else None)
+
+    def _outcome_keys(self, component: str) -> tuple[str, ...]:
+        keys = self.keys.outcomes(component)
+        return (
+            *(keys.outcomes, keys.first_outcomes, keys.first_failures, keys.waiting_outcomes),
+            *(keys.waiting_failures, keys.clients, keys.clients_order),
+        )
+
+    def _refused(self, reply: list[Any]) -> Exception:
+        error = refusal(reply, component="", expected_revision=None, meta_key=self.keys.meta, epoch=self._epoch)
+        if error is None:
+            raise AssertionError(reply[0])
+        return error

@@ -1,0 +1,161 @@
+"""Servers that ask the checks of one store: each check by one of them at a time, and none of them in the way of another."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+
+from rampd_server.automation import checks as asking
+from rampd_server.automation.checks import MAX_ASKING, Checks, NoSource
+from rampd_server.domain.automation_policy import Check
+from rampd_server.domain.check_answer import Answer
+from rampd_server.domain.guards import CheckReading
+from rampd_server.storage.redis_checks import RedisChecks
+from rampd_server.storage.redis_store import RedisStore
+from tests.asking import Copy, Scripted, checked, eventually, running
+
+ERRORS = Check("errors", "errors{tag={{tag}}}", interval_ms=100, maximum=1.0)
+SLOW = replace(ERRORS, interval_ms=60_000)
+
+
+@pytest.fixture(autouse=True)
+def _in_quick_motion(monkeypatch):
+    monkeypatch.setattr(asking, "_LOOK_S", 0.01)
+    monkeypatch.setattr(asking, "_SPREAD_S", 0.01)
+    monkeypatch.setattr(asking, "_RETRY_S", 0.05)
+
+
+def asker(store: RedisStore, replica: Copy, source: object) -> Checks:
+    return Checks(RedisChecks(store), replica, source, timeout_s=5.0)
+
+
+async def is_known(checks: Checks, replica: Copy) -> bool:
+    return list(await checks.readings(replica.rollouts[0])) != [CheckReading("errors")]
+
+
+async def has_errors(checks: Checks, replica: Copy) -> bool:
+    return (await checks.readings(replica.rollouts[0]))[0].errors >= 2
+
+
+async def test_what_was_answered_is_read_by_every_server(store: RedisStore):
+    replica, source = Copy(checked(SLOW)), Scripted()
+    asks, reads = asker(store, replica, source), asker(store, replica, Scripted())
+    assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors")]
+
+    async with running(asks):
+        await eventually(lambda: is_known(reads, replica))
+
+    assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors", has_passed=True, value=0.5)]
+    assert source.asked == ['errors{tag="B"}']
+
+
+async def test_of_three_servers_one_asks_at_a_time_and_not_before_the_check_is_due(store: RedisStore):
+    replica, source = Copy(checked(ERRORS)), Scripted(Answer(7.0))
+    began_s = time.monotonic()
+
+    async with running(*(asker(store, replica, source) for _ in range(3))):
+        await eventually(lambda: len(source.asked) >= 6)
+
+    assert source.most_under_way == 1
+    assert (time.monotonic() - began_s) * 1000 >= 5 * ERRORS.interval_ms * 0.9
+    (found,) = await asker(store, replica, source).readings(replica.rollouts[0])
+    assert (found.failures >= 5, found.has_passed) == (True, False)
+
+
+async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_type(store: RedisStore):
+    replica = Copy(checked(ERRORS))
+    checks = asker(store, replica, NoSource())
+
+    async with running(checks):
+        await eventually(lambda: has_errors(checks, replica))
+
+    (found,) = await checks.readings(replica.rollouts[0])
+    assert found.error == "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)"
+    assert (found.failures, found.has_passed) == (0, False)
+
+
+@pytest.mark.parametrize("changes", [{"held_reason": "because"}, {"basis_points": 0}, {"next": None}])
+async def test_what_is_not_under_way_is_not_asked(store: RedisStore, changes: dict[str, object]):
+    idle = replace(checked(SLOW, component="idle"), **changes)
+    source = Scripted()
+
+    async with running(asker(store, Copy(idle, checked(replace(SLOW, query="up"))), source)):
+        await eventually(lambda: bool(source.asked))
+        await asyncio.sleep(0.1)
+
+    assert source.asked == ["up"]
+
+
+async def test_a_copy_that_is_behind_asks_nothing(store: RedisStore):
+    replica, source = Copy(checked(SLOW)), Scripted()
+    replica.age_s = 6.0
+
+    async with running(asker(store, replica, source)):
+        await asyncio.sleep(0.1)
+        assert source.asked == []
+        replica.age_s = 0.0
+        await eventually(lambda: bool(source.asked))
+
+
+async def test_another_next_is_asked_about_at_once(store: RedisStore):
+    replica, source = Copy(checked(SLOW)), Scripted()
+
+    async with running(asker(store, replica, source)):
+        await eventually(lambda: len(source.asked) == 1)
+        replica.rollouts = [replace(replica.rollouts[0], next=5)]
+        await eventually(lambda: len(source.asked) == 2)
+
+    assert source.asked == ['errors{tag="B"}', 'errors{tag="C"}']
+
+
+async def test_a_source_that_hangs_holds_up_a_bounded_number_of_questions(store: RedisStore):
+    source = Scripted()
+    source.goes_on.clear()
+    replica = Copy(*(checked(SLOW, component=f"c{number}") for number in range(MAX_ASKING + 5)))
+
+    async with running(asker(store, replica, source)):
+        await eventually(lambda: source.under_way == MAX_ASKING)
+        await asyncio.sleep(0.1)
+        assert source.under_way == MAX_ASKING
+        source.goes_on.set()
+        await eventually(lambda: len(source.asked) == MAX_ASKING + 5)
+
+
+async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: RedisStore, monkeypatch):
+    """Given a server that ends while its question is under way, when the lease is over, expect another to ask."""
+    monkeypatch.setattr(asking, "_LEASE_MARGIN_S", 0.2)
+    replica, hangs, answers = Copy(checked(SLOW)), Scripted(), Scripted()
+    hangs.goes_on.clear()
+    dies, follows = (Checks(RedisChecks(store), replica, source, timeout_s=0.1) for source in (hangs, answers))
+
+    async with running(dies):
+        await eventually(lambda: bool(hangs.asked))
+    async with running(follows):
+        await eventually(lambda: bool(answers.asked))
+
+
+async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
+    class Breaks(Scripted):
+        async def ask(self, query: str) -> Answer:
+            if query == "breaks":
+                self.asked.append(query)
+                raise RuntimeError
+            return await super().ask(query)
+
+    replica, source = Copy(checked(replace(ERRORS, name="b", query="breaks"), replace(ERRORS, query="up"))), Breaks()
+
+    async with running(asker(store, replica, source)):
+        await eventually(lambda: source.asked.count("up") >= 3 and "breaks" in source.asked)
+
+
+async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(store: RedisStore):
+    replica, source = Copy(checked(SLOW)), Scripted()
+    epoch = store._epoch
+    store.believe("another")
+
+    async with running(asker(store, replica, source)):
+        await asyncio.sleep(0.1)
+        assert source.asked == []
+        store.believe(epoch)
+        await eventually(lambda: bool(source.asked))

@@ -1,0 +1,446 @@
+"""The controller on a store: it looks, decides and commits, and nobody's request is overwritten."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.automation_policy import AfterRollback, Check, OnRegression, Step
+from rampd_server.domain.errors import Reason, RefusedError, StoreUnavailableError
+from rampd_server.domain.guards import CheckReading
+from rampd_server.domain.model import RolloutState
+from rampd_server.domain.progress import Cause, Driver
+from rampd_server.ports import Event
+from tests.automation import BAD, GOOD, C, ServerWithoutPort, World, servers
+from tests.stores import StoreServer
+
+MINUTE_MS = 60_000
+STEPS = (Step(500, 10 * MINUTE_MS), Step(2500, 10 * MINUTE_MS), Step(9500, 5 * MINUTE_MS))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def pair(server: StoreServer, namespace: str, world: World) -> AsyncIterator[list[ServerWithoutPort]]:
+    """Two servers; next is t2 with a plan that begins by itself, t3 waits."""
+    async with servers(server, namespace, world, 2) as made:
+        await plan(made[0])
+        yield made
+
+
+@pytest.fixture
+def one(pair: list[ServerWithoutPort]) -> ServerWithoutPort:
+    return pair[0]
+
+
+async def plan(server: ServerWithoutPort, **automation: object) -> None:
+    settings = {"steps": STEPS, "auto_start": True, "auto_finalize": True, **automation}
+    await server.do(
+        commands.Release("t1"),
+        commands.SetPolicy(automation=settings),
+        commands.Release("t2"),
+        commands.Release("t3"),
+    )
+
+
+async def set_policy(server: ServerWithoutPort, **automation: object) -> None:
+    await server.do(commands.SetPolicy(automation=automation))
+
+
+async def decisions(server: ServerWithoutPort) -> list[Event]:
+    return [event for event in await server.history() if event.actor == "rampd"]
+
+
+async def test_a_release_goes_out_by_itself_and_the_next_one_begins(one: ServerWithoutPort, world: World):
+    percents = []
+    for _ in range(3):
+        await one.look()
+        percents.append(one.rollout().basis_points)
+        assert await one.look(), "a second look at the same moment must change nothing"
+        assert one.rollout().basis_points == percents[-1]
+        world.pass_ms(10 * MINUTE_MS)
+
+    await one.look()
+    assert percents == [500, 2500, 9500]
+    assert [one.rollout().current_release.tag, one.rollout().next_release.tag] == ["t2", "t3"]
+    assert one.rollout().progress.driver is Driver.NOBODY
+    story = [(event.action, event.note) for event in await decisions(one)]
+    assert [action for action, _ in story] == ["Step", "Step", "Step", "Finalize"]
+    assert story[0][1] == "t2 goes from 0 % to 5 %. The plan begins."
+    assert story[1][1].startswith("t2 goes from 5 % to 25 %. It held for 10 min. Jobs that failed: none, against none")
+    assert all(not event.is_claimed for event in await decisions(one))
+
+
+async def test_of_two_servers_that_see_the_same_one_steps(pair: list[ServerWithoutPort], world: World):
+    """Given two servers that look at once, again and again, expect each step once."""
+    for _ in range(12):
+        looks = await asyncio.gather(*(each.look() for each in pair), return_exceptions=True)
+        for outcome in looks:
+            assert not isinstance(outcome, Exception) or getattr(outcome, "reason", "") == Reason.REVISION_MISMATCH
+        await asyncio.gather(*(each.refresh() for each in pair))
+        world.pass_ms(3 * MINUTE_MS)
+
+    events = await decisions(pair[0])
+    assert [event.action for event in events[:4]] == ["Step", "Step", "Step", "Finalize"]
+    assert [event.note.split(".")[0] for event in events[:3]] == [
+        "t2 goes from 0 % to 5 %", "t2 goes from 5 % to 25 %", "t2 goes from 25 % to 95 %"
+    ]  # fmt: skip
+    revisions = [event.revision for event in await pair[0].history()]
+    assert revisions == list(range(1, len(revisions) + 1))
+
+
+async def test_a_person_who_was_first_is_not_overwritten(pair: list[ServerWithoutPort], world: World):
+    """Given a server that has decided on what it knows while a person pauses on another, expect its step refused."""
+    one, other = pair
+    await one.look()
+    await other.refresh()
+    world.pass_ms(10 * MINUTE_MS)
+    await other.refresh()
+    await one.do(commands.Pause(), note="let me look")
+    # The other server's copy is kept as it was before the pause.
+    other.replica._state.components[C].rollout = (before := other.rollout())
+    if before.paused:
+        pytest.skip("the feed was faster than this test")
+
+    with pytest.raises(RefusedError) as refused:
+        await other.controller.look(C)
+
+    assert refused.value.reason is Reason.REVISION_MISMATCH
+    await one.refresh()
+    assert (one.rollout().basis_points, one.rollout().paused) == (500, True)
+
+
+async def test_a_server_that_was_away_for_an_hour_makes_one_step_and_holds_again(one: ServerWithoutPort, world: World):
+    await one.look()
+    world.pass_ms(60 * MINUTE_MS)
+
+    for _ in range(5):
+        await one.look()
+
+    assert one.rollout().basis_points == 2500
+    assert one.rollout().progress.hold_since_ms == world.store_ms
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_server_that_sees_the_clock_jump_begins_the_hold_anew_and_says_so(
+    one: ServerWithoutPort, world: World, hours: int
+):
+    await one.look()
+    world.pass_ms(5 * MINUTE_MS)
+    await one.look()
+    world.store_ms += hours * 60 * MINUTE_MS
+
+    await one.look()
+
+    assert one.rollout().basis_points == 500
+    assert one.rollout().progress.hold_since_ms == world.store_ms
+    event = (await decisions(one))[-1]
+    assert (event.action, event.note) == (
+        "Hold", "The store's clock was set by 1 h, so the hold of t2 at 5 % begins anew."
+    )  # fmt: skip
+    world.pass_ms(10 * MINUTE_MS - 1)
+    await one.look()
+    assert one.rollout().basis_points == 500
+    world.pass_ms(1)
+    await one.look()
+    assert one.rollout().basis_points == 2500
+
+
+async def test_a_bad_release_comes_back_by_itself_and_says_why(one: ServerWithoutPort, world: World):
+    await one.look()
+    world.counters[C, 2, 1] = BAD
+
+    await one.look()
+
+    rollout = one.rollout()
+    assert (rollout.state, rollout.basis_points, rollout.next_release.tag) == (RolloutState.HELD, 0, "t2")
+    event = (await decisions(one))[-1]
+    assert event.action == "Rollback"
+    assert event.note.startswith("t2 fails more often than t1. Of 10 repos with a failure 8 ran t2")
+    assert rollout.held_reason == f"rolled back by rampd: {event.note}"
+    assert await one.look() is None
+
+
+async def test_continue_quarantines_drops_and_starts_the_head_in_one_write(one: ServerWithoutPort, world: World):
+    await set_policy(one, after_rollback=AfterRollback.CONTINUE)
+    await one.look()
+    world.counters[C, 2, 1] = BAD
+    revision = one.rollout().revision
+
+    await one.look()
+
+    rollout = one.rollout()
+    assert (rollout.revision, rollout.next_release.tag, set(rollout.quarantine)) == (revision + 1, "t3", {"t2"})
+    await one.look()
+    assert one.rollout().basis_points == 500
+    assert [event.action for event in await decisions(one)] == ["Step", "Rollback", "Step"]
+
+
+async def test_a_dry_run_says_once_what_it_would_have_done(one: ServerWithoutPort, world: World):
+    await set_policy(one, on_regression=OnRegression.NOTIFY)
+    await one.look()
+    world.counters[C, 2, 1] = BAD
+
+    for _ in range(3):
+        await one.look()
+
+    events = await decisions(one)
+    assert [event.action for event in events] == ["Step", "Notify"]
+    assert events[1].note.startswith("Dry run: rampd would have rolled back t2.")
+    assert one.rollout().basis_points == 500
+
+
+async def test_a_guard_pauses_and_resume_begins_a_new_trial(one: ServerWithoutPort, world: World):
+    await set_policy(one, on_regression=OnRegression.PAUSE)
+    await one.look()
+    world.counters[C, 2, 1] = BAD
+    for _ in range(3):
+        await one.look()
+        world.pass_ms(10 * MINUTE_MS)
+    rollout = one.rollout()
+    assert (rollout.paused, rollout.basis_points, rollout.progress.paused_by) == (True, 500, Cause.RELATIVE_GUARD)
+
+    await one.do(commands.Resume())
+    await one.look()
+
+    rollout = one.rollout()
+    assert (rollout.paused, rollout.trial, rollout.progress.paused_by) == (False, 2, None)
+    world.pass_ms(10 * MINUTE_MS)
+    await one.look()
+    assert one.rollout().basis_points == 2500
+
+
+async def test_a_ramp_by_hand_takes_over_and_resume_gives_it_back_from_the_step_at_or_above(
+    one: ServerWithoutPort, world: World
+):
+    await one.look()
+    await one.do(commands.Ramp(1200))
+    world.pass_ms(60 * MINUTE_MS)
+    await one.look()
+    assert (one.rollout().basis_points, one.rollout().progress.driver) == (1200, Driver.PERSON)
+    assert one.controller.waits_for(C) == "t2 was ramped by hand. Resume gives it back to the plan."
+
+    await one.do(commands.Resume())
+    await one.look()
+
+    assert (one.rollout().basis_points, one.rollout().progress.driver) == (2500, Driver.PLAN)
+    assert (await decisions(one))[-1].note == "t2 goes from 12 % to 25 %. The plan goes on."
+
+
+async def test_a_ramp_by_hand_is_guarded_without_any_policy(one: ServerWithoutPort, world: World):
+    await set_policy(one, steps=(), auto_start=False, auto_finalize=False)
+    await one.do(commands.Ramp(500))
+    world.counters[C, 2, 1] = BAD
+
+    await one.look()
+
+    assert one.rollout().state is RolloutState.HELD
+
+
+@pytest.mark.parametrize("stop", [commands.Pause(), commands.Freeze()])
+async def test_paused_or_frozen_nothing_rises_and_guards_go_on(
+    one: ServerWithoutPort, world: World, stop: commands.Command
+):
+    await one.look()
+    await one.do(stop)
+    world.pass_ms(60 * MINUTE_MS)
+    await one.look()
+    assert one.rollout().basis_points == 500
+
+    world.counters[C, 2, 1] = BAD
+    await one.look()
+    assert one.rollout().state is RolloutState.HELD
+
+
+async def test_after_the_freeze_the_plan_goes_on(one: ServerWithoutPort, world: World):
+    await one.look()
+    await one.do(commands.Freeze())
+    world.pass_ms(60 * MINUTE_MS)
+    await one.do(commands.Unfreeze())
+
+    await one.look()
+
+    assert one.rollout().basis_points == 2500
+
+
+async def test_an_unconfirmed_ramp_goes_back_in_time_also_paused_and_frozen(one: ServerWithoutPort, world: World):
+    await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS), commands.Pause(), commands.Freeze())
+    world.pass_ms(MINUTE_MS - 1)
+    await one.look()
+    assert one.rollout().basis_points == 5000
+    world.pass_ms(1)
+
+    await one.look()
+
+    assert (one.rollout().state, one.rollout().confirm_deadline_ms) == (RolloutState.HELD, None)
+    assert (await decisions(one))[-1].note == "Nobody confirmed the Ramp of t2 to 50 % in time."
+
+
+async def test_a_confirmed_ramp_stays(one: ServerWithoutPort, world: World):
+    await set_policy(one, confirm_within_ms=MINUTE_MS)
+    await one.do(commands.Ramp(5000))
+    assert one.rollout().confirm_deadline_ms == world.store_ms + MINUTE_MS
+    await one.do(commands.Confirm())
+    world.pass_ms(60 * MINUTE_MS)
+
+    await one.look()
+
+    assert one.rollout().basis_points == 5000
+
+
+async def test_who_makes_no_progress_is_paused_once(one: ServerWithoutPort, world: World):
+    await set_policy(one, stuck_after_ms=30 * MINUTE_MS, steps=(Step(500, 0, min_jobs=100),), auto_finalize=False)
+    await one.look()
+    world.pass_ms(30 * MINUTE_MS)
+
+    for _ in range(3):
+        await one.look()
+
+    assert [event.action for event in await decisions(one)] == ["Step", "Pause"]
+    assert "0 of 100 jobs reported" in (await decisions(one))[-1].note
+
+
+async def test_a_step_waits_for_its_jobs(one: ServerWithoutPort, world: World):
+    await set_policy(one, steps=(Step(500, 0, min_jobs=500), Step(2500)), auto_finalize=False)
+    await one.look()
+    await one.look()
+    assert one.rollout().basis_points == 500
+    world.counters[C, 2, 1] = GOOD
+
+    await one.look()
+
+    assert one.rollout().basis_points == 2500
+
+
+async def test_a_check_must_pass_before_the_next_step_and_one_that_fails_rolls_back(
+    one: ServerWithoutPort, world: World
+):
+    await set_policy(one, checks=(Check("errors", "up", maximum=1.0),))
+    await one.look()
+    world.pass_ms(10 * MINUTE_MS)
+    assert 0 < (await one.look() or 0) < 1.5
+    assert one.controller.waits_for(C) == "t2 holds at 5 %: errors has not passed."
+
+    world.readings = (CheckReading("errors", has_passed=True),)
+    await one.look()
+    assert one.rollout().basis_points == 2500
+
+    world.readings = (CheckReading("errors", failures=1, value=7.0),)
+    await one.look()
+    assert one.rollout().state is RolloutState.HELD
+
+
+async def test_when_the_store_is_away_nothing_is_decided(one: ServerWithoutPort, world: World):
+    await one.look()
+    world.counters[C, 2, 1] = BAD
+    world.pass_ms(6_000)
+
+    assert await one.controller.look(C) == 1.0
+    assert one.rollout().basis_points == 500
+
+
+async def test_what_waits_for_nothing_costs_the_store_nothing(one: ServerWithoutPort, world: World):
+    """Given components that are steady or held, expect no look; and of one that waits, none before it may change."""
+    for number in range(20):
+        await one.do(commands.Release("t1"), component=f"steady{number}")
+    await one.do(commands.Release("t1"), commands.Release("t2"), commands.Ramp(500), component="held")
+    await one.do(commands.Rollback(), component="held")
+    world.reads = 0
+    for known in one.replica.components():
+        if known.rollout.component != C:
+            assert await one.controller.look(known.rollout.component) is None
+    assert world.reads == 0
+
+    await one.look()
+    delay_s = await one.look()
+    assert delay_s is not None
+    assert 20 < delay_s < 40
+
+
+@pytest.fixture
+async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
+    """The controller runs, and time stands still but for what a test lets pass."""
+    task = asyncio.create_task(one.controller.run())
+    yield one
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(server: ServerWithoutPort, is_so) -> None:
+    """Lets a little time pass, again and again, until it is so."""
+    async with asyncio.timeout(20):
+        while not is_so(server.rollout()):
+            server.world.pass_ms(20)
+            server.controller._turns._changed.set()
+            await server.refresh()
+            await asyncio.sleep(0.005)
+
+
+async def test_told_of_outcomes_it_looks_at_once(running: ServerWithoutPort, world: World):
+    await until(running, lambda rollout: rollout.basis_points == 500)
+    world.counters[C, 2, 1] = BAD
+    began_ms = world.store_ms
+
+    running.controller.wake(C)
+    await until(running, lambda rollout: rollout.state is RolloutState.HELD)
+
+    assert world.store_ms - began_ms <= 1_000
+
+
+async def test_it_follows_whoever_takes_outcomes_in(running: ServerWithoutPort, world: World):
+    await until(running, lambda rollout: rollout.basis_points == 500)
+    world.counters[C, 2, 1] = BAD
+    counted: asyncio.Queue[frozenset[str]] = asyncio.Queue()
+    began_ms = world.store_ms
+
+    class Source:
+        async def wait(self) -> frozenset[str]:
+            return await counted.get()
+
+    following = asyncio.create_task(running.controller.follow(Source()))
+    counted.put_nowait(frozenset({"unknown", C}))
+    await until(running, lambda rollout: rollout.state is RolloutState.HELD)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+    assert world.store_ms - began_ms <= 1_000
+
+
+async def test_with_a_maturation_it_looks_again_soon(one: ServerWithoutPort):
+    await set_policy(one, maturation_ms=1_000)
+    await one.look()
+
+    assert (await one.look() or 0) <= 6
+
+
+async def test_untold_it_looks_within_seconds_where_outcomes_come_in(running: ServerWithoutPort, world: World):
+    """Given outcomes that another server took in, which died before it looked."""
+    world.counters[C, 2, 1] = GOOD
+    await until(running, lambda rollout: rollout.basis_points == 500)
+    began_ms = world.store_ms
+    world.counters[C, 2, 1] = BAD
+
+    await until(running, lambda rollout: rollout.state is RolloutState.HELD)
+
+    assert world.store_ms - began_ms <= 7_000
+
+
+async def test_what_fails_is_tried_again(running: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch):
+    await until(running, lambda rollout: rollout.basis_points == 500)
+    failures = iter([StoreUnavailableError("away"), RuntimeError("a defect")])
+    read = running.store.counters
+
+    async def counters(*args: object) -> object:
+        for failure in failures:
+            raise failure
+        return await read(*args)
+
+    monkeypatch.setattr(running.store, "counters", counters)
+    world.counters[C, 2, 1] = BAD
+    running.controller.wake(C)
+
+    await until(running, lambda rollout: rollout.state is RolloutState.HELD)

@@ -1,0 +1,424 @@
+"""Outcomes are counted once, whoever sends them and however often, in the trial that is in force."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from rampd_server.domain.admission import Counted, Trial
+from rampd_server.domain.counters import Split, Tally, TrialCounters
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError
+from rampd_server.domain.reporter_cap import counted_failures
+from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
+from rampd_server.storage.outcome_counts import bit_of
+from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.scripts import MAX_REPORTERS, UNIT_BITS
+from tests.contract.driving import COMPONENT, contents
+from tests.stores import StoreServer
+
+TRIAL = Trial(2, 1, 5)
+DIGEST = "abc123"
+HOUR_MS = 3_600_000
+
+
+def ran(
+    unit: str, *, is_next: bool = False, is_failed: bool = False, weight: int | None = 1000, duration_ms: int = 0
+) -> Counted:
+    return Counted(weight, is_next, is_failed, unit, duration_ms)
+
+
+def batch(sequence: int, *outcomes: Counted, **fields: object) -> OutcomeBatch:
+    made = OutcomeBatch(COMPONENT, TRIAL, "worker-1", sequence, DIGEST, "ada", f"{len(outcomes)}.", outcomes)
+    return replace(made, **fields)
+
+
+async def count(store: RedisStore, *batches: OutcomeBatch) -> TrialCounters:
+    for each in batches:
+        assert await store.count_outcomes(each) == (Receipt.COUNTED, each.answer)
+    return await store.counters(COMPONENT, TRIAL.release, TRIAL.number)
+
+
+async def test_a_batch_is_counted_by_weight_and_channel(store: RedisStore):
+    found = await count(
+        store,
+        batch(
+            1,
+            ran("a"),
+            ran("b", is_failed=True),
+            ran("c", is_next=True, is_failed=True),
+            ran("d", is_next=True, weight=2500),
+            ran("", is_next=True, is_failed=True, weight=None),
+            mismatches=3,
+        ),
+    )
+
+    assert found == TrialCounters(
+        by_weight={
+            1000: Tally(
+                jobs=Split(2, 1),
+                failures=Split(1, 1),
+                first_outcomes=Split(2, 1),
+                failed_first_outcomes=Split(1, 1),
+                first_failures=Split(1, 1),
+            ),
+            2500: Tally(jobs=Split(0, 1), first_outcomes=Split(0, 1)),
+        },
+        reporters=1,
+        next_failures_by_reporter={"ada": {1000: 1}},
+        others=Tally(jobs=Split(0, 1), failures=Split(0, 1)),
+        mismatches=3,
+    )
+
+
+async def test_only_the_first_outcome_and_the_first_failure_of_a_unit_are_told_to_the_guards(store: RedisStore):
+    found = await count(
+        store,
+        batch(1, ran("a"), ran("a", is_failed=True), ran("a", is_failed=True)),
+        batch(2, ran("a", is_next=True, is_failed=True, weight=2000), ran("b", is_failed=True)),
+    )
+
+    total = found.total
+    assert total.jobs == Split(4, 1)
+    assert total.failures == Split(3, 1)
+    assert total.first_outcomes == Split(2, 0)
+    assert total.failed_first_outcomes == Split(1, 0)
+    assert total.first_failures == Split(2, 0)
+
+
+async def test_a_repeat_counts_nothing_and_answers_as_the_first_time(store: RedisStore):
+    before = await count(store, batch(1, ran("a", is_failed=True), answer="1.a"))
+
+    assert await store.count_outcomes(batch(1, ran("b"), answer="2.")) == (Receipt.REPEATED, "1.a")
+    assert await store.counters(COMPONENT, 2, 1) == before
+
+
+async def test_a_sequence_is_of_one_batch_and_rises(store: RedisStore):
+    huge = 2**63 - 2
+    before = await count(store, batch(9, ran("a")), batch(huge, ran("b")))
+
+    assert (await store.count_outcomes(batch(huge, ran("c"), digest="def")))[0] is Receipt.REUSED
+    assert (await store.count_outcomes(batch(huge - 1, ran("c"))))[0] is Receipt.TOO_OLD
+    assert (await store.count_outcomes(batch(9, ran("c"))))[0] is Receipt.TOO_OLD
+    assert await store.counters(COMPONENT, 2, 1) == before
+    assert (await store.count_outcomes(batch(huge + 1, ran("c"))))[0] is Receipt.COUNTED
+
+
+async def test_clients_and_components_have_sequences_of_their_own(store: RedisStore):
+    found = await count(store, batch(1, ran("a")), batch(1, ran("b"), client_id="worker-2"))
+    await store.count_outcomes(batch(1, ran("a"), component="hlint"))
+
+    assert found.total.jobs == Split(2, 0)
+    assert (await store.counters("hlint", 2, 1)).total.jobs == Split(1, 0)
+
+
+async def test_a_batch_that_two_servers_send_at_once_counts_once(server: StoreServer, store: RedisStore):
+    others = [server.store(store.keys.prefix[7:-2]) for _ in range(4)]
+    epoch = (await store.head()).epoch
+    for other in others:
+        other.believe(epoch)
+    receipts = await asyncio.gather(
+        *(each.count_outcomes(batch(sequence, ran(f"r{sequence}"))) for sequence in range(1, 2) for each in others)
+    )
+    for sequence in range(2, 30):
+        await asyncio.gather(*(each.count_outcomes(batch(sequence, ran(f"r{sequence}"))) for each in others))
+    for other in others:
+        await other.close()
+
+    assert sorted(receipt for receipt, _ in receipts) == [Receipt.COUNTED, *[Receipt.REPEATED] * 3]
+    found = await store.counters(COMPONENT, 2, 1)
+    assert found.total == Tally(jobs=Split(29, 0), first_outcomes=Split(29, 0))
+
+
+async def test_the_order_of_clients_batches_makes_no_difference(server: StoreServer, store: RedisStore):
+    batches = [
+        batch(1, *(ran(f"{client}/{unit}", is_next=unit % 3 == 0, is_failed=unit % 2 == 0) for unit in range(20)))
+        for client in range(3)
+    ]
+    named = [replace(each, client_id=f"c{number}") for number, each in enumerate(batches)]
+    found = set()
+    for number, order in enumerate(itertools.permutations(named)):
+        component = f"component-{number}"
+        for each in order:
+            await store.count_outcomes(replace(each, component=component))
+        found.add(repr((await store.counters(component, 2, 1)).total))
+
+    assert len(found) == 1
+
+
+async def test_a_later_trial_begins_at_nothing_and_an_earlier_one_counts_no_more(store: RedisStore):
+    await count(store, batch(1, ran("a", is_failed=True)))
+    later = Trial(2, 2, 9)
+    await store.count_outcomes(batch(2, ran("a", is_failed=True), trial=later))
+
+    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert (await store.counters(COMPONENT, 2, 2)).total.first_failures == Split(1, 0)
+    with pytest.raises(ConflictError):
+        await store.count_outcomes(batch(3, ran("b"), trial=TRIAL._replace(revision=8)))
+    # A server that is ahead in revisions of the same trial is fine.
+    await store.count_outcomes(batch(3, ran("b"), trial=later._replace(revision=20)))
+    await store.count_outcomes(batch(4, ran("c"), trial=later._replace(revision=9)))
+    assert (await store.counters(COMPONENT, 2, 2)).total.jobs == Split(3, 0)
+
+
+async def test_what_was_answered_is_remembered_beyond_the_trial(store: RedisStore):
+    await count(store, batch(1, ran("a"), answer="."))
+
+    repeat = batch(1, ran("a"), trial=Trial(2, 2, 9), answer="a")
+    assert await store.count_outcomes(repeat) == (Receipt.REPEATED, ".")
+
+
+async def test_forgetting_drops_ended_trials_and_leaves_the_present_one(store: RedisStore):
+    await count(store, batch(1, ran("a", is_failed=True), ran("b", is_next=True), maturation_ms=0))
+    await store.forget_outcomes(COMPONENT, TRIAL)
+    assert (await store.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
+
+    await store.forget_outcomes(COMPONENT, Trial(2, 0, 4))
+    assert (await store.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
+
+    await store.forget_outcomes(COMPONENT, Trial(2, 0, 8))
+    keys = store.keys.outcomes(COMPONENT)
+    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert await store.client.keys(f"{keys.outcomes.rpartition(':')[0]}:*")
+    assert not await store.client.exists(keys.first_outcomes, keys.first_failures)
+    assert await store.client.exists(keys.clients)
+
+
+async def test_a_deleted_component_leaves_a_tombstone_and_no_clients(store: RedisStore):
+    await count(store, batch(1, ran("a", is_failed=True), ran("b", duration_ms=0), maturation_ms=HOUR_MS))
+    await store.forget_outcomes(COMPONENT, Trial(0, 0, 6))
+
+    keys = store.keys.outcomes(COMPONENT)
+    assert await store.client.keys(f"{keys.outcomes.removesuffix('outcomes')}*") == [keys.outcomes]
+    assert set(await store.client.hgetall(keys.outcomes)) == {"epoch", "release", "trial", "revision", "batches"}
+    with pytest.raises(ConflictError):
+        await store.count_outcomes(batch(2, ran("a")))
+
+
+async def test_forgetting_a_component_that_has_no_outcomes_writes_nothing(store: RedisStore):
+    before = await everything(store)
+    await store.forget_outcomes(COMPONENT, Trial(0, 0, 6))
+    assert await everything(store) == before
+
+
+async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore):
+    found = await count(
+        store,
+        batch(
+            1,
+            ran("young", is_next=True, is_failed=True, duration_ms=10),
+            ran("old", is_failed=True, duration_ms=HOUR_MS),
+            maturation_ms=HOUR_MS,
+        ),
+    )
+
+    assert found.total == Tally(
+        jobs=Split(1, 1),
+        failures=Split(1, 1),
+        first_outcomes=Split(1, 0),
+        failed_first_outcomes=Split(1, 0),
+        first_failures=Split(1, 0),
+    )
+    await age(store)
+    seen = await store.counters(COMPONENT, 2, 1)
+    assert seen.total.first_failures == Split(1, 1)
+    assert seen.total.failed_first_outcomes == Split(1, 1)
+    assert seen.next_failures_by_reporter == {"ada": {1000: 1}}
+    # The next batch moves them; nothing is counted twice, and the unit has had its turn.
+    moved = await count(store, batch(2, ran("young", is_next=True, is_failed=True, duration_ms=HOUR_MS)))
+    assert moved.total.first_failures == seen.total.first_failures
+    assert moved.total.first_outcomes == seen.total.first_outcomes
+    keys = store.keys.outcomes(COMPONENT)
+    assert not await store.client.exists(keys.waiting_failures, keys.waiting_outcomes)
+
+
+async def age(store: RedisStore) -> None:
+    """All that waits has waited long enough."""
+    keys = store.keys.outcomes(COMPONENT)
+    for key in (keys.waiting_outcomes, keys.waiting_failures):
+        for member in await store.client.zrange(key, 0, -1):
+            await store.client.zincrby(key, -2 * HOUR_MS, member)
+
+
+async def test_only_so_many_wait(server: StoreServer, namespace: str):
+    store = server.store(namespace, max_waiting=3)
+    store.believe(await store.begin_epoch(adopted=False))
+    jobs = [ran(f"r{number}", is_failed=True) for number in range(5)]
+    await count(store, batch(1, *jobs, maturation_ms=HOUR_MS))
+
+    keys = store.keys.outcomes(COMPONENT)
+    assert await store.client.zcard(keys.waiting_failures) == 3
+    assert await store.client.zcard(keys.waiting_outcomes) == 3
+    await age(store)
+    # Who found no room has not had its turn.
+    found = await count(store, batch(2, *jobs))
+    assert found.total.first_failures == Split(5, 0)
+    assert found.total.first_outcomes == Split(5, 0)
+    await store.close()
+
+
+async def test_the_failures_of_each_reporter_are_known(store: RedisStore):
+    for number in range(4):
+        await count(store, batch(1, ran(f"q{number}"), client_id=f"c{number}", reporter=f"launcher {number}"))
+    hostile = [ran(f"h{number}", is_next=True, is_failed=True) for number in range(12)]
+    found = await count(store, batch(1, *hostile, client_id="x", reporter="eve"))
+    assert found.reporters == 5
+    assert found.next_failures_by_reporter == {"eve": {1000: 12}}
+    assert counted_failures(found) == {1000: Split(0, 0)}
+
+    others = [
+        batch(2, ran(f"o{number}", is_next=True, is_failed=True), client_id=f"c{number}", reporter=f"launcher {number}")
+        for number in range(4)
+    ]
+    assert counted_failures(await count(store, *others)) == {1000: Split(0, 6)}
+
+
+async def test_so_many_reporters_are_told_apart_and_the_rest_count_as_one(store: RedisStore):
+    await count(store, batch(1, ran("a")))
+    await store.client.hset(store.keys.outcomes(COMPONENT).outcomes, "reporters", MAX_REPORTERS)
+    found = await count(
+        store,
+        batch(1, ran("b", is_next=True, is_failed=True), client_id="b", reporter="bob"),
+        batch(1, ran("c", is_next=True, is_failed=True), client_id="c", reporter="cyd"),
+        batch(2, ran("d", is_next=True, is_failed=True), reporter="ada"),
+    )
+
+    assert found.reporters == MAX_REPORTERS
+    assert found.next_failures_by_reporter == {"": {1000: 2}, "ada": {1000: 1}}
+
+
+async def test_the_latest_clients_are_remembered(server: StoreServer, namespace: str):
+    store = server.store(namespace, max_clients=3)
+    store.believe(await store.begin_epoch(adopted=False))
+    for sequence, client in enumerate(("a", "b", "c", "a", "d"), start=1):
+        await store.count_outcomes(batch(sequence, ran(client), client_id=client))
+
+    keys = store.keys.outcomes(COMPONENT)
+    assert set(await store.client.hkeys(keys.clients)) == {"a", "c", "d"}
+    assert set(await store.client.zrange(keys.clients_order, 0, -1)) == {"a", "c", "d"}
+    assert (await store.count_outcomes(batch(4, ran("a"), client_id="a")))[0] is Receipt.REPEATED
+    await store.close()
+
+
+async def test_units_take_a_fixed_room(store: RedisStore):
+    units = [f"owner/repo-{number}" for number in range(3000)]
+    for number in range(3):
+        part = units[number * 1000 : number * 1000 + 1000]
+        await store.count_outcomes(batch(number + 1, *(ran(unit, is_failed=True) for unit in part)))
+
+    found = await store.counters(COMPONENT, 2, 1)
+    distinct = len({bit_of(unit) for unit in units})
+    assert found.total.first_outcomes == found.total.first_failures == Split(distinct, 0)
+    keys = store.keys.outcomes(COMPONENT)
+    assert await store.client.strlen(keys.first_outcomes) <= UNIT_BITS // 8
+    assert await store.client.strlen(keys.first_failures) <= UNIT_BITS // 8
+
+
+async def test_a_store_that_lost_its_scripts_is_given_them_again(store: RedisStore):
+    await count(store, batch(1, ran("a")))
+    await store.client.script_flush()
+    assert (await count(store, batch(2, ran("b")))).total.jobs == Split(2, 0)
+    await store.client.script_flush()
+    await store.forget_outcomes(COMPONENT, TRIAL)
+
+
+async def test_nothing_is_counted_in_a_store_that_was_emptied(store: RedisStore):
+    await count(store, batch(1, ran("a")))
+    await store.client.delete(*(await store.client.keys(store.keys.pattern)))
+
+    with pytest.raises(StoreResetError):
+        await store.count_outcomes(batch(2, ran("b")))
+    assert await store.client.keys(store.keys.pattern) == []
+    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
+
+
+async def test_what_was_counted_under_another_epoch_is_dropped(server: StoreServer, store: RedisStore):
+    await count(store, batch(1, ran("a")))
+    behind = server.store(store.keys.prefix[7:-2])
+    behind.believe((await store.head()).epoch)
+    store.believe(await store.begin_epoch(adopted=True))
+
+    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert (await count(store, batch(1, ran("b")))).total.jobs == Split(1, 0)
+    with pytest.raises(StoreResetError):
+        await behind.count_outcomes(batch(2, ran("c")))
+    await behind.close()
+
+
+async def test_outcomes_are_keys_of_the_namespace_with_a_tag_of_their_own(store: RedisStore):
+    keys = store.keys.outcomes(COMPONENT)
+    assert keys.outcomes.startswith(store.keys.prefix[:-2] + f":{COMPONENT}}}:")
+    await store.client.delete(*(await store.client.keys(store.keys.pattern)))
+    assert await store.is_empty()
+    await store.client.hset(keys.outcomes, "epoch", "e")
+    assert not await store.is_empty()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("outcomes", "first_outcomes", "first_failures", "waiting_outcomes", "waiting_failures", "clients"),
+        "clients_order",
+    ],
+)
+async def test_a_key_of_another_type_is_named_and_nothing_is_counted(store: RedisStore, client: Redis, name: str):
+    key = getattr(store.keys.outcomes(COMPONENT), name)
+    await client.rpush(key, "x")
+    before = await everything(store)
+
+    with pytest.raises(StoreCorruptError) as caught:
+        await store.count_outcomes(batch(1, ran("a", is_failed=True)))
+    assert caught.value.metadata["key"] == key
+    assert await everything(store) == before
+
+
+async def everything(store: RedisStore) -> dict[str, object]:
+    """All that is in the namespace, outcomes included."""
+    found = await contents(store)
+    async for key in store.client.scan_iter(match=store.keys.pattern):
+        found.setdefault(key, await store.client.dump(key) if await store.client.type(key) != "string" else "")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "text"),
+    [
+        ("outcomes", "1000 current jobs", "many"),
+        ("outcomes", "1000 current jobs", "-1"),
+        ("outcomes", "1000 current first_failures", "9" * 19),
+        ("outcomes", "1000 next first_failures", "0.5"),
+        ("outcomes", "reporters", "x"),
+        ("outcomes", "batches", "x"),
+        ("outcomes", "revision", "x"),
+        ("clients", "worker-1", "nonsense"),
+    ],
+)
+async def test_a_count_that_is_none_is_named_and_nothing_is_counted(
+    store: RedisStore, client: Redis, key: str, field: str, text: str
+):
+    await count(store, batch(1, ran("a")))
+    spoiled = getattr(store.keys.outcomes(COMPONENT), key)
+    await client.hset(spoiled, field, text)
+    before = await client.hgetall(store.keys.outcomes(COMPONENT).outcomes)
+
+    jobs = (ran("b", is_failed=True), ran("c", is_next=True, is_failed=True))
+    with pytest.raises(StoreCorruptError) as caught:
+        await store.count_outcomes(batch(2, *jobs, reporter="bob"))
+    assert caught.value.metadata["key"] == spoiled
+    assert await client.hgetall(store.keys.outcomes(COMPONENT).outcomes) == before
+    if key == "outcomes":
+        with pytest.raises(StoreCorruptError):
+            await store.counters(COMPONENT, 2, 1)
+
+
+@pytest.mark.parametrize("name", ["waiting_outcomes", "waiting_failures"])
+async def test_what_waits_in_another_form_is_named(store: RedisStore, client: Redis, name: str):
+    await count(store, batch(1, ran("a")))
+    key = getattr(store.keys.outcomes(COMPONENT), name)
+    await client.zadd(key, {"nonsense": 1})
+
+    for attempt in (store.count_outcomes(batch(2, ran("b"))), store.counters(COMPONENT, 2, 1)):
+        with pytest.raises(StoreCorruptError) as caught:
+            await attempt
+        assert caught.value.metadata["key"] == key

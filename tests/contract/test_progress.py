@@ -1,0 +1,42 @@
+"""Where automation stands with a rollout is committed with it, and comes back."""
+
+from rampd_server.domain import commands
+from rampd_server.domain.automation_policy import Step
+from rampd_server.domain.model import Rollout
+from rampd_server.domain.progress import Cause, Driver, Progress
+from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import COMPONENT, commit, decide, do
+from tests.rollouts import NOW
+
+STANDS = Progress(Driver.PLAN, NOW + 1, NOW + 2, Cause.STUCK, frozenset({Cause.STUCK, Cause.CHECK_FAILED}), NOW + 3)
+
+
+async def test_progress_comes_back_from_the_store_and_by_the_feed(store: RedisStore):
+    before = await do(store, commands.Release("a"), commands.Release("b"))
+    after = decide(before, commands.Decide(STANDS, commands.Ramp(500)))
+    entry = await commit(store, before, after)
+
+    read = (await store.read(COMPONENT)).rollout
+    assert isinstance(read, Rollout)
+    assert (read.progress, read.basis_points) == (STANDS, 500)
+    assert read == after
+    assert store.apply(before, entry) == after
+
+
+async def test_progress_is_legible_and_goes_with_its_next(store: RedisStore):
+    await do(store, commands.Release("a"), commands.Release("b"), commands.Decide(STANDS, commands.Ramp(500)))
+    key = store.keys.component(COMPONENT).rollout
+
+    shown = await store.client.hmget(key, "driver", "hold_since_ms", "moved_ms", "paused_by", "said")
+    assert shown == ["PLAN", str(NOW + 1), str(NOW + 2), "STUCK", "CHECK_FAILED STUCK"]
+
+    after = await do(store, commands.Finalize(), commands.SetPolicy(automation={"steps": (Step(500),)}))
+    assert after.progress == Progress()
+    assert await store.client.hmget(key, "driver", "hold_since_ms", "moved_ms", "paused_by", "said") == [None] * 5
+
+
+async def test_the_history_tells_who_drives_and_why_it_paused(store: RedisStore):
+    await do(store, commands.Release("a"), commands.Release("b"), commands.Decide(STANDS, commands.Ramp(500)))
+
+    changes = {change.field: change.after for change in (await store.events(COMPONENT, limit=1))[0].changes}
+    assert changes == {"next_percent": "5", "driver": "PLAN", "paused_by": "STUCK", "said": "CHECK_FAILED STUCK"}
