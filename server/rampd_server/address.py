@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from pydantic import Secret
 
@@ -59,6 +59,45 @@ class RedisUrl(Secret[str]):
         elif not re.fullmatch(r"/?|/[0-9]+", parts.path, re.ASCII):
             raise ValueError("after the host comes nothing, or the number of a database, such as /0.")
         return cls(text)
+
+    def _display(self) -> str:
+        return _masked(urlsplit(self.get_secret_value()))
+
+
+class PrometheusUrl(Secret[str]):
+    """Where Prometheus is: `http://` or `https://`, with a path where it has one. A password is shown to nobody."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError with a sentence that has nothing of the URL's password."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise ValueError("not a URL; one looks like http://prometheus:9090.") from None
+        if parts.scheme not in {"http", "https"}:
+            raise ValueError("the URL begins with neither http:// nor https://.")
+        if not parts.hostname or port == 0:
+            raise ValueError(f"no host in it, or port 0; a URL looks like {parts.scheme}://prometheus:9090.")
+        if parts.query or parts.fragment:
+            raise ValueError("after the path comes nothing: no ? and no #.")
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("a URL has no spaces and no special characters; write them as %20 and so on.")
+        return cls(text)
+
+    @property
+    def without_credentials(self) -> str:
+        """The URL as it may be told, without a slash at its end."""
+        parts = urlsplit(self.get_secret_value())
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password, where the URL has them."""
+        parts = urlsplit(self.get_secret_value())
+        if "@" not in parts.netloc:
+            return None
+        return unquote(parts.username or ""), unquote(parts.password or "")
 
     def _display(self) -> str:
         return _masked(urlsplit(self.get_secret_value()))

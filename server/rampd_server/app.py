@@ -1,25 +1,33 @@
 """Puts the server together: the one place that knows all the others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
-from rampd.validation import violations
 from rampd_server.access import Access
 from rampd_server.address import Address
+from rampd_server.automation.checks import Checks, NoSource
+from rampd_server.automation.controller import Controller
+from rampd_server.automation.prometheus import Prometheus
 from rampd_server.caretaker import Caretaker
 from rampd_server.config import Config
 from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.policy import violations
 from rampd_server.rpc.release import ReleaseServicer
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
 from rampd_server.rpc.server import Server
+from rampd_server.rpc.watch import Watches
+from rampd_server.rpc.watch_release import ReleaseWatches
 from rampd_server.service import Service
 from rampd_server.startup import StartupError
+from rampd_server.storage.redis_checks import RedisChecks
 from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.welcome import welcome
@@ -31,56 +39,78 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def running(config: Config, redis_url: str) -> AsyncIterator[Address]:
+async def running(config: Config, redis_url: str, *, worker: int | None = None) -> AsyncIterator[Address]:
     """A server that answers, for as long as the block lasts; where it listens.
 
-    Without `wait_for_store` the store must be there; with it, the server answers NOT_SERVING until it is. Raises
-    StartupError: an address is taken, or the store is not one to build on.
+    `worker` is its number among those that share the port: see `workers.py`. Without `wait_for_store` the store must be
+    there; with it, the server answers NOT_SERVING until it is. Raises StartupError: an address is taken, or the store is
+    not one to build on.
     """
     store = RedisStore.connect(redis_url, namespace=config.namespace)
     replica = Replica(store)
+    watches = Watches(replica)
     service = Service(store, replica)
+    outcomes = Outcomes(store, replica)
+    prometheus = _prometheus(config)
+    checks = Checks(RedisChecks(store), replica, prometheus or NoSource(), timeout_s=config.prometheus_timeout)
+    controller = Controller(service, replica, store, checks=checks)
+    release_watches = ReleaseWatches(service, replica, controller.waits_for)
+    caretaker = Caretaker(service, replica, store)
+    beside = caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)
     server = Server(
         bind(
             {
-                "ResolverService": ResolverServicer(replica),
-                "ReleaseService": ReleaseServicer(service, replica),
+                "ResolverService": ResolverServicer(replica, watches, outcomes),
+                "ReleaseService": ReleaseServicer(service, replica, release_watches),
                 "RolloutService": RolloutServicer(service, replica, store),
             },
             violations=violations,
             access=Access(str(config.socket), insecure_admin=config.insecure_admin),
         ),
         reflect=config.reflection,
+        shares_port=worker is not None,
     )
     try:
         if not config.wait_for_store:
             await _prepare(store)
         address = server.listen(config.listen)
-        server.listen_unix(config.socket)
+        if not worker:
+            server.listen_unix(config.socket)
         await server.start()
         log.info("listening", address=str(address), socket=str(config.socket))
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(_keep(store, replica, service, server))
+                keeping = tasks.create_task(_keep(store, replica, server, *beside))
                 if not config.wait_for_store:
                     await replica.loaded.wait()
                 yield address
                 keeping.cancel()
         finally:
+            watches.close()
+            release_watches.close()
             await server.stop(_GRACE_S)
     finally:
+        if prometheus is not None:
+            await prometheus.close()
         await store.close()
 
 
-async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
+async def serve(config: Config, redis_url: str, stop: asyncio.Event, *, worker: int | None = None) -> None:
     """Runs a server until `stop` is set. Raises StartupError, later too where the store turns out to be unsuitable."""
     try:
-        async with running(config, redis_url) as address:
-            print(welcome(config, address), flush=True)
+        async with running(config, redis_url, worker=worker) as address:
+            if not worker:
+                print(welcome(config, address), flush=True)
             await stop.wait()
             log.info("stopping")
     except* StartupError as group:
         raise group.exceptions[0] from None
+
+
+def _prometheus(config: Config) -> Prometheus | None:
+    if config.prometheus_url is None:
+        return None
+    return Prometheus(config.prometheus_url, timeout_s=config.prometheus_timeout)
 
 
 async def adopt(config: Config, redis_url: str) -> str:
@@ -95,12 +125,14 @@ async def adopt(config: Config, redis_url: str) -> str:
         await store.close()
 
 
-async def _keep(store: RedisStore, replica: Replica, service: Service, server: Server) -> None:
-    """All that goes on beside the calls: wait for the store, follow it, look after what time brings about."""
+async def _keep(
+    store: RedisStore, replica: Replica, server: Server, *beside: Callable[[], Coroutine[None, None, None]]
+) -> None:
+    """All that goes on beside the calls: wait for the store, follow it, and what else there is for ever."""
     await _wait_until_prepared(store)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(replica.run())
-        tasks.create_task(Caretaker(service, replica, store).run())
+        for run in (replica.run, *beside):
+            tasks.create_task(run())
         await replica.loaded.wait()
         await server.set_serving(is_serving=True)
         log.info("serving")
@@ -122,7 +154,8 @@ async def _prepare(store: RedisStore) -> None:
     try:
         await check_server(store)
         if await store.head() is None:
-            if not await store.is_empty():
+            # Another server may have made the epoch between the two looks.
+            if not await store.is_empty() and await store.head() is None:
                 raise StoreResetError(
                     "The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
                     "is: rampd-server adopt"

@@ -1,9 +1,10 @@
-"""What time alone brings about: freezes end, heads start, expired overrides are swept."""
+"""What time alone brings about: freezes end, heads start, expired overrides are swept, ended trials are forgotten."""
 
 import asyncio
 
 import structlog
 
+from rampd_server.domain.admission import Trial, trial_of
 from rampd_server.domain.errors import RampdError
 from rampd_server.ports import Store
 from rampd_server.replica import Replica
@@ -11,6 +12,7 @@ from rampd_server.service import Service
 
 _LOOK_S = 0.5
 _SWEEP_S = 60.0
+_NEVER = Trial(0, 0, 0)
 
 log = structlog.get_logger()
 
@@ -22,6 +24,7 @@ class Caretaker:
         self._service = service
         self._replica = replica
         self._store = store
+        self._trials: dict[str, Trial] = {}
 
     async def run(self) -> None:
         """Looks again and again, for ever; what fails is tried again at the next look."""
@@ -31,6 +34,7 @@ class Caretaker:
             try:
                 await self._service.expire_freeze_all()
                 await self._service.settle_all()
+                await self.forget_ended_trials()
                 if looks % int(_SWEEP_S / _LOOK_S) == 0:
                     await self.sweep()
             except RampdError as error:
@@ -38,8 +42,24 @@ class Caretaker:
             looks += 1
             await asyncio.sleep(_LOOK_S)
 
+    async def forget_ended_trials(self) -> None:
+        """Drops what was counted for trials that are over, and for components that are gone."""
+        present = {known.rollout.component: trial_of(known.rollout) for known in self._replica.components()}
+        for component, seen in list(self._trials.items()):
+            if component not in present:
+                # It went at a later revision than the last that was seen here.
+                await self._store.forget_outcomes(component, Trial(0, 0, seen.revision + 1))
+                del self._trials[component]
+        for component, trial in present.items():
+            seen = self._trials.get(component, _NEVER)
+            if (seen.release, seen.number) != (trial.release, trial.number):
+                await self._store.forget_outcomes(component, trial)
+            self._trials[component] = trial
+
     async def sweep(self) -> None:
         """Removes expired overrides from the store; the feed tells every server."""
         for known in self._replica.components():
+            if not len(known.overrides):
+                continue
             while await self._store.sweep_overrides(known.rollout.component):
                 pass

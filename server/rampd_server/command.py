@@ -1,11 +1,9 @@
 """What `rampd-server` does: serve, or adopt."""
 
-import asyncio
 import contextlib
-import sys
 from collections.abc import Iterator, Sequence
 
-from rampd_server import app, config, logs
+from rampd_server import app, config, event_loop, logs, startup, workers
 from rampd_server.config import Command, Config
 from rampd_server.embedded import embedded_store
 from rampd_server.signals import stop_signals
@@ -18,11 +16,9 @@ def run(arguments: Sequence[str]) -> int:
         command, settings = config.read(arguments)
         logs.configure(settings.log_format, settings.log_level)
         with _store(settings) as redis_url:
-            asyncio.run(_serve(settings, redis_url) if command is Command.SERVE else _adopt(settings, redis_url))
+            event_loop.run(_serve(settings, redis_url) if command is Command.SERVE else _adopt(settings, redis_url))
     except StartupError as error:
-        for sentence in error.sentences:
-            print(f"rampd-server: {sentence}", file=sys.stderr)
-        return 2
+        return startup.report(error)
     except KeyboardInterrupt:  # before anything was there to be stopped
         return 130
     return 0
@@ -39,7 +35,10 @@ def _store(settings: Config) -> Iterator[str]:
 
 async def _serve(settings: Config, redis_url: str) -> None:
     with stop_signals() as stop:
-        await app.serve(settings, redis_url, stop)
+        if settings.workers > 1:
+            await workers.serve(settings, redis_url, stop)
+        else:
+            await app.serve(settings, redis_url, stop)
 
 
 async def _adopt(settings: Config, redis_url: str) -> None:

@@ -14,11 +14,13 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rampd_server.address import Address, RedisUrl
+from rampd_server.address import Address, PrometheusUrl, RedisUrl
 from rampd_server.startup import StartupError
 
 _PREFIX = "RAMPD_"
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+MAX_WORKERS = 64
+MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -71,6 +73,13 @@ def _namespace(value: object) -> str:
     return str(value)
 
 
+def _workers(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_WORKERS:
+        raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}.")
+    return int(text)
+
+
 def _one_of(words: type[StrEnum]) -> BeforeValidator:
     def check(value: object) -> StrEnum:
         if value not in list(words):
@@ -86,6 +95,22 @@ def _address(value: object) -> Address:
 
 def _redis_url(value: object) -> RedisUrl:
     return value if isinstance(value, RedisUrl) else RedisUrl.parse(str(value))
+
+
+def _prometheus_url(value: object) -> PrometheusUrl:
+    return value if isinstance(value, PrometheusUrl) else PrometheusUrl.parse(str(value))
+
+
+def _prometheus_timeout(value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not MIN_PROMETHEUS_TIMEOUT_S <= seconds <= MAX_PROMETHEUS_TIMEOUT_S:
+        raise ValueError(
+            f"{str(value)!r} is no number of seconds from {MIN_PROMETHEUS_TIMEOUT_S:g} to {MAX_PROMETHEUS_TIMEOUT_S:g}."
+        )
+    return seconds
 
 
 def _default_data_dir() -> Path:
@@ -132,6 +157,10 @@ class Config(BaseSettings):
         default=False,
         description="serve the verbs that change things to everybody who reaches the TCP port",
     )
+    workers: Annotated[int, BeforeValidator(_workers)] = Field(
+        default=1,
+        description="processes that share the port, on Linux; one for each core that Resolve may use",
+    )
     reflection: Switch = Field(default=True, description="tell grpcurl and the like what the server serves")
     wait_for_store: Switch = Field(
         default=True,
@@ -140,6 +169,15 @@ class Config(BaseSettings):
     namespace: Annotated[str, BeforeValidator(_namespace)] = Field(
         default="default",
         description="the part of the Redis that is this rampd's; servers of one namespace are one rampd",
+    )
+    prometheus_url: Annotated[PrometheusUrl | None, NoDecode, BeforeValidator(_prometheus_url)] = Field(
+        default=None,
+        description="http:// or https:// of the Prometheus that the checks of policies are asked of, such as "
+        "http://prometheus:9090; a user and a password in it are better off in the variable. Without it every check is "
+        "an error",
+    )
+    prometheus_timeout: Annotated[float, BeforeValidator(_prometheus_timeout)] = Field(
+        default=5.0, description="seconds in which Prometheus has to answer"
     )
     log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(
         default=LogFormat.AUTO,

@@ -55,6 +55,8 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for chatty in ("httpx", "httpcore"):  # a line for each request, and for each of its parts
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
 

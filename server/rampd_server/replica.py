@@ -7,14 +7,17 @@ fork shows, and then everything is read anew.
 
 import asyncio
 import contextlib
-import random
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from random import SystemRandom
+from typing import Protocol
 
 import structlog
 
 from rampd.resolution import ComponentSnapshot, Overrides
+from rampd_server.domain.clock import Look
 from rampd_server.domain.errors import NoSnapshotError, RampdError, StoreResetError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Store
@@ -23,6 +26,9 @@ from rampd_server.projection import choice_of, snapshot_of
 STALE_AFTER_S = 5.0
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
+_OWN_WRITE_S = 0.01
+
+_chance = SystemRandom()
 
 log = structlog.get_logger()
 
@@ -46,6 +52,16 @@ class _State:
     components: dict[str, Component] = field(default_factory=dict)
 
 
+class Listener(Protocol):
+    """Told of everything that changes what Resolve reads, on the event loop, in order."""
+
+    def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
+        """An entry was applied; its component before and after it, None where there was or is none."""
+
+    def reloaded(self) -> None:
+        """Everything was read anew."""
+
+
 class Replica:
     """The copy. `run` keeps it fresh until cancelled; all else is for callers on the same event loop."""
 
@@ -56,7 +72,10 @@ class Replica:
         self._confirmed_s: float | None = None
         self._store_ahead_ms = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
+        self._listeners: list[Listener] = []
         self._trouble = ""
+        self._wrote_s = -math.inf
+        self._is_wanted = asyncio.Event()
         self.loaded = asyncio.Event()
         """Set once there is a state to resolve from."""
 
@@ -79,19 +98,60 @@ class Replica:
     def age_s(self) -> float:
         """Seconds since the store last confirmed the state. Raises NoSnapshotError before it first did."""
         if self._confirmed_s is None:
-            raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
+            raise _no_state_yet()
         return self._monotonic() - self._confirmed_s
 
     def now_ms(self) -> int:
         """The store's clock, carried on by the monotonic one since it was last read."""
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
 
+    @property
+    def look(self) -> Look:
+        """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
+        if self._confirmed_s is None:
+            raise _no_state_yet()
+        monotonic_ms = self._confirmed_s * 1000
+        return Look(round(monotonic_ms + self._store_ahead_ms), round(monotonic_ms))
+
+    @property
+    def epoch(self) -> str:
+        """Of which epoch the state is; empty before there is one."""
+        return self._state.epoch
+
+    @property
+    def entry_id(self) -> str:
+        """The last entry of the feed that the state has."""
+        return self._state.entry_id
+
     # How it keeps up.
 
-    def offer(self, entry: FeedEntry) -> None:
-        """Applies an entry that this server has written, where it is the next one; else the feed brings it."""
+    def tell(self, listener: Listener) -> None:
+        """From now on tells it of every change."""
+        self._listeners.append(listener)
+
+    async def is_lost(self, epoch: str, entry_id: str) -> bool:
+        """Whether the store itself has no such entry, since it ends before it: a failover has lost it.
+
+        Raises StoreUnavailableError, StoreResetError.
+        """
+        head = await self._read_head()
+        return head.epoch == epoch and entry_order(head.entry_id) < entry_order(entry_id)
+
+    def expect(self) -> None:
+        """A change of this server's own is on its way to the store, and will be offered."""
+        self._wrote_s = self._monotonic()
+
+    def offer(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
+        """Applies an entry that this server has written, where it is the next one; else the feed brings it. `after` is the
+        component after it, where it is known: it need not be worked out again.
+        """
         if entry.previous_id == self._state.entry_id:
-            self._apply(entry)
+            self._apply(entry, after)
+
+    async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
+        """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""
+        head = await self._read_head()
+        return head.epoch == self._state.epoch and await self.wait_for_entry(head.entry_id, timeout_s=timeout_s)
 
     async def wait_for(self, component: str, revision: int, *, timeout_s: float = 1.0) -> bool:
         """Whether the component gets to `revision` in time. One that is not there has not."""
@@ -99,11 +159,12 @@ class Replica:
 
     async def wait_for_entry(self, entry_id: str, *, timeout_s: float = 1.0) -> bool:
         """Whether this copy gets to an entry of the feed in time."""
-        return await self._wait_until(lambda: _order(self._state.entry_id) >= _order(entry_id), timeout_s)
+        return await self._wait_until(lambda: entry_order(self._state.entry_id) >= entry_order(entry_id), timeout_s)
 
     async def _wait_until(self, is_there: Callable[[], bool], timeout_s: float) -> bool:
         if is_there():
             return True
+        self._is_wanted.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not is_there():
@@ -134,7 +195,7 @@ class Replica:
             if trouble != self._trouble:
                 log.warning("store_lost", error=trouble)
                 self._trouble = trouble
-            await asyncio.sleep(_RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - so that servers don't come in step
+            await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
 
     async def _follow(self) -> None:
         head = await self._read_head()
@@ -142,22 +203,38 @@ class Replica:
             await self._reload(head)
         while True:
             entries = await self._store.feed(self._state.entry_id, block_ms=int(_HEAD_CHECK_S * 1000))
-            if not self._apply_all(entries):
+            if self._monotonic() - self._wrote_s < _OWN_WRITE_S:
+                # What comes is most likely this server's own change, which `offer` brings at less cost.
+                await self._rest()
+            if not await self._apply_all(entries):
                 log.warning("feed_gap", after=self._state.entry_id)
                 await self._reload(await self._read_head())
             if not entries or self.age_s >= _HEAD_CHECK_S:
                 await self._check_head()
 
+    async def _rest(self) -> None:
+        """Leaves the feed alone for a moment, unless somebody waits for an entry."""
+        self._is_wanted.clear()
+        if self._waiters:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_OWN_WRITE_S):
+                await self._is_wanted.wait()
+
     async def _check_head(self) -> None:
-        """Confirms that the end of the feed is where this copy stands, in the same epoch."""
+        """Confirms that this copy has what the store's feed has up to its end, in the same epoch."""
+        here = self._state.entry_id
         head = await self._read_head()
-        if head.epoch == self._state.epoch and head.entry_id != self._state.entry_id:
-            entries = await self._store.feed(self._state.entry_id, block_ms=0)
-            if entries and self._apply_all(entries):
-                return self._confirm(head)
-            log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
-            return await self._reload(head)
         if head.epoch != self._state.epoch:
+            return await self._reload(head)
+        if entry_order(head.entry_id) > entry_order(self._state.entry_id):
+            entries = await self._store.feed(self._state.entry_id, block_ms=0)
+            is_forked = not entries or not await self._apply_all(entries)
+        else:
+            # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
+            is_forked = entry_order(head.entry_id) < entry_order(here)
+        if is_forked:
+            log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
             return await self._reload(head)
         return self._confirm(head)
 
@@ -197,9 +274,12 @@ class Replica:
                     state.entry_id = entry.id
                 else:
                     _apply(state, entry, self._store)
+                await asyncio.sleep(0)
         self._state = state
         self._confirm(head)
         self.loaded.set()
+        for listener in self._listeners:
+            listener.reloaded()
         self._wake()
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 
@@ -213,19 +293,28 @@ class Replica:
                 overrides.set(repo, choice_of(override))
         return Component(rollout, snapshot_of(rollout), overrides)
 
-    def _apply_all(self, entries: Iterable[FeedEntry]) -> bool:
+    async def _apply_all(self, entries: Iterable[FeedEntry]) -> bool:
         """Whether all entries fit; those that `offer` has applied already do."""
         for entry in entries:
-            if _order(entry.id) <= _order(self._state.entry_id):
+            if entry_order(entry.id) <= entry_order(self._state.entry_id):
                 continue
             if entry.previous_id != self._state.entry_id:
                 return False
             self._apply(entry)
+            # An entry may have a thousand overrides, and Resolve is not to wait for many of them.
+            await asyncio.sleep(0)
         return True
 
-    def _apply(self, entry: FeedEntry) -> None:
-        _apply(self._state, entry, self._store)
+    def _apply(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
+        before = self._snapshot(entry.component)
+        _apply(self._state, entry, self._store, after)
+        for listener in self._listeners:
+            listener.applied(entry, before, self._snapshot(entry.component))
         self._wake()
+
+    def _snapshot(self, component: str) -> ComponentSnapshot | None:
+        known = self._state.components.get(component)
+        return None if known is None else known.snapshot
 
     def _wake(self) -> None:
         for waiter in self._waiters:
@@ -233,12 +322,17 @@ class Replica:
                 waiter.set_result(None)
 
 
-def _order(entry_id: str) -> tuple[int, int]:
+def _no_state_yet() -> NoSnapshotError:
+    return NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
+
+
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """What ids of feed entries are ordered by."""
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
 
 
-def _apply(state: _State, entry: FeedEntry, store: Store) -> None:
+def _apply(state: _State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:
     state.entry_id = entry.id
     if entry.namespace is not None:
         state.namespace = entry.namespace
@@ -246,7 +340,8 @@ def _apply(state: _State, entry: FeedEntry, store: Store) -> None:
     known = state.components.get(entry.component)
     # A reload has read states that are newer than the entries it then goes through.
     if known is None or entry.revision > known.rollout.revision:
-        after = store.apply(known.rollout if known else Absent(entry.component, entry.revision - 1), entry)
+        if after is None:
+            after = store.apply(known.rollout if known else Absent(entry.component, entry.revision - 1), entry)
         if isinstance(after, Absent):
             state.components.pop(entry.component, None)
             return

@@ -59,15 +59,16 @@ class Service:
         *,
         expected_revision: int | None = None,
         timeout_s: float | None = None,
+        decided_ms: int | None = None,
     ) -> Answer:
-        """One verb of the state machine, committed.
+        """One verb of the state machine, committed; with `decided_ms` only if that is now by the store's clock.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
-        until `timeout_s` (5 s) is over; StoreUnavailableError, StoreResetError, StoreCorruptError.
+        until `timeout_s` (5 s) is over; StoreUnavailableError, StoreResetError, StoreCorruptError; UntimelyError.
         """
 
         async def attempt() -> Answer:
-            return await self._execute(component, command, author, expected_revision)
+            return await self._execute(component, command, author, expected_revision, decided_ms)
 
         return await self._guarded(component, author, attempt, timeout_s)
 
@@ -85,6 +86,7 @@ class Service:
         self._refuse_past(changes)
 
         async def attempt() -> Answer:
+            self._replica.expect()
             entry, result = await self._store.commit_overrides(
                 component, changes, author, expected_revision=expected_revision, must_exist=must_exist
             )
@@ -166,7 +168,12 @@ class Service:
             ) from None
 
     async def _execute(
-        self, component: str, command: commands.Command, author: Author, expected_revision: int | None
+        self,
+        component: str,
+        command: commands.Command,
+        author: Author,
+        expected_revision: int | None,
+        decided_ms: int | None,
     ) -> Answer:
         # The copy in memory is nearly always the present state, and a commit compares: only what would not be written
         # (refusals, and what is so already) must be asked of the store before it is said.
@@ -183,7 +190,7 @@ class Service:
                 outcome = transition(stored.rollout, command, context)
                 if outcome.changed or is_certain:
                     result = _result(outcome)
-                    await self._commit(stored, outcome, result, author)
+                    await self._commit(stored, outcome, result, author, decided_ms)
                     return Answer(outcome.after, stored.namespace, result, outcome.message)
             except ConflictError:
                 pass
@@ -193,16 +200,21 @@ class Service:
             stored = await self._store.read(component)
             is_certain = True
 
-    async def _commit(self, stored: Stored, outcome: Outcome, result: Result, author: Author) -> None:
+    async def _commit(
+        self, stored: Stored, outcome: Outcome, result: Result, author: Author, decided_ms: int | None
+    ) -> None:
         if outcome.changed:
-            entry = await self._store.commit(stored.rollout, outcome.after, author, result, stored.namespace)
-            await self._take_in(entry)
+            self._replica.expect()
+            entry = await self._store.commit(
+                stored.rollout, outcome.after, author, result, stored.namespace, decided_ms=decided_ms
+            )
+            await self._take_in(entry, outcome.after)
         else:
             await self._store.remember(author, result)
 
-    async def _take_in(self, entry: FeedEntry) -> None:
+    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
         """A write is visible on its own server before it answers."""
-        self._replica.offer(entry)
+        self._replica.offer(entry, after)
         await self._replica.wait_for_entry(entry.id)
 
     async def _replay(self, component: str, result: Result) -> Answer:

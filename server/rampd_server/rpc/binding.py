@@ -45,7 +45,8 @@ def bind(servicers: Mapping[str, object], *, violations: Violations, access: Acc
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
-    responses; a response may be bytes that are serialised already. What has no method answers UNIMPLEMENTED. Errors
+    responses; a response may be bytes that are serialised already, and where nothing is to be awaited they may be
+    returned by a plain function. What has no method answers UNIMPLEMENTED. Errors
     that are raised: RampdError as it says, everything else INTERNAL with a request id that the log has too.
     """
     if unknown := servicers.keys() - SERVICES.keys():
@@ -90,12 +91,13 @@ def _bind_method(method: MethodDescriptor, servicer: object, violations: Violati
 
 
 def _unary(
-    name: str, admit: _Admit, answer: Callable[[Any, Call], Awaitable[Any]], encode: Callable[[Any], bytes]
+    name: str, admit: _Admit, answer: Callable[[Any, Call], Awaitable[Any] | bytes], encode: Callable[[Any], bytes]
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def handle(data: bytes, context: Context) -> bytes:
         try:
             request, call = admit(data, context)
-            return encode(await answer(request, call))
+            response = answer(request, call)
+            return response if isinstance(response, bytes) else encode(await response)
         except RampdError as error:
             refusal = error
         except Exception as error:  # noqa: BLE001 - the one catch-all: nothing of it may reach the wire

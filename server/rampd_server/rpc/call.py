@@ -41,6 +41,13 @@ class Call:
         return bool(_claimed(self._context))
 
     @property
+    def identity(self) -> str:
+        """Whom the caller's credentials prove. Until there are credentials everybody is `anonymous`, whatever they claim:
+        of names that anybody may choose, one launcher would have as many as it likes.
+        """
+        return ANONYMOUS
+
+    @property
     def timeout_s(self) -> float | None:
         """Seconds that are left; None where the caller set no deadline."""
         return self._context.time_remaining()

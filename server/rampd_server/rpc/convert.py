@@ -7,6 +7,7 @@ from rampd_server.domain import model
 from rampd_server.domain.model import FULL, Absent, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.ports import Event, Namespace, Override
+from rampd_server.rpc.policy import policy_message
 
 
 def timestamp(milliseconds: int) -> Timestamp:
@@ -19,11 +20,6 @@ def timestamp(milliseconds: int) -> Timestamp:
 def milliseconds(time: Timestamp) -> int:
     """A time of the store's clock."""
     return time.ToMilliseconds()
-
-
-def basis_points(percent: float) -> int:
-    """A valid percent as an integer."""
-    return round(percent * 100)
 
 
 def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.Rollout:
@@ -72,11 +68,6 @@ def release_message(release: model.Release, *, with_attributes: bool = True) -> 
         update_time=timestamp(release.update_ms),
         end_reason=release.end_reason,
     )
-
-
-def policy_message(policy: model.Policy) -> v1.Policy:
-    """The settings that are in force now."""
-    return v1.Policy(queue_mode=f"QUEUE_MODE_{policy.queue_mode}", unit=f"UNIT_{policy.unit}")
 
 
 def quarantined_message(tag: str, mark: model.Quarantine) -> v1.QuarantinedTag:

@@ -1,15 +1,16 @@
 """ReleaseService: what CI calls."""
 
 import re
+from collections.abc import AsyncGenerator
 
 from rampd import v1
 from rampd_server.domain import commands
-from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.mutation import author_of, expected_revision, respond
 from rampd_server.rpc.paging import page_size, page_token, paged
+from rampd_server.rpc.watch_release import ReleaseWatches, release_not_found
 from rampd_server.service import Service
 
 _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
@@ -18,9 +19,10 @@ _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 class ReleaseServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica) -> None:
+    def __init__(self, service: Service, replica: Replica, watches: ReleaseWatches) -> None:
         self._service = service
         self._replica = replica
+        self._watches = watches
 
     async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
         command = commands.Release(request.tag, dict(request.attributes), request.expedite, request.force)
@@ -54,13 +56,12 @@ class ReleaseServicer:
         rollout, _, _ = await self._service.read(request.component)
         release = rollout.releases.get(request.release)
         if release is None:
-            raise RefusedError(
-                Reason.RELEASE_NOT_FOUND,
-                f"{request.component} has no release {request.release} among its last ones. ListReleases shows them.",
-                component=request.component,
-                release=request.release,
-            )
+            raise release_not_found(request.component, request.release)
         return v1.GetReleaseResponse(release=convert.release_message(release))
+
+    def watch_release(self, request: v1.WatchReleaseRequest, _call: Call) -> AsyncGenerator[v1.WatchReleaseResponse]:
+        until_held = request.until_held if request.HasField("until_held") else True
+        return self._watches.stream(request.component, request.release, until_held=until_held)
 
     async def list_releases(self, request: v1.ListReleasesRequest, _call: Call) -> v1.ListReleasesResponse:
         token = page_token(request, _NUMBER)

@@ -1,40 +1,51 @@
-"""ResolverService: what launchers call. Answered from memory; only `min_revision` may wait."""
+"""ResolverService: what launchers call. Answered from memory, outcomes aside; only `min_revision` may wait."""
 
 import asyncio
-from collections.abc import Sequence
-
-from google.protobuf.duration_pb2 import Duration
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
 from rampd.resolution import Decision, Resolution, resolve
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.outcome import component_not_found
+from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.errors import to_status
+from rampd_server.rpc.outcomes import OutcomesServicer
+from rampd_server.rpc.resolve_response import BatchEncoder, encode
+from rampd_server.rpc.watch import Watches
 
 CATCH_UP_S = 1.0
 
 
-class ResolverServicer:
-    """Resolve and BatchResolve; one coroutine for each."""
+class ResolverServicer(OutcomesServicer):
+    """Resolve, BatchResolve and Watch; and ReportOutcomes."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, watches: Watches, outcomes: Outcomes) -> None:
+        super().__init__(outcomes)
         self._replica = replica
+        self._watches = watches
 
-    async def resolve(self, request: v1.ResolveRequest, _call: Call) -> v1.ResolveResponse:
+    def resolve(self, request: v1.ResolveRequest, _call: Call) -> bytes | Coroutine[None, None, bytes]:
+        """The answer at once; a coroutine only where there is something to wait for."""
         if request.min_revision:
-            await self._catch_up(request)
-        resolution = self._resolve(request, self._replica.age_s)
-        response = _response(resolution)
-        response.attributes.update(resolution.decision.attributes)
-        return response
+            return self._resolve_later(request)
+        return encode(self._resolve(request, self._replica.age_s))
+
+    async def _resolve_later(self, request: v1.ResolveRequest) -> bytes:
+        await self._catch_up(request)
+        return encode(self._resolve(request, self._replica.age_s))
+
+    def watch(self, request: v1.WatchRequest, _call: Call) -> AsyncGenerator[bytes]:
+        """As long as the caller and the server are there."""
+        return self._watches.stream(request)
 
     async def batch_resolve(self, request: v1.BatchResolveRequest, _call: Call) -> v1.BatchResolveResponse:
         behind = await self._catch_up_all(request.requests)
         # From here on nothing is awaited: all are answered from one state.
         age_s = self._replica.age_s
         response = v1.BatchResolveResponse()
+        encoder = BatchEncoder()
         named: dict[tuple[str, int], Decision] = {}
         for index, each in enumerate(request.requests):
             result = response.results.add()
@@ -45,7 +56,7 @@ class ResolverServicer:
             except RampdError as error:
                 result.status.CopyFrom(to_status(error))
             else:
-                result.response.CopyFrom(_response(resolution))
+                result.response.MergeFromString(encoder.encode(resolution))
                 if resolution.release:
                     named[each.component, resolution.release] = resolution.decision
         for (component, release), decision in named.items():
@@ -83,19 +94,3 @@ class ResolverServicer:
             f"did not come in {CATCH_UP_S:g} s. Try again, or ask without min_revision.",
             revision=known.rollout.revision,
         )
-
-
-def _response(resolution: Resolution) -> v1.ResolveResponse:
-    """The answer, its attributes aside."""
-    age_s = resolution.snapshot_age_s
-    channel = resolution.channel
-    return v1.ResolveResponse(
-        tag=resolution.tag,
-        channel=f"CHANNEL_{channel}" if channel else None,
-        reason=f"RESOLVE_REASON_{resolution.reason}",
-        release=resolution.release,
-        bucket=resolution.bucket,
-        revision=resolution.revision,
-        stale=resolution.stale,
-        snapshot_age=Duration(seconds=int(age_s), nanos=int(age_s % 1 * 1_000_000) * 1000),
-    )

@@ -5,17 +5,17 @@ import re
 
 from rampd import v1
 from rampd_server.domain import commands
-from rampd_server.domain.model import Policy, QueueMode, Unit
+from rampd_server.domain.admission import trial_of
 from rampd_server.ports import Override, Store
 from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
-from rampd_server.rpc.errors import not_implemented
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
 from rampd_server.rpc.paging import page_size, page_token, paged
+from rampd_server.rpc.policy import basis_points, policy_message, set_policy_of
+from rampd_server.rpc.trial_outcomes import show_outcomes
 from rampd_server.service import Service
 
-_POLICY = {"queue_mode": (v1.QueueMode, QueueMode), "unit": (v1.Unit, Unit)}
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 
 
@@ -40,10 +40,12 @@ class RolloutServicer:
         return respond(answer, response, self._replica)
 
     async def ramp(self, request: v1.RampRequest, call: Call) -> v1.RampResponse:
-        if request.HasField("confirm_within"):
-            raise not_implemented("confirm_within")
-        command = commands.Ramp(convert.basis_points(request.percent), request.tag)
+        within_ms = request.confirm_within.ToMilliseconds() if request.HasField("confirm_within") else None
+        command = commands.Ramp(basis_points(request.percent), request.tag, within_ms)
         return await self._execute(request, call, command, v1.RampResponse)
+
+    async def confirm(self, request: v1.ConfirmRequest, call: Call) -> v1.ConfirmResponse:
+        return await self._execute(request, call, commands.Confirm(request.tag), v1.ConfirmResponse)
 
     async def rollback(self, request: v1.RollbackRequest, call: Call) -> v1.RollbackResponse:
         return await self._execute(
@@ -86,18 +88,7 @@ class RolloutServicer:
         return await self._execute(request, call, commands.Unquarantine(request.tag), v1.UnquarantineResponse)
 
     async def set_policy(self, request: v1.SetPolicyRequest, call: Call) -> v1.SetPolicyResponse:
-        paths = list(request.update_mask.paths) or [field.name for field, _ in request.policy.ListFields()]
-        if unknown := [path for path in paths if path not in _POLICY]:
-            raise not_implemented(f"policy.{unknown[0]}")
-        changes: dict[str, object] = {}
-        for path in paths:
-            enum, kind = _POLICY[path]
-            name = enum.Name(getattr(request.policy, path)).removeprefix(f"{path.upper()}_")
-            if name != "UNSPECIFIED":
-                changes[path] = kind(name)
-            elif request.update_mask.paths:
-                changes[path] = getattr(Policy(), path)
-        return await self._execute(request, call, commands.SetPolicy(changes), v1.SetPolicyResponse)
+        return await self._execute(request, call, set_policy_of(request), v1.SetPolicyResponse)
 
     async def delete_component(self, request: v1.DeleteComponentRequest, call: Call) -> v1.DeleteComponentResponse:
         return await self._execute(request, call, commands.DeleteComponent(), v1.DeleteComponentResponse)
@@ -139,11 +130,11 @@ class RolloutServicer:
     # Reads: as the store has it now.
 
     async def get_rollout(self, request: v1.GetRolloutRequest, _call: Call) -> v1.GetRolloutResponse:
-        return v1.GetRolloutResponse(rollout=await self._read(request.component))
-
-    async def _read(self, component: str) -> v1.Rollout:
-        rollout, namespace, now_ms = await self._service.read(component)
-        return convert.rollout_message(rollout, namespace, now_ms)
+        rollout, namespace, now_ms = await self._service.read(request.component)
+        message = convert.rollout_message(rollout, namespace, now_ms)
+        trial = trial_of(rollout)
+        show_outcomes(message, rollout, await self._store.counters(rollout.component, trial.release, trial.number))
+        return v1.GetRolloutResponse(rollout=message)
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, _call: Call) -> v1.ListRolloutsResponse:
         limit = page_size(request)
@@ -181,7 +172,7 @@ class RolloutServicer:
 
     async def get_policy(self, request: v1.GetPolicyRequest, _call: Call) -> v1.GetPolicyResponse:
         rollout, _, _ = await self._service.read(request.component)
-        return v1.GetPolicyResponse(policy=convert.policy_message(rollout.policy))
+        return v1.GetPolicyResponse(policy=policy_message(rollout.policy))
 
     async def list_events(self, request: v1.ListEventsRequest, _call: Call) -> v1.ListEventsResponse:
         limit = page_size(request)

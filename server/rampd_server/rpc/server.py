@@ -1,6 +1,5 @@
 """The gRPC server: its options, its ports, its health."""
 
-import errno
 import os
 import socket
 import stat
@@ -13,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from rampd_server.address import Address
 from rampd_server.embedded import MAX_SOCKET_PATH
+from rampd_server.port import check_free
 from rampd_server.rpc.binding import SERVICES
 from rampd_server.startup import StartupError
 
@@ -20,12 +20,10 @@ MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of a request or a response."""
 
 _OPTIONS = (
-    # A second server on the port has to fail; with the default both would get calls.
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
     # Clients ping to notice a dead link; by default more than one ping in five minutes is answered with GOAWAY.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
 _NAMES = tuple(service.full_name for service in SERVICES.values())
@@ -37,8 +35,10 @@ class Server:
     Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_serving`, `stop`.
     """
 
-    def __init__(self, handler: grpc.GenericRpcHandler, *, reflect: bool = True) -> None:
-        self._server = grpc.aio.server(options=_OPTIONS)
+    def __init__(self, handler: grpc.GenericRpcHandler, *, reflect: bool = True, shares_port: bool = False) -> None:
+        self._shares_port = shares_port
+        # A second server on the port has to fail, unless they are meant to; with the default both would get calls.
+        self._server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
         self._server.add_generic_rpc_handlers((handler,))
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -50,8 +50,8 @@ class Server:
 
     def listen(self, address: Address) -> Address:
         """Binds a TCP port; the address with the port that the system chose. Raises StartupError."""
-        if address.port:
-            _check_free(address)
+        if address.port and not self._shares_port:
+            check_free(address)
         try:
             return Address(address.host, self._server.add_insecure_port(str(address)))
         except RuntimeError as error:
@@ -92,22 +92,6 @@ class Server:
         """NOT_SERVING for good, no new calls, and `grace_s` seconds for those under way; then they are cancelled."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
-
-
-def _check_free(address: Address) -> None:
-    """Binds and lets go again, since gRPC says of a failure that there was one and not which."""
-    for family, _, _, _, where in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(where)
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL and address.host == "localhost":
-                    continue
-                raise StartupError(
-                    f"Can't listen on {address}: {os.strerror(error.errno or 0)}. "
-                    "Give another --listen (RAMPD_LISTEN); with port 0 the system chooses a free one."
-                ) from error
 
 
 def _remove_stale(path: Path) -> None:

@@ -42,6 +42,8 @@ def test_without_flags_and_variables_the_defaults_hold():
             reflection=True,
             wait_for_store=True,
             namespace="default",
+            prometheus_url=None,
+            prometheus_timeout=5.0,
             log_format=LogFormat.AUTO,
             log_level=LogLevel.INFO,
         ),
@@ -89,9 +91,12 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "listen": "[::1]:0",
         "socket": "/s",
         "insecure_admin": "true",
+        "workers": "3",
         "reflection": "no",
         "wait_for_store": "0",
         "namespace": "n",
+        "prometheus_url": "https://p:1/path",
+        "prometheus_timeout": "2.5",
         "log_format": "json",
         "log_level": "debug",
     }
@@ -184,6 +189,46 @@ def test_a_wrong_redis_url_is_refused_without_showing_anything_of_it(url, monkey
         assert "pw" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("url", "shown", "told", "credentials"),
+    [
+        ("http://p:9090", "http://p:9090", "http://p:9090", None),
+        ("https://ada:p%40w@p/path/", "https://ada:***@p/path/", "https://p/path", ("ada", "p@w")),
+        ("http://ada@[::1]:1", "http://ada@[::1]:1", "http://[::1]:1", ("ada", "")),
+    ],
+)
+def test_the_url_of_prometheus_is_told_without_its_credentials(url, shown, told, credentials):
+    made = config("--prometheus-url", url).prometheus_url
+    assert (str(made), made.without_credentials, made.credentials) == (shown, told, credentials)
+    assert made.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "p:9090",
+        "ftp://u:pw@p",
+        "http://u:pw@",
+        "http://u:pw@p:x",
+        "http://u:pw@p:0",
+        "http://u:pw@p?q=1",
+        "http://u:pw@p#f",
+        "http://u:pw@p/a b",
+        "http://u:pw@[p",
+    ],
+)
+def test_a_wrong_url_of_prometheus_is_refused_without_showing_anything_of_it(url):
+    [sentence] = mistakes("--prometheus-url", url)
+    assert sentence.startswith("--prometheus-url (RAMPD_PROMETHEUS_URL): ")
+    assert "pw" not in sentence
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "30.1", "nan", "inf", "5s", ""])
+def test_the_time_out_of_prometheus_is_a_number_of_seconds(seconds):
+    [sentence] = mistakes(f"--prometheus-timeout={seconds}")
+    assert sentence.startswith("--prometheus-timeout (RAMPD_PROMETHEUS_TIMEOUT): ")
+
+
 def test_a_url_whose_flag_was_forgotten_is_not_shown():
     [sentence] = mistakes("redis://u:pw@h")
     assert "pw" not in sentence
@@ -193,6 +238,12 @@ def test_a_url_whose_flag_was_forgotten_is_not_shown():
 def test_a_namespace_is_a_name(name):
     [sentence] = mistakes(f"--namespace={name}")
     assert sentence.startswith("--namespace (RAMPD_NAMESPACE): ")
+
+
+@pytest.mark.parametrize("count", ["0", "65", "-1", "1.5", "two", "\u0662", ""])
+def test_workers_are_counted_from_1_to_64(count):
+    [sentence] = mistakes(f"--workers={count}")
+    assert sentence.startswith("--workers (RAMPD_WORKERS): ")
 
 
 def test_all_mistakes_are_told_at_once_with_flag_and_variable(monkeypatch):

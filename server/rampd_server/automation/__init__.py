@@ -1,0 +1,1 @@
+"""What moves rollouts without anybody asking: see docs/automation.md."""

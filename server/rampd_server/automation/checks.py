@@ -1,0 +1,187 @@
+"""Asks the checks of every rollout under way, and knows what came of it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from random import SystemRandom
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from rampd_server.domain.automation_policy import Check
+from rampd_server.domain.check_answer import Answer, error
+from rampd_server.domain.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
+from rampd_server.domain.errors import RampdError
+from rampd_server.domain.guards import CheckReading
+from rampd_server.domain.model import Rollout
+from rampd_server.ports import CheckStore
+from rampd_server.replica import STALE_AFTER_S, Replica
+
+MAX_ASKING = 16
+"""Questions that one server has under way at once: a source that hangs delays other checks, and nothing else."""
+
+_LOOK_S = 0.5
+_RETRY_S = 1.0
+_SPREAD_S = 1.0
+_LEASE_MARGIN_S = 5.0
+
+_chance = SystemRandom()
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """Who is asked."""
+
+    async def ask(self, query: str) -> Answer:
+        """What a query is answered now; an answer without a value where something is wrong with the source."""
+
+
+class NoSource:
+    """Where no Prometheus is configured: every check is an error, and says what to type."""
+
+    async def ask(self, _query: str) -> Answer:
+        return error("this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)")
+
+
+class _Question(NamedTuple):
+    rollout: Rollout
+    check: Check
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.rollout.component, self.check.name
+
+    @property
+    def mark(self) -> object:
+        """Of what is asked: with another next, trial or question, or after a Resume, it is another."""
+        return self.rollout.next, self.rollout.trial, self.rollout.progress.resumed_ms, self.check
+
+
+class _Plan(NamedTuple):
+    mark: object
+    due_s: float
+
+
+class Checks:
+    """Runs in every server: which of them asks a check, a lease in the store decides each time. `timeout_s` is the longest
+    that the source takes.
+    """
+
+    def __init__(
+        self,
+        store: CheckStore,
+        replica: Replica,
+        source: Source,
+        *,
+        timeout_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._replica = replica
+        self._source = source
+        self._lease_ms = round((timeout_s + _LEASE_MARGIN_S) * 1000)
+        self._monotonic = monotonic
+        self._plans: dict[tuple[str, str], _Plan] = {}
+        self._asking: set[tuple[str, str]] = set()
+
+    async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
+        """What is known of the checks of a rollout's policy, for its present next; waits for no answer of a source.
+
+        Raises StoreUnavailableError, StoreCorruptError.
+        """
+        checks = rollout.policy.automation.checks
+        counts = await self._store.counts(rollout.component) if checks else {}
+        return [reading(check, rollout, counts.get(check.name)) for check in checks]
+
+    async def run(self) -> None:
+        """Asks for ever; what fails is tried again."""
+        await self._replica.loaded.wait()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if self._replica.age_s <= STALE_AFTER_S:
+                    for question in await self._due():
+                        self._asking.add(question.key)
+                        tasks.create_task(self._ask(question))
+                await asyncio.sleep(_LOOK_S)
+
+    async def _due(self) -> list[_Question]:
+        """What to ask now, the longest due first, as far as there is room."""
+        now_s = self._monotonic()
+        seen: set[tuple[str, str]] = set()
+        due: list[tuple[float, _Question]] = []
+        for rollout in self._asked_rollouts():
+            for check in rollout.policy.automation.checks:
+                question = _Question(rollout, check)
+                seen.add(question.key)
+                due_s = self._due_s(question)
+                if due_s <= now_s and question.key not in self._asking:
+                    due.append((due_s, question))
+            # Of a thousand rollouts with twenty checks each, Resolve must not wait for all.
+            await asyncio.sleep(0)
+        for key in self._plans.keys() - seen:
+            del self._plans[key]
+        due.sort(key=lambda one: one[0])
+        return [question for _, question in due[: max(0, MAX_ASKING - len(self._asking))]]
+
+    def _asked_rollouts(self) -> Iterator[Rollout]:
+        for known in self._replica.components():
+            if known.rollout.policy.automation.checks and is_asked(known.rollout):
+                yield known.rollout
+
+    def _due_s(self, question: _Question) -> float:
+        plan = self._plans.get(question.key)
+        if plan is None or plan.mark != question.mark:
+            # Not at once, so that servers don't come in step.
+            plan = _Plan(question.mark, self._monotonic() + _chance.uniform(0, _SPREAD_S))
+            self._plans[question.key] = plan
+        return plan.due_s
+
+    async def _ask(self, question: _Question) -> None:
+        key, interval_ms = question.key, question.check.interval_ms
+        began_s = self._monotonic()
+        wait_s = _RETRY_S
+        try:
+            wait_s = await self._ask_if_leased(question)
+        except RampdError as exc:
+            log.debug("check_waits", component=key[0], check=key[1], error=exc.message)
+        except Exception:
+            # One check must not stop the others.
+            log.exception("check_broke", component=key[0], check=key[1])
+        finally:
+            self._asking.discard(key)
+            plan = self._plans.get(key)
+            if plan is not None and plan.mark == question.mark:
+                spread_s = _chance.uniform(0, min(_SPREAD_S, interval_ms / 10_000))
+                self._plans[key] = _Plan(plan.mark, began_s + wait_s + spread_s)
+
+    async def _ask_if_leased(self, question: _Question) -> float:
+        """In how many seconds to look at the check again, from when this began."""
+        rollout, check = question
+        turn = await self._store.lease(
+            rollout.component,
+            check.name,
+            scope_of(check, rollout),
+            lease_ms=self._lease_ms,
+            interval_ms=check.interval_ms,
+        )
+        if isinstance(turn, int):
+            return turn / 1000
+        answer = await self._source.ask(query_of(check, rollout))
+        counts = count(turn.before, answer, check, rollout)
+        names = [each.name for each in rollout.policy.automation.checks]
+        if await self._store.record(turn, counts, checks=names):
+            _tell(rollout, check, turn.before, counts)
+        else:
+            log.warning("check_came_late", component=rollout.component, check=check.name)
+        return check.interval_ms / 1000
+
+
+def _tell(rollout: Rollout, check: Check, before: CheckCounts | None, after: CheckCounts) -> None:
+    """Logs what is new: the first of a row of errors or failures, and its end."""
+    if before is not None and (bool(before.errors), bool(before.failures)) == (
+        bool(after.errors),
+        bool(after.failures),
+    ):
+        return
+    log.info("check_answered", component=rollout.component, check=check.name, value=after.value, error=after.error)

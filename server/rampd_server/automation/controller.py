@@ -1,0 +1,213 @@
+"""The task that moves rollouts by itself: looks, decides by pure code, commits.
+
+It runs in every server. There is no leader: two servers that decide the same thing at once compare the revision, one of
+them commits, and the other looks anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import SystemRandom
+
+import structlog
+
+from rampd.resolution import ComponentSnapshot
+from rampd_server.automation.turns import Turns
+from rampd_server.domain import clock as clocks
+from rampd_server.domain import commands
+from rampd_server.domain.clock import Clock, Look
+from rampd_server.domain.controller import Action, Decision, Observed, decide
+from rampd_server.domain.errors import RampdError
+from rampd_server.domain.guards import CheckReading
+from rampd_server.domain.looking import next_change_ms
+from rampd_server.domain.model import Rollout, RolloutState
+from rampd_server.ports import Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
+from rampd_server.replica import STALE_AFTER_S, Replica
+from rampd_server.service import SELF, Service
+
+_LOOKERS = 8
+_RETRY_S = 1.0
+_SPREAD_S = 0.1
+_AFTER_CHANGE_S = 0.05
+"""Those who watch are told of a change first: a look costs as much as a hundred of them."""
+_WITH_CHECKS_S = 1.0
+_WITH_OUTCOMES_S = 5.0
+_WITHOUT_OUTCOMES_S = 30.0
+
+_chance = SystemRandom()
+
+log = structlog.get_logger()
+
+
+class NoChecks:
+    """Nobody asks: no check ever passes, and none ever fails."""
+
+    async def readings(self, _rollout: Rollout) -> Sequence[CheckReading]:
+        return ()
+
+
+class Controller:
+    """Looks at every rollout under way: at once when something happened to it, when time alone may bring a decision, and
+    now and then, lest the server that heard of an outcome has died before it looked. What is steady or held costs nothing.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        replica: Replica,
+        store: Store,
+        *,
+        checks: CheckSource | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._service = service
+        self._replica = replica
+        self._store = store
+        self._checks = checks or NoChecks()
+        self._turns = Turns(monotonic=monotonic)
+        self._clock: Clock | None = None
+        self._look: Look | None = None
+        self._waits_for: dict[str, str] = {}
+        replica.tell(self)
+
+    def wake(self, component: str) -> None:
+        """There are new outcomes, or new readings of checks: looks at once."""
+        if self._is_under_way(component):
+            self._turns.call(component)
+
+    async def follow(self, counted: CountedSource) -> None:
+        """Looks at once, for ever, at what outcomes were counted for on this server."""
+        while True:
+            for component in await counted.wait():
+                self.wake(component)
+
+    def waits_for(self, component: str) -> str:
+        """What a look has found to wait for since the last change, in a sentence for people; empty where there was none."""
+        return self._waits_for.get(component, "")
+
+    async def run(self) -> None:
+        """Looks for ever; what fails is tried again."""
+        await self._replica.loaded.wait()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_LOOKERS):
+                tasks.create_task(self._look_in_turn())
+
+    async def _look_in_turn(self) -> None:
+        while True:
+            component = await self._turns.take()
+            delay_s: float | None = _RETRY_S
+            try:
+                delay_s = await self.look(component)
+            except (RampdError, UntimelyError) as error:
+                # Somebody was first, or the store is away. Whatever others did calls for the next look by itself.
+                log.debug("controller_waits", component=component, error=str(error))
+            except Exception:
+                # One component must not stop the others.
+                log.exception("controller_failed", component=component)
+                delay_s = _WITHOUT_OUTCOMES_S
+            finally:
+                self._turns.done(component)
+            if delay_s is None:
+                self._forget(component)
+            else:
+                self._turns.plan(component, delay_s)
+
+    async def look(self, component: str) -> float | None:
+        """One look: decides, and commits what is decided. In how many seconds to look again; None: when called.
+
+        Raises RefusedError where somebody else changed the rollout first, UntimelyError where the store hung meanwhile or its clock was set, and
+        the errors of the store.
+        """
+        known = self._replica.get(component)
+        if known is None or not self._is_under_way(component):
+            return None
+        if self._replica.age_s > STALE_AFTER_S:
+            return _RETRY_S
+        observed = await self._observe(known.rollout)
+        decision = decide(observed)
+        if decision.action is Action.WAIT:
+            self._waits_for[component] = decision.reason
+            return _delay_s(observed)
+        await self._commit(observed, decision)
+        return _RETRY_S
+
+    async def _observe(self, rollout: Rollout) -> Observed:
+        counters = await self._store.counters(rollout.component, rollout.next or 0, rollout.trial)
+        readings = await self._checks.readings(rollout) if rollout.policy.automation.checks else ()
+        return Observed(rollout, counters, self._read_clock(), readings, self._replica.namespace.freeze)
+
+    def _read_clock(self) -> Clock:
+        look = self._replica.look
+        if self._clock is None or look != self._look:
+            clock = clocks.read(self._clock, self._look, look)
+            if self._clock is not None and clock.jump_ms != self._clock.jump_ms:
+                log.warning("clock_jumped", by_s=round(clock.jumped_by_ms / 1000))
+            self._clock, self._look = clock, look
+        return replace(self._clock, now_ms=max(self._clock.now_ms, self._replica.now_ms()))
+
+    async def _commit(self, observed: Observed, decision: Decision) -> None:
+        rollout = observed.rollout
+        author = Author(SELF, decision.action.capitalize(), decision.reason, is_claimed=False)
+        command = commands.Decide(decision.progress, decision.command)
+        await self._service.execute(
+            rollout.component,
+            command,
+            author,
+            expected_revision=rollout.revision,
+            # A store that hung would do later what was right a while ago, its hold begun before the step; and one whose clock
+            # was set an hour back would be told of a hold that is over.
+            decided_ms=observed.clock.now_ms,
+        )
+        log.info(
+            "automation_decided",
+            component=rollout.component,
+            action=decision.action,
+            cause=decision.cause,
+            reason=decision.reason,
+        )
+
+    def _is_under_way(self, component: str) -> bool:
+        known = self._replica.get(component)
+        return known is not None and known.rollout.state is RolloutState.ROLLING_OUT
+
+    def _forget(self, component: str) -> None:
+        self._turns.drop(component)
+        self._waits_for.pop(component, None)
+
+    # What the replica tells.
+
+    def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
+        """A component changed, or the namespace's freeze."""
+        if not entry.component:
+            self.reloaded()
+        elif entry.patch and not entry.is_of_overrides_only:
+            self._notice(entry.component)
+
+    def reloaded(self) -> None:
+        """Anything may have changed."""
+        for known in self._replica.components():
+            self._notice(known.rollout.component)
+
+    def _notice(self, component: str) -> None:
+        self._waits_for.pop(component, None)
+        if self._is_under_way(component):
+            self._turns.plan(component, _AFTER_CHANGE_S)
+        else:
+            self._forget(component)
+
+
+def _delay_s(observed: Observed) -> float:
+    """How long the same decision will do, as far as this server can know. Not to the moment, so that servers, and the
+    rollouts of one server, do not come in step.
+    """
+    # With a maturation, outcomes may be waiting that do not show yet, and nobody tells when they count.
+    has_outcomes = observed.counters.by_weight or observed.counters.reporters or observed.automation.maturation_ms
+    delay_s = _WITH_OUTCOMES_S if has_outcomes else _WITHOUT_OUTCOMES_S
+    if observed.automation.checks:
+        delay_s = _WITH_CHECKS_S
+    delay_s *= _chance.uniform(0.8, 1.2)
+    at_ms = next_change_ms(observed)
+    if at_ms is None:
+        return delay_s
+    return min(delay_s, (at_ms - observed.clock.now_ms) / 1000 + _chance.uniform(0, _SPREAD_S))

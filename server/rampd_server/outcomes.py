@@ -1,0 +1,168 @@
+"""Taking in outcomes, free of gRPC and Redis: decide what each is, count a component's share of a report, answer."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from rampd_server.domain.admission import Admission, Counted, IgnoredReason, JobOutcome
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.model import Rollout
+from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
+from rampd_server.replica import Replica
+
+CATCH_UP_S = 1.0
+_ATTEMPTS = 5
+_CHUNK = 100
+"""Outcomes that are looked at before others get their turn."""
+
+_ACCEPTED = "."
+_CODES: Final = {reason: chr(ord("a") + place) for place, reason in enumerate(IgnoredReason)}
+_REASONS: Final = {code: reason for reason, code in _CODES.items()}
+_RUN = re.compile(r"(\d*)([.a-z])")
+_ALL_IGNORED = {Receipt.REUSED: IgnoredReason.SEQUENCE_REUSED, Receipt.TOO_OLD: IgnoredReason.SEQUENCE_TOO_OLD}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One call of ReportOutcomes."""
+
+    client_id: str
+    sequence: int
+    digest: str
+    """Of all of it, hexadecimal."""
+    reporter: str
+    """Whom its credentials prove."""
+    outcomes: Sequence[JobOutcome]
+
+
+Verdict = IgnoredReason | None
+"""Of one outcome: why it is ignored; None: it is accepted."""
+
+
+class CountedSignal:
+    """Tells one waiter, in this process, for which components something was counted."""
+
+    def __init__(self) -> None:
+        self._components: set[str] = set()
+        self._event = asyncio.Event()
+
+    def tell(self, component: str) -> None:
+        """Something was counted. Costs next to nothing, however often."""
+        self._components.add(component)
+        self._event.set()
+
+    async def wait(self) -> frozenset[str]:
+        """The components for which something was counted since the last wait; waits until there is one."""
+        await self._event.wait()
+        self._event.clear()
+        components, self._components = self._components, set()
+        return frozenset(components)
+
+
+class Outcomes:
+    """Takes in reports. `counted` is told of every batch that was stored with something in it to count."""
+
+    def __init__(self, store: Store, replica: Replica) -> None:
+        self._store = store
+        self._replica = replica
+        self.counted = CountedSignal()
+
+    async def report(self, report: Report) -> list[Verdict]:
+        """A verdict for each outcome, once all that is to be counted is stored.
+
+        What was stored before an error stays, and a repeat of the report counts only what is missing. Raises
+        NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
+        """
+        await self._catch_up_with(report.outcomes)
+        verdicts: list[Verdict] = [None] * len(report.outcomes)
+        for component, places in _by_component(report.outcomes).items():
+            found = await self._take_in(component, report, [report.outcomes[place] for place in places])
+            for place, verdict in zip(places, found, strict=True):
+                verdicts[place] = verdict
+        return verdicts
+
+    async def _take_in(self, component: str, report: Report, outcomes: Sequence[JobOutcome]) -> Sequence[Verdict]:
+        for _ in range(_ATTEMPTS):
+            known = self._replica.get(component)
+            if known is None:
+                return [IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes)
+            batch = await _decide(known.rollout, report, outcomes)
+            try:
+                receipt, answer = await self._store.count_outcomes(batch)
+            except ConflictError:
+                # Another server knows of a later trial: what this one decided is not so any more.
+                await self._catch_up()
+                continue
+            if receipt is Receipt.COUNTED and batch.outcomes:
+                self.counted.tell(component)
+            if receipt in _ALL_IGNORED:
+                return [_ALL_IGNORED[receipt]] * len(outcomes)
+            return read_answer(answer)
+        raise RefusedError(Reason.CONTENTION, f"The trials of {component} change too fast. Send the batch again.")
+
+    async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
+        """Reads up to where the store stands, where a job was resolved on what is not known here."""
+        newest: dict[str, int] = {}
+        for outcome in outcomes:
+            newest[outcome.component] = max(newest.get(outcome.component, 0), outcome.revision)
+        for component, revision in newest.items():
+            known = self._replica.get(component)
+            if known is None or revision > known.rollout.revision:
+                await self._catch_up()
+                return
+
+    async def _catch_up(self) -> None:
+        if not await self._replica.catch_up(timeout_s=CATCH_UP_S):
+            raise NoSnapshotError(
+                f"This server is behind the store, and did not catch up in {CATCH_UP_S:g} s. Send the batch again: what "
+                "was counted counts once."
+            )
+
+
+async def _decide(rollout: Rollout, report: Report, outcomes: Sequence[JobOutcome]) -> OutcomeBatch:
+    admission = Admission(rollout)
+    verdicts: list[Verdict] = []
+    counted: list[Counted] = []
+    for first in range(0, len(outcomes), _CHUNK):
+        for outcome in outcomes[first : first + _CHUNK]:
+            found = admission.admit(outcome)
+            if isinstance(found, Counted):
+                counted.append(found)
+                verdicts.append(None)
+            else:
+                verdicts.append(found)
+        await asyncio.sleep(0)
+    return OutcomeBatch(
+        component=rollout.component,
+        trial=admission.trial,
+        client_id=report.client_id,
+        sequence=report.sequence,
+        digest=report.digest,
+        reporter=report.reporter,
+        answer=write_answer(verdicts),
+        outcomes=counted,
+        mismatches=verdicts.count(IgnoredReason.ASSIGNMENT_MISMATCH),
+        maturation_ms=rollout.policy.automation.maturation_ms,
+    )
+
+
+def write_answer(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts as a short text, to be remembered: `1000.` for a thousand that were accepted."""
+    codes = (_ACCEPTED if verdict is None else _CODES[verdict] for verdict in verdicts)
+    runs = ((code, sum(1 for _ in run)) for code, run in groupby(codes))
+    return "".join(f"{length}{code}" if length > 1 else code for code, length in runs)
+
+
+def read_answer(text: str) -> list[Verdict]:
+    """The verdicts of `write_answer`."""
+    return [verdict for length, code in _RUN.findall(text) for verdict in [_REASONS.get(code)] * int(length or 1)]
+
+
+def _by_component(outcomes: Sequence[JobOutcome]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, outcome in enumerate(outcomes):
+        places.setdefault(outcome.component, []).append(place)
+    return places

@@ -1,0 +1,168 @@
+"""A component's policy: from a request to a command, and from the domain to a message."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import promql_parser
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from rampd import v1, validation
+from rampd_server.domain import commands, model
+from rampd_server.domain.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
+from rampd_server.domain.queries import fill
+
+
+class _Field(NamedTuple):
+    """A field of v1.Policy, and where it is in the domain."""
+
+    attribute: str
+    read: Callable[[Any], object]
+    write: Callable[[Any], object]
+
+
+def basis_points(percent: float) -> int:
+    """A valid percent as an integer."""
+    return round(percent * 100)
+
+
+def _same(attribute: str) -> _Field:
+    return _Field(attribute, lambda value: value, lambda value: value)
+
+
+def _enum(attribute: str, prefix: str, names: Any, kind: Callable[[str], object]) -> _Field:  # noqa: ANN401 - no type of enums
+    return _Field(
+        attribute, lambda number: kind(names.Name(number).removeprefix(prefix)), lambda value: f"{prefix}{value}"
+    )
+
+
+def _milliseconds(duration: Duration) -> int:
+    return duration.ToMilliseconds()
+
+
+def _duration(milliseconds: int) -> Duration:
+    made = Duration()
+    made.FromMilliseconds(milliseconds)
+    return made
+
+
+def _percent(share: int) -> float:
+    return share / 100
+
+
+def _steps(messages: list[v1.Step]) -> tuple[Step, ...]:
+    return tuple(Step(basis_points(each.percent), _milliseconds(each.hold), each.min_jobs) for each in messages)
+
+
+def _step_messages(steps: tuple[Step, ...]) -> list[v1.Step]:
+    return [
+        v1.Step(percent=_percent(step.basis_points), hold=_duration(step.hold_ms), min_jobs=step.min_jobs)
+        for step in steps
+    ]
+
+
+def _checks(messages: list[v1.Check]) -> tuple[Check, ...]:
+    return tuple(map(_check, messages))
+
+
+def _check(message: v1.Check) -> Check:
+    default = Check(message.name, message.query)
+    return Check(
+        name=message.name,
+        query=message.query,
+        interval_ms=_milliseconds(message.interval) if message.HasField("interval") else default.interval_ms,
+        minimum=message.min if message.HasField("min") else None,
+        maximum=message.max if message.HasField("max") else None,
+        failures_allowed=message.failures_allowed,
+        errors_allowed=message.errors_allowed if message.HasField("errors_allowed") else default.errors_allowed,
+    )
+
+
+def _check_messages(checks: tuple[Check, ...]) -> list[v1.Check]:
+    return [
+        v1.Check(
+            name=check.name,
+            query=check.query,
+            interval=_duration(check.interval_ms),
+            min=check.minimum,
+            max=check.maximum,
+            failures_allowed=check.failures_allowed,
+            errors_allowed=check.errors_allowed,
+        )
+        for check in checks
+    ]
+
+
+_POLICY: Mapping[str, _Field] = {
+    "queue_mode": _enum("queue_mode", "QUEUE_MODE_", v1.QueueMode, model.QueueMode),
+    "unit": _enum("unit", "UNIT_", v1.Unit, model.Unit),
+}
+_AUTOMATION: Mapping[str, _Field] = {
+    "steps": _Field("steps", _steps, _step_messages),
+    "max_percent": _Field("max_basis_points", basis_points, _percent),
+    "auto_start": _same("auto_start"),
+    "auto_finalize": _same("auto_finalize"),
+    "on_regression": _enum("on_regression", "ON_REGRESSION_", v1.OnRegression, OnRegression),
+    "after_rollback": _enum("after_rollback", "AFTER_ROLLBACK_", v1.AfterRollback, AfterRollback),
+    "alpha": _same("alpha"),
+    "tolerance": _same("tolerance"),
+    "maturation": _Field("maturation_ms", _milliseconds, _duration),
+    "max_failure_rate": _same("max_failure_rate"),
+    "on_max_failure_rate": _enum("on_max_failure_rate", "ON_REGRESSION_", v1.OnRegression, OnRegression),
+    "checks": _Field("checks", _checks, _check_messages),
+    "confirm_within": _Field("confirm_within_ms", _milliseconds, _duration),
+    "stuck_after": _Field("stuck_after_ms", _milliseconds, _duration),
+}
+
+
+def set_policy_of(request: v1.SetPolicyRequest) -> commands.SetPolicy:
+    """What a request changes: the fields that it has, or with a mask those that the mask names."""
+    given = {field.name for field, value in request.policy.ListFields() if not _is_unspecified(field, value)}
+    names = set(request.update_mask.paths) or given
+
+    def changes(fields: Mapping[str, _Field], default: object) -> dict[str, object]:
+        return {
+            field.attribute: field.read(getattr(request.policy, name))
+            if name in given
+            else getattr(default, field.attribute)
+            for name, field in fields.items()
+            if name in names
+        }
+
+    return commands.SetPolicy(changes(_POLICY, model.Policy()), changes(_AUTOMATION, Automation()))
+
+
+def _is_unspecified(field: Any, value: object) -> bool:  # noqa: ANN401 - protobuf's descriptors have no common type
+    return field.enum_type is not None and value == 0
+
+
+def policy_message(policy: model.Policy) -> v1.Policy:
+    """The settings that are in force now, defaults filled in; what is off is absent."""
+    fields = {name: field.write(getattr(policy, field.attribute)) for name, field in _POLICY.items()}
+    for name, field in _AUTOMATION.items():
+        value = getattr(policy.automation, field.attribute)
+        if value is not None:
+            fields[name] = field.write(value)
+    return v1.Policy(**fields)  # type: ignore[arg-type]
+
+
+def violations(message: Message) -> list[tuple[str, str]]:
+    """All that is wrong with a request, queries that are no PromQL too."""
+    found = validation.violations(message)
+    if isinstance(message, v1.SetPolicyRequest):
+        known = {path for path, _ in found}
+        for index, check in enumerate(message.policy.checks):
+            path = f"policy.checks[{index}].query"
+            if path not in known and (wrong := _wrong_query(check.query)):
+                found.append((path, wrong))
+    return found
+
+
+def _wrong_query(query: str) -> str:
+    try:
+        parsed = promql_parser.parse(fill(query, component="component", tag="tag", channel="next"))
+    except ValueError as error:
+        return f"is no PromQL: {error}"
+    if isinstance(parsed, promql_parser.MatrixSelector | promql_parser.StringLiteral):
+        return "gives no single value: a number, or a vector with one element, is needed"
+    return ""

@@ -1,0 +1,215 @@
+"""Watch: the whole state, then every change in order, to any number of watchers. Each change is encoded once for all.
+
+A watcher is a position in the log of changes. One that is slow is sent what has come meanwhile in one message; one that
+is slower than the log is long begins with a whole state again. So nobody is waited for, and what a watcher that does not
+read costs is one message.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Callable
+from random import SystemRandom
+from weakref import ref
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rampd import v1
+from rampd.component_state import change_of
+from rampd.resolution import ComponentSnapshot
+from rampd_server.domain.errors import NoSnapshotError
+from rampd_server.ports import FeedEntry
+from rampd_server.projection import choice_of
+from rampd_server.replica import Replica, entry_order
+from rampd_server.rpc.change_log import ChangeLog, Missing
+from rampd_server.rpc.whole_state import Selection, WholeState, WholeStates
+
+HEARTBEAT_S = 1.0
+_chance = SystemRandom()
+_HEARTBEAT_MAX_AGE_S = 0.05
+_CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
+
+
+class Watches:
+    """All streams of Watch of a server, fed by its replica."""
+
+    def __init__(
+        self, replica: Replica, *, log: ChangeLog | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._replica = replica
+        self._monotonic = monotonic
+        self._log = ChangeLog() if log is None else log
+        self._states = WholeStates(replica, self._log)
+        self._watchers: set[_Watcher] = set()
+        self._last = ("", (0, 0))
+        self._rewind_position = 0
+        """Who is before this position may have seen what the store has lost."""
+        self._heartbeat = (b"", 0.0)
+        self._is_closed = False
+        replica.tell(self)
+
+    def close(self) -> None:
+        """Ends all streams, for the server stops."""
+        self._is_closed = True
+        self._wake()
+
+    async def stream(self, request: v1.WatchRequest) -> AsyncGenerator[bytes]:
+        """The messages for one watcher. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
+        if not self._replica.loaded.is_set():
+            raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
+        position = await self._position(request.cursor)
+        watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
+        self._watchers.add(watcher)
+        watcher.tick()
+        try:
+            if position is None:
+                yield self._rewind()
+            while not self._is_closed:
+                if not self._log.reaches(watcher.position):
+                    if 0 <= watcher.position < self._rewind_position:
+                        yield self._rewind()
+                    state = ref(await self._states.get(watcher.selection))
+                    index = 0
+                    while (part := self._part(watcher, state, index)) is not None:
+                        yield part
+                        index += 1
+                elif message := self._next(watcher):
+                    yield message
+                else:
+                    await watcher.wait()
+        finally:
+            watcher.end()
+            self._watchers.discard(watcher)
+
+    async def _position(self, cursor: str) -> int | None:
+        """Where the log goes on after a cursor, which may be out of its reach; None where the store has lost it."""
+        match = _CURSOR.fullmatch(cursor)
+        if match is None:
+            return -1
+        epoch, entry_id = match.groups()
+        if epoch == self._replica.epoch and self._log.after(entry_id) is Missing.AHEAD:
+            is_there = await self._replica.wait_for_entry(entry_id)
+            if not is_there and await self._replica.is_lost(epoch, entry_id):
+                return None
+            if not is_there:
+                raise NoSnapshotError("This server is behind what the caller knows already. Try again in a moment.")
+        if epoch != self._replica.epoch:
+            return -1
+        found = self._log.after(entry_id)
+        if found is Missing.FORKED:
+            return None
+        return found if isinstance(found, int) else -1
+
+    def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
+        """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
+        present = state()
+        # A watcher that does not read must not keep a state alive that nobody else needs: hence a reference that is weak.
+        if present is None or not self._log.reaches(present.position):
+            return None
+        watcher.position = present.position if index == len(present.parts) - 1 else watcher.position
+        return present.parts[index] if index < len(present.parts) and not self._is_closed else None
+
+    def _next(self, watcher: "_Watcher") -> bytes:
+        message, watcher.position = self._log.read(watcher.position, watcher.selection)
+        if watcher.is_due and watcher.position == self._log.end:
+            watcher.is_due = False
+            return message + self._cursor_message() + self._heartbeat_message()
+        return message
+
+    def _cursor(self, entry_id: str) -> str:
+        return f"{self._replica.epoch}/{entry_id}"
+
+    def _cursor_message(self) -> bytes:
+        return v1.WatchResponse(cursor=self._cursor(self._replica.entry_id)).SerializeToString()
+
+    def _rewind(self) -> bytes:
+        rewind = v1.WatchRewind(cursor=self._cursor(self._replica.entry_id))
+        return v1.WatchResponse(rewind=rewind).SerializeToString()
+
+    def _heartbeat_message(self) -> bytes:
+        message, made_s = self._heartbeat
+        now_s = self._monotonic()
+        if now_s - made_s > _HEARTBEAT_MAX_AGE_S:
+            heartbeat = v1.WatchHeartbeat(
+                snapshot_age=_duration(self._replica.age_s),
+                store_time=Timestamp(
+                    seconds=self._replica.now_ms() // 1000, nanos=self._replica.now_ms() % 1000 * 1_000_000
+                ),
+                server_clock=_duration(now_s),
+            )
+            message = v1.WatchResponse(heartbeat=heartbeat).SerializeToString()
+            self._heartbeat = message, now_s
+        return message
+
+    # What the replica tells.
+
+    def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
+        """Encodes a change, once for all."""
+        self._last = self._replica.epoch, entry_order(entry.id)
+        message = b""
+        if before is not None or after is not None:
+            change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
+            message = v1.WatchResponse(cursor=self._cursor(entry.id), changes=[change]).SerializeToString()
+        self._log.append(entry.id, entry.component, message)
+        self._wake()
+
+    def reloaded(self) -> None:
+        """Everybody begins again: what is between the states of before and of now is not known."""
+        epoch, order = self._last
+        self._last = self._replica.epoch, entry_order(self._replica.entry_id)
+        self._log.restart(self._replica.entry_id)
+        if self._last[0] == epoch and self._last[1] < order:
+            self._rewind_position = self._log.end
+        self._wake()
+
+    def _wake(self) -> None:
+        for watcher in self._watchers:
+            watcher.wake()
+
+
+class _Watcher:
+    __slots__ = ("_future", "_timer", "is_due", "position", "selection")
+
+    def __init__(self, selection: Selection, position: int) -> None:
+        self.selection = selection
+        self.position = position
+        self.is_due = False
+        """Whether it is time for a heartbeat."""
+        self._future: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self) -> None:
+        self._future = asyncio.get_running_loop().create_future()
+        try:
+            await self._future
+        finally:
+            self._future = None
+
+    def wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def tick(self) -> None:
+        """Asks for a heartbeat, now and from now on: each watcher at another moment, so that they don't come in step."""
+        self.is_due = True
+        self.wake()
+        delay_s = HEARTBEAT_S * (1 if self._timer else _chance.uniform(0.5, 1))
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _component_state(
+    entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None
+) -> v1.ComponentState:
+    if after is None:
+        return v1.ComponentState(component=entry.component, revision=entry.revision)
+    overrides = {repo: choice_of(override) for repo, override in entry.overrides_set.items()}
+    return change_of(before, after, overrides, entry.overrides_deleted)
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1_000_000) * 1000)

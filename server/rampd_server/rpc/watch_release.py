@@ -1,0 +1,132 @@
+"""WatchRelease: where a release stands, from now until it ends. Fed by the replica; asks the store once, at the start."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
+
+from rampd import v1
+from rampd.resolution import ComponentSnapshot
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.model import Rollout
+from rampd_server.domain.moves import Context
+from rampd_server.domain.outcome import component_not_found
+from rampd_server.domain.standing import has_ended, standing
+from rampd_server.ports import FeedEntry
+from rampd_server.replica import Replica
+from rampd_server.rpc import convert
+from rampd_server.service import Service
+
+WaitsFor = Callable[[str], str]
+"""What automation waits for with a component, in a sentence; empty where it is not known."""
+
+
+class ReleaseWatches:
+    """All streams of WatchRelease of a server. A watcher is told of the newest state only: what it was too slow for is
+    left out, so that none costs more than one message.
+    """
+
+    def __init__(self, service: Service, replica: Replica, waits_for: WaitsFor = lambda _component: "") -> None:
+        self._service = service
+        self._replica = replica
+        self._waits_for = waits_for
+        self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._is_closed = False
+        replica.tell(self)
+
+    def close(self) -> None:
+        """Ends all streams, for the server stops."""
+        self._is_closed = True
+        self.reloaded()
+
+    async def stream(self, component: str, number: int, *, until_held: bool) -> AsyncGenerator[v1.WatchReleaseResponse]:
+        """The messages for one watcher. Raises COMPONENT_NOT_FOUND and RELEASE_NOT_FOUND, also where it goes while it is
+        watched; NoSnapshotError where the server stops; the errors of the store.
+        """
+        await self._catch_up(component, number)
+        changed = asyncio.Event()
+        self._watchers[component].add(changed)
+        said: v1.WatchReleaseResponse | None = None
+        try:
+            while True:
+                changed.clear()
+                if self._is_closed:
+                    raise NoSnapshotError("This server stops. Watch the release again: another one goes on.")
+                rollout = self._rollout(component)
+                message = self._message(rollout, number)
+                if said is None or _news(message) != _news(said):
+                    yield message
+                    said = message
+                if has_ended(rollout, rollout.releases[number], until_held=until_held):
+                    return
+                await changed.wait()
+        finally:
+            self._watchers[component].discard(changed)
+            if not self._watchers[component]:
+                del self._watchers[component]
+
+    async def _catch_up(self, component: str, number: int) -> None:
+        """A release that was handed in on another server a moment ago is there."""
+        known = self._replica.get(component)
+        if known is not None and number in known.rollout.releases:
+            return
+        rollout, _, _ = await self._service.read(component)
+        if number not in rollout.releases:
+            raise release_not_found(component, number)
+        if not await self._replica.wait_for(component, rollout.revision):
+            raise NoSnapshotError("This server is behind the store. Try again in a moment.")
+
+    def _rollout(self, component: str) -> Rollout:
+        known = self._replica.get(component)
+        if known is None:
+            raise component_not_found(component)
+        return known.rollout
+
+    def _message(self, rollout: Rollout, number: int) -> v1.WatchReleaseResponse:
+        release = rollout.releases.get(number)
+        if release is None:
+            raise release_not_found(rollout.component, number)
+        namespace, now_ms = self._replica.namespace, self._replica.now_ms()
+        context = Context(now_ms, freeze_all=namespace.freeze)
+        return v1.WatchReleaseResponse(
+            release=convert.release_message(release),
+            rollout=convert.rollout_message(rollout, namespace, now_ms),
+            message=standing(rollout, release, context, self._waits_for(rollout.component)),
+        )
+
+    # What the replica tells.
+
+    def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
+        """A component changed, or the namespace's freeze."""
+        if not entry.component:
+            self.reloaded()
+        elif entry.component in self._watchers and not entry.is_of_overrides_only:
+            _wake(self._watchers[entry.component])
+
+    def reloaded(self) -> None:
+        """Anything may have changed."""
+        for watchers in self._watchers.values():
+            _wake(watchers)
+
+
+def release_not_found(component: str, number: int) -> RefusedError:
+    """The refusal for a release that is not there, or was forgotten."""
+    return RefusedError(
+        Reason.RELEASE_NOT_FOUND,
+        f"{component} has no release {number} among its last ones. ListReleases shows them.",
+        component=component,
+        release=number,
+    )
+
+
+def _wake(watchers: set[asyncio.Event]) -> None:
+    for watcher in watchers:
+        watcher.set()
+
+
+def _news(message: v1.WatchReleaseResponse) -> tuple[object, ...]:
+    """What is worth another message: not that somebody else's release came into the queue."""
+    rollout, release = message.rollout, message.release
+    return (
+        *(release.state, message.message, rollout.state, rollout.held_reason, rollout.paused, rollout.frozen),
+        *(rollout.next.number, rollout.next_percent, rollout.trial, rollout.confirm_deadline.ToMilliseconds()),
+    )

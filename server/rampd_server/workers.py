@@ -1,0 +1,97 @@
+"""Several processes on one port, for more calls than one core answers: `--workers N`.
+
+The process that was started serves nothing itself: it keeps the port, starts a worker anew that dies, and hands the
+signal to end on. Each worker is a whole server with a copy of its own; the system deals new connections out among them.
+A unix socket can't be dealt out: the first worker serves it.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import sys
+
+import structlog
+
+from rampd_server import app, event_loop, logs, startup
+from rampd_server.config import Config
+from rampd_server.port import held
+from rampd_server.signals import stop_signals
+from rampd_server.startup import NOT_STARTED, StartupError
+
+_RETRY_S = 1.0
+_STOP_S = 20.0
+# A forked child would have this process' threads' locks, and gRPC does not survive it.
+_spawn = multiprocessing.get_context("spawn")
+
+log = structlog.get_logger()
+
+
+async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
+    """Runs `config.workers` workers until `stop` is set. Raises StartupError where a worker can't start as it was told to."""
+    if sys.platform != "linux":
+        raise StartupError(
+            "--workers (RAMPD_WORKERS): only Linux deals connections out among processes; leave it at 1."
+        )
+    with held(config.listen) as address:
+        told = config.model_copy(update={"listen": address})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                workers = [tasks.create_task(_keep(told, redis_url, number)) for number in range(config.workers)]
+                await stop.wait()
+                log.info("stopping")
+                for worker in workers:
+                    worker.cancel()
+        except* StartupError as group:
+            raise group.exceptions[0] from None
+
+
+async def _keep(config: Config, redis_url: str, number: int) -> None:
+    """Runs one worker, again and again; until cancelled."""
+    while True:
+        code = await _run(config, redis_url, number)
+        if code == NOT_STARTED:
+            raise StartupError(f"Worker {number} could not start; it said why.")
+        log.error("worker_died", worker=number, code=code)
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _run(config: Config, redis_url: str, number: int) -> int:
+    """Runs one worker; its exit code. Cancelled, it waits for the worker's orderly end."""
+    process = _spawn.Process(target=_work, args=(config, redis_url, number), name=f"rampd-worker-{number}")
+    process.start()
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(process.sentinel, ended.set)
+    try:
+        await ended.wait()
+    except asyncio.CancelledError:
+        process.terminate()
+        try:
+            await asyncio.wait_for(ended.wait(), _STOP_S)
+        except TimeoutError:
+            log.warning("worker_killed", worker=number)
+            process.kill()
+        raise
+    finally:
+        loop.remove_reader(process.sentinel)
+        process.join()
+    return process.exitcode or 0
+
+
+def _work(config: Config, redis_url: str, number: int) -> None:
+    # Out of the terminal's reach: Ctrl-C goes to the whole process group, and the parent hands it on.
+    os.setpgid(0, 0)
+    logs.configure(config.log_format, config.log_level)
+    try:
+        event_loop.run(_serve(config, redis_url, number))
+    except StartupError as error:
+        sys.exit(startup.report(error))
+
+
+async def _serve(config: Config, redis_url: str, number: int) -> None:
+    structlog.contextvars.bind_contextvars(worker=number)
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 - it is what starts this
+    with stop_signals() as stop:
+        asyncio.get_running_loop().add_reader(parent.sentinel, stop.set)
+        await app.serve(config, redis_url, stop, worker=number)

@@ -1,0 +1,144 @@
+"""Reports are decided on by the copy in memory, stored, and answered."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rampd_server.domain import commands
+from rampd_server.domain.admission import IgnoredReason, JobOutcome
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.model import Rollout
+from rampd_server.outcomes import CountedSignal, Outcomes, Report, read_answer, write_answer
+from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
+from tests.rollouts import after, held, rolling_out, steady
+
+VERDICTS = st.lists(st.none() | st.sampled_from(IgnoredReason), max_size=300)
+
+
+@given(VERDICTS)
+def test_an_answer_is_remembered_as_it_was(verdicts: list[IgnoredReason | None]):
+    text = write_answer(verdicts)
+    assert read_answer(text) == verdicts
+    assert len(text) <= max(1, len(verdicts))
+    assert text.isascii()
+    assert " " not in text
+
+
+def test_a_usual_answer_is_short():
+    assert write_answer([None] * 1000) == "1000."
+
+
+async def test_a_signal_names_each_component_once_and_then_waits_anew():
+    signal = CountedSignal()
+    for component in ("a", "b", "a"):
+        signal.tell(component)
+
+    assert await signal.wait() == {"a", "b"}
+    signal.tell("c")
+    assert await signal.wait() == {"c"}
+
+
+@dataclass
+class Known:
+    rollout: Rollout
+
+
+@dataclass
+class ScriptedReplica:
+    """A copy that is at one rollout, and at another one once it has caught up."""
+
+    present: Rollout
+    later: Rollout | None = None
+    catches_up: bool = True
+    asked: int = 0
+
+    def get(self, component: str) -> Known | None:
+        return Known(self.present) if component == self.present.component else None
+
+    async def catch_up(self, *, timeout_s: float) -> bool:
+        self.asked += 1
+        self.present = self.later or self.present
+        return self.catches_up
+
+
+@dataclass
+class ScriptedStore:
+    """Refuses batches of other trials than the one it knows."""
+
+    trial: int = 1
+    batches: list[OutcomeBatch] = field(default_factory=list)
+
+    async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
+        if batch.trial.number != self.trial:
+            raise ConflictError
+        self.batches.append(batch)
+        return Receipt.COUNTED, batch.answer
+
+
+def pinned(rollout: Rollout, **fields: object) -> JobOutcome:
+    """Of a repo that was pinned to current, on a rollout's newest revision."""
+    made = JobOutcome(
+        "restyler", rollout.current, rollout.revision, False, "OVERRIDE_CHANNEL", "acme/app", "", False, 0
+    )
+    return made._replace(**fields)
+
+
+def report(*outcomes: JobOutcome) -> Report:
+    return Report("w1", 1, "abc", "anonymous", outcomes)
+
+
+async def test_what_is_known_here_is_decided_without_asking_the_store():
+    replica, store = ScriptedReplica(rolling_out()), ScriptedStore()
+    outcomes = Outcomes(store, replica)
+
+    assert await outcomes.report(report(pinned(replica.present))) == [None]
+    assert replica.asked == 0
+    assert await outcomes.counted.wait() == {"restyler"}
+    assert store.batches[0].answer == "."
+
+
+async def test_a_revision_that_is_not_known_here_is_looked_for_first():
+    before = rolling_out()
+    replica = ScriptedReplica(before, later=after(before, commands.Ramp(2000)))
+    newest = pinned(replica.later)
+    assert newest.revision > before.revision
+
+    ahead = newest._replace(revision=newest.revision + 1)
+    found = await Outcomes(ScriptedStore(), replica).report(report(newest, ahead))
+    assert found == [None, IgnoredReason.REVISION_UNKNOWN]
+    assert replica.asked == 1
+
+
+async def test_a_server_that_stays_behind_says_so_and_stores_nothing():
+    replica, store = ScriptedReplica(rolling_out(), catches_up=False), ScriptedStore()
+    with pytest.raises(NoSnapshotError):
+        await Outcomes(store, replica).report(report(pinned(replica.present, revision=99)))
+    assert store.batches == []
+
+
+async def test_where_a_later_trial_has_begun_the_batch_is_decided_on_anew():
+    again = after(held(), commands.Ramp(1000))
+    replica, store = ScriptedReplica(held(), later=again), ScriptedStore(trial=2)
+
+    assert await Outcomes(store, replica).report(report(pinned(held()))) == [None]
+    assert [batch.trial.number for batch in store.batches] == [2]
+    assert store.batches[0].outcomes == []
+
+
+async def test_a_trial_that_is_never_known_here_is_given_up():
+    replica = ScriptedReplica(held())
+    with pytest.raises(RefusedError) as caught:
+        await Outcomes(ScriptedStore(trial=2), replica).report(report(pinned(held())))
+    assert caught.value.reason is Reason.CONTENTION
+
+
+async def test_an_unknown_component_is_looked_for_and_then_ignored():
+    replica, store = ScriptedReplica(steady()), ScriptedStore(trial=0)
+    outcomes = [pinned(steady()), pinned(steady(), component="nobody"), pinned(steady(), revision=0)]
+
+    found = await Outcomes(store, replica).report(report(*outcomes))
+    assert found == [None, IgnoredReason.COMPONENT_NOT_FOUND, IgnoredReason.REVISION_TOO_OLD]
+    assert replica.asked == 1
+    assert [batch.component for batch in store.batches] == ["restyler"]

@@ -1,0 +1,165 @@
+"""How a replica takes in what its own server has written."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rampd_server import replica as module
+from rampd_server.domain.model import Absent, Rollout
+from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
+from rampd_server.replica import Replica
+from tests.rollouts import rolling_out
+
+BEFORE = rolling_out()
+
+
+class ScriptedStore:
+    """One component, and the feed that a test gives it."""
+
+    def __init__(self) -> None:
+        self.entries: asyncio.Queue[FeedEntry] = asyncio.Queue()
+        self.newest = "1-0"
+        self.applied: list[str] = []
+
+    async def head(self) -> Head:
+        return Head("epoch", self.newest, 0, Namespace())
+
+    def believe(self, epoch: str) -> None:
+        pass
+
+    async def components(self, *, after: str, limit: int) -> list[str]:
+        return [] if after else [BEFORE.component]
+
+    async def read(self, component: str) -> Stored:
+        return Stored(BEFORE, Namespace(), 0)
+
+    async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
+        yield {}
+
+    async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
+        if not block_ms:
+            return []
+        entry = await self.entries.get()
+        self.entries.task_done()
+        return [entry]
+
+    def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
+        self.applied.append(entry.id)
+        assert isinstance(rollout, Rollout)
+        return replace(rollout, revision=entry.revision)
+
+    def tell(self, entry: FeedEntry) -> None:
+        self.newest = entry.id
+        self.entries.put_nowait(entry)
+
+
+def entry(number: int) -> FeedEntry:
+    """The one that takes the component to its revision plus `number`."""
+    return FeedEntry(f"{number + 1}-0", f"{number}-0", BEFORE.component, BEFORE.revision + number, patch="{}")
+
+
+@pytest.fixture
+def store() -> ScriptedStore:
+    return ScriptedStore()
+
+
+@pytest.fixture
+async def replica(store: ScriptedStore) -> AsyncIterator[Replica]:
+    made = Replica(as_store(store), monotonic=lambda: 0.0)
+    running = asyncio.create_task(made.run())
+    await made.loaded.wait()
+    yield made
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def as_store(store: ScriptedStore) -> Any:
+    return store
+
+
+def revision(replica: Replica) -> int:
+    known = replica.get(BEFORE.component)
+    assert known is not None
+    return known.rollout.revision
+
+
+async def test_what_was_offered_with_its_outcome_is_not_worked_out_again(replica: Replica, store: ScriptedStore):
+    after = replace(BEFORE, revision=BEFORE.revision + 1)
+    replica.offer(entry(1), after)
+    known = replica.get(BEFORE.component)
+    assert known is not None
+    assert known.rollout is after
+
+    store.tell(entry(1))
+    store.tell(entry(2))
+    assert await replica.wait_for_entry(entry(2).id)
+    assert store.applied == [entry(2).id]
+
+
+async def test_an_offer_that_does_not_follow_is_left_to_the_feed(replica: Replica, store: ScriptedStore):
+    replica.offer(entry(2), replace(BEFORE, revision=BEFORE.revision + 2))
+    assert revision(replica) == BEFORE.revision
+
+    store.tell(entry(1))
+    store.tell(entry(2))
+    assert await replica.wait_for_entry(entry(2).id)
+    assert store.applied == [entry(1).id, entry(2).id]
+
+
+async def test_while_a_change_of_its_own_is_on_its_way_the_feed_is_left_alone(
+    replica: Replica, store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_OWN_WRITE_S", 3600)
+    replica.expect()
+    store.tell(entry(1))
+    await store.entries.join()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert revision(replica) == BEFORE.revision
+
+    # Whoever waits for an entry has it at once.
+    assert await replica.wait_for_entry(entry(1).id)
+    store.tell(entry(2))
+    assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2)
+
+
+@pytest.fixture
+def reloads(replica: Replica) -> list[str]:
+    """The end of the feed at each time that everything was read anew."""
+
+    class Recorder:
+        def applied(self, *_: object) -> None:
+            pass
+
+        def reloaded(self) -> None:
+            found.append(replica.entry_id)
+
+    found: list[str] = []
+    replica.tell(Recorder())
+    return found
+
+
+async def test_a_change_of_its_own_while_the_head_is_read_is_no_fork(
+    replica: Replica, store: ScriptedStore, reloads: list[str]
+):
+    async def head() -> Head:
+        replica.offer(entry(1))
+        return Head("epoch", "1-0", 0, Namespace())
+
+    store.head = head  # type: ignore[method-assign]
+    await replica._check_head()
+    assert not reloads
+    assert replica.entry_id == "2-0"
+
+
+async def test_a_store_that_ends_before_this_copy_has_lost_changes(
+    replica: Replica, store: ScriptedStore, reloads: list[str]
+):
+    replica.offer(entry(1))
+    await replica._check_head()
+    assert reloads == ["1-0"]

@@ -1,0 +1,120 @@
+"""Whose turn it is: whoever is called now, nobody twice at once, nobody too often."""
+
+import asyncio
+
+import pytest
+
+from rampd_server.automation.turns import Turns
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def turns(clock: Clock) -> Turns:
+    return Turns(rest_s=0.05, monotonic=clock)
+
+
+async def nobody(turns: Turns) -> bool:
+    take = asyncio.create_task(turns.take())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    is_waiting = not take.done()
+    take.cancel()
+    await asyncio.gather(take, return_exceptions=True)
+    return is_waiting
+
+
+async def test_whoever_is_called_has_the_next_turn(turns: Turns):
+    take = asyncio.create_task(turns.take())
+    await asyncio.sleep(0)
+    turns.call("a")
+
+    assert await take == "a"
+
+
+async def test_a_turn_comes_when_it_is_planned_and_not_before(turns: Turns, clock: Clock):
+    turns.plan("a", 5)
+    assert await nobody(turns)
+    clock.now_s += 5
+
+    assert await turns.take() == "a"
+
+
+async def test_the_earlier_plan_stays(turns: Turns, clock: Clock):
+    turns.plan("a", 5)
+    turns.plan("a", 60)
+    turns.plan("b", 60)
+    turns.plan("b", 1)
+    clock.now_s += 5
+
+    assert (await turns.take(), await turns.take()) == ("b", "a")
+    assert await nobody(turns)
+
+
+async def test_nobody_has_two_turns_at_once_and_a_call_meanwhile_is_not_lost(turns: Turns, clock: Clock):
+    turns.call("a")
+    assert await turns.take() == "a"
+    turns.call("a")
+    turns.call("a")
+    assert await nobody(turns)
+
+    turns.done("a")
+    assert await nobody(turns)
+    clock.now_s += 0.06
+    assert await turns.take() == "a"
+    turns.done("a")
+    clock.now_s += 60
+    assert await nobody(turns)
+
+
+async def test_whoever_had_a_turn_rests_before_the_next(turns: Turns, clock: Clock):
+    turns.call("a")
+    turns.done(await turns.take())
+    turns.call("a")
+    assert await nobody(turns)
+    clock.now_s += 0.05
+
+    assert await turns.take() == "a"
+
+
+async def test_whoever_is_dropped_has_no_turn(turns: Turns):
+    turns.call("a")
+    turns.drop("a")
+
+    assert await nobody(turns)
+
+
+async def test_many_takers_share_the_turns():
+    turns = Turns(rest_s=0)
+    taken: list[str] = []
+    is_over = asyncio.Event()
+
+    async def taker() -> None:
+        while True:
+            name = await turns.take()
+            await asyncio.sleep(0)
+            taken.append(name)
+            turns.done(name)
+            if len(taken) == 100:
+                is_over.set()
+
+    takers = [asyncio.create_task(taker()) for _ in range(4)]
+    for number in range(100):
+        turns.plan(f"c{number}", number / 10_000)
+    async with asyncio.timeout(20):
+        await is_over.wait()
+    for each in takers:
+        each.cancel()
+    await asyncio.gather(*takers, return_exceptions=True)
+    assert sorted(taken) == sorted(f"c{number}" for number in range(100))

@@ -1,0 +1,244 @@
+"""The streams of Watch over a replica that a test moves: what a real store seldom does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from rampd import v1
+from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
+from rampd_server.domain.errors import NoSnapshotError, StoreUnavailableError
+from rampd_server.ports import FeedEntry, Override
+from rampd_server.replica import Listener, Replica
+from rampd_server.rpc import watch
+from rampd_server.rpc.change_log import ChangeLog
+from rampd_server.rpc.watch import Watches
+
+C = "restyler"
+
+
+class FakeReplica:
+    """One component; entries come when a test says so."""
+
+    epoch = "e"
+
+    def __init__(self) -> None:
+        self.loaded = asyncio.Event()
+        self.entry_id = ""
+        self.age_s = 0.25
+        self.revision = 1
+        self.overrides = Overrides()
+        self.is_ahead = False
+        self.store_error: Exception | None = None
+
+    def tell(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def now_ms(self) -> int:
+        return 1_700_000_000_123
+
+    def snapshot(self) -> ComponentSnapshot:
+        current = SnapshotRelease(1, "t1")
+        return ComponentSnapshot(component=C, revision=self.revision, state=RolloutState.STEADY, current=current)
+
+    def components(self) -> list[Any]:
+        rollout = SimpleNamespace(component=C)
+        return [SimpleNamespace(rollout=rollout, snapshot=self.snapshot(), overrides=self.overrides)]
+
+    async def wait_for_entry(self, _entry_id: str) -> bool:
+        return self.is_ahead
+
+    async def is_lost(self, _epoch: str, _entry_id: str) -> bool:
+        if self.store_error is not None:
+            raise self.store_error
+        return not self.is_ahead
+
+    def reload(self, entry_id: str, *, epoch: str = "e") -> None:
+        self.epoch, self.entry_id = epoch, entry_id
+        self.loaded.set()
+        self.listener.reloaded()
+
+    def apply(self, entry_id: str, **overrides: str) -> None:
+        before = self.snapshot()
+        self.revision += 1
+        entry = FeedEntry(
+            id=entry_id,
+            previous_id=self.entry_id,
+            component=C,
+            revision=self.revision,
+            overrides_set={repo: Override(tag=tag) for repo, tag in overrides.items()},
+        )
+        self.entry_id = entry_id
+        self.listener.applied(entry, before, before.at_revision(self.revision))
+
+
+@pytest.fixture
+def replica() -> FakeReplica:
+    return FakeReplica()
+
+
+@pytest.fixture
+def watches(replica: FakeReplica) -> Watches:
+    made = Watches(cast("Replica", replica))
+    replica.reload("10-0")
+    return made
+
+
+@asynccontextmanager
+async def watching(watches: Watches, **request: Any) -> "AsyncIterator[Stream]":
+    async with aclosing(watches.stream(v1.WatchRequest(**request))) as stream:
+        yield Stream(stream)
+
+
+class Stream:
+    def __init__(self, messages: Any) -> None:
+        self.messages = messages
+
+    async def next(self) -> v1.WatchResponse:
+        async with asyncio.timeout(5):
+            return v1.WatchResponse.FromString(await anext(self.messages))
+
+    async def whole(self) -> str:
+        """Reads a state in one part, and the heartbeat after it; the cursor."""
+        state, heartbeat = await self.next(), await self.next()
+        assert (state.state.first, state.state.last) == (True, True)
+        assert heartbeat.HasField("heartbeat")
+        return heartbeat.cursor
+
+
+async def test_before_the_first_state_there_is_nothing_to_watch(replica: FakeReplica) -> None:
+    watches = Watches(cast("Replica", replica))
+    with pytest.raises(NoSnapshotError):
+        async with watching(watches) as stream:
+            await stream.next()
+
+
+async def test_all_changes_of_a_moment_come_in_one_message_with_a_heartbeat_that_is_due(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    async with watching(watches, cursor="e/10-0") as stream:
+        replica.apply("11-0", a="x")
+        replica.apply("11-1", b="x")
+        message = await stream.next()
+        assert [change.component.revision for change in message.changes] == [2, 3]
+        assert message.cursor == "e/11-1"
+        assert message.heartbeat.snapshot_age.nanos == 250_000_000
+        assert message.heartbeat.store_time.ToMilliseconds() == 1_700_000_000_123
+
+
+async def test_a_store_that_has_gone_back_is_told_to_who_may_have_seen_what_is_lost(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    async with watching(watches) as stream:
+        assert await stream.whole() == "e/10-0"
+        replica.apply("12-0")
+        assert (await stream.next()).cursor == "e/12-0"
+        replica.reload("11-0")
+        assert (await stream.next()).rewind.cursor == "e/11-0"
+        assert await stream.whole() == "e/11-0"
+
+
+@pytest.mark.parametrize(("entry_id", "epoch"), [("12-0", "e"), ("13-0", "e"), ("1-0", "f")])
+async def test_who_can_t_have_seen_more_gets_the_whole_state_without_further_words(
+    replica: FakeReplica, watches: Watches, entry_id: str, epoch: str
+) -> None:
+    async with watching(watches) as stream:
+        await stream.whole()
+        replica.apply("12-0")
+        await stream.next()
+        replica.reload(entry_id, epoch=epoch)
+        assert await stream.whole() == f"{epoch}/{entry_id}"
+
+
+async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    replica.store_error = StoreUnavailableError("gone")
+    with pytest.raises(StoreUnavailableError):
+        async with watching(watches, cursor="e/20-0") as stream:
+            await stream.next()
+    replica.store_error = None
+    async with watching(watches, cursor="e/20-0") as stream:
+        assert (await stream.next()).rewind.cursor == "e/10-0"
+        assert await stream.whole() == "e/10-0"
+
+
+async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_again(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_lost(_epoch: str, _entry_id: str) -> bool:
+        return False
+
+    monkeypatch.setattr(replica, "is_lost", is_lost)
+    with pytest.raises(NoSnapshotError, match="behind"):
+        async with watching(watches, cursor="e/20-0") as stream:
+            await stream.next()
+
+
+async def test_a_server_that_catches_up_goes_on_from_the_cursor(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait_for_entry(_entry_id: str) -> bool:
+        replica.apply("20-0")
+        return True
+
+    monkeypatch.setattr(replica, "wait_for_entry", wait_for_entry)
+    async with watching(watches, cursor="e/20-0") as stream:
+        message = await stream.next()
+        assert (message.cursor, message.HasField("heartbeat"), message.HasField("state")) == ("e/20-0", True, False)
+
+
+async def test_a_state_that_is_overtaken_while_it_is_sent_begins_again(replica: FakeReplica) -> None:
+    for n in range(10_000):
+        replica.overrides.set(f"acme/{'r' * 100}{n}", watch.choice_of(Override(tag="x")))
+    watches = Watches(cast("Replica", replica), log=ChangeLog(max_entries=10))
+    replica.reload("10-0")
+    async with watching(watches) as stream:
+        first, second = await stream.next(), await stream.next()
+        assert (first.state.first, second.state.first, second.state.last) == (True, False, False)
+        for n in range(20):
+            replica.apply(f"11-{n}")
+        again = await stream.next()
+        assert again.state.first
+        assert again.state.components[0].revision == 21
+
+
+async def test_a_log_that_goes_on_from_a_state_spares_another_one(replica: FakeReplica, watches: Watches) -> None:
+    for n in range(50):
+        async with watching(watches) as stream:
+            await stream.next()
+        replica.apply(f"11-{n}")
+    assert watches._states.made == 1
+    async with watching(watches) as stream:
+        state, changes = await stream.next(), await stream.next()
+        assert (state.cursor, len(changes.changes), changes.cursor) == ("e/10-0", 50, "e/11-49")
+
+
+async def test_who_leaves_while_a_state_is_made_takes_it_away_from_nobody(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    for n in range(10_000):
+        replica.overrides.set(f"acme/{'r' * 100}{n}", watch.choice_of(Override(tag="x")))
+    async with watching(watches) as leaving, watching(watches) as staying:
+        leave = asyncio.ensure_future(anext(leaving.messages))
+        stay = asyncio.ensure_future(anext(staying.messages))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        leave.cancel()
+        assert v1.WatchResponse.FromString(await stay).state.first
+        assert watches._states.made == 1
+
+
+async def test_a_server_that_stops_ends_every_stream(replica: FakeReplica, watches: Watches) -> None:
+    async with watching(watches) as stream:
+        await stream.whole()
+        ending = asyncio.ensure_future(anext(stream.messages, None))
+        await asyncio.sleep(0)
+        watches.close()
+        assert await ending is None
+    async with watching(watches) as stream:
+        assert await anext(stream.messages, None) is None
+    assert not watches._watchers
