@@ -26,20 +26,27 @@ if TYPE_CHECKING:
         NoVersionError,
         PermissionDeniedError,
         RampdError,
+        ReleaseFailedError,
         ResourceExhaustedError,
         UnauthenticatedError,
         UnavailableError,
         UnimplementedError,
     )
+    from rampd.feed import Change
+    from rampd.local import Status
+    from rampd.reporting import Outcome, Reports
     from rampd.resolution import Channel, Resolution, ResolveReason
     from rampd.resolver import Resolver
     from rampd.resolving import Job
+    from rampd.running import AsyncRunningJob, RunningJob
 
 __all__ = [
     "AbortedError",
     "Admin",
     "AsyncAdmin",
     "AsyncResolver",
+    "AsyncRunningJob",
+    "Change",
     "Channel",
     "ClosedError",
     "DeadlineExceededError",
@@ -49,12 +56,17 @@ __all__ = [
     "Job",
     "NoVersionError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "RampdError",
+    "ReleaseFailedError",
+    "Reports",
     "Resolution",
     "ResolveReason",
     "Resolver",
     "ResourceExhaustedError",
+    "RunningJob",
+    "Status",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
@@ -64,11 +76,17 @@ _MODULES = {
     "Admin": "rampd.admin",
     "AsyncAdmin": "rampd.aio",
     "AsyncResolver": "rampd.aio",
+    "AsyncRunningJob": "rampd.running",
+    "Change": "rampd.feed",
     "Channel": "rampd.resolution",
     "Job": "rampd.resolving",
+    "Outcome": "rampd.reporting",
+    "Reports": "rampd.reporting",
     "Resolution": "rampd.resolution",
     "ResolveReason": "rampd.resolution",
     "Resolver": "rampd.resolver",
+    "RunningJob": "rampd.running",
+    "Status": "rampd.local",
 }
 
 

@@ -1,18 +1,22 @@
 """What CI and admins call, as methods. For programs with threads; `rampd.aio` has the same for asyncio."""
 
+import contextlib
 import functools
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from types import GenericAlias, TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 from google.protobuf.message import Message
 
-from rampd import verbs
+from rampd import v1, verbs
 from rampd.asking import Ask, Follow, Pages
 from rampd.connection import Connection
+from rampd.errors import RampdError, ReleaseFailedError
 from rampd.methods import checked_timeout
 from rampd.request import actor_metadata
+from rampd.waiting import Waiting
 
 DEFAULT_TIMEOUT_S = 5.0
 
@@ -106,6 +110,33 @@ class Admin:
     get_policy = _asking(verbs.get_policy)
     list_events = _listing(verbs.list_events)
     delete_component = _asking(verbs.delete_component)
+
+    def wait_for_release(
+        self, component: str, release: int, *, until_held: bool = True, timeout: float | None = None
+    ) -> v1.Release:
+        """Waits until a release has been rolled out; the release then: CURRENT, or RETIRED where it was and is no more.
+
+            number = admin.release("restyler", "20200409").release
+            admin.wait_for_release("restyler", number, timeout=3600)
+
+        A server that goes away is waited for, too, once it has answered; `timeout` in seconds, by default as long as it
+        takes. Raises ReleaseFailedError, whose `reason` is HELD (without `until_held` it waits on, as somebody may ramp it
+        again), ABANDONED, CANCELLED or SUPERSEDED; DeadlineExceededError; NotFoundError.
+        """
+        waiting = Waiting(component, release, until_held=until_held, timeout=timeout, now_s=time.monotonic())
+        while True:
+            error = None
+            stream = self._connection.stream(waiting.request, waiting.response, waiting.left_s(time.monotonic()))
+            try:
+                with contextlib.closing(stream):
+                    for response in stream:
+                        if (ended := waiting.ended(response)) is not None:
+                            return ended
+            except ReleaseFailedError:
+                raise
+            except RampdError as raised:
+                error = raised
+            time.sleep(waiting.pause_s(error, time.monotonic()))
 
     def _ask(self, ask: Ask[Result]) -> Result:
         return ask.result(self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))

@@ -1,8 +1,15 @@
 """`Resolver` and `Admin` for asyncio: the same methods, to be awaited, over the same core."""
 
+import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from weakref import finalize
 
 from google.protobuf.message import Message
 
@@ -11,13 +18,29 @@ from rampd.admin import DEFAULT_TIMEOUT_S as ADMIN_TIMEOUT_S
 from rampd.admin import as_method_of
 from rampd.aio_connection import AioCaller, AioConnection
 from rampd.asking import Ask, Follow, Pages
-from rampd.errors import RampdError
+from rampd.errors import RampdError, ReleaseFailedError
+from rampd.feed import Change
+from rampd.local import (
+    Callback,
+    Local,
+    Status,
+    answer_at_once,
+    check_local,
+    check_question,
+    checked_settings,
+    fallback_of,
+    rpc_status,
+)
 from rampd.methods import checked_timeout
+from rampd.reporter import Reporter, Sink
+from rampd.reporting import Outcome, checked
 from rampd.request import actor_metadata
-from rampd.resolution import Resolution
+from rampd.resolution import NEXT_MAX_STALE_S, Resolution
 from rampd.resolving import (
+    CATCH_UP_S,
     DEFAULT_MODE,
     DEFAULT_TIMEOUT_S,
+    NO_ANSWER,
     Job,
     JobLike,
     Mode,
@@ -28,6 +51,11 @@ from rampd.resolving import (
     resolve_request,
     results_of,
 )
+from rampd.running import AsyncRunningJob
+from rampd.waiting import Waiting
+from rampd.watching import Watching
+
+_LOOK_S = 0.005
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -35,20 +63,33 @@ Streamed = TypeVar("Streamed", bound=Message)
 
 
 class AsyncResolver:
-    """Asks a rampd server which version a job runs.
+    """Says which version a job runs.
 
         async with AsyncResolver("127.0.0.1:50051") as resolver:
             run((await resolver.resolve("restyler", repo="acme/app", job_id="42")).tag)
 
-    As `Resolver`, but for its thread: a connection belongs to the event loop that it is first used in, and is made anew
-    in another one.
+    As `Resolver`; it may be used in one event loop after the other, or in several.
     """
 
-    def __init__(self, target: str, *, mode: Mode = DEFAULT_MODE, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        mode: Mode = DEFAULT_MODE,
+        timeout: float | None = None,
+        components: Iterable[str] = (),
+        next_max_stale: float = NEXT_MAX_STALE_S,
+        snapshot_file: str | Path | None = None,
+    ) -> None:
         """As `Resolver`; needs no running event loop."""
         self.mode = checked_mode(mode)
-        self._timeout_s = checked_timeout(timeout)
+        self._timeout_s = DEFAULT_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
         self._connection: AioCaller = AioConnection(target)
+        self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
+        self._next_max_stale_s = next_max_stale
+        finalize(self, self._watching.close).atexit = False
+        self._reporter: Sink = Reporter(self._connection.target)
+        finalize(self, self._reporter.end).atexit = False
 
     async def resolve(
         self,
@@ -57,12 +98,28 @@ class AsyncResolver:
         repo: str,
         job_id: str = "",
         min_revision: int = 0,
+        fallback: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the server is told, too
     ) -> Resolution:
         """As `Resolver.resolve`."""
+        if not min_revision and timeout is None:
+            answer = answer_at_once(self._watching.feed, component, repo, job_id, self._next_max_stale_s)
+            if answer is not None:
+                return answer
+        check_question(component, repo, job_id, fallback)
         request = resolve_request(Job(component, repo, job_id, min_revision))
         timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
-        return resolution_of(await self._connection.call(request, v1.ResolveResponse, timeout_s))
+        if self.mode == "local":
+            await self._prepare(timeout_s)
+            if min_revision:
+                await self._catch_up(component, min_revision, timeout_s)
+            return self._watching.local.answer(component, repo, job_id, fallback)
+        try:
+            return resolution_of(await self._connection.call(request, v1.ResolveResponse, timeout_s))
+        except NO_ANSWER:
+            if fallback is None:
+                raise
+            return fallback_of(fallback)
 
     async def resolve_batch(
         self,
@@ -73,10 +130,92 @@ class AsyncResolver:
         """As `Resolver.resolve_batch`."""
         request = batch_request(jobs)
         timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
+        if self.mode == "local":
+            await self._prepare(timeout_s)
+            for job in request.requests:
+                if job.min_revision:
+                    await self._catch_up(job.component, job.min_revision, timeout_s)
+            return self._watching.local.answers(request.requests)
         return results_of(request, await self._connection.call(request, v1.BatchResolveResponse, timeout_s))
 
+    def job(
+        self,
+        component: str,
+        *,
+        repo: str,
+        job_id: str = "",
+        min_revision: int = 0,
+        fallback: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncRunningJob:
+        """As `Resolver.job`, for `async with`."""
+        resolve = partial(
+            self.resolve,
+            component,
+            repo=repo,
+            job_id=job_id,
+            min_revision=min_revision,
+            fallback=fallback,
+            timeout=timeout,
+        )
+        return AsyncRunningJob(resolve, self._reporter.add, component, repo, job_id)
+
+    def report(
+        self,
+        resolution: Resolution,
+        component: str,
+        *,
+        repo: str,
+        job_id: str = "",
+        succeeded: bool,
+        duration: float,
+    ) -> None:
+        """As `Resolver.report`; waits for nothing."""
+        self._reporter.add(checked(Outcome(component, repo, job_id, resolution, succeeded, duration)))
+
+    def on_change(self, callback: Callback) -> Callback:
+        """As `Resolver.on_change`; called in the event loop that runs now, as long as it does."""
+        check_local(self.mode, "on_change")
+        loop = asyncio.get_running_loop()
+
+        def hand_over(change: Change) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(callback, change)
+
+        self._watching.local.callbacks.append(hand_over)
+        return callback
+
+    async def connect(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as everywhere here
+        """As `Resolver.connect`."""
+        if self.mode == "local":
+            await self._prepare(call_timeout_s(timeout, self._timeout_s, 0))
+
+    def status(self) -> Status:
+        """As `Resolver.status`."""
+        status = self._watching.local.status() if self.mode == "local" else rpc_status(self._connection.target)
+        return replace(status, reports=self._reporter.status())
+
+    async def _prepare(self, timeout_s: float) -> None:
+        if wait_s := self._watching.begin(timeout_s):
+            await self._wait_for(self._watching.local.is_ready, wait_s)
+        self._watching.adopt()
+
+    async def _catch_up(self, component: str, min_revision: int, timeout_s: float) -> None:
+        local = self._watching.local
+        await self._wait_for(lambda: local.reaches(component, min_revision), min(timeout_s, CATCH_UP_S))
+        local.check_behind(component, min_revision)
+
+    async def _wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        """For what a thread brings about: it is rare, and short, so looking is simpler than being told."""
+        end_s = time.monotonic() + timeout_s
+        while not is_so() and time.monotonic() < end_s:
+            self._watching.check_open()
+            await asyncio.sleep(_LOOK_S)
+
     async def close(self) -> None:
-        """Ends the connection. A closed resolver raises ClosedError."""
+        """As `Resolver.close`."""
+        await asyncio.to_thread(self._reporter.close)
+        await asyncio.to_thread(self._watching.close)
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -162,6 +301,30 @@ class AsyncAdmin:
     get_policy = _asking(verbs.get_policy)
     list_events = _listing(verbs.list_events)
     delete_component = _asking(verbs.delete_component)
+
+    async def wait_for_release(
+        self,
+        component: str,
+        release: int,
+        *,
+        until_held: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - as `Admin`
+    ) -> v1.Release:
+        """As `Admin.wait_for_release`."""
+        waiting = Waiting(component, release, until_held=until_held, timeout=timeout, now_s=time.monotonic())
+        while True:
+            error = None
+            stream = self._connection.stream(waiting.request, waiting.response, waiting.left_s(time.monotonic()))
+            try:
+                async with contextlib.aclosing(stream):
+                    async for response in stream:
+                        if (ended := waiting.ended(response)) is not None:
+                            return ended
+            except ReleaseFailedError:
+                raise
+            except RampdError as raised:
+                error = raised
+            await asyncio.sleep(waiting.pause_s(error, time.monotonic()))
 
     async def _ask(self, ask: Ask[Result]) -> Result:
         return ask.result(await self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))

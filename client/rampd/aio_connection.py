@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from operator import methodcaller
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
@@ -70,7 +70,7 @@ class AioConnection:
 
     async def stream(
         self, request: Message, response: type[Response], timeout_s: float | None
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response]:
         """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
         if (connection := self._connection_in_threads()) is not None:
             raise UnavailableError(

@@ -16,16 +16,26 @@ def bucket(component: str, release: int, unit: str) -> int:
     return bucket_after(hash_prefix(component, release), unit)
 
 
-def hash_prefix(component: str, release: int) -> bytes:
-    """What is hashed before the unit; the same for all units of a rollout."""
-    return f"{component}/{release}:".encode(errors="surrogatepass")
-
-
 def bucket_after(prefix: bytes, unit: str) -> int:
     """The bucket of `unit`, 0 to 9999, after a `hash_prefix`."""
-    # Bytes, never a str: mmh3 5.3.1 crashes the process on a str that UTF-8 can't encode.
-    try:
-        data = prefix + unit.encode()
-    except UnicodeEncodeError:
-        data = prefix + unit.encode(errors="surrogatepass")
-    return mmh3_32_uintdigest(data) * BUCKETS >> 32
+    return bucket_of(mmh3_32_uintdigest(prefix + unit_bytes(unit)))
+
+
+def hash_prefix(component: str, release: int) -> bytes:
+    """What is hashed before the unit; the same for all units of a rollout."""
+    return unit_bytes(f"{component}/{release}:")
+
+
+def unit_bytes(unit: str) -> bytes:
+    """What is hashed of a unit. Bytes, never a str: mmh3 5.3.1 crashes the process on a str that UTF-8 can't encode."""
+    return unit.encode(errors="surrogatepass")
+
+
+def bucket_of(digest: int) -> int:
+    """The bucket of an unsigned hash of 32 bits."""
+    return digest * BUCKETS >> 32
+
+
+def first_digest(bucket: int) -> int:
+    """The least hash that falls into a bucket; 2^32 for the one after the last."""
+    return -(-(bucket << 32) // BUCKETS)

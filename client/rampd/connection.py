@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from operator import methodcaller
 from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -63,7 +63,7 @@ class Connection:
             else:
                 return answer
 
-    def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Iterator[Response]:
+    def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Generator[Response]:
         """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
         method = METHODS[type(request)]
         call = None
@@ -83,6 +83,7 @@ class Connection:
             channel, self._channel, self._calls = self._channel, None, {}
         if channel is not None:
             channel.close()
+            call_gate.note_close()
 
     def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
         call = self._calls.get(method.path)

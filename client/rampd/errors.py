@@ -3,6 +3,8 @@
 RampdError                      has a reason and metadata for programs, a message for people, and says if it is retryable
 ├─ InvalidArgumentError         fields are wrong; `violations` has all of them
 ├─ NotFoundError                no such component, release or override
+│  └─ NoVersionError            no version of the component is known, and there is no fallback
+├─ ReleaseFailedError           a release that was waited for did not become current: HELD, ABANDONED …
 ├─ FailedPreconditionError      the rollout is not in a state for it: NO_ROLLOUT, TAG_MISMATCH, HELD, FROZEN …
 ├─ AbortedError                 somebody else was first: REVISION_MISMATCH, CONTENTION
 ├─ ResourceExhaustedError       a limit is reached: QUEUE_FULL …
@@ -12,13 +14,16 @@ RampdError                      has a reason and metadata for programs, a messag
 ├─ DeadlineExceededError        no answer in time; a change may have been made or not
 ├─ UnimplementedError           the server does not have this yet
 ├─ InternalError                a defect of rampd, or an answer that is none
-├─ NoVersionError               no version of the component is known, and there is no fallback
 └─ ClosedError                  the resolver or admin was closed
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rampd.grammar import Violation
+
+if TYPE_CHECKING:  # protobuf takes a while to import, and an error is no reason to
+    from rampd import v1
 
 RETRYABLE_REASONS = frozenset({"CONTENTION", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 """What may have passed when the same call is made again a little later."""
@@ -76,12 +81,33 @@ class NotFoundError(RampdError):
     reason = "NOT_FOUND"
 
 
+class NoVersionError(NotFoundError):
+    """Raised when a resolver that resolves locally knows no version of a component, and the caller gave no fallback. The
+    message says what was tried. Reasons: COMPONENT_NOT_FOUND, where a server is there and has no such component;
+    NO_VERSION, where none is there.
+    """
+
+    reason = "NO_VERSION"
+
+
 class FailedPreconditionError(RampdError):
     """Raised when the rollout is not in a state for the verb: NO_ROLLOUT, TAG_MISMATCH, NOT_RAMPED, HELD, FROZEN,
     TAG_QUARANTINED, NO_PREVIOUS, QUEUE_REJECTS, NOT_QUEUED, NOTHING_TO_CONFIRM. The message says what to do instead.
     """
 
     reason = "FAILED_PRECONDITION"
+
+
+class ReleaseFailedError(RampdError):
+    """Raised when a release that was waited for was not rolled out. Reasons: HELD (rolled back, by somebody or by a guard),
+    ABANDONED, CANCELLED, SUPERSEDED. The message says why, and what to do next.
+    """
+
+    reason = "HELD"
+    release: "v1.Release"
+    """As it ended."""
+    rollout: "v1.Rollout"
+    """Of the component, then."""
 
 
 class AbortedError(RampdError):
@@ -134,12 +160,6 @@ class InternalError(RampdError):
     """Raised when rampd has a defect (`metadata` may have the `request_id` that is in the server's log), when the store
     holds what rampd did not write (STORE_CORRUPT), or when an answer makes no sense.
     """
-
-
-class NoVersionError(RampdError):
-    """Raised when no version of a component is known, and the caller gave no fallback. The message says what was tried."""
-
-    reason = "NO_VERSION"
 
 
 class ClosedError(RampdError):

@@ -69,7 +69,7 @@ ATTRIBUTE_VALUE = Word(
     "at most 1 KiB of text without control characters",
 )
 NOTE = Word(partial(is_text, max_characters=MAX_NOTE), f"at most {MAX_NOTE} characters without control characters")
-CHECK_NAME = Word(partial(is_text, max_characters=100), "1 to 100 characters without control characters")
+CHECK_NAME = Word(COMPONENT.matches, COMPONENT.expected)
 QUERY = Word(
     lambda text: len(text) <= 4096 and not _UNPRINTABLE_LINES.search(text),
     "1 to 4096 characters without control characters, line ends and tabs aside",

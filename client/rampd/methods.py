@@ -1,14 +1,13 @@
 """The RPCs of rampd.v1, from its descriptors, and how a call of one is bounded and tried again. No I/O here."""
 
 import json
-import math
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from rampd.chance import chance as of_the_system
 from rampd.errors import InvalidArgumentError, RampdError
 from rampd.grammar import shown
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
@@ -86,6 +85,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
 
 _FIRST_PAUSE_S = 0.02
 _MAX_PAUSE_S = 0.5
+_MAX_TIMEOUT_S = 1_000_000_000
+"""30 years, which locks of Python and deadlines of gRPC can still count."""
 
 
 class Attempts:
@@ -97,7 +98,7 @@ class Attempts:
 
     __slots__ = ("_chance", "_deadline", "_failures")
 
-    def __init__(self, timeout_s: float, now_s: float, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, timeout_s: float, now_s: float, chance: Callable[[], float] = of_the_system) -> None:
         self._deadline = now_s + timeout_s
         self._chance = chance
         self._failures = 0
@@ -117,9 +118,10 @@ class Attempts:
 
 def checked_timeout(timeout: float) -> float:
     """A time-out in seconds. Raises InvalidArgumentError."""
-    if isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout < math.inf:
+    if isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout <= _MAX_TIMEOUT_S:
         return timeout
-    raise InvalidArgumentError(violations=[("timeout", f"must be a number of seconds above 0; got {shown(timeout)}")])
+    expected = f"must be a number of seconds above 0, at most {_MAX_TIMEOUT_S:,}"
+    raise InvalidArgumentError(violations=[("timeout", f"{expected}; got {shown(timeout)}")])
 
 
 _SCHEMES = ("unix:", "unix-abstract:", "dns:", "ipv4:", "ipv6:")

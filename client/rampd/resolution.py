@@ -14,7 +14,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Self
 
-from rampd.bucketing import BUCKETS, bucket_after, hash_prefix
+from mmh3 import mmh3_32_uintdigest
+
+from rampd.bucketing import BUCKETS, bucket_of, first_digest, hash_prefix, unit_bytes
 from rampd.overrides import Channel, Choice, Overrides
 
 __all__ = [
@@ -94,14 +96,14 @@ class Decision:
 class Resolution:
     """The version for one job. Read-only."""
 
-    __slots__ = ("_bucket", "_decision", "_revision", "_snapshot_age_s")
+    __slots__ = ("_decision", "_digest", "_revision", "_snapshot_age_s")
 
     def __init__(
         self, decision: Decision, revision: int, bucket: int | None = None, snapshot_age_s: float = 0.0
     ) -> None:
         self._decision = decision
         self._revision = revision
-        self._bucket = bucket
+        self._digest = None if bucket is None else first_digest(bucket)
         self._snapshot_age_s = snapshot_age_s
 
     @property
@@ -132,7 +134,7 @@ class Resolution:
     @property
     def bucket(self) -> int | None:
         """The unit's bucket, 0 to 9999; None where there is no next."""
-        return self._bucket
+        return None if self._digest is None else bucket_of(self._digest)
 
     @property
     def revision(self) -> int:
@@ -173,12 +175,13 @@ class _Plan:
 
     prefix: bytes | None
     """None: there is no next, and so there are no buckets."""
-    basis_points: int
+    threshold: int
+    """Below this digest, a bucket is below the basis points of next. Two numbers to compare are quicker than a division."""
     draws_jobs: bool
     below: Decision
-    """For a bucket below `basis_points`."""
+    """For a digest below `threshold`."""
     above: Decision
-    """For every other bucket, and for everybody where there are none."""
+    """For every other digest, and for everybody where there are none."""
     to_current: Decision
     to_next: Decision
     too_old: Decision
@@ -229,7 +232,7 @@ def _plan(snapshot: ComponentSnapshot) -> _Plan:
     by_precedence = (current, *((next_,) if next_ else ()), *snapshot.queued, *snapshot.previous)
     return _Plan(
         prefix=hash_prefix(snapshot.component, next_.number) if next_ else None,
-        basis_points=snapshot.basis_points,
+        threshold=first_digest(snapshot.basis_points),
         draws_jobs=snapshot.unit is Unit.JOB,
         below=below,
         above=above,
@@ -264,21 +267,27 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
     now_ms: Callable[[], int],
     age_s: float = 0.0,
     next_max_stale_s: float = NEXT_MAX_STALE_S,
+    encoded: bytes | None = None,
 ) -> Resolution:
     """The version for one job. An override in force wins, a repo's own before its owner's; then the weights.
 
     `now_ms` is the store's clock, asked only where an override with an expiry is met. `age_s` is the time since the
     store last confirmed the snapshot: past `next_max_stale_s`, whoever would get next gets current (STALE), for a
     rollback may have been missed. A tag override is none of next's affair, even where it names the same tag.
-    Any str will do: what is not a repo is simply not pinned.
+    Any str will do: what is not a repo is simply not pinned. `encoded` is the repo in UTF-8, where it is at hand.
     """
     plan = snapshot.plan
-    if plan.prefix is None:
-        bucket = None
+    prefix = plan.prefix
+    if prefix is None:
+        digest = None
         decision = plan.above
     else:
-        bucket = bucket_after(plan.prefix, job_id if plan.draws_jobs and job_id else repo)
-        decision = plan.below if bucket < plan.basis_points else plan.above
+        # What `bucket` does, without its calls: a fifth of the whole.
+        if job_id and plan.draws_jobs:
+            digest = mmh3_32_uintdigest(prefix + unit_bytes(job_id))
+        else:
+            digest = mmh3_32_uintdigest(prefix + (encoded or unit_bytes(repo)))
+        decision = plan.below if digest < plan.threshold else plan.above
     if repo in overrides.by_repo or overrides.by_owner:
         choice = overrides.find(repo, now_ms)
         if choice is not None:
@@ -292,6 +301,6 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
     resolution = _new(Resolution)
     resolution._decision = decision
     resolution._revision = snapshot.revision
-    resolution._bucket = bucket
+    resolution._digest = digest
     resolution._snapshot_age_s = age_s
     return resolution

@@ -1,17 +1,38 @@
 """Which version does this job run? For programs with threads; `rampd.aio` has the same for asyncio."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Self
+from weakref import finalize
 
 from rampd import v1
 from rampd.connection import Caller, Connection
 from rampd.errors import RampdError
+from rampd.local import (
+    Callback,
+    Local,
+    Status,
+    check_local,
+    check_question,
+    checked_settings,
+    fallback_of,
+    is_right,
+    right_repos,
+    rpc_status,
+)
 from rampd.methods import checked_timeout
-from rampd.resolution import Resolution
+from rampd.reporter import Reporter, Sink
+from rampd.reporting import Outcome, checked
+from rampd.resolution import NEXT_MAX_STALE_S, STALE_AFTER_S, Resolution, resolve
 from rampd.resolving import (
+    CATCH_UP_S,
     DEFAULT_MODE,
     DEFAULT_TIMEOUT_S,
+    NO_ANSWER,
     Job,
     JobLike,
     Mode,
@@ -22,36 +43,97 @@ from rampd.resolving import (
     resolve_request,
     results_of,
 )
+from rampd.running import RunningJob
+from rampd.watching import Watching
 
 
 class Resolver:
-    """Asks a rampd server which version a job runs.
+    """Says which version a job runs.
 
         with Resolver("127.0.0.1:50051") as resolver:
             run(resolver.resolve("restyler", repo="acme/app", job_id="42").tag)
 
-    `target` is `host:port` or `unix:/path/of/a/socket`. Makes no thread and no socket before the first call. One
-    resolver serves a whole process: any thread may use it, and so may a child that was forked.
+    `target` is `host:port` or `unix:/path/of/a/socket`. With mode `local` it watches the server and answers from its own
+    memory, also while the server is gone; with `rpc` it asks the server each time. Makes no thread and no socket before
+    the first call. One resolver serves a whole process: any thread may use it, and so may a child that was forked.
     """
 
-    def __init__(self, target: str, *, mode: Mode = DEFAULT_MODE, timeout: float = DEFAULT_TIMEOUT_S) -> None:
-        """`timeout` is in seconds, for each call. Raises InvalidArgumentError."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        mode: Mode = DEFAULT_MODE,
+        timeout: float | None = None,
+        components: Iterable[str] = (),
+        next_max_stale: float = NEXT_MAX_STALE_S,
+        snapshot_file: str | Path | None = None,
+    ) -> None:
+        """`timeout` is in seconds: of each call with `rpc` (1 s), of the wait for the first state with `local` (5 s).
+
+        For `local` alone: `components`, those to watch (none: all). `next_max_stale`, the seconds without word from the
+        store after which nobody gets next. `snapshot_file`, where to keep what is known for the next start.
+        Raises InvalidArgumentError.
+        """
         self.mode = checked_mode(mode)
-        self._timeout_s = checked_timeout(timeout)
+        self._timeout_s = DEFAULT_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
         self._connection: Caller = Connection(target)
+        self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
+        self._next_max_stale_s = next_max_stale
+        # A thread that nobody can end any more must not go on.
+        finalize(self, self._watching.close).atexit = False
+        self._reporter: Sink = Reporter(self._connection.target)
+        finalize(self, self._reporter.end).atexit = False
 
     def resolve(
-        self, component: str, *, repo: str, job_id: str = "", min_revision: int = 0, timeout: float | None = None
+        self,
+        component: str,
+        *,
+        repo: str,
+        job_id: str = "",
+        min_revision: int = 0,
+        fallback: str | None = None,
+        timeout: float | None = None,
     ) -> Resolution:
         """The version for one job.
 
         `job_id` counts where jobs, not repos, are drawn. `min_revision`: answer from that revision of the component or
-        a later one, which the server waits for up to 1 s, on top of the resolver's time-out. `timeout` in seconds.
-        Raises InvalidArgumentError, NotFoundError (COMPONENT_NOT_FOUND), UnavailableError, DeadlineExceededError.
+        a later one, which is waited for up to 1 s, on top of the resolver's time-out. `fallback` is the tag to answer
+        where no version is known. `timeout` in seconds, of whatever has to be waited for.
+        Raises InvalidArgumentError and ClosedError; without a fallback NotFoundError (with `local` NoVersionError);
+        UnavailableError and, with `rpc`, DeadlineExceededError.
         """
+        feed = self._watching.feed
+        # `answer_at_once` without its call, which would be a tenth of the whole.
+        try:
+            known = feed.components[component]
+            age_s = monotonic() - feed.confirmed_s
+            if age_s < STALE_AFTER_S and (job_id == "" or is_right(job_id)) and min_revision == 0 and timeout is None:
+                return resolve(
+                    known.snapshot,
+                    known.overrides,
+                    repo,
+                    job_id,
+                    feed.store_clock,
+                    age_s,
+                    self._next_max_stale_s,
+                    right_repos[repo],
+                )
+        except (KeyError, TypeError, AttributeError):  # no such component; a new repo; not a string
+            pass
+        check_question(component, repo, job_id, fallback)
         request = resolve_request(Job(component, repo, job_id, min_revision))
         timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
-        return resolution_of(self._connection.call(request, v1.ResolveResponse, timeout_s))
+        if self.mode == "local":
+            self._watching.prepare(timeout_s)
+            if min_revision:
+                self._catch_up(component, min_revision, timeout_s)
+            return self._watching.local.answer(component, repo, job_id, fallback)
+        try:
+            return resolution_of(self._connection.call(request, v1.ResolveResponse, timeout_s))
+        except NO_ANSWER:
+            if fallback is None:
+                raise
+            return fallback_of(fallback)
 
     def resolve_batch(self, jobs: Iterable[JobLike], *, timeout: float | None = None) -> list[Resolution | RampdError]:
         """The versions for 1 to 1000 jobs, in order, all answered from one state; an error where a job has none.
@@ -62,10 +144,88 @@ class Resolver:
         """
         request = batch_request(jobs)
         timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
+        if self.mode == "local":
+            self._watching.prepare(timeout_s)
+            for job in request.requests:
+                if job.min_revision:
+                    self._catch_up(job.component, job.min_revision, timeout_s)
+            return self._watching.local.answers(request.requests)
         return results_of(request, self._connection.call(request, v1.BatchResolveResponse, timeout_s))
 
+    def job(
+        self,
+        component: str,
+        *,
+        repo: str,
+        job_id: str = "",
+        min_revision: int = 0,
+        fallback: str | None = None,
+        timeout: float | None = None,
+    ) -> RunningJob:
+        """A block in which one job runs; its end reports how it went. Arguments and errors are those of `resolve`.
+
+            with resolver.job("restyler", repo="acme/app", job_id="42") as job:
+                run(job.tag)
+
+        A thread sends the reports, so that no job waits for them.
+        """
+        resolve = partial(
+            self.resolve,
+            component,
+            repo=repo,
+            job_id=job_id,
+            min_revision=min_revision,
+            fallback=fallback,
+            timeout=timeout,
+        )
+        return RunningJob(resolve, self._reporter.add, component, repo, job_id)
+
+    def report(
+        self,
+        resolution: Resolution,
+        component: str,
+        *,
+        repo: str,
+        job_id: str = "",
+        succeeded: bool,
+        duration: float,
+    ) -> None:
+        """How a job went that was resolved before, where its end is not that of a block: `duration` in seconds, the rest
+        what `resolve` was asked and what it answered, which may have come from another process (it can be pickled).
+        What no server can place, a fallback or a tag that was never released, is not sent. Raises InvalidArgumentError.
+        """
+        self._reporter.add(checked(Outcome(component, repo, job_id, resolution, succeeded, duration)))
+
+    def on_change(self, callback: Callback) -> Callback:
+        """From now on calls it with a `Change` for each change of a component, in order: from the thread that receives
+        them, so that it must not take long. With mode `local` alone, from the first `resolve` on; the first state is no
+        change. Gives the callback back, to be a decorator.
+        """
+        check_local(self.mode, "on_change")
+        self._watching.local.callbacks.append(callback)
+        return callback
+
+    def connect(self, *, timeout: float | None = None) -> None:
+        """Begins to watch, and waits for the first state as the first `resolve` would, so that this one need not. Says
+        nothing where none comes: `status()` does. Does nothing with mode `rpc`. Raises ClosedError.
+        """
+        if self.mode == "local":
+            self._watching.prepare(call_timeout_s(timeout, self._timeout_s, 0))
+
+    def status(self) -> Status:
+        """What is known, how old it is, and from where; and what became of the outcomes."""
+        status = self._watching.local.status() if self.mode == "local" else rpc_status(self._connection.target)
+        return replace(status, reports=self._reporter.status())
+
+    def _catch_up(self, component: str, min_revision: int, timeout_s: float) -> None:
+        local = self._watching.local
+        self._watching.wait_for(lambda: local.reaches(component, min_revision), min(timeout_s, CATCH_UP_S))
+        local.check_behind(component, min_revision)
+
     def close(self) -> None:
-        """Ends the connection. A closed resolver raises ClosedError."""
+        """Ends the connection, and the threads, once outcomes are sent: within 2 s. A closed resolver raises ClosedError."""
+        self._reporter.close()
+        self._watching.close()
         self._connection.close()
 
     def __enter__(self) -> Self:

@@ -4,19 +4,30 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from rampd import v1
-from rampd.errors import InternalError, InvalidArgumentError, RampdError
+from rampd.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    RampdError,
+    UnavailableError,
+)
 from rampd.grammar import check_resolve, shown
 from rampd.methods import checked_timeout
 from rampd.request import make
 from rampd.resolution import Channel, Decision, Resolution, ResolveReason
 from rampd.status import error_of_status
 
-Mode: TypeAlias = Literal["rpc"]
-"""How a resolver comes to its answers: `rpc` asks the server each time."""
-DEFAULT_MODE: Mode = "rpc"
-DEFAULT_TIMEOUT_S = 1.0
+Mode: TypeAlias = Literal["local", "rpc"]
+"""How a resolver comes to its answers: `local` in its own process, from what the server sends it; `rpc` asks each time."""
+DEFAULT_MODE: Mode = "local"
+DEFAULT_TIMEOUT_S: Mapping[Mode, float] = {"local": 5.0, "rpc": 1.0}
+"""`local` waits only before its first answer, and then for a whole state."""
 CATCH_UP_S = 1.0
 """What a server may take to reach a `min_revision`, on top of the time-out of a resolver."""
+
+NO_ANSWER = (UnavailableError, DeadlineExceededError, NotFoundError, InternalError)
+"""What a caller's fallback is for."""
 
 _MAX_INT64 = 2**63 - 1
 _CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
@@ -41,8 +52,8 @@ JobLike: TypeAlias = Job | tuple[str, str] | tuple[str, str, str]
 
 def checked_mode(mode: Mode) -> Mode:
     """A mode that there is. Raises InvalidArgumentError."""
-    if mode != "rpc":
-        raise InvalidArgumentError(violations=[("mode", f"must be 'rpc'; got {shown(mode)}")])
+    if mode not in DEFAULT_TIMEOUT_S:
+        raise InvalidArgumentError(violations=[("mode", f"must be 'local' or 'rpc'; got {shown(mode)}")])
     return mode
 
 

@@ -5,6 +5,7 @@ One word means one thing everywhere, so a name carries its rule; where one messa
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,6 +24,11 @@ _MAX_DURATION_S = 366 * 24 * 3600
 _MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which is as far as a Timestamp goes
 _MAX_STEPS = 50
 _MAX_CHECKS = 20
+_MAX_JOBS = 1_000_000_000
+_DAY_S = 24 * 3600
+_MAX_HOLD_S = 30 * _DAY_S
+_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_PLACEHOLDERS = ("component", "tag", "channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,10 @@ def _batch(each: Rule = Rule(), *, least: int = 1, most: int = MAX_BATCH) -> Rul
     return replace(each, whole=count)
 
 
+def _is_part(number: float) -> bool:
+    return 0 < number < 100 and is_percent(number)
+
+
 def _is_time(time: Timestamp) -> bool:
     return 0 <= time.seconds <= _MAX_TIME_S and 0 <= time.nanos < _NANOS_PER_S
 
@@ -91,8 +101,19 @@ def _is_duration(duration: Duration) -> bool:
     return 0 <= duration.seconds < _MAX_DURATION_S and 0 <= duration.nanos < _NANOS_PER_S
 
 
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / _NANOS_PER_S
+
+
 def _is_lasting(duration: Duration) -> bool:
     return _is_duration(duration) and (duration.seconds > 0 or duration.nanos >= _NANOS_PER_S // 1000)
+
+
+def _lasting(expected: str, least_s: int, most_s: int) -> Rule:
+    def holds(duration: Duration) -> bool:
+        return _is_duration(duration) and least_s <= _seconds(duration) <= most_s
+
+    return Rule(expected, holds)
 
 
 def _is_policy_mask(mask: FieldMask) -> bool:
@@ -179,27 +200,29 @@ FIELDS: Mapping[str, Rule] = {
     "queue_mode": NUMBER_OF_ENUM,
     "unit": NUMBER_OF_ENUM,
     "steps": _batch(least=0, most=_MAX_STEPS),
-    "hold": _DURATION,
-    "min_jobs": _whole_number(0),
-    "max_percent": _PERCENT,
+    "Step.percent": _required(_number("a number from 0.01 to 99.99 in hundredths", _is_part)),
+    "hold": _lasting("a duration from 0 s to 30 days", 0, _MAX_HOLD_S),
+    "min_jobs": _whole_number(0, _MAX_JOBS),
+    "max_percent": _number("a number from 0.01 to 99.99 in hundredths", _is_part),
     "auto_start": FLAG,
     "auto_finalize": FLAG,
     "on_regression": NUMBER_OF_ENUM,
     "after_rollback": NUMBER_OF_ENUM,
-    "alpha": _number("a number between 0 and 1", lambda number: 0 < number < 1),
-    "tolerance": _number("a number from 1 to 100", lambda number: 1 <= number <= 100),
-    "maturation": _DURATION,
-    "max_failure_rate": _number("a number from 0 to less than 1", lambda number: 0 <= number < 1),
+    "alpha": _number("a number from 0.000001 to 0.5, such as 0.01", lambda number: 1e-6 <= number <= 0.5),
+    "tolerance": _number("a number from 1 to 10", lambda number: 1 <= number <= 10),
+    "maturation": _lasting("a duration from 0 s to a day", 0, _DAY_S),
+    "max_failure_rate": _number("0 (off) or a number from 0.001 to 0.8", lambda n: n == 0 or 0.001 <= n <= 0.8),
     "on_max_failure_rate": NUMBER_OF_ENUM,
-    "stuck_after": _LASTING,
+    "Policy.confirm_within": _lasting("a duration from 1 s to 30 days", 1, _MAX_HOLD_S),
+    "stuck_after": _lasting("a duration from 1 min to 30 days", 60, _MAX_HOLD_S),
     "checks": _batch(least=0, most=_MAX_CHECKS),
     "name": _required(_word(grammar.CHECK_NAME)),
     "query": _required(_word(grammar.QUERY)),
-    "interval": _required(_LASTING),
+    "interval": _lasting("a duration from 1 s to a day", 1, _DAY_S),
     "min": _number("a finite number", lambda _: True),
     "max": _number("a finite number", lambda _: True),
-    "failures_allowed": _whole_number(0),
-    "errors_allowed": _whole_number(0),
+    "failures_allowed": _whole_number(0, _MAX_JOBS),
+    "errors_allowed": _whole_number(0, _MAX_JOBS),
 }
 
 MessageRule = Callable[[Any], Iterator[Violation]]
@@ -263,6 +286,11 @@ def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]
 
 
 def _policy(message: v1.Policy) -> Iterator[Violation]:
+    yield from _duplicates("checks", [check.name for check in message.checks], ".name")
+    holds_s = (_seconds(step.hold) for step in message.steps)
+    longest_s = max((hold_s for hold_s in holds_s if hold_s <= _MAX_HOLD_S), default=0)
+    if message.HasField("stuck_after") and _seconds(message.stuck_after) <= longest_s:
+        yield "stuck_after", f"must be longer than the longest hold, {longest_s:g} s; got {_shown(message.stuck_after)}"
     if len(message.steps) > _MAX_STEPS:
         return
     for index, (before, step) in enumerate(pairwise(message.steps), start=1):
@@ -279,6 +307,8 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
 
 
 def _check(message: v1.Check) -> Iterator[Violation]:
+    for placeholder in sorted(set(_PLACEHOLDER.findall(message.query)) - set(_PLACEHOLDERS)):
+        yield "query", f"has {shown(placeholder)} in braces, which is none of {', '.join(_PLACEHOLDERS)}"
     if not message.HasField("min") and not message.HasField("max"):
         yield "min", "is required: at least one of min and max"
     elif (

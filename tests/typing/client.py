@@ -8,13 +8,17 @@ from rampd import (
     Admin,
     AsyncAdmin,
     AsyncResolver,
+    AsyncRunningJob,
     Channel,
     InvalidArgumentError,
     Job,
+    Outcome,
     RampdError,
+    Reports,
     Resolution,
     Resolver,
     ResolveReason,
+    RunningJob,
     v1,
 )
 from rampd.testing import AsyncFixedResolver, FixedResolver, RampdServer
@@ -57,6 +61,7 @@ def reads(admin: Admin) -> None:
     assert_type(admin.list_events("restyler", page_size=10), Iterator[v1.Event])
     assert_type(admin.list_overrides("restyler", prefix="acme/"), Iterator[v1.Override])
     assert_type(admin.watch_release("restyler", 3, until_held=False), Iterator[v1.WatchReleaseResponse])
+    assert_type(admin.wait_for_release("restyler", 3, until_held=False, timeout=60), v1.Release)
 
 
 async def both(admin: AsyncAdmin) -> None:
@@ -64,6 +69,7 @@ async def both(admin: AsyncAdmin) -> None:
     assert_type(await admin.get_rollout("restyler"), v1.Rollout)
     assert_type(admin.list_events("restyler"), AsyncIterator[v1.Event])
     assert_type(admin.watch_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
+    assert_type(await admin.wait_for_release("restyler", 3), v1.Release)
 
 
 def mistakes(admin: Admin, resolver: Resolver) -> None:
@@ -89,3 +95,21 @@ async def doubles(rampd_server: RampdServer) -> None:
     await launch_later(AsyncFixedResolver({"restyler": "20200301"}))
     launch(rampd_server.resolver())
     changes(rampd_server.admin())
+
+
+def jobs(resolver: Resolver, ended: Resolution) -> None:
+    with resolver.job("restyler", repo="acme/app", job_id="42", fallback="20200301") as job:
+        assert_type(job, RunningJob)
+        assert_type(job.tag, str)
+        assert_type(job.resolution, Resolution)
+        job.failed()
+    resolver.report(ended, "restyler", repo="acme/app", succeeded=True, duration=1.5)
+    assert_type(resolver.status().reports, Reports)
+    resolver.report(ended, "restyler", repo="acme/app")  # type: ignore[call-arg]
+    assert_type(FixedResolver({}).outcomes, list[Outcome])
+
+
+async def jobs_later(resolver: AsyncResolver) -> None:
+    async with resolver.job("restyler", repo="acme/app") as job:
+        assert_type(job, AsyncRunningJob)
+        assert_type(job.tag, str)

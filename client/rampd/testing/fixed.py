@@ -13,6 +13,7 @@ from rampd.aio import AsyncResolver
 from rampd.connection import closed_error
 from rampd.errors import InvalidArgumentError, RampdError
 from rampd.grammar import COMPONENT, REPO, TAG, Violation, Word, word_violation
+from rampd.reporting import Outcome, Reports
 from rampd.resolver import Resolver
 from rampd.resolving import Job
 from rampd.status import error_of_status
@@ -91,6 +92,25 @@ class _Answers:
         return response
 
 
+class _Recorder:
+    """Takes outcomes where the real ones are sent."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def status(self) -> Reports:
+        return Reports(sent=len(self.outcomes))
+
+    def end(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class FixedResolver(Resolver):
     """A `Resolver` that always gives a component's tag, or the tag of an override.
 
@@ -106,14 +126,20 @@ class FixedResolver(Resolver):
         self, tags: Mapping[str, str], *, overrides: Overrides | None = None, attributes: Attributes | None = None
     ) -> None:
         """`overrides` by component and repo, `attributes` by component. Raises InvalidArgumentError."""
-        super().__init__(_TARGET)
+        super().__init__(_TARGET, mode="rpc")
         self._answers = _Answers(tags, overrides or {}, attributes or {})
         self._connection = self._answers
+        self._reporter = self._recorder = _Recorder()
 
     @property
     def calls(self) -> list[Job]:
         """Every job that was asked for, those of batches too; what was refused as wrong was not asked for."""
         return self._answers.calls
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Everything that `job` and `report` said, also what the real one would not send."""
+        return self._recorder.outcomes
 
     def fail_with(self, error: RampdError | None) -> None:
         """From now on raises this instead of answering; with None, answers again."""
@@ -127,14 +153,20 @@ class AsyncFixedResolver(AsyncResolver):
         self, tags: Mapping[str, str], *, overrides: Overrides | None = None, attributes: Attributes | None = None
     ) -> None:
         """As `FixedResolver`."""
-        super().__init__(_TARGET)
+        super().__init__(_TARGET, mode="rpc")
         self._answers = _Answers(tags, overrides or {}, attributes or {})
         self._connection = _AioAnswers(self._answers)
+        self._reporter = self._recorder = _Recorder()
 
     @property
     def calls(self) -> list[Job]:
         """As `FixedResolver.calls`."""
         return self._answers.calls
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """As `FixedResolver.outcomes`."""
+        return self._recorder.outcomes
 
     def fail_with(self, error: RampdError | None) -> None:
         """As `FixedResolver.fail_with`."""

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from rampd import forking
@@ -68,3 +69,56 @@ def test_a_child_is_not_kept_waiting_by_calls_of_its_parent(monkeypatch) -> None
             with call_gate:
                 os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_long_call_makes_way_for_a_fork() -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.is_over = threading.Event()
+
+        def make_way(self) -> None:
+            self.is_over.set()
+
+    stream, inside, order = Stream(), threading.Event(), []
+
+    def follow() -> None:
+        with call_gate:
+            inside.set()
+            stream.is_over.wait(20)
+            order.append("stream")
+
+    call_gate.long_calls.add(stream)
+    thread = in_thread(follow)
+    inside.wait(20)
+    call_gate.before_fork()
+    order.append("fork")
+    call_gate.after_in_parent()
+    thread.join()
+    assert order == ["stream", "fork"]
+
+
+def test_a_fork_does_not_wait_for_who_has_stepped_out(monkeypatch) -> None:
+    monkeypatch.setattr(forking, "_PATIENCE_S", 20)
+    outside, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with call_gate, call_gate.stepped_out():
+            outside.set()
+            leave.wait(20)
+
+    thread = in_thread(work)
+    outside.wait(20)
+    call_gate.before_fork()
+    call_gate.after_in_parent()
+    leave.set()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_fork_waits_a_moment_after_the_end_of_a_channel(monkeypatch) -> None:
+    monkeypatch.setattr(forking, "_SETTLE_S", 0.1)
+    call_gate.note_close()
+    began = time.monotonic()
+    call_gate.before_fork()
+    call_gate.after_in_parent()
+    assert time.monotonic() - began > 0.05

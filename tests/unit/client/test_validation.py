@@ -45,7 +45,8 @@ RIGHT: dict[str, Any] = {
     "cursor": "epoch/1-2",
     "sequence": 1,
     "query": 'rate(jobs{tag="x"}[5m])\n> 0.1',
-    "name": "error rate",
+    "name": "error-rate",
+    "stuck_after": Duration(seconds=3600),
     "alpha": 0.01,
     "tolerance": 1.25,
     "max_failure_rate": 0.1,
@@ -64,7 +65,7 @@ EXCLUDED = {
     "UnfreezeRequest.all",
 }
 
-TEXTS = {"note", "name", "query", "attributes"}
+TEXTS = {"note", "query", "attributes"}
 HOSTILE_TEXTS = ["\0", "a\x1b[1m", "\x7f", "a\x85", "x" * 1_000_000]
 HOSTILE_WORDS = [*HOSTILE_TEXTS, " ", "a b", "a\n", "\n", "é", "🚀", "a\u202eb", "\u3000"]
 HOSTILE_DOUBLES = [float("nan"), float("inf"), float("-inf")]
@@ -120,6 +121,8 @@ def filled(descriptor: Descriptor, index: int = 0) -> Any:
         message.repo += str(index)
     if descriptor.name == "Step":
         message.percent += index
+    if descriptor.name == "Check":
+        message.name += str(index)
     return message
 
 

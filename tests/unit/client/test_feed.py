@@ -1,0 +1,287 @@
+"""The client's side of Watch, message by message, on a clock of its own."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from rampd import v1
+from rampd.component_state import MalformedStateError
+from rampd.errors import UnauthenticatedError, UnavailableError
+from rampd.feed import Change, Feed
+from rampd.resolution import Channel
+
+AWAY = UnavailableError("nobody there")
+
+
+@dataclass
+class Clock:
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def feed(clock: Clock) -> Feed:
+    made = Feed(clock=clock, wall_clock=lambda: 5e9, chance=lambda: 1.0)
+    made.begin()
+    return made
+
+
+def component(name: str, revision: int, *, current: int = 1, next_: int = 0, percent: float = 0) -> v1.ComponentState:
+    state = v1.ROLLOUT_STATE_ROLLING_OUT if next_ else v1.ROLLOUT_STATE_STEADY
+    return v1.ComponentState(
+        component=name,
+        revision=revision,
+        resolution=v1.ResolutionState(
+            state=state, current=current, next=next_, next_percent=percent, unit=v1.UNIT_REPO
+        ),
+        releases=[v1.Release(number=number, tag=f"t{number}") for number in (current, next_) if number],
+    )
+
+
+def whole(cursor: str, *components: v1.ComponentState, first: bool = True, last: bool = True) -> v1.WatchResponse:
+    return v1.WatchResponse(cursor=cursor, state=v1.WatchState(first=first, last=last, components=components))
+
+
+def change(cursor: str, *components: v1.ComponentState) -> v1.WatchResponse:
+    return v1.WatchResponse(cursor=cursor, changes=[v1.WatchChange(component=each) for each in components])
+
+
+def gone(cursor: str, name: str) -> v1.WatchResponse:
+    deleted = v1.WatchChange(component=v1.ComponentState(component=name), deleted=True)
+    return v1.WatchResponse(cursor=cursor, changes=[deleted])
+
+
+def heartbeat(age_s: float = 0, *, server_s: float = 0, store_s: int = 0) -> v1.WatchResponse:
+    made = v1.WatchHeartbeat()
+    made.snapshot_age.FromNanoseconds(int(age_s * 1e9))
+    made.server_clock.FromNanoseconds(int(server_s * 1e9))
+    made.store_time.FromSeconds(store_s)
+    return v1.WatchResponse(heartbeat=made)
+
+
+def revisions(feed: Feed) -> dict[str, int]:
+    return {name: known.snapshot.revision for name, known in feed.components.items()}
+
+
+def test_a_whole_state_is_not_seen_before_its_last_part(feed: Feed) -> None:
+    feed.take(whole("", component("a", 1), last=False))
+    feed.take(whole("", component("b", 2), first=False, last=False))
+    assert (revisions(feed), feed.cursor) == ({}, "")
+    feed.take(whole("e/5-0", component("c", 3), first=False))
+    assert (revisions(feed), feed.cursor) == ({"a": 1, "b": 2, "c": 3}, "e/5-0")
+    assert feed.begin().cursor == "e/5-0"
+
+
+def test_a_state_that_begins_again_forgets_the_parts_of_before(feed: Feed) -> None:
+    feed.take(whole("", component("a", 1), last=False))
+    feed.take(whole("e/5-0", component("b", 2)))
+    assert revisions(feed) == {"b": 2}
+
+
+def test_a_stream_that_is_lost_in_the_middle_of_a_state_leaves_what_was(feed: Feed) -> None:
+    feed.take(whole("e/5-0", component("a", 1)))
+    feed.take(whole("", component("a", 9), last=False))
+    feed.lost(AWAY)
+    assert feed.begin().cursor == "e/5-0"
+    assert revisions(feed) == {"a": 1}
+    with pytest.raises(MalformedStateError, match="without its first part"):
+        feed.take(whole("e/9-0", component("b", 2), first=False))
+
+
+def test_several_changes_in_one_message_come_in_order(feed: Feed) -> None:
+    feed.take(whole("e/5-0", component("a", 1)))
+    told = feed.take(
+        v1.WatchResponse.FromString(
+            change("e/6-0", component("a", 2, next_=2)).SerializeToString()
+            + change("e/7-0", component("a", 3, current=2)).SerializeToString()
+            + heartbeat().SerializeToString()
+        )
+    )
+    assert [(each.revision, [r.tag for r in each.left], [r.tag for r in each.came]) for each in told] == [
+        (2, [], ["t2"]),
+        (3, ["t1"], []),
+    ]
+    assert (feed.cursor, feed.is_live) == ("e/7-0", True)
+
+
+def test_a_state_that_is_older_is_not_taken_unless_the_store_has_gone_back(feed: Feed) -> None:
+    feed.take(whole("e/5-7", component("a", 7)))
+    for older in (whole("e/5-6", component("a", 6)), change("e/5-6", component("a", 6))):
+        with pytest.raises(MalformedStateError):
+            feed.take(older)
+    assert (revisions(feed), feed.cursor) == ({"a": 7}, "e/5-7")
+    feed.take(v1.WatchResponse(rewind=v1.WatchRewind(cursor="e/5-6")))
+    feed.take(whole("e/5-6", component("a", 6)))
+    assert (revisions(feed), feed.cursor) == ({"a": 6}, "e/5-6")
+    feed.take(whole("f/1-0", component("a", 1)))
+    assert revisions(feed) == {"a": 1}
+
+
+def test_a_rewind_counts_for_one_state(feed: Feed) -> None:
+    feed.take(whole("e/5-0", component("a", 5)))
+    feed.take(v1.WatchResponse(rewind=v1.WatchRewind()))
+    feed.take(whole("e/4-0", component("a", 4)))
+    with pytest.raises(MalformedStateError):
+        feed.take(whole("e/3-0", component("a", 3)))
+
+
+def test_after_a_change_that_makes_no_sense_a_whole_state_is_asked_for(feed: Feed) -> None:
+    feed.take(whole("e/5-0", component("a", 5)))
+    with pytest.raises(MalformedStateError):
+        feed.take(change("e/6-0", v1.ComponentState(component="b", revision=3)))
+    feed.lost(None)
+    assert feed.begin().cursor == ""
+    feed.take(whole("e/6-0", component("a", 5), component("b", 3)))
+    feed.lost(None)
+    assert feed.begin().cursor == "e/6-0"
+
+
+def test_that_whole_state_may_be_an_older_one_since_changes_follow_it(feed: Feed) -> None:
+    feed.take(whole("e/5-0", component("a", 5)))
+    nonsense = v1.ComponentState(component="b", revision=1)
+    with pytest.raises(MalformedStateError):
+        feed.take(change("e/6-0", nonsense))
+    feed.begin()
+    feed.take(whole("e/3-0", component("a", 3)))
+    assert (revisions(feed), feed.cursor) == ({"a": 3}, "e/3-0")
+
+
+def test_what_vanishes_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) -> None:
+    feed.take(whole("e/5-0", component("a", 5), component("b", 1)))
+    feed.take(gone("e/6-0", "a"))
+    clock.now_s += 100
+    feed.take(whole("f/1-0"))
+    assert revisions(feed) == {}
+    clock.now_s += 200
+    a, b = feed.find_deleted("a"), feed.find_deleted("b")
+    assert a is not None
+    assert b is not None
+    assert (a.component.snapshot.revision, a.since_s, b.since_s) == (5, 1000, 1100)
+    clock.now_s += 1
+    assert feed.find_deleted("a") is None
+    assert feed.find_deleted("b") is not None
+    feed.take(heartbeat())
+    assert list(feed.deleted) == ["b"]
+    feed.take(change("f/2-0", component("b", 2)))
+    assert not feed.deleted
+
+
+def test_the_age_is_that_of_both_hops(feed: Feed, clock: Clock) -> None:
+    assert clock.now_s - feed.confirmed_s == math.inf
+    feed.take(heartbeat(0.5, server_s=70))
+    assert clock.now_s - feed.confirmed_s == 0.5
+    clock.now_s += 2
+    assert clock.now_s - feed.confirmed_s == 2.5
+    feed.take(heartbeat(0.75, server_s=72))
+    assert clock.now_s - feed.confirmed_s == 0.75
+
+
+def test_a_heartbeat_that_was_held_up_is_no_fresher_than_it_is(feed: Feed, clock: Clock) -> None:
+    feed.take(heartbeat(0, server_s=70))
+    clock.now_s += 30
+    feed.take(heartbeat(0, server_s=80))
+    assert clock.now_s - feed.confirmed_s == pytest.approx(20, abs=0.1)
+    clock.now_s += 0.1
+    feed.take(heartbeat(0, server_s=100))
+    assert clock.now_s - feed.confirmed_s == pytest.approx(0.1, abs=0.1)
+
+
+def test_clocks_that_drift_apart_are_no_delay(feed: Feed, clock: Clock) -> None:
+    for second in range(100_000):
+        clock.now_s = 1000 + second * 1.0003
+        feed.take(heartbeat(0, server_s=70 + second))
+    assert clock.now_s - feed.confirmed_s < 0.1
+
+
+def test_the_store_s_clock_is_carried_on(feed: Feed, clock: Clock) -> None:
+    assert feed.now_ms() == 5_000_000_000_000
+    feed.take(heartbeat(0, store_s=12))
+    clock.now_s += 1.5
+    assert feed.now_ms() == 13_500
+
+
+def test_those_who_lost_a_server_come_back_spread_over_a_second(clock: Clock) -> None:
+    pauses = []
+    for chance in (0.0, 0.5, 1.0):
+        feed = Feed(clock=clock, chance=lambda chance=chance: chance)  # type: ignore[misc]
+        feed.begin()
+        feed.take(heartbeat())
+        pauses.append(feed.lost(None))
+    assert pauses == [0.1, 0.55, 1.0]
+
+
+def test_pauses_grow_and_a_good_stream_ends_that(feed: Feed) -> None:
+    assert [round(feed.lost(AWAY), 3) for _ in range(10)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10]
+    assert [feed.lost(AWAY) for _ in range(2000)][-1] == 10
+    feed.begin()
+    feed.take(heartbeat())
+    assert feed.failures == 0
+    assert [feed.lost(AWAY) for _ in range(2)] == [1.0, 2.0]
+
+
+def test_what_nobody_can_mend_by_waiting_is_not_tried_in_a_tight_loop(feed: Feed) -> None:
+    assert feed.lost(UnauthenticatedError("no")) == 30
+
+
+def test_a_server_that_says_nothing_is_noticed(feed: Feed, clock: Clock) -> None:
+    clock.now_s += 9
+    assert not feed.is_silent()
+    clock.now_s += 2
+    assert feed.is_silent()
+    feed.take(heartbeat())
+    clock.now_s += 3.9
+    assert not feed.is_silent()
+    clock.now_s += 0.2
+    assert feed.is_silent()
+
+
+def test_the_first_state_is_no_change_and_what_was_missed_is_one(feed: Feed) -> None:
+    assert feed.take(whole("e/5-0", component("a", 5, next_=2), component("b", 1))) == []
+    feed.take(heartbeat())
+    told = feed.take(whole("e/9-0", component("a", 7), component("c", 1)))
+    assert {(each.component, each.revision, len(each.left), len(each.came)) for each in told} == {
+        ("a", 7, 1, 0),
+        ("b", 1, 1, 0),
+        ("c", 1, 0, 1),
+    }
+
+
+def test_what_a_file_knew_differently_is_a_change(feed: Feed, clock: Clock) -> None:
+    other = Feed(clock=clock)
+    other.take(whole("e/5-0", component("a", 5, next_=2)))
+    feed.restore(other.components, "e/5-0", 60)
+    assert clock.now_s - feed.confirmed_s == 60
+    assert feed.begin().cursor == "e/5-0"
+    [told] = feed.take(whole("e/9-0", component("a", 7)))
+    assert isinstance(told, Change)
+    assert [release.tag for release in told.left] == ["t2"]
+
+
+def test_a_reader_can_tell_that_nothing_changed_meanwhile(feed: Feed) -> None:
+    before = feed.version
+    assert before % 2 == 0
+    feed.take(whole("e/5-0", component("a", 5)))
+    assert feed.version == before + 2
+    with pytest.raises(MalformedStateError):
+        feed.take(change("e/6-0", v1.ComponentState(component="b")))
+    assert feed.version % 2 == 0
+
+
+def test_overrides_come_and_go_by_themselves(feed: Feed) -> None:
+    feed.take(whole("e/5-0", component("a", 5)))
+    overrides = feed.components["a"].overrides
+    feed.take(
+        change("e/6-0", v1.ComponentState(component="a", revision=6, overrides=[v1.Override(repo="x/y", channel=2)]))
+    )
+    assert overrides.by_repo["x/y"].channel is Channel.NEXT
+    feed.take(change("e/7-0", v1.ComponentState(component="a", revision=6, deleted_overrides=["x/y"])))
+    assert not overrides.by_repo
+    assert feed.components["a"].snapshot.revision == 6

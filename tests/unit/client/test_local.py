@@ -1,0 +1,51 @@
+"""What a resolver answers from a feed, without any network."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from rampd import Resolver
+from rampd.component_state import Component
+from rampd.local import answer_at_once, check_question
+from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, Unit
+
+VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())
+
+
+@pytest.fixture
+def resolver() -> Resolver:
+    """One that is fresh, and knows what a test puts into its feed."""
+    made = Resolver("127.0.0.1:1")
+    made._watching.feed = made._watching.local.feed
+    made._watching.feed.confirmed_s = time.monotonic() + 1e6
+    return made
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["hash_input"][:40])
+@pytest.mark.parametrize("off", [0, 1])
+def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict[str, str | int], off: int) -> None:
+    component, release, bucket = str(vector["component"]), int(vector["release"]), int(vector["bucket"])
+    resolver._watching.feed.components[component] = Component(
+        ComponentSnapshot(
+            component=component,
+            revision=1,
+            state=RolloutState.ROLLING_OUT,
+            current=SnapshotRelease(release - 1, "current"),
+            next=SnapshotRelease(release, "next"),
+            basis_points=bucket + off,
+            unit=Unit(vector["unit_kind"]),
+        ),
+        Overrides(),
+    )
+    asked = component, str(vector["repo"]), str(vector["job_id"])
+    check_question(*asked, None)
+    for answer in (
+        resolver.resolve(component, repo=asked[1], job_id=asked[2]),
+        answer_at_once(resolver._watching.feed, *asked, 300.0),
+        resolver._watching.local.answer(*asked, None),
+    ):
+        assert answer is not None
+        assert (answer.bucket, answer.tag) == (bucket, "next" if off else "current")
+    assert resolver._watching._thread is None

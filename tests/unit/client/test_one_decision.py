@@ -1,0 +1,123 @@
+"""Asked locally or over the wire, a job gets the same version, and it is the published one."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rampd import v1
+from rampd.bucketing import bucket
+from rampd.component_state import parts_of
+from rampd.local import Local, Settings
+from rampd.resolution import (
+    Channel,
+    Choice,
+    ComponentSnapshot,
+    Overrides,
+    Resolution,
+    ResolveReason,
+    RolloutState,
+    SnapshotRelease,
+    Unit,
+    resolve,
+)
+from rampd.resolving import resolution_of
+from rampd_server.rpc.resolve_response import encode
+from tests.states import CHOICES, REPOS, overrides, snapshots
+
+VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())
+NOW_MS = 2**44
+WORDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
+ASKED = st.one_of(REPOS, WORDS, WORDS.map(lambda name: f"acme/{name}"))
+AGES_S = st.sampled_from([0.0, 4.0, 6.0, 290.0, 310.0])
+
+
+def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
+    """As a launcher that watches: from messages, through a feed."""
+    client = Local(Settings("127.0.0.1:1", (), 300.0, None))
+    heartbeat = v1.WatchHeartbeat()
+    heartbeat.store_time.FromMilliseconds(NOW_MS)
+    heartbeat.snapshot_age.FromNanoseconds(int(age_s * 1e9))
+    state = v1.WatchState(first=True, last=True, components=parts_of(snapshot, pins.items()))
+    for message in (v1.WatchResponse(state=state, cursor="e/1-0"), v1.WatchResponse(heartbeat=heartbeat)):
+        client.take(v1.WatchResponse.FromString(message.SerializeToString()))
+    return client.answer(snapshot.component, repo, job_id, None)
+
+
+def rpc(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
+    """As a server that is asked, and a client that reads its bytes."""
+    answer = resolve(snapshot, pins, repo, job_id, lambda: NOW_MS, age_s)
+    return resolution_of(v1.ResolveResponse.FromString(encode(answer)))
+
+
+def told(answer: Resolution) -> dict[str, Any]:
+    names = ("tag", "channel", "reason", "release", "attributes", "bucket", "revision", "stale")
+    return {name: getattr(answer, name) for name in names}
+
+
+def pin_of(pins: dict[str, Choice], repo: str) -> Choice | None:
+    """The override in force, read off the rules of the API."""
+    owner, slash, _ = repo.partition("/")
+    for pattern in (repo, *([f"{owner}/*"] if slash else [])):
+        choice = pins.get(pattern)
+        if choice is not None and (choice.expire_ms is None or choice.expire_ms > NOW_MS):
+            return choice
+    return None
+
+
+@given(
+    snapshots(),
+    st.dictionaries(REPOS, CHOICES),
+    ASKED.filter(lambda repo: not repo.endswith("/*")),
+    WORDS | st.just(""),
+    AGES_S,
+)
+def test_local_and_rpc_decide_alike_and_by_the_published_rules(
+    snapshot: ComponentSnapshot, pins: dict[str, Choice], repo: str, job_id: str, age_s: float
+) -> None:
+    asked = snapshot, overrides(pins), repo, job_id, age_s
+    answer = local(*asked)
+    assert told(answer) == told(rpc(*asked))
+    assert answer.stale == (age_s >= 5)
+    unit = job_id if job_id and snapshot.unit is Unit.JOB else repo
+    assert answer.bucket == (snapshot.next and bucket(snapshot.component, snapshot.next.number, unit))
+    pin = pin_of(pins, repo)
+    if pin is not None and pin.tag:
+        assert (answer.tag, answer.channel, answer.reason) == (pin.tag, None, ResolveReason.OVERRIDE_TAG)
+        return
+    due = snapshot.state is RolloutState.ROLLING_OUT and (
+        pin.channel is Channel.NEXT if pin else answer.bucket is not None and answer.bucket < snapshot.basis_points
+    )
+    assert answer.channel is (Channel.NEXT if due and age_s <= 300 else Channel.CURRENT)
+    assert (answer.reason is ResolveReason.STALE) == (due and age_s > 300)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["hash_input"][:40])
+@pytest.mark.parametrize("way", [local, rpc], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("off", [0, 1])
+def test_both_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: int) -> None:
+    release = int(vector["release"])
+    snapshot = ComponentSnapshot(
+        component=vector["component"],
+        revision=1,
+        state=RolloutState.ROLLING_OUT,
+        current=SnapshotRelease(release + 1, "current"),
+        next=SnapshotRelease(release, "next"),
+        basis_points=vector["bucket"] + off,
+        unit=Unit(vector["unit_kind"]),
+    )
+    answer = way(snapshot, Overrides(), vector["repo"], vector["job_id"], 0.0)
+    assert (answer.bucket, answer.tag) == (vector["bucket"], "next" if off else "current")
+
+
+def test_an_age_is_that_of_the_store_and_not_of_the_message() -> None:
+    snapshot = ComponentSnapshot(
+        component="restyler", revision=1, state=RolloutState.STEADY, current=SnapshotRelease(1, "t1")
+    )
+    began_s = time.monotonic()
+    answer = local(snapshot, Overrides(), "acme/app", "", 7.5)
+    assert 7.5 <= answer.snapshot_age_s <= 7.5 + time.monotonic() - began_s
