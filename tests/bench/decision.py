@@ -1,4 +1,4 @@
-"""What one decision costs: `python -m tests.bench.bench_resolution` prints nanoseconds per call, the best of many runs."""
+"""What one decision costs, without gRPC: nanoseconds per call, the best of many runs."""
 
 import timeit
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from mmh3 import mmh3_32_uintdigest
 
 from rampd.resolution import Channel, Choice, ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, resolve
+from tests.bench.report import Row, plain
+from tests.bench.scale import Scale
 
 RUNS = 15
 CALLS = 20_000
-OVERRIDES = (10, 100_000)
 
 CURRENT, NEXT = SnapshotRelease(1, "20200301", {"memory": "1g"}), SnapshotRelease(2, "20200409", {"memory": "2g"})
 STEADY = ComponentSnapshot(component="restyler", revision=7, state=RolloutState.STEADY, current=CURRENT)
@@ -43,7 +44,7 @@ def nanoseconds(call: Callable[[], object]) -> float:
     return min(timeit.repeat(call, number=CALLS, repeat=RUNS)) / CALLS * 1e9
 
 
-def rows(number: int) -> dict[str, Callable[[], object]]:
+def cases(number: int) -> dict[str, Callable[[], object]]:
     some, with_owners = overrides(number), overrides(number, owners=True)
     return {
         "floor: one murmur3, two look-ups": floor({"restyler": b"restyler/2:"}, {}, "acme/app"),
@@ -60,13 +61,10 @@ def rows(number: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def main() -> None:
-    tables = [rows(number) for number in OVERRIDES]
+def run(scale: Scale) -> list[Row]:
     empty = nanoseconds(lambda: None)
-    print(f"{'ns per call':34}" + "".join(f"{number:>12,} overrides" for number in OVERRIDES))
-    for name in tables[0]:
-        print(f"{name:34}" + "".join(f"{nanoseconds(table[name]) - empty:>22.0f}" for table in tables))
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        plain(f"{name} ({number:,} overrides)", [nanoseconds(call) - empty], "ns")
+        for number in (10, scale.overrides // 10)
+        for name, call in cases(number).items()
+    ]

@@ -1,0 +1,37 @@
+"""`make bench`, or `python -m tests.bench [--quick] [--only NAME]`: measures, prints a table, and writes build/bench.json."""
+
+import argparse
+import importlib
+import time
+from pathlib import Path
+
+from tests.bench.report import Row, table, write_json
+from tests.bench.scale import QUICK, WHOLE
+
+BENCHMARKS = (
+    *("resolve", "profile", "kinds", "workers", "commands", "ramp", "propagation"),
+    *("size", "memory", "feed", "outcomes", "rollback"),
+    *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting"),
+)
+RESULT = Path("build/bench.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a little of each, to see that it runs")
+    given = parser.parse_args()
+    results: dict[str, list[Row]] = {}
+    for name in given.only or BENCHMARKS:
+        began = time.monotonic()
+        print(f"{name} ...", end="", flush=True)
+        results[name] = importlib.import_module(f"tests.bench.{name}").run(QUICK if given.quick else WHOLE)
+        print(f" {time.monotonic() - began:.0f} s", flush=True)
+    print(f"\n{table(results)}")
+    write_json(results, RESULT)
+
+
+if __name__ == "__main__":
+    main()

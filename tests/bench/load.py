@@ -1,0 +1,75 @@
+"""The load generator: h2load, which is faster than any client in Python, speaks gRPC well enough for one message each way."""
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.message import Message
+
+from tests.bench import cores
+
+_RATE = re.compile(r"finished in [^,]+, ([\d.]+) req/s")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One request to one method of one server, as often as is wanted."""
+
+    target: str
+    method: str
+    """`rampd.v1.ResolverService/Resolve`."""
+    request: Message
+
+    def throughput(self, calls: int, *, connections: int = 4, streams: int = 16, on: set[int] = cores.LOAD) -> float:
+        """Calls per second with `connections` times `streams` calls under way."""
+        output = self._run("-n", str(calls), "-c", str(connections), "-m", str(streams), on=on)
+        found = _RATE.search(output)
+        assert found is not None, output
+        return float(found[1])
+
+    def latencies_us(self, calls: int) -> list[int]:
+        """Of calls one after the other, in order of length."""
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder, "log")
+            self._run("-n", str(calls), "-c", "1", "-m", "1", f"--log-file={log}")
+            return sorted(int(line.split()[2]) for line in log.read_text().splitlines())
+
+    def _run(self, *arguments: str, on: set[int] = cores.LOAD) -> str:
+        program = shutil.which("h2load")
+        if program is None:
+            sys.exit("h2load is not installed; on Debian and Ubuntu it comes with nghttp2-client.")
+        data = self.request.SerializeToString()
+        with tempfile.NamedTemporaryFile() as body, cores.on(on):
+            body.write(b"\0" + len(data).to_bytes(4, "big") + data)
+            body.flush()
+            output = subprocess.run(
+                [
+                    *(program, "-t", "1", *arguments, "-d", body.name),
+                    *("-H", "content-type: application/grpc", "-H", "te: trailers"),
+                    f"http://{self.target}/{self.method}",
+                ],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        calls = int(arguments[1])
+        data_bytes = re.search(r"\((\d+)\) data", output)
+        # A refusal of gRPC is a success to h2load, but there is no message in it.
+        assert f"{calls} succeeded" in output, output
+        assert data_bytes is not None, output
+        assert int(data_bytes[1]) > 5 * calls, output
+        return output
+
+
+def percentile(ordered: list[int] | list[float], share: float) -> float:
+    """Of values in order; `share` is 0 to 1."""
+    return float(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
+
+
+def median(values: list[int] | list[float]) -> float:
+    return float(statistics.median(values))

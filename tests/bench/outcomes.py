@@ -1,0 +1,169 @@
+"""Outcomes through one server in batches of a thousand, how Resolve fares meanwhile, and what Redis keeps of a release."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import redis
+
+from rampd import v1
+from rampd.bucketing import bucket
+from tests.bench import cores, running
+from tests.bench.load import Load, percentile
+from tests.bench.report import Row, Spread, at_most, plain
+from tests.bench.resolve import METHOD, REQUEST
+from tests.bench.scale import Scale
+from tests.servers import ServerProcess
+from tests.stores import StoreServer
+
+BATCH = 1000
+CLIENTS = 4
+CLIENTS_REMEMBERED = 500
+LEAST_RATE = 10_000
+UNITS = (10_000, 100_000)
+MOST_BYTES = 1_000_000
+"""Of Redis for one release and its reporters."""
+_RELEASE, _WEIGHT = 5, 1000
+_client_numbers = itertools.count()
+
+
+def run(scale: Scale) -> list[Row]:
+    batches = max(20, scale.calls // 100)
+    with running.store() as store, running.rampd(store) as server:
+        running.begin_rollout(server)
+        sender = Sender(server)
+        with cores.on(cores.LOAD), redis.Redis.from_url(store.url) as client:
+            client.config_set("slowlog-max-len", 10_000)
+            client.config_set("slowlog-log-slower-than", 100)
+            rates = [sender.throughput(batches) for _ in range(scale.rounds)]
+            scripts_ms = sorted(entry["duration"] / 1000 for entry in client.slowlog_get(10_000))
+            client.config_set("slowlog-log-slower-than", -1)
+            resolve = Load(server.target, METHOD, REQUEST)
+            alone = [resolve.latencies_us(scale.calls // 4) for _ in range(scale.rounds)]
+            with sender.paced():
+                meanwhile = [resolve.latencies_us(scale.calls // 4) for _ in range(scale.rounds)]
+            rows = [
+                Row(
+                    f"outcomes, {CLIENTS} clients at once",
+                    Spread.of(rates),
+                    "outcomes/s",
+                    f"at least {LEAST_RATE:,}",
+                    Spread.of(rates).median >= LEAST_RATE,
+                ),
+                plain("  the script in Redis: p50", [percentile(scripts_ms, 0.5)], "ms"),
+                plain("  the script in Redis: p99", [percentile(scripts_ms, 0.99)], "ms"),
+                plain("Resolve, one by one: p50", [percentile(each, 0.5) for each in alone], "us"),
+                plain("Resolve, one by one: p99", [percentile(each, 0.99) for each in alone], "us"),
+                plain("  at 10,000 outcomes/s: p50", [percentile(each, 0.5) for each in meanwhile], "us"),
+                plain("  at 10,000 outcomes/s: p99", [percentile(each, 0.99) for each in meanwhile], "us"),
+                plain("  sent meanwhile", [sender.paced_rate], "outcomes/s"),
+            ]
+    return [*rows, *(memory(units) for units in UNITS), memory_of_clients()]
+
+
+class Sender:
+    """Batches as honest launchers send them: of many repos, a tenth of them next, one job in ten failed."""
+
+    def __init__(self, server: ServerProcess, *, units: int = 20_000) -> None:
+        channel = grpc.insecure_channel(server.target)
+        self._send = channel.unary_unary("/rampd.v1.ResolverService/ReportOutcomes")
+        with running.calls(server) as call:
+            revision = call("Resolve", component=running.COMPONENT, repo=running.REPO).revision
+        repos = [f"owner-{number % 997}/repo-{number}" for number in range(units)]
+        self._bodies = [
+            batch(repos[first : first + BATCH], revision).SerializeToString() for first in range(0, units, BATCH)
+        ]
+        self.paced_rate = 0.0
+
+    def send(self, client: str, sequence: int) -> None:
+        # Messages of protobuf add up when their bytes are joined.
+        head = v1.ReportOutcomesRequest(client_id=client, sequence=sequence).SerializeToString()
+        answer = v1.ReportOutcomesResponse.FromString(
+            self._send(head + self._bodies[sequence % len(self._bodies)], timeout=10)
+        )
+        assert answer.accepted == BATCH, answer.ignored[:1]
+
+    def throughput(self, batches: int) -> float:
+        """Outcomes a second, each client sending one batch after the other."""
+        each = batches // CLIENTS
+        began = time.monotonic()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(self._send_all, [each] * CLIENTS))
+        return each * CLIENTS * BATCH / (time.monotonic() - began)
+
+    def _send_all(self, batches: int) -> None:
+        client = f"bench-{next(_client_numbers)}"
+        for sequence in range(1, batches + 1):
+            self.send(client, sequence)
+
+    @contextlib.contextmanager
+    def paced(self) -> Iterator[None]:
+        """Ten batches a second for as long as the block lasts."""
+        stop = threading.Event()
+
+        def work() -> None:
+            client, began, sent = f"bench-{next(_client_numbers)}", time.monotonic(), 0
+            while not stop.wait(max(0, began + sent * BATCH / LEAST_RATE - time.monotonic())):
+                sent += 1
+                self.send(client, sent)
+            self.paced_rate = sent * BATCH / (time.monotonic() - began)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def batch(repos: list[str], revision: int) -> v1.ReportOutcomesRequest:
+    """One job of each repo."""
+    request = v1.ReportOutcomesRequest()
+    for number, repo in enumerate(repos):
+        is_next = bucket(running.COMPONENT, _RELEASE, repo) < _WEIGHT
+        outcome = request.outcomes.add(
+            component=running.COMPONENT,
+            release=_RELEASE if is_next else _RELEASE - 1,
+            revision=revision,
+            channel=v1.CHANNEL_NEXT if is_next else v1.CHANNEL_CURRENT,
+            reason=v1.RESOLVE_REASON_WEIGHT,
+            repo=repo,
+            job_id=f"job-{number}",
+            result=v1.OUTCOME_RESULT_SUCCEEDED if number % 10 else v1.OUTCOME_RESULT_FAILED,
+        )
+        outcome.duration.FromMilliseconds(61_234)
+    return request
+
+
+def memory(units: int) -> Row:
+    """Bytes of all keys of a release's outcomes, after one job of each unit by one client."""
+    with running.store() as store, running.rampd(store) as server:
+        running.begin_rollout(server)
+        sender = Sender(server, units=units)
+        for sequence in range(1, units // BATCH + 1):
+            sender.send("bench", sequence)
+        return at_most(f"Redis for a release, {units:,} units", [bytes_of_outcomes(store)], "bytes", MOST_BYTES)
+
+
+def memory_of_clients() -> Row:
+    """Bytes for each client that is remembered; the latest 100,000 of a component are."""
+    with running.store() as store, running.rampd(store) as server:
+        running.begin_rollout(server)
+        sender = Sender(server, units=BATCH)
+        sender.send("bench", 1)
+        alone = bytes_of_outcomes(store)
+        for number in range(CLIENTS_REMEMBERED):
+            sender.send(f"{number:032x}", 1)
+        each = (bytes_of_outcomes(store) - alone) / CLIENTS_REMEMBERED
+        return plain("  and for each client", [each], "bytes")
+
+
+def bytes_of_outcomes(store: StoreServer) -> int:
+    with redis.Redis.from_url(store.url) as client:
+        keys = client.scan_iter(match=f"rampd:{{default:{running.COMPONENT}}}:*", count=1000)
+        return sum(client.memory_usage(key, samples=0) or 0 for key in keys)

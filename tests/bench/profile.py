@@ -1,0 +1,135 @@
+"""Where the time of one Resolve goes: processor time of the whole server, and the parts of what is ours, by themselves.
+
+By themselves they run warm, in nanoseconds; in a server that does much else between two calls, each costs some times that.
+"""
+
+import time
+import timeit
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+from rampd import v1
+from rampd.resolution import Choice, Overrides, resolve
+from rampd.validation import violations
+from rampd_server.access import Access
+from rampd_server.ports import Namespace
+from rampd_server.projection import snapshot_of
+from rampd_server.rpc.binding import bind
+from rampd_server.rpc.resolve_response import encode
+from rampd_server.rpc.resolver import ResolverServicer
+from tests.bench import running
+from tests.bench.load import Load
+from tests.bench.report import Row, plain
+from tests.bench.resolve import METHOD, REQUEST, SLICES
+from tests.bench.rounds import in_turns
+from tests.bench.scale import Scale
+from tests.observing import cpu_us
+from tests.rollouts import rolling_out
+
+RUNS, CALLS = 15, 20_000
+
+
+class StillReplica:
+    """One component, and a state that was confirmed a moment ago."""
+
+    def __init__(self) -> None:
+        overrides = Overrides()
+        for number in range(10):
+            overrides.set(f"acme/pinned-{number}", Choice(tag="pb/branch"))
+        rollout = rolling_out()
+        self.component = SimpleNamespace(rollout=rollout, snapshot=snapshot_of(rollout), overrides=overrides)
+        self.namespace = Namespace()
+        self._confirmed_s = time.monotonic()
+
+    def get(self, name: str) -> Any:
+        return self.component if name == running.COMPONENT else None
+
+    @property
+    def age_s(self) -> float:
+        return (time.monotonic() - self._confirmed_s) % 1
+
+    def now_ms(self) -> int:
+        return 0
+
+
+def run(scale: Scale) -> list[Row]:
+    return [*processor_time(scale), *parts()]
+
+
+def processor_time(scale: Scale) -> list[Row]:
+    with running.store() as store, running.rampd(store) as server, running.bare("echo_server", "uvloop") as echo:
+        running.begin_rollout(server)
+        loads = (
+            (Load(server.target, METHOD, REQUEST), server.process.pid),
+            (Load(echo.target, METHOD, REQUEST), echo.process_id),
+        )
+        calls = scale.calls // SLICES
+        found = in_turns(scale.rounds, *(lambda load=load, pid=pid: used_us(load, pid, calls) for load, pid in loads))
+    resolves, echoes = found
+    return [
+        plain("processor time of the server for a Resolve", resolves, "us"),
+        plain("processor time of the server for a bare echo", echoes, "us"),
+        plain("difference", [mine - bare for mine, bare in zip(resolves, echoes, strict=True)], "us"),
+    ]
+
+
+def used_us(load: Load, process_id: int, calls: int) -> float:
+    before = cpu_us(process_id)
+    load.throughput(calls)
+    return (cpu_us(process_id) - before) / calls
+
+
+def parts() -> list[Row]:
+    replica: Any = StillReplica()
+    handler = bind(
+        {"ResolverService": ResolverServicer(replica, None, None)}, violations=violations, access=Access("/s")
+    )
+    handle = handler.service(SimpleNamespace(method=f"/{METHOD}")).unary_unary
+    data = REQUEST.SerializeToString()
+    request = v1.ResolveRequest.FromString(data)
+    known = replica.component
+    resolution = resolve(known.snapshot, known.overrides, request.repo, request.job_id, replica.now_ms, replica.age_s)
+    assert v1.ResolveResponse.FromString(ended(handle(data, None))).tag == resolution.tag
+    steps: dict[str, Callable[[], object]] = {
+        "all that is ours, from bytes to bytes": lambda: ended(handle(data, None)),
+        "  parse the request": lambda: v1.ResolveRequest.FromString(data),
+        "  check its fields": lambda: violations(request),
+        "  find the component, and its age": lambda: (replica.get(request.component), replica.age_s),
+        "  decide": lambda: resolve(
+            known.snapshot, known.overrides, request.repo, request.job_id, replica.now_ms, replica.age_s
+        ),
+        "  encode the answer": lambda: encode(resolution),
+        "  (the same by building the message)": lambda: built(resolution).SerializeToString(),
+    }
+    empty = nanoseconds(lambda: None)
+    return [plain(name, [nanoseconds(step) - empty], "ns") for name, step in steps.items()]
+
+
+def built(resolution: Any) -> v1.ResolveResponse:
+    response = v1.ResolveResponse(
+        tag=resolution.tag,
+        channel=f"CHANNEL_{resolution.channel}",
+        reason=f"RESOLVE_REASON_{resolution.reason}",
+        release=resolution.release,
+        bucket=resolution.bucket,
+        revision=resolution.revision,
+        stale=resolution.stale,
+        attributes=resolution.attributes,
+    )
+    response.snapshot_age.FromMilliseconds(int(resolution.snapshot_age_s * 1000))
+    return response
+
+
+def ended(coroutine: Coroutine[None, None, bytes]) -> bytes:
+    """What a coroutine returns that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        answer: bytes = done.value
+        return answer
+    raise AssertionError("it waits")
+
+
+def nanoseconds(call: Callable[[], object]) -> float:
+    return min(timeit.repeat(call, number=CALLS, repeat=RUNS)) / CALLS * 1e9

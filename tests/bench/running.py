@@ -1,0 +1,107 @@
+"""What benchmarks run: stores, rampd-servers and bare servers, each on its core, each ended with its block."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from rampd import v1
+from rampd_server import event_loop
+from tests.bench import cores
+from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+
+COMPONENT = "restyler"
+REPO = "acme/app"
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A server that knows nothing."""
+
+    target: str
+    process_id: int
+
+
+@contextlib.contextmanager
+def store(directory: Path | None = None, on: set[int] = cores.LOAD) -> Iterator[StoreServer]:
+    """An empty Redis, or Valkey where there is no Redis."""
+    with cores.on(on), store_server(REDIS if shutil.which("redis-server") else VALKEY, directory=directory) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def starting(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
+    """A server that listens, and may not serve yet."""
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(short_directory())
+        with cores.on(on):
+            server = stack.enter_context(rampd_server(directory, "--insecure-admin", "--redis-url", store.url, *flags))
+        server.event("listening")
+        yield server
+
+
+@contextlib.contextmanager
+def rampd(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
+    """A server that serves."""
+    with starting(store, *flags, on=on) as server:
+        server.event("serving", within_s=120)
+        yield server
+
+
+@contextlib.contextmanager
+def bare(module: str, *arguments: str, on: set[int] = cores.SERVER) -> Iterator[Bare]:
+    """A program of this folder that prints its port."""
+    with cores.on(on):
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"tests.bench.{module}", *arguments], stdout=subprocess.PIPE, text=True
+        )
+    try:
+        assert process.stdout is not None
+        yield Bare(f"127.0.0.1:{int(process.stdout.readline())}", process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@contextlib.contextmanager
+def calls(server: ServerProcess) -> Iterator[Stubs]:
+    """Stubs for a server."""
+    with stubs(server.target) as call:
+        yield call
+
+
+def begin_rollout(server: ServerProcess, *, overrides: int = 10) -> None:
+    """A component of usual size: a rollout at 10 %, a few releases and overrides."""
+    with calls(server) as call:
+        for number in range(5):
+            call(
+                "Release",
+                component=COMPONENT,
+                tag=f"2020030{number + 1}",
+                attributes={"memory": "2g"},
+                expedite=number < 4,
+            )
+        call("Ramp", component=COMPONENT, percent=10)
+        for number in range(overrides):
+            call("SetOverride", component=COMPONENT, repo=f"acme/pinned-{number}", channel=v1.CHANNEL_NEXT)
+
+
+def command_counts(store: StoreServer) -> dict[str, int]:
+    """How often Redis has run each command."""
+
+    async def ask() -> dict[str, int]:
+        client: Redis = store.client()
+        stats = await client.info("commandstats")
+        await client.aclose()
+        return {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+
+    return event_loop.run(ask())
