@@ -19,12 +19,17 @@ class Proxy:
         self.is_silent = threading.Event()
         """While set, what the server says is kept back: the link looks open and is dead."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._stalled: set[tuple[socket.socket, socket.socket]] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
         """Ends every connection of now."""
         for pair in list(self._pairs):
             _end(pair)
+
+    def stall(self) -> None:
+        """From now on hands nothing on over the connections of now, and leaves them open."""
+        self._stalled |= self._pairs
 
     def close(self) -> None:
         self._listener.close()
@@ -52,7 +57,8 @@ class Proxy:
             while data := near.recv(1 << 16):
                 if self.loses_reply(data):
                     is_doomed.set()
-                far.sendall(data)
+                if pair not in self._stalled:
+                    far.sendall(data)
         self._drop(pair)
 
     def _replies(self, pair: tuple[socket.socket, socket.socket], is_doomed: threading.Event) -> None:
@@ -61,13 +67,14 @@ class Proxy:
             while data := far.recv(1 << 16):
                 if is_doomed.is_set():
                     break
-                while self.is_silent.is_set():
+                while self.is_silent.is_set() or (pair in self._stalled and pair in self._pairs):
                     threading.Event().wait(0.02)
                 near.sendall(data)
         self._drop(pair)
 
     def _drop(self, pair: tuple[socket.socket, socket.socket]) -> None:
         self._pairs.discard(pair)
+        self._stalled.discard(pair)
         _end(pair)
 
 
@@ -87,6 +94,20 @@ def proxy_to_unix(path: str) -> Iterator[Proxy]:
         far.connect(path)
         return far
 
+    with _proxy(connect) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def proxy_to(target: str) -> Iterator[Proxy]:
+    """A proxy to `host:port`."""
+    host, _, port = target.rpartition(":")
+    with _proxy(lambda: socket.create_connection((host, int(port)))) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def _proxy(connect: Callable[[], socket.socket]) -> Iterator[Proxy]:
     proxy = Proxy(connect)
     try:
         yield proxy

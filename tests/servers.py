@@ -93,7 +93,7 @@ def short_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def rampd_server(directory: Path, *flags: str, **environment: str) -> Iterator[ServerProcess]:
-    """Starts a server with its data in `directory`; killed at the end where it still runs."""
+    """Starts a server with its data in `directory`; ended with the block where it still runs."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "rampd_server", "--listen", "127.0.0.1:0"),
@@ -109,9 +109,13 @@ def rampd_server(directory: Path, *flags: str, **environment: str) -> Iterator[S
     try:
         yield server
     finally:
-        if process.poll() is None:
+        # Killed, it would leave the embedded store behind.
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.wait()
+            process.wait()
         process.stdout.close()
 
 

@@ -1,6 +1,7 @@
 """The link to Redis loses replies, goes dead, and comes back."""
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from rampd import v1
 from rampd_server import testing
 from tests.proxy import Proxy, proxy_to_unix
 from tests.servers import Stubs, reason_of, short_directory, stubs
@@ -75,6 +77,57 @@ def test_a_write_whose_reply_is_lost_applies_once_and_answers(call: Stubs, proxy
         again = call(method, component=C, request_id=f"id-{method}", **fields)
         assert (again.replayed, again.revision) == (True, answer.revision)
     assert len(call("ListEvents", component=C).events) == 4
+
+
+def test_outcomes_whose_replies_are_lost_are_sent_again_and_count_once(call: Stubs, proxy: Proxy) -> None:
+    """Given a batch of two components, and a proxy that loses most replies to scripts, expect UNAVAILABLE or an
+    answer; and after repeats until there is one, that each outcome is counted once, and both answers are the same.
+    """
+    outcomes = []
+    for component in (C, "hlint"):
+        call("Release", component=component, tag="t1")
+        answer = call("Resolve", component=component, repo="acme/app")
+        outcomes += [
+            v1.Outcome(
+                component=component,
+                release=answer.release,
+                revision=answer.revision,
+                channel=answer.channel,
+                reason=answer.reason,
+                repo="acme/app",
+                result=v1.OUTCOME_RESULT_FAILED,
+            )
+        ] * 5
+    unknown = v1.Outcome()
+    unknown.CopyFrom(outcomes[3])
+    unknown.release = outcomes[3].release + 76
+    outcomes[3] = unknown
+    scripts = []
+
+    def loses(request: bytes) -> bool:
+        if b"EVALSHA" in request:
+            scripts.append(request)
+        return b"EVALSHA" in request and luck.random() < 0.6
+
+    luck, failed = random.Random(1), 0
+    for sequence in range(1, 6):
+        proxy.loses_reply = loses
+        while True:
+            try:
+                first = call("ReportOutcomes", client_id="w1", sequence=sequence, outcomes=outcomes)
+                break
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or failed >= 100:
+                    raise
+                failed += 1
+        proxy.loses_reply = lambda _: False
+        assert call("ReportOutcomes", client_id="w1", sequence=sequence, outcomes=outcomes) == first
+        assert first.accepted == 9
+    assert scripts
+    assert failed
+    for component, expected in ((C, 4), ("hlint", 5)):
+        shown = call("GetRollout", component=component).rollout.outcomes[0]
+        assert (shown.other_jobs, shown.other_failures) == (5 * expected, 5 * expected)
 
 
 def test_a_dead_link_is_noticed_and_said_and_doesn_t_pile_up_connections(call: Stubs, proxy: Proxy) -> None:

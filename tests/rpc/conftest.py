@@ -33,3 +33,14 @@ def target(store_process: StoreServer, namespace: str) -> Iterator[str]:
 def call(target: str) -> Iterator[Stubs]:
     with stubs(target) as made:
         yield made
+
+
+@pytest.fixture
+def second(store_process: StoreServer, namespace: str, target: str) -> Iterator[Stubs]:
+    """Another server on the namespace of `target`."""
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as running,
+        stubs(running) as made,
+    ):
+        yield made

@@ -225,7 +225,7 @@ async def test_contention_is_tried_again_with_the_same_request_id(server: Script
 
 async def test_contention_is_given_up_at_the_deadline(server: ScriptedServer, face: Face) -> None:
     server.answers["Finalize"] = [status(grpc.StatusCode.ABORTED, "CONTENTION", "too busy")]
-    admin = face.admin(server.target, timeout=0.2)
+    admin = face.admin(server.target, timeout=2)
     error = await error_of(lambda: admin.finalize("restyler"))
     assert (error.reason, error.retryable) in {("CONTENTION", True), ("DEADLINE_EXCEEDED", True)}
     assert len(server.requests("Finalize")) > 1

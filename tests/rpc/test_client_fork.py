@@ -13,7 +13,7 @@ import pytest
 from rampd import v1
 from tests.rpc.scripted_server import ScriptedServer, scripted_server
 
-CHILDREN = 10
+CHILDREN = 100
 
 BLOCKING = """
     import os, sys, threading
@@ -100,7 +100,7 @@ def run(parts: tuple[str, ...], server: ScriptedServer, children: int) -> str:
         start_new_session=True,
     )
     try:
-        printed, complained = process.communicate(timeout=60)
+        printed, complained = process.communicate(timeout=100)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

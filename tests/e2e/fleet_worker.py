@@ -1,0 +1,37 @@
+"""A worker of a fleet: `python -m tests.e2e.fleet_worker TARGET NUMBER OF` runs jobs until SIGTERM, and fails as its version does.
+
+Of a version whose tag begins with `bad` three repos in ten fail, of any other one in a hundred; which ones is the same in
+every run. Prints at the end how many jobs ran, and how many of them got no version.
+"""
+
+import itertools
+import signal
+import sys
+import threading
+from zlib import crc32
+
+from rampd import Resolver
+
+COMPONENT = "restyler"
+REPOS = 20_000
+PAUSE_S = 0.004
+
+
+def main(target: str, number: int, of: int) -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    jobs = lost = 0
+    with Resolver(target) as resolver:
+        for jobs in itertools.count():
+            if stop.wait(PAUSE_S):
+                break
+            repo = f"acme/app-{(jobs * of + number) % REPOS}"
+            with resolver.job(COMPONENT, repo=repo, fallback="none") as job:
+                lost += job.tag == "none"
+                if crc32(f"{job.tag} {repo}".encode()) % 100 < (30 if job.tag.startswith("bad") else 1):
+                    job.failed()
+    print(jobs, lost, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,130 @@
+"""The recipes of docs/ci.md, run as they stand there against a real server: green, red, and over a restart."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from rampd import v1
+from tests.servers import ServerProcess, rampd_server, require, short_directory, stubs
+from tests.stores import REDIS, store_server
+
+C = "restyler"
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()
+RECIPES = {
+    "release.sh": ("bash", re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)),
+    "release.py": (sys.executable, re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)),
+}
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture
+def server(directory: Path) -> Iterator[ServerProcess]:
+    with rampd_server(directory, "--insecure-admin") as running:
+        running.event("serving")
+        prepare(running)
+        yield running
+
+
+def prepare(server: ServerProcess) -> None:
+    with stubs(server.target) as call:
+        call("Release", component=C, tag="20200301")
+
+
+def plan(server: ServerProcess, *, hold_s: int = 1) -> None:
+    steps = [v1.Step(percent=percent, hold=Duration(seconds=hold_s)) for percent in (5, 50)]
+    with stubs(server.target) as call:
+        call("SetPolicy", component=C, policy=v1.Policy(steps=steps, auto_start=True, auto_finalize=True))
+
+
+@pytest.fixture(params=sorted(RECIPES))
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+    """Starts a build that releases 20200409 with a recipe; ended with the test."""
+    program, [script] = RECIPES[request.param]
+    if program == "bash":
+        for needed in ("grpcurl", "jq"):
+            require(needed)
+    path = tmp_path / request.param
+    path.write_text(script)
+    made: list[subprocess.Popen[str]] = []
+
+    def start(target: str) -> "subprocess.Popen[str]":
+        environment = os.environ | {"RAMPD": target, "TAG": "20200409", "BUILD_ID": "gh-1234", "TMPDIR": str(tmp_path)}
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        made.append(subprocess.Popen([program, str(path)], env=environment, **output))
+        return made[-1]
+
+    yield start
+    for process in made:
+        process.kill()
+        process.communicate()
+
+
+def is_next(server: ServerProcess) -> None:
+    """Waits until the build has handed its tag in."""
+    end = time.monotonic() + 30
+    with stubs(server.target) as call:
+        while call("GetRollout", component=C).rollout.next.tag != "20200409":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_a_build_is_green_when_everybody_gets_its_release(server: ServerProcess, build) -> None:
+    plan(server)
+    process = build(server.target)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert output.rstrip().endswith("Everybody gets 20200409.")
+    again = build(server.target)
+    assert (again.communicate(timeout=60), again.returncode)[1] == 0
+
+
+def test_a_build_is_red_when_its_release_is_rolled_back_and_says_why(server: ServerProcess, build) -> None:
+    process = build(server.target)
+    is_next(server)
+    with stubs(server.target) as call:
+        call("Rollback", component=C, note="errors everywhere")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "rolled back by anonymous: errors everywhere" in output
+
+
+def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> None:
+    """Given a server that is stopped while a build waits, and started again on its port, expect the build green."""
+    with store_server(REDIS, directory=directory, appendonly="yes") as store:
+        flags = ("--insecure-admin", "--redis-url", store.url)
+        with rampd_server(directory / "s", *flags) as server:
+            server.event("serving")
+            prepare(server)
+            target = server.target
+            process = build(target)
+            is_next(server)
+            time.sleep(1)
+        assert process.poll() is None
+        # The later flag is the one that counts.
+        with rampd_server(directory / "s", *flags, "--listen", target) as server:
+            server.event("serving")
+            plan(server)
+            with stubs(server.target) as call:
+                call("Resume", component=C)
+            output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+
+
+def test_the_workflows_run_the_recipes_and_nothing_else() -> None:
+    workflows = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert len(workflows) == 2
+    for workflow in workflows:
+        assert set(re.findall(r"release\.(?:sh|py)", workflow)) == set(RECIPES)
+        assert {"RAMPD", "TAG", "BUILD_ID"} <= set(re.findall(r"^ +([A-Z_]+):", workflow, re.MULTILINE))

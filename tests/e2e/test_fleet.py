@@ -1,0 +1,116 @@
+"""A fleet of workers, two servers and a Redis: a good release goes out untouched; a bad one comes back, and its fix goes
+out after it, while a server and Redis are killed. The history tells the story, and the test prints it.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from rampd import Admin, ReleaseFailedError, v1
+from tests.e2e.fleet_worker import COMPONENT
+from tests.servers import rampd_server, short_directory
+from tests.stores import REDIS, store_server
+
+WORKERS = 8
+STEPS = (5, 25, 50, 95)
+AOF = {"appendonly": "yes", "appendfsync": "always"}
+WAIT_S = 100.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@contextlib.contextmanager
+def worker(target: str, number: int) -> Iterator["subprocess.Popen[str]"]:
+    arguments = [sys.executable, "-m", "tests.e2e.fleet_worker", target, str(number), str(WORKERS)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end(process: "subprocess.Popen[str]") -> tuple[int, int]:
+    """Jobs that it ran, and those that got no version."""
+    process.terminate()
+    output, _ = process.communicate(timeout=20)
+    jobs, lost = map(int, output.split())
+    return jobs, lost
+
+
+def policy() -> v1.Policy:
+    # With so small an alpha no good release is rolled back by chance, in no run.
+    made = v1.Policy(auto_start=True, auto_finalize=True, after_rollback=v1.AFTER_ROLLBACK_CONTINUE, alpha=1e-6)
+    for percent in STEPS:
+        step = made.steps.add(percent=percent, min_jobs=100)
+        step.hold.FromMilliseconds(1500)
+    return made
+
+
+def told(event: v1.Event) -> str:
+    changes = ", ".join(
+        f"{change.field} {change.before or '-'} -> {change.after or '-'}"
+        for change in event.changes
+        if change.field in {"state", "current", "next", "next_percent", "quarantine"}
+    )
+    return f"{event.revision:3} {event.actor:6} {event.action:10} {changes}\n{'':21}{event.note}".rstrip()
+
+
+def percents(events: list[v1.Event], release: int) -> list[float]:
+    """What next got, one after the other, while it was this release."""
+    found, next_ = [], ""
+    for event in events:
+        for change in event.changes:
+            if change.field == "next":
+                next_ = change.after
+        if next_ == str(release):
+            found += [float(each.after) for each in event.changes if each.field == "next_percent"]
+    return found
+
+
+def test_a_fleet_rolls_releases_out_and_back_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as redis_runs:
+        directory = stack.enter_context(short_directory())
+        store = redis_runs.enter_context(store_server(REDIS, directory=directory, **AOF))
+        flags = "--insecure-admin", "--redis-url", store.url
+        survivor, victim = (stack.enter_context(rampd_server(directory / name, *flags)) for name in ("a", "b"))
+        for server in (survivor, victim):
+            server.event("serving")
+        admin = stack.enter_context(Admin(survivor.target, actor="ci"))
+        admin.release(COMPONENT, "20200301")
+        admin.set_policy(COMPONENT, policy())
+        targets = survivor.target, victim.target
+        fleet = [stack.enter_context(worker(targets[number % 2], number)) for number in range(WORKERS)]
+
+        good = admin.release(COMPONENT, "20200409").release
+        assert admin.wait_for_release(COMPONENT, good, timeout=WAIT_S).state == v1.RELEASE_STATE_CURRENT
+
+        bad = admin.release(COMPONENT, "bad-20200415").release
+        fix = admin.release(COMPONENT, "20200416").release
+        with pytest.raises(ReleaseFailedError) as failed:
+            admin.wait_for_release(COMPONENT, bad, timeout=WAIT_S)
+        assert failed.value.reason == "ABANDONED"
+
+        victim.stop(signal.SIGKILL)
+        stack.enter_context(rampd_server(directory / "b", *flags, "--listen", victim.target)).event("serving")
+        store.signal(signal.SIGKILL)
+        redis_runs.close()
+        redis_runs.enter_context(store_server(REDIS, directory=directory, **AOF))
+        assert admin.wait_for_release(COMPONENT, fix, timeout=WAIT_S).state == v1.RELEASE_STATE_CURRENT
+
+        counts = [end(process) for process in fleet]
+        events = list(reversed(list(admin.list_events(COMPONENT))))
+        rollout = admin.get_rollout(COMPONENT)
+        quarantined = [each.tag for each in admin.list_quarantine(COMPONENT)]
+
+    with capsys.disabled():
+        print("\n" + "\n".join(map(told, events)))
+        print(f"{sum(jobs for jobs, _ in counts):,} jobs, {sum(lost for _, lost in counts)} without a version")
+    assert [lost for _, lost in counts] == [0] * WORKERS
+    assert (rollout.state, rollout.current.tag) == (v1.ROLLOUT_STATE_STEADY, "20200416")
+    assert quarantined == ["bad-20200415"]
+    assert percents(events, good) == percents(events, fix) == [0, *STEPS]
+    assert {event.actor for event in events if event.action not in {"Release", "SetPolicy"}} == {"rampd"}

@@ -1,0 +1,273 @@
+"""The launcher of docs/launcher.md, as it stands there, through a ramp, the death of a server, and the death of its Redis."""
+
+import contextlib
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import pytest
+import redis
+
+from rampd.bucketing import bucket
+from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.stores import REDIS, StoreServer, store_server
+
+DOCUMENT = Path(__file__).parents[2] / "docs/launcher.md"
+C = "restyler"
+WORKERS = 3
+TIMEOUT_S = 1.0
+"""The resolver's, as the document has it."""
+SCHEDULING_S = 1.0
+"""What a busy machine may add to a time-out."""
+CLOCK_S = 0.25
+"""How far the clocks of who wrote and of who asked may be apart, with the time that a change is under way."""
+JOBS_A_SECOND = 80
+AOF = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def the_launcher() -> str:
+    [found] = [
+        code for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "__main__" in code
+    ]
+    return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a component was from one moment on."""
+
+    since_s: float
+    current: str
+    next: int
+    basis_points: int
+
+    def tag(self, repo: str) -> str:
+        return f"t{self.next}" if self.next and bucket(C, self.next, repo) < self.basis_points else self.current
+
+
+class Jobs:
+    """The list of jobs, which somebody keeps filling, and that of those which are done."""
+
+    def __init__(self, client: "redis.Redis[str]") -> None:
+        self._client = client
+        self._chance = random.Random(4)
+        self.pushed = 0
+
+    def push(self) -> None:
+        self.pushed += 1
+        repo = f"acme/app-{self._chance.randrange(200)}"
+        self._client.rpush("jobs", json.dumps({"id": str(self.pushed), "repo": repo}))
+
+    def done(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._client.lrange("done", 0, -1)]
+
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        is_over = threading.Event()
+
+        def push() -> None:
+            while not is_over.wait(1 / JOBS_A_SECOND):
+                self.push()
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def wait_for_more(self, number: int = 60) -> None:
+        wanted = len(self.done()) + number
+        eventually(lambda: len(self.done()) >= wanted)
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the launchers of a test run."""
+
+    directory: Path
+    jobs_url: str
+    rampd: str
+
+    @contextlib.contextmanager
+    def launcher(self, *flags: str) -> Iterator["subprocess.Popen[str]"]:
+        """One that runs until the block ends, and then ends as it is asked to."""
+        arguments = (self.jobs_url, str(self.directory / "versions"), "--rampd", self.rampd, "--workers", str(WORKERS))
+        process = subprocess.Popen(
+            [sys.executable, str(self.directory / "launcher.py"), *arguments, *flags],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+            process.terminate()
+            _, said = process.communicate(timeout=20)
+            assert process.returncode == 0, said
+            assert said == ""
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def versions(directory: Path) -> None:
+    """Programs that say which version they are, and for whom they run."""
+    (directory / "versions").mkdir()
+    for tag in ("t1", "t2"):
+        program = directory / "versions" / tag
+        program.write_text(f'#!/bin/sh\necho "{tag} $1"\n')
+        program.chmod(0o755)
+
+
+def history(call: Stubs) -> dict[int, Revision]:
+    """What the component was at each revision, built from nothing but its history."""
+    fields: dict[str, str] = {}
+    found = {}
+    for event in reversed(call("ListEvents", component=C, page_size=1000).events):
+        fields.update((change.field, change.after) for change in event.changes)
+        # A release's number is in its tag here.
+        found[event.revision] = Revision(
+            event.time.ToMilliseconds() / 1000,
+            f"t{fields['current']}",
+            int(fields.get("next") or 0),
+            round(float(fields.get("next_percent") or 0) * 100),
+        )
+    return found
+
+
+def is_of_its_moment(job: dict[str, Any], revisions: dict[int, Revision]) -> bool:
+    """Whether the revision that a job was resolved from was in force at some moment within the age of the answer."""
+    began_s = revisions[job["revision"]].since_s
+    ended_s = min(
+        (each.since_s for number, each in revisions.items() if number > job["revision"]), default=float("inf")
+    )
+    first_s, last_s = job["asked"] - job["age"] - CLOCK_S, job["asked"] + job["waited"] + CLOCK_S
+    return bool(began_s <= last_s and ended_s >= first_s)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        (path / "launcher.py").write_text(the_launcher())
+        versions(path)
+        yield path
+
+
+def serving(store: StoreServer, directory: Path) -> "contextlib.AbstractContextManager[ServerProcess]":
+    return rampd_server(directory / "server", "--insecure-admin", "--redis-url", store.url)
+
+
+def test_jobs_run_on_in_the_right_version_while_everything_is_killed(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given jobs that keep coming, expect none to fail or to wait, and each to run what was right for its moment."""
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as redis_runs, contextlib.ExitStack() as launchers:
+        (directory / "redis").mkdir()
+        own_redis = {"directory": directory / "redis", **AOF}
+        store = redis_runs.enter_context(store_server(REDIS, **own_redis))
+        queue = stack.enter_context(store_server(REDIS))
+        client = stack.enter_context(redis.Redis.from_url(queue.url, decode_responses=True))
+        server = stack.enter_context(serving(store, directory))
+        server.event("serving")
+        place = Place(directory, queue.url, f"unix:{server.socket}")
+        jobs = Jobs(client)
+        snapshot = ("--snapshot", str(directory / "rampd.snapshot"))
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            call("Release", component=C, tag="t2")
+            launchers.enter_context(place.launcher(*snapshot))
+            stack.enter_context(jobs.coming())
+            jobs.wait_for_more()
+            half = call("Ramp", component=C, percent=50).revision
+            eventually(lambda: {job["tag"] for job in jobs.done()[-50:]} == {"t1", "t2"})
+
+        server.stop(signal.SIGKILL)
+        jobs.wait_for_more()
+        store.signal(signal.SIGKILL)
+        redis_runs.close()
+        launchers.enter_context(place.launcher(*snapshot))
+        launchers.enter_context(place.launcher("--fallback", "t1"))
+        eventually(lambda: len({job["worker"] for job in jobs.done()}) == 3 * WORKERS)
+        jobs.wait_for_more()
+        assert {job["revision"] for job in jobs.done()[-100:]} >= {0, half}
+
+        redis_runs.enter_context(store_server(REDIS, **own_redis))
+        server = stack.enter_context(serving(store, directory))
+        server.event("serving")
+        with stubs(server.target) as call:
+            for verb in ({"method": "Ramp", "percent": 80}, {"method": "Rollback"}):
+                revision = call(component=C, **verb).revision
+                eventually(lambda: len(workers_at(jobs, revision)) == 3 * WORKERS)  # noqa: B023
+            revisions = history(call)
+        jobs.wait_for_more()
+        launchers.close()
+        done = jobs.done()
+        check(done, revisions)
+        report(done, capsys)
+
+
+def workers_at(jobs: Jobs, revision: int) -> set[int]:
+    return {job["worker"] for job in jobs.done() if job["revision"] >= revision}
+
+
+def check(done: list[dict[str, Any]], revisions: dict[int, Revision]) -> None:
+    assert len(done) > 400
+    ids = [job["id"] for job in done]
+    assert len(set(ids)) == len(ids)
+    for job in done:
+        assert (job["code"], job["output"]) == (0, f"{job['tag']} {job['repo']}\n")
+        assert job["waited"] < TIMEOUT_S + SCHEDULING_S
+        if job["revision"]:
+            assert job["tag"] == revisions[job["revision"]].tag(job["repo"]), job
+            assert is_of_its_moment(job, revisions), (job, revisions)
+        else:
+            assert (job["tag"], job["reason"]) == ("t1", "FALLBACK")
+    assert {"STEADY", "WEIGHT", "FALLBACK"} >= {job["reason"] for job in done} >= {"WEIGHT", "FALLBACK"}
+
+
+def report(done: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    waits_ms = sorted(job["waited"] * 1000 for job in done)
+    by_reason = {reason: sum(job["reason"] == reason for job in done) for reason in ("WEIGHT", "FALLBACK")}
+    oldest_s = max(job["age"] for job in done if job["revision"])
+    with capsys.disabled():
+        print(
+            f"\n{len(done)} jobs, none failed; waited for a version: p50 {quantiles(waits_ms, n=2)[0]:.3f} ms, "
+            f"p99 {quantiles(waits_ms, n=100)[98]:.3f} ms, at most {waits_ms[-1]:.0f} ms; "
+            f"the oldest answer was {oldest_s:.1f} s old; {by_reason}"
+        )
+
+
+def test_a_job_of_another_moment_would_be_noticed() -> None:
+    revisions = {1: Revision(100.0, "t1", 0, 0), 2: Revision(110.0, "t1", 2, 10_000), 3: Revision(120.0, "t1", 2, 0)}
+    at = [
+        [
+            is_of_its_moment({"revision": number, "asked": asked, "age": 2.0, "waited": 0.0}, revisions)
+            for number in (1, 2, 3)
+        ]
+        for asked in (105.0, 111.0, 115.0, 121.0, 130.0)
+    ]
+    assert at == [
+        [True, False, False],
+        [True, True, False],
+        [False, True, False],
+        [False, True, True],
+        [False, False, True],
+    ]
+    assert [each.tag("acme/app") for each in revisions.values()] == ["t1", "t2", "t1"]

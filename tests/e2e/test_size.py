@@ -1,0 +1,153 @@
+"""Many overrides: a server starts on them, follows them key by key, and lists them exactly.
+
+Bounds are ten times the targets, for machines that do other things as well; docs/performance.md has the figures.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rampd import v1
+from rampd_server import event_loop
+from tests import filling
+from tests.observing import health_checks, peak_memory_mb, pings
+from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.stores import REDIS, StoreServer, store_server
+
+IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
+OVERRIDES = 1_000_000 if IS_NIGHTLY else 100_000
+COMPONENTS = 1_000 if IS_NIGHTLY else 100
+START_S, MEMORY_MB, REDIS_BLOCK_S, LOOP_BLOCK_S, CHANGE_S = 150, 600, 0.5, 1.0, 0.5
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[StoreServer]:
+    with store_server(REDIS) as running:
+        event_loop.run(fill(running))
+        yield running
+
+
+async def fill(server: StoreServer) -> None:
+    store = server.store()
+    await filling.fill(store, components=COMPONENTS, overrides=OVERRIDES)
+    await store.close()
+
+
+@contextlib.contextmanager
+def server(store: StoreServer) -> Iterator[ServerProcess]:
+    with (
+        short_directory() as directory,
+        rampd_server(directory, "--insecure-admin", "--redis-url", store.url) as running,
+    ):
+        running.event("listening")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def first(store: StoreServer) -> Iterator[ServerProcess]:
+    with server(store) as running:
+        running.event("serving", within_s=START_S)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def call(first: ServerProcess) -> Iterator[Stubs]:
+    with stubs(first.target) as made:
+        yield made
+
+
+def test_a_server_starts_on_them_while_redis_and_its_own_loop_answer_others(store: StoreServer) -> None:
+    with (
+        pings(store.url.removeprefix("unix://")) as store_waits,
+        server(store) as starting,
+        health_checks(starting.target) as server_waits,
+    ):
+        starting.event("serving", within_s=START_S)
+        assert peak_memory_mb(starting.process.pid) < MEMORY_MB
+    assert max(store_waits) < REDIS_BLOCK_S
+    assert max(server_waits) < LOOP_BLOCK_S
+
+
+def test_every_override_is_there(call: Stubs) -> None:
+    numbers = range(0, OVERRIDES, OVERRIDES // 500)
+    requests = [v1.ResolveRequest(component=filling.LARGE, repo=filling.repo(number)) for number in numbers]
+    answers = call("BatchResolve", requests=requests).results
+    for number, answer in zip(numbers, answers, strict=True):
+        override = filling.override(number)
+        if override.tag:
+            assert answer.response.tag == override.tag
+        else:
+            assert answer.response.reason == v1.RESOLVE_REASON_OVERRIDE_CHANNEL
+
+
+def test_a_change_is_one_entry_of_the_feed_on_every_server(store: StoreServer, call: Stubs) -> None:
+    with server(store) as second:
+        second.event("serving", within_s=START_S)
+        with stubs(second.target) as other:
+            waits = sorted(_change(call, other, f"pb/one-{number}") for number in range(20))
+        assert waits[len(waits) // 2] < CHANGE_S
+        assert len([line for line in second.log if line["event"] == "replica_loaded"]) == 1
+
+
+def _change(call: Stubs, other: Stubs, tag: str) -> float:
+    """Seconds until the other server resolves by it."""
+    began = time.monotonic()
+    call("SetOverride", component=filling.LARGE, repo=filling.repo(7), tag=tag)
+    while other("Resolve", component=filling.LARGE, repo=filling.repo(7)).tag != tag:
+        assert time.monotonic() - began < 10
+    return time.monotonic() - began
+
+
+def test_pages_of_an_owner_are_exact_and_in_order(call: Stubs) -> None:
+    owner = "owner-0042/"
+    expected = sorted(
+        repo for number in range(42, OVERRIDES, filling.OWNERS) if (repo := filling.repo(number)).startswith(owner)
+    )
+    found: list[str] = []
+    token = ""
+    while True:
+        page = call("ListOverrides", component=filling.LARGE, prefix=owner, page_size=7, page_token=token)
+        found += [override.repo for override in page.overrides]
+        token = page.next_page_token
+        if not token:
+            break
+        assert len(page.overrides) == 7
+    assert found == expected
+
+
+def test_a_thousand_at_once_are_set_and_deleted_as_one_revision(call: Stubs) -> None:
+    repos = [f"batch/{number:04}" for number in range(1000)]
+    tag = "pb/batch"
+    made = call(
+        "BatchSetOverrides",
+        component=filling.LARGE,
+        overrides=[v1.OverrideChange(repo=repo, tag=tag) for repo in repos],
+    )
+    page = call("ListOverrides", component=filling.LARGE, prefix="batch/", page_size=1000)
+    assert [(override.repo, override.tag) for override in page.overrides] == [(repo, tag) for repo in repos]
+    assert not page.next_page_token
+
+    gone = call(
+        "BatchSetOverrides",
+        component=filling.LARGE,
+        overrides=[v1.OverrideChange(repo=repo, delete=True) for repo in repos],
+    )
+    assert gone.revision == made.revision + 1
+    assert not call("ListOverrides", component=filling.LARGE, prefix="batch/").overrides
+
+
+def test_the_feed_keeps_within_its_bytes(store: StoreServer) -> None:
+    assert event_loop.run(feed_bytes(store)) <= 64 * 1024 * 1024
+
+
+async def feed_bytes(server: StoreServer) -> int:
+    store = server.store()
+    try:
+        return int(await store.client.get(store.keys.feed_bytes))
+    finally:
+        await store.close()

@@ -1,0 +1,99 @@
+"""Watchers by the hundred at a server that is a process of its own: what they cost it, and whether they get what they need."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from rampd import v1
+from rampd.feed import Feed
+from rampd.v1 import resolver_service_pb2_grpc
+from tests.observing import peak_memory_mb
+from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.stores import REDIS, store_server
+
+C = "restyler"
+OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+
+
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    with (
+        store_server(REDIS) as store,
+        short_directory() as directory,
+        rampd_server(Path(directory), "--insecure-admin", "--redis-url", store.url) as running,
+    ):
+        running.event("serving")
+        yield running
+
+
+@pytest.fixture
+def call(server: ServerProcess) -> Iterator[Stubs]:
+    with stubs(server.target) as made:
+        yield made
+
+
+def batch(call: Stubs, number: int) -> int:
+    """One change of about 260 KB; its revision."""
+    changes = [v1.OverrideChange(repo=f"acme/{'r' * 200}-{each}", tag=f"x{number}-{'t' * 40}") for each in range(1000)]
+    return int(call("BatchSetOverrides", component=C, overrides=changes).revision)
+
+
+@contextlib.asynccontextmanager
+async def streams(target: str, *, channels: int, each: int) -> AsyncIterator[list[grpc.aio.UnaryStreamCall]]:
+    """Many streams of Watch, over fewer connections."""
+    async with contextlib.AsyncExitStack() as stack:
+        found = []
+        for _ in range(channels):
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(target, options=OPTIONS))
+            stub = resolver_service_pb2_grpc.ResolverServiceStub(channel)
+            found += [stub.Watch(v1.WatchRequest(), timeout=60) for _ in range(each)]
+        yield found
+        for stream in found:
+            stream.cancel()
+
+
+async def until_live(stream: grpc.aio.UnaryStreamCall) -> Feed:
+    feed = Feed()
+    while not feed.is_live:
+        feed.take(await stream.read())
+    return feed
+
+
+async def test_watchers_that_do_not_read_cost_bounded_memory_and_hold_up_nobody(
+    server: ServerProcess, call: Stubs
+) -> None:
+    """Given 40 who read one message and no more, and 60 changes of 260 KB, expect no copy of all that for each of them."""
+    call("Release", component=C, tag="t1")
+    batch(call, 0)
+    async with streams(server.target, channels=40, each=1) as idle, streams(server.target, channels=1, each=1) as one:
+        for stream in idle:
+            assert (await stream.read()).state.first
+        feed = await until_live(one[0])
+        before_mb = peak_memory_mb(server.process.pid)
+        for number in range(1, 61):
+            revision = await asyncio.to_thread(batch, call, number)
+            async with asyncio.timeout(20):
+                while feed.components[C].snapshot.revision != revision:
+                    feed.take(await one[0].read())
+        assert {choice.tag[:3] for _, choice in feed.components[C].overrides.items()} == {"x60"}
+        # Kept for each watcher, the changes would take 40 * 60 * 0.26 MB = 620 MB.
+        assert peak_memory_mb(server.process.pid) - before_mb < 75
+
+
+async def test_a_thousand_who_come_at_once_all_get_the_state(server: ServerProcess, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    batch(call, 0)
+    before_mb = peak_memory_mb(server.process.pid)
+    async with streams(server.target, channels=50, each=20) as crowd, asyncio.timeout(60):
+        feeds = await asyncio.gather(*map(until_live, crowd))
+        assert [len(feed.components[C].overrides) for feed in feeds] == [1000] * 1000
+        revision = call("SetOverride", component=C, repo="acme/app", tag="y").revision
+        for feed, stream in zip(feeds, crowd, strict=True):
+            while feed.components[C].snapshot.revision != revision:
+                feed.take(await stream.read())
+    # A state of its own for each would be 260 MB.
+    assert peak_memory_mb(server.process.pid) - before_mb < 75

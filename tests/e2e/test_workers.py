@@ -1,0 +1,167 @@
+"""`--workers N`: several processes on one port, as one server."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rampd import v1
+from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
+from tests.stores import VALKEY, store_server
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@contextlib.contextmanager
+def two_workers(directory: Path, *flags: str) -> Iterator[ServerProcess]:
+    """Both of them serve."""
+    with rampd_server(directory, "--insecure-admin", "--workers", "2", *flags) as server:
+        eventually(lambda: serving(server) == {0, 1})
+        yield server
+
+
+def serving(server: ServerProcess) -> set[int]:
+    return {line["worker"] for line in server.log if line["event"] == "serving"}
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def process_ids(server: ServerProcess) -> set[int]:
+    """Of the workers, by the connections that they have taken."""
+    return {pid for pid in children(server.process.pid) if "spawn_main" in command_line(pid)}
+
+
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_every_worker_answers_on_the_one_port(directory: Path) -> None:
+    with two_workers(directory) as server:
+        assert {line["address"] for line in server.log if line["event"] == "listening"} == {server.target}
+        with contextlib.ExitStack() as stack:
+            # Each channel is a connection, and goes to one of the two.
+            calls = [stack.enter_context(stubs(server.target)) for _ in range(24)]
+            calls[0]("Release", component="restyler", tag="t1")
+            revision = calls[1]("SetOverride", component="restyler", repo="acme/app", tag="pb/x").revision
+            for call in calls:
+                answer = call("Resolve", component="restyler", repo="acme/app", min_revision=revision)
+                assert answer.tag == "pb/x"
+            assert len(answering(server.target, process_ids(server))) == 2
+
+
+def answering(target: str, workers: set[int]) -> set[int]:
+    """Which workers hold a connection to a client."""
+    port = f":{int(target.rpartition(':')[2]):04X} "
+    established = {
+        line.split()[9]
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        if line.split()[3] == "01" and f"{line.split()[1]} ".endswith(port)
+    }
+    return {pid for pid in workers if established & sockets(pid)}
+
+
+def sockets(pid: int) -> set[str]:
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            link = str(descriptor.readlink())
+            if link.startswith("socket:["):
+                found.add(link[8:-1])
+    return found
+
+
+def test_the_unix_socket_is_served_too(directory: Path) -> None:
+    with two_workers(directory) as server, stubs(f"unix:{server.socket}") as call:
+        assert call("Release", component="restyler", tag="t1").disposition == v1.DISPOSITION_BOOTSTRAPPED
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_signal_to_end_ends_all_of_them_in_order(directory: Path, number: signal.Signals) -> None:
+    with two_workers(directory) as server:
+        workers = process_ids(server)
+        assert server.stop(number) == 0
+        assert not any(is_alive(pid) for pid in workers)
+        assert [line["worker"] for line in server.log if line["event"] == "stopping" and "worker" in line]
+        assert not server.socket.exists() or refuses(server.socket)
+        assert_free(server.target)
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def refuses(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) != 0
+
+
+def assert_free(target: str) -> None:
+    host, _, port = target.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, int(port)))
+
+
+def test_a_worker_that_dies_is_started_anew(directory: Path) -> None:
+    with two_workers(directory) as server:
+        with stubs(f"unix:{server.socket}") as call:
+            call("Release", component="restyler", tag="t1")
+        before = process_ids(server)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(after := process_ids(server)) == 2 and not after & before)
+        server.event("worker_died")
+        with stubs(server.target) as tcp, stubs(f"unix:{server.socket}") as unix:
+            for call in (tcp, unix):
+                eventually(lambda call=call: resolves(call))
+        assert server.stop() == 0
+
+
+def resolves(call: Stubs) -> bool:
+    with contextlib.suppress(Exception):
+        return call("Resolve", component="restyler", repo="acme/app").tag == "t1"
+    return False
+
+
+def test_workers_end_with_the_process_that_started_them(directory: Path) -> None:
+    # With the embedded store the kill would leave a Valkey behind, for the next start to take over.
+    with store_server(VALKEY) as store, two_workers(directory, "--redis-url", store.url) as server:
+        workers = process_ids(server)
+        server.stop(signal.SIGKILL)
+        eventually(lambda: not any(is_alive(pid) for pid in workers))
+
+
+def test_a_second_server_on_the_port_is_refused(directory: Path) -> None:
+    with two_workers(directory) as server, short_directory() as other:
+        flags = ("--listen", server.target, "--workers", "2")
+        with rampd_server(other, *flags) as second:
+            assert second.process.wait(30) == 2
+            second.stop()
+            assert any(server.target in line for line in second.said), second.said
+
+
+def test_what_a_worker_can_t_do_ends_all_with_a_sentence(directory: Path) -> None:
+    with rampd_server(directory, "--workers", "2", "--redis-url", "unix:///nowhere", "--no-wait-for-store") as server:
+        assert server.process.wait(30) == 2
+        server.stop()
+        assert any("Redis" in line for line in server.said), server.said
+        assert "Traceback" not in "\n".join(server.said)

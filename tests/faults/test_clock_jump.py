@@ -1,0 +1,126 @@
+"""The store's clock is set by an hour while a release goes out by itself: its hold begins anew, and says so."""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from rampd import v1
+from tests.servers import rampd_server, require, short_directory, stubs
+from tests.stores import VALKEY, StoreServer, store_server
+
+C = "restyler"
+HOLD_S = 6
+PLACES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
+
+
+def library() -> Path:
+    """libfaketime; a missing one skips the test, and fails it in CI."""
+    require("faketime")
+    return next(path for place in PLACES for path in Path("/").glob(place.removeprefix("/")))
+
+
+class SettableClock:
+    """The store's clock: what libfaketime reads anew at each call."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.set_by_s(0)
+
+    def set_by_s(self, seconds: int) -> None:
+        self._path.write_text(f"{seconds:+d}")
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(library()),
+            "FAKETIME_TIMESTAMP_FILE": str(self._path),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture
+def clock(directory: Path) -> SettableClock:
+    return SettableClock(directory / "clock")
+
+
+@pytest.fixture
+def store(directory: Path, clock: SettableClock) -> Iterator[StoreServer]:
+    """A Valkey: a Redis does not start under libfaketime, whose allocator asks for the time before the library is ready."""
+    # The environment is for the store alone, and it is started when the block is entered.
+    running = store_server(VALKEY, directory=directory)
+    with mock.patch.dict(os.environ, clock.environment()):
+        entered = running.__enter__()
+    yield entered
+    running.__exit__(None, None, None)
+
+
+async def store_time_s(store: StoreServer) -> float:
+    client = store.client()
+    try:
+        seconds, microseconds = await client.time()
+    finally:
+        await client.aclose()
+    return seconds + microseconds / 1e6
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_hold_that_saw_the_clock_jump_begins_anew_and_says_so(
+    directory: Path, store: StoreServer, clock: SettableClock, hours: int
+) -> None:
+    with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            steps = [v1.Step(percent=percent, hold=Duration(seconds=HOLD_S)) for percent in (5, 50)]
+            call("Release", component=C, tag="t1")
+            call("SetPolicy", component=C, policy=v1.Policy(steps=steps, auto_start=True, auto_finalize=True))
+            call("Release", component=C, tag="t2")
+            _until(lambda: call("GetRollout", component=C).rollout.next_percent == 5)
+            time.sleep(HOLD_S / 2)
+            before_s = asyncio.run(store_time_s(store))
+
+            clock.set_by_s(hours * 3600)
+
+            jumped_s = asyncio.run(store_time_s(store)) - before_s
+            assert abs(jumped_s - hours * 3600) < 10, "the clock was not set"
+            _until(lambda: _decisions(call)[-1].action == "Hold")
+            _until(lambda: call("GetRollout", component=C).rollout.current.tag == "t2")
+            events = _decisions(call)
+            revisions = [event.revision for event in call("ListEvents", component=C, page_size=1000).events]
+
+    assert [event.action for event in events] == ["Step", "Hold", "Step", "Finalize"]
+    assert events[1].note.startswith("The store's clock was set by ")
+    assert events[1].note.endswith(", so the hold of t2 at 5 % begins anew.")
+    times = [event.time.ToMilliseconds() / 1000 for event in events[1:]]
+    assert all(later - earlier > HOLD_S - 1.5 for earlier, later in itertools.pairwise(times))
+    assert revisions == sorted(revisions, reverse=True)
+
+
+def _decisions(call) -> list[v1.Event]:
+    events = call("ListEvents", component=C, page_size=1000).events
+    return [event for event in reversed(events) if event.actor == "rampd"]
+
+
+def _until(is_so, within_s: float = 60) -> None:
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            if is_so():
+                return
+        except grpc.RpcError:
+            pass
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -1,0 +1,72 @@
+"""Watching a process and a store from outside while something happens."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+INTERVAL_S = 0.001
+
+
+@contextlib.contextmanager
+def repeated(ask: Callable[[], object]) -> Iterator[list[float]]:
+    """Asks again and again until the block ends; how long each answer took, in seconds."""
+    found: list[float] = []
+    is_over = threading.Event()
+
+    def run() -> None:
+        while not is_over.is_set():
+            began = time.perf_counter()
+            ask()
+            found.append(time.perf_counter() - began)
+            is_over.wait(INTERVAL_S)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def pings(path: str) -> Iterator[list[float]]:
+    """How long a store on a unix socket takes to answer another client."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+
+        def ping() -> None:
+            client.sendall(b"PING\r\n")
+            client.recv(64)
+
+        with repeated(ping) as found:
+            yield found
+
+
+@contextlib.contextmanager
+def health_checks(target: str) -> Iterator[list[float]]:
+    """How long a server takes to answer for its health: what its event loop is busy with comes first."""
+    with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        with repeated(lambda: check(health_pb2.HealthCheckRequest(), timeout=30)) as found:
+            yield found
+
+
+def peak_memory_mb(process_id: int) -> float:
+    """The most memory that a process has had."""
+    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(process_id)
+
+
+def cpu_us(process_id: int) -> float:
+    """Microseconds of processor time that a process and its threads have had."""
+    threads = Path(f"/proc/{process_id}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000

@@ -1,0 +1,130 @@
+"""A release that goes out by itself, over a real channel and in real time: its holds are a second long."""
+
+import itertools
+import time
+from collections.abc import Callable
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from rampd import v1
+from tests.servers import Stubs, reason_of
+
+C = "restyler"
+SECOND = Duration(seconds=1)
+
+
+def plan(*percents: float, hold: Duration = SECOND, **fields: object) -> v1.Policy:
+    steps = [v1.Step(percent=percent, hold=hold) for percent in percents]
+    return v1.Policy(steps=steps, auto_start=True, **fields)
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def rollout(call: Stubs) -> v1.Rollout:
+    return call("GetRollout", component=C).rollout
+
+
+def decisions(call: Stubs) -> list[v1.Event]:
+    """What rampd did, oldest first."""
+    events = call("ListEvents", component=C, page_size=1000).events
+    return [event for event in reversed(events) if event.actor == "rampd"]
+
+
+def test_a_release_goes_out_step_by_step_with_two_servers_and_each_step_once(call: Stubs, second: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=plan(5, 25, 50, 95, auto_finalize=True))
+    call("Release", component=C, tag="t2")
+
+    eventually(lambda: rollout(second).current.tag == "t2")
+
+    events = decisions(call)
+    assert [event.action for event in events] == ["Step", "Step", "Step", "Step", "Finalize"]
+    assert [event.note.partition(". ")[0] for event in events[:4]] == [
+        "t2 goes from 0 % to 5 %",
+        "t2 goes from 5 % to 25 %",
+        "t2 goes from 25 % to 50 %",
+        "t2 goes from 50 % to 95 %",
+    ]
+    assert not any(event.actor_claimed for event in events)
+    times = [event.time.ToMilliseconds() for event in events]
+    assert all(later - earlier >= 990 for earlier, later in itertools.pairwise(times))
+
+
+def test_the_second_release_follows_the_first(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=plan(50, hold=Duration(), auto_finalize=True))
+    for tag in ("t2", "t3", "t4"):
+        call("Release", component=C, tag=tag)
+
+    eventually(lambda: rollout(call).current.tag == "t4")
+
+    assert [release.tag for release in rollout(call).previous] == ["t3", "t2", "t1"]
+
+
+def test_a_pause_stops_it_and_resume_goes_on(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=plan(5, 25))
+    call("Release", component=C, tag="t2")
+    eventually(lambda: rollout(call).next_percent == 5)
+    call("Pause", component=C)
+    time.sleep(1.5)
+    assert rollout(call).next_percent == 5
+
+    call("Resume", component=C)
+
+    eventually(lambda: rollout(call).next_percent == 25)
+
+
+def test_an_unconfirmed_ramp_goes_back_by_itself_and_can_not_be_confirmed_any_more(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2")
+    ramped = call("Ramp", component=C, percent=50, confirm_within=SECOND)
+    assert ramped.message == "t2 is at 50 %. Confirm it within 1 s, else it goes back to 0 %."
+    assert ramped.rollout.HasField("confirm_deadline")
+
+    eventually(lambda: rollout(call).state == v1.ROLLOUT_STATE_HELD)
+
+    after = rollout(call)
+    assert after.next_percent == 0
+    assert after.held_reason == "rolled back by rampd: Nobody confirmed the Ramp of t2 to 50 % in time."
+    with pytest.raises(grpc.RpcError) as caught:
+        call("Confirm", component=C)
+    assert reason_of(caught.value) == "HELD"
+
+
+def test_a_confirmed_ramp_stays(call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=v1.Policy(confirm_within=SECOND))
+    call("Release", component=C, tag="t2")
+    call("Ramp", component=C, percent=50)
+    confirmed = call("Confirm", component=C, tag="t2", note="looks good")
+    assert (confirmed.changed, confirmed.message) == (True, "t2 stays at 50 %.")
+    assert not confirmed.rollout.HasField("confirm_deadline")
+    time.sleep(1.5)
+
+    assert rollout(call).next_percent == 50
+    with pytest.raises(grpc.RpcError) as caught:
+        call("Confirm", component=C)
+    assert reason_of(caught.value) == "NOTHING_TO_CONFIRM"
+
+
+def test_whoever_watches_the_release_sees_every_step(call: Stubs) -> None:
+    from rampd.v1 import release_service_pb2_grpc
+
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=plan(5, 50, auto_finalize=True))
+    number = call("Release", component=C, tag="t2").release
+    stub = release_service_pb2_grpc.ReleaseServiceStub(call.channel)
+
+    seen = list(stub.WatchRelease(v1.WatchReleaseRequest(component=C, release=number), timeout=30))
+
+    percents = [response.rollout.next_percent for response in seen]
+    assert percents[-3:] == [5, 50, 0]
+    assert seen[-1].message == "Everybody gets t2."

@@ -1,0 +1,118 @@
+"""A launcher that forks while it watches: every child resolves and watches on its own, and the parent goes on."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.servers import Stubs
+
+CHILDREN = 100
+
+RESOLVERS = {
+    "blocking": """
+        from rampd import Resolver
+
+        def make():
+            return Resolver(sys.argv[1], timeout=20)
+
+        def resolve():
+            return resolver.resolve("restyler", repo="acme/app").tag
+    """,
+    "asyncio": """
+        import asyncio
+        from rampd import AsyncResolver
+
+        def make():
+            return AsyncResolver(sys.argv[1], timeout=20)
+
+        def resolve():
+            async def main():
+                return (await resolver.resolve("restyler", repo="acme/app")).tag
+            return asyncio.run(main())
+    """,
+}
+FORK = """
+    import os, signal, sys, time
+
+    def is_watching():
+        end = time.monotonic() + 20
+        while not resolver.status().connected and time.monotonic() < end:
+            time.sleep(0.005)
+        return resolver.status().connected
+
+    def child():
+        child = os.fork()
+        if not child:
+            signal.alarm(40)
+            try:
+                os._exit(0 if resolve() == "t1" and is_watching() else 1)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                os._exit(2)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    resolver = make()
+    if sys.argv[3] == "used":
+        resolve()
+    codes = [child() for _ in range(int(sys.argv[2]))]
+    print([code for code in codes if code], resolve(), is_watching())
+"""
+
+
+@pytest.mark.parametrize(("before", "children"), [("used", CHILDREN), ("unused", 5)])
+@pytest.mark.parametrize("kind", RESOLVERS)
+def test_children_resolve_and_the_parent_goes_on(
+    target: str, call: Stubs, kind: str, before: str, children: int
+) -> None:
+    call("Release", component="restyler", tag="t1")
+    assert run(kind, target, before, children)[0] == "[] t1 True\n"
+
+
+@contextmanager
+def writing(call: Stubs) -> Iterator[None]:
+    """Changes come all the time."""
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.wait(0.002):
+            number += 1
+            call("SetOverride", component="restyler", repo=f"x/{number % 50}", tag=f"t{number}")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def test_nobody_is_inside_grpc_when_a_process_forks_that_is_sent_changes(target: str, call: Stubs) -> None:
+    call("Release", component="restyler", tag="t1")
+    with writing(call):
+        said, complained = run("blocking", target, "used", CHILDREN, GRPC_VERBOSITY="info")
+    assert said == "[] t1 True\n"
+    # What gRPC says where its handlers did not run, and its children may crash.
+    assert "skipping fork" not in complained
+
+
+def run(kind: str, target: str, before: str, children: int, **environment: str) -> tuple[str, str]:
+    """What a script says, and what it complains of."""
+    script = "import sys\n" + textwrap.dedent(RESOLVERS[kind]) + textwrap.dedent(FORK)
+    done = subprocess.run(
+        [sys.executable, "-c", script, target, str(children), before],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout, done.stderr[-20_000:]

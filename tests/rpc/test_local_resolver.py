@@ -1,0 +1,581 @@
+"""Resolving in the launcher's own process, against a real server, by both faces of the client."""
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rampd
+from rampd import AsyncResolver, Resolver, v1
+from rampd.feed import Change
+from rampd.resolution import ResolveReason
+from rampd_server import testing
+from tests.servers import Stubs, short_directory, stubs
+from tests.stores import StoreServer
+
+C = "restyler"
+NOBODY = "unix:/nowhere/rampd.sock"
+
+
+async def result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+@dataclass
+class Face:
+    """Makes resolvers of one face, and ends them."""
+
+    kind: Any
+    made: list[Any] = field(default_factory=list)
+
+    def __call__(self, target: str, **options: Any) -> Any:
+        self.made.append(self.kind(target, **options))
+        return self.made[-1]
+
+
+@pytest.fixture(params=[Resolver, AsyncResolver], ids=["blocking", "asyncio"])
+async def face(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
+    made = Face(request.param)
+    yield made
+    for resolver in made.made:
+        await result(resolver.close())
+
+
+async def until(is_so: Callable[[], Any], within_s: float = 20) -> None:
+    end = time.monotonic() + within_s
+    while not await result(is_so()):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+async def tag(resolver: Any, repo: str = "acme/app", **options: Any) -> str:
+    return str((await result(resolver.resolve(C, repo=repo, **options))).tag)
+
+
+def age(resolver: Any, seconds: float) -> None:
+    """Lets time pass for what a resolver knows."""
+    local = resolver._watching.local
+    local.feed.confirmed_s -= seconds
+    local.feed.deleted = {
+        name: type(gone)(gone.component, gone.since_s - seconds) for name, gone in local.feed.deleted.items()
+    }
+
+
+async def test_it_is_the_default_and_sees_every_change(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1", attributes={"commit": "1a"})
+    resolver = face(target)
+    assert resolver.mode == "local"
+    first = await result(resolver.resolve(C, repo="acme/app"))
+    assert (first.tag, first.reason, first.release, first.attributes) == ("t1", "STEADY", 1, {"commit": "1a"})
+    assert (first.revision, first.bucket, first.stale) == (1, None, False)
+    call("Release", component=C, tag="t2")
+    for percent, expected in ((100, "t2"), (0, "t1")):
+        revision = call("Ramp", component=C, percent=percent).revision
+        assert await tag(resolver, min_revision=revision) == expected
+    revision = call("SetOverride", component=C, repo="acme/app", tag="pb/x").revision
+    assert await tag(resolver, min_revision=revision) == "pb/x"
+    assert await tag(resolver, "acme/web") == "t1"
+
+
+async def test_a_revision_that_does_not_come_is_unavailable(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    with pytest.raises(rampd.UnavailableError, match="is at revision 1 here, and revision 9 did not come") as caught:
+        await result(resolver.resolve(C, repo="acme/app", min_revision=9, timeout=0.1))
+    assert (caught.value.reason, caught.value.retryable) == ("NO_SNAPSHOT", True)
+
+
+async def test_local_and_rpc_give_the_same_answers_for_whatever_rollout(target: str, call: Stubs, face: Face) -> None:
+    chance = random.Random(7)
+    local, rpc = face(target), face(target, mode="rpc")
+    components = [f"c{n}" for n in range(4)]
+    verbs: list[Callable[[str], Any]] = [
+        lambda c: call(
+            "Release", component=c, tag=f"t{chance.randrange(1000)}", attributes={"n": str(chance.random())}
+        ),
+        lambda c: call("Ramp", component=c, percent=chance.randrange(10_001) / 100),
+        lambda c: call("Rollback", component=c),
+        lambda c: call("Finalize", component=c, force=True),
+        lambda c: call("Revert", component=c),
+        lambda c: call("SetPolicy", component=c, policy=v1.Policy(unit=chance.choice([1, 2]))),
+        lambda c: call(
+            "SetOverride", component=c, repo=f"acme/app{chance.randrange(9)}", channel=chance.choice([1, 2])
+        ),
+        lambda c: call("SetOverride", component=c, repo="acme/*", channel=chance.choice([1, 2])),
+        lambda c: call(
+            "SetOverride", component=c, repo=f"acme/app{chance.randrange(9)}", tag=f"t{chance.randrange(9)}"
+        ),
+    ]
+    for component in components:
+        call("Release", component=component, tag="t0")
+    compared = set()
+    for _ in range(120):
+        component = chance.choice(components)
+        with contextlib.suppress(Exception):
+            chance.choice(verbs)(component)
+        revision = call("GetRollout", component=component).rollout.revision
+        for _ in range(3):
+            asked = {"repo": f"{chance.choice(['acme', 'x'])}/app{chance.randrange(12)}", "min_revision": revision}
+            if chance.random() < 0.5:
+                asked["job_id"] = str(chance.randrange(100))
+            ours, theirs = [await result(each.resolve(component, **asked)) for each in (local, rpc)]
+            names = ("tag", "channel", "reason", "release", "attributes", "bucket", "revision", "stale")
+            assert [getattr(ours, name) for name in names] == [getattr(theirs, name) for name in names]
+            compared.add(ours.reason)
+    assert compared == {
+        ResolveReason.STEADY,
+        ResolveReason.WEIGHT,
+        ResolveReason.OVERRIDE_CHANNEL,
+        ResolveReason.OVERRIDE_TAG,
+    }
+
+
+async def test_a_batch_is_answered_from_one_state(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    found = await result(resolver.resolve_batch([(C, "acme/app"), ("other", "acme/app"), (C, "acme/web", "42")]))
+    assert [getattr(each, "tag", None) for each in found] == ["t1", None, "t1"]
+    assert isinstance(found[1], rampd.NotFoundError)
+    assert found[1].reason == "COMPONENT_NOT_FOUND"
+    with pytest.raises(rampd.InvalidArgumentError, match=r"requests\[0\].repo"):
+        await result(resolver.resolve_batch([(C, "not a repo")]))
+
+
+@pytest.mark.parametrize("mode", ["local", "rpc"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"component": "NO"},
+        {"component": ["a"]},
+        {"component": None},
+        {"component": "\udc80"},
+        {"component": "x" * 1_000_000},
+        {"repo": None},
+        {"repo": "acme/app\n"},
+        {"repo": "acme/äpp"},
+        {"repo": ""},
+        {"repo": "a b"},
+        {"repo": "acme/\udc80"},
+        {"repo": "acme/\0"},
+        {"repo": "x" * 1_000_000},
+        {"repo": b"acme/app"},
+        {"repo": 7},
+        {"repo": ["acme/app"]},
+        {"job_id": "\udc80"},
+        {"job_id": "a b"},
+        {"job_id": 42},
+        {"job_id": None},
+        {"job_id": "x" * 1_000_000},
+        {"min_revision": -1},
+        {"min_revision": "1"},
+        {"min_revision": True},
+        {"min_revision": 2**63},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"timeout": "1"},
+        {"timeout": 1e300},
+        {"timeout": 10**400},
+        {"fallback": "\udc80"},
+        {"fallback": 7},
+        {"fallback": "x" * 1_000_000},
+        {"timeout": -1},
+        {"fallback": "not a tag"},
+    ],
+    ids=repr,
+)
+async def test_bad_input_is_refused_in_both_modes(
+    target: str, call: Stubs, face: Face, mode: str, asked: dict[str, Any]
+) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target, mode=mode)
+    if "fallback" not in asked:
+        assert await tag(resolver) == "t1"
+    with pytest.raises(rampd.InvalidArgumentError) as caught:
+        await result(resolver.resolve(**({"component": C, "repo": "acme/app"} | asked)))
+    assert [path for path, _ in caught.value.violations] == list(asked)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "remote"},
+        {"timeout": 0},
+        {"components": ["NO"]},
+        {"components": [7]},
+        {"next_max_stale": -1},
+        {"next_max_stale": "long"},
+        {"snapshot_file": 7},
+        {"target": "nothing"},
+    ],
+    ids=repr,
+)
+def test_bad_options_are_refused_at_once(face: Face, options: dict[str, Any]) -> None:
+    with pytest.raises(rampd.InvalidArgumentError):
+        face(**({"target": "127.0.0.1:1"} | options))
+
+
+async def test_only_what_is_to_be_watched_is_known(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    call("Release", component="other", tag="o1")
+    resolver = face(target, components=[C])
+    assert await tag(resolver) == "t1"
+    with pytest.raises(rampd.NoVersionError, match="watches only restyler"):
+        await result(resolver.resolve("other", repo="acme/app"))
+
+
+async def test_without_a_server_the_fallback_is_the_answer_and_is_waited_for_once(face: Face) -> None:
+    resolver = face(NOBODY, timeout=0.3)
+    began = time.monotonic()
+    answers = [await result(resolver.resolve(C, repo="acme/app", fallback="20200301")) for _ in range(50)]
+    assert time.monotonic() - began < 5
+    assert {(each.tag, each.reason, each.channel, each.revision, each.stale) for each in answers} == {
+        ("20200301", ResolveReason.FALLBACK, None, 0, True)
+    }
+    with pytest.raises(rampd.NoVersionError) as caught:
+        await result(resolver.resolve(C, repo="acme/app"))
+    assert caught.value.reason == "NO_VERSION"
+    for said in (f"the server at {NOBODY} has sent no state", "there is no snapshot_file", "no fallback was given"):
+        assert said in caught.value.message
+    status = resolver.status()
+    assert (status.source, status.connected, status.stale, status.next_withheld) == ("none", False, True, True)
+    assert "Can't reach" in status.error
+
+
+async def test_a_fallback_is_for_rpc_too(target: str, face: Face) -> None:
+    for at in (NOBODY, target):
+        resolver = face(at, mode="rpc", timeout=0.3)
+        answer = await result(resolver.resolve("nothing", repo="acme/app", fallback="20200301"))
+        assert (answer.tag, answer.reason) == ("20200301", "FALLBACK")
+    assert resolver.status().mode == "rpc"
+
+
+async def test_a_server_that_comes_a_little_later_is_waited_for(
+    face: Face, target: str, call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    call("Release", component=C, tag="t1")
+    with short_directory() as directory:
+        resolver = face(f"unix:{directory}/rampd.sock", timeout=20)
+        asked = asyncio.create_task(asyncio.to_thread(asyncio.run, tag(resolver)))
+        await until(lambda: resolver.status().error)
+        with testing.run(directory, store_process.url, namespace=namespace):
+            assert await asked == "t1"
+
+
+async def test_when_the_server_goes_the_last_state_goes_on_and_next_is_withheld_in_time(
+    face: Face, store_process: StoreServer, namespace: str
+) -> None:
+    with short_directory() as directory:
+        with testing.run(directory, store_process.url, namespace=namespace) as target, stubs(target) as call:
+            for each in ("t1", "t2"):
+                call("Release", component=C, tag=each)
+            call("Ramp", component=C, percent=100)
+            resolver = face(target, next_max_stale=60)
+            fresh = await result(resolver.resolve(C, repo="acme/app"))
+        assert (fresh.tag, fresh.stale) == ("t2", False)
+        await until(lambda: not resolver.status().connected)
+        lately = await result(resolver.resolve(C, repo="acme/app"))
+        assert (lately.tag, lately.stale, resolver.status().stale) == ("t2", False, False)
+        age(resolver, 10)
+        stale = await result(resolver.resolve(C, repo="acme/app"))
+        assert (stale.tag, stale.stale, stale.reason) == ("t2", True, ResolveReason.WEIGHT)
+        assert 10 < stale.snapshot_age_s < 30
+        assert (resolver.status().stale, resolver.status().next_withheld) == (True, False)
+        age(resolver, 60)
+        old = await result(resolver.resolve(C, repo="acme/app"))
+        assert (old.tag, old.stale, old.reason) == ("t1", True, ResolveReason.STALE)
+        assert resolver.status().next_withheld
+        assert resolver.status().error
+
+
+async def test_a_server_without_its_store_makes_its_clients_stale(
+    target: str, call: Stubs, store_process: StoreServer
+) -> None:
+    for each in ("t1", "t2"):
+        call("Release", component=C, tag=each)
+    call("Ramp", component=C, percent=100)
+    with Resolver(target) as resolver:
+        assert not resolver.resolve(C, repo="acme/app").stale
+        store_process.signal(signal.SIGSTOP)
+        try:
+            await until(lambda: resolver.resolve(C, repo="acme/app").stale)
+            answer, status = resolver.resolve(C, repo="acme/app"), resolver.status()
+            assert (answer.tag, status.connected, status.stale, status.next_withheld) == ("t2", True, True, False)
+            assert 5 <= answer.snapshot_age_s < 20
+        finally:
+            store_process.signal(signal.SIGCONT)
+        await until(lambda: not resolver.resolve(C, repo="acme/app").stale)
+
+
+async def test_a_deleted_component_keeps_its_last_answer_for_a_while(target: str, call: Stubs, face: Face) -> None:
+    for each in ("t1", "t2"):
+        call("Release", component=C, tag=each)
+    call("Ramp", component=C, percent=100)
+    resolver = face(target, next_max_stale=60)
+    assert await tag(resolver) == "t2"
+    call("DeleteComponent", component=C, confirm=C)
+    await until(lambda: resolver.status().deleted == (C,))
+    assert await tag(resolver, fallback="f") == "t2"
+    age(resolver, 30)
+    answer = await result(resolver.resolve(C, repo="acme/app"))
+    assert (answer.tag, answer.stale, answer.snapshot_age_s > 30) == ("t2", True, True)
+    age(resolver, 31)
+    assert await tag(resolver, fallback="f") == "f"
+    await until(lambda: resolver.status().snapshot_age_s < 5)
+    with pytest.raises(rampd.NoVersionError, match=r"the server at .* had none") as caught:
+        await tag(resolver)
+    assert caught.value.reason == "COMPONENT_NOT_FOUND"
+    again = call("Release", component=C, tag="t3").revision
+    assert await tag(resolver, min_revision=again, timeout=5) == "t3"
+
+
+async def test_the_snapshot_file_is_what_a_launcher_without_a_server_starts_from(
+    face: Face, store_process: StoreServer, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rampd.snapshot"
+    with short_directory() as directory:
+        with testing.run(directory, store_process.url, namespace=namespace) as target, stubs(target) as call:
+            call("Release", component=C, tag="t1")
+            call("SetOverride", component=C, repo="acme/app", tag="pb/x")
+            first = face(target, snapshot_file=path)
+            assert await tag(first) == "pb/x"
+            await result(first.close())
+        assert path.stat().st_mode & 0o777 == 0o600
+        second = face(target, snapshot_file=str(path), timeout=20)
+        assert (await tag(second), await tag(second, "acme/web")) == ("pb/x", "t1")
+        assert second.status().source == "file"
+        with pytest.raises(rampd.NoVersionError, match="does not have it"):
+            await result(second.resolve("other", repo="acme/app"))
+        await result(second.close())
+        path.chmod(0o644)
+        third = face(target, snapshot_file=path, timeout=0.2)
+        with caplog.at_level(logging.WARNING, "rampd"), pytest.raises(rampd.NoVersionError, match="chmod 600"):
+            await tag(third)
+        assert "was not read: others may use it" in caplog.text
+        assert "chmod 600" in third.status().snapshot_file_error
+
+
+def cut(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.write_bytes(path.read_bytes().replace(b"t1", b"t9"))
+
+
+def empty(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"")
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+
+
+def share(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.chmod(0o640)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (cut, "its checksum does not fit"),
+        (damage, "its checksum does not fit"),
+        (empty, "no snapshot of this version"),
+        (give_away, "it belongs to user"),
+        (share, "chmod 600 it"),
+    ],
+)
+async def test_a_snapshot_file_that_is_not_to_be_trusted_is_refused_with_a_warning(
+    *,
+    face: Face,
+    target: str,
+    call: Stubs,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path, pytest.MonkeyPatch], None],
+    why: str,
+) -> None:
+    call("Release", component=C, tag="t1")
+    path = tmp_path / "rampd.snapshot"
+    first = face(target, snapshot_file=path)
+    assert await tag(first) == "t1"
+    await result(first.close())
+    spoil(path, monkeypatch)
+    with caplog.at_level(logging.WARNING, "rampd"):
+        second = face(NOBODY, snapshot_file=path, timeout=0.2)
+        assert (await result(second.resolve(C, repo="acme/app", fallback="f"))).reason is ResolveReason.FALLBACK
+    [warning] = [record.getMessage() for record in caplog.records if "was not read" in record.getMessage()]
+    assert why in warning
+    assert second.status().snapshot_file_error == warning
+    third = face(target, snapshot_file=path)
+    assert await tag(third) == "t1"
+
+
+async def test_what_a_snapshot_file_says_is_as_old_as_it_is(
+    face: Face, target: str, call: Stubs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("t1", "t2"):
+        call("Release", component=C, tag=each)
+    call("Ramp", component=C, percent=100)
+    path = tmp_path / "rampd.snapshot"
+    first = face(target, snapshot_file=path)
+    assert await tag(first) == "t2"
+    await result(first.close())
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 400)
+    answer = await result(face(NOBODY, snapshot_file=path).resolve(C, repo="acme/app"))
+    assert (answer.tag, answer.reason, answer.stale) == ("t1", ResolveReason.STALE, True)
+    assert 390 < answer.snapshot_age_s < 430
+
+
+async def test_a_snapshot_file_that_can_t_be_written_stops_nobody(
+    face: Face, target: str, call: Stubs, tmp_path: Path
+) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target, snapshot_file=tmp_path / "none" / "rampd.snapshot")
+    assert await tag(resolver) == "t1"
+    await until(lambda: "was not written" in resolver.status().snapshot_file_error)
+
+
+async def test_callbacks_hear_which_release_was_left_and_which_came(
+    target: str, call: Stubs, face: Face, caplog: pytest.LogCaptureFixture
+) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    told: list[Change] = []
+    threads: set[str] = set()
+
+    @resolver.on_change  # type: ignore[untyped-decorator]
+    def broken(change: Change) -> None:
+        raise RuntimeError("broken")
+
+    @resolver.on_change  # type: ignore[untyped-decorator]
+    def listen(change: Change) -> None:
+        told.append(change)
+        threads.add(threading.current_thread().name)
+
+    assert await tag(resolver) == "t1"
+    call("Release", component=C, tag="t2")
+    call("Ramp", component=C, percent=10)
+    revision = call("Rollback", component=C).revision
+    await until(lambda: told and told[-1].revision == revision)
+    assert [([r.tag for r in each.left], [r.tag for r in each.came]) for each in told] == [
+        ([], ["t2"]),
+        ([], []),
+        (["t2"], []),
+    ]
+    assert threads == {"rampd-watch" if face.kind is Resolver else "MainThread"}
+    if face.kind is Resolver:
+        assert "a callback of on_change failed" in caplog.text
+    with pytest.raises(rampd.InvalidArgumentError, match="mode"):
+        face(target, mode="rpc").on_change(listen)
+
+
+async def test_what_is_closed_says_so(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    used, unused = face(target), face(target)
+    assert await tag(used) == "t1"
+    for resolver in (used, unused, used):
+        await result(resolver.close())
+    for resolver in (used, unused):
+        with pytest.raises(rampd.ClosedError):
+            await tag(resolver)
+        with pytest.raises(rampd.ClosedError):
+            await result(resolver.resolve_batch([(C, "acme/app")]))
+    assert "rampd-watch" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_one_that_is_forgotten_takes_its_thread_along(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face.kind(target)
+    assert await tag(resolver) == "t1"
+    assert "rampd-watch" in {thread.name for thread in threading.enumerate()}
+    del resolver
+    gc.collect()
+    await until(lambda: "rampd-watch" not in {thread.name for thread in threading.enumerate()})
+
+
+async def test_many_threads_resolve_from_one_state_while_it_changes(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def resolve() -> None:
+        try:
+            last = 0
+            while not stop.is_set():
+                answer = asyncio.run(result(resolver.resolve(C, repo="acme/app")))
+                # Never from a state that is older than it says; by the one change that is being taken in, newer.
+                assert answer.revision >= last
+                assert answer.tag in {f"x{answer.revision - 1}", f"x{answer.revision}"} or answer.revision == 1
+                last = answer.revision
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=resolve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(1, 100):
+        revision = await asyncio.to_thread(call, "SetOverride", component=C, repo="acme/app", tag=f"x{n}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert await tag(resolver, min_revision=revision.revision) == "x99"
+
+
+def test_an_asyncio_resolver_goes_on_from_one_event_loop_to_the_next(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = AsyncResolver(target)
+    for n in range(3):
+        assert asyncio.run(tag(resolver)) == ("t1" if not n else f"x{n - 1}")
+        revision = call("SetOverride", component=C, repo="acme/app", tag=f"x{n}").revision
+        assert asyncio.run(tag(resolver, min_revision=revision)) == f"x{n}"
+    asyncio.run(resolver.close())
+
+
+def run(script: str, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_resolver_that_nobody_closed_ends_with_its_process(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    script = "import sys, rampd; r = rampd.Resolver(sys.argv[1]); print(r.resolve('restyler', repo='a/b').tag)"
+    assert run(script, target) == (0, "t1\n", "")
+
+
+@pytest.mark.parametrize("kind", ["Resolver", "AsyncResolver"])
+def test_a_program_that_has_set_up_no_logging_sees_no_output(kind: str, tmp_path: Path) -> None:
+    script = """if True:
+        import asyncio, inspect, sys, rampd
+        async def main():
+            resolver = getattr(rampd, sys.argv[1])(sys.argv[2], timeout=0.5, snapshot_file=sys.argv[3])
+            answer = resolver.resolve("restyler", repo="a/b", fallback="f")
+            answer = await answer if inspect.isawaitable(answer) else answer
+            print(answer.reason, resolver.status().snapshot_file_error != "", resolver.status().error != "")
+        asyncio.run(main())
+    """
+    assert run(script, kind, NOBODY, str(tmp_path)) == (0, "FALLBACK True True\n", "")

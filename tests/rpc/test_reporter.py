@@ -1,0 +1,328 @@
+"""Outcomes on their way: from both faces of the client, in both modes, to servers that take them, lose them or are away."""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+import rampd
+from rampd import AsyncResolver, Resolver, v1
+from rampd.testing import AsyncFixedResolver, FixedResolver
+from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
+from tests.servers import Stubs
+
+C = "restyler"
+SUCCEEDED, FAILED = v1.OUTCOME_RESULT_SUCCEEDED, v1.OUTCOME_RESULT_FAILED
+ANSWER = v1.ResolveResponse(
+    tag="t2", channel=v1.CHANNEL_NEXT, reason=v1.RESOLVE_REASON_WEIGHT, release=2, revision=7, bucket=3
+)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with scripted_server() as script:
+        script.answers["Resolve"] = [ANSWER]
+        yield script
+
+
+@pytest.fixture(params=[Resolver, AsyncResolver], ids=["blocking", "asyncio"])
+async def resolver(request: pytest.FixtureRequest, server: ScriptedServer) -> AsyncIterator[Any]:
+    made = request.param(server.target, mode="rpc")
+    yield made
+    await result(made.close())
+
+
+async def result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+async def until(is_so: Callable[[], Any], within_s: float = 20) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def block(resolver: Any, **asked: Any) -> AsyncIterator[Any]:
+    """`with` or `async with`, whichever the face has."""
+    job = resolver.job(C, **{"repo": "acme/app", **asked})
+    if hasattr(job, "__aenter__"):
+        async with job:
+            yield job
+    else:
+        with job:
+            yield job
+
+
+def outcomes(server: ScriptedServer) -> list[v1.Outcome]:
+    return [each for batch in server.requests("ReportOutcomes") for each in batch.outcomes]
+
+
+async def test_the_end_of_a_block_reports_the_job(resolver: Any, server: ScriptedServer) -> None:
+    async with block(resolver, job_id="42") as job:
+        assert (job.tag, job.resolution.release) == ("t2", 2)
+        await asyncio.sleep(0.01)
+    await until(lambda: outcomes(server))
+    (outcome,) = outcomes(server)
+    assert 10_000_000 <= outcome.duration.ToNanoseconds() < 20_000_000_000
+    outcome.ClearField("duration")
+    assert outcome == v1.Outcome(
+        component=C,
+        release=2,
+        revision=7,
+        channel=v1.CHANNEL_NEXT,
+        reason=v1.RESOLVE_REASON_WEIGHT,
+        repo="acme/app",
+        job_id="42",
+        result=SUCCEEDED,
+    )
+    await until(lambda: resolver.status().reports.sent == 1)
+    assert resolver.status().reports == rampd.Reports(sent=1)
+
+
+def raises(error: BaseException) -> Callable[[Any], None]:
+    def work(_job: Any) -> None:
+        raise error
+
+    return work
+
+
+def both(job: Any) -> None:
+    job.failed()
+    job.succeeded()
+
+
+def said_and_raised(job: Any) -> None:
+    job.succeeded()
+    raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        (raises(ValueError()), [FAILED]),
+        (raises(TimeoutError()), [FAILED]),
+        (lambda job: job.failed(), [FAILED]),
+        (lambda job: job.succeeded(), [SUCCEEDED]),
+        (both, [SUCCEEDED]),
+        (said_and_raised, [SUCCEEDED]),
+        (raises(KeyboardInterrupt()), []),
+        (raises(SystemExit(1)), []),
+        (raises(asyncio.CancelledError()), []),
+    ],
+)
+@pytest.mark.parametrize("kind", [FixedResolver, AsyncFixedResolver])
+async def test_how_it_went_is_what_was_said_or_else_what_was_raised(kind: Any, work: Any, expected: list[Any]) -> None:
+    resolver = kind({C: "t1"})
+    with contextlib.suppress(BaseException):
+        async with block(resolver) as job:
+            work(job)
+    said = [SUCCEEDED if each.succeeded else FAILED for each in resolver.outcomes]
+    assert said == expected
+    assert [each.tag for each in resolver.outcomes] == ["t1"] * len(expected)
+
+
+async def test_a_job_without_a_version_is_none(resolver: Any, server: ScriptedServer) -> None:
+    server.answers["Resolve"] = [status(grpc.StatusCode.NOT_FOUND, "COMPONENT_NOT_FOUND")]
+    with pytest.raises(rampd.NotFoundError):
+        async with block(resolver):
+            raise AssertionError
+    async with block(resolver, fallback="mine") as job:
+        assert job.tag == "mine"
+    assert resolver.status().reports == rampd.Reports()
+
+
+async def test_a_job_that_ends_elsewhere_is_reported_by_hand(resolver: Any, server: ScriptedServer) -> None:
+    found = await result(resolver.resolve(C, repo="acme/app"))
+    resolver.report(found, C, repo="acme/app", job_id="7", succeeded=False, duration=90)
+    await until(lambda: outcomes(server))
+    (outcome,) = outcomes(server)
+    assert (outcome.release, outcome.job_id, outcome.result, outcome.duration.seconds) == (2, "7", FAILED, 90)
+    with pytest.raises(rampd.InvalidArgumentError, match=r"repo: .*duration: "):
+        resolver.report(found, C, repo="no repo", succeeded=True, duration=-1)
+
+
+async def test_a_batch_whose_answer_is_lost_comes_again_as_it_was(resolver: Any, server: ScriptedServer) -> None:
+    server.answers["ReportOutcomes"] = [server.hang, v1.ReportOutcomesResponse(accepted=1)]
+    async with block(resolver):
+        pass
+    await until(lambda: resolver.status().reports.sent == 1)
+    first, second = server.requests("ReportOutcomes")
+    assert first == second
+    assert first.sequence == 1
+    assert resolver.status().reports.dropped == 0
+
+
+async def test_it_outlives_a_server_that_is_away(server: ScriptedServer) -> None:
+    with contextlib.closing(Resolver("127.0.0.1:1", mode="rpc")) as away:
+        found = Resolver(server.target, mode="rpc").resolve(C, repo="acme/app")
+        for number in range(2500):
+            away.report(found, C, repo="acme/app", job_id=str(number), succeeded=True, duration=1)
+        await until(lambda: away.status().reports.error)
+        assert away.status().reports.buffered == 2500
+        away._reporter._connection = rampd.connection.Connection(server.target)  # it is back
+        await until(lambda: away.status().reports.sent == 2500)
+    batches = server.requests("ReportOutcomes")
+    assert [(batch.sequence, len(batch.outcomes)) for batch in batches] == [(1, 1000), (2, 1000), (3, 500)]
+    assert [each.job_id for each in outcomes(server)] == [str(number) for number in range(2500)]
+
+
+async def test_a_server_that_takes_none_gets_one_line_in_the_log(
+    resolver: Any, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["ReportOutcomes"] = [grpc.StatusCode.UNIMPLEMENTED]
+    with caplog.at_level(logging.INFO, "rampd"):
+        for dropped in (1, 2, 3):
+            async with block(resolver):
+                pass
+            await until(lambda dropped=dropped: resolver.status().reports.dropped == dropped)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "takes no outcomes, and they are dropped" in caplog.text
+    assert len(server.requests("ReportOutcomes")) == 1
+
+
+async def test_close_sends_what_there_is(resolver: Any, server: ScriptedServer) -> None:
+    found = await result(resolver.resolve(C, repo="acme/app"))
+    for number in range(1200):
+        resolver.report(found, C, repo="acme/app", job_id=str(number), succeeded=True, duration=1)
+    await result(resolver.close())
+    assert len(outcomes(server)) == 1200
+    async with contextlib.AsyncExitStack():
+        resolver.report(found, C, repo="acme/app", succeeded=True, duration=1)
+    assert resolver.status().reports == rampd.Reports(sent=1200, dropped=1)
+
+
+async def test_close_does_not_wait_for_a_server_that_hangs(
+    resolver: Any, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["ReportOutcomes"] = [server.hang]
+    async with block(resolver):
+        pass
+    began = time.monotonic()
+    await result(resolver.close())
+    assert time.monotonic() - began < 20
+    assert resolver.status().reports.dropped == 1
+    assert "1 outcomes were not sent" in caplog.text
+
+
+async def test_both_modes_report_to_a_real_server(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    with Resolver(target) as local, Resolver(target, mode="rpc") as rpc:
+        for resolver in (local, rpc):
+            with resolver.job(C, repo="acme/app") as job:
+                assert job.tag == "t1"
+            await until(lambda resolver=resolver: resolver.status().reports.sent == 1)
+    jobs = [outcomes.other_jobs for outcomes in call("GetRollout", component=C).rollout.outcomes]
+    assert jobs == [2]
+
+
+BEGIN = """
+    import os, sys
+    from rampd import Resolver
+
+    resolver = Resolver(sys.argv[1], mode="rpc")
+
+    def work(number):
+        with resolver.job("restyler", repo="acme/app", job_id=str(number)):
+            pass
+"""
+ENDS = {
+    "the interpreter's end": ("work(1)", ["1"]),
+    "a child's close": (
+        """
+    work(1)
+    child = os.fork()
+    if not child:
+        work(2)
+        resolver.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    work(3)
+    """,
+        ["1", "2", "3"],
+    ),
+    "the end of a worker of multiprocessing": (
+        """
+    import multiprocessing
+    work(1)
+    worker = multiprocessing.get_context("fork").Process(target=work, args=(2,))
+    worker.start()
+    worker.join()
+    """,
+        ["1", "2"],
+    ),
+    "a resolver that nobody holds any more": (
+        """
+    work(1)
+    del resolver
+    """,
+        ["1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_there_is_is_sent_at(end: str, server: ScriptedServer) -> None:
+    code, expected = ENDS[end]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(code), server.target],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(each.job_id for each in outcomes(server)) == expected
+    clients = {batch.client_id for batch in server.requests("ReportOutcomes")}
+    assert len(clients) == (2 if "2" in expected else 1)
+
+
+FORKS = """
+    import threading
+    stop = threading.Event()
+
+    def go_on():
+        number = 0
+        while not stop.wait(0.001):
+            number += 1
+            work(f"parent-{number}")
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    codes = []
+    for number in range(100):
+        child = os.fork()
+        if not child:
+            work(f"child-{number}")
+            resolver.close()
+            os._exit(0)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    stop.set()
+    thread.join()
+    resolver.close()
+    print([code for code in codes if code], resolver.status().reports.dropped)
+"""
+
+
+def test_a_hundred_children_report_while_the_parent_does(server: ScriptedServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(FORKS), server.target],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.stdout, done.stderr) == ("[] 0\n", "")
+    reported = [each.job_id for each in outcomes(server)]
+    assert {f"child-{number}" for number in range(100)} <= set(reported)
+    assert len(reported) == len(set(reported))

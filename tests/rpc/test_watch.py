@@ -1,0 +1,338 @@
+"""Watch as it goes over the wire: raw messages of a real server."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from rampd import v1
+from rampd.feed import Feed
+from rampd.v1 import resolver_service_pb2_grpc
+from rampd_server import testing
+from rampd_server.rpc import watch, whole_state
+from rampd_server.rpc.change_log import ChangeLog
+from tests.servers import Stubs, reason_of, short_directory, stubs
+from tests.stores import StoreServer
+
+C = "restyler"
+MAX_PART = 512 * 1024
+
+
+class Watcher:
+    """One stream, read when a test wants it to be."""
+
+    def __init__(self, target: str, **request: Any) -> None:
+        self.channel = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+        stub = resolver_service_pb2_grpc.ResolverServiceStub(self.channel)
+        self.call = stub.Watch(v1.WatchRequest(**request), timeout=60)
+
+    def __iter__(self) -> Iterator[v1.WatchResponse]:
+        return iter(self.call)
+
+    def until(self, is_enough: Callable[[v1.WatchResponse], object]) -> list[v1.WatchResponse]:
+        """Messages up to the first one of a kind."""
+        messages = []
+        for message in self.call:
+            messages.append(message)
+            if is_enough(message):
+                return messages
+        raise AssertionError(f"the stream ended: {messages}")
+
+    def whole(self) -> list[v1.WatchResponse]:
+        """The parts of a whole state, and what else came before the heartbeat after it."""
+        return self.until(lambda message: message.HasField("heartbeat"))
+
+    def changes(self) -> list[v1.WatchChange]:
+        """Those of the next message that has any."""
+        return list(self.until(lambda message: message.changes)[-1].changes)
+
+
+@contextlib.contextmanager
+def watcher(target: str, **request: Any) -> Iterator[Watcher]:
+    made = Watcher(target, **request)
+    try:
+        yield made
+    finally:
+        made.call.cancel()
+        made.channel.close()
+
+
+def pinned(call: Stubs, number: int) -> None:
+    for start in range(0, number, 1000):
+        repos = range(start, min(start + 1000, number))
+        call(
+            "BatchSetOverrides",
+            component=C,
+            overrides=[v1.OverrideChange(repo=f"acme/{'r' * 60}-{n}", channel=v1.CHANNEL_NEXT) for n in repos],
+        )
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What servers encode, in order: `change`, `state`."""
+    found: list[str] = []
+
+    def count(module: Any, name: str, what: str) -> None:
+        real = getattr(module, name)
+
+        def counted(*args: Any) -> Any:
+            found.append(what)
+            return real(*args)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(watch, "change_of", "change")
+    count(whole_state, "parts_of", "state")
+    return found
+
+
+def test_the_whole_state_comes_in_parts_and_then_every_change(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1", attributes={"commit": "1a"})
+    call("Release", component=C, tag="t2", attributes={"commit": "2b"})
+    call("Release", component="other", tag="o1")
+    pinned(call, 20_000)
+    revision = call("Ramp", component=C, percent=12.5).revision
+    with watcher(target) as stream:
+        messages = stream.whole()
+        parts = [message.state for message in messages if message.HasField("state")]
+        assert len(parts) > 5
+        assert max(message.ByteSize() for message in messages) <= MAX_PART
+        assert [part.first for part in parts] == [True] + [False] * (len(parts) - 1)
+        assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+        assert [bool(message.cursor) for message in messages[: len(parts)]] == [part.last for part in parts]
+        feed = Feed()
+        for message in messages:
+            feed.take(message)
+        assert set(feed.components) == {C, "other"}
+        known = feed.components[C]
+        assert (known.snapshot.revision, known.snapshot.basis_points, len(known.overrides)) == (revision, 1250, 20_000)
+        assert known.snapshot.next is not None
+        assert known.snapshot.next.attributes == {"commit": "2b"}
+        call("SetOverride", component=C, repo="acme/app", tag="pb/x")
+        call("DeleteOverride", component=C, repo="acme/app")
+        call("Rollback", component=C)
+        told = [change for _ in range(3) for change in stream.changes()]
+        assert [change.component.revision for change in told] == [revision + 1, revision + 2, revision + 3]
+
+
+def test_a_change_costs_its_size_and_is_encoded_once_for_all(target: str, call: Stubs, encoded: list[str]) -> None:
+    call("Release", component=C, tag="t1", attributes={"note": "x" * 1000})
+    call("Release", component=C, tag="t2", attributes={"note": "y" * 1000})
+    pinned(call, 10_000)
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(watcher(target)) for _ in range(20)]
+        for stream in streams:
+            stream.whole()
+        assert encoded.count("state") == 1
+        encoded.clear()
+        call("SetOverride", component=C, repo="acme/app", tag="pb/x")
+        call("Ramp", component=C, percent=10)
+        call("Pause", component=C)
+        for stream in streams:
+            sizes: list[int] = []
+            while len(sizes) < 3:
+                [message] = stream.until(lambda message: message.changes)[-1:]
+                sizes.extend(change.ByteSize() for change in message.changes)
+            assert max(sizes) < 80
+        assert encoded == ["change"] * 3
+
+
+def test_who_watches_one_component_hears_of_no_other(target: str, call: Stubs) -> None:
+    for name in ("a", "b", "c"):
+        call("Release", component=name, tag="t1")
+    with watcher(target, components=["b", "later"]) as stream:
+        [state] = [message.state for message in stream.whole() if message.HasField("state")]
+        assert [piece.component for piece in state.components] == ["b"]
+        call("SetOverride", component="a", repo="acme/app", tag="x")
+        call("Release", component="later", tag="t1")
+        call("SetOverride", component="b", repo="acme/app", tag="x")
+        told = [*stream.changes(), *stream.changes()]
+        assert [change.component.component for change in told] == ["later", "b"]
+
+
+def test_new_components_and_deleted_ones_are_told(target: str, call: Stubs) -> None:
+    with watcher(target) as stream:
+        assert [list(message.state.components) for message in stream.whole()[:1]] == [[]]
+        call("Release", component=C, tag="t1")
+        [born] = stream.changes()
+        assert (born.component.component, born.component.resolution.current, born.deleted) == (C, 1, False)
+        call("DeleteComponent", component=C, confirm=C)
+        [gone] = stream.changes()
+        assert (gone.component.component, gone.deleted) == (C, True)
+        again = call("Release", component=C, tag="t1")
+        [back] = stream.changes()
+        assert (back.component.revision, back.component.resolution.current) == (again.revision, 2)
+
+
+def test_heartbeats_come_about_every_second_and_say_how_fresh_the_server_is(target: str, call: Stubs) -> None:
+    with watcher(target) as stream:
+        beats = [stream.whole()[-1].heartbeat for _ in range(4)]
+    clocks = [beat.server_clock.seconds + beat.server_clock.nanos / 1e9 for beat in beats]
+    assert all(0.3 < later - earlier < 3 for earlier, later in itertools.pairwise(clocks))
+    assert all(beat.snapshot_age.seconds < 3 for beat in beats)
+    assert abs(beats[-1].store_time.seconds - time.time()) < 5
+
+
+def test_who_comes_back_in_time_gets_what_it_missed_and_nothing_else(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    with watcher(target) as stream:
+        cursor = stream.whole()[-1].cursor
+    assert cursor
+    for n in range(30):
+        call("SetOverride", component=C, repo="acme/app", tag=f"x{n}")
+    with watcher(target, cursor=cursor) as stream:
+        messages = stream.whole()
+        assert not any(message.HasField("state") for message in messages)
+        tags = [
+            override.tag
+            for message in messages
+            for change in message.changes
+            for override in change.component.overrides
+        ]
+        assert tags == [f"x{n}" for n in range(30)]
+        cursor = messages[-1].cursor
+    with watcher(target, cursor=cursor) as stream:
+        [message] = stream.whole()
+        assert (message.cursor, len(message.changes)) == (cursor, 0)
+
+
+def test_what_changes_nothing_to_resolve_moves_the_cursor_on(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    with watcher(target) as stream:
+        cursor = stream.whole()[-1].cursor
+        call("Freeze", all=True)
+        moved = stream.until(lambda message: message.cursor not in ("", cursor))[-1]
+        assert moved.HasField("heartbeat")
+    with watcher(target, cursor=moved.cursor) as stream:
+        assert not any(message.HasField("state") for message in stream.whole())
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "e/1-0", "/", "{epoch}/x-0"])
+def test_who_comes_from_where_the_log_does_not_reach_gets_the_whole_state(
+    target: str, call: Stubs, cursor: str
+) -> None:
+    call("Release", component=C, tag="t1")
+    with watcher(target) as stream:
+        epoch = stream.whole()[-1].cursor.partition("/")[0]
+    with watcher(target, cursor=cursor.format(epoch=epoch)) as stream:
+        messages = stream.whole()
+        assert messages[0].state.first
+        assert not any(message.HasField("rewind") for message in messages)
+
+
+def test_who_has_seen_what_the_store_has_lost_is_told_before_it_goes_back(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    with watcher(target) as stream:
+        epoch, _, entry = stream.whole()[-1].cursor.partition("/")
+    milliseconds = int(entry.partition("-")[0])
+    with watcher(target, cursor=f"{epoch}/{milliseconds + 3_600_000}-0") as stream:
+        messages = stream.whole()
+        assert messages[0].rewind.cursor == f"{epoch}/{entry}"
+        assert messages[1].state.first
+    call("SetOverride", component=C, repo="acme/app", tag="x")
+    with watcher(target, cursor=f"{epoch}/{milliseconds}-99") as stream:
+        messages = stream.whole()
+        assert messages[0].HasField("rewind")
+        assert messages[1].state.first
+
+
+def test_a_server_that_stops_ends_its_streams_in_order(store_process: StoreServer, namespace: str) -> None:
+    with short_directory() as directory, contextlib.ExitStack() as running:
+        target = running.enter_context(testing.run(directory, store_process.url, namespace=namespace))
+        with watcher(target) as stream:
+            stream.whole()
+            began = time.monotonic()
+            running.close()
+            list(stream)
+            assert stream.call.code() is grpc.StatusCode.OK
+            assert time.monotonic() - began < 4
+
+
+def test_a_new_server_goes_on_from_the_cursor_of_another(
+    store_process: StoreServer, namespace: str, target: str, call: Stubs
+) -> None:
+    call("Release", component=C, tag="t1")
+    with watcher(target) as stream:
+        cursor = stream.whole()[-1].cursor
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as other,
+        stubs(other) as second,
+    ):
+        with watcher(other, cursor=cursor) as stream:
+            assert not any(message.HasField("state") for message in stream.whole())
+        with watcher(other, cursor=cursor.partition("/")[0] + "/1-0") as stream:
+            assert stream.whole()[0].state.first
+        second("SetOverride", component=C, repo="acme/app", tag="x")
+        with watcher(target, cursor=cursor) as stream:
+            assert stream.changes()[0].component.overrides[0].tag == "x"
+
+
+def test_who_is_slower_than_the_log_is_long_gets_a_fresh_state_and_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch, store_process: StoreServer, namespace: str
+) -> None:
+    monkeypatch.setitem(ChangeLog.__init__.__kwdefaults__, "max_bytes", 1024 * 1024)
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as target,
+        stubs(target) as call,
+    ):
+        call("Release", component=C, tag="t1")
+        with watcher(target) as slow, watcher(target) as quick:
+            slow.whole()
+            quick.whole()
+            feed = Feed()
+            for n in range(60):
+                repos = [v1.OverrideChange(repo=f"acme/{'r' * 200}-{i}", tag=f"x{n}") for i in range(500)]
+                revision = call("BatchSetOverrides", component=C, overrides=repos).revision
+                [change] = quick.changes()
+                assert change.component.revision == revision
+            received = 0
+            states = 0
+            for message in slow:
+                received += message.ByteSize()
+                if message.HasField("state"):
+                    states += message.state.first
+                    feed.take(message)
+                elif states:
+                    feed.take(message)
+                if C in feed.components and feed.components[C].snapshot.revision == revision:
+                    break
+            assert states
+            # 60 changes of about 110 KB were made.
+            assert received < 60 * 110_000
+            assert {choice.tag for _, choice in feed.components[C].overrides.items()} == {"x59"}
+
+
+def test_many_who_come_at_once_share_one_state(target: str, call: Stubs, encoded: list[str]) -> None:
+    call("Release", component=C, tag="t1")
+    pinned(call, 5000)
+    encoded.clear()
+    found: list[int] = []
+
+    def come() -> None:
+        with watcher(target) as stream:
+            feed = Feed()
+            for message in stream.whole():
+                feed.take(message)
+            found.append(len(feed.components[C].overrides))
+
+    threads = [threading.Thread(target=come) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [5000] * 50
+    assert encoded == ["state"]
+
+
+def test_a_component_that_is_asked_for_wrongly_is_refused(target: str) -> None:
+    with watcher(target, components=["NO", "a", "a"]) as stream:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+        assert reason_of(caught.value) == "INVALID_FIELD"

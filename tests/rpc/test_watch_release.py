@@ -1,0 +1,280 @@
+"""WatchRelease, and waiting for a release with both clients, against real servers."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from rampd import Admin, AsyncAdmin, DeadlineExceededError, NotFoundError, ReleaseFailedError, UnavailableError, v1
+from rampd.v1 import release_service_pb2_grpc
+from rampd_server import testing
+from tests.servers import Stubs, reason_of, short_directory, stubs
+from tests.stores import StoreServer
+
+C = "restyler"
+
+
+class Following(threading.Thread):
+    """One WatchRelease, read as it comes."""
+
+    def __init__(self, call: Stubs, release: int, **fields: object) -> None:
+        super().__init__(daemon=True)
+        stub = release_service_pb2_grpc.ReleaseServiceStub(call.channel)
+        self.stream = stub.WatchRelease(v1.WatchReleaseRequest(component=C, release=release, **fields), timeout=60)
+        self.seen: list[v1.WatchReleaseResponse] = []
+        self.error: grpc.RpcError | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for response in self.stream:
+                self.seen.append(response)
+        except grpc.RpcError as error:
+            self.error = error
+
+    def messages(self) -> list[str]:
+        return [response.message for response in self.seen]
+
+    def wait_for(self, count: int) -> None:
+        eventually(lambda: len(self.seen) >= count or self.error is not None)
+        assert self.error is None
+
+    def end(self) -> list[str]:
+        self.join(20)
+        assert not self.is_alive()
+        return self.messages()
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 20) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def second_target(store_process: StoreServer, namespace: str, target: str) -> Iterator[str]:
+    with short_directory() as directory, testing.run(directory, store_process.url, namespace=namespace) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def component(call: Stubs) -> None:
+    """Current t1, next t2 (release 2), t3 waits (release 3)."""
+    for tag in ("t1", "t2", "t3"):
+        call("Release", component=C, tag=tag)
+
+
+def test_a_release_is_followed_from_the_queue_until_it_is_current(call: Stubs) -> None:
+    third = Following(call, 3)
+    third.wait_for(1)
+    assert third.messages() == ["t3 waits at position 1: t2 is being rolled out. Finalize or Abandon ends that."]
+    call("Ramp", component=C, percent=50)
+    third.wait_for(2)
+    call("Finalize", component=C)
+    third.wait_for(3)
+    call("Ramp", component=C, percent=12.5)
+    third.wait_for(4)
+    call("Finalize", component=C)
+
+    assert third.end()[2:] == ["t3 is at 0 %.", "t3 is at 12.5 %.", "Everybody gets t3."]
+    assert [response.release.state for response in third.seen] == [
+        *(v1.RELEASE_STATE_QUEUED, v1.RELEASE_STATE_QUEUED),
+        *(v1.RELEASE_STATE_NEXT, v1.RELEASE_STATE_NEXT, v1.RELEASE_STATE_CURRENT),
+    ]
+    assert third.seen[3].rollout.next_percent == 12.5
+    assert third.error is None
+
+
+def test_it_ends_when_held_and_says_why(call: Stubs) -> None:
+    second = Following(call, 2)
+    second.wait_for(1)
+    call("Rollback", component=C, note="error rate")
+    assert second.end()[-1] == (
+        "t2 is held: rolled back by anonymous: error rate. Ramp tries it again, Abandon drops it."
+    )
+    assert second.error is None
+    assert Following(call, 2).end() == second.messages()[-1:]
+
+
+def test_without_until_held_it_goes_on_until_the_release_ends(call: Stubs) -> None:
+    second, third = Following(call, 2, until_held=False), Following(call, 3, until_held=True)
+    second.wait_for(1)
+    third.wait_for(1)
+    call("Rollback", component=C, note="error rate")
+    second.wait_for(2)
+    third.wait_for(2)
+    assert "t2 is held (rolled back by anonymous: error rate)." in third.messages()[1]
+    call("Abandon", component=C)
+    assert second.end()[-1] == "t2 is ABANDONED: abandoned by anonymous."
+    call("Rollback", component=C)
+    assert third.end()[-1].startswith("t3 is held")
+
+
+@pytest.mark.parametrize("tag", ["t1", "t2"])
+def test_what_was_current_has_ended(call: Stubs, tag: str) -> None:
+    call("Finalize", component=C, force=True)
+    number = int(tag[1:])
+    [message] = Following(call, number).end()
+    assert message == (
+        "Everybody gets t2." if tag == "t2" else "t1 is RETIRED: replaced by t2, finalized by anonymous."
+    )
+
+
+def test_changes_that_are_no_news_of_it_send_nothing(call: Stubs) -> None:
+    second = Following(call, 2)
+    second.wait_for(1)
+    for number in range(20):
+        call("SetOverride", component=C, repo=f"acme/{number}", tag="x")
+        call("Release", component=C, tag=f"later{number}")
+    call("Abandon", component=C)
+    assert len(second.end()) == 2
+
+
+def test_a_release_that_is_not_there_is_refused(call: Stubs) -> None:
+    for fields, reason in (((C, 99), "RELEASE_NOT_FOUND"), (("other", 1), "COMPONENT_NOT_FOUND")):
+        stub = release_service_pb2_grpc.ReleaseServiceStub(call.channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.WatchRelease(v1.WatchReleaseRequest(component=fields[0], release=fields[1]), timeout=10))
+        assert reason_of(caught.value) == reason
+
+
+def test_a_component_that_is_deleted_ends_the_stream(call: Stubs) -> None:
+    second = Following(call, 2)
+    second.wait_for(1)
+    call("DeleteComponent", component=C, confirm=C)
+    second.join(20)
+    assert second.error is not None
+    assert reason_of(second.error) == "COMPONENT_NOT_FOUND"
+
+
+def test_another_server_knows_a_release_that_was_handed_in_a_moment_ago(call: Stubs, second_target: str) -> None:
+    with stubs(second_target) as other:
+        for number in range(4, 24):
+            assert call("Release", component=C, tag=f"t{number}").release == number
+            following = Following(other, number)
+            following.wait_for(1)
+            following.stream.cancel()
+
+
+def test_a_server_that_stops_ends_the_stream_with_an_error_that_says_so(
+    call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    with contextlib.ExitStack() as stack, short_directory() as directory:
+        with testing.run(directory, store_process.url, namespace=namespace) as other:
+            following = Following(stack.enter_context(stubs(other)), 2)
+            following.wait_for(1)
+        following.join(20)
+    assert following.error is not None
+    assert following.error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "Watch the release again" in (following.error.details() or "")
+
+
+# Waiting, with the clients.
+
+KINDS = ["Admin", "AsyncAdmin"]
+
+
+def waiting(kind: str, target: str, release: int, **options: Any) -> "Future[v1.Release]":
+    """Waits in a thread of its own."""
+
+    def wait() -> v1.Release:
+        if kind == "Admin":
+            with Admin(target) as admin:
+                return admin.wait_for_release(C, release, **options)
+
+        async def wait_async() -> v1.Release:
+            async with AsyncAdmin(target) as admin:
+                return await admin.wait_for_release(C, release, **options)
+
+        return asyncio.run(wait_async())
+
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(wait)
+    pool.shutdown(wait=False)
+    return future
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_waiting_ends_when_the_release_is_current(kind: str, call: Stubs, target: str) -> None:
+    done = waiting(kind, target, 2, timeout=30)
+    call("Ramp", component=C, percent=50)
+    assert not done.done()
+    call("Finalize", component=C)
+    release = done.result(20)
+    assert (release.tag, release.state) == ("t2", v1.RELEASE_STATE_CURRENT)
+    assert waiting(kind, target, 1).result(20).state == v1.RELEASE_STATE_RETIRED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("verb", "release", "reason"),
+    [("Rollback", 2, "HELD"), ("Abandon", 2, "ABANDONED"), ("CancelRelease", 3, "CANCELLED")],
+)
+def test_waiting_raises_why_the_release_was_not_rolled_out(  # noqa: PLR0917
+    kind: str, verb: str, release: int, reason: str, call: Stubs, target: str
+) -> None:
+    fields = {"release": release} if verb == "CancelRelease" else {}
+    done = waiting(kind, target, release)
+    call(verb, component=C, note="error rate", **fields)
+    with pytest.raises(ReleaseFailedError) as caught:
+        done.result(20)
+    error = caught.value
+    assert (error.reason, error.release.number, error.rollout.component) == (reason, release, C)
+    assert error.metadata == {"component": C, "release": str(release), "tag": f"t{release}"}
+    assert not error.retryable
+    assert "error rate" in str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_waiting_on_past_a_rollback_where_it_is_told_to(kind: str, call: Stubs, target: str) -> None:
+    done = waiting(kind, target, 2, until_held=False)
+    call("Rollback", component=C)
+    call("Ramp", component=C, percent=5)
+    call("Finalize", component=C)
+    assert done.result(20).state == v1.RELEASE_STATE_CURRENT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_waiting_for_too_long_says_where_it_stands(kind: str, target: str) -> None:
+    with pytest.raises(DeadlineExceededError) as caught:
+        waiting(kind, target, 2, timeout=0.5).result(20)
+    assert str(caught.value) == "Release 2 of restyler has not ended in 0.5 s. Last: t2 is at 0 %."
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_can_never_be_is_raised_at_once(kind: str, target: str) -> None:
+    with pytest.raises(NotFoundError):
+        waiting(kind, target, 99).result(20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_any_server_waiting_ends_in_time(kind: str) -> None:
+    with pytest.raises(DeadlineExceededError, match=r"has not ended in 0\.3 s\. .*127\.0\.0\.1:9"):
+        waiting(kind, "127.0.0.1:9", 2, timeout=0.3).result(20)
+    with pytest.raises(UnavailableError):
+        waiting(kind, "127.0.0.1:9", 2).result(60)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_goes_away_and_comes_back_is_waited_for(
+    kind: str, call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    """Given a server that is stopped while somebody waits on it, and started again on its port, expect the end."""
+    with short_directory() as directory:
+        with testing.run(directory, store_process.url, namespace=namespace) as target:
+            done = waiting(kind, target, 2)
+            time.sleep(0.5)
+            assert not done.done()
+        call("Ramp", component=C, percent=50)
+        call("Finalize", component=C)
+        time.sleep(0.3)
+        assert not done.done()
+        with testing.run(directory, store_process.url, namespace=namespace, listen=target):
+            assert done.result(30).state == v1.RELEASE_STATE_CURRENT
