@@ -74,7 +74,6 @@ def named_fields(error: grpc.RpcError) -> list[str]:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())

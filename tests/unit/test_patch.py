@@ -93,7 +93,7 @@ class StoredRollout(RuleBasedStateMachine):
 
 
 TestStoredRollout = StoredRollout.TestCase
-TestStoredRollout.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestStoredRollout.settings = settings(max_examples=60, stateful_step_count=60)
 
 
 @pytest.mark.parametrize("rollout", [steady(), rolling_out(), held()], ids=["steady", "rolling out", "held"])

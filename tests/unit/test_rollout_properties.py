@@ -177,4 +177,4 @@ class RolloutMachine(RuleBasedStateMachine):
 
 
 TestRandomCommands = RolloutMachine.TestCase
-TestRandomCommands.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestRandomCommands.settings = settings(max_examples=150, stateful_step_count=60)
