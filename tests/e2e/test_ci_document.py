@@ -111,6 +111,7 @@ def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> Non
             process = build(target)
             is_next(server)
             time.sleep(1)
+        time.sleep(3)  # so that a recipe finds nobody there when it tries again
         assert process.poll() is None
         # The later flag is the one that counts.
         with rampd_server(directory / "s", *flags, "--listen", target) as server:

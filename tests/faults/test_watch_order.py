@@ -197,6 +197,12 @@ class Storm:
     """That the far one was sent."""
 
 
+def is_storm_to_go_on(for_s: float, states: int, links: int) -> bool:
+    """Until enough has happened, which takes longer on a machine with much to do; fails where it never does."""
+    assert for_s < 60, f"{states} states and {links} links in a minute"
+    return for_s < STORM_S or states <= 200 or links <= 5
+
+
 @contextmanager
 def storm(
     store: StoreServer, namespace: str, seed: int, meanwhile: Callable[[str], None] = lambda _: None
@@ -219,8 +225,8 @@ def storm(
             thread.start()
         try:
             meanwhile(target)
-            end = time.monotonic() + STORM_S
-            while time.monotonic() < end:
+            begun = time.monotonic()
+            while is_storm_to_go_on(time.monotonic() - begun, len(recorders[0].seen), proxy.accepted):
                 for link in links:
                     link.begin(0)  # what a resolver does when it finds its answers stale
                 time.sleep(0.05)
@@ -228,7 +234,6 @@ def storm(
             stop.set()
             for thread in (*threads, disturbing):
                 thread.join()
-        assert proxy.accepted > 5
         end = time.monotonic() + 20
         # What expires is told of after the writers have ended, too.
         while True:
@@ -251,10 +256,8 @@ def test_a_client_behind_a_bad_link_misses_nothing_and_never_goes_back(
     monkeypatch.setitem(ChangeLog.__init__.__kwdefaults__, "max_bytes", log_bytes)
     namespace = f"order{log_bytes}"
     with storm(store, namespace, seed=log_bytes) as ended:
-        assert len(ended.states) > 200
         for seen in (ended.near, ended.far):
             check(seen, ended.states)
-        assert len(ended.near) > 100
         assert (ended.whole_states > 1) == (log_bytes < 1024 * 1024)
 
 
