@@ -45,9 +45,10 @@ class StoreServer:
         if self.process is not None and self.process.poll() is not None:
             pytest.fail(f"{self.kind} ended with {self.process.returncode}: {self.log.read_text()[-4000:]}")
 
-    def store(self, namespace: str = "default", **options: object) -> RedisStore:
+    def store(self, namespace: str = "default", *, timeout_s: float = 1.0, **options: object) -> RedisStore:
         """A store on this server. Its owner closes it."""
-        return RedisStore(self.client(), self.client(timeout_s=3.0), namespace=namespace, **options)
+        clients = self.client(timeout_s), self.client(timeout_s + 2)
+        return RedisStore(*clients, namespace=namespace, deadline_s=timeout_s, **options)
 
     def client(self, timeout_s: float = 1.0) -> Redis:
         """A client of redis-py, as the store's own. Its owner closes it."""

@@ -6,8 +6,8 @@ from rampd_server.domain.moves import Context
 from rampd_server.domain.wording import percent
 
 
-def standing(rollout: Rollout, release: Release, context: Context, waits_for: str = "") -> str:
-    """What happened to a release last, or what blocks it. `waits_for` is what automation waits for, where it is known."""
+def standing(rollout: Rollout, release: Release, context: Context) -> str:
+    """What happened to a release last, or what blocks it."""
     match release.state:
         case ReleaseState.QUEUED:
             place = rollout.queue.index(release.number) + 1
@@ -16,13 +16,16 @@ def standing(rollout: Rollout, release: Release, context: Context, waits_for: st
             return f"{release.tag} is held: {rollout.held_reason}. Ramp tries it again, Abandon drops it."
         case ReleaseState.NEXT:
             paused = " and paused" if rollout.paused else ""
-            return f"{release.tag} is at {percent(rollout.basis_points)}{paused}." + (
-                f" {waits_for}" if waits_for else ""
-            )
+            return f"{release.tag} is at {percent(rollout.basis_points)}{paused}."
         case ReleaseState.CURRENT:
             return f"Everybody gets {release.tag}."
         case _:
             return f"{release.tag} is {release.state}: {release.end_reason}."
+
+
+def is_under_way(rollout: Rollout, release: Release) -> bool:
+    """Whether it is what is being rolled out, and not held."""
+    return release.state is ReleaseState.NEXT and not rollout.held_reason
 
 
 def has_ended(rollout: Rollout, release: Release, *, until_held: bool) -> bool:

@@ -1,8 +1,11 @@
 """WatchRelease: where a release stands, from now until it ends. Fed by the replica; asks the store once, at the start."""
 
 import asyncio
+import contextlib
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
+from typing import Final
 
 from rampd import v1
 from rampd.resolution import ComponentSnapshot
@@ -10,14 +13,18 @@ from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
 from rampd_server.domain.model import Rollout
 from rampd_server.domain.moves import Context
 from rampd_server.domain.outcome import component_not_found
-from rampd_server.domain.standing import has_ended, standing
+from rampd_server.domain.standing import has_ended, is_under_way, standing
 from rampd_server.ports import FeedEntry
 from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.service import Service
 
 WaitsFor = Callable[[str], str]
-"""What automation waits for with a component, in a sentence; empty where it is not known."""
+"""What automation waits for with a component, in a sentence; empty where it is not known, as for a moment after a change."""
+
+_PROGRESS_S: Final = 60.0
+"""How often a watcher is told what automation waits for, where that is all that changed: a hold counts down."""
+_ASK_AGAIN_S: Final = 1.0
 
 
 class ReleaseWatches:
@@ -45,20 +52,28 @@ class ReleaseWatches:
         await self._catch_up(component, number)
         changed = asyncio.Event()
         self._watchers[component].add(changed)
-        said: v1.WatchReleaseResponse | None = None
+        said: tuple[object, ...] = ()
+        said_waits_for, said_s = "", 0.0
         try:
             while True:
                 changed.clear()
                 if self._is_closed:
                     raise NoSnapshotError("This server stops. Watch the release again: another one goes on.")
                 rollout = self._rollout(component)
-                message = self._message(rollout, number)
-                if said is None or _news(message) != _news(said):
+                message, news = self._message(rollout, number)
+                release = rollout.releases[number]
+                waits_for = self._waits_for(component) if is_under_way(rollout, release) else ""
+                is_due = not said_waits_for or time.monotonic() - said_s >= _PROGRESS_S
+                if news != said or (is_due and waits_for not in ("", said_waits_for)):
+                    said, said_waits_for, said_s = news, waits_for, time.monotonic()
+                    message.message = f"{message.message} {waits_for}".rstrip()
                     yield message
-                    said = message
-                if has_ended(rollout, rollout.releases[number], until_held=until_held):
+                if has_ended(rollout, release, until_held=until_held):
                     return
-                await changed.wait()
+                is_to_ask = is_under_way(rollout, release) and not said_waits_for
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ASK_AGAIN_S if is_to_ask else _PROGRESS_S):
+                        await changed.wait()
         finally:
             self._watchers[component].discard(changed)
             if not self._watchers[component]:
@@ -81,17 +96,19 @@ class ReleaseWatches:
             raise component_not_found(component)
         return known.rollout
 
-    def _message(self, rollout: Rollout, number: int) -> v1.WatchReleaseResponse:
+    def _message(self, rollout: Rollout, number: int) -> tuple[v1.WatchReleaseResponse, tuple[object, ...]]:
+        """Where the release stands, and what of it is worth another message."""
         release = rollout.releases.get(number)
         if release is None:
             raise release_not_found(rollout.component, number)
         namespace, now_ms = self._replica.namespace, self._replica.now_ms()
         context = Context(now_ms, freeze_all=namespace.freeze)
-        return v1.WatchReleaseResponse(
+        message = v1.WatchReleaseResponse(
             release=convert.release_message(release),
             rollout=convert.rollout_message(rollout, namespace, now_ms),
-            message=standing(rollout, release, context, self._waits_for(rollout.component)),
+            message=standing(rollout, release, context),
         )
+        return message, _news(message)
 
     # What the replica tells.
 
@@ -124,7 +141,7 @@ def _wake(watchers: set[asyncio.Event]) -> None:
 
 
 def _news(message: v1.WatchReleaseResponse) -> tuple[object, ...]:
-    """What is worth another message: not that somebody else's release came into the queue."""
+    """What tells one message from another: not that somebody else's release came into the queue."""
     rollout, release = message.rollout, message.release
     return (
         *(release.state, message.message, rollout.state, rollout.held_reason, rollout.paused, rollout.frozen),
