@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from rampd_server.domain.model import Absent, Rollout
@@ -22,7 +23,7 @@ class HashField:
     read: Callable[[str], object] | None = None
     default: object = REQUIRED
     hangs_on: tuple[str, ...] = ()
-    """Further attributes that the text hangs on. Where `attribute` and these are the same objects, so is the text."""
+    """Further attributes that the text hangs on. Where `attribute` and these are equal, so is the text."""
     part: str = ""
     """Where the attribute is `progress`: which attribute of it."""
 
@@ -94,6 +95,11 @@ FIELDS: Final = (
     HashField("update_ms", lambda rollout: str(rollout.update_ms), "update_ms", texts.read_integer),
 )
 
+_TOLD_BY: Final = tuple(
+    (field, attrgetter(field.attribute, *field.hangs_on) if field.attribute else None) for field in FIELDS
+)
+"""Each field with all that its text hangs on, where that is more than a look at the rollout."""
+
 SECTION: Final = "rollout"
 
 
@@ -109,10 +115,9 @@ def write_hash(rollout: Rollout | Absent) -> dict[str, str]:
 def hash_changes(before: Rollout, after: Rollout) -> dict[str, tuple[str | None, str | None]]:
     """The fields that differ, before and after; None where one is not there."""
     changes = {}
-    for field in FIELDS:
-        attributes = (field.attribute, *field.hangs_on)
+    for field, told_by in _TOLD_BY:
         # A policy's text costs more than all others, and hardly ever changes.
-        if field.attribute and all(getattr(before, name) is getattr(after, name) for name in attributes):
+        if told_by is not None and told_by(before) == told_by(after):
             continue
         texts_of_both = field.write(before), field.write(after)
         if texts_of_both[0] != texts_of_both[1]:
