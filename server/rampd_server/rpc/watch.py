@@ -107,8 +107,13 @@ class Watches:
         # A watcher that does not read must not keep a state alive that nobody else needs: hence a reference that is weak.
         if present is None or not self._log.reaches(present.position):
             return None
-        watcher.position = present.position if index == len(present.parts) - 1 else watcher.position
-        return present.parts[index] if index < len(present.parts) and not self._is_closed else None
+        if index == len(present.parts) or self._is_closed:
+            return None
+        if index < len(present.parts) - 1:
+            return present.parts[index]
+        watcher.position, watcher.is_due = present.position, True
+        # In one message with its age: to who knows no age, a state is too old for next.
+        return present.parts[index] + (self._next(watcher) if watcher.position == self._log.end else b"")
 
     def _next(self, watcher: "_Watcher") -> bytes:
         message, watcher.position = self._log.read(watcher.position, watcher.selection)

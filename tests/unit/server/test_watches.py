@@ -102,11 +102,11 @@ class Stream:
             return v1.WatchResponse.FromString(await anext(self.messages))
 
     async def whole(self) -> str:
-        """Reads a state in one part, and the heartbeat after it; the cursor."""
-        state, heartbeat = await self.next(), await self.next()
-        assert (state.state.first, state.state.last) == (True, True)
-        assert heartbeat.HasField("heartbeat")
-        return heartbeat.cursor
+        """Reads a state in one part, and its age in the same message; the cursor."""
+        message = await self.next()
+        assert (message.state.first, message.state.last) == (True, True)
+        assert message.HasField("heartbeat")
+        return message.cursor
 
 
 async def test_before_the_first_state_there_is_nothing_to_watch(replica: FakeReplica) -> None:
