@@ -210,8 +210,9 @@ class Local:
         if since_s < (wait_s if is_changed else _SAVE_AT_LEAST_EVERY_S):
             return None
         self._saved_s, self._saved_version = now_s, feed.version
-        components = [(known.snapshot, list(known.overrides.items())) for known in feed.components.values()]
+        # Where a change comes in between after all, to take it in once more does no harm.
         cursor, confirmed_s = feed.cursor, time.time() - (now_s - feed.confirmed_s)
+        components = [(known.snapshot, list(known.overrides.items())) for known in feed.components.values()]
 
         def write() -> None:
             try:
