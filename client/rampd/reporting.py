@@ -25,6 +25,7 @@ from rampd.errors import (
 )
 from rampd.grammar import check_resolve, shown
 from rampd.resolution import Channel, Resolution, ResolveReason
+from rampd.rules import MAX_DURATION_S
 
 CAPACITY = 10_000
 """Outcomes that are kept while no server takes them. Then the oldest go: the newest say more of what runs now."""
@@ -37,7 +38,6 @@ _HOPELESS_PAUSE_S = 30.0
 _HOPELESS = (UnauthenticatedError, PermissionDeniedError)
 """What somebody has to do something about before another try can succeed."""
 _UNIMPLEMENTED_PAUSE_S = 600.0
-_MAX_DURATION_S = 10 * 366 * 86400
 
 _CHANNELS = {None: v1.CHANNEL_UNSPECIFIED, Channel.CURRENT: v1.CHANNEL_CURRENT, Channel.NEXT: v1.CHANNEL_NEXT}
 _REASONS = {reason: f"RESOLVE_REASON_{reason.value}" for reason in ResolveReason}
@@ -211,8 +211,10 @@ def checked(outcome: Outcome) -> Outcome:
     if not isinstance(succeeded, bool):
         wrong.append(("succeeded", f"must be True or False; got {shown(succeeded)}"))
     is_number = isinstance(duration_s, int | float) and not isinstance(duration_s, bool)
-    if not is_number or not 0 <= duration_s <= _MAX_DURATION_S:
-        wrong.append(("duration", f"must be a number of seconds from 0; got {shown(duration_s)}"))
+    if not is_number or not 0 <= duration_s <= MAX_DURATION_S:
+        wrong.append(
+            ("duration", f"must be a number of seconds from 0 to {MAX_DURATION_S} (366 days); got {shown(duration_s)}")
+        )
     if wrong:
         raise InvalidArgumentError(violations=wrong)
     return outcome

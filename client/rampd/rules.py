@@ -20,7 +20,7 @@ from rampd import grammar, v1
 from rampd.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown
 
 _NANOS_PER_S = 1_000_000_000
-_MAX_DURATION_S = 366 * 24 * 3600
+MAX_DURATION_S = 366 * 24 * 3600
 _MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which is as far as a Timestamp goes
 _MAX_STEPS = 50
 _MAX_CHECKS = 20
@@ -98,7 +98,7 @@ def _is_time(time: Timestamp) -> bool:
 
 
 def _is_duration(duration: Duration) -> bool:
-    return 0 <= duration.seconds < _MAX_DURATION_S and 0 <= duration.nanos < _NANOS_PER_S
+    return 0 <= duration.nanos < _NANOS_PER_S and 0 <= _seconds(duration) <= MAX_DURATION_S
 
 
 def _seconds(duration: Duration) -> float:

@@ -169,6 +169,15 @@ def test_a_query_is_refused_with_what_is_wrong_with_it(call: Stubs) -> None:
     assert wrong(call, policy) == {"policy.checks[0].query": "is no PromQL: unclosed left parenthesis"}
 
 
+@pytest.mark.parametrize("query", ["up[5m]", "((up[5m]))", "up[5m:1m]", '"up"', '("up")'])
+def test_a_query_for_what_is_no_single_value_is_refused(call: Stubs, query: str) -> None:
+    policy = v1.Policy(checks=[v1.Check(name="a", query=query, max=1)])
+    assert wrong(call, policy) == {
+        "policy.checks[0].query": "gives no single value: a number, or a vector with one element, is needed"
+    }
+    call("SetPolicy", component=C, policy=v1.Policy(checks=[v1.Check(name="a", query="((up))", max=1)]))
+
+
 def test_what_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:
     """Given a plan that goes to 90 %, expect a max_percent below it to be refused, and a patience below its holds."""
     call("SetPolicy", component=C, policy=PLAN)

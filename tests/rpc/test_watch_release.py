@@ -98,6 +98,26 @@ def test_a_release_is_followed_from_the_queue_until_it_is_current(call: Stubs) -
     assert third.error is None
 
 
+def test_who_is_held_for_a_quarantine_is_told_to_lift_it(call: Stubs) -> None:
+    call("Quarantine", component=C, tag="t2", note="Slow.")
+    assert Following(call, 2).end() == [
+        "t2 is held: quarantined by anonymous: Slow. Unquarantine t2 and Ramp try it again, Abandon drops it."
+    ]
+
+
+def test_who_waits_for_a_freeze_is_told_by_whom(call: Stubs) -> None:
+    call("Freeze", all=True)
+    call("Abandon", component=C)
+    third = Following(call, 3)
+    third.wait_for(1)
+    call("Unfreeze", all=True)
+    eventually(lambda: third.seen[-1].release.state == v1.RELEASE_STATE_NEXT)
+    waiting = [message for message in third.messages() if "waits" in message]
+    assert waiting[0] == "t3 waits at position 1: frozen by anonymous. Unfreeze starts it."
+    # Between the freeze's end and the start there may be a moment, and nobody to be named.
+    assert set(waiting[1:]) <= {"t3 waits at position 1: the freeze has ended, and it starts in a moment."}
+
+
 def test_it_ends_when_held_and_says_why(call: Stubs) -> None:
     second = Following(call, 2)
     second.wait_for(1)

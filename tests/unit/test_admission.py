@@ -124,6 +124,12 @@ def test_what_was_not_randomised_is_counted_for_show(reason: str):
     assert admit(AT_TEN, outcome(reason=reason, repo=repo)) == Counted(None, False, True, "", 7)
 
 
+def test_a_repo_that_is_pinned_to_a_tag_is_counted_for_the_channel_that_has_it():
+    for release, is_next in ((AT_TEN.current, False), (AT_TEN.next, True)):
+        pinned = outcome(is_next=None, reason="OVERRIDE_TAG", release=release)
+        assert admit(AT_TEN, pinned) == Counted(None, is_next, True, "", 7)
+
+
 @pytest.mark.parametrize(
     "reported",
     [

@@ -121,7 +121,8 @@ def test_after_the_hold_comes_the_next_step():
     assert decision.command == commands.Ramp(2500, "B")
     assert decision.progress == holding(NOW)
     assert decision.reason == (
-        "B goes from 5 % to 25 %. It held for 11 min. Jobs that failed: 0 of 100 (0.0 %), against 0 of 1,000 (0.0 %) of A."
+        "B goes from 5 % to 25 %. It held for 11 min. Jobs that failed: 0 of 100 (0.0 %), against 0 of 1,000 (0.0 %) of A. "
+        "E is 1.0, its limit 100."
     )
 
 
@@ -341,6 +342,19 @@ def test_resume_after_a_guards_pause_is_a_new_trial_and_after_others_not():
     assert not holding().resumes_as_new_trial
 
 
+def test_a_second_pause_takes_the_new_trial_of_the_first_not_away():
+    for causes in ((Cause.ABSOLUTE_GUARD, Cause.CHECK_BROKEN), (Cause.CHECK_BROKEN, Cause.ABSOLUTE_GUARD)):
+        progress = holding()
+        for cause in causes:
+            progress = progress.paused(cause)
+        rollout = replace(at(500, paused=True), progress=progress)
+
+        resumed = after(rollout, commands.Resume())
+
+        assert resumed.trial == rollout.trial + 1
+        assert resumed.progress.said == frozenset()
+
+
 def test_what_paused_may_be_said_again_after_resume():
     progress = holding().paused(Cause.CHECK_FAILED).given_back(NOW)
 
@@ -389,7 +403,11 @@ def checked(reading: CheckReading, **changes: object) -> Decision:
 
 
 def test_a_check_must_have_passed_before_the_next_step():
-    assert checked(CheckReading("errors", has_passed=True)).action is Action.STEP
+    decision = checked(CheckReading("errors", has_passed=True, value=0.25))
+    assert decision.action is Action.STEP
+    assert decision.reason.endswith("The last value of the check errors was 0.25 (at most 1 is allowed).")
+    silent = checked(CheckReading("errors", has_passed=True))
+    assert silent.reason.endswith("The check errors has given no value.")
     assert "errors has not passed" in checked(CheckReading("errors")).reason
     assert "errors has not passed" in checked(CheckReading("another", has_passed=True)).reason
 
@@ -399,7 +417,10 @@ def test_a_check_that_fails_too_often_is_a_regression():
     assert checked(CheckReading("errors", errors=3)).action is Action.WAIT
     decision = checked(CheckReading("errors", failures=3, value=4.5))
     assert (decision.action, decision.cause) == (Action.ROLLBACK, Cause.CHECK_FAILED)
-    assert decision.reason == "The check errors failed 3 times in a row; 2 are allowed. The last value was 4.5."
+    assert decision.reason == (
+        "The check errors failed 3 times in a row; 2 are allowed. "
+        "The last value of the check errors was 4.5 (at most 1 is allowed)."
+    )
 
 
 @pytest.mark.parametrize("on_regression", OnRegression)

@@ -29,6 +29,17 @@ def test_a_span_has_two_units_at_the_most(duration_ms: int, text: str):
     assert wording.span(duration_ms) == text
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "text"), [(None, 1.5, "at most 1.5"), (2.0, None, "at least 2"), (0.0, 1e6, "0 to 1e+06")]
+)
+def test_bounds(least: float | None, most: float | None, text: str):
+    assert wording.bounds(least, most) == text
+
+
+def test_a_text_becomes_a_sentence_once():
+    assert [wording.ended(text) for text in ("so", "so.", "so?")] == ["so.", "so.", "so?"]
+
+
 def test_a_rate_shows_what_it_is_made_of():
     assert wording.rate(14, 1600) == "14 of 1,600 (0.9 %)"
     assert wording.rate(0, 0) == "none"

@@ -129,9 +129,11 @@ class Admission:
     def _for_show(self, outcome: JobOutcome, assignment: Assignment) -> Counted | None:
         rollout = self._rollout
         is_of_trial = assignment.release == (rollout.next or 0) and assignment.trial == rollout.trial
-        if outcome.is_next is None or not is_of_trial or not self._ran(outcome.release, is_next=outcome.is_next):
+        # An override to a tag has no channel, and counts for the one that it comes to.
+        is_next = outcome.release == rollout.next if outcome.is_next is None else outcome.is_next
+        if not is_of_trial or not self._ran(outcome.release, is_next=is_next):
             return None
-        return Counted(None, outcome.is_next, outcome.is_failed, "", outcome.duration_ms)
+        return Counted(None, is_next, outcome.is_failed, "", outcome.duration_ms)
 
     def _ran(self, release: int, *, is_next: bool) -> bool:
         """Whether a release is what a channel gave in this trial."""

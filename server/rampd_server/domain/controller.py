@@ -13,9 +13,10 @@ from rampd_server.domain import commands, wording
 from rampd_server.domain.automation_policy import AfterRollback, Automation, OnRegression, Step
 from rampd_server.domain.clock import Clock
 from rampd_server.domain.counters import TrialCounters
-from rampd_server.domain.guards import CheckReading, Finding, findings
+from rampd_server.domain.guards import CheckReading, Finding, findings, readings_sentence, relative_evidence
 from rampd_server.domain.model import Freeze, Release, Rollout
 from rampd_server.domain.moves import Context, freezes
+from rampd_server.domain.outcome import what_frees
 from rampd_server.domain.progress import Cause, Driver, Progress
 
 
@@ -71,7 +72,7 @@ def decide(observed: Observed) -> Decision:
     if release is None:
         return _wait(observed, "Nothing is being rolled out.")
     if rollout.held_reason:
-        return _wait(observed, f"{release.tag} is held ({rollout.held_reason}). Ramp tries it again, Abandon drops it.")
+        return _wait(observed, f"{release.tag} is held ({rollout.held_reason}). {what_frees(rollout)}")
     return _lower(observed, release) or _raise(observed, release)
 
 
@@ -217,7 +218,8 @@ def _so_far(observed: Observed, held_ms: int) -> str:
     return (
         f"It held for {wording.span(held_ms)}. Jobs that failed: {wording.rate(total.failures.next, total.jobs.next)}, "
         f"against {wording.rate(total.failures.current, total.jobs.current)} of "
-        f"{observed.rollout.current_release.tag}."
+        f"{observed.rollout.current_release.tag}. {relative_evidence(observed.automation, observed.counters)}"
+        f"{readings_sentence(observed.automation, observed.checks)}"
     )
 
 

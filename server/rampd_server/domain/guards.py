@@ -1,10 +1,11 @@
 """What there is to say against next, in sentences that an admin understands, and what the policy wants done about it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rampd_server.domain import absolute_guard, assignment_check, evidence, wording
-from rampd_server.domain.automation_policy import Automation, OnRegression
+from rampd_server.domain.automation_policy import Automation, Check, OnRegression
 from rampd_server.domain.counters import TrialCounters
 from rampd_server.domain.model import FULL, Rollout, Unit
 from rampd_server.domain.progress import Cause
@@ -40,7 +41,7 @@ def findings(rollout: Rollout, counters: TrialCounters, checks: Sequence[CheckRe
     automation = rollout.policy.automation
     if log_evidence(automation, counters) >= evidence.log_limit(automation.alpha):
         yield Finding(Cause.RELATIVE_GUARD, automation.on_regression, _relative_sentence(rollout, counters))
-    if is_over_max_failure_rate(automation, counters):
+    if _absolute_log_evidence(automation, counters) >= evidence.log_limit(absolute_guard.ALPHA):
         sentence = _absolute_sentence(rollout, counters)
         yield Finding(Cause.ABSOLUTE_GUARD, automation.on_max_failure_rate, sentence)
     yield from _of_checks(rollout, checks)
@@ -53,15 +54,36 @@ def log_evidence(automation: Automation, counters: TrialCounters) -> float:
     return evidence.log_evidence(counted_failures(counters), tolerance=automation.tolerance)
 
 
-def is_over_max_failure_rate(automation: Automation, counters: TrialCounters) -> bool:
-    """Whether the absolute guard is on, and raises its alarm."""
+def relative_evidence(automation: Automation, counters: TrialCounters) -> str:
+    """E of the relative guard, in a sentence."""
+    return _evidence_sentence(log_evidence(automation, counters), automation.alpha)
+
+
+def readings_sentence(automation: Automation, readings: Sequence[CheckReading]) -> str:
+    """What each check said last; begins with a space, and is empty where there are no checks."""
+    known = {reading.name: reading for reading in readings}
+    return "".join(_value(check, known.get(check.name)) for check in automation.checks)
+
+
+def _value(check: Check, reading: CheckReading | None) -> str:
+    if reading is None or reading.value is None:
+        return f" The check {check.name} has given no value."
+    bounds = wording.bounds(check.minimum, check.maximum)
+    return f" The last value of the check {check.name} was {reading.value:g} ({bounds} is allowed)."
+
+
+def _evidence_sentence(log: float, alpha: float) -> str:
+    return f"E is {wording.odds(evidence.to_odds(log))}, its limit {wording.odds(1 / alpha)}."
+
+
+def _absolute_log_evidence(automation: Automation, counters: TrialCounters) -> float:
+    """Of the absolute guard; negative infinity where it is off."""
     if not automation.max_failure_rate:
-        return False
+        return -math.inf
     total = counters.total
-    log = absolute_guard.log_evidence(
+    return absolute_guard.log_evidence(
         total.failed_first_outcomes.next, total.first_outcomes.next, automation.max_failure_rate
     )
-    return log >= evidence.log_limit(absolute_guard.ALPHA)
 
 
 def _relative_sentence(rollout: Rollout, counters: TrialCounters) -> str:
@@ -76,8 +98,7 @@ def _relative_sentence(rollout: Rollout, counters: TrialCounters) -> str:
         f"Of {all_failed:,} {_units(rollout)} with a failure {next_failed:,} ran {next_tag}; {expected:,.1f} were to be "
         f"expected. Jobs that failed: {wording.rate(total.failures.next, total.jobs.next)} of {next_tag}, "
         f"{wording.rate(total.failures.current, total.jobs.current)} of {current_tag}. "
-        f"E is {wording.odds(evidence.to_odds(log_evidence(automation, counters)))}, "
-        f"its limit {wording.odds(1 / automation.alpha)}."
+        f"{relative_evidence(automation, counters)}"
     )
 
 
@@ -89,7 +110,8 @@ def _absolute_sentence(rollout: Rollout, counters: TrialCounters) -> str:
         f"{wording.rate(total.failed_first_outcomes.next, total.first_outcomes.next)} {_units(rollout)} the first job "
         f"failed. Jobs that failed: {wording.rate(total.failures.next, total.jobs.next)} of {next_tag}, "
         f"{wording.rate(total.failures.current, total.jobs.current)} of {current_tag}; where both are high, the cause may "
-        "be an outage and not the release."
+        "be an outage and not the release. "
+        f"{_evidence_sentence(_absolute_log_evidence(rollout.policy.automation, counters), absolute_guard.ALPHA)}"
     )
 
 
@@ -98,7 +120,8 @@ def _assignment_sentence(rollout: Rollout, counters: TrialCounters) -> str:
     expected = sum(split.total * weight for weight, split in counters.first_outcomes.items()) / FULL
     return (
         f"Of {first.total:,} {_units(rollout)} that reported {first.next:,} ran {_tags(rollout)[0]}, where {expected:,.0f} "
-        "were to be expected. Reports get lost, or a client does not assign as it should: versions can't be compared."
+        "were to be expected. Reports get lost, or a client does not assign as it should: versions can't be compared. "
+        f"{_evidence_sentence(assignment_check.log_evidence(counters.first_outcomes), assignment_check.ALPHA)}"
     )
 
 
@@ -107,12 +130,11 @@ def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[F
     for check in rollout.policy.automation.checks:
         reading = known.get(check.name, CheckReading(check.name))
         if reading.failures > check.failures_allowed:
-            value = "" if reading.value is None else f" The last value was {reading.value:g}."
             yield Finding(
                 Cause.CHECK_FAILED,
                 rollout.policy.automation.on_regression,
                 f"The check {check.name} failed {reading.failures:,} times in a row; {check.failures_allowed:,} are "
-                f"allowed.{value}",
+                f"allowed.{_value(check, reading)}",
             )
         elif reading.errors > check.errors_allowed:
             yield Finding(

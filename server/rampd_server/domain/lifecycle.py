@@ -6,7 +6,7 @@ from rampd_server.domain import commands, model, moves
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Absent, Disposition, QueueMode, Release, ReleaseState, Rollout
 from rampd_server.domain.moves import Context, freezes
-from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next
+from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees
 
 
 def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Done:
@@ -78,7 +78,7 @@ def _promote(rollout: Rollout, live: Release | None, command: commands.Release, 
         rollout = moves.hold(rollout, context.because(f"held when {command.tag} was expedited"))
     message = f"Everybody gets {command.tag} now."
     if rollout.held_reason and rollout.next_release:
-        message += f" {rollout.next_release.tag} is held at 0 %: Ramp tries it again, Abandon drops it."
+        message += f" {rollout.next_release.tag} is held at 0 %. {what_frees(rollout)}"
     return Done(rollout, message, Disposition.PROMOTED, number)
 
 
@@ -119,7 +119,7 @@ def what_blocks(rollout: Rollout, context: Context) -> str:
     next_release = rollout.next_release
     if next_release is None:
         by = " and ".join(freeze.actor for freeze in freezes(rollout, context))
-        return f"frozen by {by}. Unfreeze starts it."
+        return f"frozen by {by}. Unfreeze starts it." if by else "the freeze has ended, and it starts in a moment."
     if rollout.held_reason:
         return f"{next_release.tag} is held ({rollout.held_reason}). Abandon drops it and starts the head of the queue."
     return f"{next_release.tag} is being rolled out. Finalize or Abandon ends that."

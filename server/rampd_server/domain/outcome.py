@@ -54,6 +54,13 @@ def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless
     return release
 
 
+def what_frees(rollout: Rollout) -> str:
+    """What to do about a rollout that is HELD."""
+    tag = rollout.next_release.tag if rollout.next_release else ""
+    again = f"Unquarantine {tag} and Ramp try it again" if tag in rollout.quarantine else "Ramp tries it again"
+    return f"{again}, Abandon drops it."
+
+
 def refuse_frozen(rollout: Rollout, context: Context) -> None:
     for freeze in freezes(rollout, context):
         is_all = freeze is context.freeze_all

@@ -45,7 +45,7 @@ class Progress:
     moved_ms: int = 0
     """When the rollout last made progress, from which stuck_after counts."""
     paused_by: Cause | None = None
-    """Why automation paused the rollout; None where it did not."""
+    """Why automation paused the rollout; None where it did not. Of several causes one that rests on the trial's counters."""
     said: frozenset[Cause] = frozenset()
     """What was said in this trial already, and need not be said again."""
     resumed_ms: int | None = None
@@ -60,8 +60,8 @@ class Progress:
         return replace(self, hold_since_ms=now_ms if self.hold_since_ms is not None else None, moved_ms=now_ms)
 
     def paused(self, cause: Cause) -> "Progress":
-        """A guard paused the rollout."""
-        return replace(self, paused_by=cause, said=self.said | {cause})
+        """A guard paused the rollout, or would have if another one had not."""
+        return replace(self, paused_by=self.paused_by if self.resumes_as_new_trial else cause, said=self.said | {cause})
 
     def spoke(self, cause: Cause) -> "Progress":
         return replace(self, said=self.said | {cause})

@@ -7,7 +7,7 @@ from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Rollout
 from rampd_server.domain.moves import Context, hold
 from rampd_server.domain.moves import quarantine as quarantine_tag
-from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next
+from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees
 from rampd_server.domain.progress import Driver
 from rampd_server.domain.wording import percent, span
 
@@ -83,7 +83,7 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
         return Done(held, f"{release.tag} was held already ({rollout.held_reason}).")
     return Done(
         held,
-        f"Everybody gets {rollout.current_release.tag}; {release.tag} is held at 0 %. Ramp tries it again, Abandon drops it.",
+        f"Everybody gets {rollout.current_release.tag}; {release.tag} is held at 0 %. {what_frees(held)}",
     )
 
 

@@ -3,7 +3,8 @@
 from rampd_server.domain.lifecycle import what_blocks
 from rampd_server.domain.model import Release, ReleaseState, Rollout
 from rampd_server.domain.moves import Context
-from rampd_server.domain.wording import percent
+from rampd_server.domain.outcome import what_frees
+from rampd_server.domain.wording import ended, percent
 
 
 def standing(rollout: Rollout, release: Release, context: Context) -> str:
@@ -13,14 +14,14 @@ def standing(rollout: Rollout, release: Release, context: Context) -> str:
             place = rollout.queue.index(release.number) + 1
             return f"{release.tag} waits at position {place}: {what_blocks(rollout, context)}"
         case ReleaseState.NEXT if rollout.held_reason:
-            return f"{release.tag} is held: {rollout.held_reason}. Ramp tries it again, Abandon drops it."
+            return f"{release.tag} is held: {ended(rollout.held_reason)} {what_frees(rollout)}"
         case ReleaseState.NEXT:
             paused = " and paused" if rollout.paused else ""
             return f"{release.tag} is at {percent(rollout.basis_points)}{paused}."
         case ReleaseState.CURRENT:
             return f"Everybody gets {release.tag}."
         case _:
-            return f"{release.tag} is {release.state}: {release.end_reason}."
+            return f"{release.tag} is {release.state}: {ended(release.end_reason)}"
 
 
 def is_under_way(rollout: Rollout, release: Release) -> bool:

@@ -13,6 +13,18 @@ def rate(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({100 * part / whole:.1f} %)"
 
 
+def ended(text: str) -> str:
+    """A text that somebody gave, as a sentence: with a full stop, where it has none."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def bounds(least: float | None, most: float | None) -> str:
+    """`at most 1.5`."""
+    if least is not None and most is not None:
+        return f"{least:g} to {most:g}"
+    return f"at most {most:g}" if least is None else f"at least {least:g}"
+
+
 def span(duration_ms: int) -> str:
     """`1 h 30 min`: the two greatest units that are not 0, rounded down."""
     seconds = duration_ms // 1000

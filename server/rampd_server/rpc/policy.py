@@ -158,11 +158,16 @@ def violations(message: Message) -> list[tuple[str, str]]:
     return found
 
 
+_NO_SINGLE_VALUE = (promql_parser.MatrixSelector, promql_parser.SubqueryExpr, promql_parser.StringLiteral)
+
+
 def _wrong_query(query: str) -> str:
     try:
         parsed = promql_parser.parse(fill(query, component="component", tag="tag", channel="next"))
     except ValueError as error:
         return f"is no PromQL: {error}"
-    if isinstance(parsed, promql_parser.MatrixSelector | promql_parser.StringLiteral):
+    while isinstance(parsed, promql_parser.ParenExpr):
+        parsed = parsed.expr
+    if isinstance(parsed, _NO_SINGLE_VALUE):
         return "gives no single value: a number, or a vector with one element, is needed"
     return ""

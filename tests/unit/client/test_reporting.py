@@ -16,6 +16,7 @@ from rampd import (
 )
 from rampd.reporting import GATHER_S, Outcome, Reporting, can_place, checked
 from rampd.resolution import Decision
+from rampd.validation import violations
 
 LOST = UnavailableError("nobody there")
 
@@ -205,6 +206,18 @@ def test_what_a_caller_makes_up_is_checked_all_at_once() -> None:
         checked(wrong)
     fields = [field for field, _ in caught.value.violations]
     assert fields == ["component", "repo", "job_id", "resolution", "succeeded", "duration"]
+
+
+def test_the_longest_duration_is_the_same_for_client_and_server(reporting: Reporting) -> None:
+    longest = outcome()._replace(duration_s=366 * 86400.0)
+    reporting.add(checked(longest))
+    batch = reporting.batch()
+    assert batch is not None
+    assert violations(batch) == []
+    with pytest.raises(InvalidArgumentError, match="from 0 to 31622400 "):
+        checked(longest._replace(duration_s=366 * 86400.0 + 1))
+    batch.outcomes[0].duration.seconds += 1
+    assert [field for field, _ in violations(batch)] == ["outcomes[0].duration"]
 
 
 def test_a_resolution_can_go_to_the_process_in_which_the_job_ends() -> None:
