@@ -44,10 +44,14 @@ class Connection:
         self._lock = threading.Lock()
         _connections.add(self)
 
-    def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
-        """The response. Raises RampdError."""
+    def call(
+        self, request: Message, response: type[Response], timeout_s: float, *, began_s: float | None = None
+    ) -> Response:
+        """The response. Its time runs from `began_s` on, by the monotonic clock; from now where that is None. Raises
+        RampdError.
+        """
         method = METHODS[type(request)]
-        attempts = Attempts(timeout_s, time.monotonic())
+        attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
         while True:
             try:
                 with call_gate:
@@ -55,7 +59,7 @@ class Connection:
                         request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
                     )
             except (grpc.RpcError, ValueError) as raised:
-                error = self._error(raised, method, timeout_s)
+                error = self.error_of(raised, request, timeout_s)
                 pause_s = attempts.pause_s(error, time.monotonic())
                 if pause_s is None:
                     raise error from raised
@@ -65,16 +69,24 @@ class Connection:
 
     def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Generator[Response]:
         """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
-        method = METHODS[type(request)]
         call = None
         try:
-            call = self._call_of(method, response)(request, timeout=timeout_s, metadata=self._metadata)
+            call = self.open_stream(request, response, timeout_s)
             yield from call
         except (grpc.RpcError, ValueError) as raised:
-            raise self._error(raised, method, timeout_s) from raised
+            raise self.error_of(raised, request, timeout_s) from raised
         finally:
             if call is not None:
                 call.cancel()
+
+    def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
+        """The call as gRPC has it, to be read, and cancelled at the end. It raises what `error_of` makes a RampdError of."""
+        return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=self._metadata)
+
+    def check_open(self) -> None:
+        """Raises ClosedError."""
+        if self._closed:
+            raise closed_error(self.target)
 
     def close(self) -> None:
         """Ends the channel, and calls under way. What was closed stays closed."""
@@ -91,8 +103,7 @@ class Connection:
 
     def _open(self, method: Method, response: type[Message]) -> Callable[..., Any]:
         with self._lock:
-            if self._closed:
-                raise closed_error(self.target)
+            self.check_open()
             if self._channel is None:
                 self._channel = grpc.insecure_channel(self.target, options=CHANNEL_OPTIONS)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
@@ -104,13 +115,14 @@ class Connection:
             self._calls[method.path] = call
             return call
 
-    def _error(self, raised: grpc.RpcError | ValueError, method: Method, timeout_s: float | None) -> RampdError:
+    def error_of(self, raised: grpc.RpcError | ValueError, request: Message, timeout_s: float | None) -> RampdError:
+        """What a call has raised, as one of ours. A ValueError that no closing explains is raised again."""
         # A channel that is closed under a call raises ValueError, or cancels it.
         if self._closed:
             return closed_error(self.target)
         if isinstance(raised, ValueError):
             raise raised
-        return error_of_call(raised, method=method.name, target=self.target, timeout_s=timeout_s)
+        return error_of_call(raised, method=METHODS[type(request)].name, target=self.target, timeout_s=timeout_s)
 
     def _forget(self) -> None:
         """In a child, the parent's channel is good for nothing, not even to be closed or collected."""

@@ -32,14 +32,14 @@ _CLASSES: Mapping[grpc.StatusCode, type[RampdError]] = {
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 RpcError: TypeAlias = grpc.RpcError
-"""What a failed call raises, in blocking gRPC and in grpc.aio. Both kinds have a code, details and trailing metadata."""
+"""What a failed call raises has a code, details and trailing metadata."""
 
 Detail = TypeVar("Detail", bound=Message)
 
 
 def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float | None) -> RampdError:
     """The error of a call that gRPC has raised for."""
-    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+    if not isinstance(error, grpc.Call):
         return errors.InternalError(f"{method} of {target} failed: {error!r}")
     code: grpc.StatusCode = error.code()
     text = error.details() or code.name
@@ -84,7 +84,7 @@ def _detail(details: Iterable[AnyMessage], kind: type[Detail]) -> Detail | None:
     return None
 
 
-def _status(error: "grpc.Call | grpc.aio.AioRpcError", code: grpc.StatusCode) -> Status | None:
+def _status(error: grpc.Call, code: grpc.StatusCode) -> Status | None:
     """What a server of rampd says beside the code. What something between here and there says in its place is no Status."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY:

@@ -366,7 +366,7 @@ async def test_a_call_under_way_ends_when_its_asyncio_connection_is_closed(serve
         await call
 
 
-async def test_a_cancelled_task_is_cancelled_and_its_call_with_it(server: ScriptedServer) -> None:
+async def test_a_cancelled_task_waits_for_nothing_and_closing_ends_its_call(server: ScriptedServer) -> None:
     gone = threading.Event()
 
     def hang(_request: Any, context: grpc.ServicerContext) -> Any:
@@ -380,7 +380,8 @@ async def test_a_cancelled_task_is_cancelled_and_its_call_with_it(server: Script
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await until(gone.is_set)
+        assert not gone.is_set()
+    await until(gone.is_set)
 
 
 async def until(is_so: Any) -> None:

@@ -103,11 +103,56 @@ def test_nobody_is_inside_grpc_when_a_process_forks_that_is_sent_changes(target:
     assert "skipping fork" not in complained
 
 
+CALLS_UNDER_WAY = """
+    import asyncio, os, signal, sys
+    from rampd import AsyncResolver
+
+    resolver = AsyncResolver(sys.argv[1], mode="rpc", timeout=20)
+
+    async def ask():
+        return (await resolver.resolve("restyler", repo="acme/app")).tag
+
+    async def ask_on(end):
+        while not end.is_set():
+            await ask()
+
+    async def main():
+        end = asyncio.Event()
+        asking = [asyncio.create_task(ask_on(end)) for _ in range(4)]
+        codes = []
+        for _ in range(int(sys.argv[2])):
+            await asyncio.sleep(0.002)
+            child = os.fork()
+            if not child:
+                signal.alarm(40)
+                asyncio._set_running_loop(None)
+                tag = asyncio.new_event_loop().run_until_complete(ask())
+                os._exit(0 if tag == "t1" else 1)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        end.set()
+        await asyncio.gather(*asking)
+        print([code for code in codes if code], await ask())
+
+    asyncio.run(main())
+"""
+
+
+def test_asyncio_calls_that_are_under_way_cost_no_child_its_life(target: str, call: Stubs) -> None:
+    call("Release", component="restyler", tag="t1")
+    said, complained = run_script(CALLS_UNDER_WAY, target, str(CHILDREN), GRPC_VERBOSITY="info")
+    assert said == "[] t1\n"
+    assert "skipping fork" not in complained
+
+
 def run(kind: str, target: str, before: str, children: int, **environment: str) -> tuple[str, str]:
-    """What a script says, and what it complains of."""
+    """What a program of that kind says, and what it complains of."""
     script = "import sys\n" + textwrap.dedent(RESOLVERS[kind]) + textwrap.dedent(FORK)
+    return run_script(script, target, str(children), before, **environment)
+
+
+def run_script(script: str, *arguments: str, **environment: str) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", script, target, str(children), before],
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
         check=False,
