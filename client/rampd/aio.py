@@ -103,7 +103,7 @@ class AsyncResolver:
     ) -> Resolution:
         """As `Resolver.resolve`."""
         if not min_revision and timeout is None:
-            answer = answer_at_once(self._watching.feed, component, repo, job_id, self._next_max_stale_s)
+            answer = answer_at_once(self._watching.feed, component, repo, job_id, fallback, self._next_max_stale_s)
             if answer is not None:
                 return answer
         check_question(component, repo, job_id, fallback)
@@ -111,9 +111,8 @@ class AsyncResolver:
         timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
         if self.mode == "local":
             await self._prepare(timeout_s)
-            if min_revision:
-                await self._catch_up(component, min_revision, timeout_s)
-            return self._watching.local.answer(component, repo, job_id, fallback)
+            await self._catch_up([request], timeout_s)
+            return self._watching.local.answer(component, repo, job_id, min_revision, fallback)
         try:
             return resolution_of(await self._connection.call(request, v1.ResolveResponse, timeout_s))
         except NO_ANSWER:
@@ -132,9 +131,7 @@ class AsyncResolver:
         timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
             await self._prepare(timeout_s)
-            for job in request.requests:
-                if job.min_revision:
-                    await self._catch_up(job.component, job.min_revision, timeout_s)
+            await self._catch_up(request.requests, timeout_s)
             return self._watching.local.answers(request.requests)
         return results_of(request, await self._connection.call(request, v1.BatchResolveResponse, timeout_s))
 
@@ -200,10 +197,10 @@ class AsyncResolver:
             await self._wait_for(self._watching.local.is_ready, wait_s)
         self._watching.adopt()
 
-    async def _catch_up(self, component: str, min_revision: int, timeout_s: float) -> None:
+    async def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:
         local = self._watching.local
-        await self._wait_for(lambda: local.reaches(component, min_revision), min(timeout_s, CATCH_UP_S))
-        local.check_behind(component, min_revision)
+        if waiting := [job for job in jobs if job.min_revision]:
+            await self._wait_for(lambda: local.reaches(waiting), min(timeout_s, CATCH_UP_S))
 
     async def _wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
         """For what a thread brings about: it is rare, and short, so looking is simpler than being told."""

@@ -47,6 +47,9 @@ _SAVE_AT_LEAST_EVERY_S = 60.0
 # Repos that were found right, in UTF-8. They come again with every job, and a look-up costs a third of looking at the repo.
 right_repos: dict[str, bytes] = {}
 _MAX_RIGHT_REPOS = 16_384
+right_tags: set[str] = set()
+"""Fallbacks that were found right."""
+_MAX_RIGHT_TAGS = 1024
 _monotonic = time.monotonic
 
 Callback = Callable[[Change], object]
@@ -62,7 +65,9 @@ class Settings:
     snapshot_path: Path | None
 
 
-def answer_at_once(feed: Feed, component: str, repo: str, job_id: str, next_max_stale_s: float) -> Resolution | None:
+def answer_at_once(  # noqa: PLR0917 - as `resolve`
+    feed: Feed, component: str, repo: str, job_id: str, fallback: str | None, next_max_stale_s: float
+) -> Resolution | None:
     """The answer, where there is nothing to wait for, to tell or to refuse; else None. Takes anything, never raises.
 
     This is what one local resolution costs.
@@ -70,7 +75,11 @@ def answer_at_once(feed: Feed, component: str, repo: str, job_id: str, next_max_
     try:
         known = feed.components[component]
         age_s = _monotonic() - feed.confirmed_s
-        if age_s < STALE_AFTER_S and (job_id == "" or is_right(job_id)):
+        if (
+            age_s < STALE_AFTER_S
+            and (job_id == "" or is_right(job_id))
+            and (fallback is None or fallback in right_tags)
+        ):
             return resolve(
                 known.snapshot,
                 known.overrides,
@@ -188,10 +197,12 @@ class Local:
         self._connected = False
 
     def is_ready(self) -> bool:
-        """Whether there is something to answer from, and nothing better to be expected soon."""
+        """Whether there is something to answer from, and nothing better to be expected soon: a child that was forked goes
+        on from what its parent knew, but a file is for when no server answers.
+        """
         if self._connected:
             return True
-        is_fresh = time.monotonic() - self.feed.confirmed_s < STALE_AFTER_S
+        is_fresh = self.feed.is_live and time.monotonic() - self.feed.confirmed_s < STALE_AFTER_S
         return self.has_state() and (is_fresh or self.feed.failures > 0)
 
     def has_state(self) -> bool:
@@ -228,12 +239,20 @@ class Local:
 
     # What resolvers do.
 
-    def answer(self, component: str, repo: str, job_id: str, fallback: str | None) -> Resolution:
-        """From what is known. Raises NoVersionError."""
+    def answer(
+        self, component: str, repo: str, job_id: str, min_revision: int = 0, fallback: str | None = None
+    ) -> Resolution:
+        """From what is known. Without a fallback raises NoVersionError, and UnavailableError (NO_SNAPSHOT) where the
+        component is there and not at `min_revision` yet.
+        """
         feed = self.feed
         now_s = time.monotonic()
         age_s = now_s - feed.confirmed_s
         known = feed.components.get(component)
+        if known is not None and known.snapshot.revision < min_revision:
+            if fallback is None:
+                raise _behind(component, known.snapshot.revision, min_revision)
+            return fallback_of(fallback, age_s)
         if known is None and (deleted := feed.find_deleted(component)) is not None:
             known, age_s = deleted.component, max(age_s, now_s - deleted.since_s)
         if known is not None:
@@ -260,25 +279,17 @@ class Local:
 
     def _answer_or_error(self, job: v1.ResolveRequest) -> Resolution | RampdError:
         try:
-            return self.answer(job.component, job.repo, job.job_id, None)
+            return self.answer(job.component, job.repo, job.job_id, job.min_revision)
         except RampdError as error:
             return error
 
-    def check_behind(self, component: str, min_revision: int) -> None:
-        """Raises UnavailableError (NO_SNAPSHOT) where the component is there and not at a revision yet."""
-        known = self.feed.components.get(component)
-        if known is not None and known.snapshot.revision < min_revision:
-            raise UnavailableError(
-                f"{component} is at revision {known.snapshot.revision} here, and revision {min_revision} did not come "
-                "in time. Try again, or ask without min_revision.",
-                reason="NO_SNAPSHOT",
-                metadata={"revision": str(known.snapshot.revision)},
-            )
-
-    def reaches(self, component: str, min_revision: int) -> bool:
-        """Whether a component is there, and at a revision or after it."""
-        known = self.feed.components.get(component)
-        return known is not None and known.snapshot.revision >= min_revision
+    def reaches(self, jobs: Iterable[v1.ResolveRequest]) -> bool:
+        """Whether the component of each job is there, and at the job's `min_revision` or after it."""
+        components = self.feed.components
+        return all(
+            (known := components.get(job.component)) is not None and known.snapshot.revision >= job.min_revision
+            for job in jobs
+        )
 
     def status(self) -> Status:
         """What is known, and from where."""
@@ -311,6 +322,15 @@ class Local:
         elif self._source == "none":
             tried += f"; {self._file_error or f'there is no {path}'}" if path else "; there is no snapshot_file"
         return f"No version of {component} is known: {tried}; and no fallback was given."
+
+
+def _behind(component: str, revision: int, min_revision: int) -> UnavailableError:
+    return UnavailableError(
+        f"{component} is at revision {revision} here, and revision {min_revision} did not come in time. Try again, or ask "
+        "without min_revision.",
+        reason="NO_SNAPSHOT",
+        metadata={"revision": str(revision)},
+    )
 
 
 def is_right(job_id: str) -> bool:
@@ -354,8 +374,13 @@ def check_question(component: str, repo: str, job_id: str, fallback: str | None)
         if len(right_repos) >= _MAX_RIGHT_REPOS:
             right_repos.clear()
         right_repos[repo] = repo.encode()
-    if fallback is not None and (wrong := word_violation(TAG, fallback, required=True)) is not None:
-        found = [*found, ("fallback", wrong)]
+    if fallback is not None:
+        if (wrong := word_violation(TAG, fallback, required=True)) is not None:
+            found = [*found, ("fallback", wrong)]
+        else:
+            if len(right_tags) >= _MAX_RIGHT_TAGS:
+                right_tags.clear()
+            right_tags.add(fallback)
     if found:
         raise InvalidArgumentError(violations=found)
 
@@ -364,6 +389,8 @@ def checked_settings(
     target: str, components: Iterable[str], next_max_stale: float, snapshot_file: str | Path | None
 ) -> Settings:
     """Raises InvalidArgumentError with every wrong field."""
+    if not isinstance(components, Iterable):
+        raise InvalidArgumentError(violations=[("components", f"must be names; got {shown(components)}")])
     names = (components,) if isinstance(components, str) else tuple(components)
     wrong = [
         (f"components[{index}]", text)

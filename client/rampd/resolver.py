@@ -22,6 +22,7 @@ from rampd.local import (
     fallback_of,
     is_right,
     right_repos,
+    right_tags,
     rpc_status,
 )
 from rampd.methods import checked_timeout
@@ -107,7 +108,13 @@ class Resolver:
         try:
             known = feed.components[component]
             age_s = monotonic() - feed.confirmed_s
-            if age_s < STALE_AFTER_S and (job_id == "" or is_right(job_id)) and min_revision == 0 and timeout is None:
+            if (
+                age_s < STALE_AFTER_S
+                and (job_id == "" or is_right(job_id))
+                and min_revision == 0
+                and timeout is None
+                and (fallback is None or fallback in right_tags)
+            ):
                 return resolve(
                     known.snapshot,
                     known.overrides,
@@ -125,9 +132,8 @@ class Resolver:
         timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
         if self.mode == "local":
             self._watching.prepare(timeout_s)
-            if min_revision:
-                self._catch_up(component, min_revision, timeout_s)
-            return self._watching.local.answer(component, repo, job_id, fallback)
+            self._catch_up([request], timeout_s)
+            return self._watching.local.answer(component, repo, job_id, min_revision, fallback)
         try:
             return resolution_of(self._connection.call(request, v1.ResolveResponse, timeout_s))
         except NO_ANSWER:
@@ -146,9 +152,7 @@ class Resolver:
         timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
             self._watching.prepare(timeout_s)
-            for job in request.requests:
-                if job.min_revision:
-                    self._catch_up(job.component, job.min_revision, timeout_s)
+            self._catch_up(request.requests, timeout_s)
             return self._watching.local.answers(request.requests)
         return results_of(request, self._connection.call(request, v1.BatchResolveResponse, timeout_s))
 
@@ -217,10 +221,11 @@ class Resolver:
         status = self._watching.local.status() if self.mode == "local" else rpc_status(self._connection.target)
         return replace(status, reports=self._reporter.status())
 
-    def _catch_up(self, component: str, min_revision: int, timeout_s: float) -> None:
+    def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:
+        """Waits, once for all, for what jobs want at least."""
         local = self._watching.local
-        self._watching.wait_for(lambda: local.reaches(component, min_revision), min(timeout_s, CATCH_UP_S))
-        local.check_behind(component, min_revision)
+        if waiting := [job for job in jobs if job.min_revision]:
+            self._watching.wait_for(lambda: local.reaches(waiting), min(timeout_s, CATCH_UP_S))
 
     def close(self) -> None:
         """Ends the connection, and the threads, once outcomes are sent: within 2 s. A closed resolver raises ClosedError."""

@@ -52,7 +52,7 @@ JobLike: TypeAlias = Job | tuple[str, str] | tuple[str, str, str]
 
 def checked_mode(mode: Mode) -> Mode:
     """A mode that there is. Raises InvalidArgumentError."""
-    if mode not in DEFAULT_TIMEOUT_S:
+    if not isinstance(mode, str) or mode not in DEFAULT_TIMEOUT_S:
         raise InvalidArgumentError(violations=[("mode", f"must be 'local' or 'rpc'; got {shown(mode)}")])
     return mode
 
@@ -67,6 +67,8 @@ def resolve_request(job: Job) -> v1.ResolveRequest:
 
 def batch_request(jobs: Iterable[JobLike]) -> v1.BatchResolveRequest:
     """The request for many jobs. Raises InvalidArgumentError with every wrong field: `requests[3].repo`."""
+    if not isinstance(jobs, Iterable):
+        raise InvalidArgumentError(violations=[("requests", f"must be jobs; got {shown(jobs)}")])
     requests = []
     wrong = []
     for index, job in enumerate(jobs):

@@ -23,6 +23,7 @@ from rampd.component_state import Assembly, Component, MalformedStateError, part
 from rampd.resolution import Choice, ComponentSnapshot
 
 _MAGIC = b"rampd snapshot 1"
+_MODE = 0o600
 _CLOCK_TOLERANCE_S = 2.0
 _MAX_BYTES = 1 << 30
 
@@ -120,7 +121,7 @@ def _check(status: os.stat_result) -> None:
         raise SnapshotFileError("it is no file")
     if status.st_uid != os.geteuid():
         raise SnapshotFileError(f"it belongs to user {status.st_uid}, not to {os.geteuid()}, who runs this process")
-    if status.st_mode & 0o077:
-        raise SnapshotFileError(f"others may use it (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600 it")
+    if stat.S_IMODE(status.st_mode) != _MODE:
+        raise SnapshotFileError(f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {_MODE:04o}: chmod 600 it")
     if status.st_size > _MAX_BYTES:
         raise SnapshotFileError("it is larger than 1 GiB")

@@ -12,6 +12,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from rampd import v1
 from rampd.asking import Ask, Change, Follow, Pages, Read, change_of
+from rampd.errors import InvalidArgumentError
+from rampd.grammar import shown
 from rampd.request import make
 from rampd.resolution import Channel
 
@@ -250,7 +252,7 @@ def batch_set_overrides(
         v1.BatchSetOverridesResponse,
         change,
         component=component,
-        overrides=list(overrides),
+        overrides=list(overrides) if isinstance(overrides, Iterable) else overrides,
     )
 
 
@@ -269,10 +271,18 @@ def set_policy(
 
     With `update_mask` exactly the fields that it names; those that `policy` lacks go back to their default.
     """
-    paths = list(update_mask)
-    mask = FieldMask(paths=paths) if paths else None
+    try:
+        mask = FieldMask(paths=update_mask)
+    except (TypeError, ValueError):
+        wrong = f"must be names of fields of Policy; got {shown(update_mask)}"
+        raise InvalidArgumentError(violations=[("update_mask", wrong)]) from None
     return change_of(
-        v1.SetPolicyRequest, v1.SetPolicyResponse, change, component=component, policy=policy, update_mask=mask
+        v1.SetPolicyRequest,
+        v1.SetPolicyResponse,
+        change,
+        component=component,
+        policy=policy,
+        update_mask=mask if mask.paths else None,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import rampd
-from rampd import AsyncResolver, Resolver, v1
+from rampd import AsyncResolver, Job, Resolver, v1
 from rampd.feed import Change
 from rampd.resolution import ResolveReason
 from rampd_server import testing
@@ -195,15 +195,14 @@ async def test_a_batch_is_answered_from_one_state(target: str, call: Stubs, face
         {"timeout": -1},
         {"fallback": "not a tag"},
     ],
-    ids=repr,
+    ids=lambda fields: repr(fields)[:40],
 )
 async def test_bad_input_is_refused_in_both_modes(
     target: str, call: Stubs, face: Face, mode: str, asked: dict[str, Any]
 ) -> None:
     call("Release", component=C, tag="t1")
     resolver = face(target, mode=mode)
-    if "fallback" not in asked:
-        assert await tag(resolver) == "t1"
+    assert await tag(resolver) == "t1"
     with pytest.raises(rampd.InvalidArgumentError) as caught:
         await result(resolver.resolve(**({"component": C, "repo": "acme/app"} | asked)))
     assert [path for path, _ in caught.value.violations] == list(asked)
@@ -216,6 +215,8 @@ async def test_bad_input_is_refused_in_both_modes(
         {"timeout": 0},
         {"components": ["NO"]},
         {"components": [7]},
+        {"components": 7},
+        {"mode": []},
         {"next_max_stale": -1},
         {"next_max_stale": "long"},
         {"snapshot_file": 7},
@@ -364,8 +365,41 @@ async def test_the_snapshot_file_is_what_a_launcher_without_a_server_starts_from
         third = face(target, snapshot_file=path, timeout=0.2)
         with caplog.at_level(logging.WARNING, "rampd"), pytest.raises(rampd.NoVersionError, match="chmod 600"):
             await tag(third)
-        assert "was not read: others may use it" in caplog.text
+        assert "was not read: its mode is" in caplog.text
         assert "chmod 600" in third.status().snapshot_file_error
+
+
+async def test_a_snapshot_file_is_not_asked_before_a_server_that_is_there(
+    target: str, call: Stubs, face: Face, tmp_path: Path
+) -> None:
+    """Given a file that is a moment old, and changes since, expect the changes to be known from the first answer on."""
+    path = tmp_path / "rampd.snapshot"
+    call("Release", component=C, tag="t1")
+    first = face(target, snapshot_file=path)
+    assert await tag(first) == "t1"
+    await result(first.close())
+    call("Release", component=C, tag="t2", expedite=True)
+    call("Release", component="other", tag="o1")
+    second = face(target, snapshot_file=path, timeout=20)
+    assert await tag(second) == "t2"
+    assert (await result(second.resolve("other", repo="acme/app"))).tag == "o1"
+
+
+@pytest.mark.parametrize("mode", ["local", "rpc"])
+async def test_who_waits_in_vain_for_a_revision_gets_the_fallback_and_in_a_batch_an_error(
+    target: str, call: Stubs, face: Face, mode: str
+) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target, mode=mode)
+    answer = await result(resolver.resolve(C, repo="acme/app", min_revision=99, fallback="f", timeout=20))
+    assert (answer.tag, answer.reason) == ("f", "FALLBACK")
+    jobs = [Job(C, "acme/app"), Job(C, "acme/app", "", 99), *(Job(f"none{n}", "acme/app", "", 9) for n in range(30))]
+    began = time.monotonic()
+    known, behind, *others = await result(resolver.resolve_batch(jobs, timeout=20))
+    assert time.monotonic() - began < 10, "waited for one after the other"
+    assert known.tag == "t1"
+    assert (type(behind), behind.reason) == (rampd.UnavailableError, "NO_SNAPSHOT")
+    assert all(isinstance(other, rampd.NotFoundError) for other in others)
 
 
 def cut(path: Path, _: pytest.MonkeyPatch) -> None:

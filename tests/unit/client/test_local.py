@@ -43,8 +43,8 @@ def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict
     check_question(*asked, None)
     for answer in (
         resolver.resolve(component, repo=asked[1], job_id=asked[2]),
-        answer_at_once(resolver._watching.feed, *asked, 300.0),
-        resolver._watching.local.answer(*asked, None),
+        answer_at_once(resolver._watching.feed, *asked, None, 300.0),
+        resolver._watching.local.answer(*asked),
     ):
         assert answer is not None
         assert (answer.bucket, answer.tag) == (bucket, "next" if off else "current")

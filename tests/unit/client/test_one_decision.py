@@ -45,7 +45,7 @@ def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, 
     state = v1.WatchState(first=True, last=True, components=parts_of(snapshot, pins.items()))
     for message in (v1.WatchResponse(state=state, cursor="e/1-0"), v1.WatchResponse(heartbeat=heartbeat)):
         client.take(v1.WatchResponse.FromString(message.SerializeToString()))
-    return client.answer(snapshot.component, repo, job_id, None)
+    return client.answer(snapshot.component, repo, job_id)
 
 
 def rpc(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:

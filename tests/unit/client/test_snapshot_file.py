@@ -84,10 +84,10 @@ def test_a_file_with_one_wrong_bit_is_refused(path: Path, place: int) -> None:
     assert refusal(path) == "it is damaged: its checksum does not fit"
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o601])
-def test_a_file_that_others_may_use_is_refused(path: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o601, 0o400, 0o700])
+def test_a_file_with_another_mode_is_refused(path: Path, mode: int) -> None:
     path.chmod(mode)
-    assert refusal(path) == f"others may use it (mode 0{mode:o}): chmod 600 it"
+    assert refusal(path) == f"its mode is 0{mode:o}, not 0600: chmod 600 it"
 
 
 def test_a_file_of_somebody_else_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
