@@ -147,7 +147,10 @@ async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory:
         async with watching(source.url, strict()) as watcher:
             note = await told(watcher, "Rollback")
 
-    assert note == "The check errors failed 2 times in a row; 1 are allowed. The last value was 0.4."
+    assert note == (
+        "The check errors failed 2 times in a row (allowed: 1). "
+        "The last value of the check errors was 0.4 (at most 0.05 is allowed)."
+    )
 
 
 async def test_a_source_that_is_down_pauses_and_the_history_says_why(directory: Path):
@@ -157,6 +160,6 @@ async def test_a_source_that_is_down_pauses_and_the_history_says_why(directory: 
             note = await told(watcher, "Pause")
 
     assert note == (
-        "The check errors got no answer 2 times in a row; 1 are allowed. That says nothing of the release. "
+        "The check errors got no answer 2 times in a row (allowed: 1). That says nothing of the release. "
         f"The last error: connection refused by {source.url}."
     )

@@ -133,15 +133,15 @@ def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[F
             yield Finding(
                 Cause.CHECK_FAILED,
                 rollout.policy.automation.on_regression,
-                f"The check {check.name} failed {reading.failures:,} times in a row; {check.failures_allowed:,} are "
-                f"allowed.{_value(check, reading)}",
+                f"The check {check.name} failed {reading.failures:,} times in a row (allowed: "
+                f"{check.failures_allowed:,}).{_value(check, reading)}",
             )
         elif reading.errors > check.errors_allowed:
             yield Finding(
                 Cause.CHECK_BROKEN,
                 OnRegression.PAUSE,
-                f"The check {check.name} got no answer {reading.errors:,} times in a row; {check.errors_allowed:,} are "
-                f"allowed. That says nothing of the release. The last error: {reading.error or 'none'}.",
+                f"The check {check.name} got no answer {reading.errors:,} times in a row (allowed: "
+                f"{check.errors_allowed:,}). That says nothing of the release. The last error: {reading.error or 'none'}.",
             )
 
 
