@@ -190,13 +190,15 @@ WRONG = [
     write_counts(1, COUNTS).replace("0.1", "NaN"),
     write_counts(1, COUNTS).replace("0.1", '"0.1"'),
     write_counts(1, COUNTS).replace("false", "0"),
+    write_counts(1, COUNTS).replace('"}', r'\ud800"}'),
+    write_counts(1, COUNTS).encode().replace(b'"}', b'\xff"}'),
     write_counts(1, COUNTS).replace("1 2:1", "x 2:1"),
     write_counts(1, COUNTS) + " ",
 ]
 
 
 @pytest.mark.parametrize("text", WRONG)
-async def test_what_somebody_edited_is_named(checks: RedisChecks, client: Redis, key: str, text: str):
+async def test_what_somebody_edited_is_named(checks: RedisChecks, client: Redis, key: str, text: str | bytes):
     await client.hset(key, "result:errors", text)
 
     with pytest.raises(StoreCorruptError, match="result:errors") as caught:

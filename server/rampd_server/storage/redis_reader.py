@@ -198,6 +198,7 @@ def _key_of(keys: ComponentKeys, section: str) -> str:
 
 def _override(key: str, repo: str, text: str) -> Override:
     try:
+        texts.read_text(repo)
         return texts.read_override(text)
     except ValueError as exc:
         raise corrupt(key, repo, str(exc)) from exc
