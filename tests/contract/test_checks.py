@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from rampd_server.domain.check_counts import CheckCounts
-from rampd_server.domain.errors import StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.ports import CheckTurn
 from rampd_server.storage.check_texts import read_counts, write_counts
 from rampd_server.storage.redis_checks import RedisChecks
@@ -158,6 +158,18 @@ async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisSto
     with pytest.raises(StoreResetError):
         await checks.lease(C, "latency", SCOPE, **LONG)
     with pytest.raises(StoreResetError):
+        await checks.record(turn, COUNTS, checks=["errors"])
+    assert await client.hgetall(key) == before
+
+
+async def test_data_of_a_newer_schema_take_no_result(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
+    turn = await turn_of(checks)
+    before = await client.hgetall(key)
+    await client.hset(store.keys.meta, "schema", "2")
+
+    with pytest.raises(StoreUnavailableError):
+        await checks.lease(C, "latency", SCOPE, **LONG)
+    with pytest.raises(StoreUnavailableError):
         await checks.record(turn, COUNTS, checks=["errors"])
     assert await client.hgetall(key) == before
 

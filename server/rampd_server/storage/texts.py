@@ -36,7 +36,7 @@ def write_json(value: object) -> str:
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """With no lone surrogate in it: neither as bytes that are no UTF-8, nor as an escape such as `\\ud800`."""
+    r"""With no lone surrogate in it: neither as bytes that are no UTF-8, nor as an escape such as `\ud800`."""
     read_text(text)
     try:
         value = json.loads(text)
