@@ -98,7 +98,7 @@ class Replica:
     def age_s(self) -> float:
         """Seconds since the store last confirmed the state. Raises NoSnapshotError before it first did."""
         if self._confirmed_s is None:
-            raise _no_state_yet()
+            raise self._no_state_yet()
         return self._monotonic() - self._confirmed_s
 
     def now_ms(self) -> int:
@@ -109,7 +109,7 @@ class Replica:
     def look(self) -> Look:
         """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
         if self._confirmed_s is None:
-            raise _no_state_yet()
+            raise self._no_state_yet()
         monotonic_ms = self._confirmed_s * 1000
         return Look(round(monotonic_ms + self._store_ahead_ms), round(monotonic_ms))
 
@@ -122,6 +122,10 @@ class Replica:
     def entry_id(self) -> str:
         """The last entry of the feed that the state has."""
         return self._state.entry_id
+
+    def _no_state_yet(self) -> NoSnapshotError:
+        trouble = self._trouble or "it waits for the store. Try again in a moment."
+        return NoSnapshotError(f"The server has no state yet: {trouble}")
 
     # How it keeps up.
 
@@ -191,7 +195,7 @@ class Replica:
             except Exception:
                 # What is in memory goes on, stale, and the log says why.
                 log.exception("replica_failed")
-                trouble = "a defect"
+                trouble = "A defect of rampd, which the server's log has."
             if trouble != self._trouble:
                 log.warning("store_lost", error=trouble)
                 self._trouble = trouble
@@ -320,10 +324,6 @@ class Replica:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-def _no_state_yet() -> NoSnapshotError:
-    return NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
 
 
 def entry_order(entry_id: str) -> tuple[int, int]:

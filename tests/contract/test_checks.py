@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from rampd_server.domain.check_counts import CheckCounts
-from rampd_server.domain.errors import StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.ports import CheckTurn
 from rampd_server.storage.check_texts import read_counts, write_counts
 from rampd_server.storage.redis_checks import RedisChecks
@@ -162,6 +162,18 @@ async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisSto
     assert await client.hgetall(key) == before
 
 
+async def test_data_of_a_newer_schema_take_no_result(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
+    turn = await turn_of(checks)
+    before = await client.hgetall(key)
+    await client.hset(store.keys.meta, "schema", "2")
+
+    with pytest.raises(StoreUnavailableError):
+        await checks.lease(C, "latency", SCOPE, **LONG)
+    with pytest.raises(StoreUnavailableError):
+        await checks.record(turn, COUNTS, checks=["errors"])
+    assert await client.hgetall(key) == before
+
+
 async def test_a_key_of_another_type_is_named(checks: RedisChecks, client: Redis, key: str):
     turn = await turn_of(checks)
     await client.delete(key)
@@ -190,13 +202,15 @@ WRONG = [
     write_counts(1, COUNTS).replace("0.1", "NaN"),
     write_counts(1, COUNTS).replace("0.1", '"0.1"'),
     write_counts(1, COUNTS).replace("false", "0"),
+    write_counts(1, COUNTS).replace('"}', r'\ud800"}'),
+    write_counts(1, COUNTS).encode().replace(b'"}', b'\xff"}'),
     write_counts(1, COUNTS).replace("1 2:1", "x 2:1"),
     write_counts(1, COUNTS) + " ",
 ]
 
 
 @pytest.mark.parametrize("text", WRONG)
-async def test_what_somebody_edited_is_named(checks: RedisChecks, client: Redis, key: str, text: str):
+async def test_what_somebody_edited_is_named(checks: RedisChecks, client: Redis, key: str, text: str | bytes):
     await client.hset(key, "result:errors", text)
 
     with pytest.raises(StoreCorruptError, match="result:errors") as caught:

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from rampd_server.domain import commands
-from rampd_server.domain.errors import StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.ports import Author, Namespace, Override, Result
-from rampd_server.storage.redis_store import SCHEMA, RedisStore
+from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.schema import SCHEMA
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.rollouts import NOW
 from tests.stores import StoreServer
@@ -100,6 +101,34 @@ async def test_a_store_under_another_epoch_takes_no_write(
 
     assert await contents(store) == before
     assert caught.value.metadata["found"] == await store.client.hget(store.keys.meta, "epoch")
+
+
+@every_write
+async def test_data_of_a_newer_schema_take_no_write(
+    store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
+):
+    await do(store, commands.Release("a"))
+    await store.client.hset(store.keys.meta, "schema", "2")
+    before = await contents(store)
+
+    with pytest.raises(StoreUnavailableError, match=r"schema 2.* up to 1.*Update this server"):
+        await write(store)
+
+    assert await contents(store) == before
+
+
+async def test_data_of_a_newer_schema_are_not_read_nor_confirmed_nor_adopted(store: RedisStore):
+    await do(store, commands.Release("a"))
+    await store.client.hset(store.keys.meta, "schema", "2")
+
+    for call in (store.head(), store.read(COMPONENT), store.begin_epoch(adopted=True)):
+        with pytest.raises(StoreUnavailableError) as caught:
+            await call
+        assert caught.value.metadata == {"found": "2", "known": str(SCHEMA)}
+
+    await store.client.hset(store.keys.meta, "schema", SCHEMA)
+    assert await store.head() is not None
+    assert isinstance((await store.read(COMPONENT)).rollout, Rollout)
 
 
 async def test_what_is_read_from_a_store_that_was_emptied_is_an_error_not_an_absent_component(store: RedisStore):

@@ -128,6 +128,7 @@ async def test_a_patch_that_makes_no_sense_is_an_error(store: RedisStore, writte
         {"component": "c", "revision": "-1", "prev": "0-0"},
         {"component": "c", "revision": "1", "prev": "0-0", "overrides": '{"acme/app":"something"}'},
         {"component": "c", "revision": "1", "prev": "0-0", "overrides": '["acme/app"]'},
+        {"component": "c", "revision": "1", "prev": "0-0", "overrides": r'{"acme/\ud800":"tag=a"}'},
         {"namespace": '{"freeze":"x"}', "prev": "0-0"},
     ],
 )

@@ -131,6 +131,7 @@ async def test_the_history_keeps_ten_thousand_entries(store: RedisStore):
         {"revision": "x"},
         {"changes": "{"},
         {"changes": '["a"]'},
+        {"changes": r'[["note","\ud800",null]]'},
         {"claimed": "maybe"},
         {"note": b"\xff"},
         {"count": "-1"},

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from rampd_server.domain.admission import Counted, Trial
 from rampd_server.domain.counters import Split, Tally, TrialCounters
-from rampd_server.domain.errors import StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
 from rampd_server.storage.outcome_counts import bit_of
@@ -256,6 +256,20 @@ async def test_only_so_many_wait(server: StoreServer, namespace: str):
     assert found.total.first_failures == Split(5, 0)
     assert found.total.first_outcomes == Split(5, 0)
     await store.close()
+
+
+async def test_data_whose_schema_was_seen_to_be_newer_count_nothing(store: RedisStore):
+    await count(store, batch(1, ran("a")))
+    await store.client.hset(store.keys.meta, "schema", "2")
+    with pytest.raises(StoreUnavailableError):
+        await store.head()
+    before = await contents(store)
+
+    with pytest.raises(StoreUnavailableError, match="schema 2"):
+        await store.count_outcomes(batch(2, ran("b")))
+    with pytest.raises(StoreUnavailableError, match="schema 2"):
+        await store.forget_outcomes(COMPONENT, Trial(0, 0, 99))
+    assert await contents(store) == before
 
 
 async def test_the_failures_of_each_reporter_are_known(store: RedisStore):

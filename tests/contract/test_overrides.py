@@ -293,6 +293,15 @@ async def test_an_override_that_was_edited_by_hand_is_named(store: RedisStore, t
         assert caught.value.metadata == {"key": key}
 
 
+async def test_an_override_of_a_repo_that_is_no_text_is_named(store: RedisStore):
+    key = store.keys.component(COMPONENT).overrides
+    await store.client.hset(key, b"acme/\xff", "tag=a")
+
+    with pytest.raises(StoreCorruptError, match="not UTF-8") as caught:
+        await _walk(store)
+    assert caught.value.metadata == {"key": key}
+
+
 async def test_an_index_or_a_hash_of_the_wrong_type_is_named_on_reading(store: RedisStore):
     await store.commit_overrides(COMPONENT, {"acme/app": PINNED}, ADA)
     keys = store.keys.component(COMPONENT)

@@ -7,9 +7,11 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
+from redis import Redis
 
 from rampd import v1
 from tests.servers import Stubs, reason_of
+from tests.stores import StoreServer
 
 C = "restyler"
 
@@ -234,3 +236,17 @@ def _is_gone(stub: Stubs) -> bool:
     except grpc.RpcError as error:
         return reason_of(error) == "COMPONENT_NOT_FOUND"
     return False
+
+
+def test_a_running_server_writes_nothing_once_the_schema_is_newer(
+    call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    call("Release", component=C, tag="t1")
+    with Redis.from_url(store_process.url) as client:
+        client.hset(f"rampd:{{{namespace}}}:meta", "schema", "2")
+
+    assert refusal(call, "Pause", component=C) == "STORE_UNAVAILABLE"
+    assert refusal(call, "Resume", component=C) == "STORE_UNAVAILABLE"  # it is so already
+    # A state that is confirmed is about a second old at most.
+    eventually(lambda: call("Resolve", component=C, repo="acme/app").snapshot_age.ToMilliseconds() > 3000)
+    assert call("Resolve", component=C, repo="acme/app").tag == "t1"

@@ -69,7 +69,8 @@ class ResolverServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchResolve(self, request, context):
-        """Answers up to 1000 jobs, all from one state.
+        """Answers up to 1000 jobs, all from one state. INVALID_ARGUMENT `TOO_LARGE` where the answers, with the attributes of their
+        releases, have more than 4 MiB: ask for fewer at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

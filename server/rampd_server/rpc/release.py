@@ -9,7 +9,7 @@ from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.mutation import author_of, expected_revision, respond
-from rampd_server.rpc.paging import page_size, page_token, paged
+from rampd_server.rpc.paging import one_by_one, page_token, paged
 from rampd_server.rpc.watch_release import ReleaseWatches, release_not_found
 from rampd_server.service import Service
 
@@ -67,10 +67,7 @@ class ReleaseServicer:
         token = page_token(request, _NUMBER)
         rollout, _, _ = await self._service.read(request.component)
         before = int(token) if token else rollout.last_number + 1
-        newest_first = [
-            rollout.releases[number] for number in sorted(rollout.releases, reverse=True) if number < before
-        ]
-        shown, next_token = paged(newest_first, page_size(request), lambda release: str(release.number))
-        return v1.ListReleasesResponse(
-            releases=[convert.release_message(release) for release in shown], next_page_token=next_token
-        )
+        newest_first = (number for number in sorted(rollout.releases, reverse=True) if number < before)
+        releases = ((str(number), convert.release_message(rollout.releases[number])) for number in newest_first)
+        shown, next_token = await paged(request, one_by_one(releases))
+        return v1.ListReleasesResponse(releases=shown, next_page_token=next_token)

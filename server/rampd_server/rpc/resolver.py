@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
 from rampd.resolution import Decision, Resolution, resolve
-from rampd_server.domain.errors import NoSnapshotError, RampdError
+from rampd_server.domain.errors import NoSnapshotError, RampdError, Reason, RefusedError
 from rampd_server.domain.outcome import component_not_found
 from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
@@ -16,6 +16,7 @@ from rampd_server.rpc.resolve_response import BatchEncoder, encode
 from rampd_server.rpc.watch import Watches
 
 CATCH_UP_S = 1.0
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 class ResolverServicer(OutcomesServicer):
@@ -40,7 +41,8 @@ class ResolverServicer(OutcomesServicer):
         """As long as the caller and the server are there."""
         return self._watches.stream(request)
 
-    async def batch_resolve(self, request: v1.BatchResolveRequest, _call: Call) -> v1.BatchResolveResponse:
+    async def batch_resolve(self, request: v1.BatchResolveRequest, _call: Call) -> bytes:
+        """All answers. Raises RefusedError (TOO_LARGE) where they, with the attributes, are more than a message holds."""
         behind = await self._catch_up_all(request.requests)
         # From here on nothing is awaited: all are answered from one state.
         age_s = self._replica.age_s
@@ -61,7 +63,7 @@ class ResolverServicer(OutcomesServicer):
                     named[each.component, resolution.release] = resolution.decision
         for (component, release), decision in named.items():
             response.release_attributes.add(component=component, release=release, attributes=decision.attributes)
-        return response
+        return _held_to_limit(response.SerializeToString(), len(request.requests))
 
     def _resolve(self, request: v1.ResolveRequest, age_s: float) -> Resolution:
         known = self._replica.get(request.component)
@@ -94,3 +96,15 @@ class ResolverServicer(OutcomesServicer):
             f"did not come in {CATCH_UP_S:g} s. Try again, or ask without min_revision.",
             revision=known.rollout.revision,
         )
+
+
+def _held_to_limit(answer: bytes, jobs: int) -> bytes:
+    if len(answer) > _MAX_MESSAGE_BYTES:
+        raise RefusedError(
+            Reason.TOO_LARGE,
+            f"The answer for these {jobs} jobs, with their releases' attributes, has {len(answer)} bytes, and a message "
+            f"holds {_MAX_MESSAGE_BYTES}: ask for fewer jobs at once.",
+            bytes=len(answer),
+            max_bytes=_MAX_MESSAGE_BYTES,
+        )
+    return answer

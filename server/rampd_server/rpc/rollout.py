@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 
 from rampd import v1
 from rampd_server.domain import commands
@@ -11,7 +12,7 @@ from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
-from rampd_server.rpc.paging import page_size, page_token, paged
+from rampd_server.rpc.paging import one_by_one, page_token, paged, piece_size
 from rampd_server.rpc.policy import basis_points, policy_message, set_policy_of
 from rampd_server.rpc.trial_outcomes import show_outcomes
 from rampd_server.service import Service
@@ -137,47 +138,62 @@ class RolloutServicer:
         return v1.GetRolloutResponse(rollout=message)
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, _call: Call) -> v1.ListRolloutsResponse:
-        limit = page_size(request)
-        names = await self._store.components(after=request.page_token, limit=limit + 1)
-        shown, token = paged(names, limit, str)
-        stored = await asyncio.gather(*(self._store.read(name) for name in shown))
-        rollouts = (convert.rollout_or_none(each.rollout, each.namespace, each.time_ms) for each in stored)
-        return v1.ListRolloutsResponse(rollouts=[each for each in rollouts if each], next_page_token=token)
+        shown, token = await paged(request, self._rollouts(request.page_token, piece_size(request)))
+        return v1.ListRolloutsResponse(rollouts=shown, next_page_token=token)
+
+    async def _rollouts(self, after: str, piece: int) -> AsyncGenerator[tuple[str, v1.Rollout]]:
+        while True:
+            names = await self._store.components(after=after, limit=piece)
+            stored = await asyncio.gather(*(self._store.read(name) for name in names))
+            for name, each in zip(names, stored, strict=True):
+                if message := convert.rollout_or_none(each.rollout, each.namespace, each.time_ms):
+                    yield name, message
+            if len(names) < piece:
+                return
+            after = names[-1]
 
     async def list_quarantine(self, request: v1.ListQuarantineRequest, _call: Call) -> v1.ListQuarantineResponse:
         rollout, _, _ = await self._service.read(request.component)
-        marks = [mark for mark in sorted(rollout.quarantine.items()) if mark[0] > request.page_token]
-        shown, token = paged(marks, page_size(request), lambda mark: mark[0])
-        return v1.ListQuarantineResponse(
-            tags=[convert.quarantined_message(tag, mark) for tag, mark in shown], next_page_token=token
-        )
+        marks = (mark for mark in sorted(rollout.quarantine.items()) if mark[0] > request.page_token)
+        tags = ((tag, convert.quarantined_message(tag, mark)) for tag, mark in marks)
+        shown, token = await paged(request, one_by_one(tags))
+        return v1.ListQuarantineResponse(tags=shown, next_page_token=token)
 
     async def list_overrides(self, request: v1.ListOverridesRequest, _call: Call) -> v1.ListOverridesResponse:
         _, _, now_ms = await self._service.read(request.component)
-        limit, after = page_size(request), request.page_token
-        shown: list[tuple[str, Override]] = []
-        while len(shown) <= limit:
-            wanted = limit + 1 - len(shown)
-            found = await self._store.list_overrides(
-                request.component, prefix=request.prefix, after=after, limit=wanted
-            )
-            shown += [each for each in found if each[1].expire_ms is None or each[1].expire_ms > now_ms]
-            if len(found) < wanted:
-                break
+        shown, token = await paged(request, self._overrides(request, now_ms))
+        return v1.ListOverridesResponse(overrides=shown, next_page_token=token)
+
+    async def _overrides(
+        self, request: v1.ListOverridesRequest, now_ms: int
+    ) -> AsyncGenerator[tuple[str, v1.Override]]:
+        """Those that have not expired."""
+        name, prefix, after, piece = request.component, request.prefix, request.page_token, piece_size(request)
+        while True:
+            found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)
+            for repo, override in found:
+                if override.expire_ms is None or override.expire_ms > now_ms:
+                    yield repo, convert.override_message(repo, override)
+            if len(found) < piece:
+                return
             after = found[-1][0]
-        shown, token = paged(shown, limit, lambda each: each[0])
-        return v1.ListOverridesResponse(
-            overrides=[convert.override_message(repo, override) for repo, override in shown], next_page_token=token
-        )
 
     async def get_policy(self, request: v1.GetPolicyRequest, _call: Call) -> v1.GetPolicyResponse:
         rollout, _, _ = await self._service.read(request.component)
         return v1.GetPolicyResponse(policy=policy_message(rollout.policy))
 
     async def list_events(self, request: v1.ListEventsRequest, _call: Call) -> v1.ListEventsResponse:
-        limit = page_size(request)
-        events = await self._store.events(request.component, before=page_token(request, _EVENT_ID), limit=limit + 1)
-        if not events and request.component and not request.page_token:
+        before = page_token(request, _EVENT_ID)
+        shown, token = await paged(request, self._events(request.component, before, piece_size(request)))
+        if not shown and request.component and not before:
             await self._service.read(request.component)
-        shown, token = paged(events, limit, lambda event: event.id)
-        return v1.ListEventsResponse(events=[convert.event_message(event) for event in shown], next_page_token=token)
+        return v1.ListEventsResponse(events=shown, next_page_token=token)
+
+    async def _events(self, component: str, before: str, piece: int) -> AsyncGenerator[tuple[str, v1.Event]]:
+        while True:
+            events = await self._store.events(component, before=before, limit=piece)
+            for event in events:
+                yield event.id, convert.event_message(event)
+            if len(events) < piece:
+                return
+            before = events[-1].id

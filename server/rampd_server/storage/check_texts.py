@@ -1,25 +1,25 @@
 """The result of a check as one text, and back: `<when it was asked> <scope> <counts, JSON>`. Scripts read the first two."""
 
-import json
 import math
 from dataclasses import asdict
 from typing import Any
 
 from rampd_server.domain.check_counts import CheckCounts
+from rampd_server.storage import texts
 
 
 def write_counts(asked_ms: int, counts: CheckCounts) -> str:
     """The text, the same for the same counts."""
     fields = asdict(counts)
     scope = fields.pop("scope")
-    return f"{asked_ms} {scope} {json.dumps(fields, ensure_ascii=False, separators=(',', ':'))}"
+    return f"{asked_ms} {scope} {texts.write_json(fields)}"
 
 
 def read_counts(text: str) -> CheckCounts:
     """What `write_counts` wrote. Raises ValueError."""
     try:
         asked_ms, scope, fields = text.split(" ", 2)
-        counts = CheckCounts(scope, **json.loads(fields))
+        counts = CheckCounts(scope, **texts.read_object(fields))
         is_right = _is_right(counts) and write_counts(int(asked_ms), counts) == text
     except (ValueError, TypeError, RecursionError) as exc:
         raise ValueError(f"has no result that rampd wrote: {exc}") from exc

@@ -1,6 +1,5 @@
 """The history: what a change tells a person, and entries of the stream read back."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -125,4 +124,4 @@ def _read_changes(fields: Mapping[str, str]) -> tuple[FieldChange, ...]:
     if "override" in fields:
         name = f"override/{fields['override']}"
         return (FieldChange(name, fields.get("before") or None, fields.get("after") or None),)
-    return tuple(FieldChange(*row) for row in json.loads(fields.get("changes", "[]")))
+    return tuple(FieldChange(*row) for row in texts.read_json(fields.get("changes", "[]")))

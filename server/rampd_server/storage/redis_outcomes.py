@@ -28,7 +28,8 @@ class RedisOutcomes(RedisReader):
     """The part of `RedisStore` that counts outcomes.
 
     A component's outcomes may live on another shard than `meta`, so they have a copy of the epoch. Where the copy is not
-    the epoch that is believed in, `meta` decides: if that has it, what was counted under another epoch is dropped.
+    the epoch that is believed in, `meta` decides: if that has it, what was counted under another epoch is dropped. The
+    schema is that of the last look at the head, which each server takes every second.
     """
 
     outcome_limits: tuple[int, int] = (MAX_CLIENTS, MAX_WAITING)
@@ -60,11 +61,13 @@ class RedisOutcomes(RedisReader):
             raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 
     async def forget_outcomes(self, component: str, trial: Trial) -> None:
+        self.require_schema()
         reply = await self._call(self._scripts.forget_outcomes, self._outcome_keys(component), (self._epoch, *trial))
         if reply[0] not in {Code.DONE, Code.UNCHANGED}:
             raise self._refused(reply)
 
     async def _count(self, batch: OutcomeBatch, replaced: str) -> Any:  # noqa: ANN401 - as redis-py has it
+        self.require_schema()
         return await self._call(
             self._scripts.count_outcomes,
             self._outcome_keys(batch.component),

@@ -13,8 +13,9 @@ from rampd_server.storage import feed, history, rebuild, texts
 from rampd_server.storage.keys import ComponentKeys, Keys
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.redis_errors import redis_errors
-from rampd_server.storage.refusals import corrupt, store_reset, wrong_type
+from rampd_server.storage.refusals import corrupt, newer_schema, store_reset, wrong_type
 from rampd_server.storage.request_record import StoredRecord, read_record
+from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, Scripts
 
 MAX_BLOCK_MS: Final = 2_000
@@ -35,6 +36,7 @@ class RedisReader:
         self._feed_client = feed_client
         self._deadline_s = deadline_s
         self._epoch = ""
+        self._schema: str | None = None
         self._scripts = Scripts(client)
 
     def believe(self, epoch: str) -> None:
@@ -43,9 +45,11 @@ class RedisReader:
     async def head(self) -> Head | None:
         async def ask() -> Any:  # noqa: ANN401
             pipe = self.client.pipeline(transaction=False)
-            return await pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head").time().execute()
+            return await pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head", "schema").time().execute()
 
-        (epoch, adopted, freeze, entry_id), time = await self._call(ask, key=self.keys.meta)
+        (epoch, adopted, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
+        self._schema = schema
+        self.require_schema()
         if not epoch:
             return None
         return Head(
@@ -55,6 +59,11 @@ class RedisReader:
             namespace=self._namespace(freeze),
             adopted=adopted == "1",
         )
+
+    def require_schema(self) -> None:
+        """Raises StoreUnavailableError where the last look at the head has found a schema that is newer than ours."""
+        if self._schema is not None and not is_known(self._schema):
+            raise newer_schema(self._schema)
 
     async def is_empty(self) -> bool:
         known = (self.keys.meta, self.keys.components, self.keys.feed, self.keys.history)
@@ -77,7 +86,9 @@ class RedisReader:
         )
         if reply[0] == Code.WRONG_TYPE:
             raise wrong_type(reply[1])
-        (epoch, freeze, entry_id), (seconds, microseconds), rollout, queue, *hashes = reply[1:]
+        (epoch, freeze, entry_id, schema), (seconds, microseconds), rollout, queue, *hashes = reply[1:]
+        if not is_known(schema):
+            raise newer_schema(schema)
         if not epoch or (self._epoch and epoch != self._epoch):
             raise store_reset(self.keys.meta, self._epoch, epoch)
         sections = rebuild.Sections(_pairs(rollout), tuple(queue), *map(_pairs, hashes))
@@ -198,6 +209,7 @@ def _key_of(keys: ComponentKeys, section: str) -> str:
 
 def _override(key: str, repo: str, text: str) -> Override:
     try:
+        texts.read_text(repo)
         return texts.read_override(text)
     except ValueError as exc:
         raise corrupt(key, repo, str(exc)) from exc

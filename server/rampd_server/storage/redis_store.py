@@ -13,10 +13,8 @@ from rampd_server.storage.patch import diff
 from rampd_server.storage.redis_outcomes import MAX_CLIENTS, MAX_WAITING, RedisOutcomes
 from rampd_server.storage.refusals import refusal
 from rampd_server.storage.request_record import Request, StoredRecord, write_result
+from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
-
-SCHEMA: Final = 1
-"""The form of the data. A server refuses data of a newer one: see `server_check.py`."""
 
 _DEADLINE_S: Final = 1.0
 _FEED_TIMEOUT_S: Final = 3.0

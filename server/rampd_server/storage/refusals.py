@@ -8,8 +8,10 @@ from rampd_server.domain.errors import (
     RefusedError,
     StoreCorruptError,
     StoreResetError,
+    StoreUnavailableError,
 )
 from rampd_server.ports import ConflictError, UntimelyError
+from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
 
 
@@ -21,6 +23,15 @@ def store_reset(meta_key: str, believed: str, found: str | None) -> StoreResetEr
         f"servers.",
         believed=believed,
         found=found or "",
+    )
+
+
+def newer_schema(found: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"The store's data has schema {found}, and this server knows up to {SCHEMA}: another one has changed its form. "
+        f"Nothing was written. Update this server.",
+        found=found,
+        known=SCHEMA,
     )
 
 
@@ -47,6 +58,8 @@ def refusal(
     match reply[0]:
         case Code.RESET:
             return store_reset(meta_key, epoch, reply[1])
+        case Code.NEWER_SCHEMA:
+            return newer_schema(reply[1])
         case Code.CONFLICT:
             return ConflictError(f"another writer was first: revision {reply[1]}")
         case Code.UNTIMELY:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from rampd_server.storage.history import MAX_EVENTS
+from rampd_server.storage.schema import SCHEMA
 
 MAX_REMOVED: Final = 10_000
 """Feed entries that one write removes at most: it bounds how long the first write under a lower limit takes."""
@@ -38,6 +39,7 @@ class Code(IntEnum):
     WRONG_TYPE = 9
     MALFORMED = 10
     UNTIMELY = 11
+    NEWER_SCHEMA = 12
 
 
 @cache
@@ -50,6 +52,7 @@ def source(name: str) -> str:
 
 def _constants() -> str:
     limits = {
+        "SCHEMA": SCHEMA,
         "MAX_EVENTS": MAX_EVENTS,
         "MAX_REMOVED": MAX_REMOVED,
         "MAX_LEASE_MS": MAX_LEASE_MS,

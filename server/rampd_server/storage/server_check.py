@@ -9,7 +9,7 @@ from redis import exceptions
 
 from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.redis_reader import RedisReader
-from rampd_server.storage.redis_store import SCHEMA
+from rampd_server.storage.schema import SCHEMA
 
 MIN_VERSION: Final = (7, 0)
 _DEADLINE_S: Final = 2.0

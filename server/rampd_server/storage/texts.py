@@ -35,11 +35,21 @@ def write_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def read_object(text: str) -> dict[str, Any]:
+def read_json(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    r"""With no lone surrogate in it: neither as bytes that are no UTF-8, nor as an escape such as `\ud800`."""
+    read_text(text)
     try:
         value = json.loads(text)
+        # Escapes are rare: rampd writes them for control characters only.
+        unescaped = write_json(value) if "\\u" in text else ""
     except (ValueError, RecursionError) as exc:
         raise ValueError(f"is no JSON: {exc}") from exc
+    read_text(unescaped)
+    return value
+
+
+def read_object(text: str) -> dict[str, Any]:
+    value = read_json(text)
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 - one kind of error for one kind of fault
     return value
@@ -50,7 +60,7 @@ def read_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise ValueError("is not UTF-8") from exc
+        raise ValueError("is not UTF-8, or has half of a surrogate pair") from exc
     return text
 
 
@@ -147,7 +157,6 @@ def read_attributes(text: str) -> Mapping[str, str]:
     attributes = read_object(text)
     if not all(isinstance(value, str) for value in attributes.values()):
         raise ValueError("has a value that is not text")
-    read_text(text)
     return attributes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rampd_server import replica as module
+from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
 from rampd_server.replica import Replica
@@ -163,3 +164,30 @@ async def test_a_store_that_ends_before_this_copy_has_lost_changes(
     replica.offer(entry(1))
     await replica._check_head()
     assert reloads == ["1-0"]
+
+
+async def test_a_server_without_a_state_says_what_keeps_it_from_one(
+    store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
+):
+    replica = Replica(as_store(store))
+    with pytest.raises(NoSnapshotError, match="no state yet: it waits for the store"):
+        _ = replica.age_s
+    asked = asyncio.Queue[str]()
+
+    async def read(component: str) -> Stored:
+        asked.put_nowait(component)
+        raise StoreCorruptError("rampd:{default}:rollout:c, field 'current': names release 77.", key="x")
+
+    store.read = read  # type: ignore[method-assign]
+    monkeypatch.setattr(module, "_RETRY_S", 0.0)
+    running = asyncio.create_task(replica.run())
+    for _ in range(2):
+        await asked.get()
+
+    with pytest.raises(NoSnapshotError, match=r"no state yet: rampd:\{default\}:rollout:c"):
+        _ = replica.age_s
+    with pytest.raises(NoSnapshotError, match="field 'current'"):
+        _ = replica.look
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

@@ -7,7 +7,7 @@
 -- ARGV[2]  schema
 -- ARGV[3]  1 if an operator adopts what is there, 0 if only a missing epoch is to be made
 --
--- Returns: {DONE, epoch in force} | {WRONG_TYPE, key}
+-- Returns: {DONE, epoch in force} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found}
 --
 -- Why atomic: of two servers that start at once both get the same epoch.
 
@@ -18,7 +18,12 @@ local wrong = find_wrong_type(meta, 'hash', feed, 'stream')
 if wrong then
   return {WRONG_TYPE, wrong}
 end
-local epoch_found = redis.call('HGET', meta, 'epoch')
+local found = redis.call('HMGET', meta, 'epoch', 'schema')
+local epoch_found = found[1]
+local refusal = refuse_schema(found[2])
+if refusal then
+  return refusal
+end
 if epoch_found and adopted ~= '1' then
   return {DONE, epoch_found}
 end

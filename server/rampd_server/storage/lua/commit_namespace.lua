@@ -18,8 +18,8 @@
 -- ARGV[10] result: release, position, disposition
 -- ARGV[11..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
---   | {CONFLICT, revision}
+-- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+--   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision}
 --
 -- Why atomic: each commit of a rollout names the freeze that it was decided under.
 

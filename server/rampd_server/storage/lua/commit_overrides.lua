@@ -26,7 +26,7 @@
 -- ARGV[14..] fields of the history entry, name and value in turn
 --
 -- Returns: {DONE, entry id, id before, revision, ms} | {UNCHANGED, revision} | {WRONG_TYPE, key} | {MALFORMED, key, field}
---   | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
+--   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
 --   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo}
 --
 -- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed.

@@ -31,8 +31,8 @@
 -- ARGV[13] when this was decided, ms; empty where that does not matter
 -- ARGV[14..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
---   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970}
+-- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+--   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision found} | {UNTIMELY, ms since 1970}
 --
 -- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one revision the second
 -- changes nothing.

@@ -11,7 +11,8 @@
 -- ARGV[6] how often the check is asked, ms
 -- ARGV[7] scope of the counts: a result of another one counts for nothing, and the check is due at once
 --
--- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, key} | {RESET, epoch found}
+-- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, key}
+--   | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: of two servers whose turn it might be, one gets it. The lease is an end by the store's clock and no time-out
 -- of a key; an end, or a result, that a clock set back has left too far in the future counts for nothing.
@@ -24,9 +25,9 @@ local wrong = find_wrong_type(meta, 'hash', checks, 'hash')
 if wrong then
   return {WRONG_TYPE, wrong}
 end
-local epoch_found = redis.call('HGET', meta, 'epoch')
-if epoch_found ~= epoch then
-  return {RESET, epoch_found or ''}
+local refusal = refuse_store(meta, epoch)
+if refusal then
+  return refusal
 end
 local now_text = now_ms()
 local now = tonumber(now_text)

@@ -13,11 +13,36 @@ local function find_wrong_type(...)
   end
 end
 
--- The answer to a write that must not be done: to another epoch, or under a request id that was used; else nil.
+-- Whether a stored count is one that can be added to.
+local function is_count(text)
+  return #text <= 15 and string.match(text, '^%d+$') ~= nil
+end
+
+-- The answer where the data have a form that this server does not know; else nil. `schema` is that of meta, if any.
+local function refuse_schema(schema)
+  if schema and not (is_count(schema) and tonumber(schema) <= SCHEMA) then
+    return {NEWER_SCHEMA, schema}
+  end
+end
+
+-- The answer to a write to data of a newer schema, or to another epoch; else nil.
+local function refuse_store(meta, epoch)
+  local found = redis.call('HMGET', meta, 'epoch', 'schema')
+  local epoch_found, schema = found[1], found[2]
+  local refusal = refuse_schema(schema)
+  if refusal then
+    return refusal
+  end
+  if epoch_found ~= epoch then
+    return {RESET, epoch_found or ''}
+  end
+end
+
+-- The answer to a write that must not be done: as refuse_store, or under a request id that was used; else nil.
 local function refuse(meta, epoch, request, digest)
-  local found = redis.call('HGET', meta, 'epoch')
-  if found ~= epoch then
-    return {RESET, found or ''}
+  local refusal = refuse_store(meta, epoch)
+  if refusal then
+    return refusal
   end
   local record = redis.call('GET', request)
   if record then
@@ -100,9 +125,4 @@ local function begin_trial(outcomes, others, epoch, release, trial, revision, ba
   end
   call_in_chunks('HDEL', outcomes, dropped)
   redis.call('UNLINK', unpack(others))
-end
-
--- Whether a stored count is one that can be added to.
-local function is_count(text)
-  return #text <= 15 and string.match(text, '^%d+$') ~= nil
 end

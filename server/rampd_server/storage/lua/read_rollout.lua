@@ -8,7 +8,7 @@
 -- KEYS[6] quarantine  hash
 -- KEYS[7] timeline    hash
 --
--- Returns: {DONE, {epoch, freeze, head}, TIME, rollout, queue, releases, attributes, quarantine, timeline}
+-- Returns: {DONE, {epoch, freeze, head, schema}, TIME, rollout, queue, releases, attributes, quarantine, timeline}
 --   | {WRONG_TYPE, key}
 --
 -- Why atomic: what is read together was written together. A script, because MULTI is refused by a Redis whose memory is
@@ -27,7 +27,7 @@ end
 
 local reply = {
   DONE,
-  redis.call('HMGET', meta, 'epoch', 'freeze', 'head'),
+  redis.call('HMGET', meta, 'epoch', 'freeze', 'head', 'schema'),
   redis.call('TIME'),
   redis.call('HGETALL', rollout),
   redis.call('LRANGE', queue, 0, -1),

@@ -10,7 +10,7 @@
 -- ARGV[5] result: when it was asked, scope, counts
 -- ARGV[6..] fields of the policy's checks; all others go
 --
--- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, key} | {RESET, epoch found}
+-- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: a result that comes after another server has taken the turn changes nothing. One that comes twice, because
 -- its first reply was lost, is the same.
@@ -22,9 +22,9 @@ local wrong = find_wrong_type(meta, 'hash', checks, 'hash')
 if wrong then
   return {WRONG_TYPE, wrong}
 end
-local epoch_found = redis.call('HGET', meta, 'epoch')
-if epoch_found ~= epoch then
-  return {RESET, epoch_found or ''}
+local refusal = refuse_store(meta, epoch)
+if refusal then
+  return refusal
 end
 local holder = string.match(redis.call('HGET', checks, lease_field) or '', '^(%S+) ')
 if holder ~= turn then

@@ -10,7 +10,8 @@
 -- ARGV[5]  revision
 -- ARGV[6]  result: release, position, disposition
 --
--- Returns: {DONE, entry id} | {WRONG_TYPE, key} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
+-- Returns: {DONE, entry id} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+--   | {REPLAYED, record} | {REUSED, record}
 --
 -- Why atomic: of two requests with one id, one is the first.
 

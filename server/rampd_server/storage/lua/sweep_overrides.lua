@@ -13,7 +13,7 @@
 -- ARGV[4]  component
 -- ARGV[5]  most overrides to remove
 --
--- Returns: {DONE, number removed} | {WRONG_TYPE, key} | {RESET, epoch found}
+-- Returns: {DONE, number removed} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: hash, index and expiry say the same, and the feed tells what is gone. It is no revision: expired overrides
 -- count for nothing already.
@@ -29,9 +29,9 @@ local wrong = find_wrong_type(
 if wrong then
   return {WRONG_TYPE, wrong}
 end
-local epoch_found = redis.call('HGET', meta, 'epoch')
-if epoch_found ~= epoch then
-  return {RESET, epoch_found or ''}
+local refusal = refuse_store(meta, epoch)
+if refusal then
+  return refusal
 end
 local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', now_ms(), 'LIMIT', 0, limit)
 if #expired == 0 then
