@@ -12,7 +12,7 @@ from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
-from rampd_server.rpc.paging import one_by_one, page_token, paged, piece_size
+from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
 from rampd_server.rpc.policy import basis_points, policy_message, set_policy_of
 from rampd_server.rpc.trial_outcomes import show_outcomes
 from rampd_server.service import Service
@@ -167,8 +167,8 @@ class RolloutServicer:
     async def _overrides(
         self, request: v1.ListOverridesRequest, now_ms: int
     ) -> AsyncGenerator[tuple[str, v1.Override]]:
-        """Those that have not expired."""
-        name, prefix, after, piece = request.component, request.prefix, request.page_token, piece_size(request)
+        """Those that have not expired. The largest page of them is small enough to be read at once."""
+        name, prefix, after, piece = request.component, request.prefix, request.page_token, page_size(request) + 1
         while True:
             found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)
             for repo, override in found:
