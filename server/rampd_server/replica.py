@@ -152,6 +152,14 @@ class Replica:
         if entry.previous_id == self._state.entry_id:
             self._apply(entry, after)
 
+    async def require_state(self, *, timeout_s: float = 1.0) -> None:
+        """Waits for the first state. Raises NoSnapshotError where it does not come in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.loaded.wait()
+        if not self.loaded.is_set():
+            raise self._no_state_yet()
+
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
         """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""
         head = await self._read_head()

@@ -64,7 +64,8 @@ class Service:
         """One verb of the state machine, committed; with `decided_ms` only if that is now by the store's clock.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
-        until `timeout_s` (5 s) is over; StoreUnavailableError, StoreResetError, StoreCorruptError; UntimelyError.
+        until `timeout_s` (5 s) is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
+        StoreCorruptError; UntimelyError.
         """
 
         async def attempt() -> Answer:
@@ -142,7 +143,10 @@ class Service:
     async def _guarded(
         self, component: str, author: Author, attempt: Callable[[], Awaitable[Answer]], timeout_s: float | None
     ) -> Answer:
-        """What surrounds every write: replay, the component's lock, the deadline."""
+        """What surrounds every write: the first state, replay, the component's lock, the deadline."""
+        if not self._replica.loaded.is_set():
+            # Without one, this server does not know yet which store it may write to.
+            await self._replica.require_state()
         if author.request_id:
             record = await self._store.request_record(author.request_id)
             if record is not None:
