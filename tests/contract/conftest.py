@@ -52,7 +52,7 @@ def namespace() -> str:
 @pytest.fixture
 async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
     """A store with its first epoch."""
-    store = server.store(namespace)
+    store = server.store(namespace, timeout_s=10.0)
     store.believe(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
