@@ -14,6 +14,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
+        self.most_open = 0
+        """The most connections that were open at once."""
         self.loses_reply: Callable[[bytes], bool] = lambda _request: False
         """Asked of each piece of a request: true cuts the connection when the reply to it has come."""
         self.is_silent = threading.Event()
@@ -47,6 +49,7 @@ class Proxy:
                     continue
                 pair = (near, far)
                 self._pairs.add(pair)
+                self.most_open = max(self.most_open, len(self._pairs))
                 is_doomed = threading.Event()
                 threading.Thread(target=self._requests, args=(pair, is_doomed), daemon=True).start()
                 threading.Thread(target=self._replies, args=(pair, is_doomed), daemon=True).start()

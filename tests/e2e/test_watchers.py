@@ -1,4 +1,8 @@
-"""Watchers by the hundred at a server that is a process of its own: what they cost it, and whether they get what they need."""
+"""Watchers by the hundred at a server that is a process of its own: what they cost it, and whether they get what they need.
+
+How much memory a server takes for a stream depends on the allocator and on gRPC. So a bound is half of what the defect
+that it is about would take, which is several times of what was measured.
+"""
 
 import asyncio
 import contextlib
@@ -17,6 +21,9 @@ from tests.stores import REDIS, store_server
 
 C = "restyler"
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+WITHIN_S = 240
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def server() -> Iterator[ServerProcess]:
     with (
         store_server(REDIS) as store,
         short_directory() as directory,
-        rampd_server(Path(directory), "--insecure-admin", "--redis-url", store.url) as running,
+        rampd_server(Path(directory), "--insecure-admin", "--log-level", "debug", "--redis-url", store.url) as running,
     ):
         running.event("serving")
         yield running
@@ -36,9 +43,10 @@ def call(server: ServerProcess) -> Iterator[Stubs]:
         yield made
 
 
-def batch(call: Stubs, number: int) -> int:
+def batch(call: Stubs, number: int, owner: str = "acme") -> int:
     """One change of about 260 KB; its revision."""
-    changes = [v1.OverrideChange(repo=f"acme/{'r' * 200}-{each}", tag=f"x{number}-{'t' * 40}") for each in range(1000)]
+    repo = f"{owner}/{'r' * 200}"
+    changes = [v1.OverrideChange(repo=f"{repo}-{each}", tag=f"x{number}-{'t' * 40}") for each in range(1000)]
     return int(call("BatchSetOverrides", component=C, overrides=changes).revision)
 
 
@@ -50,7 +58,7 @@ async def streams(target: str, *, channels: int, each: int) -> AsyncIterator[lis
         for _ in range(channels):
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(target, options=OPTIONS))
             stub = resolver_service_pb2_grpc.ResolverServiceStub(channel)
-            found += [stub.Watch(v1.WatchRequest(), timeout=60) for _ in range(each)]
+            found += [stub.Watch(v1.WatchRequest(), timeout=WITHIN_S) for _ in range(each)]
         yield found
         for stream in found:
             stream.cancel()
@@ -76,24 +84,28 @@ async def test_watchers_that_do_not_read_cost_bounded_memory_and_hold_up_nobody(
         before_mb = peak_memory_mb(server.process.pid)
         for number in range(1, 61):
             revision = await asyncio.to_thread(batch, call, number)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WITHIN_S):
                 while feed.components[C].snapshot.revision != revision:
                     feed.take(await one[0].read())
         assert {choice.tag[:3] for _, choice in feed.components[C].overrides.items()} == {"x60"}
-        # Kept for each watcher, the changes would take 40 * 60 * 0.26 MB = 620 MB.
-        assert peak_memory_mb(server.process.pid) - before_mb < 75
+        # Kept for each watcher, the changes would take 40 * 60 * 0.26 MB = 620 MB. They take 22 MB: 8 MB are the log's.
+        assert peak_memory_mb(server.process.pid) - before_mb < 310
 
 
 async def test_a_thousand_who_come_at_once_all_get_the_state(server: ServerProcess, call: Stubs) -> None:
+    """Given a state of 520 KB, expect that it is encoded once, and that no copy of it is made for each of them."""
     call("Release", component=C, tag="t1")
-    batch(call, 0)
+    for owner in ("acme", "other"):
+        batch(call, 0, owner)
     before_mb = peak_memory_mb(server.process.pid)
-    async with streams(server.target, channels=50, each=20) as crowd, asyncio.timeout(60):
+    async with streams(server.target, channels=50, each=20) as crowd, asyncio.timeout(WITHIN_S):
         feeds = await asyncio.gather(*map(until_live, crowd))
-        assert [len(feed.components[C].overrides) for feed in feeds] == [1000] * 1000
+        assert [len(feed.components[C].overrides) for feed in feeds] == [2000] * 1000
         revision = call("SetOverride", component=C, repo="acme/app", tag="y").revision
         for feed, stream in zip(feeds, crowd, strict=True):
             while feed.components[C].snapshot.revision != revision:
                 feed.take(await stream.read())
-    # A state of its own for each would be 260 MB.
-    assert peak_memory_mb(server.process.pid) - before_mb < 75
+    assert [line["event"] for line in server.log].count("whole_state_encoded") == 1
+    # A state of its own for each would be 520 MB. They take 50 to 90 MB: 25 KB for a stream, and a part of the state for
+    # each that is being sent one at this moment.
+    assert peak_memory_mb(server.process.pid) - before_mb < 260
