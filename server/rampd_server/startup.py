@@ -1,6 +1,8 @@
 """What keeps the server from starting."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class StartupError(Exception):
@@ -12,6 +14,26 @@ class StartupError(Exception):
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
         self.sentences = sentences
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Raises the StartupError with which a group of tasks ended, without its group.
+
+    Not by `except*`: CPython 3.11.2, which is Debian 12's, wraps again what is raised inside it.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        refusals, others = group.split(StartupError)
+        if refusals is None or others is not None:
+            raise
+        raise _first_of(refusals) from None
+
+
+def _first_of(group: BaseExceptionGroup[StartupError]) -> StartupError:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 NOT_STARTED = 2

@@ -16,7 +16,7 @@ from rampd_server import app, event_loop, logs, startup
 from rampd_server.config import Config
 from rampd_server.port import held
 from rampd_server.signals import stop_signals
-from rampd_server.startup import NOT_STARTED, StartupError
+from rampd_server.startup import NOT_STARTED, StartupError, ungrouped
 
 _RETRY_S = 1.0
 _STOP_S = 20.0
@@ -32,17 +32,14 @@ async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
         raise StartupError(
             "--workers (RAMPD_WORKERS): only Linux deals connections out among processes; leave it at 1."
         )
-    with held(config.listen) as address:
+    with held(config.listen) as address, ungrouped():
         told = config.model_copy(update={"listen": address})
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                workers = [tasks.create_task(_keep(told, redis_url, number)) for number in range(config.workers)]
-                await stop.wait()
-                log.info("stopping")
-                for worker in workers:
-                    worker.cancel()
-        except* StartupError as group:
-            raise group.exceptions[0] from None
+        async with asyncio.TaskGroup() as tasks:
+            workers = [tasks.create_task(_keep(told, redis_url, number)) for number in range(config.workers)]
+            await stop.wait()
+            log.info("stopping")
+            for worker in workers:
+                worker.cancel()
 
 
 async def _keep(config: Config, redis_url: str, number: int) -> None:

@@ -1,0 +1,44 @@
+"""What is made of the errors that keep a server from starting."""
+
+import asyncio
+
+import pytest
+
+from rampd_server.startup import StartupError, ungrouped
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+async def fail_in_a_group(error: Exception) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail(error))
+
+
+async def run_in_a_group(*errors: Exception) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for error in errors:
+            tasks.create_task(fail_in_a_group(error))
+        await asyncio.Event().wait()
+
+
+async def test_the_refusal_of_a_task_comes_out_of_its_groups_as_it_is() -> None:
+    refusal = StartupError("no")
+    with pytest.raises(StartupError) as caught, ungrouped():
+        await run_in_a_group(refusal)
+    assert caught.value is refusal
+
+
+async def test_a_refusal_without_a_group_passes_on() -> None:
+    refusal = StartupError("no")
+    with pytest.raises(StartupError) as caught, ungrouped():
+        await fail(refusal)
+    assert caught.value is refusal
+
+
+@pytest.mark.parametrize("errors", [[KeyError("a defect")], [StartupError("no"), KeyError("a defect")]])
+async def test_a_defect_beside_a_refusal_is_not_hidden(errors: list[Exception]) -> None:
+    with pytest.raises(ExceptionGroup) as caught, ungrouped():
+        await run_in_a_group(*errors)
+    assert caught.value.subgroup(KeyError)
