@@ -10,6 +10,7 @@ from rampd_server import app, logs
 from rampd_server.address import Address
 from rampd_server.config import Config
 from rampd_server.embedded import embedded_store
+from rampd_server.startup import ungrouped
 
 _START_TIMEOUT_S = 30.0
 
@@ -54,10 +55,11 @@ class _Thread(threading.Thread):
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
-        async with app.running(self._config, self._url) as address:
-            self._address = str(address)
-            self._ready.set()
-            await self._end.wait()
+        with ungrouped():
+            async with app.running(self._config, self._url) as address:
+                self._address = str(address)
+                self._ready.set()
+                await self._end.wait()
 
     def target(self) -> str:
         self._ready.wait(_START_TIMEOUT_S)

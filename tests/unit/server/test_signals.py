@@ -8,6 +8,7 @@ import pytest
 
 PROGRAM = """
 import asyncio, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
 from rampd_server.signals import stop_signals
 
 async def main():

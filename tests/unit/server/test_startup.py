@@ -1,6 +1,8 @@
 """What is made of the errors that keep a server from starting."""
 
+import ast
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,14 @@ async def test_a_defect_beside_a_refusal_is_not_hidden(errors: list[Exception]) 
     with pytest.raises(ExceptionGroup) as caught, ungrouped():
         await run_in_a_group(*errors)
     assert caught.value.subgroup(KeyError)
+
+
+def test_no_module_catches_by_except_star() -> None:
+    """What is raised inside it comes out wrapped in a group on CPython 3.11.2, and bare on a later one."""
+    root = Path(__file__).parents[3]
+    modules = [path for source in ("client", "server") for path in (root / source).rglob("*.py")]
+    assert len(modules) > 50
+    found = [
+        path for path in modules for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.TryStar)
+    ]
+    assert found == []
