@@ -1,4 +1,4 @@
-"""Where the server listens, and where its store is: values of the configuration that have a form of their own."""
+"""Where the server listens, and where Prometheus is: values of the configuration that have a form of their own."""
 
 import ipaddress
 import re
@@ -8,7 +8,6 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from pydantic import Secret
 
-_SCHEMES = ("redis", "rediss", "unix")
 _MASK = "***"
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 
@@ -36,32 +35,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class RedisUrl(Secret[str]):
-    """A URL whose password is shown to nobody: `str()` and `repr()` have `***` there; `get_secret_value()` has all."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError with a sentence that has nothing of the URL's password."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-        except ValueError:
-            raise ValueError("not a URL; one looks like redis://user:password@host:6379/0.") from None
-        if parts.scheme not in _SCHEMES:
-            raise ValueError("the URL begins with none of redis://, rediss:// and unix://.")
-        if parts.scheme == "unix":
-            if not parts.path.startswith("/"):
-                raise ValueError("unix:// is followed by an absolute path, such as unix:///run/redis/redis.sock.")
-        elif not parts.hostname or port == 0:
-            raise ValueError(f"no host in it, or port 0; a URL looks like {parts.scheme}://user:password@host:6379/0.")
-        elif not re.fullmatch(r"/?|/[0-9]+", parts.path, re.ASCII):
-            raise ValueError("after the host comes nothing, or the number of a database, such as /0.")
-        return cls(text)
-
-    def _display(self) -> str:
-        return _masked(urlsplit(self.get_secret_value()))
 
 
 class PrometheusUrl(Secret[str]):
@@ -100,10 +73,11 @@ class PrometheusUrl(Secret[str]):
         return unquote(parts.username or ""), unquote(parts.password or "")
 
     def _display(self) -> str:
-        return _masked(urlsplit(self.get_secret_value()))
+        return masked(urlsplit(self.get_secret_value()))
 
 
-def _masked(parts: SplitResult) -> str:
+def masked(parts: SplitResult) -> str:
+    """A URL to be shown: without its password, which may be an option too."""
     user, at, host = parts.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
     netloc = f"{name}{colon and ':' + _MASK}{at}{host}"

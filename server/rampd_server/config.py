@@ -4,20 +4,31 @@ import argparse
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from rampd_server.address import Address, PrometheusUrl, RedisUrl
+from rampd_server.address import Address, PrometheusUrl
+from rampd_server.redis_url import OPTIONS, RedisUrl
 from rampd_server.startup import StartupError
 
 _PREFIX = "RAMPD_"
+_OF_OTHERS = frozenset({"SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "CERT_FILE", "KEY_FILE", "NIGHTLY"})
+"""Variables that are not the server's: those of the clients, and one of the tests."""
+_OF_KUBERNETES = re.compile(
+    r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)=.*"
+    r"|(?:\w+_)?PORT=(?:tcp|udp|sctp)://.*",
+    re.ASCII,
+)
+"""A pod has such variables for each service of its namespace, with the service's name before them: one that is called
+`rampd` must not keep the server in it from starting. Who means RAMPD_PORT as a setting gives a number, and not `tcp://`.
+"""
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
@@ -127,7 +138,6 @@ class Config(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,
-        env_ignore_empty=True,
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -137,7 +147,8 @@ class Config(BaseSettings):
     redis_url: Annotated[RedisUrl | None, NoDecode, BeforeValidator(_redis_url)] = Field(
         default=None,
         description="redis://, rediss:// or unix:// of your Redis (7.0 or later, noeviction); "
-        "a password is better off in the variable, since anybody can list the flags of a process. "
+        "a password is better off in the variable, since anybody can list the flags of a process, and has %2F for /, %23 "
+        f"for #, %3F for ?, %40 for @. After a ? may come {', '.join(OPTIONS)}. "
         "Without it rampd keeps its data in a Valkey of its own, in the data directory",
     )
     data_dir: AbsolutePath = Field(
@@ -187,6 +198,14 @@ class Config(BaseSettings):
         default=LogLevel.INFO, description="debug, info, warning or error"
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        """Most likely a variable that was to be filled in from another, which is not there."""
+        if value == "":
+            raise ValueError("it is empty: give a value, or leave it out.")
+        return value
+
 
 def read(arguments: Sequence[str]) -> tuple[Command, Config]:
     """What `rampd-server` with these arguments is to do, and how.
@@ -194,6 +213,7 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
     Ends the process with 0 for `--help` and `--version`. Raises StartupError with one sentence per mistake.
     """
     flags, commands, mistakes = _parse(arguments)
+    mistakes += _unknown_variables(os.environ)
     try:
         config = Config(**flags)
     except ValidationError as error:
@@ -203,9 +223,15 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
         ]
     except RuntimeError:
         mistakes.append(f"{_names('data_dir')}: there is no home directory to put it in; name one.")
+    command = commands[0] if commands else Command.SERVE
+    if not mistakes and command is Command.ADOPT and not config.model_fields_set & {"redis_url", "data_dir"}:
+        mistakes.append(
+            f"adopt has to be told which store: {_names('redis_url')}, or {_names('data_dir')} where rampd keeps its data in "
+            "a Valkey of its own."
+        )
     if mistakes:
         raise StartupError(*mistakes, "rampd-server --help lists the flags.")
-    return commands[0] if commands else Command.SERVE, config
+    return command, config
 
 
 def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Command], list[str]]:
@@ -236,14 +262,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="rampd-server",
         usage="rampd-server [serve | adopt] [flags]",
         description="Version rollouts for jobs. serve (the default) runs the server. adopt tells the servers of a "
-        "namespace that its emptied or replaced Redis is the one to go on with.",
-        epilog="Every flag has a variable, which the flag overrules.",
+        "namespace that its emptied or replaced Redis is the one to go on with; it wants --redis-url or --data-dir.",
+        epilog="Every flag has a variable, which the flag overrules. None of them may be empty, and another variable that "
+        f"begins with {_PREFIX} is refused, unless it is of rampd's clients or of Kubernetes.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
     )
     for name, field in Config.model_fields.items():
-        text = f"{field.description} [{_PREFIX}{name.upper()}]"
+        text = f"{field.description} [{_PREFIX}{name.upper()}]".replace("%", "%%")
         default = field.get_default(call_default_factory=False)
         if isinstance(default, bool):
             text = f"{text} (default: {'on' if default else 'off'})"
@@ -268,8 +295,26 @@ def _names(name: str) -> str:
 
 def _unknown_flag(word: str) -> str:
     flag = word.partition("=")[0]
-    near = difflib.get_close_matches(flag, [_flag(name) for name in Config.model_fields], n=1)
-    return f"There is no flag {flag}{f'; did you mean {near[0]}?' if near else '.'}"
+    return f"There is no flag {flag}{_did_you_mean(flag, map(_flag, Config.model_fields))}"
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    mistakes = []
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(_PREFIX)
+        if name == variable.upper() or name in _OF_OTHERS or name.lower() in Config.model_fields:
+            continue
+        if _OF_KUBERNETES.fullmatch(f"{name}={environment[variable]}"):
+            continue
+        # Without the prefix, which would make all names alike.
+        near = _did_you_mean(name, map(str.upper, Config.model_fields), _PREFIX)
+        mistakes.append(f"There is no variable {variable}{near}")
+    return mistakes
+
+
+def _did_you_mean(word: str, words: Iterable[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else "."
 
 
 def _unknown_command(word: str) -> str:

@@ -1,5 +1,6 @@
 """What the server makes of flags and variables."""
 
+import os
 import re
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from rampd_server.startup import StartupError
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch):
-    for name in Config.model_fields:
-        monkeypatch.delenv(f"RAMPD_{name.upper()}", raising=False)
+    for name in [name for name in os.environ if name.upper().startswith("RAMPD_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
 
@@ -73,7 +74,7 @@ def test_paths_are_absolute_and_know_the_home_directory(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("words", "command"), [([], "serve"), (["serve"], "serve"), (["adopt"], "adopt")])
 def test_the_command_stands_before_or_after_the_flags(words, command):
-    flags = ["--namespace", "blue", "--insecure-admin"]
+    flags = ["--namespace", "blue", "--insecure-admin", "--data-dir", "/d"]
     assert read([*words, *flags]) == read([*flags, *words])
     assert read([*words, *flags])[0] == command
 
@@ -122,9 +123,76 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
     assert not from_variables.wait_for_store
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch):
-    monkeypatch.setenv("RAMPD_REDIS_URL", "")
-    assert config().redis_url is None
+@pytest.mark.parametrize("name", Config.model_fields)
+def test_an_empty_variable_is_refused_as_an_empty_flag_is(monkeypatch, name):
+    flag = f"--{name.replace('_', '-')}"
+    expected = f"{flag} (RAMPD_{name.upper()}): it is empty: give a value, or leave it out."
+    if not isinstance(Config.model_fields[name].default, bool):
+        assert mistakes(f"{flag}=") == [expected]
+    monkeypatch.setenv(f"RAMPD_{name.upper()}", "")
+    assert mistakes() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("RAMPD_REDIS_URI", "There is no variable RAMPD_REDIS_URI; did you mean RAMPD_REDIS_URL?"),
+        ("RAMPD_REDISURL", "There is no variable RAMPD_REDISURL; did you mean RAMPD_REDIS_URL?"),
+        ("RAMPD_LISTEN_", "There is no variable RAMPD_LISTEN_; did you mean RAMPD_LISTEN?"),
+        ("rampd_data_dri", "There is no variable rampd_data_dri; did you mean RAMPD_DATA_DIR?"),
+        ("RAMPD_NO_REFLECTION", "There is no variable RAMPD_NO_REFLECTION; did you mean RAMPD_REFLECTION?"),
+        ("RAMPD_PORT", "There is no variable RAMPD_PORT."),
+        ("RAMPD_", "There is no variable RAMPD_."),
+    ],
+)
+def test_an_unknown_variable_is_refused_and_its_value_is_not_shown(monkeypatch, variable, sentence):
+    monkeypatch.setenv(variable, "redis://u:pw@h")
+    assert mistakes() == [sentence]
+
+
+def test_case_is_no_mistake_in_a_variable(monkeypatch):
+    monkeypatch.setenv("rampd_namespace", "blue")
+    assert config().namespace == "blue"
+
+
+@pytest.mark.parametrize("name", ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "CERT_FILE", "KEY_FILE", "NIGHTLY"])
+def test_a_variable_of_the_clients_or_the_tests_is_none_of_the_server_s_business(monkeypatch, name):
+    monkeypatch.setenv(f"RAMPD_{name}", "")
+    assert config() == Config()
+
+
+@pytest.mark.parametrize("service", ["RAMPD", "RAMPD_SERVER", "RAMPD_REDIS", "RAMPD_REDIS_2"])
+def test_the_variables_that_kubernetes_gives_a_pod_for_a_service_keep_no_server_from_starting(monkeypatch, service):
+    url = "tcp://10.3.240.11:50051"
+    port = f"{service}_PORT_50051_TCP"
+    variables = {
+        f"{service}_SERVICE_HOST": "10.3.240.11",
+        f"{service}_SERVICE_PORT": "50051",
+        f"{service}_SERVICE_PORT_GRPC": "50051",
+        f"{service}_PORT": url,
+        port: url,
+        f"{port}_PROTO": "tcp",
+        f"{port}_PORT": "50051",
+        f"{port}_ADDR": "10.3.240.11",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert config() == Config()
+
+
+def test_a_port_that_is_none_of_kubernetes_is_refused(monkeypatch):
+    monkeypatch.setenv("RAMPD_PORT", "6000")
+    assert mistakes() == ["There is no variable RAMPD_PORT."]
+
+
+def test_adopt_wants_to_be_told_which_store(monkeypatch):
+    [sentence] = mistakes("adopt", "--namespace", "blue")
+    assert sentence.startswith("adopt has to be told which store: --redis-url (RAMPD_REDIS_URL), or --data-dir (")
+    for name, value in (("redis_url", "redis://h"), ("data_dir", "/d")):
+        assert read(["adopt", f"--{name.replace('_', '-')}", value])[0] is Command.ADOPT
+        monkeypatch.setenv(f"RAMPD_{name.upper()}", value)
+        assert read(["adopt"])[0] is Command.ADOPT
+        monkeypatch.delenv(f"RAMPD_{name.upper()}")
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:50051", "127.8.9.1:1", "[::1]:0", "localhost:65535"])
@@ -155,7 +223,14 @@ def test_what_is_no_address_is_refused(text):
         ("rediss://u:pw@h:6379/0", "rediss://u:***@h:6379/0"),
         ("redis://:pw@h", "redis://:***@h"),
         ("redis://u:p%40w:x@[::1]:1/2", "redis://u:***@[::1]:1/2"),
-        ("redis://h/0?password=pw&db=1", "redis://h/0?password=***&db=1"),
+        ("redis://h?password=pw&db=1", "redis://h?password=***&db=1"),
+        ("redis://ada@h?password=pw", "redis://ada@h?password=***"),
+        ("redis://u:%2F%23%3F%40pw@h", "redis://u:***@h"),
+        (
+            "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false",
+            "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false",
+        ),
+        ("unix:///run/a b/ä.sock", "unix:///run/a b/ä.sock"),
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ("unix://u:pw@/run/redis.sock", "unix://u:***@/run/redis.sock"),
     ],
@@ -187,6 +262,61 @@ def test_a_wrong_redis_url_is_refused_without_showing_anything_of_it(url, monkey
         [sentence] = mistakes(*arguments)
         assert sentence.startswith("--redis-url (RAMPD_REDIS_URL): ")
         assert "pw" not in sentence
+
+
+@pytest.mark.parametrize("sign", ["/", "?", "#", "@", "/@", "%", "%2", "%zz", "["])
+@pytest.mark.parametrize(
+    "url", ["redis://ada:pw{}pw@h:6379/0", "redis://:7{}pw@h", "rediss://:pw{}@h", "unix://:pw{}pw@/run/r"]
+)
+def test_a_sign_in_a_password_that_cuts_the_url_is_said_to_be_written_in_percent(url, sign):
+    [sentence] = mistakes("--redis-url", url.format(sign))
+    assert "%2F for /, %23 for #, %3F for ?, %40 for @" in sentence
+    assert "pw" not in sentence
+    assert "ada" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://ada@h", "a user in it and no password. With a password alone, type redis://:password@host;"),
+        ("redis://h?username=ada", "a user in it and no password"),
+        ("redis://:pw@h?password=pw", "the password is in it twice"),
+        ("redis://ada:pw@h?username=ada", "the username is in it twice"),
+        ("redis://h/1?db=2", "the database is in it twice"),
+        ("redis://h?db=1&db=1", "the option db is in it twice"),
+        ("redis://h?db=x", "the option db is not the number of a database"),
+        ("redis://h?db=", "the option db is empty"),
+        ("redis://h?foo=bar", "the option foo is not passed on"),
+        ("redis://h?socket_timeout=abc", "the option socket_timeout is not passed on"),
+        ("redis://h?ssl_cert_reqs=none", "the option ssl_cert_reqs is for rediss://"),
+        ("rediss://h?ssl_cert_reqs=maybe", "the option ssl_cert_reqs is none of required, optional, none"),
+        ("rediss://h?ssl_check_hostname=off", "the option ssl_check_hostname is none of true, false"),
+        ("rediss://h?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read: No such file or directory"),
+        ("rediss://h?ssl_ca_certs=/etc/hostname", "the file of ssl_ca_certs has no certificates in PEM"),
+        ("rediss://h?ssl_keyfile=/etc/hostname", "the option ssl_keyfile needs ssl_certfile"),
+        ("rediss://h?ssl_certfile=/etc/hostname", "are not a certificate and its key"),
+        ("redis://h?password=a+b", "write %20, or %2B for +"),
+        ("redis://a b", "there is a space before the path"),
+        ("redis://h\n", "a line end or another control character"),
+        ("redis://h#", "there is a # in it"),
+        ("unix://run/redis.sock", "unix:// is followed by an absolute path"),
+    ],
+)
+def test_what_is_wrong_with_a_redis_url_is_said(url, words):
+    [sentence] = mistakes("--redis-url", url)
+    assert words in sentence
+    assert "pw" not in sentence
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["decode_responses", "encoding_errors", "protocol", "retry", "retry_on_timeout", "single_connection_client", "timeout",
+     "socket_connect_timeout", "max_connections", "health_check_interval", "client_name", "host", "path", "connection_class"],
+)  # fmt: skip
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///run/r"])
+def test_no_option_overrules_what_rampd_depends_on(url, option):
+    [sentence] = mistakes("--redis-url", f"{url}?{option}=1")
+    assert f"the option {option} is not passed on to the Redis client, whose settings are rampd's own" in sentence
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 from rampd_server import logs
-from rampd_server.address import RedisUrl
 from rampd_server.config import LogFormat, LogLevel
+from rampd_server.redis_url import RedisUrl
 
 
 class Terminal(io.StringIO):
