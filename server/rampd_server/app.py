@@ -14,7 +14,7 @@ from rampd_server.automation.controller import Controller
 from rampd_server.automation.prometheus import Prometheus
 from rampd_server.caretaker import Caretaker
 from rampd_server.config import Config
-from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import HOW_TO_ADOPT, RampdError, StoreResetError, StoreUnavailableError
 from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
 from rampd_server.rpc.binding import bind
@@ -27,6 +27,7 @@ from rampd_server.rpc.watch import Watches
 from rampd_server.rpc.watch_release import ReleaseWatches
 from rampd_server.service import Service
 from rampd_server.startup import StartupError, ungrouped
+from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.redis_checks import RedisChecks
 from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
@@ -46,7 +47,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     there; with it, the server answers NOT_SERVING until it is. Raises StartupError: an address is taken, or the store is
     not one to build on.
     """
-    store = RedisStore.connect(redis_url, namespace=config.namespace)
+    store = RedisStore.connect(redis_url, namespace=config.namespace, name=name_of_server(config.namespace))
     replica = Replica(store)
     watches = Watches(replica)
     service = Service(store, replica)
@@ -111,12 +112,14 @@ def _prometheus(config: Config) -> Prometheus | None:
     return Prometheus(config.prometheus_url, timeout_s=config.prometheus_timeout)
 
 
-async def adopt(config: Config, redis_url: str) -> str:
-    """Makes a new epoch in the namespace, of the store as it is now; the epoch. Raises StartupError."""
+async def adopt(config: Config, redis_url: str) -> tuple[str, int | None]:
+    """Makes a new epoch in the namespace, of the store as it is now. The epoch, and how many servers are connected, where
+    that is known. Raises StartupError.
+    """
     store = RedisStore.connect(redis_url, namespace=config.namespace)
     try:
         await check_server(store)
-        return await store.begin_epoch(adopted=True)
+        return await store.begin_epoch(adopted=True), await count_servers(store)
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
     finally:
@@ -155,8 +158,8 @@ async def _prepare(store: RedisStore) -> None:
             # Another server may have made the epoch between the two looks.
             if not await store.is_empty() and await store.head() is None:
                 raise StoreResetError(
-                    "The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
-                    "is: rampd-server adopt"
+                    f"The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
+                    f"is, {HOW_TO_ADOPT}."
                 )
             await store.begin_epoch(adopted=False)
     except (RampdError, UnsuitableStoreError) as error:

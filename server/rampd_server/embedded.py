@@ -59,7 +59,30 @@ def embedded_store(data_dir: Path) -> Iterator[str]:
         _take(lock.fileno(), data_dir)
         _end_orphan(path)
         with _running(program, home, path):
-            yield f"unix://{quote(os.fspath(path))}"
+            yield _url(path)
+
+
+@contextmanager
+def embedded_store_of_before(data_dir: Path) -> Iterator[str]:
+    """The store whose data is in `data_dir/valkey` already: the one that runs there, with its server, or one that is started
+    as by `embedded_store`. Its URL. Raises StartupError, also where there is no data; then nothing is made.
+    """
+    home = data_dir / "valkey"
+    if not any(home.glob("appendonlydir/*")):
+        raise StartupError(
+            f"There is no data of rampd in {data_dir}: name the directory of the server with --data-dir (RAMPD_DATA_DIR), or "
+            "its Redis with --redis-url (RAMPD_REDIS_URL)."
+        )
+    path = home / "valkey.sock"
+    if _answers(path):
+        yield _url(path)
+    else:
+        with embedded_store(data_dir) as url:
+            yield url
+
+
+def _url(path: Path) -> str:
+    return f"unix://{quote(os.fspath(path))}"
 
 
 def _program() -> Path:

@@ -18,7 +18,7 @@ import structlog
 
 from rampd.resolution import ComponentSnapshot, Overrides
 from rampd_server.domain.clock import Look
-from rampd_server.domain.errors import NoSnapshotError, RampdError, StoreResetError
+from rampd_server.domain.errors import HOW_TO_ADOPT, NoSnapshotError, RampdError, StoreResetError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Store
 from rampd_server.projection import choice_of, snapshot_of
@@ -254,8 +254,8 @@ class Replica:
         head = await self._store.head()
         if head is None or (self._state.epoch and head.epoch != self._state.epoch and not head.adopted):
             raise StoreResetError(
-                "The store was emptied or replaced. Resolve goes on with the last state; to take the store as it is "
-                "now: rampd-server adopt"
+                f"The store was emptied or replaced. Resolve goes on with the last state. To take the store as it is now, "
+                f"{HOW_TO_ADOPT}."
             )
         return head
 

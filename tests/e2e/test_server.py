@@ -1,5 +1,6 @@
 """rampd-server as a process: what lasts, what it says, what it refuses, and how it ends."""
 
+import contextlib
 import signal
 import stat
 import time
@@ -120,9 +121,27 @@ def test_resolve_goes_on_while_redis_is_away_and_everything_resumes(directory: P
             assert call("Release", component="restyler", tag="t2").release == 2
 
 
-def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, store: StoreServer) -> None:
-    with rampd_server(directory, "--insecure-admin", "--redis-url", store.url) as server:
+def adopt(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+    """The exit code, and what was said."""
+    from rampd_server.command import run
+
+    code = run(["adopt", *flags])
+    said = capsys.readouterr()
+    return code, said.out + said.err
+
+
+def test_an_emptied_store_is_not_believed_until_it_is_adopted(
+    directory: Path, store: StoreServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given two servers that run, expect both to go on with the store as it is now, and nobody to start them again."""
+    flags = ("--insecure-admin", "--redis-url", store.url)
+    with (
+        rampd_server(directory, *flags) as server,
+        rampd_server(directory / "second", *flags) as second,
+        stubs(second.target) as other,
+    ):
         server.event("serving")
+        second.event("serving")
         with stubs(server.target) as call, redis.Redis.from_url(store.url) as client:
             call("Release", component="restyler", tag="t1")
             client.flushall()
@@ -133,11 +152,68 @@ def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, s
             assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
             assert not client.keys("*")
 
-            from rampd_server.command import run
-
-            assert run(["adopt", "--redis-url", store.url, "--data-dir", str(directory)]) == 0
-            eventually(lambda: "COMPONENT_NOT_FOUND" in str(_resolve_or_error(call)))
+            code, said = adopt(capsys, "--redis-url", store.url)
+            assert code == 0
+            assert f"the namespace default of {store.url} goes on as it is now" in said
+            assert "2 servers follow it and take it over within seconds." in said
+            for each in (call, other):
+                eventually(lambda each=each: "COMPONENT_NOT_FOUND" in str(_resolve_or_error(each)))
             assert call("Release", component="restyler", tag="t2").release == 1
+            assert other("Release", component="hlint", tag="h1").release == 1
+
+
+def test_adopt_says_which_store_without_its_password_and_who_follows_it(
+    directory: Path, store: StoreServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with redis.Redis.from_url(store.url) as client:
+        client.execute_command("ACL SETUSER ada on >secret ~* &* +@all -client")
+        client.execute_command("ACL SETUSER bob on >secret ~* &* +@all")
+    unix, shown = store.url.removeprefix("unix://"), "unix://{}:***@{}"
+    for user in ("ada", "bob"):
+        url, name = f"unix://{user}:secret@{unix}", f"n-{user}"
+        flags = ("--redis-url", url, "--namespace", name)
+        # A server whose user may not name its connections serves as well, and is only not counted.
+        with rampd_server(directory / user, *flags) as server:
+            server.event("serving")
+            code, said = adopt(capsys, *flags)
+            assert (code, "secret" in said) == (0, False)
+            assert f"the namespace {name} of {shown.format(user, unix)} goes on" in said
+            assert ("is not known" in said, "1 server follows it" in said) == ((True, False), (False, True))[
+                user == "bob"
+            ]
+    code, said = adopt(capsys, "--redis-url", store.url, "--namespace", "n-bob")
+    assert (code, said.splitlines()[1]) == (0, "No server is connected to it now; one that starts goes on with it.")
+
+
+def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = adopt(capsys, "--data-dir", str(directory / "none"))
+    assert (code, list(directory.iterdir())) == (2, [])
+    assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}: ")
+
+    with rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            call("Release", component="restyler", tag="t1")
+            code, said = adopt(capsys, "--data-dir", str(directory))
+            assert (code, "1 server follows it" in said) == (0, True)
+            assert f"of the Valkey in {directory} goes on" in said
+            eventually(lambda: _releases(call) == 2)
+
+    code, said = adopt(capsys, "--data-dir", str(directory))
+    assert (code, "No server is connected" in said) == (0, True)
+    with rampd_server(directory) as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            assert call("Resolve", component="restyler", repo="acme/app").tag == "t2"
+
+
+def _releases(call: Stubs) -> int:
+    """The number of the release t2, which the servers take as soon as they have seen the new epoch; 0 before."""
+    with contextlib.suppress(grpc.RpcError):
+        return int(call("Release", component="restyler", tag="t2", expedite=True).release)
+    return 0
 
 
 def _resolve_or_error(call: Stubs) -> object:

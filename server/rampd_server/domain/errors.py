@@ -14,6 +14,12 @@ ReplayedError                 never leaves the server: this request id was done 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
+HOW_TO_ADOPT = (
+    "type rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers: those that run take it "
+    "over within seconds"
+)
+"""What everybody is told who has to decide whether a store that was emptied or replaced is the right one."""
+
 
 class Reason(StrEnum):
     """The reasons of `rampd.v1.ErrorReason`, without the prefix."""

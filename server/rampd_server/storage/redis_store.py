@@ -41,11 +41,13 @@ class RedisStore(RedisOutcomes):
         self.outcome_limits = (max_clients, max_waiting)
 
     @classmethod
-    def connect(cls, url: str, *, namespace: str = "default") -> Self:
-        """A store at `redis://`, `rediss://` or `unix://`. Raises ValueError: the URL or the namespace is none."""
-        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS)
+    def connect(cls, url: str, *, namespace: str = "default", name: str = "") -> Self:
+        """A store at `redis://`, `rediss://` or `unix://`; `name` is what Redis shows of its connections. Raises
+        ValueError: the URL or the namespace is none.
+        """
+        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name)
         # A blocking read holds its connection, and waits longer than anything else may.
-        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2)
+        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name)
         return cls(client, feed_client, namespace=namespace)
 
     async def close(self) -> None:

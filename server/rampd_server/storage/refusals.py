@@ -3,6 +3,7 @@
 from typing import Any
 
 from rampd_server.domain.errors import (
+    HOW_TO_ADOPT,
     RampdError,
     Reason,
     RefusedError,
@@ -19,8 +20,7 @@ def store_reset(meta_key: str, believed: str, found: str | None) -> StoreResetEr
     is_there = f"its epoch is now {found}, not {believed}" if found else f"its epoch is gone from {meta_key}"
     return StoreResetError(
         f"This store is not the one that the server knows: {is_there}, so it was emptied or replaced. Nothing was "
-        f"written. Restore the data; or, if what is there now is right, type `rampd-server adopt` and restart the "
-        f"servers.",
+        f"written. Restore the data; or, if what is there now is right, {HOW_TO_ADOPT}.",
         believed=believed,
         found=found or "",
     )

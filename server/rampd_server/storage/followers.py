@@ -1,0 +1,27 @@
+"""Which servers are connected to a store: each gives its connections a name of its own, which others read."""
+
+import secrets
+
+from redis import exceptions
+
+from rampd_server.storage.keys import Keys
+from rampd_server.storage.redis_reader import RedisReader
+
+
+def name_of_server(namespace: str) -> str:
+    """A name for the connections of one server, for `connect`."""
+    return f"{Keys(namespace).prefix}server:{secrets.token_hex(8)}"
+
+
+async def count_servers(store: RedisReader) -> int | None:
+    """How many servers of the store's namespace and database are connected; None where Redis denies the question.
+
+    A server whose user may not CLIENT SETNAME is not counted.
+    """
+    database = str(store.client.connection_pool.connection_kwargs.get("db", 0))
+    try:
+        clients = await store.client.client_list()
+    except exceptions.RedisError:
+        return None
+    prefix = f"{store.keys.prefix}server:"
+    return len({each["name"] for each in clients if each["name"].startswith(prefix) and each["db"] == database})

@@ -1,0 +1,32 @@
+"""How many servers are connected to a store, as its CLIENT LIST tells."""
+
+import contextlib
+
+from rampd_server.storage.followers import count_servers, name_of_server
+from rampd_server.storage.redis_store import RedisStore
+from tests.stores import StoreServer
+
+
+async def test_servers_are_counted_by_namespace_and_database_whatever_their_connections(
+    real_server: StoreServer, namespace: str
+) -> None:
+    url, other = real_server.url, f"{namespace}-other"
+    async with contextlib.AsyncExitStack() as stack:
+
+        def connected(url: str, namespace: str, name: str = "") -> RedisStore:
+            store = RedisStore.connect(url, namespace=namespace, name=name)
+            stack.push_async_callback(store.close)
+            return store
+
+        asking = connected(url, namespace)
+        first, *others = (connected(url, each, name_of_server(each)) for each in (namespace, namespace, other))
+        elsewhere = connected(f"{url}?db=1", namespace, name_of_server(namespace))
+        for store in (first, *others, elsewhere):
+            assert await store.head() is None
+            await store.feed("0-0", block_ms=0)
+
+        assert await count_servers(asking) == 2
+        assert await count_servers(elsewhere) == 1
+        assert await count_servers(connected(url, f"{namespace}-none")) == 0
+        await first.close()
+        assert await count_servers(asking) == 1
