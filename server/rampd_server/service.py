@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
+import structlog
+
 from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.domain.model import Absent, Freeze, Rollout
@@ -29,6 +31,8 @@ SELF = "rampd"
 """The actor of what the server does by itself."""
 _TIMEOUT_S = 5.0
 """How long a call without a deadline contends with others."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Service:
                 component, changes, author, expected_revision=expected_revision, must_exist=must_exist
             )
             if entry is not None:
+                _log_change(author, entry)
                 await self._take_in(entry)
             known = self._replica.get(component)
             if known is not None and known.rollout.revision == result.revision:
@@ -212,6 +217,7 @@ class Service:
             entry = await self._store.commit(
                 stored.rollout, outcome.after, author, result, stored.namespace, decided_ms=decided_ms
             )
+            _log_change(author, entry)
             await self._take_in(entry, outcome.after)
         else:
             await self._store.remember(author, result)
@@ -245,6 +251,7 @@ class Service:
                     entry = await self._store.commit_namespace(before, after, author)
                 except ConflictError:
                     continue
+                _log_change(author, entry)
                 await self._take_in(entry)
                 return Answer(None, after, Result(0), f"The namespace {is_frozen} now.")
 
@@ -260,6 +267,18 @@ class Service:
         ]
         if past:
             raise InvalidRequestError(past)
+
+
+def _log_change(author: Author, entry: FeedEntry) -> None:
+    """One line for each committed change, also for those that rampd makes by itself. A freeze of all has no component."""
+    _log.info(
+        "change_committed",
+        component=entry.component,
+        revision=entry.revision,
+        verb=author.action,
+        actor=author.actor,
+        note=author.note,
+    )
 
 
 def _result(outcome: Outcome) -> Result:
