@@ -138,11 +138,16 @@ def test_with_a_mask_only_what_it_names_is_set(call: Stubs) -> None:
 
 
 def test_the_history_tells_what_changed_field_by_field(call: Stubs) -> None:
-    call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02, steps=[v1.Step(percent=5)]), note="try it")
+    call(
+        "SetPolicy",
+        component=C,
+        policy=v1.Policy(alpha=0.02, steps=[v1.Step(percent=5, hold=Duration(seconds=2))]),
+        note="try it",
+    )
     event = call("ListEvents", component=C).events[0]
     changes = {change.field: (change.before, change.after) for change in event.changes}
     assert (event.action, event.note) == ("SetPolicy", "try it")
-    assert changes == {"policy.alpha": ("", "0.02"), "policy.steps": ("", "500:0:0")}
+    assert changes == {"policy.alpha": ("", "0.02"), "policy.steps": ("", "5 % for 2 s")}
 
 
 def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_stored(call: Stubs) -> None:
