@@ -21,10 +21,12 @@ from rampd_server.ports import (
     Namespace,
     Override,
     ReplayedError,
+    RequestRecord,
     Result,
     Store,
     Stored,
 )
+from rampd_server.repeats import replayed_message, reused
 from rampd_server.replica import Replica
 
 SELF = "rampd"
@@ -156,20 +158,20 @@ class Service:
             record = await self._store.request_record(author.request_id)
             if record is not None:
                 if record.digest != author.digest:
-                    raise RefusedError(
-                        Reason.REQUEST_ID_REUSED,
-                        f"The request id {author.request_id} was used by another method, caller or content. "
-                        "Choose a new one for a new request.",
-                        request_id=author.request_id,
-                    )
-                return await self._replay(component, record.result)
+                    raise reused(author, record)
+                return await self._replay(component, author, record)
         timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         lock = self._locks.setdefault(component, asyncio.Lock())
         try:
             async with asyncio.timeout(timeout_s), lock:
                 return await attempt()
         except ReplayedError as replayed:
-            return await self._replay(component, replayed.result)
+            return await self._replay(component, author, replayed.record)
+        except RefusedError as refused:
+            if refused.reason is not Reason.REQUEST_ID_REUSED:
+                raise
+            record = await self._store.request_record(author.request_id)
+            raise (refused if record is None else reused(author, record)) from None
         except TimeoutError:
             raise RefusedError(
                 Reason.CONTENTION,
@@ -227,12 +229,13 @@ class Service:
         self._replica.offer(entry, after)
         await self._replica.wait_for_entry(entry.id)
 
-    async def _replay(self, component: str, result: Result) -> Answer:
+    async def _replay(self, component: str, author: Author, record: RequestRecord) -> Answer:
+        message = replayed_message(author, record)
         if not component:
             head = await self._store.head()
-            return Answer(None, head.namespace if head else Namespace(), result, "Done before.", is_replayed=True)
+            return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
         stored = await self._store.read(component)
-        return Answer(stored.rollout, stored.namespace, result, "Done before.", is_replayed=True)
+        return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
         self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float | None
