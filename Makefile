@@ -11,7 +11,7 @@ TESTERS ?= 4
 
 # Generated code refuses a runtime that is older than its generator, so an old generator serves the most users. It needs
 # an old protobuf itself, hence an environment of its own. The floors in pyproject.toml follow it; a test compares them.
-GENERATOR := grpcio-tools==1.71.2 googleapis-common-protos==1.70.0
+GENERATOR := grpcio-tools==1.71.2
 GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 
@@ -36,8 +36,9 @@ lint: .venv/.dev ## ruff and mypy
 
 gen: .venv-gen/.made ## generate client/rampd/v1 from proto/
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
-	    -I "$$(.venv-gen/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	    --python_out='$(GENERATED)' --pyi_out='$(GENERATED)' --grpc_python_out='$(GENERATED)' $(PROTOS)
+	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
+	    --include_source_info --descriptor_set_out='$(GENERATED)/rampd/v1/descriptors.binpb' $(PROTOS)
 
 bench: .venv/.bench ## measure, and print a table
 	$(BIN)/python -m tests.bench

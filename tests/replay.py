@@ -6,6 +6,7 @@ from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import Event
 from rampd_server.storage.history import field_changes
 from rampd_server.storage.patch import diff
+from rampd_server.storage.words import in_words
 
 
 def replay(events: Iterable[Event]) -> dict[str, str]:
@@ -34,4 +35,4 @@ def told(rollout: Rollout | Absent) -> dict[str, str]:
     if isinstance(rollout, Absent):
         return {}
     changes = field_changes(diff(Absent(rollout.component), rollout))
-    return {change.field: change.after for change in changes if change.after is not None}
+    return {change.field: change.after for change in map(in_words, changes) if change.after is not None}

@@ -9,7 +9,7 @@
 of the API are in `rampd.v1`, what helps in tests is in `rampd.testing`.
 """
 
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from rampd.feed import Change
     from rampd.local import Status
     from rampd.reporting import Outcome, Reports
-    from rampd.resolution import Channel, Resolution, ResolveReason
+    from rampd.resolution import Channel, Resolution, ResolveReason, SnapshotRelease
     from rampd.resolver import Resolver
     from rampd.resolving import Job
     from rampd.running import AsyncRunningJob, RunningJob
+
+    __version__: str
 
 __all__ = [
     "AbortedError",
@@ -66,6 +68,7 @@ __all__ = [
     "Resolver",
     "ResourceExhaustedError",
     "RunningJob",
+    "SnapshotRelease",
     "Status",
     "UnauthenticatedError",
     "UnavailableError",
@@ -86,6 +89,7 @@ _MODULES = {
     "ResolveReason": "rampd.resolution",
     "Resolver": "rampd.resolver",
     "RunningJob": "rampd.running",
+    "SnapshotRelease": "rampd.resolution",
     "Status": "rampd.local",
 }
 
@@ -93,6 +97,8 @@ _MODULES = {
 if not TYPE_CHECKING:  # or else every name would be right
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return metadata.version("rampd")
         # gRPC takes a while to import, and who wants an error, or runs pytest with our plugin, does not need it.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -101,4 +107,4 @@ if not TYPE_CHECKING:  # or else every name would be right
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, "__version__"})

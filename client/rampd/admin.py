@@ -6,7 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator
 from types import GenericAlias, TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args, get_type_hints
 
 from google.protobuf.message import Message
 
@@ -32,10 +32,21 @@ def as_method_of(verb: Callable[..., object], method: Callable[..., object], ret
     """
     functools.update_wrapper(method, verb)
     signature = inspect.signature(verb)
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    parameters, documentation = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)], [inspect.getdoc(verb)]
+    for parameter in signature.parameters.values():
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            parameters.append(parameter)
+            continue
+        [shared] = get_args(parameter.annotation)  # a TypedDict
+        documentation.append(inspect.getdoc(shared))
+        parameters += [
+            parameter.replace(name=name, kind=inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind | None)
+            for name, kind in get_type_hints(shared).items()
+        ]
+    method.__doc__ = "\n\n".join(filter(None, documentation))
     result = get_args(signature.return_annotation)[0]
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[itself, *signature.parameters.values()],
+        parameters=parameters,
         return_annotation=result if returns is None else GenericAlias(returns, (result,)),
     )
 
@@ -72,7 +83,8 @@ class Admin:
             admin.ramp("restyler", 10)
 
     What changes something answers the response of rampd.v1, with the `rollout` as it is then; get_x answers an x;
-    list_x an iterator that fetches page after page as it is used. Wrong arguments raise InvalidArgumentError before
+    list_x an iterator that fetches page after page as it is used. An enum in a message is a number:
+    `v1.RolloutState(rollout.state)` prints as its name. Wrong arguments raise InvalidArgumentError before
     anything is sent. Makes no thread and no socket before the first call; any thread may use it.
     """
 

@@ -15,25 +15,28 @@ Streamed_co = TypeVar("Streamed_co", bound=Message, covariant=True)
 
 
 class Change(TypedDict, total=False):
-    """What every call that changes something takes beside its own arguments."""
+    """Beside its own arguments, every call that changes something takes these.
+
+    `request_id`: an idempotency key, remembered for 24 h. A repeat changes nothing and gets the first answer. Default: a new
+    one, so that a call that is tried again applies once.
+    `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
+    `note`: kept in the history.
+    `timeout`: seconds; default that of the admin.
+    """
 
     request_id: str
-    """An idempotency key, remembered for 24 h: a repeat changes nothing and gets the first answer. Default: a new one,
-    so that a call that is tried again applies once.
-    """
     expected_revision: int
-    """Only if the component is at this revision; else AbortedError (REVISION_MISMATCH)."""
     note: str
-    """Kept in the history."""
     timeout: float
-    """Seconds; default that of the admin."""
 
 
 class Read(TypedDict, total=False):
-    """What every call that only reads takes beside its own arguments."""
+    """Beside its own arguments, every call that only reads takes this.
+
+    `timeout`: seconds; default that of the admin.
+    """
 
     timeout: float
-    """Seconds; default that of the admin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=not is_text, key="time"),
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S" if is_text else "iso", utc=not is_text, key="time"),
     ]
     structlog.configure(
         processors=[
@@ -54,7 +54,10 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    # `debug` is about rampd: gRPC, asyncio and redis have much to tell of themselves that is nobody's question here.
+    root.setLevel(logging.INFO if level is LogLevel.DEBUG else level.upper())
+    for own in ("rampd", "rampd_server"):
+        logging.getLogger(own).setLevel(level.upper())
     for chatty in ("httpx", "httpcore"):  # a line for each request, and for each of its parts
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

@@ -33,6 +33,8 @@ class Author:
     """The caller's idempotency key; empty: the store makes one up."""
     digest: str = ""
     """Of method, caller and content, without spaces: what a repeat of `request_id` must be equal in."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """The method by its name, and a short digest of the actor and of each field: what tells in what a repeat differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class RequestRecord:
 
     digest: str
     result: Result
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """As of `Author.parts`; empty where an earlier rampd made the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +181,10 @@ class UntimelyError(Exception):
 class ReplayedError(Exception):
     """Raised when a request id was done before, with the same digest. `result` is the first one."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, record: RequestRecord) -> None:
         super().__init__("done before")
-        self.result = result
+        self.record = record
+        self.result = record.result
 
 
 class Store(Protocol):

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
+import structlog
+
 from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.domain.model import Absent, Freeze, Rollout
@@ -19,16 +21,20 @@ from rampd_server.ports import (
     Namespace,
     Override,
     ReplayedError,
+    RequestRecord,
     Result,
     Store,
     Stored,
 )
+from rampd_server.repeats import replayed_message, reused
 from rampd_server.replica import Replica
 
 SELF = "rampd"
 """The actor of what the server does by itself."""
 _TIMEOUT_S = 5.0
 """How long a call without a deadline contends with others."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Service:
                 component, changes, author, expected_revision=expected_revision, must_exist=must_exist
             )
             if entry is not None:
+                _log_change(author, entry)
                 await self._take_in(entry)
             known = self._replica.get(component)
             if known is not None and known.rollout.revision == result.revision:
@@ -151,20 +158,20 @@ class Service:
             record = await self._store.request_record(author.request_id)
             if record is not None:
                 if record.digest != author.digest:
-                    raise RefusedError(
-                        Reason.REQUEST_ID_REUSED,
-                        f"The request id {author.request_id} was used by another method, caller or content. "
-                        "Choose a new one for a new request.",
-                        request_id=author.request_id,
-                    )
-                return await self._replay(component, record.result)
+                    raise reused(author, record)
+                return await self._replay(component, author, record)
         timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         lock = self._locks.setdefault(component, asyncio.Lock())
         try:
             async with asyncio.timeout(timeout_s), lock:
                 return await attempt()
         except ReplayedError as replayed:
-            return await self._replay(component, replayed.result)
+            return await self._replay(component, author, replayed.record)
+        except RefusedError as refused:
+            if refused.reason is not Reason.REQUEST_ID_REUSED:
+                raise
+            record = await self._store.request_record(author.request_id)
+            raise (refused if record is None else reused(author, record)) from None
         except TimeoutError:
             raise RefusedError(
                 Reason.CONTENTION,
@@ -212,6 +219,7 @@ class Service:
             entry = await self._store.commit(
                 stored.rollout, outcome.after, author, result, stored.namespace, decided_ms=decided_ms
             )
+            _log_change(author, entry)
             await self._take_in(entry, outcome.after)
         else:
             await self._store.remember(author, result)
@@ -221,12 +229,13 @@ class Service:
         self._replica.offer(entry, after)
         await self._replica.wait_for_entry(entry.id)
 
-    async def _replay(self, component: str, result: Result) -> Answer:
+    async def _replay(self, component: str, author: Author, record: RequestRecord) -> Answer:
+        message = replayed_message(author, record)
         if not component:
             head = await self._store.head()
-            return Answer(None, head.namespace if head else Namespace(), result, "Done before.", is_replayed=True)
+            return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
         stored = await self._store.read(component)
-        return Answer(stored.rollout, stored.namespace, result, "Done before.", is_replayed=True)
+        return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
         self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float | None
@@ -245,6 +254,7 @@ class Service:
                     entry = await self._store.commit_namespace(before, after, author)
                 except ConflictError:
                     continue
+                _log_change(author, entry)
                 await self._take_in(entry)
                 return Answer(None, after, Result(0), f"The namespace {is_frozen} now.")
 
@@ -260,6 +270,18 @@ class Service:
         ]
         if past:
             raise InvalidRequestError(past)
+
+
+def _log_change(author: Author, entry: FeedEntry) -> None:
+    """One line for each committed change, also for those that rampd makes by itself. A freeze of all has no component."""
+    _log.info(
+        "change_committed",
+        component=entry.component,
+        revision=entry.revision,
+        verb=author.action,
+        actor=author.actor,
+        note=author.note,
+    )
 
 
 def _result(outcome: Outcome) -> Result:

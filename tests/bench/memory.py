@@ -19,6 +19,7 @@ from tests.rollouts import NOW
 
 COMPONENTS = 20
 RELEASES = 80
+PARTS = {"method": "Release", "actor": "1a2b", "component": "1a2b", "tag": "1a2b", "attributes": "1a2b"}
 ATTRIBUTES = {"commit": "0123456789abcdef0123456789abcdef01234567", "image": "registry.example.com/acme/restyler"}
 
 
@@ -73,7 +74,9 @@ async def _queue_releases(store: RedisStore, component: str) -> None:
     for number in range(RELEASES):
         command = commands.Release(f"2020{number:04}", ATTRIBUTES)
         after = transition(rollout, command, Context(NOW, "ci")).after
-        author = Author("ci", "Release", request_id="ci-build-4711" if number == 0 else "", digest="0" * 64)
+        author = Author(
+            "ci", "Release", request_id="ci-build-4711" if number == 0 else "", digest="0" * 32, parts=PARTS
+        )
         await store.commit(rollout, after, author, Result(after.revision, "QUEUED", number, number), Namespace())
         rollout = after
     assert isinstance(rollout, Rollout)

@@ -1,12 +1,13 @@
 """Request ids: a repeat does nothing and tells what the first one did."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis import exceptions
 
 from rampd_server.domain import commands
-from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.errors import Reason, RefusedError, StoreCorruptError
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.ports import Author, Namespace, Override, ReplayedError, RequestRecord, Result
 from rampd_server.storage.redis_store import RedisStore
@@ -35,6 +36,31 @@ async def committed(store: RedisStore, rollout: Rollout) -> Rollout:
 async def test_what_was_done_under_an_id_is_remembered_for_a_day(store: RedisStore, committed: Rollout):
     assert await store.request_record("ci-42") == RequestRecord("d1g35t", RESULT)
     assert 86_390_000 < await store.client.pttl(store.keys.request("ci-42")) <= 86_400_000
+
+
+async def test_what_a_request_was_made_of_is_remembered(store: RedisStore, rollout: Rollout):
+    parts = {"method": "Release", "actor": "1a2b", "tag": "3c4d"}
+    unchanged = replace(RESULT, changed=False)
+    await store.remember(replace(OWN, parts=parts), unchanged)
+
+    assert await store.request_record("ci-42") == RequestRecord("d1g35t", unchanged, parts)
+    with pytest.raises(ReplayedError) as caught:
+        await _write(store, rollout, OWN, "commit")
+    assert caught.value.record.parts == parts
+
+
+async def test_the_record_of_an_earlier_rampd_is_a_record(store: RedisStore, rollout: Rollout):
+    await store.client.set(store.keys.request("ci-42"), f"{'0' * 64} 5c1e 1-0 3 1 3 1 QUEUED")
+
+    assert await store.request_record("ci-42") == RequestRecord("0" * 64, RESULT)
+
+
+@pytest.mark.parametrize("parts", ["tag", "tag:a:b", "tag:a,", "a b"])
+async def test_a_record_that_rampd_did_not_write_is_named(store: RedisStore, rollout: Rollout, parts: str):
+    await store.client.set(store.keys.request("ci-42"), f"d1g35t 5c1e 1-0 3 1 3 1 QUEUED {parts}")
+
+    with pytest.raises(StoreCorruptError, match="request:ci-42"):
+        await store.request_record("ci-42")
 
 
 async def test_an_id_that_nobody_used_has_no_record(store: RedisStore, committed: Rollout):

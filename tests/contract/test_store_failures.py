@@ -180,6 +180,18 @@ def test_every_error_of_redis_becomes_one_of_ours(error: Exception):
     assert caught.value.message.endswith((".", str(error)))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [exceptions.ConnectionError, exceptions.RedisError, exceptions.ResponseError, OSError],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_words_of_redis_end_with_one_full_stop(error: type[Exception]):
+    for words in ("Connection refused", "Connection refused."):
+        with pytest.raises(StoreUnavailableError, match=r"Connection refused\. Look") as caught, redis_errors():
+            raise error(words)
+        assert ".." not in str(caught.value)
+
+
 def test_a_wrong_type_is_the_datas_fault_and_named():
     with pytest.raises(StoreCorruptError) as caught, redis_errors("rampd:{a}:meta"):
         raise exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -56,11 +57,12 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
         for needed in ("grpcurl", "jq"):
             require(needed)
     path = tmp_path / request.param
-    path.write_text(script)
     made: list[subprocess.Popen[str]] = []
 
-    def start(target: str) -> "subprocess.Popen[str]":
-        environment = os.environ | {"RAMPD": target, "TAG": "20200409", "BUILD_ID": "gh-1234", "TMPDIR": str(tmp_path)}
+    def start(target: str, *, tag: str = "20200409", patience_s: int = 300) -> "subprocess.Popen[str]":
+        assert script.count("300") == 1
+        path.write_text(script.replace("300", str(patience_s)))
+        environment = os.environ | {"RAMPD": target, "TAG": tag, "BUILD_ID": "gh-1234", "TMPDIR": str(tmp_path)}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         made.append(subprocess.Popen([program, str(path)], env=environment, **output))
         return made[-1]
@@ -121,6 +123,79 @@ def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> Non
                 call("Resume", component=C)
             output, _ = process.communicate(timeout=90)
     assert process.returncode == 0, output
+
+
+def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(directory: Path, build) -> None:
+    """Given a server that is stopped when a build hands its tag in, expect the tag handed in once, and the build green."""
+    with store_server(REDIS, directory=directory, appendonly="yes") as store:
+        flags = ("--insecure-admin", "--redis-url", store.url)
+        with rampd_server(directory / "s", *flags) as server:
+            server.event("serving")
+            prepare(server)
+            plan(server)
+            target = server.target
+        process = build(target)
+        with pytest.raises(subprocess.TimeoutExpired):  # it tries again
+            process.wait(8)
+        with rampd_server(directory / "s", *flags, "--listen", target) as server:
+            server.event("serving")
+            output, _ = process.communicate(timeout=90)
+            with stubs(target) as call:
+                assert [release.tag for release in call("ListReleases", component=C).releases] == [
+                    "20200409",
+                    "20200301",
+                ]
+    assert process.returncode == 0, output
+
+
+def test_a_build_gives_up_on_a_server_that_does_not_come_back(build) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody answers there, and nobody else takes it
+        taken.bind(("127.0.0.1", 0))
+        process = build(f"127.0.0.1:{taken.getsockname()[1]}", patience_s=3)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "refused" in output
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        'x", "expedite": true, "note": "y',
+        '20200409"',
+        "$(touch here)`id`",
+        "back\\slash",
+        "two\nlines",
+        "-d",
+        "",
+    ],
+)
+def test_a_tag_is_a_value_whatever_is_in_it(server: ServerProcess, build, tag: str) -> None:
+    """Given tags that break out of a string of JSON or of a shell, expect a refusal that names the tag, and no release."""
+    process = build(server.target, tag=tag)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "tag: " in output
+    with stubs(server.target) as call:
+        assert [release.tag for release in call("ListReleases", component=C).releases] == ["20200301"]
+
+
+def test_a_build_that_is_run_again_with_another_tag_is_told_so(server: ServerProcess, build) -> None:
+    plan(server)
+    assert build(server.target).wait(60) == 0
+    process = build(server.target, tag="20200415")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "The request id gh-1234 was used for a Release that differs in tag." in output
+
+
+def test_the_workflows_know_the_host_that_they_open_a_tunnel_to() -> None:
+    for workflow in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL):
+        [tunnel] = re.findall(r"ssh -f .*?rampd\.sock", workflow, re.DOTALL)
+        assert "-o UserKnownHostsFile=" in tunnel
+        assert "-o StrictHostKeyChecking=yes" in tunnel
+        # What CI puts into a script by itself is read by the shell: values come by the environment.
+        script = "\n".join(line for line in workflow.splitlines() if not re.match(r" +[A-Z_]+: ", line))
+        assert "${{" not in script
 
 
 def test_the_workflows_run_the_recipes_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ import pytest
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from rampd import v1
 from tests.servers import Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
@@ -255,3 +256,35 @@ def test_all_mistakes_of_the_command_line_are_told_at_once(directory: Path) -> N
         assert all(flag in said for flag in ("--listen", "--redis-url", "--log-level"))
         assert "secret" not in said
         assert "Traceback" not in said
+
+
+def test_every_committed_change_is_one_line_of_the_log_and_nothing_else_is(directory: Path) -> None:
+    """Given changes by people and by automation, what changes nothing, and refusals, expect a line for each event of the
+    history, in its order.
+    """
+    policy = v1.Policy(steps=[v1.Step(percent=10)], auto_start=True, auto_finalize=True)
+    with rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            call("Release", component="a", tag="1", note="first é")
+            call("SetPolicy", component="a", policy=policy)
+            call("SetOverride", component="a", repo="acme/app", tag="1")
+            call("SetOverride", component="a", repo="acme/app", tag="1")
+            call("BatchSetOverrides", component="a", overrides=[v1.OverrideChange(repo=repo, tag="1") for repo in "xy"])
+            with pytest.raises(grpc.RpcError):
+                call("Ramp", component="a", percent=1)
+            call("Freeze", all=True, note="holidays")
+            call("Unfreeze", all=True)
+            call("Release", component="a", tag="2", request_id="r")
+            call("Release", component="a", tag="2", request_id="r")
+            eventually(lambda: call("GetRollout", component="a").rollout.current.tag == "2")
+            call("DeleteComponent", component="a", confirm="a")
+            events = {name: list(call("ListEvents", component=name).events)[::-1] for name in ("a", "")}
+        assert server.stop() == 0
+    lines = [line for line in server.log if line["event"] == "change_committed"]
+    for name, expected in events.items():
+        assert [
+            (line["revision"], line["verb"], line["actor"], line["note"]) for line in lines if line["component"] == name
+        ] == [(event.revision, event.action, event.actor, event.note) for event in expected]
+    assert {line["actor"] for line in lines} == {"anonymous", "rampd"}
+    assert len(lines) == sum(map(len, events.values())) >= 10

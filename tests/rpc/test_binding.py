@@ -336,16 +336,30 @@ async def test_a_call_knows_the_time_that_is_left(world):
     assert within.timeout_s == pytest.approx(60, abs=30)
 
 
-async def test_the_digest_is_of_method_actor_and_content_but_not_of_the_request_id(world):
-    async def digest(request: v1.RampRequest, actor: str = "ada") -> str:
-        await send(world.unix, "RolloutService/Ramp", request, metadata=(("x-rampd-actor", actor),))
-        return world.rollout.calls[-1].digest
+async def test_the_digest_is_of_method_and_content_and_the_parts_tell_what_differs(world):
+    """The claim of an actor, which nobody has checked, and a note are no content."""
 
-    first = await digest(v1.RampRequest(component="restyler", percent=10, request_id="a"))
-    assert first == await digest(v1.RampRequest(component="restyler", percent=10, request_id="b"))
-    assert first != await digest(v1.RampRequest(component="restyler", percent=11, request_id="a"))
-    assert first != await digest(v1.RampRequest(component="restyler", percent=10, request_id="a"), actor="eve")
-    assert len(first) == 64
+    async def sent(actor: str = "ada", **fields: object) -> Call:
+        request = v1.RampRequest(component="restyler", **fields)
+        await send(world.unix, "RolloutService/Ramp", request, metadata=(("x-rampd-actor", actor),))
+        return world.rollout.calls[-1]
+
+    first = await sent(percent=10, request_id="a")
+    assert (len(first.digest), list(first.parts)) == (32, ["method", "actor", "component", "percent"])
+    assert first.parts["method"] == "Ramp"
+    for same, differing in (
+        ({"request_id": "b"}, set()),
+        ({"note": "again"}, {"note"}),
+        ({"actor": "eve"}, {"actor"}),
+    ):
+        again = await sent(**{"percent": 10, "request_id": "a"} | same)
+        assert again.digest == first.digest
+        assert differing == {
+            name for name in {*first.parts, *again.parts} if first.parts.get(name) != again.parts.get(name)
+        }
+    other = await sent(percent=11, request_id="a")
+    assert other.digest != first.digest
+    assert other.parts["percent"] != first.parts["percent"]
 
 
 def test_the_digest_differs_between_methods_of_equal_content():

@@ -68,9 +68,7 @@ def component(call: Stubs) -> None:
 
 
 def policy_of(call: Stubs) -> v1.Policy:
-    policy = call("GetPolicy", component=C).policy
-    assert policy == call("GetRollout", component=C).rollout.policy
-    return policy
+    return call("GetPolicy", component=C).policy
 
 
 def wrong(call: Stubs, policy: v1.Policy, **fields: object) -> Mapping[str, str]:
@@ -87,6 +85,26 @@ def wrong(call: Stubs, policy: v1.Policy, **fields: object) -> Mapping[str, str]
 
 def test_a_new_component_has_the_defaults(call: Stubs) -> None:
     assert policy_of(call) == DEFAULTS
+
+
+def test_a_rollout_shows_of_its_policy_what_is_not_a_default(call: Stubs) -> None:
+    """Given a policy of which little was set, expect that little in every answer, and the rest of it in GetPolicy."""
+    little = v1.Policy(
+        auto_start=True,
+        steps=[v1.Step(percent=5, hold=Duration(seconds=60)), v1.Step(percent=20, min_jobs=30)],
+        checks=[v1.Check(name="errors", query="up", max=0.5)],
+    )
+    assert not call("GetRollout", component=C).rollout.policy.ListFields()
+    assert call("SetPolicy", component=C, policy=little).rollout.policy == little
+    assert call("GetRollout", component=C).rollout.policy == little
+    assert call("ListRollouts").rollouts[0].policy == little
+    assert policy_of(call).checks[0].errors_allowed == 4
+    # What an answer shows can be set as it is, and gives the same policy.
+    whole = policy_of(call)
+    call("SetPolicy", component=C, policy=v1.Policy(), update_mask=FieldMask(paths=FIELDS))
+    assert policy_of(call) == DEFAULTS
+    call("SetPolicy", component=C, policy=little)
+    assert policy_of(call) == whole
 
 
 def test_every_field_comes_back(call: Stubs) -> None:
@@ -120,11 +138,16 @@ def test_with_a_mask_only_what_it_names_is_set(call: Stubs) -> None:
 
 
 def test_the_history_tells_what_changed_field_by_field(call: Stubs) -> None:
-    call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02, steps=[v1.Step(percent=5)]), note="try it")
+    call(
+        "SetPolicy",
+        component=C,
+        policy=v1.Policy(alpha=0.02, steps=[v1.Step(percent=5, hold=Duration(seconds=2))]),
+        note="try it",
+    )
     event = call("ListEvents", component=C).events[0]
     changes = {change.field: (change.before, change.after) for change in event.changes}
     assert (event.action, event.note) == ("SetPolicy", "try it")
-    assert changes == {"policy.alpha": ("", "0.02"), "policy.steps": ("", "500:0:0")}
+    assert changes == {"policy.alpha": ("", "0.02"), "policy.steps": ("", "5 % for 2 s")}
 
 
 def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_stored(call: Stubs) -> None:

@@ -1,11 +1,15 @@
 """Ports, health and reflection of the gRPC server."""
 
+import asyncio
+import json
 import os
 import socket
 import stat
+from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import v1
@@ -14,7 +18,9 @@ from rampd_server.address import Address
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.server import MAX_MESSAGE, Server
 from rampd_server.startup import StartupError
+from tests.servers import require
 
+ROOT = Path(__file__).parents[2]
 ANY_PORT = Address("127.0.0.1", 0)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -23,7 +29,7 @@ NAMES = ["", "rampd.v1.ResolverService", "rampd.v1.ReleaseService", "rampd.v1.Ro
 
 class Resolver:
     async def resolve(self, request, call):
-        return v1.ResolveResponse(tag=f"{len(request.job_id)}")
+        return v1.ResolveResponse(tag=f"{len(request.job_id)}", snapshot_age=Duration(seconds=2))
 
 
 @pytest.fixture
@@ -173,6 +179,63 @@ async def test_reflection_names_the_services(make_server):
     await server.start()
     async with grpc.aio.insecure_channel(target) as channel:
         assert {name for name in NAMES if name} < await listed(channel)
+
+
+async def grpcurl(*words: str) -> str:
+    require("grpcurl")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec("grpcurl", "-plaintext", *words, stdout=pipe, stderr=pipe)
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "shown"),
+    [
+        ("rampd.v1.RolloutService.Ramp", ["is a method", "// Sets next's percent, up or down"]),
+        ("rampd.v1.RolloutService", ["is a service", "// Sets next's percent, up or down"]),
+        ("rampd.v1.RampRequest", ["is a message", "// The share of buckets that next gets"]),
+        ("rampd.v1.RampRequest.percent", ["is a field", "// The share of buckets that next gets"]),
+        ("rampd.v1.RolloutState", ["is an enum", "// There is no next: everybody gets current."]),
+        ("google.rpc.Status", ["is a message", "repeated .google.protobuf.Any details"]),
+        ("grpc.health.v1.Health.Check", ["is a method"]),
+    ],
+)
+async def test_grpcurl_describes_everything_with_the_comments_of_the_proto_files(make_server, symbol, shown):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    described = await grpcurl(target, "describe", symbol)
+    assert all(each in described for each in shown), described
+
+
+async def test_answers_have_the_same_names_by_reflection_and_by_the_proto_files(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    call = ("-d", '{"job_id": "four"}', target, "rampd.v1.ResolverService/Resolve")
+    answer = await grpcurl(*call)
+    assert json.loads(answer) == {"tag": "4", "snapshotAge": "2s"}
+    files = ("-import-path", str(ROOT / "proto"), "-proto", "rampd/v1/resolver_service.proto")
+    assert await grpcurl(*files, *call) == answer
+    assert await grpcurl("-d", '{"jobId": "four"}', *call[2:]) == answer
+
+
+async def test_a_symbol_that_is_not_there_is_not_found(make_server):
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+        for symbol in ("rampd.v1.RolloutService.Nothing", "nothing", ""):
+            await stream.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+            assert (await stream.read()).error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+        await stream.write(reflection_pb2.ServerReflectionRequest(file_by_filename="rampd/v1/nothing.proto"))
+        assert (await stream.read()).error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+        await stream.done_writing()
 
 
 async def test_without_reflection_nothing_is_told(make_server):

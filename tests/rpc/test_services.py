@@ -1,15 +1,18 @@
 """Every RPC through a real channel: what the table of states can't show."""
 
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import code_pb2
+from google.rpc import code_pb2, error_details_pb2
+from grpc_status import rpc_status
 from redis import Redis
 
-from rampd import v1
+from rampd import Admin, v1
 from tests.servers import Stubs, reason_of
 from tests.stores import StoreServer
 
@@ -88,6 +91,78 @@ def test_a_repeated_request_id_answers_the_first_result_with_the_rollout_as_it_i
     assert call("Ramp", component=C, percent=10, request_id="r-1").replayed
     assert refusal(call, "Ramp", component=C, percent=20, request_id="r-1") == "REQUEST_ID_REUSED"
     assert refusal(call, "Rollback", component=C, request_id="r-1") == "REQUEST_ID_REUSED"
+
+
+def refused(call: Stubs, method: str, **fields: object) -> tuple[str, Mapping[str, str]]:
+    """The message of a refusal, and its metadata."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(method, **fields)
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in rpc_status.from_call(caught.value).details)
+    assert info.reason == "REQUEST_ID_REUSED"
+    return caught.value.details(), dict(info.metadata)
+
+
+def test_a_request_id_of_another_request_says_what_differs_and_what_to_do(call: Stubs) -> None:
+    call("Release", component=C, tag="t1", request_id="ci-1", attributes={"build": "1"})
+    message, metadata = refused(call, "Release", component=C, tag="t2", request_id="ci-1", force=True)
+    assert message == (
+        "The request id ci-1 was used for a Release that differs in tag, attributes and force. To run the same again, send "
+        "the same as the first time; for anything else choose a new request id."
+    )
+    assert metadata == {"request_id": "ci-1", "method": "Release", "differs": "tag, attributes, force"}
+    message, metadata = refused(call, "Pause", component=C, request_id="ci-1")
+    assert message.startswith("The request id ci-1 was used for Release, and this is Pause. To run the same again")
+    assert metadata == {"request_id": "ci-1", "method": "Release"}
+    assert call("GetRollout", component=C).rollout.revision == 1
+
+
+def test_a_build_that_runs_again_as_somebody_else_gets_its_first_result(target: str) -> None:
+    """Given a build that is run again by another person, with another note and attributes, expect its first release."""
+    request = {"request_id": "gh-1", "attributes": {"attempt": "1"}, "note": "first"}
+    with Admin(target, actor="ada") as ada, Admin(target, actor="bob") as bob:
+        first = ada.release(C, "t1", **request)
+        for again in (
+            bob.release(C, "t1", **request),
+            ada.release(C, "t1", **request | {"note": "second", "attributes": {"attempt": "2"}}),
+            bob.release(C, "t1", request_id="gh-1"),
+        ):
+            assert again.replayed
+            assert (again.release, again.disposition, again.revision) == (
+                first.release,
+                first.disposition,
+                first.revision,
+            )
+            assert again.message.startswith(
+                "This request_id was already applied; this is its first result. What differs"
+            )
+        assert again.message.endswith("is not taken over: actor, attributes and note.")
+        [event] = ada.list_events(C)
+        assert (event.actor, event.note) == ("ada", "first")
+        same = ada.release(C, "t1", **request)
+        assert same.message == "This request_id was already applied; this is its first result."
+
+
+def test_of_two_requests_that_race_with_one_id_the_second_is_told_what_differs(call: Stubs, second: Stubs) -> None:
+    """Given two servers that are asked at once, expect one request done, and the same words from each of them."""
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2")
+    told = set()
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(30):
+
+            def ramp(stubs: Stubs, percent: float, request_id: str = f"r-{number}") -> str:
+                try:
+                    return f"{stubs('Ramp', component=C, percent=percent, request_id=request_id).revision > 0}"
+                except grpc.RpcError as error:
+                    return error.details().replace(request_id, "r")
+
+            told |= set(pool.map(ramp, (call, second), (1 + number, 50 + number)))
+    assert told == {
+        "True",
+        "The request id r was used for a Ramp that differs in percent. To run the same again, send the same as the first "
+        "time; for anything else choose a new request id.",
+    }
 
 
 def test_only_successes_are_remembered(call: Stubs) -> None:

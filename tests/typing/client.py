@@ -9,6 +9,7 @@ from rampd import (
     AsyncAdmin,
     AsyncResolver,
     AsyncRunningJob,
+    Change,
     Channel,
     InvalidArgumentError,
     Job,
@@ -19,6 +20,8 @@ from rampd import (
     Resolver,
     ResolveReason,
     RunningJob,
+    SnapshotRelease,
+    __version__,
     v1,
 )
 from rampd.testing import AsyncFixedResolver, FixedResolver, RampdServer
@@ -113,3 +116,9 @@ async def jobs_later(resolver: AsyncResolver) -> None:
     async with resolver.job("restyler", repo="acme/app") as job:
         assert_type(job, AsyncRunningJob)
         assert_type(job.tag, str)
+
+
+def told(change: Change) -> str:
+    assert_type(change.left, tuple[SnapshotRelease, ...])
+    assert_type(__version__, str)
+    return f"{change.left[0].tag} {v1.RolloutState(v1.ROLLOUT_STATE_HELD)}"

@@ -7,6 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+from rampd_server.rpc.binding import SERVICES
+from rampd_server.rpc.descriptors import written_files
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "client" / "rampd" / "v1"
@@ -28,8 +33,39 @@ def test_the_generated_code_is_what_the_generator_makes_of_the_proto_files(tmp_p
     assert contents(tmp_path / "rampd" / "v1") == contents(COMMITTED), "run make gen, and commit what it changes"
 
 
-def contents(directory: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in directory.glob("*_pb2*.py*")}
+def contents(directory: Path) -> dict[str, bytes]:
+    generated = [*directory.glob("*_pb2*.py*"), *directory.glob("*.binpb")]
+    return {path.name: path.read_bytes() for path in generated}
+
+
+def test_the_descriptors_that_are_served_are_those_of_the_generated_code():
+    """Given the descriptors without comments and JSON names, expect what the classes were made from."""
+    written = written_files()
+    assert sorted(written) == sorted(
+        f"rampd/v1/{path.name}" for path in (ROOT / "proto" / "rampd" / "v1").glob("*.proto")
+    )
+    for name, file in written.items():
+        bare, loaded = FileDescriptorProto.FromString(file.SerializeToString()), FileDescriptorProto()
+        descriptor_pool.Default().FindFileByName(name).CopyToProto(loaded)
+        bare.ClearField("source_code_info")
+        for message in (*bare.message_type, *(each for outer in bare.message_type for each in outer.nested_type)):
+            for field in message.field:
+                field.ClearField("json_name")
+        assert bare == loaded, name
+
+
+def test_what_every_answer_says_to_people_comes_first():
+    """Tools print the fields of a message in the order of their numbers, and a rollout is long."""
+    answers = [
+        method.output_type
+        for service in SERVICES.values()
+        for method in service.methods
+        if "message" in method.output_type.fields_by_name
+    ]
+    assert len(answers) >= 20
+    for answer in answers:
+        assert min(answer.fields, key=lambda field: field.number).name == "message", answer.name
+        assert max(answer.fields, key=lambda field: field.number).name == "rollout", answer.name
 
 
 def test_the_floors_of_the_runtimes_are_those_of_the_generator():

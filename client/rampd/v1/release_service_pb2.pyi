@@ -50,24 +50,24 @@ class ReleaseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., expedite: bool = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class ReleaseResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "disposition", "queue_position", "release", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "disposition", "queue_position", "release", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     DISPOSITION_FIELD_NUMBER: _ClassVar[int]
     QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     disposition: Disposition
     queue_position: int
     release: int
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., disposition: _Optional[_Union[Disposition, str]] = ..., queue_position: _Optional[int] = ..., release: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., disposition: _Optional[_Union[Disposition, str]] = ..., queue_position: _Optional[int] = ..., release: _Optional[int] = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class CancelReleaseRequest(_message.Message):
     __slots__ = ("component", "release", "request_id", "expected_revision", "note")
@@ -84,18 +84,18 @@ class CancelReleaseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class CancelReleaseResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class GetReleaseRequest(_message.Message):
     __slots__ = ("component", "release")
@@ -140,11 +140,11 @@ class WatchReleaseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., until_held: bool = ...) -> None: ...
 
 class WatchReleaseResponse(_message.Message):
-    __slots__ = ("release", "rollout", "message")
+    __slots__ = ("message", "release", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
     release: _rollout_pb2.Release
     rollout: _rollout_pb2.Rollout
-    message: str
-    def __init__(self, release: _Optional[_Union[_rollout_pb2.Release, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, message: _Optional[str] = ..., release: _Optional[_Union[_rollout_pb2.Release, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...

@@ -56,18 +56,18 @@ class RampRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., percent: _Optional[float] = ..., confirm_within: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class RampResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ConfirmRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note")
@@ -84,18 +84,18 @@ class ConfirmRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class ConfirmResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class RollbackRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note")
@@ -114,18 +114,18 @@ class RollbackRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class RollbackResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class FinalizeRequest(_message.Message):
     __slots__ = ("component", "tag", "force", "request_id", "expected_revision", "note")
@@ -144,18 +144,18 @@ class FinalizeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class FinalizeResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class AbandonRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note")
@@ -174,18 +174,18 @@ class AbandonRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class AbandonResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class RevertRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note")
@@ -204,18 +204,18 @@ class RevertRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class RevertResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class PauseRequest(_message.Message):
     __slots__ = ("component", "request_id", "expected_revision", "note")
@@ -230,18 +230,18 @@ class PauseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class PauseResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ResumeRequest(_message.Message):
     __slots__ = ("component", "request_id", "expected_revision", "note")
@@ -256,18 +256,18 @@ class ResumeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class FreezeRequest(_message.Message):
     __slots__ = ("component", "all", "expire_time", "request_id", "expected_revision", "note")
@@ -286,20 +286,20 @@ class FreezeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., all: bool = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class FreezeResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "frozen_all", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     frozen_all: bool
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., frozen_all: bool = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class UnfreezeRequest(_message.Message):
     __slots__ = ("component", "all", "request_id", "expected_revision", "note")
@@ -316,20 +316,20 @@ class UnfreezeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., all: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class UnfreezeResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "frozen_all", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     frozen_all: bool
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., frozen_all: bool = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class QuarantineRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note")
@@ -346,18 +346,18 @@ class QuarantineRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class QuarantineResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class UnquarantineRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note")
@@ -374,18 +374,18 @@ class UnquarantineRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class UnquarantineResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ListQuarantineRequest(_message.Message):
     __slots__ = ("component", "page_size", "page_token")
@@ -426,18 +426,18 @@ class SetOverrideRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., channel: _Optional[_Union[_rollout_pb2.Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class SetOverrideResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class DeleteOverrideRequest(_message.Message):
     __slots__ = ("component", "repo", "request_id", "expected_revision", "note")
@@ -454,18 +454,18 @@ class DeleteOverrideRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class DeleteOverrideResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class BatchSetOverridesRequest(_message.Message):
     __slots__ = ("component", "overrides", "request_id", "expected_revision", "note")
@@ -482,18 +482,18 @@ class BatchSetOverridesRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., overrides: _Optional[_Iterable[_Union[OverrideChange, _Mapping]]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class BatchSetOverridesResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class OverrideChange(_message.Message):
     __slots__ = ("repo", "channel", "tag", "expire_time", "delete")
@@ -546,18 +546,18 @@ class SetPolicyRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class SetPolicyResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class GetPolicyRequest(_message.Message):
     __slots__ = ("component",)
@@ -604,15 +604,15 @@ class DeleteComponentRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., confirm: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
 
 class DeleteComponentResponse(_message.Message):
-    __slots__ = ("rollout", "changed", "replayed", "message", "revision")
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    rollout: _rollout_pb2.Rollout
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    message: str
     changed: bool
     replayed: bool
-    message: str
     revision: int
-    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., changed: bool = ..., replayed: bool = ..., message: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...

@@ -141,7 +141,7 @@ def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[F
                 Cause.CHECK_BROKEN,
                 OnRegression.PAUSE,
                 f"The check {check.name} got no answer {reading.errors:,} times in a row (allowed: "
-                f"{check.errors_allowed:,}). That says nothing of the release. The last error: {reading.error or 'none'}.",
+                f"{check.errors_allowed:,}). That says nothing of the release. The last error: {wording.ended(reading.error or 'none')}",
             )
 
 

@@ -39,6 +39,16 @@ def span(duration_ms: int) -> str:
     return " ".join(shown) or "0 s"
 
 
+def whole_span(duration_ms: int) -> str:
+    """`1 h 30 min`: how long something is to last, exactly."""
+    parts = []
+    for unit, unit_ms in (("day", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)):
+        count, duration_ms = divmod(duration_ms, unit_ms)
+        if count:
+            parts.append(f"{count} {unit}{'s' * (unit == 'day' and count != 1)}")
+    return " ".join(parts) or "0 s"
+
+
 def odds(value: float) -> str:
     """`1,354`; small ones with a decimal, great ones cut: nobody needs to know how far over a billion."""
     if value >= 1e9:

@@ -1,7 +1,7 @@
 """What a servicer is told of a call beside its request."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -12,6 +12,11 @@ ANONYMOUS = "anonymous"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _MAX_ACTOR = 128
+_REQUEST_ID = "request_id"
+_DESCRIBES = frozenset({"note", "attributes"})
+"""Fields that say something of a request, and ask for nothing."""
+_DIGEST = 32
+_SHORT_DIGEST = 4
 
 
 class Call:
@@ -54,12 +59,32 @@ class Call:
 
     @property
     def digest(self) -> str:
-        """Of method, actor and content, the request id aside: what a repeat of a request id must be equal in."""
+        """Of method, identity and content: what a repeat of a request id must be equal in. What only describes a request
+        is no content, and who somebody claims to be is no identity: both differ when a build is run again.
+        """
+        content = self._only(lambda name: name not in _DESCRIBES and name != _REQUEST_ID)
+        return _digest(f"{self._name}\0{self.identity}\0".encode(), content)[:_DIGEST]
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The short name of the method, and a short digest of the actor and of each field that is set: enough to tell in
+        what a repeat of a request id differs.
+        """
+        names = [field.name for field, _ in self._request.ListFields() if field.name != _REQUEST_ID]
+        fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}
+        return {"method": self.method, "actor": _digest(self.actor.encode())[:_SHORT_DIGEST], **fields}
+
+    def _only(self, is_kept: Callable[[str], bool]) -> bytes:
         content = type(self._request)()
         content.CopyFrom(self._request)
-        content.ClearField("request_id")
-        prefix = f"{self._name}\0{self.actor}\0".encode()
-        return hashlib.sha256(prefix + content.SerializeToString(deterministic=True)).hexdigest()
+        for field, _ in self._request.ListFields():
+            if not is_kept(field.name):
+                content.ClearField(field.name)
+        return content.SerializeToString(deterministic=True)
+
+
+def _digest(*data: bytes) -> str:
+    return hashlib.sha256(b"".join(data)).hexdigest()
 
 
 def actor_violations(context: Context) -> list[tuple[str, str]]:

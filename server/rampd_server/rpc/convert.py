@@ -7,7 +7,7 @@ from rampd_server.domain import model
 from rampd_server.domain.model import FULL, Absent, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.ports import Event, Namespace, Override
-from rampd_server.rpc.policy import policy_message
+from rampd_server.rpc.policy import set_policy_message
 
 
 def timestamp(milliseconds: int) -> Timestamp:
@@ -38,7 +38,7 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
         freezes=[_freeze_message(freeze, is_all=freeze is namespace.freeze) for freeze in in_force],
         paused=rollout.paused,
         unit=f"UNIT_{rollout.unit}",
-        policy=policy_message(rollout.policy),
+        policy=set_policy_message(rollout.policy),
         create_time=timestamp(rollout.create_ms),
         update_time=timestamp(rollout.update_ms),
         trial=rollout.trial,

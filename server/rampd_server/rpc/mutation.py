@@ -34,6 +34,7 @@ def author_of(request: MutatingRequest, call: Call) -> Author:
         is_claimed=call.is_actor_claimed,
         request_id=request.request_id,
         digest=call.digest if request.request_id else "",
+        parts=call.parts if request.request_id else {},
     )
 
 

@@ -146,6 +146,28 @@ def policy_message(policy: model.Policy) -> v1.Policy:
     return v1.Policy(**fields)  # type: ignore[arg-type]
 
 
+_DEFAULT_POLICY = policy_message(model.Policy())
+_DEFAULT_STEP = v1.Step(hold=_duration(0))
+_DEFAULT_CHECK = _check_messages((Check("", ""),))[0]
+
+
+def set_policy_message(policy: model.Policy) -> v1.Policy:
+    """The settings that are not at their default."""
+    message = policy_message(policy)
+    _drop_defaults(message, _DEFAULT_POLICY)
+    for step in message.steps:
+        _drop_defaults(step, _DEFAULT_STEP)
+    for check in message.checks:
+        _drop_defaults(check, _DEFAULT_CHECK)
+    return message
+
+
+def _drop_defaults(message: Message, defaults: Message) -> None:
+    for field, value in defaults.ListFields():
+        if getattr(message, field.name) == value:
+            message.ClearField(field.name)
+
+
 def violations(message: Message) -> list[tuple[str, str]]:
     """All that is wrong with a request, queries that are no PromQL too."""
     found = validation.violations(message)

@@ -14,6 +14,7 @@ from rampd_server.address import Address
 from rampd_server.embedded import MAX_SOCKET_PATH
 from rampd_server.port import check_free
 from rampd_server.rpc.binding import SERVICES
+from rampd_server.rpc.descriptors import WrittenFiles
 from rampd_server.startup import StartupError
 
 MAX_MESSAGE = 4 * 1024 * 1024
@@ -46,6 +47,7 @@ class Server:
             reflection.enable_server_reflection(
                 (*_NAMES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
                 self._server,
+                pool=WrittenFiles(),
             )
 
     def listen(self, address: Address) -> Address:

@@ -66,6 +66,11 @@ def write_automation(automation: Automation) -> dict[str, str]:
     }
 
 
+def read_field(name: str, text: str) -> object:
+    """The value of one field, of which `text` was written; of what is no field of automation the text."""
+    return _FORMS[name].read(text) if name in _FORMS else text
+
+
 def read_automation(texts: Mapping[str, str]) -> Automation:
     """What `write_automation` wrote; names that are no field of it are not looked at."""
     try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.wording import ended
 from rampd_server.ports import FeedEntry, Namespace, Override
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
@@ -84,7 +85,7 @@ def apply(rollout: Rollout | Absent, entry: FeedEntry, *, feed_key: str) -> Roll
         return rebuild(component, rollout if isinstance(rollout, Rollout) else None, patch)
     except MalformedError as exc:
         raise StoreCorruptError(
-            f"The entry {entry.id} of {feed_key} is not what rampd wrote: {exc}. Restart the server to read everything "
+            f"The entry {entry.id} of {feed_key} is not what rampd wrote: {ended(str(exc))} Restart the server to read everything "
             f"again; if that fails too, restore the store from a backup.",
             key=feed_key,
         ) from exc

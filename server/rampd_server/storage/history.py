@@ -8,6 +8,7 @@ from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import QUARANTINE, RELEASES, Difference, Texts
 from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
+from rampd_server.storage.words import in_words
 
 MAX_EVENTS: Final = 10_000
 
@@ -123,5 +124,5 @@ def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:
 def _read_changes(fields: Mapping[str, str]) -> tuple[FieldChange, ...]:
     if "override" in fields:
         name = f"override/{fields['override']}"
-        return (FieldChange(name, fields.get("before") or None, fields.get("after") or None),)
-    return tuple(FieldChange(*row) for row in texts.read_json(fields.get("changes", "[]")))
+        return (in_words(FieldChange(name, fields.get("before") or None, fields.get("after") or None)),)
+    return tuple(in_words(FieldChange(*row)) for row in texts.read_json(fields.get("changes", "[]")))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from redis import exceptions
 
 from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.domain.wording import ended
 from rampd_server.storage.refusals import wrong_type
 
 _WHAT_TO_DO = {
@@ -55,9 +56,9 @@ def redis_errors(key: str = "") -> Iterator[None]:
     except exceptions.ConnectionError as exc:
         if code := _code(exc):
             raise _refused(code, exc) from exc
-        raise StoreUnavailableError(f"Redis can't be reached: {exc}. Look whether it runs.") from exc
+        raise StoreUnavailableError(f"Redis can't be reached: {ended(str(exc))} Look whether it runs.") from exc
     except (exceptions.RedisError, OSError) as exc:
-        raise StoreUnavailableError(f"Redis can't be used: {exc}. Look at its log.") from exc
+        raise StoreUnavailableError(f"Redis can't be used: {ended(str(exc))} Look at its log.") from exc
 
 
 def _heed_cancellation() -> None:
@@ -73,7 +74,7 @@ def translated(error: Exception, key: str) -> Exception:
         return wrong_type(key)
     if code := _code(error):
         return _refused(code, error)
-    return StoreUnavailableError(f"Redis refused a command: {error}. Look at its version and its log.")
+    return StoreUnavailableError(f"Redis refused a command: {ended(str(error))} Look at its version and its log.")
 
 
 def _refused(code: str, error: Exception) -> StoreUnavailableError:

@@ -63,7 +63,7 @@ class RedisStore(RedisOutcomes):
         if not author.request_id:
             return
         request = Request.of(author)
-        arguments = (*self._request_arguments(request), result.revision, write_result(result))
+        arguments = (*self._request_arguments(request), result.revision, write_result(result, author))
         keys = (self.keys.meta, self.keys.request(request.id))
         reply = await self._run(self._scripts.remember_request, keys, arguments)
         if reply[0] == Code.REPLAYED:
@@ -95,7 +95,7 @@ class RedisStore(RedisOutcomes):
             (
                 *self._write_arguments(request),
                 *(after.component, before.revision, after.revision, _freeze_text(namespace) or ""),
-                *(patch.encode(), write_result(result), "" if decided_ms is None else decided_ms),
+                *(patch.encode(), write_result(result, author), "" if decided_ms is None else decided_ms),
                 *history.author_fields(author),
                 *history.change_fields(history.field_changes(difference)),
             ),
@@ -130,7 +130,7 @@ class RedisStore(RedisOutcomes):
                 *self._write_arguments(request),
                 *(component, "" if expected_revision is None else expected_revision, texts.write_flag(must_exist)),
                 *(feed.write_overrides(changes).encode(), next(iter(changes)) if len(changes) == 1 else ""),
-                *(texts.write_flag(bool(author.request_id)), write_result(Result(0))),
+                *(texts.write_flag(bool(author.request_id)), write_result(Result(0), author)),
                 *history.author_fields(author),
             ),
             component=component,
@@ -161,7 +161,7 @@ class RedisStore(RedisOutcomes):
             (*self._write_keys(request), self.keys.history),
             (
                 *self._write_arguments(request),
-                *(old or "", new or "", feed.write_namespace(after), write_result(Result(0))),
+                *(old or "", new or "", feed.write_namespace(after), write_result(Result(0), author)),
                 *history.author_fields(author),
                 *history.change_fields(history.namespace_changes(old, new)),
             ),
@@ -225,14 +225,14 @@ class RedisStore(RedisOutcomes):
         """The record of the first of two attempts of one call, whose reply was lost. Raises ReplayedError for another's."""
         stored = self._record(self.keys.request(request.id), text)
         if stored.nonce != request.nonce:
-            raise ReplayedError(stored.record.result)
+            raise ReplayedError(stored.record)
         return stored
 
     async def _own_entry(self, request: Request, text: str) -> FeedEntry:
         stored = self._own_record(request, text)
         entries = await self._call(self.client.xrange, self.keys.feed, stored.entry_id, stored.entry_id)
         if not entries:
-            raise ReplayedError(stored.record.result)
+            raise ReplayedError(stored.record)
         return self._entry(*entries[0])
 
 

@@ -11,6 +11,7 @@ from rampd_server.domain.errors import (
     StoreResetError,
     StoreUnavailableError,
 )
+from rampd_server.domain.wording import ended
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
@@ -38,7 +39,7 @@ def newer_schema(found: str) -> StoreUnavailableError:
 def corrupt(key: str, field: str, problem: str) -> StoreCorruptError:
     place = f"{key}, field {field!r}" if field else key
     return StoreCorruptError(
-        f"{place}: {problem}. This is not what rampd wrote: put it right with redis-cli, or restore it from a backup.",
+        f"{place}: {ended(problem)} This is not what rampd wrote: put it right with redis-cli, or restore it from a backup.",
         key=key,
     )
 
@@ -71,8 +72,7 @@ def refusal(
         case Code.REUSED:
             return RefusedError(
                 Reason.REQUEST_ID_REUSED,
-                "This request_id was used in the last 24 h for another method, caller or content: give each request "
-                "an id of its own.",
+                "This request_id was used for another request in the last 24 h. Give each request an id of its own.",
             )
         case Code.NO_COMPONENT:
             return RefusedError(

@@ -1,10 +1,12 @@
 """The idempotency record of a request, the string `request:<id>`: a digest and a short result, not a response.
 
-`digest nonce entry revision changed release queue_position disposition`, for example
-`9f86d081 5c1e… 1583020800000-0 7 1 2 1 QUEUED`.
+`digest nonce entry revision changed release queue_position disposition parts`, for example
+`9f86d081 5c1e… 1583020800000-0 7 1 2 1 QUEUED method:Release,actor:1a2b,component:3c4d,tag:5e6f`. An earlier rampd wrote no
+parts.
 """
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,9 +36,10 @@ class Request:
         return cls(f"~{nonce}", "-", nonce, _MADE_UP_LIFE_MS)
 
 
-def write_result(result: Result) -> str:
-    """The last part of the record; the script adds what it alone knows."""
-    return f"{result.release} {result.queue_position} {result.disposition}"
+def write_result(result: Result, author: Author) -> str:
+    """The end of the record; the script adds what it alone knows."""
+    parts = ",".join(f"{name}:{part}" for name, part in author.parts.items())
+    return f"{result.release} {result.queue_position} {result.disposition}" + (f" {parts}" if parts else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,7 @@ class StoredRecord:
 
 def read_record(text: str) -> StoredRecord:
     """Raises ValueError."""
-    parts = texts.read_text(text).split(" ")
-    if len(parts) != 8:
-        raise ValueError(f"has {len(parts)} parts, not 8")
-    digest, nonce, entry_id, revision, changed, release, queue_position, disposition = parts
+    digest, nonce, entry_id, revision, changed, release, queue_position, disposition, parts = _split(text)
     result = Result(
         revision=texts.read_integer(revision),
         disposition=disposition,
@@ -59,4 +59,18 @@ def read_record(text: str) -> StoredRecord:
         queue_position=texts.read_integer(queue_position),
         changed=texts.read_flag(changed),
     )
-    return StoredRecord(RequestRecord(digest, result), nonce, entry_id)
+    return StoredRecord(RequestRecord(digest, result, _read_parts(parts)), nonce, entry_id)
+
+
+def _split(text: str) -> list[str]:
+    words = texts.read_text(text).split(" ")
+    if len(words) not in {8, 9}:
+        raise ValueError(f"has {len(words)} parts, not 9")
+    return words if len(words) == 9 else [*words, ""]
+
+
+def _read_parts(text: str) -> Mapping[str, str]:
+    parts = [part.split(":") for part in text.split(",")] if text else []
+    if any(len(part) != 2 for part in parts):
+        raise ValueError("has parts that are not `name:digest`")
+    return dict(parts)

@@ -1,6 +1,7 @@
 """`Admin` has every call, each field of it, and its twin has the same."""
 
 import inspect
+import pydoc
 import re
 from typing import Any
 
@@ -30,9 +31,23 @@ def test_there_is_a_method_for_every_rpc_with_its_documentation_and_its_argument
 ) -> None:
     verb = getattr(verbs, snake_case(method.name))
     call = getattr(face, snake_case(method.name))
-    assert call.__doc__ == verb.__doc__
+    assert call.__doc__.startswith(inspect.getdoc(verb))
     assert call.__name__ == snake_case(method.name)
-    assert list(inspect.signature(call).parameters) == ["self", *inspect.signature(verb).parameters]
+    own = [name for name in inspect.signature(verb).parameters if name not in {"change", "read"}]
+    assert list(inspect.signature(call).parameters)[: len(own) + 1] == ["self", *own]
+
+
+@pytest.mark.parametrize("face", [Admin, AsyncAdmin])
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_help_tells_each_argument_that_a_call_takes(face: type, method: MethodDescriptor) -> None:
+    """Given help(Admin.revert), expect `note`, `request_id` and the rest, each with what it is for."""
+    told = pydoc.plain(pydoc.render_doc(getattr(face, snake_case(method.name))))
+    is_change = "request_id" in method.input_type.fields_by_name
+    for name in {*(CHANGE if is_change else ()), "timeout"}:
+        assert re.search(rf"\b{name}: \w+( \| None)? = None", told), told
+        assert f"`{name}`" in told
+    assert "Unpack" not in told
+    assert "**" not in told
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -55,3 +56,8 @@ def test_all_that_is_public_is_there(module: object) -> None:
 def test_what_is_not_public_is_not_there(module: object) -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Resolverr'"):
         module.Resolverr  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_version_is_that_of_the_installed_distribution() -> None:
+    assert rampd.__version__ == metadata.version("rampd")
+    assert "__version__" in dir(rampd)

@@ -213,7 +213,7 @@ def test_every_field_of_every_request_has_a_rule(request_type: Descriptor) -> No
 
 
 def test_a_field_without_a_rule_is_an_error() -> None:
-    with pytest.raises(LookupError, match=r"no rule covers ReleaseResponse\.rollout"):
+    with pytest.raises(LookupError, match=r"no rule covers ReleaseResponse\.message"):
         violations(v1.ReleaseResponse())
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 
 import pytest
@@ -21,10 +22,12 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _logging_as_before():
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers = root.handlers
+    levels = {name: logging.getLogger(name).level for name in ("", "rampd", "rampd_server")}
     yield
     root.handlers = handlers
-    root.setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 
@@ -88,10 +91,28 @@ def test_a_warning_of_python_is_a_log_line():
 def test_what_is_below_the_level_is_not_logged(level):
     logs.configure(LogFormat.JSON, level, out := io.StringIO())
     for name in LogLevel:
-        getattr(structlog.get_logger(), name)("event")
-        logging.getLogger("library").log(logging.getLevelName(name.upper()), "event")
+        getattr(structlog.get_logger("rampd_server.service"), name)("event")
+        logging.getLogger("rampd.watching").log(logging.getLevelName(name.upper()), "event")
     kept = list(LogLevel)[list(LogLevel).index(level) :]
     assert [line["level"] for line in lines(out)] == [name for name in kept for _ in range(2)]
+
+
+@pytest.mark.parametrize("level", LogLevel)
+@pytest.mark.parametrize("library", ["grpc._cython.cygrpc", "asyncio", "redis"])
+def test_debug_is_about_rampd_and_not_about_libraries(level, library):
+    logs.configure(LogFormat.JSON, level, out := io.StringIO())
+    for name in LogLevel:
+        logging.getLogger(library).log(logging.getLevelName(name.upper()), "event")
+    kept = list(LogLevel)[list(LogLevel).index(level) :]
+    assert [line["level"] for line in lines(out)] == [name for name in kept if name is not LogLevel.DEBUG]
+
+
+def test_a_line_of_text_has_a_date_and_is_one_line():
+    logs.configure(LogFormat.TEXT, LogLevel.INFO, out := io.StringIO())
+    structlog.get_logger().info("change_committed", note="first line\nsecond\tline")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", out.getvalue())
+    assert out.getvalue().count("\n") == 1
+    assert r"note='first line\nsecond\tline'" in out.getvalue()
 
 
 def test_an_exception_is_in_the_line_with_its_traceback():

@@ -1,0 +1,41 @@
+"""A request id that comes again: what differs from the first time, in words."""
+
+from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.ports import Author, RequestRecord
+
+
+def reused(author: Author, record: RequestRecord) -> RefusedError:
+    """The refusal of a request id that stands for another request."""
+    request_id, first = author.request_id, record.parts.get("method", "")
+    differs = _differing(author, record)
+    if first and first != author.action:
+        what = f"The request id {request_id} was used for {first}, and this is {author.action}."
+    elif differs:
+        what = f"The request id {request_id} was used for a {author.action} that differs in {_listed(differs)}."
+    else:
+        what = f"The request id {request_id} was used for another request."
+    return RefusedError(
+        Reason.REQUEST_ID_REUSED,
+        f"{what} To run the same again, send the same as the first time; for anything else choose a new request id.",
+        request_id=request_id,
+        **({"method": first} if first else {}),
+        **({"differs": ", ".join(differs)} if differs and first == author.action else {}),
+    )
+
+
+def replayed_message(author: Author, record: RequestRecord) -> str:
+    """What the repeat of a request is told."""
+    message = "This request_id was already applied; this is its first result."
+    differs = _differing(author, record)
+    return f"{message} What differs in this call is not taken over: {_listed(differs)}." if differs else message
+
+
+def _differing(author: Author, record: RequestRecord) -> list[str]:
+    if not record.parts:
+        return []
+    names = dict.fromkeys((*record.parts, *author.parts))
+    return [name for name in names if record.parts.get(name) != author.parts.get(name)]
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -1,0 +1,65 @@
+"""What the reflection service tells: the descriptors as the generator wrote them, comments and JSON names included.
+
+The classes of rampd.v1 know neither: generated code has no comments, and descriptors that are taken out of it have no
+JSON names. So the generator's own descriptors are a file beside the generated code, and are served in their place.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from rampd import v1
+
+
+@cache
+def written_files() -> Mapping[str, FileDescriptorProto]:
+    """The files of rampd.v1 by their names, with comments."""
+    data = resources.files(v1).joinpath("descriptors.binpb").read_bytes()
+    return {file.name: file for file in FileDescriptorSet.FromString(data).file}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file, as far as the reflection service asks it."""
+
+    loaded: FileDescriptor
+
+    @property
+    def name(self) -> str:
+        return self.loaded.name
+
+    @property
+    def dependencies(self) -> "Sequence[_File]":
+        return [_File(each) for each in self.loaded.dependencies]
+
+    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802 - the name that it is called by
+        written = written_files().get(self.name)
+        if written is None:  # a file of Google's, or of another service
+            self.loaded.CopyToProto(proto)
+        else:
+            proto.CopyFrom(written)
+
+
+class WrittenFiles:
+    """The pool of all that is loaded, for the reflection service; its files of rampd.v1 are as they were written."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def FindFileByName(self, name: str) -> _File:  # noqa: N802
+        return _File(self._pool.FindFileByName(name))
+
+    def FindFileContainingSymbol(self, symbol: str) -> _File:  # noqa: N802
+        try:
+            return _File(self._pool.FindFileContainingSymbol(symbol))
+        except KeyError:  # the pool of protobuf knows no methods here
+            return _File(self._pool.FindMethodByName(symbol).containing_service.file)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - extensions, of which rampd.v1 has none
+        return getattr(self._pool, name)
