@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import os
-import re
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib import metadata
@@ -14,11 +13,11 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rampd.grammar import COMPONENT, word_violation
 from rampd_server.address import Address, PrometheusUrl, RedisUrl
 from rampd_server.startup import StartupError
 
 _PREFIX = "RAMPD_"
-_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -66,10 +65,9 @@ def _switch(value: object) -> bool:
 
 
 def _namespace(value: object) -> str:
-    if not _NAMESPACE.fullmatch(str(value)):
-        raise ValueError(
-            f"{value!r} is no name: 1 to 63 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends."
-        )
+    wrong = word_violation(COMPONENT, str(value), required=True)
+    if wrong is not None:
+        raise ValueError(f"{wrong}.")
     return str(value)
 
 
