@@ -86,12 +86,12 @@ class Overrides:
         if choice is not None and (choice.expire_ms is None or now_ms() < choice.expire_ms):
             return choice
         if self.by_prefix:
-            end = repo.rfind("/")
-            while end >= 0:
-                choice = self.by_prefix.get(repo[:end])
+            prefix = repo
+            while "/" in prefix:
+                prefix = prefix.rpartition("/")[0]
+                choice = self.by_prefix.get(prefix)
                 if choice is not None and (choice.expire_ms is None or now_ms() < choice.expire_ms):
                     return choice
-                end = repo.rfind("/", 0, end)
         return None
 
     def __len__(self) -> int:
