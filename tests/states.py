@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from rampd.resolution import Channel, Choice, ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, Unit
 
-REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "other/x", "plain"])
+REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "acme/app/*", "group/sub/*", "other/x", "plain", "a/*/b"])
 """What overrides are for."""
 EXPIRIES = st.one_of(st.none(), st.integers(0, 2**45))
 CHOICES = st.one_of(

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from weakref import WeakValueDictionary
 
+_BELOW = "/*"
+"""At the end of what is pinned: all repos below it."""
+
 
 class Channel(StrEnum):
     """One of the two versions that a rollout serves."""
@@ -33,26 +36,25 @@ class Overrides:
     A million of them are one dict entry and one repo each: equal choices are one object.
     """
 
-    __slots__ = ("_shared", "by_owner", "by_repo")
+    __slots__ = ("_shared", "by_prefix", "by_repo")
 
     def __init__(self) -> None:
         self.by_repo: dict[str, Choice] = {}
         """For reading: those of single repos, expired ones included."""
-        self.by_owner: dict[str, Choice] = {}
-        """For reading: those of all repos of an owner, by the owner's name."""
+        self.by_prefix: dict[str, Choice] = {}
+        """For reading: those of all repos below a prefix of whole path segments: `group/sub` for `group/sub/*`."""
         self._shared: WeakValueDictionary[tuple[Channel | None, str], Choice] = WeakValueDictionary()
 
     def set(self, repo: str, choice: Choice) -> None:
-        """Pins a repo, or with `acme/*` all repos of an owner."""
+        """Pins a repo, or with `group/sub/*` all repos below `group/sub`, at any depth. Any other `*` means itself."""
         if choice.expire_ms is None:
             choice = self._shared.setdefault((choice.channel, choice.tag), choice)
         else:
             choice = replace(choice, tag=sys.intern(choice.tag))
-        owner = _owner_of_pattern(repo)
-        if owner is None:
-            self.by_repo[repo] = choice
+        if repo.endswith(_BELOW):
+            self.by_prefix[repo.removesuffix(_BELOW)] = choice
         else:
-            self.by_owner[owner] = choice
+            self.by_repo[repo] = choice
 
     def set_all(self, choices: Iterable[tuple[str, Choice]]) -> None:
         """As `set`, for many: several times as quick where the same object comes again as the choice of many repos."""
@@ -60,7 +62,7 @@ class Overrides:
         kept: list[Choice] = []  # so that no other object gets the id of one
         for repo, choice in choices:
             known = shared.get(id(choice))
-            if choice.expire_ms is not None or repo.endswith("/*"):
+            if choice.expire_ms is not None or repo.endswith(_BELOW):
                 self.set(repo, choice)
             elif known is not None:
                 self.by_repo[repo] = known
@@ -70,35 +72,33 @@ class Overrides:
                 kept.append(choice)
 
     def delete(self, repo: str) -> None:
-        """Unpins a repo, or an owner's repos; one that is not pinned is left alone."""
-        owner = _owner_of_pattern(repo)
-        if owner is None:
-            self.by_repo.pop(repo, None)
+        """Unpins a repo, or a prefix, as it was set; one that is not pinned is left alone."""
+        if repo.endswith(_BELOW):
+            self.by_prefix.pop(repo.removesuffix(_BELOW), None)
         else:
-            self.by_owner.pop(owner, None)
+            self.by_repo.pop(repo, None)
 
     def find(self, repo: str, now_ms: Callable[[], int]) -> Choice | None:
-        """The choice in force for a repo: its own, else its owner's. `now_ms` is asked only where one may have expired."""
+        """The choice in force for a repo: its own, else that of its longest prefix that has one. `now_ms` is asked only
+        where one may have expired.
+        """
         choice = self.by_repo.get(repo)
         if choice is not None and (choice.expire_ms is None or now_ms() < choice.expire_ms):
             return choice
-        if self.by_owner:
-            owner, slash, _ = repo.partition("/")
-            choice = self.by_owner.get(owner) if slash else None
-            if choice is not None and (choice.expire_ms is None or now_ms() < choice.expire_ms):
-                return choice
+        if self.by_prefix:
+            prefix = repo
+            while "/" in prefix:
+                prefix = prefix.rpartition("/")[0]
+                choice = self.by_prefix.get(prefix)
+                if choice is not None and (choice.expire_ms is None or now_ms() < choice.expire_ms):
+                    return choice
         return None
 
     def __len__(self) -> int:
-        return len(self.by_repo) + len(self.by_owner)
+        return len(self.by_repo) + len(self.by_prefix)
 
     def items(self) -> Iterator[tuple[str, Choice]]:
         """All overrides, expired ones too. Only for the thread that writes, and while it does not."""
         yield from self.by_repo.items()
-        for owner, choice in self.by_owner.items():
-            yield f"{owner}/*", choice
-
-
-def _owner_of_pattern(repo: str) -> str | None:
-    owner, _, rest = repo.partition("/")
-    return owner if rest == "*" else None
+        for prefix, choice in self.by_prefix.items():
+            yield f"{prefix}{_BELOW}", choice

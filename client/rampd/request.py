@@ -75,7 +75,8 @@ def _set(message: Message, field: FieldDescriptor, value: object) -> Iterator[Vi
     except _ConversionError as error:
         yield field.name, f"{error}; got {shown(value)}"
     except (TypeError, ValueError, AttributeError, OverflowError):
-        yield field.name, f"must be {_expected(field)}; got {shown(value)}"
+        told = rule_of(field).told if isinstance(value, str) and not _is_map(field) else None
+        yield field.name, f"must be {_expected(field)}; got {(told or shown)(value)}"
 
 
 def _set_entries(message: Message, field: FieldDescriptor, entries: Mapping[object, object]) -> Iterator[Violation]:
@@ -86,9 +87,10 @@ def _set_entries(message: Message, field: FieldDescriptor, entries: Mapping[obje
                 continue
             except (TypeError, ValueError, AttributeError):
                 pass
+        told = rule_of(field).told if isinstance(value, str) else None
         yield (
             f"{field.name}[{shown(key)}]",
-            f"key and value must be strings that UTF-8 can encode; got {shown(value)}",
+            f"key and value must be strings that UTF-8 can encode; got {(told or shown)(value)}",
         )
 
 

@@ -49,9 +49,9 @@ class ResolveReason(StrEnum):
     WEIGHT = "WEIGHT"
     """Bucketed by the weights."""
     OVERRIDE_CHANNEL = "OVERRIDE_CHANNEL"
-    """The repo, or its owner, is pinned to a channel."""
+    """The repo, or a prefix of it such as its owner, is pinned to a channel."""
     OVERRIDE_TAG = "OVERRIDE_TAG"
-    """The repo, or its owner, is pinned to a tag."""
+    """The repo, or a prefix of it such as its owner, is pinned to a tag."""
     STALE = "STALE"
     """Next was due, but the snapshot is too old to trust: current."""
     FALLBACK = "FALLBACK"
@@ -269,7 +269,7 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
     next_max_stale_s: float = NEXT_MAX_STALE_S,
     encoded: bytes | None = None,
 ) -> Resolution:
-    """The version for one job. An override in force wins, a repo's own before its owner's; then the weights.
+    """The version for one job. An override in force wins, a repo's own before the longest prefix's; then the weights.
 
     `now_ms` is the store's clock, asked only where an override with an expiry is met. `age_s` is the time since the
     store last confirmed the snapshot: past `next_max_stale_s`, whoever would get next gets current (STALE), for a
@@ -288,7 +288,7 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
         else:
             digest = mmh3_32_uintdigest(prefix + (encoded or unit_bytes(repo)))
         decision = plan.below if digest < plan.threshold else plan.above
-    if repo in overrides.by_repo or overrides.by_owner:
+    if repo in overrides.by_repo or overrides.by_prefix:
         choice = overrides.find(repo, now_ms)
         if choice is not None:
             if choice.tag:

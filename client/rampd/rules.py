@@ -17,7 +17,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import grammar, v1
-from rampd.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown
+from rampd.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
 
 _NANOS_PER_S = 1_000_000_000
 MAX_DURATION_S = 366 * 24 * 3600
@@ -42,12 +42,14 @@ class Rule:
     """About a repeated field or a map as a whole."""
     key: "Rule | None" = None
     """About each key of a map."""
+    told: Callable[[Any], str] | None = None
+    """How a value that is wrong is told; without it, as every other one."""
 
     def wrong(self, value: object) -> str | None:
         """What is wrong with a value that is there; None where nothing is."""
         if self.holds is None or self.holds(value):
             return None
-        return f"must be {self.expected}; got {_shown(value)}"
+        return f"must be {self.expected}; got {(self.told or _shown)(value)}"
 
 
 def rule_of(field: FieldDescriptor) -> Rule:
@@ -71,7 +73,7 @@ def _required(rule: Rule) -> Rule:
 
 
 def _word(word: Word) -> Rule:
-    return Rule(word.expected, word.matches)
+    return Rule(word.expected, word.matches, told=word.told)
 
 
 def _whole_number(least: int, most: int | None = None) -> Rule:
@@ -150,6 +152,7 @@ FIELDS: Mapping[str, Rule] = {
     "ListEventsRequest.component": _COMPONENT,
     "components": _batch(_COMPONENT, least=0),
     "repo": _required(_REPO),
+    "SetOverrideRequest.repo": _required(_word(grammar.PINNED)),
     "prefix": _REPO,
     "job_id": _REPO,
     "client_id": _required(_word(grammar.KEY)),
@@ -243,6 +246,8 @@ def _override_change(message: v1.OverrideChange) -> Iterator[Violation]:
     yield from _exactly_one({"channel": message.channel, "tag": message.tag, "delete": message.delete})
     if message.delete and message.HasField("expire_time"):
         yield "expire_time", "must be absent where `delete` is set"
+    if not message.delete and (wrong := word_violation(grammar.PINNED, message.repo, required=False)) is not None:
+        yield "repo", wrong
 
 
 def _exactly_one(choices: Mapping[str, object]) -> Iterator[Violation]:

@@ -220,7 +220,8 @@ def set_override(
     expire_time: datetime | None = None,
     **change: Unpack[Change],
 ) -> Ask[v1.SetOverrideResponse]:
-    """Pins a repo, or all repos of an owner (`acme/*`), to either a channel or a tag, until `expire_time`.
+    """Pins a repo, or all repos below a prefix of whole path segments (`acme/*`, `group/sub/*`), to either a channel or
+    a tag, until `expire_time`. A repo's own wins, then the longest prefix.
 
         admin.set_override("restyler", "acme/app", tag="pb/secret-branch")
 
@@ -239,7 +240,7 @@ def set_override(
 
 
 def delete_override(component: str, repo: str, **change: Unpack[Change]) -> Ask[v1.DeleteOverrideResponse]:
-    """Unpins a repo, or `acme/*`, as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
+    """Unpins a repo, or a prefix such as `acme/*`, as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
     return change_of(v1.DeleteOverrideRequest, v1.DeleteOverrideResponse, change, component=component, repo=repo)
 
 

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rampd.grammar import COMPONENT, word_violation
 from rampd_server.address import Address, PrometheusUrl
 from rampd_server.redis_url import OPTIONS, RedisUrl
 from rampd_server.startup import StartupError
@@ -29,7 +30,6 @@ _OF_KUBERNETES = re.compile(
 """A pod has such variables for each service of its namespace, with the service's name before them: one that is called
 `rampd` must not keep the server in it from starting. Who means RAMPD_PORT as a setting gives a number, and not `tcp://`.
 """
-_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -77,10 +77,9 @@ def _switch(value: object) -> bool:
 
 
 def _namespace(value: object) -> str:
-    if not _NAMESPACE.fullmatch(str(value)):
-        raise ValueError(
-            f"{value!r} is no name: 1 to 63 of a-z, 0-9, '.', '_' and '-', a letter or digit at both ends."
-        )
+    wrong = word_violation(COMPONENT, str(value), required=True)
+    if wrong is not None:
+        raise ValueError(f"{wrong}.")
     return str(value)
 
 

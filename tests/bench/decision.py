@@ -32,6 +32,7 @@ def overrides(number: int, *, owners: bool = False) -> Overrides:
     filled.set("acme/branch", Choice(tag="pb/secret-branch"))
     if owners:
         filled.set("umbrella/*", Choice(Channel.NEXT))
+        filled.set("umbrella/group/sub/*", Choice(Channel.CURRENT))
     return filled
 
 
@@ -54,6 +55,7 @@ def cases(number: int) -> dict[str, Callable[[], object]]:
         "weight, too old": lambda: resolve(ROLLING_OUT, some, "acme/app-31", "", now_ms, age_s=1e9),
         "weight, owners are pinned": lambda: resolve(ROLLING_OUT, with_owners, "acme/app", "", now_ms),
         "override of the owner": lambda: resolve(ROLLING_OUT, with_owners, "umbrella/app", "", now_ms),
+        "override of a nested group": lambda: resolve(ROLLING_OUT, with_owners, "umbrella/group/sub/app", "", now_ms),
         "override to a channel": lambda: resolve(ROLLING_OUT, some, "acme/pinned-7", "", now_ms),
         "override with an expiry": lambda: resolve(ROLLING_OUT, some, "acme/expires", "", now_ms),
         "override to a release's tag": lambda: resolve(ROLLING_OUT, some, "acme/release", "", now_ms),

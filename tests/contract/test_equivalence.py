@@ -20,7 +20,7 @@ from tests.stores import FAKEREDIS, REDIS, VALKEY, StoreServer
 
 COMPONENTS = ("restyler", "hlint")
 TAGS = [f"t{n}" for n in range(6)]
-REPOS = [f"{owner}/{repo}" for owner in ("acme", "beta") for repo in ("*", "a", "b", "c")]
+REPOS = [f"{owner}/{repo}" for owner in ("acme", "beta") for repo in ("*", "a", "b", "c", "a/*")]
 STEPS = 120
 
 

@@ -156,7 +156,7 @@ class TestOverrides:
             numbers.append(resolve(snapshot, pinned({LATE: Choice(tag="same")}), LATE, "", no_clock).release)
         assert numbers == [1, 2, 3, 4, 5, 6]
 
-    def test_a_repos_own_comes_before_its_owners(self) -> None:
+    def test_a_repos_own_comes_before_every_prefix(self) -> None:
         choices = {"acme/*": TO_NEXT, LATE: TO_CURRENT}
         assert answer(ROLLING_OUT, LATE, choices) == CURRENT_BY[ResolveReason.OVERRIDE_CHANNEL]
         assert answer(ROLLING_OUT, "acme/other", choices) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
@@ -166,17 +166,55 @@ class TestOverrides:
         assert answer(STEADY, repo, {"acme/*": TO_NEXT}) == CURRENT_BY[ResolveReason.STEADY]
         assert answer(STEADY, "acme/a/b", {"acme/*": TO_NEXT}) == CURRENT_BY[ResolveReason.OVERRIDE_CHANNEL]
 
-    def test_a_pattern_for_less_than_an_owner_is_a_repo_like_any_other(self) -> None:
-        choices = {"acme/team/*": TO_NEXT}
-        assert answer(STEADY, "acme/team/app", choices) == CURRENT_BY[ResolveReason.STEADY]
-        assert answer(STEADY, "acme/team/*", choices) == CURRENT_BY[ResolveReason.OVERRIDE_CHANNEL]
+    @pytest.mark.parametrize(
+        ("repo", "tag"),
+        [
+            ("group/app", "1"),
+            ("group/sub/app", "2"),
+            ("group/sub/team/app", "3"),
+            ("group/sub/team/a/b/c", "3"),
+            ("group/sub/team", "2"),
+            ("group/sub", "1"),
+            ("group/subX/app", "1"),
+            ("group/Sub/app", "1"),
+            ("group/sub/", "2"),
+            ("https://example.org/group/app", "4"),
+            ("group", CURRENT.tag),
+            ("other/group/sub/app", CURRENT.tag),
+        ],
+    )
+    def test_the_longest_prefix_of_whole_segments_wins(self, repo: str, tag: str) -> None:
+        prefixes = ["group/*", "group/sub/*", "group/sub/team/*", "https://example.org/group/*"]
+        choices = {prefix: Choice(tag=str(number)) for number, prefix in enumerate(prefixes, start=1)}
+        for order in (choices, dict(reversed(choices.items()))):
+            assert answer(STEADY, repo, order)[0] == tag
+
+    def test_a_prefix_that_has_ended_gives_way_to_the_next_shorter_one(self) -> None:
+        choices = {
+            "group/sub/team/*": Choice(tag="3", expire_ms=NOW),
+            "group/sub/*": Choice(tag="2", expire_ms=NOW + 1),
+            "group/*": Choice(tag="1"),
+        }
+        tags = [
+            answer(STEADY, "group/sub/team/app", choices, now_ms=lambda at=at: at)[0] for at in range(NOW - 1, NOW + 2)
+        ]  # type: ignore[misc]
+        assert tags == ["3", "2", "1"]
+
+    @pytest.mark.parametrize("key", ["*", "a*", "*/app", "acme/*/app", "acme/a*", "acme/**", "acme*/*", "//*"])
+    def test_any_other_star_that_is_stored_means_itself_and_can_be_deleted(self, key: str) -> None:
+        overrides = pinned({key: Choice(tag="t")})
+        for repo in ("acme/app", "acme/x/app", "app", "acme/ab"):
+            assert resolve(STEADY, overrides, repo, "", no_clock).tag == CURRENT.tag
+        assert dict(overrides.items()) == {key: Choice(tag="t")}
+        overrides.delete(key)
+        assert not len(overrides)
 
     def test_an_override_ends_at_its_time(self) -> None:
         choices = {LATE: replace(TO_NEXT, expire_ms=NOW)}
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW - 1) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW) == CURRENT_BY[ResolveReason.WEIGHT]
 
-    def test_an_owners_holds_again_once_the_repos_own_has_ended(self) -> None:
+    def test_a_prefix_holds_again_once_the_repos_own_has_ended(self) -> None:
         choices = {LATE: replace(TO_CURRENT, expire_ms=NOW), "acme/*": replace(TO_NEXT, expire_ms=NOW + 1)}
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW + 1) == CURRENT_BY[ResolveReason.WEIGHT]
@@ -325,8 +363,10 @@ def literally(
     """The rules of the contract, one sentence after the other, as slowly as they are written."""
     in_force = {key: choice for key, choice in choices.items() if choice.expire_ms is None or choice.expire_ms > now}
     override = in_force.get(repo)
-    if override is None and "/" in repo:
-        override = in_force.get(repo[: repo.index("/")] + "/*")
+    segments = repo.split("/")
+    for length in range(len(segments) - 1, 0, -1):
+        if override is None:
+            override = in_force.get("/".join(segments[:length]) + "/*")
 
     drawn = None
     if snapshot.next is not None:
@@ -357,8 +397,8 @@ def literally(
 
 # Few names, so that they meet.
 TAGS = st.sampled_from(["1", "2", "3", "NEXT"])
-REPOS = st.sampled_from(["a/x", "a/y", "b/x", "a", "a/x/z", "", "/", "a/*"])
-PATTERNS = st.one_of(REPOS, st.sampled_from(["a/*", "b/*", "/*", "a/x/*"]))
+REPOS = st.sampled_from(["a/x", "a/y", "b/x", "a", "a/x/z", "a/x/z/y", "", "/", "a/*"])
+PATTERNS = st.one_of(REPOS, st.sampled_from(["a/*", "b/*", "/*", "a/x/*", "a/x/z/*", "*", "a/*/z"]))
 RELEASES = st.builds(
     SnapshotRelease, st.integers(1, 2**40), TAGS, st.dictionaries(st.sampled_from("kl"), TAGS, max_size=2)
 )

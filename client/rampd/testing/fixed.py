@@ -1,5 +1,6 @@
 """Resolvers with fixed answers and no network: the real ones, over something that only looks like a connection."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
@@ -12,14 +13,15 @@ from rampd import v1
 from rampd.aio import AsyncResolver
 from rampd.connection import closed_error
 from rampd.errors import InvalidArgumentError, RampdError
-from rampd.grammar import COMPONENT, REPO, TAG, Violation, Word, word_violation
+from rampd.grammar import COMPONENT, PINNED, TAG, Violation, Word, word_violation
+from rampd.overrides import Choice, Overrides
 from rampd.reporting import Outcome, Reports
 from rampd.resolver import Resolver
 from rampd.resolving import Job
 from rampd.status import error_of_status
 
 Response = TypeVar("Response", bound=Message)
-Overrides = Mapping[tuple[str, str], str]
+Tags = Mapping[tuple[str, str], str]
 Attributes = Mapping[str, Mapping[str, str]]
 
 _TARGET = "fixed:1"
@@ -30,10 +32,12 @@ class _Answers:
 
     target = _TARGET
 
-    def __init__(self, tags: Mapping[str, str], overrides: Overrides, attributes: Attributes) -> None:
+    def __init__(self, tags: Mapping[str, str], overrides: Tags, attributes: Attributes) -> None:
         _check(tags, overrides)
         self.tags = dict(tags)
-        self.overrides = dict(overrides)
+        self._pins: defaultdict[str, Overrides] = defaultdict(Overrides)
+        for (component, repo), tag in overrides.items():
+            self._pins[component].set(repo, Choice(tag=tag))
         self.attributes = {component: dict(each) for component, each in attributes.items()}
         self.calls: list[Job] = []
         self.failure: RampdError | None = None
@@ -61,10 +65,8 @@ class _Answers:
         current = self.tags.get(request.component)
         if current is None:
             return _component_not_found(request.component)
-        owner, slash, _ = request.repo.partition("/")
-        tag = self.overrides.get((request.component, request.repo))
-        if tag is None and slash:
-            tag = self.overrides.get((request.component, f"{owner}/*"))
+        choice = self._pins[request.component].find(request.repo, lambda: 0)  # none of them expires
+        tag = choice.tag if choice is not None else ""
         return v1.ResolveResponse(
             tag=tag or current,
             channel=v1.CHANNEL_UNSPECIFIED if tag else v1.CHANNEL_CURRENT,
@@ -119,11 +121,11 @@ class FixedResolver(Resolver):
         assert resolver.calls == [Job("restyler", "acme/web")]
 
     It refuses what the real one refuses, and raises NotFoundError (COMPONENT_NOT_FOUND) for every other component. An
-    override may be for all repos of an owner: `acme/*`.
+    override may be for all repos below a prefix: `acme/*`, `group/sub/*`.
     """
 
     def __init__(
-        self, tags: Mapping[str, str], *, overrides: Overrides | None = None, attributes: Attributes | None = None
+        self, tags: Mapping[str, str], *, overrides: Tags | None = None, attributes: Attributes | None = None
     ) -> None:
         """`overrides` by component and repo, `attributes` by component. Raises InvalidArgumentError."""
         super().__init__(_TARGET, mode="rpc")
@@ -150,7 +152,7 @@ class AsyncFixedResolver(AsyncResolver):
     """As `FixedResolver`, an `AsyncResolver`."""
 
     def __init__(
-        self, tags: Mapping[str, str], *, overrides: Overrides | None = None, attributes: Attributes | None = None
+        self, tags: Mapping[str, str], *, overrides: Tags | None = None, attributes: Attributes | None = None
     ) -> None:
         """As `FixedResolver`."""
         super().__init__(_TARGET, mode="rpc")
@@ -186,14 +188,14 @@ class _AioAnswers:
         self._answers.close()
 
 
-def _check(tags: Mapping[str, str], overrides: Overrides) -> None:
+def _check(tags: Mapping[str, str], overrides: Tags) -> None:
     """What no server would have taken is no answer to test with."""
     words: list[tuple[str, Word, str]] = []
     for component, tag in tags.items():
         words += [(f"tags[{component!r}]", COMPONENT, component), (f"tags[{component!r}]", TAG, tag)]
     for (component, repo), tag in overrides.items():
         where = f"overrides[{component!r}, {repo!r}]"
-        words += [(where, COMPONENT, component), (where, REPO, repo), (where, TAG, tag)]
+        words += [(where, COMPONENT, component), (where, PINNED, repo), (where, TAG, tag)]
     found: list[Violation] = [
         (where, wrong)
         for where, word, value in words

@@ -7,11 +7,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from rampd.grammar import ACTOR, word_violation
+
 ACTOR_KEY = "x-rampd-actor"
 ANONYMOUS = "anonymous"
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_MAX_ACTOR = 128
 _REQUEST_ID = "request_id"
 _DESCRIBES = frozenset({"note", "attributes"})
 """Fields that say something of a request, and ask for nothing."""
@@ -92,13 +93,8 @@ def actor_violations(context: Context) -> list[tuple[str, str]]:
     claimed = _claimed(context)
     if len(claimed) > 1:
         return [(ACTOR_KEY, f"given {len(claimed)} times, once is enough")]
-    if claimed and not _is_name(claimed[0]):
-        return [(ACTOR_KEY, f"must be 1 to {_MAX_ACTOR} printable characters")]
-    return []
-
-
-def _is_name(text: str) -> bool:
-    return 1 <= len(text) <= _MAX_ACTOR and text.isprintable() and text == text.strip()
+    wrong = word_violation(ACTOR, claimed[0], required=True) if claimed else None
+    return [] if wrong is None else [(ACTOR_KEY, wrong)]
 
 
 def _claimed(context: Context) -> Sequence[str]:

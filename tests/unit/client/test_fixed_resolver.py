@@ -38,7 +38,12 @@ async def result(value: Any) -> Any:
 def resolver(make: Make) -> Any:
     return make(
         {"restyler": "20200301", "runner": "7"},
-        overrides={("restyler", "acme/app"): "pb/x", ("restyler", "acme/*"): "owner", ("runner", "acme/same"): "7"},
+        overrides={
+            ("restyler", "acme/app"): "pb/x",
+            ("restyler", "acme/*"): "owner",
+            ("runner", "acme/same"): "7",
+            ("restyler", "acme/sub/*"): "sub",
+        },
         attributes={"restyler": {"commit": "1a"}},
     )
 
@@ -54,8 +59,10 @@ async def test_a_component_gets_its_tag(resolver: Any) -> None:
     assert (answer.release, answer.bucket, answer.revision, answer.stale) == (1, None, 1, False)
 
 
-@pytest.mark.parametrize(("repo", "tag"), [("acme/app", "pb/x"), ("acme/web", "owner"), ("acme", "20200301")])
-async def test_a_repos_own_override_wins_over_its_owners(resolver: Any, repo: str, tag: str) -> None:
+@pytest.mark.parametrize(
+    ("repo", "tag"), [("acme/app", "pb/x"), ("acme/web", "owner"), ("acme/sub/a/b", "sub"), ("acme", "20200301")]
+)
+async def test_a_repos_own_override_wins_and_then_the_longest_prefix(resolver: Any, repo: str, tag: str) -> None:
     answer = await result(resolver.resolve("restyler", repo=repo))
     assert answer.tag == tag
 

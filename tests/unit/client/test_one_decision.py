@@ -32,7 +32,9 @@ from tests.states import CHOICES, REPOS, overrides, snapshots
 VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())
 NOW_MS = 2**44
 WORDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
-ASKED = st.one_of(REPOS, WORDS, WORDS.map(lambda name: f"acme/{name}"))
+ASKED = st.one_of(
+    REPOS, WORDS, *(WORDS.map((f"{group}/" + "{}").format) for group in ("acme", "acme/app", "group/sub"))
+)
 AGES_S = st.sampled_from([0.0, 4.0, 6.0, 290.0, 310.0])
 
 
@@ -61,8 +63,8 @@ def told(answer: Resolution) -> dict[str, Any]:
 
 def pin_of(pins: dict[str, Choice], repo: str) -> Choice | None:
     """The override in force, read off the rules of the API."""
-    owner, slash, _ = repo.partition("/")
-    for pattern in (repo, *([f"{owner}/*"] if slash else [])):
+    prefixes = [f"{repo[:place]}/*" for place, character in enumerate(repo) if character == "/"]
+    for pattern in (repo, *reversed(prefixes)):
         choice = pins.get(pattern)
         if choice is not None and (choice.expire_ms is None or choice.expire_ms > NOW_MS):
             return choice

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from rampd.overrides import Channel, Choice, Overrides
 
-REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "*", "/*", "a/b/*", "plain"])
+REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "*", "/*", "a/b/*", "a/*/b", "plain"])
 CHOICES = st.builds(
     lambda channel, tag, expire_ms: Choice(None if tag else channel, tag, expire_ms),
     st.sampled_from(Channel),
@@ -22,7 +22,7 @@ def test_setting_all_is_setting_each(pairs: list[tuple[str, Choice]]) -> None:
     at_once.set_all(pairs)
     from_passing_objects.set_all((repo, Choice(each.channel, each.tag, each.expire_ms)) for repo, each in pairs)
     for made in (at_once, from_passing_objects):
-        assert (made.by_repo, made.by_owner) == (one_by_one.by_repo, one_by_one.by_owner)
+        assert (made.by_repo, made.by_prefix) == (one_by_one.by_repo, one_by_one.by_prefix)
 
 
 def test_equal_choices_are_one_object() -> None:

@@ -263,6 +263,20 @@ def test_a_violation_says_what_was_given_and_what_is_expected() -> None:
         (v1.SetOverrideRequest(component="a", repo="b", channel=1, tag="t"), ["tag"]),
         (v1.SetOverrideRequest(component="a", repo="b", tag="t"), []),
         (v1.SetOverrideRequest(component="a", repo="acme/*", channel=2), []),
+        *((v1.SetOverrideRequest(component="a", repo=repo, tag="t"), ["repo"]) for repo in ("*", "a*", "a/*/b", "/*")),
+        (v1.DeleteOverrideRequest(component="a", repo="a/*/b"), []),
+        (v1.ResolveRequest(component="a", repo="a/*/b"), []),
+        (
+            v1.BatchSetOverridesRequest(
+                component="a",
+                overrides=[
+                    v1.OverrideChange(repo="group/sub/*", tag="t"),
+                    v1.OverrideChange(repo="group/*/x", tag="t"),
+                    v1.OverrideChange(repo="*", delete=True),
+                ],
+            ),
+            ["overrides[1].repo"],
+        ),
         (v1.FreezeRequest(), ["component"]),
         (v1.FreezeRequest(all=True), []),
         (v1.FreezeRequest(all=True, component="a"), ["component"]),

@@ -8,6 +8,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from rampd import v1
+from rampd.validation import violations
 from rampd_server.domain.errors import InvalidRequestError, RampdError, Reason
 from rampd_server.rpc.errors import STATUS_CODES, not_implemented, to_status
 
@@ -44,6 +45,26 @@ def test_what_is_cut_from_a_list_is_counted():
 def test_a_short_list_is_whole():
     status = to_status(InvalidRequestError([("a", "is empty"), ("b", "is empty")]))
     assert status.message == "a: is empty; b: is empty"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        v1.SetOverrideRequest(component="a", repo="a" * 200 + "/*/" + "b" * 50, tag="t"),
+        v1.SetOverrideRequest(component="a", repo="🚀" * 100 + "b", tag="t"),
+        v1.QuarantineRequest(component="a", tag="a" * 100 + "🚀" * 100),
+        v1.QuarantineRequest(component="a", tag="t", note="a" * 400 + "\x1b" * 50),
+        v1.RampRequest(component="a" * 40 + "\0" * 40, percent=1),
+    ],
+    ids=lambda request: type(request).__name__,
+)
+def test_what_is_wrong_with_a_name_is_told_to_the_end(request_):
+    [(field, text)] = violations(request_)
+    status = to_status(InvalidRequestError([(field, text)]))
+    assert status.message == f"{field}: {text}"
+    request = error_details_pb2.BadRequest()
+    assert status.details[1].Unpack(request)
+    assert request.field_violations[0].description == text
 
 
 @pytest.mark.parametrize("text", ["é" * 5000, "😀" * 5000, "x" * 5000])
