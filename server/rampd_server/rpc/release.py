@@ -61,7 +61,10 @@ class ReleaseServicer:
 
     def watch_release(self, request: v1.WatchReleaseRequest, _call: Call) -> AsyncGenerator[v1.WatchReleaseResponse]:
         until_held = request.until_held if request.HasField("until_held") else True
-        return self._watches.stream(request.component, request.release, until_held=until_held)
+        until_paused = request.until_paused if request.HasField("until_paused") else None
+        return self._watches.stream(
+            request.component, request.release, until_held=until_held, until_paused=until_paused
+        )
 
     async def list_releases(self, request: v1.ListReleasesRequest, _call: Call) -> v1.ListReleasesResponse:
         token = page_token(request, _NUMBER)
