@@ -58,7 +58,7 @@ WRONG_FIELDS = [
     ("rollout", "pause", '{"actor":"ada","note":"","create_ms":1}'),  # it is not paused
     ("rollout", "hold", '{"actor":"ada","create_ms":1}'),  # it is not held
     ("rollout", "current_revision", "99"),
-    ("rollout", "approved_basis_points", "half"),
+    ("rollout", "is_approved", "0"),
     ("rollout", "said", ""),
     ("rollout", "said", "STUCK STUCK"),
     ("rollout", "said", "STUCK CHECK_FAILED"),  # not in order

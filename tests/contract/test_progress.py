@@ -9,9 +9,9 @@ from tests.contract.driving import COMPONENT, commit, decide, do
 from tests.rollouts import NOW
 
 STANDS = Progress(
-    Driver.PLAN, NOW + 1, NOW + 2, Cause.STUCK, frozenset({Cause.STUCK, Cause.CHECK_FAILED}), NOW + 3, 500
+    Driver.PLAN, NOW + 1, NOW + 2, Cause.STUCK, frozenset({Cause.STUCK, Cause.CHECK_FAILED}), NOW + 3, True
 )
-NAMES = ("driver", "hold_since_ms", "moved_ms", "paused_by", "said", "approved_basis_points")
+NAMES = ("driver", "hold_since_ms", "moved_ms", "paused_by", "said", "is_approved")
 
 
 async def test_progress_comes_back_from_the_store_and_by_the_feed(store: RedisStore):
@@ -31,7 +31,7 @@ async def test_progress_is_legible_and_goes_with_its_next(store: RedisStore):
     key = store.keys.component(COMPONENT).rollout
 
     shown = await store.client.hmget(key, *NAMES)
-    assert shown == ["PLAN", str(NOW + 1), str(NOW + 2), "STUCK", "CHECK_FAILED STUCK", "500"]
+    assert shown == ["PLAN", str(NOW + 1), str(NOW + 2), "STUCK", "CHECK_FAILED STUCK", "1"]
 
     after = await do(store, commands.Finalize(), commands.SetPolicy(automation={"steps": (Step(500),)}))
     assert after.progress == Progress()

@@ -194,6 +194,8 @@ def test_a_persons_pause_ends_only_who_asks_for_it(call: Stubs) -> None:
     held = call("GetRollout", component=C).rollout.held
     assert (held.reason, held.actor) == ("rolled back by anonymous: enough", "anonymous")
     assert held.create_time.ToMilliseconds() >= pause.create_time.ToMilliseconds()
+    call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02))
+    assert call("GetRollout", component=C).rollout.held == held
 
 
 def test_a_step_waits_for_approval_and_resume_passes_it(call: Stubs) -> None:

@@ -176,7 +176,7 @@ def _pause(rollout: Rollout) -> str:
 
 def facts(rollout: Rollout) -> dict[str, str]:
     """What the table speaks of, by name."""
-    next_release, approved = rollout.next_release, rollout.progress.approved_basis_points
+    next_release = rollout.next_release
     ended = [
         f"{r.tag} {r.state}" for r in rollout.releases.values() if r.state in {"ABANDONED", "CANCELLED", "SUPERSEDED"}
     ]
@@ -192,7 +192,7 @@ def facts(rollout: Rollout) -> dict[str, str]:
         "quarantine": " ".join(sorted(rollout.quarantine)) or "empty",
         "frozen": "yes" if rollout.freeze else "no",
         "paused": _pause(rollout),
-        "approved": "no" if approved is None else f"{approved / 100:g}",
+        "approved": "yes" if rollout.progress.is_approved else "no",
         "to confirm": "yes" if rollout.confirm_deadline_ms else "no",
         "unit": rollout.unit,
         "policy unit": rollout.policy.unit,

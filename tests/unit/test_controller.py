@@ -494,11 +494,11 @@ def test_resume_passes_the_step_without_another_hold_and_the_next_one_asks_again
 
 def test_a_ramp_by_hand_a_resume_after_a_guard_and_a_clock_that_was_set():
     """A Ramp or a new trial must be approved on its own; a hold that begins anew is not asked about twice."""
-    approved = holding(NOW - HOUR_MS).approved(500, NOW)
-    assert approved.held_anew(NOW).approved_basis_points == 500
-    assert approved.taken_over(NOW, is_new_trial=False).approved_basis_points is None
-    assert approved.paused(Cause.RELATIVE_GUARD).given_back(NOW).approved_basis_points is None
-    assert approved.stepped(NOW).approved_basis_points is None
+    approved = holding(NOW - HOUR_MS).approved(NOW)
+    assert approved.held_anew(NOW).is_approved
+    assert not approved.taken_over(NOW, is_new_trial=False).is_approved
+    assert not approved.paused(Cause.RELATIVE_GUARD).given_back(NOW).is_approved
+    assert not approved.stepped(NOW).is_approved
 
 
 def test_guards_go_on_while_a_step_waits_for_approval():
@@ -511,7 +511,7 @@ def test_guards_go_on_while_a_step_waits_for_approval():
     decision = deciding(pausing, pausing.progress, BAD)
     assert decision.command == commands.Pause(Cause.RELATIVE_GUARD)
     resumed = after_resume(replace(pausing, pause=Pause("rampd", "", NOW, Cause.APPROVAL)), decision)
-    assert (resumed.trial, resumed.progress.approved_basis_points) == (2, None)
+    assert (resumed.trial, resumed.progress.is_approved) == (2, False)
 
 
 def test_who_waits_for_approval_is_not_stuck():

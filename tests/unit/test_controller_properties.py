@@ -54,7 +54,7 @@ PROGRESSES = st.builds(
     TIMES,
     st.sampled_from([None, *Cause]),
     st.frozensets(st.sampled_from(Cause), max_size=2),
-    approved_basis_points=st.none() | WEIGHTS,
+    is_approved=st.booleans(),
 )
 CLOCKS = st.builds(Clock, TIMES, st.none() | TIMES, st.sampled_from([0, HOUR_MS, -HOUR_MS])).filter(
     lambda clock: clock.jump_ms is None or clock.jump_ms <= clock.now_ms

@@ -181,7 +181,7 @@ def _go_on(observed: Observed, release: Release, held_ms: int) -> Decision:
     if missing:
         return _wait(observed, f"{release.tag} holds at {wording.percent(at)}: {' and '.join(missing)}.")
     so_far = _so_far(observed, held_ms)
-    if step.approval and observed.progress.approved_basis_points != at:
+    if step.approval and not observed.progress.is_approved:
         sentence = f"{release.tag} waits for approval at {wording.percent(at)}, as the plan says. {so_far}"
         return Decision(
             Action.PAUSE, sentence, observed.progress.asked(), commands.Pause(Cause.APPROVAL), Cause.APPROVAL

@@ -52,12 +52,12 @@ class Progress:
     """What was said in this trial already, and need not be said again."""
     resumed_ms: int | None = None
     """When it was last resumed: failures and errors of checks count from then on. None: never."""
-    approved_basis_points: int | None = None
-    """The percent at which a person let the plan go on; None: at none since the last step, Ramp or other Resume."""
+    is_approved: bool = False
+    """Whether a person let the plan go on from the present step."""
 
     def stepped(self, now_ms: int) -> "Progress":
         """The plan raised the percent, or begins its hold at the percent that it found."""
-        return replace(self, driver=Driver.PLAN, hold_since_ms=now_ms, moved_ms=now_ms, approved_basis_points=None)
+        return replace(self, driver=Driver.PLAN, hold_since_ms=now_ms, moved_ms=now_ms, is_approved=False)
 
     def held_anew(self, now_ms: int) -> "Progress":
         """The clock jumped."""
@@ -75,9 +75,9 @@ class Progress:
         """Nobody has to approve the step any more."""
         return replace(self, paused_by=None) if self.paused_by is Cause.APPROVAL else self
 
-    def approved(self, basis_points: int, now_ms: int) -> "Progress":
-        """A person let the plan go on from `basis_points`: the step there has had its hold, and does not hold again."""
-        return replace(self, paused_by=None, approved_basis_points=basis_points, moved_ms=now_ms)
+    def approved(self, now_ms: int) -> "Progress":
+        """A person let the plan go on from the present step, which has had its hold and does not hold again."""
+        return replace(self, paused_by=None, is_approved=True, moved_ms=now_ms)
 
     def spoke(self, cause: Cause) -> "Progress":
         return replace(self, said=self.said | {cause})

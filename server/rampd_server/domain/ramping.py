@@ -111,7 +111,7 @@ def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Don
         return Done(rollout, f"{rollout.component} was not paused.")
     refuse_frozen(rollout, context)
     if has_plan and rollout.pause_cause is Cause.APPROVAL:
-        approved = before.approved(rollout.basis_points, context.now_ms)
+        approved = before.approved(context.now_ms)
         return Done(
             replace(rollout, paused=False, pause=None, progress=approved),
             f"{release.tag} is approved at {percent(rollout.basis_points)}. The plan goes on.",

@@ -96,7 +96,7 @@ FIELDS: Final = (
     _progress("paused_by", str, texts.read_cause),
     _progress("said", texts.write_causes, texts.read_causes),
     _progress("resumed_ms", str, texts.read_integer),
-    _progress("approved_basis_points", str, texts.read_integer),
+    _progress("is_approved", texts.write_flag, texts.read_flag),
     HashField("unit", lambda rollout: rollout.unit, "unit", texts.read_unit),
     HashField(
         "previous",
