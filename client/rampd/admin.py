@@ -124,7 +124,13 @@ class Admin:
     delete_component = _asking(verbs.delete_component)
 
     def wait_for_release(
-        self, component: str, release: int, *, until_held: bool = True, timeout: float | None = None
+        self,
+        component: str,
+        release: int,
+        *,
+        until_held: bool = True,
+        until_paused: bool | None = None,
+        timeout: float | None = None,
     ) -> v1.Release:
         """Waits until a release has been rolled out; the release then: CURRENT, or RETIRED where it was and is no more.
 
@@ -133,9 +139,19 @@ class Admin:
 
         A server that goes away is waited for, too, once it has answered; `timeout` in seconds, by default as long as it
         takes. Raises ReleaseFailedError, whose `reason` is HELD (without `until_held` it waits on, as somebody may ramp it
-        again), ABANDONED, CANCELLED or SUPERSEDED; DeadlineExceededError; NotFoundError.
+        again), PAUSED, ABANDONED, CANCELLED or SUPERSEDED; DeadlineExceededError; NotFoundError.
+
+        PAUSED: automation paused it because something is wrong, and nothing goes on without a person. With
+        `until_paused=True` also where a person paused it or a step waits for approval, with False never.
         """
-        waiting = Waiting(component, release, until_held=until_held, timeout=timeout, now_s=time.monotonic())
+        waiting = Waiting(
+            component,
+            release,
+            until_held=until_held,
+            until_paused=until_paused,
+            timeout=timeout,
+            now_s=time.monotonic(),
+        )
         while True:
             error = None
             stream = self._connection.stream(waiting.request, waiting.response, waiting.left_s(time.monotonic()))

@@ -305,10 +305,18 @@ class AsyncAdmin:
         release: int,
         *,
         until_held: bool = True,
+        until_paused: bool | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as `Admin`
     ) -> v1.Release:
         """As `Admin.wait_for_release`."""
-        waiting = Waiting(component, release, until_held=until_held, timeout=timeout, now_s=time.monotonic())
+        waiting = Waiting(
+            component,
+            release,
+            until_held=until_held,
+            until_paused=until_paused,
+            timeout=timeout,
+            now_s=time.monotonic(),
+        )
         while True:
             error = None
             stream = self._connection.stream(waiting.request, waiting.response, waiting.left_s(time.monotonic()))

@@ -100,6 +100,7 @@ class FailedPreconditionError(RampdError):
 
 class ReleaseFailedError(RampdError):
     """Raised when a release that was waited for was not rolled out. Reasons: HELD (rolled back, by somebody or by a guard),
+    PAUSED (waits for a person; `rollout.pause` has why and since when, `metadata` the cause where automation paused it),
     ABANDONED, CANCELLED, SUPERSEDED. The message says why, and what to do next.
     """
 

@@ -27,6 +27,7 @@ _MAX_CHECKS = 20
 _MAX_JOBS = 1_000_000_000
 _DAY_S = 24 * 3600
 _MAX_HOLD_S = 30 * _DAY_S
+_TO_EVERYBODY = "set auto_finalize, which makes next current after the last step"
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 _PLACEHOLDERS = ("component", "tag", "channel")
 
@@ -181,6 +182,7 @@ FIELDS: Mapping[str, Rule] = {
     "all": FLAG,
     "delete": FLAG,
     "until_held": FLAG,
+    "until_paused": FLAG,
     # Batches.
     "requests": _batch(),
     "overrides": _batch(),
@@ -203,10 +205,15 @@ FIELDS: Mapping[str, Rule] = {
     "queue_mode": NUMBER_OF_ENUM,
     "unit": NUMBER_OF_ENUM,
     "steps": _batch(least=0, most=_MAX_STEPS),
-    "Step.percent": _required(_number("a number from 0.01 to 99.99 in hundredths", _is_part)),
+    "Step.percent": _required(
+        _number(f"a number from 0.01 to 99.99 in hundredths, and a plan has no step of 100: {_TO_EVERYBODY}", _is_part)
+    ),
     "hold": _lasting("a duration from 0 s to 30 days", 0, _MAX_HOLD_S),
     "min_jobs": _whole_number(0, _MAX_JOBS),
-    "max_percent": _number("a number from 0.01 to 99.99 in hundredths", _is_part),
+    "approval": FLAG,
+    "max_percent": _number(
+        f"a number from 0.01 to 99.99 in hundredths, so that there are some to compare with: {_TO_EVERYBODY}", _is_part
+    ),
     "auto_start": FLAG,
     "auto_finalize": FLAG,
     "on_regression": NUMBER_OF_ENUM,
@@ -214,7 +221,9 @@ FIELDS: Mapping[str, Rule] = {
     "alpha": _number("a number from 0.000001 to 0.5, such as 0.01", lambda number: 1e-6 <= number <= 0.5),
     "tolerance": _number("a number from 1 to 10", lambda number: 1 <= number <= 10),
     "maturation": _lasting("a duration from 0 s to a day", 0, _DAY_S),
-    "max_failure_rate": _number("0 (off) or a number from 0.001 to 0.8", lambda n: n == 0 or 0.001 <= n <= 0.8),
+    "max_failure_rate": _number(
+        "0 (off) or a number from 0.001 to 0.8, such as 0.05 for 5 %", lambda n: n == 0 or 0.001 <= n <= 0.8
+    ),
     "on_max_failure_rate": NUMBER_OF_ENUM,
     "Policy.confirm_within": _lasting("a duration from 1 s to 30 days", 1, _MAX_HOLD_S),
     "stuck_after": _lasting("a duration from 1 min to 30 days", 60, _MAX_HOLD_S),
@@ -307,7 +316,8 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
         if step.percent > message.max_percent:
             yield (
                 f"steps[{index}].percent",
-                f"must be at most max_percent, {message.max_percent:g}; got {step.percent:g}",
+                f"must be at most max_percent, {message.max_percent:g} (raise it, or leave the step out: {_TO_EVERYBODY}); "
+                f"got {step.percent:g}",
             )
 
 

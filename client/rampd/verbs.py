@@ -66,13 +66,25 @@ def list_releases(component: str, *, page_size: int = 0, **read: Unpack[Read]) -
 
 
 def watch_release(
-    component: str, release: int, *, until_held: bool = True, timeout: float | None = None
+    component: str,
+    release: int,
+    *,
+    until_held: bool = True,
+    until_paused: bool | None = None,
+    timeout: float | None = None,
 ) -> Follow[v1.WatchReleaseResponse]:
     """A release's state, percent and reasons as they change, until it ends or (`until_held`) its rollout is HELD.
 
-    Goes on for as long as that takes, unless there is a `timeout` in seconds.
+    With `until_paused` it ends as well when its rollout is paused, with None only where automation paused it because
+    something is wrong: neither for a person's pause nor for a step that waits for approval. Goes on for as long as that takes, unless there is a `timeout` in seconds.
     """
-    request = make(v1.WatchReleaseRequest, component=component, release=release, until_held=until_held)
+    request = make(
+        v1.WatchReleaseRequest,
+        component=component,
+        release=release,
+        until_held=until_held,
+        until_paused=until_paused,
+    )
     return Follow(request, v1.WatchReleaseResponse, timeout)
 
 

@@ -26,16 +26,18 @@ class Waiting:
         release: int,
         *,
         until_held: bool,
+        until_paused: bool | None,
         timeout: float | None,
         now_s: float,
         chance: Callable[[], float] = of_the_system,
     ) -> None:
         """Raises InvalidArgumentError."""
-        follow = watch_release(component, release, until_held=until_held)
+        follow = watch_release(component, release, until_held=until_held, until_paused=until_paused)
         self.request = follow.request
         self.response = follow.response
         self._what = f"Release {release} of {component}"
         self._until_held = until_held
+        self._until_paused = until_paused
         self._timeout_s = None if timeout is None else checked_timeout(timeout)
         self._began_s = now_s
         self._chance = chance
@@ -52,10 +54,15 @@ class Waiting:
         release, rollout = response.release, response.rollout
         if release.state in _ROLLED_OUT:
             return release
-        is_held = release.state == v1.RELEASE_STATE_NEXT and rollout.state == v1.ROLLOUT_STATE_HELD
-        if release.state in _FAILED or (is_held and self._until_held):
-            reason = "HELD" if is_held else v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_")
-            raise _failed(response, reason)
+        if release.state in _FAILED:
+            raise _failed(response, v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_"))
+        if release.state != v1.RELEASE_STATE_NEXT:
+            return None
+        if rollout.state == v1.ROLLOUT_STATE_HELD:
+            if self._until_held:
+                raise _failed(response, "HELD")
+        elif rollout.paused and (_is_defect(rollout) if self._until_paused is None else self._until_paused):
+            raise _failed(response, "PAUSED")
         return None
 
     def pause_s(self, error: RampdError | None, now_s: float) -> float:
@@ -75,9 +82,16 @@ class Waiting:
         return pause_s if left_s is None else min(pause_s, left_s)
 
 
+def _is_defect(rollout: v1.Rollout) -> bool:
+    """Whether automation paused it because something is wrong."""
+    return rollout.pause.cause not in {v1.PAUSE_CAUSE_UNSPECIFIED, v1.PAUSE_CAUSE_APPROVAL}
+
+
 def _failed(response: v1.WatchReleaseResponse, reason: str) -> ReleaseFailedError:
     release, rollout = response.release, response.rollout
     metadata = {"component": rollout.component, "release": str(release.number), "tag": release.tag}
+    if reason == "PAUSED" and rollout.pause.cause:
+        metadata["cause"] = v1.PauseCause.Name(rollout.pause.cause).removeprefix("PAUSE_CAUSE_")
     error = ReleaseFailedError(response.message, reason=reason, metadata=metadata)
     error.release, error.rollout = release, rollout
     return error

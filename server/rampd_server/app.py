@@ -62,7 +62,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         bind(
             {
                 "ResolverService": ResolverServicer(replica, watches, outcomes),
-                "ReleaseService": ReleaseServicer(service, replica, release_watches),
+                "ReleaseService": ReleaseServicer(service, replica, store, release_watches),
                 "RolloutService": RolloutServicer(service, replica, store),
             },
             violations=violations,

@@ -1,6 +1,7 @@
 """What time alone brings about: freezes end, heads start, expired overrides are swept, ended trials are forgotten."""
 
 import asyncio
+from typing import NamedTuple
 
 import structlog
 
@@ -12,9 +13,15 @@ from rampd_server.service import Service
 
 _LOOK_S = 0.5
 _SWEEP_S = 60.0
-_NEVER = Trial(0, 0, 0)
 
 log = structlog.get_logger()
+
+
+class _Seen(NamedTuple):
+    """Of a component, when what was counted for it was last tidied."""
+
+    trial: Trial
+    last_number: int
 
 
 class Caretaker:
@@ -24,7 +31,7 @@ class Caretaker:
         self._service = service
         self._replica = replica
         self._store = store
-        self._trials: dict[str, Trial] = {}
+        self._seen: dict[str, _Seen] = {}
 
     async def run(self) -> None:
         """Looks again and again, for ever; what fails is tried again at the next look."""
@@ -43,18 +50,23 @@ class Caretaker:
             await asyncio.sleep(_LOOK_S)
 
     async def forget_ended_trials(self) -> None:
-        """Drops what was counted for trials that are over, and for components that are gone."""
-        present = {known.rollout.component: trial_of(known.rollout) for known in self._replica.components()}
-        for component, seen in list(self._trials.items()):
+        """Drops what was counted for trials that are over, for releases that are forgotten, and for components that are
+        gone.
+        """
+        present = {known.rollout.component: known.rollout for known in self._replica.components()}
+        for component, seen in list(self._seen.items()):
             if component not in present:
                 # It went at a later revision than the last that was seen here.
-                await self._store.forget_outcomes(component, Trial(0, 0, seen.revision + 1))
-                del self._trials[component]
-        for component, trial in present.items():
-            seen = self._trials.get(component, _NEVER)
-            if (seen.release, seen.number) != (trial.release, trial.number):
-                await self._store.forget_outcomes(component, trial)
-            self._trials[component] = trial
+                await self._store.forget_outcomes(component, Trial(0, 0, seen.trial.revision + 1))
+                del self._seen[component]
+        for component, rollout in present.items():
+            # Only a new release makes rampd forget an old one.
+            now, before = _Seen(trial_of(rollout), rollout.last_number), self._seen.get(component)
+            if before is None or before.trial[:2] != now.trial[:2] or before.last_number != now.last_number:
+                await self._store.forget_outcomes(
+                    component, now.trial, last_number=now.last_number, releases=rollout.releases
+                )
+            self._seen[component] = now
 
     async def sweep(self) -> None:
         """Removes expired overrides from the store; the feed tells every server."""

@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from rampd_server.domain.admission import Admission, Counted, IgnoredReason, JobOutcome
+from rampd_server.domain.counters import JobCount
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
 from rampd_server.domain.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
@@ -126,14 +127,16 @@ async def _decide(rollout: Rollout, report: Report, outcomes: Sequence[JobOutcom
     admission = Admission(rollout)
     verdicts: list[Verdict] = []
     counted: list[Counted] = []
+    accepted: list[JobOutcome] = []
     for first in range(0, len(outcomes), _CHUNK):
         for outcome in outcomes[first : first + _CHUNK]:
             found = admission.admit(outcome)
             if isinstance(found, Counted):
                 counted.append(found)
-                verdicts.append(None)
-            else:
-                verdicts.append(found)
+                found = None
+            verdicts.append(found)
+            if found is None:
+                accepted.append(outcome)
         await asyncio.sleep(0)
     return OutcomeBatch(
         component=rollout.component,
@@ -146,7 +149,29 @@ async def _decide(rollout: Rollout, report: Report, outcomes: Sequence[JobOutcom
         outcomes=counted,
         mismatches=verdicts.count(IgnoredReason.ASSIGNMENT_MISMATCH),
         maturation_ms=rollout.policy.automation.maturation_ms,
+        by_release=_by_release(rollout, accepted),
+        current_revision=rollout.current_revision,
+        current=_count(each for each in accepted if _ran_current(rollout, each)),
     )
+
+
+def _by_release(rollout: Rollout, accepted: Sequence[JobOutcome]) -> dict[int, JobCount]:
+    """Of the releases that are known. An undeclared tag is none."""
+    by_number: dict[int, list[JobOutcome]] = {}
+    for outcome in accepted:
+        if outcome.release in rollout.releases:
+            by_number.setdefault(outcome.release, []).append(outcome)
+    return {number: _count(outcomes) for number, outcomes in by_number.items()}
+
+
+def _ran_current(rollout: Rollout, outcome: JobOutcome) -> bool:
+    """Whether the job was resolved to current since it became current."""
+    return outcome.release == rollout.current and outcome.revision >= rollout.current_revision
+
+
+def _count(outcomes: Iterable[JobOutcome]) -> JobCount:
+    failed = [outcome.is_failed for outcome in outcomes]
+    return JobCount(len(failed), sum(failed))
 
 
 def write_answer(verdicts: Sequence[Verdict]) -> str:

@@ -1,13 +1,13 @@
 """What the service needs of a store, and the values that pass between them. `storage.redis_store` fills it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from rampd_server.domain.admission import Counted, Trial
 from rampd_server.domain.check_counts import CheckCounts
-from rampd_server.domain.counters import TrialCounters
+from rampd_server.domain.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.model import Absent, Freeze, Rollout
 
@@ -155,6 +155,12 @@ class OutcomeBatch:
     outcomes: Sequence[Counted] = ()
     mismatches: int = 0
     maturation_ms: int = 0
+    by_release: Mapping[int, JobCount] = field(default_factory=dict)
+    """What it adds to each release, whatever the trial."""
+    current_revision: int = 0
+    """At which current became current."""
+    current: JobCount = field(default_factory=JobCount)
+    """What it adds to current since then."""
 
 
 class Receipt(StrEnum):
@@ -268,9 +274,14 @@ class Store(Protocol):
         `domain.admission.Trial`.
         """
 
-    async def forget_outcomes(self, component: str, trial: Trial) -> None:
-        """Drops what was counted for trials before this one, which is in force now. Of a component that is gone
-        (release 0) its clients too.
+    async def release_counters(self, component: str) -> ReleaseCounters:
+        """What was counted of each release."""
+
+    async def forget_outcomes(
+        self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
+    ) -> None:
+        """Drops what was counted for trials before this one, which is in force now; and of releases up to `last_number`
+        that are none of `releases`. Of a component that is gone (release 0) its clients and all releases too.
         """
 
     def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:

@@ -55,6 +55,10 @@ WRONG_FIELDS = [
     ("rollout", "hold_since_ms", "soon"),
     ("rollout", "moved_ms", "-1"),
     ("rollout", "paused_by", "ADA"),
+    ("rollout", "pause", '{"actor":"ada","note":"","create_ms":1}'),  # it is not paused
+    ("rollout", "hold", '{"actor":"ada","create_ms":1}'),  # it is not held
+    ("rollout", "current_revision", "99"),
+    ("rollout", "is_approved", "0"),
     ("rollout", "said", ""),
     ("rollout", "said", "STUCK STUCK"),
     ("rollout", "said", "STUCK CHECK_FAILED"),  # not in order

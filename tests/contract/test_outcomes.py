@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from rampd_server.domain.admission import Counted, Trial
-from rampd_server.domain.counters import Split, Tally, TrialCounters
+from rampd_server.domain.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
@@ -329,6 +329,51 @@ async def test_units_take_a_fixed_room(store: RedisStore):
     assert await store.client.strlen(keys.first_failures) <= UNIT_BITS // 8
 
 
+def ended(sequence: int, revision: int, **fields: object) -> OutcomeBatch:
+    """Two jobs of release 1, one of which failed, and one of release 2, which is current since `revision`."""
+    fields = {"by_release": {1: JobCount(2, 1), 2: JobCount(1, 0)}, **fields}
+    return batch(sequence, current_revision=revision, current=JobCount(1, 0), **fields)
+
+
+async def test_counts_of_releases_outlive_the_trial_and_those_of_current_the_next_trial(store: RedisStore):
+    later = Trial(2, 2, 9)
+    await store.count_outcomes(ended(1, 4))
+    await store.count_outcomes(ended(1, 4))
+    await store.count_outcomes(ended(2, 4, trial=later))
+
+    found = await store.release_counters(COMPONENT)
+    assert found.by_release == {1: JobCount(4, 2), 2: JobCount(2, 0)}
+    assert (found.since(4), found.since(9), found.of(7)) == (JobCount(2, 0), JobCount(), JobCount())
+    assert (await store.counters(COMPONENT, 2, 2)).by_weight == {}
+
+
+async def test_a_new_current_begins_at_nothing_and_who_has_not_heard_of_it_adds_nothing_to_it(store: RedisStore):
+    await store.count_outcomes(ended(1, 9))
+    await store.count_outcomes(ended(2, 12))
+    await store.count_outcomes(ended(3, 9))
+
+    found = await store.release_counters(COMPONENT)
+    assert found.by_release == {1: JobCount(6, 3), 2: JobCount(3, 0)}
+    assert (found.current_revision, found.current) == (12, JobCount(1, 0))
+
+
+async def test_counts_go_with_their_release_with_the_component_and_with_the_epoch(store: RedisStore):
+    """A release that this server has not heard of stays: its number is over the last that it knows."""
+    await store.count_outcomes(ended(1, 4, by_release={number: JobCount(1, 0) for number in (1, 2, 3, 8)}))
+
+    await store.forget_outcomes(COMPONENT, TRIAL, last_number=5, releases=[2, 3])
+
+    assert set((await store.release_counters(COMPONENT)).by_release) == {2, 3, 8}
+    await store.forget_outcomes(COMPONENT, Trial(0, 0, 99))
+    assert await store.release_counters(COMPONENT) == ReleaseCounters()
+    await store.count_outcomes(ended(2, 4, trial=Trial(2, 1, 100)))
+    assert (await store.release_counters(COMPONENT)).by_release
+    store.believe(await store.begin_epoch(adopted=True))
+    assert await store.release_counters(COMPONENT) == ReleaseCounters()
+    await store.count_outcomes(ended(1, 4, by_release={7: JobCount(1, 0)}))
+    assert set((await store.release_counters(COMPONENT)).by_release) == {7}
+
+
 async def test_a_store_that_lost_its_scripts_is_given_them_again(store: RedisStore):
     await count(store, batch(1, ran("a")))
     await store.client.script_flush()
@@ -373,7 +418,7 @@ async def test_outcomes_are_keys_of_the_namespace_with_a_tag_of_their_own(store:
     "name",
     [
         *("outcomes", "first_outcomes", "first_failures", "waiting_outcomes", "waiting_failures", "clients"),
-        "clients_order",
+        *("clients_order", "release_outcomes"),
     ],
 )
 async def test_a_key_of_another_type_is_named_and_nothing_is_counted(store: RedisStore, client: Redis, name: str):
@@ -406,6 +451,8 @@ async def everything(store: RedisStore) -> dict[str, object]:
         ("outcomes", "batches", "x"),
         ("outcomes", "revision", "x"),
         ("clients", "worker-1", "nonsense"),
+        ("release_outcomes", "1 jobs", "many"),
+        ("release_outcomes", "current_revision", "-1"),
     ],
 )
 async def test_a_count_that_is_none_is_named_and_nothing_is_counted(
@@ -418,12 +465,16 @@ async def test_a_count_that_is_none_is_named_and_nothing_is_counted(
 
     jobs = (ran("b", is_failed=True), ran("c", is_next=True, is_failed=True))
     with pytest.raises(StoreCorruptError) as caught:
-        await store.count_outcomes(batch(2, *jobs, reporter="bob"))
+        await store.count_outcomes(batch(2, *jobs, reporter="bob", by_release={1: JobCount(1, 0)}))
     assert caught.value.metadata["key"] == spoiled
     assert await client.hgetall(store.keys.outcomes(COMPONENT).outcomes) == before
     if key == "outcomes":
         with pytest.raises(StoreCorruptError):
             await store.counters(COMPONENT, 2, 1)
+    if key == "release_outcomes":
+        await client.hset(spoiled, "epoch", (await store.head()).epoch)
+        with pytest.raises(StoreCorruptError):
+            await store.release_counters(COMPONENT)
 
 
 @pytest.mark.parametrize("name", ["waiting_outcomes", "waiting_failures"])

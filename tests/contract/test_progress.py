@@ -8,7 +8,10 @@ from rampd_server.storage.redis_store import RedisStore
 from tests.contract.driving import COMPONENT, commit, decide, do
 from tests.rollouts import NOW
 
-STANDS = Progress(Driver.PLAN, NOW + 1, NOW + 2, Cause.STUCK, frozenset({Cause.STUCK, Cause.CHECK_FAILED}), NOW + 3)
+STANDS = Progress(
+    Driver.PLAN, NOW + 1, NOW + 2, Cause.STUCK, frozenset({Cause.STUCK, Cause.CHECK_FAILED}), NOW + 3, True
+)
+NAMES = ("driver", "hold_since_ms", "moved_ms", "paused_by", "said", "is_approved")
 
 
 async def test_progress_comes_back_from_the_store_and_by_the_feed(store: RedisStore):
@@ -27,12 +30,12 @@ async def test_progress_is_legible_and_goes_with_its_next(store: RedisStore):
     await do(store, commands.Release("a"), commands.Release("b"), commands.Decide(STANDS, commands.Ramp(500)))
     key = store.keys.component(COMPONENT).rollout
 
-    shown = await store.client.hmget(key, "driver", "hold_since_ms", "moved_ms", "paused_by", "said")
-    assert shown == ["PLAN", str(NOW + 1), str(NOW + 2), "STUCK", "CHECK_FAILED STUCK"]
+    shown = await store.client.hmget(key, *NAMES)
+    assert shown == ["PLAN", str(NOW + 1), str(NOW + 2), "STUCK", "CHECK_FAILED STUCK", "1"]
 
     after = await do(store, commands.Finalize(), commands.SetPolicy(automation={"steps": (Step(500),)}))
     assert after.progress == Progress()
-    assert await store.client.hmget(key, "driver", "hold_since_ms", "moved_ms", "paused_by", "said") == [None] * 5
+    assert await store.client.hmget(key, *NAMES) == [None] * len(NAMES)
 
 
 async def test_the_history_tells_who_drives_and_why_it_paused(store: RedisStore):
@@ -40,3 +43,24 @@ async def test_the_history_tells_who_drives_and_why_it_paused(store: RedisStore)
 
     changes = {change.field: change.after for change in (await store.events(COMPONENT, limit=1))[0].changes}
     assert changes == {"next_percent": "5", "driver": "PLAN", "paused_by": "STUCK", "said": "CHECK_FAILED STUCK"}
+
+
+async def test_who_paused_and_who_held_comes_back_and_may_be_missing_in_older_data(store: RedisStore):
+    """A pause and a hold that were made before rampd kept them still load: who it was is not known then."""
+    before = await do(store, commands.Release("a"), commands.Release("b"), commands.Pause(Cause.CHECK_BROKEN))
+    after = decide(before, commands.Rollback())
+    entry = await commit(store, before, after)
+    key = store.keys.component(COMPONENT).rollout
+    assert await store.client.hmget(key, "pause", "hold", "current_revision") == [
+        f'{{"actor":"ada","note":"","create_ms":{NOW},"cause":"CHECK_BROKEN"}}',
+        f'{{"actor":"ada","create_ms":{NOW}}}',
+        "1",
+    ]
+    assert (await store.read(COMPONENT)).rollout == store.apply(before, entry) == after
+
+    await store.client.hdel(key, "pause", "hold", "current_revision")
+
+    read = (await store.read(COMPONENT)).rollout
+    assert isinstance(read, Rollout)
+    assert (read.paused, read.pause, read.hold, read.current_revision) == (True, None, None, 0)
+    assert (await do(store, commands.Abandon())).hold is None

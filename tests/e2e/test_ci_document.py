@@ -102,6 +102,20 @@ def test_a_build_is_red_when_its_release_is_rolled_back_and_says_why(server: Ser
     assert "rolled back by anonymous: errors everywhere" in output
 
 
+def test_a_build_is_red_when_automation_pauses_its_release_and_says_why(server: ServerProcess, build) -> None:
+    """The server has no source for checks: the wait ends by itself all the same."""
+    with stubs(server.target) as call:
+        check = v1.Check(name="slow", query="up", max=1, interval=Duration(seconds=1), errors_allowed=0)
+        call("SetPolicy", component=C, policy=v1.Policy(checks=[check]))
+    process = build(server.target)
+    is_next(server)
+    with stubs(server.target) as call:
+        call("Ramp", component=C, percent=5)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "Paused by rampd: The check slow got no answer" in output
+
+
 def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> None:
     """Given a server that is stopped while a build waits, and started again on its port, expect the build green."""
     with store_server(REDIS, directory=directory, appendonly="yes") as store:

@@ -271,13 +271,89 @@ def test_any_number_of_repos_takes_the_same_room(call: Stubs, store_process: Sto
     assert rooms[-1] - rooms[0] < REPOS - 1000
 
 
+def counts(call: Stubs) -> dict[str, tuple[int, int]]:
+    """Of each release, by its tag: jobs and failures. The list and each single one agree."""
+    listed = call("ListReleases", component=COMPONENT).releases
+    for release in listed:
+        assert call("GetRelease", component=COMPONENT, release=release.number).release == release
+        assert release.failure_rate == (release.failures / release.jobs if release.jobs else 0)
+        assert release.HasField("failure_rate") == bool(release.jobs)
+    return {release.tag: (release.jobs, release.failures) for release in listed}
+
+
+def of_current(call: Stubs) -> tuple[str, int, int]:
+    rollout = call("GetRollout", component=COMPONENT).rollout
+    found = rollout.current_outcomes
+    assert (found.release, found.since) == (rollout.current.number, rollout.current.update_time)
+    assert found.HasField("failure_rate") == bool(found.jobs)
+    return found.tag, found.jobs, found.failures
+
+
+@pytest.mark.usefixtures("rollout")
+def test_counts_of_a_release_outlive_its_rollout_and_its_trials(call: Stubs):
+    """Given jobs of both channels, a pin, a rollback and a new trial, then Finalize: expect every accepted job."""
+    assert (of_current(call), counts(call)) == (("20200301", 0, 0), {"20200301": (0, 0), "20200409": (0, 0)})
+    call("SetOverride", component=COMPONENT, repo="acme/pinned", channel=v1.CHANNEL_NEXT)
+    early = resolved(call, repo_of("next", 3), is_failed=True)
+    report(
+        call,
+        resolved(call, repo_of("current"), is_failed=True),
+        resolved(call, repo_of("current", 1)),
+        resolved(call, repo_of("next"), is_failed=True),
+        resolved(call, "acme/pinned"),
+    )
+    assert (of_current(call), counts(call)) == (("20200301", 2, 1), {"20200301": (2, 1), "20200409": (2, 1)})
+
+    call("Rollback", component=COMPONENT)
+    call("Ramp", component=COMPONENT, percent=10)
+    assert shown(call) == [(0, 0, 0, 0)] * 2
+    response = report(call, early, resolved(call, repo_of("next")), sequence=2)
+    assert reasons(response) == {0: "TRIAL_ENDED"}  # what is ignored counts nowhere
+    assert counts(call) == {"20200301": (2, 1), "20200409": (3, 1)}
+
+    late = resolved(call, "acme/pinned", is_failed=True)
+    call("Finalize", component=COMPONENT)
+    assert (of_current(call), counts(call)["20200409"]) == (("20200409", 0, 0), (3, 1))
+    report(call, late, resolved(call, "acme/app"), resolved(call, "acme/app", is_failed=True), sequence=3)
+    report(call, late, resolved(call, "acme/app"), resolved(call, "acme/app", is_failed=True), sequence=3)
+    # The late one ran it before it was current.
+    assert (of_current(call), counts(call)["20200409"]) == (("20200409", 2, 1), (6, 3))
+
+    call("Revert", component=COMPONENT)
+    assert (of_current(call), counts(call)) == (("20200301", 0, 0), {"20200301": (2, 1), "20200409": (6, 3)})
+    shown_elsewhere = call("ListRollouts").rollouts[0]
+    assert not shown_elsewhere.HasField("current_outcomes")
+    assert not shown_elsewhere.current.HasField("jobs")
+
+
+def test_counts_of_releases_that_are_forgotten_go(call: Stubs, store_process: StoreServer, namespace: str):
+    """Given a job of a queued release that is then superseded and forgotten, and no new trial since."""
+    prefix = f"rampd:{{{namespace}:{COMPONENT}}}:"
+    call("Release", component=COMPONENT, tag="t1")
+    call("SetPolicy", component=COMPONENT, policy=v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))
+    report(call, resolved(call, "acme/else"))
+    with redis.Redis.from_url(store_process.url, decode_responses=True) as client:
+        call("Release", component=COMPONENT, tag="t2")
+        wait_until(lambda: client.hget(f"{prefix}outcomes", "release") == "2")  # the server has tidied up
+        call("Release", component=COMPONENT, tag="t3")
+        call("SetOverride", component=COMPONENT, repo="acme/app", tag="t3")
+        report(call, resolved(call, "acme/app"), sequence=2)
+        assert counts(call) == {"t3": (1, 0), "t2": (0, 0), "t1": (1, 0)}
+
+        for number in range(4, 106):
+            call("Release", component=COMPONENT, tag=f"t{number}")
+
+        wait_until(lambda: not {"3 jobs", "3 failures"} & set(client.hkeys(f"{prefix}release-outcomes")))
+        assert client.hget(f"{prefix}release-outcomes", "1 jobs") == "1"
+
+
 @pytest.mark.usefixtures("rollout")
 def test_what_was_counted_goes_with_its_rollout(call: Stubs, store_process: StoreServer, namespace: str):
     report(call, resolved(call, "acme/app", is_failed=True))
     assert any(key.endswith(":first-failures") for key in keys(store_process, namespace, COMPONENT))
 
     call("Abandon", component=COMPONENT)
-    wait_until(lambda: len(keys(store_process, namespace, COMPONENT)) == 3)  # the hash, and the clients
+    wait_until(lambda: len(keys(store_process, namespace, COMPONENT)) == 4)  # two hashes, and the clients
     call("DeleteComponent", component=COMPONENT, confirm=COMPONENT)
     wait_until(lambda: len(keys(store_process, namespace, COMPONENT)) == 1)  # a tombstone
     assert memory(store_process, namespace, COMPONENT) < 500

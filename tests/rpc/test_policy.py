@@ -18,7 +18,7 @@ PLAN = v1.Policy(
     unit=v1.UNIT_JOB,
     steps=[
         v1.Step(percent=5, hold=Duration(seconds=600), min_jobs=20),
-        v1.Step(percent=25.25, hold=Duration(seconds=600)),
+        v1.Step(percent=25.25, hold=Duration(seconds=600), approval=True),
         v1.Step(percent=90, hold=Duration()),
     ],
     max_percent=90,
@@ -206,6 +206,22 @@ def test_what_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:
     call("SetPolicy", component=C, policy=PLAN)
     policy = v1.Policy(max_percent=50, stuck_after=Duration(seconds=120))
     assert set(wrong(call, policy)) == {"policy.steps[2].percent", "policy.stuck_after"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "field"),
+    [
+        (v1.Policy(steps=[v1.Step(percent=50), v1.Step(percent=100)]), "policy.steps[1].percent"),
+        (v1.Policy(steps=[v1.Step(percent=99)]), "policy.steps[0].percent"),
+        (v1.Policy(steps=[v1.Step(percent=99)], max_percent=98), "policy.steps[0].percent"),
+        (v1.Policy(max_percent=100), "policy.max_percent"),
+    ],
+)
+def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how(call: Stubs, policy: v1.Policy, field: str) -> None:
+    found = wrong(call, policy)
+    assert set(found) == {field}
+    assert "et auto_finalize" in found[field]
+    assert "current after the last step" in found[field]
 
 
 def test_a_check_that_says_little_gets_defaults(call: Stubs) -> None:

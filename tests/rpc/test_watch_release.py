@@ -143,6 +143,75 @@ def test_without_until_held_it_goes_on_until_the_release_ends(call: Stubs) -> No
     assert third.end()[-1].startswith("t3 is held")
 
 
+def broken_check() -> v1.Policy:
+    """The server has no source for checks, so that the first answer is an error, and the rollout is paused for it."""
+    check = v1.Check(name="slow", query="up", max=1, interval=Duration(seconds=1), errors_allowed=0)
+    return v1.Policy(checks=[check])
+
+
+def approved_at_5() -> v1.Policy:
+    return v1.Policy(steps=[v1.Step(percent=5, approval=True)], auto_start=True, auto_finalize=True)
+
+
+def test_it_ends_when_automation_has_paused_and_says_why_and_since_when(call: Stubs) -> None:
+    second, patient = Following(call, 2), Following(call, 2, until_paused=False)
+    call("SetPolicy", component=C, policy=broken_check())
+    call("Ramp", component=C, percent=5)
+
+    last = second.end()[-1]
+
+    assert last.startswith("t2 is at 5 %. Paused by rampd: The check slow got no answer 1 times in a row")
+    assert last.endswith("Resume goes on.")
+    pause = second.seen[-1].rollout.pause
+    assert (pause.actor, pause.cause) == ("rampd", v1.PAUSE_CAUSE_CHECK_BROKEN)
+    assert pause.reason in last
+    assert call("GetRollout", component=C).rollout.pause == pause
+    assert call("ListRollouts").rollouts[0].pause == pause
+    [event] = [e for e in call("ListEvents", component=C).events if e.action == "Pause"]
+    assert abs(event.time.ToMilliseconds() - pause.create_time.ToMilliseconds()) < 1000
+    eventually(lambda: patient.messages()[-1:] == [last])
+    third = Following(call, 3)
+    third.wait_for(1)
+    assert third.messages()[0].startswith("t3 waits at position 1: t2 is being rolled out. Paused by rampd: The check")
+    call("Abandon", component=C)
+    patient.end()
+
+
+def test_a_persons_pause_ends_only_who_asks_for_it(call: Stubs) -> None:
+    patient, hasty = Following(call, 2), Following(call, 2, until_paused=True)
+    patient.wait_for(1)
+    hasty.wait_for(1)
+    call("Pause", component=C, note="lunch")
+
+    assert hasty.end()[-1] == "t2 is at 0 %. Paused by anonymous: lunch. Resume goes on."
+    eventually(lambda: patient.messages()[-1:] == hasty.messages()[-1:])
+    pause = call("GetRollout", component=C).rollout.pause
+    assert (pause.reason, pause.actor, pause.cause) == ("lunch", "anonymous", v1.PAUSE_CAUSE_UNSPECIFIED)
+    call("Resume", component=C)
+    assert not call("GetRollout", component=C).rollout.HasField("pause")
+    call("Rollback", component=C, note="enough")
+    patient.end()
+    held = call("GetRollout", component=C).rollout.held
+    assert (held.reason, held.actor) == ("rolled back by anonymous: enough", "anonymous")
+    assert held.create_time.ToMilliseconds() >= pause.create_time.ToMilliseconds()
+    call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02))
+    assert call("GetRollout", component=C).rollout.held == held
+
+
+def test_a_step_waits_for_approval_and_resume_passes_it(call: Stubs) -> None:
+    patient, hasty = Following(call, 2), Following(call, 2, until_paused=True)
+    call("SetPolicy", component=C, policy=approved_at_5())
+
+    assert "t2 waits for approval at 5 %, as the plan says." in hasty.end()[-1]
+    assert hasty.messages()[-1].endswith("Resume passes it.")
+    assert call("GetRollout", component=C).rollout.pause.cause == v1.PAUSE_CAUSE_APPROVAL
+    assert call("GetPolicy", component=C).policy.steps[0].approval
+    answer = call("Resume", component=C, note="looks good")
+
+    assert answer.message == "t2 is approved at 5 %. The plan goes on."
+    assert patient.end()[-1] == "Everybody gets t2."
+
+
 @pytest.mark.parametrize("tag", ["t1", "t2"])
 def test_what_was_current_has_ended(call: Stubs, tag: str) -> None:
     call("Finalize", component=C, force=True)
@@ -289,6 +358,28 @@ def test_waiting_on_past_a_rollback_where_it_is_told_to(kind: str, call: Stubs, 
     call("Ramp", component=C, percent=5)
     call("Finalize", component=C)
     assert done.result(20).state == v1.RELEASE_STATE_CURRENT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_waiting_ends_where_automation_has_paused(kind: str, call: Stubs, target: str) -> None:
+    """A plan's wait ends by itself; who says so waits on, or ends for a person's pause and an approval as well."""
+    done, patient = waiting(kind, target, 2), waiting(kind, target, 2, until_paused=False)
+    call("SetPolicy", component=C, policy=broken_check())
+    call("Ramp", component=C, percent=5)
+
+    with pytest.raises(ReleaseFailedError, match="The check slow got no answer") as caught:
+        done.result(20)
+
+    error = caught.value
+    assert (error.reason, error.metadata["cause"], error.rollout.pause.actor) == ("PAUSED", "CHECK_BROKEN", "rampd")
+    assert not patient.done()
+    call("Abandon", component=C)
+    with pytest.raises(ReleaseFailedError, match="ABANDONED"):
+        patient.result(20)
+    call("Pause", component=C, note="lunch")
+    with pytest.raises(ReleaseFailedError, match="Paused by anonymous: lunch") as caught:
+        waiting(kind, target, 3, until_paused=True).result(20)
+    assert (caught.value.reason, "cause" in caught.value.metadata) == ("PAUSED", False)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rampd_server.domain import commands, moves
 from rampd_server.domain.automation_policy import Automation, Step
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.model import Absent, Freeze, Policy, QueueMode, Rollout, Unit
+from rampd_server.domain.model import Absent, Freeze, Pause, Policy, QueueMode, Rollout, Unit
 from rampd_server.domain.moves import Context
 from rampd_server.domain.progress import Cause, Driver, Progress
 from rampd_server.domain.transition import Outcome, transition
@@ -63,6 +63,8 @@ def command(text: str) -> commands.Command:
             "command": command(" ".join(words)) if words else None,
         }
         words = []
+    if name == "Pause" and words:
+        arguments, words = {"cause": Cause(words[0])}, []
     for word in words:
         match word.split("="):
             case ["expedite" | "force" | "quarantine" as flag]:
@@ -106,7 +108,13 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
             return replace(rollout, paused=True), context
         case [("guard" | "stuck") as by, "paused"]:
             cause = Cause.RELATIVE_GUARD if by == "guard" else Cause.STUCK
-            return replace(rollout, paused=True, progress=rollout.progress.paused(cause)), context
+            progress = rollout.progress.paused(cause)
+            return replace(rollout, paused=True, pause=Pause("rampd", "", NOW, cause), progress=progress), context
+        case ["approval", "asked"]:
+            progress = rollout.progress.stepped(NOW).asked()
+            return replace(
+                rollout, paused=True, pause=Pause("rampd", "", NOW, Cause.APPROVAL), progress=progress
+            ), context
         case ["plan"]:
             return _with_automation(rollout, steps=(Step(500), Step(5000))), context
         case ["by", "plan"]:
@@ -152,9 +160,18 @@ def describe(before: Rollout | Absent, outcome: Outcome) -> str:
     return ", ".join(said)
 
 
-_NOTHING = dict.fromkeys(("next", "ended"), "none") | dict.fromkeys(("frozen", "paused", "to confirm"), "no")
+_NOTHING = dict.fromkeys(("next", "ended"), "none") | dict.fromkeys(
+    ("frozen", "paused", "approved", "to confirm"), "no"
+)
 _NOTHING |= dict.fromkeys(("queue", "previous", "quarantine"), "empty") | dict.fromkeys(("percent", "trial"), "0")
 _NOTHING |= {"driver": "NOBODY"} | dict.fromkeys(("unit", "policy unit"), "REPO")
+
+
+def _pause(rollout: Rollout) -> str:
+    """For what it is paused."""
+    if not rollout.paused:
+        return "no"
+    return f"for {rollout.pause_cause}" if rollout.pause_cause else "yes"
 
 
 def facts(rollout: Rollout) -> dict[str, str]:
@@ -174,7 +191,8 @@ def facts(rollout: Rollout) -> dict[str, str]:
         "previous": " ".join(release.tag for release in rollout.previous_releases) or "empty",
         "quarantine": " ".join(sorted(rollout.quarantine)) or "empty",
         "frozen": "yes" if rollout.freeze else "no",
-        "paused": "yes" if rollout.paused else "no",
+        "paused": _pause(rollout),
+        "approved": "yes" if rollout.progress.is_approved else "no",
         "to confirm": "yes" if rollout.confirm_deadline_ms else "no",
         "unit": rollout.unit,
         "policy unit": rollout.policy.unit,

@@ -53,6 +53,13 @@ def test_steps_go_up_from_over_zero_to_max_percent(percents: tuple[int, ...], fo
     assert wrong(steps=tuple(Step(percent * 100) for percent in percents)) == found
 
 
+def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how():
+    """A refusal names the way that works: also where the step is only over the policy's own max_percent."""
+    for changes in ({"steps": (Step(10_000),)}, {"steps": (Step(9600),)}, {"steps": (), "max_basis_points": 10_000}):
+        (_, text), *_ = violations(replace(PLAN, **changes))
+        assert "Set auto_finalize to make next current after the last step" in text
+
+
 def test_fifty_steps_are_the_most():
     assert wrong(steps=tuple(Step(place) for place in range(1, 51))) == []
     assert wrong(steps=tuple(Step(place) for place in range(1, 52))) == ["steps"]

@@ -15,7 +15,7 @@ COUNTS = st.integers(0, 10**12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 AUTOMATIONS = st.builds(
     Automation,
-    steps=st.lists(st.builds(Step, COUNTS, COUNTS, COUNTS), max_size=5).map(tuple),
+    steps=st.lists(st.builds(Step, COUNTS, COUNTS, COUNTS, st.booleans()), max_size=5).map(tuple),
     max_basis_points=COUNTS,
     auto_start=st.booleans(),
     auto_finalize=st.booleans(),

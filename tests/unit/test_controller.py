@@ -10,7 +10,8 @@ from rampd_server.domain.clock import Clock
 from rampd_server.domain.controller import Action, Decision, Observed, decide
 from rampd_server.domain.counters import Split, Tally, TrialCounters
 from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.model import Freeze, Rollout
+from rampd_server.domain.looking import next_change_ms
+from rampd_server.domain.model import Freeze, Pause, Rollout
 from rampd_server.domain.progress import Cause, Driver, Progress
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
@@ -306,7 +307,7 @@ def test_on_regression_pause_pauses_once():
     decision = deciding(at(1000, automation), holding(), BAD)
     assert (decision.action, decision.command, decision.progress.paused_by) == (
         Action.PAUSE,
-        commands.Pause(),
+        commands.Pause(Cause.RELATIVE_GUARD),
         Cause.RELATIVE_GUARD,
     )
 
@@ -452,3 +453,73 @@ def test_a_clock_that_was_set_makes_nothing_stuck():
     clock = Clock(NOW + HOUR_MS, jump_ms=NOW + HOUR_MS, jumped_by_ms=HOUR_MS)
 
     assert deciding(at(500, automation), holding(NOW), clock=clock).action is Action.HOLD
+
+
+APPROVED = replace(PLAN, steps=(replace(STEPS[0], approval=True), replace(STEPS[1], approval=True)), auto_finalize=True)
+
+
+def after_resume(rollout: Rollout, decision: Decision) -> Rollout:
+    """The rollout once automation has paused it and a person has resumed it."""
+    paused = after(rollout, commands.Decide(decision.progress, decision.command))
+    return after(paused, commands.Resume())
+
+
+def test_a_step_with_approval_asks_once_it_has_its_hold_and_its_jobs():
+    rollout, progress = at(500, APPROVED), holding(NOW - 10 * MINUTE_MS)
+    assert deciding(rollout, holding(NOW - MINUTE_MS), enough(500)).action is Action.WAIT
+    assert deciding(rollout, progress).action is Action.WAIT
+
+    decision = deciding(rollout, progress, enough(500))
+
+    assert (decision.action, decision.command) == (Action.PAUSE, commands.Pause(Cause.APPROVAL))
+    assert decision.reason.startswith("B waits for approval at 5 %, as the plan says. It held for 10 min.")
+    again = deciding(replace(rollout, paused=True), decision.progress, enough(500))
+    assert again.action is Action.WAIT
+
+
+def test_resume_passes_the_step_without_another_hold_and_the_next_one_asks_again():
+    rollout = replace(at(500, APPROVED), progress=holding(NOW - 10 * MINUTE_MS))
+    resumed = after_resume(rollout, decide(observe(rollout, rollout.progress, enough(500))))
+    assert (resumed.paused, resumed.pause, resumed.trial) == (False, None, rollout.trial)
+
+    step = deciding(resumed, resumed.progress, enough(500))
+
+    assert (step.action, step.command) == (Action.STEP, commands.Ramp(2500, "B"))
+    at_next = replace(at(2500, APPROVED), progress=replace(step.progress, hold_since_ms=NOW - HOUR_MS))
+    asked = deciding(at_next, at_next.progress, enough(2500))
+    assert asked.cause is Cause.APPROVAL
+    ended = after_resume(at_next, asked)
+    assert deciding(ended, ended.progress, enough(2500)).action is Action.FINALIZE
+
+
+def test_a_ramp_by_hand_a_resume_after_a_guard_and_a_clock_that_was_set():
+    """A Ramp or a new trial must be approved on its own; a hold that begins anew is not asked about twice."""
+    approved = holding(NOW - HOUR_MS).approved(NOW)
+    assert approved.held_anew(NOW).is_approved
+    assert not approved.taken_over(NOW, is_new_trial=False).is_approved
+    assert not approved.paused(Cause.RELATIVE_GUARD).given_back(NOW).is_approved
+    assert not approved.stepped(NOW).is_approved
+
+
+def test_guards_go_on_while_a_step_waits_for_approval():
+    rollout = replace(at(1000, APPROVED), progress=holding(NOW - HOUR_MS).asked(), paused=True)
+
+    assert deciding(rollout, rollout.progress, BAD).command == commands.Rollback("B")
+    pausing = replace(
+        rollout, policy=replace(rollout.policy, automation=replace(APPROVED, on_regression=OnRegression.PAUSE))
+    )
+    decision = deciding(pausing, pausing.progress, BAD)
+    assert decision.command == commands.Pause(Cause.RELATIVE_GUARD)
+    resumed = after_resume(replace(pausing, pause=Pause("rampd", "", NOW, Cause.APPROVAL)), decision)
+    assert (resumed.trial, resumed.progress.is_approved) == (2, False)
+
+
+def test_who_waits_for_approval_is_not_stuck():
+    automation = replace(APPROVED, stuck_after_ms=HOUR_MS)
+    progress = holding(NOW - 10 * HOUR_MS).asked()
+    waiting = at(500, automation, paused=True, pause=Pause("rampd", "", NOW, Cause.APPROVAL))
+
+    assert deciding(waiting, progress, enough(500)).action is Action.WAIT
+    assert next_change_ms(observe(waiting, holding().asked(), enough(500), now_ms=NOW + 11 * MINUTE_MS)) is None
+    resumed = after(replace(waiting, progress=progress), commands.Resume())
+    assert resumed.progress.moved_ms == NOW

@@ -25,7 +25,7 @@ TIMES = st.integers(-2, 2).map(lambda hours: NOW + hours * HOUR_MS)
 WEIGHTS = st.sampled_from([0, 100, 500, 1000, 2500, 5000, 9500, 9999, 10_000])
 AUTOMATIONS = st.builds(
     Automation,
-    steps=st.lists(st.builds(Step, WEIGHTS, SPANS, st.sampled_from([0, 0, 5])), max_size=4).map(
+    steps=st.lists(st.builds(Step, WEIGHTS, SPANS, st.sampled_from([0, 0, 5]), st.booleans()), max_size=4).map(
         lambda steps: tuple(sorted(steps, key=lambda step: step.basis_points))
     ),
     max_basis_points=st.sampled_from([9500, 9999]),
@@ -54,6 +54,7 @@ PROGRESSES = st.builds(
     TIMES,
     st.sampled_from([None, *Cause]),
     st.frozensets(st.sampled_from(Cause), max_size=2),
+    is_approved=st.booleans(),
 )
 CLOCKS = st.builds(Clock, TIMES, st.none() | TIMES, st.sampled_from([0, HOUR_MS, -HOUR_MS])).filter(
     lambda clock: clock.jump_ms is None or clock.jump_ms <= clock.now_ms

@@ -130,14 +130,16 @@ class ListReleasesResponse(_message.Message):
     def __init__(self, releases: _Optional[_Iterable[_Union[_rollout_pb2.Release, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchReleaseRequest(_message.Message):
-    __slots__ = ("component", "release", "until_held")
+    __slots__ = ("component", "release", "until_held", "until_paused")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     UNTIL_HELD_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_PAUSED_FIELD_NUMBER: _ClassVar[int]
     component: str
     release: int
     until_held: bool
-    def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., until_held: bool = ...) -> None: ...
+    until_paused: bool
+    def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., until_held: bool = ..., until_paused: bool = ...) -> None: ...
 
 class WatchReleaseResponse(_message.Message):
     __slots__ = ("message", "release", "rollout")

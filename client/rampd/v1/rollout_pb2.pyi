@@ -8,6 +8,17 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class PauseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PAUSE_CAUSE_UNSPECIFIED: _ClassVar[PauseCause]
+    PAUSE_CAUSE_RELATIVE_GUARD: _ClassVar[PauseCause]
+    PAUSE_CAUSE_ABSOLUTE_GUARD: _ClassVar[PauseCause]
+    PAUSE_CAUSE_ASSIGNMENT_CHECK: _ClassVar[PauseCause]
+    PAUSE_CAUSE_CHECK_FAILED: _ClassVar[PauseCause]
+    PAUSE_CAUSE_CHECK_BROKEN: _ClassVar[PauseCause]
+    PAUSE_CAUSE_STUCK: _ClassVar[PauseCause]
+    PAUSE_CAUSE_APPROVAL: _ClassVar[PauseCause]
+
 class RolloutState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ROLLOUT_STATE_UNSPECIFIED: _ClassVar[RolloutState]
@@ -57,6 +68,14 @@ class AfterRollback(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AFTER_ROLLBACK_UNSPECIFIED: _ClassVar[AfterRollback]
     AFTER_ROLLBACK_HOLD: _ClassVar[AfterRollback]
     AFTER_ROLLBACK_CONTINUE: _ClassVar[AfterRollback]
+PAUSE_CAUSE_UNSPECIFIED: PauseCause
+PAUSE_CAUSE_RELATIVE_GUARD: PauseCause
+PAUSE_CAUSE_ABSOLUTE_GUARD: PauseCause
+PAUSE_CAUSE_ASSIGNMENT_CHECK: PauseCause
+PAUSE_CAUSE_CHECK_FAILED: PauseCause
+PAUSE_CAUSE_CHECK_BROKEN: PauseCause
+PAUSE_CAUSE_STUCK: PauseCause
+PAUSE_CAUSE_APPROVAL: PauseCause
 ROLLOUT_STATE_UNSPECIFIED: RolloutState
 ROLLOUT_STATE_STEADY: RolloutState
 ROLLOUT_STATE_ROLLING_OUT: RolloutState
@@ -88,7 +107,7 @@ AFTER_ROLLBACK_HOLD: AfterRollback
 AFTER_ROLLBACK_CONTINUE: AfterRollback
 
 class Rollout(_message.Message):
-    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence")
+    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence", "pause", "held", "current_outcomes")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +128,9 @@ class Rollout(_message.Message):
     CONFIRM_DEADLINE_FIELD_NUMBER: _ClassVar[int]
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     component: str
     state: RolloutState
     current: Release
@@ -129,7 +151,48 @@ class Rollout(_message.Message):
     confirm_deadline: _timestamp_pb2.Timestamp
     outcomes: _containers.RepeatedCompositeFieldContainer[ChannelOutcomes]
     evidence: Evidence
-    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
+    pause: PauseStatus
+    held: HeldStatus
+    current_outcomes: CurrentOutcomes
+    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., pause: _Optional[_Union[PauseStatus, _Mapping]] = ..., held: _Optional[_Union[HeldStatus, _Mapping]] = ..., current_outcomes: _Optional[_Union[CurrentOutcomes, _Mapping]] = ...) -> None: ...
+
+class PauseStatus(_message.Message):
+    __slots__ = ("reason", "actor", "cause", "create_time")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    actor: str
+    cause: PauseCause
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ..., cause: _Optional[_Union[PauseCause, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class HeldStatus(_message.Message):
+    __slots__ = ("reason", "actor", "create_time")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    actor: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CurrentOutcomes(_message.Message):
+    __slots__ = ("tag", "release", "since", "jobs", "failures", "failure_rate")
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
+    tag: str
+    release: int
+    since: _timestamp_pb2.Timestamp
+    jobs: int
+    failures: int
+    failure_rate: float
+    def __init__(self, tag: _Optional[str] = ..., release: _Optional[int] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ...) -> None: ...
 
 class ChannelOutcomes(_message.Message):
     __slots__ = ("channel", "jobs", "failures", "failure_rate", "other_jobs", "other_failures")
@@ -164,7 +227,7 @@ class Evidence(_message.Message):
     def __init__(self, e: _Optional[float] = ..., limit: _Optional[float] = ..., current_failures: _Optional[int] = ..., next_failures: _Optional[int] = ..., reporters: _Optional[int] = ..., assignment_mismatches: _Optional[int] = ...) -> None: ...
 
 class Release(_message.Message):
-    __slots__ = ("number", "tag", "state", "attributes", "actor", "note", "create_time", "update_time", "end_reason")
+    __slots__ = ("number", "tag", "state", "attributes", "actor", "note", "create_time", "update_time", "end_reason", "jobs", "failures", "failure_rate")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +244,9 @@ class Release(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_REASON_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
     number: int
     tag: str
     state: ReleaseState
@@ -190,7 +256,10 @@ class Release(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     end_reason: str
-    def __init__(self, number: _Optional[int] = ..., tag: _Optional[str] = ..., state: _Optional[_Union[ReleaseState, str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ...) -> None: ...
+    jobs: int
+    failures: int
+    failure_rate: float
+    def __init__(self, number: _Optional[int] = ..., tag: _Optional[str] = ..., state: _Optional[_Union[ReleaseState, str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ..., jobs: _Optional[int] = ..., failures: _Optional[int] = ..., failure_rate: _Optional[float] = ...) -> None: ...
 
 class Policy(_message.Message):
     __slots__ = ("queue_mode", "unit", "steps", "max_percent", "auto_start", "auto_finalize", "on_regression", "after_rollback", "alpha", "tolerance", "maturation", "max_failure_rate", "on_max_failure_rate", "checks", "confirm_within", "stuck_after")
@@ -229,14 +298,16 @@ class Policy(_message.Message):
     def __init__(self, queue_mode: _Optional[_Union[QueueMode, str]] = ..., unit: _Optional[_Union[Unit, str]] = ..., steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., max_percent: _Optional[float] = ..., auto_start: bool = ..., auto_finalize: bool = ..., on_regression: _Optional[_Union[OnRegression, str]] = ..., after_rollback: _Optional[_Union[AfterRollback, str]] = ..., alpha: _Optional[float] = ..., tolerance: _Optional[float] = ..., maturation: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., max_failure_rate: _Optional[float] = ..., on_max_failure_rate: _Optional[_Union[OnRegression, str]] = ..., checks: _Optional[_Iterable[_Union[Check, _Mapping]]] = ..., confirm_within: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stuck_after: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("percent", "hold", "min_jobs")
+    __slots__ = ("percent", "hold", "min_jobs", "approval")
     PERCENT_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
     MIN_JOBS_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
     percent: float
     hold: _duration_pb2.Duration
     min_jobs: int
-    def __init__(self, percent: _Optional[float] = ..., hold: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min_jobs: _Optional[int] = ...) -> None: ...
+    approval: bool
+    def __init__(self, percent: _Optional[float] = ..., hold: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min_jobs: _Optional[int] = ..., approval: bool = ...) -> None: ...
 
 class Check(_message.Message):
     __slots__ = ("name", "query", "interval", "min", "max", "failures_allowed", "errors_allowed")

@@ -223,7 +223,8 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Lets automation raise exposure again. Errors: NO_ROLLOUT, HELD, FROZEN.
+        """Lets automation raise exposure again: ends a pause, approves a step that waits for it, and gives a rollout that was
+        ramped by hand back to the plan. Errors: NO_ROLLOUT, HELD, FROZEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,6 +25,9 @@ DAY_MS = 24 * 60 * MINUTE_MS
 MAX_HOLD_MS = 30 * DAY_MS
 MAX_JOBS = 1_000_000_000
 
+TO_EVERYBODY = "Set auto_finalize to make next current after the last step, without a step of 100."
+"""What to do where somebody wants a plan to end at 100 percent."""
+
 _CHECK_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -45,11 +48,14 @@ class AfterRollback(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the plan: at `basis_points` for `hold_ms` at the least, until `min_jobs` outcomes of next are in."""
+    """One step of the plan: at `basis_points` for `hold_ms` at the least, until `min_jobs` outcomes of next are in; with
+    `approval` also until a person resumes it.
+    """
 
     basis_points: int
     hold_ms: int = 0
     min_jobs: int = 0
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,10 @@ def violations(automation: Automation) -> list[tuple[str, str]]:
 def _violations(automation: Automation) -> Iterator[tuple[str, str]]:
     yield from _steps(automation)
     if not 1 <= automation.max_basis_points <= MAX_BASIS_POINTS:
-        yield "max_percent", f"must be 0.01 to {percent(MAX_BASIS_POINTS)}: guards compare next with those who stay"
+        yield (
+            "max_percent",
+            (f"must be 0.01 to {percent(MAX_BASIS_POINTS)}: guards compare next with those who stay. {TO_EVERYBODY}"),
+        )
     if not MIN_ALPHA <= automation.alpha <= MAX_ALPHA:
         yield "alpha", f"must be {MIN_ALPHA:f} to {MAX_ALPHA}, such as 0.01: 1 in 100 good releases is rolled back"
     if not 1 <= automation.tolerance <= MAX_TOLERANCE:
@@ -129,8 +138,14 @@ def _steps(automation: Automation) -> Iterator[tuple[str, str]]:
             yield f"{name}.percent", "must be over 0"
         elif step.basis_points <= before:
             yield f"{name}.percent", f"must be over {percent(before)}, that of the step before: steps go up"
-        if step.basis_points > automation.max_basis_points:
-            yield f"{name}.percent", f"is over max_percent, {percent(automation.max_basis_points)}"
+        if step.basis_points > MAX_BASIS_POINTS:
+            yield f"{name}.percent", f"must be {percent(MAX_BASIS_POINTS)} at the most. {TO_EVERYBODY}"
+        elif step.basis_points > automation.max_basis_points:
+            yield (
+                f"{name}.percent",
+                f"is over max_percent, {percent(automation.max_basis_points)}: raise max_percent, or leave the step out. "
+                f"{TO_EVERYBODY}",
+            )
         if not 0 <= step.hold_ms <= MAX_HOLD_MS:
             yield f"{name}.hold", f"must be 0 to {span(MAX_HOLD_MS)}"
         if not 0 <= step.min_jobs <= MAX_JOBS:

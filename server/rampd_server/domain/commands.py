@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rampd_server.domain.progress import Progress
+from rampd_server.domain.progress import Cause, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Revert:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    pass
+    cause: Cause | None = None
+    """What makes automation pause; None: a person does."""
 
 
 @dataclass(frozen=True, slots=True)

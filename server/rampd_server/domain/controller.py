@@ -82,7 +82,7 @@ def _lower(observed: Observed, release: Release) -> Decision | None:
         return Decision(
             Action.ROLLBACK,
             f"Nobody confirmed the Ramp of {release.tag} to {wording.percent(rollout.basis_points)} in time.",
-            observed.progress,
+            observed.progress.unasked(),
             commands.Rollback(release.tag),
             Cause.CONFIRM,
         )
@@ -101,11 +101,11 @@ def _respond(observed: Observed, release: Release, finding: Finding) -> Decision
             command: commands.Abandon | commands.Rollback = commands.Abandon(release.tag, quarantine=True)
         else:
             command = commands.Rollback(release.tag)
-        return Decision(Action.ROLLBACK, finding.sentence, progress, command, cause)
+        return Decision(Action.ROLLBACK, finding.sentence, progress.unasked(), command, cause)
     if finding.response is OnRegression.PAUSE:
         if observed.rollout.paused and progress.paused_by and cause in progress.said:
             return None
-        return Decision(Action.PAUSE, finding.sentence, progress.paused(cause), commands.Pause(), cause)
+        return Decision(Action.PAUSE, finding.sentence, progress.paused(cause), commands.Pause(cause), cause)
     if cause in progress.said:
         return None
     would = "have dropped" if observed.automation.after_rollback is AfterRollback.CONTINUE else "have rolled back"
@@ -116,6 +116,8 @@ def _respond(observed: Observed, release: Release, finding: Finding) -> Decision
 def _stuck(observed: Observed, release: Release) -> Decision | None:
     progress, clock = observed.progress, observed.clock
     stuck_after_ms = observed.automation.stuck_after_ms
+    if observed.rollout.pause_cause is Cause.APPROVAL:
+        return None  # it waits because the plan says so
     since_ms = max(progress.moved_ms, clock.jump_ms or 0)
     if stuck_after_ms is None or Cause.STUCK in progress.said or clock.now_ms - since_ms < stuck_after_ms:
         return None
@@ -123,7 +125,7 @@ def _stuck(observed: Observed, release: Release) -> Decision | None:
     sentence = f"{release.tag} has made no progress at {share} for {wording.span(clock.now_ms - since_ms)}. {waits_for}"
     if observed.rollout.paused:
         return Decision(Action.NOTIFY, sentence, progress.spoke(Cause.STUCK), cause=Cause.STUCK)
-    return Decision(Action.PAUSE, sentence, progress.paused(Cause.STUCK), commands.Pause(), Cause.STUCK)
+    return Decision(Action.PAUSE, sentence, progress.paused(Cause.STUCK), commands.Pause(Cause.STUCK), Cause.STUCK)
 
 
 def _raise(observed: Observed, release: Release) -> Decision:
@@ -179,6 +181,11 @@ def _go_on(observed: Observed, release: Release, held_ms: int) -> Decision:
     if missing:
         return _wait(observed, f"{release.tag} holds at {wording.percent(at)}: {' and '.join(missing)}.")
     so_far = _so_far(observed, held_ms)
+    if step.approval and not observed.progress.is_approved:
+        sentence = f"{release.tag} waits for approval at {wording.percent(at)}, as the plan says. {so_far}"
+        return Decision(
+            Action.PAUSE, sentence, observed.progress.asked(), commands.Pause(Cause.APPROVAL), Cause.APPROVAL
+        )
     target = next((step for step in automation.steps if step.basis_points > at), None)
     if target is not None:
         return _step(observed, release, target, so_far)
@@ -230,7 +237,8 @@ def step_at(automation: Automation, basis_points: int) -> Step:
 
 def _what_it_needs(step: Step) -> str:
     jobs = f" and {step.min_jobs:,} jobs" if step.min_jobs else ""
-    return f"It holds for {wording.span(step.hold_ms)}{jobs}."
+    approval = ", then waits for approval" if step.approval else ""
+    return f"It holds for {wording.span(step.hold_ms)}{jobs}{approval}."
 
 
 def _is_in_doubt(hold_since_ms: int, clock: Clock) -> bool:

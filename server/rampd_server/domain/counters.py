@@ -1,7 +1,7 @@
 """What is counted of a trial: integers, nothing else. Every guard is a pure function of them.
 
-Only randomised jobs are counted here: those that the weights assigned, and whose channel is the one that the bucket of
-their unit gives at the revision they were resolved on.
+Only randomised jobs are counted there: those that the weights assigned, and whose channel is the one that the bucket of
+their unit gives at the revision they were resolved on. What outlives a trial is counted beside it, by release, for show.
 """
 
 from collections.abc import Mapping
@@ -79,3 +79,34 @@ class TrialCounters:
     def next_jobs_at(self, weight: int) -> int:
         """Outcomes of next that were resolved at `weight` basis points."""
         return self.by_weight.get(weight, Tally()).jobs.next
+
+
+@dataclass(frozen=True, slots=True)
+class JobCount:
+    """Jobs, and how many of them failed."""
+
+    jobs: int = 0
+    failures: int = 0
+
+    @property
+    def failure_rate(self) -> float | None:
+        """None where there are no jobs."""
+        return self.failures / self.jobs if self.jobs else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCounters:
+    """What was reported and accepted of each release, in whatever way its jobs came to it: for show, in no guard."""
+
+    by_release: Mapping[int, JobCount] = field(default_factory=lambda: MappingProxyType({}))
+    current_revision: int = 0
+    """At which the current whose jobs are `current` became current."""
+    current: JobCount = JobCount()
+    """Jobs that were resolved since then."""
+
+    def of(self, release: int) -> JobCount:
+        return self.by_release.get(release, JobCount())
+
+    def since(self, current_revision: int) -> JobCount:
+        """Of the current that became current at that revision."""
+        return self.current if self.current_revision == current_revision else JobCount()

@@ -6,7 +6,7 @@ from rampd_server.domain import commands, model, moves
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Absent, Disposition, QueueMode, Release, ReleaseState, Rollout
 from rampd_server.domain.moves import Context, freezes
-from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees
+from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees, what_resumes
 
 
 def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Done:
@@ -122,6 +122,8 @@ def what_blocks(rollout: Rollout, context: Context) -> str:
         return f"frozen by {by}. Unfreeze starts it." if by else "the freeze has ended, and it starts in a moment."
     if rollout.held_reason:
         return f"{next_release.tag} is held ({rollout.held_reason}). Abandon drops it and starts the head of the queue."
+    if rollout.paused:
+        return f"{next_release.tag} is being rolled out. {what_resumes(rollout)}"
     return f"{next_release.tag} is being rolled out. Finalize or Abandon ends that."
 
 

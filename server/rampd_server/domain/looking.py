@@ -24,5 +24,6 @@ def _moments(observed: Observed) -> Iterator[int]:
     if progress.hold_since_ms is not None:
         yield progress.hold_since_ms + step_at(observed.automation, rollout.basis_points).hold_ms
     stuck_after_ms = observed.automation.stuck_after_ms
-    if stuck_after_ms is not None and Cause.STUCK not in progress.said:
+    waits_for_approval = rollout.pause_cause is Cause.APPROVAL
+    if stuck_after_ms is not None and Cause.STUCK not in progress.said and not waits_for_approval:
         yield max(progress.moved_ms, observed.clock.jump_ms or 0) + stuck_after_ms

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rampd_server.domain.automation_policy import Automation
-from rampd_server.domain.progress import Progress
+from rampd_server.domain.progress import Cause, Progress
 
 FULL = 10_000
 """All buckets, in basis points."""
@@ -87,6 +87,24 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a rollout, why, and since when. `cause`: what made automation pause it; None: a person did."""
+
+    actor: str
+    note: str
+    create_ms: int
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Who made a rollout HELD, and since when; the reason is `Rollout.held_reason`."""
+
+    actor: str
+    create_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantine:
     """Who said of a tag that it must not be rolled out, and why."""
 
@@ -142,7 +160,11 @@ class Rollout:
     next: int | None = None
     basis_points: int = 0
     held_reason: str = ""
+    hold: Hold | None = None
+    """None where it is not HELD, or was so before rampd kept this."""
     paused: bool = False
+    pause: Pause | None = None
+    """None where it is not paused, or was paused before rampd kept this."""
     trial: int = 0
     confirm_deadline_ms: int | None = None
     unit: Unit = Unit.REPO
@@ -152,6 +174,8 @@ class Rollout:
     freeze: Freeze | None = None
     policy: Policy = Policy()
     timeline: tuple[Assignment, ...] = ()
+    current_revision: int = 0
+    """At which current became current; 0 where it did before rampd kept this."""
     progress: Progress = field(default_factory=Progress)
     """Of next; the default where there is none."""
 
@@ -160,6 +184,13 @@ class Rollout:
         if self.next is None:
             return RolloutState.STEADY
         return RolloutState.HELD if self.held_reason else RolloutState.ROLLING_OUT
+
+    @property
+    def pause_cause(self) -> Cause | None:
+        """What made automation pause it; None where it is not paused, or a person did."""
+        if not self.paused:
+            return None
+        return self.pause.cause if self.pause else self.progress.paused_by
 
     @property
     def current_release(self) -> Release:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rampd_server.domain import model
-from rampd_server.domain.model import Assignment, Freeze, Quarantine, Release, ReleaseState, Rollout
-from rampd_server.domain.progress import Progress
+from rampd_server.domain.model import Assignment, Freeze, Hold, Quarantine, Release, ReleaseState, Rollout
+from rampd_server.domain.progress import Cause, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,14 @@ def start_next(rollout: Rollout, number: int, context: Context) -> Rollout:
     rollout = mark(rollout, number, ReleaseState.NEXT, context)
     progress = Progress(moved_ms=context.now_ms)
     return replace(
-        rollout, next=number, basis_points=0, paused=False, trial=1, unit=rollout.policy.unit, progress=progress
+        rollout,
+        next=number,
+        basis_points=0,
+        paused=False,
+        pause=None,
+        trial=1,
+        unit=rollout.policy.unit,
+        progress=progress,
     )
 
 
@@ -82,6 +89,7 @@ def drop_next(rollout: Rollout) -> Rollout:
         basis_points=0,
         held_reason="",
         paused=False,
+        pause=None,
         trial=0,
         confirm_deadline_ms=None,
         unit=rollout.policy.unit,
@@ -108,7 +116,14 @@ def hold(rollout: Rollout, reason: str) -> Rollout:
     """Next goes to 0 percent and the rollout is HELD; one that is HELD keeps its first reason."""
     if rollout.next is None or rollout.held_reason:
         return rollout
-    return replace(rollout, basis_points=0, held_reason=reason, confirm_deadline_ms=None)
+    return replace(drop_question(rollout), basis_points=0, held_reason=reason, confirm_deadline_ms=None)
+
+
+def drop_question(rollout: Rollout) -> Rollout:
+    """A step does not wait for its approval any more: nobody has to answer."""
+    if rollout.pause_cause is not Cause.APPROVAL:
+        return rollout
+    return replace(rollout, paused=False, pause=None, progress=rollout.progress.unasked())
 
 
 def take_from_queue(rollout: Rollout, number: int) -> Rollout:
@@ -149,9 +164,16 @@ def seal(before: model.Absent | Rollout, after: Rollout, context: Context) -> Ro
     timeline = after.timeline
     if not timeline or replace(timeline[-1], revision=revision) != assignment:
         timeline = (*timeline, assignment)[-model.MAX_TIMELINE :]
+    is_new_current = not isinstance(before, Rollout) or before.current != after.current
+    hold = None
+    if after.held_reason:
+        was_held = isinstance(before, Rollout) and bool(before.held_reason)
+        hold = after.hold if was_held else Hold(context.actor, context.now_ms)
     return replace(
         after,
         revision=revision,
+        hold=hold,
+        current_revision=revision if is_new_current else after.current_revision,
         update_ms=context.now_ms,
         timeline=timeline,
         releases=_without_old(after),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Disposition, Release, Rollout
 from rampd_server.domain.moves import Context, freezes
+from rampd_server.domain.progress import Cause
+from rampd_server.domain.wording import ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,16 @@ def what_frees(rollout: Rollout) -> str:
     tag = rollout.next_release.tag if rollout.next_release else ""
     again = f"Unquarantine {tag} and Ramp try it again" if tag in rollout.quarantine else "Ramp tries it again"
     return f"{again}, Abandon drops it."
+
+
+def what_resumes(rollout: Rollout) -> str:
+    """Who or what paused a rollout that is paused, why, and what to do about it."""
+    pause = rollout.pause
+    if rollout.pause_cause is Cause.APPROVAL:
+        return f"{ended(pause.note) if pause else 'The step waits for approval.'} Resume passes it."
+    if pause is None:
+        return "Paused. Resume goes on."
+    return f"Paused by {pause.actor}{f': {ended(pause.note)}' if pause.note else '.'} Resume goes on."
 
 
 def refuse_frozen(rollout: Rollout, context: Context) -> None:

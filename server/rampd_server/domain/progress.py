@@ -28,6 +28,8 @@ class Cause(StrEnum):
     CHECK_FAILED = "CHECK_FAILED"
     CHECK_BROKEN = "CHECK_BROKEN"
     STUCK = "STUCK"
+    APPROVAL = "APPROVAL"
+    """Nothing is wrong: the step has what it needs, and its `approval` waits for a person."""
 
     @property
     def is_of_trial(self) -> bool:
@@ -50,10 +52,12 @@ class Progress:
     """What was said in this trial already, and need not be said again."""
     resumed_ms: int | None = None
     """When it was last resumed: failures and errors of checks count from then on. None: never."""
+    is_approved: bool = False
+    """Whether a person let the plan go on from the present step."""
 
     def stepped(self, now_ms: int) -> "Progress":
         """The plan raised the percent, or begins its hold at the percent that it found."""
-        return replace(self, driver=Driver.PLAN, hold_since_ms=now_ms, moved_ms=now_ms)
+        return replace(self, driver=Driver.PLAN, hold_since_ms=now_ms, moved_ms=now_ms, is_approved=False)
 
     def held_anew(self, now_ms: int) -> "Progress":
         """The clock jumped."""
@@ -63,13 +67,25 @@ class Progress:
         """A guard paused the rollout, or would have if another one had not."""
         return replace(self, paused_by=self.paused_by if self.resumes_as_new_trial else cause, said=self.said | {cause})
 
+    def asked(self) -> "Progress":
+        """The step has what it needs, and waits for a person."""
+        return replace(self, paused_by=Cause.APPROVAL)
+
+    def unasked(self) -> "Progress":
+        """Nobody has to approve the step any more."""
+        return replace(self, paused_by=None) if self.paused_by is Cause.APPROVAL else self
+
+    def approved(self, now_ms: int) -> "Progress":
+        """A person let the plan go on from the present step, which has had its hold and does not hold again."""
+        return replace(self, paused_by=None, is_approved=True, moved_ms=now_ms)
+
     def spoke(self, cause: Cause) -> "Progress":
         return replace(self, said=self.said | {cause})
 
     def taken_over(self, now_ms: int, *, is_new_trial: bool) -> "Progress":
         """A person ramped: `is_new_trial` out of HELD."""
         said = frozenset[Cause]() if is_new_trial else self.said
-        paused_by = None if is_new_trial else self.paused_by
+        paused_by = None if is_new_trial else self.unasked().paused_by
         return Progress(Driver.PERSON, None, now_ms, paused_by, said, self.resumed_ms)
 
     def given_back(self, now_ms: int) -> "Progress":

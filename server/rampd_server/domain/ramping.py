@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from rampd_server.domain import commands
 from rampd_server.domain.errors import Reason, RefusedError
-from rampd_server.domain.model import Rollout
-from rampd_server.domain.moves import Context, hold
+from rampd_server.domain.model import Pause, Rollout
+from rampd_server.domain.moves import Context, drop_question, hold
 from rampd_server.domain.moves import quarantine as quarantine_tag
-from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees
-from rampd_server.domain.progress import Driver
+from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees, what_resumes
+from rampd_server.domain.progress import Cause, Driver
 from rampd_server.domain.wording import percent, span
 
 _RELEASE_FIRST = "Hand in a tag with Release first."
@@ -22,7 +22,7 @@ def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     if done.rollout == rollout:
         return done
     progress = rollout.progress.taken_over(context.now_ms, is_new_trial=bool(rollout.held_reason))
-    return replace(done, rollout=replace(done.rollout, progress=progress))
+    return replace(done, rollout=replace(drop_question(done.rollout), progress=progress))
 
 
 def _default_confirm_within_ms(rollout: Rollout, basis_points: int) -> int | None:
@@ -87,27 +87,40 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
     )
 
 
-def pause(rollout: Rollout, _command: commands.Pause, _context: Context) -> Done:
+def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
+    """What is paused already stays so. What automation finds then is what the pause is for from now on, unless it is for
+    a guard already: Resume does not begin a new trial without anybody having read why.
+    """
     require_next(rollout, unless_held="Automation is off meanwhile.")
+    present = rollout.pause_cause
+    if rollout.paused and (command.cause is None or (present is not None and present.is_of_trial)):
+        return Done(rollout, f"{rollout.component} was paused already. {what_resumes(rollout)}")
     return Done(
-        replace(rollout, paused=True),
-        f"Nothing raises {rollout.component} by itself until Resume; guards go on."
-        if not rollout.paused
-        else f"{rollout.component} was paused already.",
+        replace(rollout, paused=True, pause=Pause(context.actor, context.note, context.now_ms, command.cause)),
+        f"Nothing raises {rollout.component} by itself until Resume; guards go on.",
     )
 
 
 def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
-    """Ends a pause; and what was ramped by hand, or never began, is the plan's from now on where there is a plan."""
+    """Ends a pause, or approves a step that waits for it; and what was ramped by hand, or never began, is the plan's from
+    now on where there is a plan.
+    """
     release = require_next(rollout, unless_held="Ramp resumes it.")
     before, has_plan = rollout.progress, bool(rollout.policy.automation.steps)
     if not rollout.paused and (before.driver is Driver.PLAN or not has_plan):
         return Done(rollout, f"{rollout.component} was not paused.")
     refuse_frozen(rollout, context)
+    if has_plan and rollout.pause_cause is Cause.APPROVAL:
+        approved = before.approved(context.now_ms)
+        return Done(
+            replace(rollout, paused=False, pause=None, progress=approved),
+            f"{release.tag} is approved at {percent(rollout.basis_points)}. The plan goes on.",
+        )
     progress = before.given_back(context.now_ms)
     resumed = replace(
         rollout,
         paused=False,
+        pause=None,
         trial=rollout.trial + before.resumes_as_new_trial,
         progress=progress if has_plan else replace(progress, driver=before.driver),
     )

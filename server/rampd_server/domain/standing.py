@@ -3,7 +3,8 @@
 from rampd_server.domain.lifecycle import what_blocks
 from rampd_server.domain.model import Release, ReleaseState, Rollout
 from rampd_server.domain.moves import Context
-from rampd_server.domain.outcome import what_frees
+from rampd_server.domain.outcome import what_frees, what_resumes
+from rampd_server.domain.progress import Cause
 from rampd_server.domain.wording import ended, percent
 
 
@@ -16,8 +17,8 @@ def standing(rollout: Rollout, release: Release, context: Context) -> str:
         case ReleaseState.NEXT if rollout.held_reason:
             return f"{release.tag} is held: {ended(rollout.held_reason)} {what_frees(rollout)}"
         case ReleaseState.NEXT:
-            paused = " and paused" if rollout.paused else ""
-            return f"{release.tag} is at {percent(rollout.basis_points)}{paused}."
+            paused = f" {what_resumes(rollout)}" if rollout.paused else ""
+            return f"{release.tag} is at {percent(rollout.basis_points)}.{paused}"
         case ReleaseState.CURRENT:
             return f"Everybody gets {release.tag}."
         case _:
@@ -25,13 +26,20 @@ def standing(rollout: Rollout, release: Release, context: Context) -> str:
 
 
 def is_under_way(rollout: Rollout, release: Release) -> bool:
-    """Whether it is what is being rolled out, and not held."""
-    return release.state is ReleaseState.NEXT and not rollout.held_reason
+    """Whether it is what is being rolled out, and neither held nor paused."""
+    return release.state is ReleaseState.NEXT and not rollout.held_reason and not rollout.paused
 
 
-def has_ended(rollout: Rollout, release: Release, *, until_held: bool) -> bool:
+def has_ended(rollout: Rollout, release: Release, *, until_held: bool, until_paused: bool | None) -> bool:
     """Whether there is nothing more to wait for: it is what everybody gets, or was, or never will be; with `until_held`,
-    also where its rollout is HELD.
+    also where its rollout is HELD. With `until_paused` also where it is paused, by whomever; with None only where
+    automation paused it because something is wrong, and so neither for a person's Pause nor for a step's approval.
     """
-    is_held = release.number == rollout.next and bool(rollout.held_reason)
-    return release.state.is_ended or release.state is ReleaseState.CURRENT or (until_held and is_held)
+    if release.state.is_ended or release.state is ReleaseState.CURRENT:
+        return True
+    if release.number != rollout.next:
+        return False
+    if rollout.held_reason:
+        return until_held
+    is_defect = rollout.pause_cause not in {None, Cause.APPROVAL}
+    return rollout.paused and (is_defect if until_paused is None else until_paused)

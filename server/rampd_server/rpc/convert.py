@@ -45,6 +45,13 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
     )
     if rollout.next_release:
         message.next.CopyFrom(release_message(rollout.next_release))
+    if rollout.paused:
+        message.pause.CopyFrom(_pause_message(rollout))
+    if rollout.held_reason:
+        message.held.reason = rollout.held_reason
+        if rollout.hold:
+            message.held.actor = rollout.hold.actor
+            message.held.create_time.FromMilliseconds(rollout.hold.create_ms)
     if rollout.confirm_deadline_ms is not None:
         message.confirm_deadline.FromMilliseconds(rollout.confirm_deadline_ms)
     return message
@@ -53,6 +60,14 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
 def rollout_or_none(rollout: Rollout | Absent | None, namespace: Namespace, now_ms: int) -> v1.Rollout | None:
     """The rollout for a response; None where there is none any more."""
     return rollout_message(rollout, namespace, now_ms) if isinstance(rollout, Rollout) else None
+
+
+def _pause_message(rollout: Rollout) -> v1.PauseStatus:
+    message = v1.PauseStatus(cause=f"PAUSE_CAUSE_{rollout.pause_cause or 'UNSPECIFIED'}")
+    if rollout.pause:
+        message.reason, message.actor = rollout.pause.note, rollout.pause.actor
+        message.create_time.FromMilliseconds(rollout.pause.create_ms)
+    return message
 
 
 def release_message(release: model.Release, *, with_attributes: bool = True) -> v1.Release:

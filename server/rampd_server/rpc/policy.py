@@ -51,12 +51,19 @@ def _percent(share: int) -> float:
 
 
 def _steps(messages: list[v1.Step]) -> tuple[Step, ...]:
-    return tuple(Step(basis_points(each.percent), _milliseconds(each.hold), each.min_jobs) for each in messages)
+    return tuple(
+        Step(basis_points(each.percent), _milliseconds(each.hold), each.min_jobs, each.approval) for each in messages
+    )
 
 
 def _step_messages(steps: tuple[Step, ...]) -> list[v1.Step]:
     return [
-        v1.Step(percent=_percent(step.basis_points), hold=_duration(step.hold_ms), min_jobs=step.min_jobs)
+        v1.Step(
+            percent=_percent(step.basis_points),
+            hold=_duration(step.hold_ms),
+            min_jobs=step.min_jobs,
+            approval=step.approval,
+        )
         for step in steps
     ]
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator
 
 from rampd import v1
 from rampd_server.domain import commands
+from rampd_server.ports import Store
 from rampd_server.replica import Replica
-from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
+from rampd_server.rpc.counted import release_with_outcomes
 from rampd_server.rpc.mutation import author_of, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
 from rampd_server.rpc.watch_release import ReleaseWatches, release_not_found
@@ -19,9 +20,10 @@ _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 class ReleaseServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, watches: ReleaseWatches) -> None:
+    def __init__(self, service: Service, replica: Replica, store: Store, watches: ReleaseWatches) -> None:
         self._service = service
         self._replica = replica
+        self._store = store
         self._watches = watches
 
     async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
@@ -57,17 +59,22 @@ class ReleaseServicer:
         release = rollout.releases.get(request.release)
         if release is None:
             raise release_not_found(request.component, request.release)
-        return v1.GetReleaseResponse(release=convert.release_message(release))
+        counters = await self._store.release_counters(request.component)
+        return v1.GetReleaseResponse(release=release_with_outcomes(release, counters))
 
     def watch_release(self, request: v1.WatchReleaseRequest, _call: Call) -> AsyncGenerator[v1.WatchReleaseResponse]:
         until_held = request.until_held if request.HasField("until_held") else True
-        return self._watches.stream(request.component, request.release, until_held=until_held)
+        until_paused = request.until_paused if request.HasField("until_paused") else None
+        return self._watches.stream(
+            request.component, request.release, until_held=until_held, until_paused=until_paused
+        )
 
     async def list_releases(self, request: v1.ListReleasesRequest, _call: Call) -> v1.ListReleasesResponse:
         token = page_token(request, _NUMBER)
         rollout, _, _ = await self._service.read(request.component)
         before = int(token) if token else rollout.last_number + 1
         newest_first = (number for number in sorted(rollout.releases, reverse=True) if number < before)
-        releases = ((str(number), convert.release_message(rollout.releases[number])) for number in newest_first)
+        counters = await self._store.release_counters(request.component)
+        releases = ((str(number), release_with_outcomes(rollout.releases[number], counters)) for number in newest_first)
         shown, next_token = await paged(request, one_by_one(releases))
         return v1.ListReleasesResponse(releases=shown, next_page_token=next_token)

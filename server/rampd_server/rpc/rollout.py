@@ -11,10 +11,10 @@ from rampd_server.ports import Override, Store
 from rampd_server.replica import Replica
 from rampd_server.rpc import convert
 from rampd_server.rpc.binding import Call
+from rampd_server.rpc.counted import show_current_outcomes, show_outcomes
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
 from rampd_server.rpc.policy import basis_points, policy_message, set_policy_of
-from rampd_server.rpc.trial_outcomes import show_outcomes
 from rampd_server.service import Service
 
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
@@ -135,6 +135,7 @@ class RolloutServicer:
         message = convert.rollout_message(rollout, namespace, now_ms)
         trial = trial_of(rollout)
         show_outcomes(message, rollout, await self._store.counters(rollout.component, trial.release, trial.number))
+        show_current_outcomes(message, rollout, await self._store.release_counters(rollout.component))
         return v1.GetRolloutResponse(rollout=message)
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, _call: Call) -> v1.ListRolloutsResponse:

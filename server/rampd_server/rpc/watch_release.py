@@ -45,7 +45,9 @@ class ReleaseWatches:
         self._is_closed = True
         self.reloaded()
 
-    async def stream(self, component: str, number: int, *, until_held: bool) -> AsyncGenerator[v1.WatchReleaseResponse]:
+    async def stream(
+        self, component: str, number: int, *, until_held: bool, until_paused: bool | None = None
+    ) -> AsyncGenerator[v1.WatchReleaseResponse]:
         """The messages for one watcher. Raises COMPONENT_NOT_FOUND and RELEASE_NOT_FOUND, also where it goes while it is
         watched; NoSnapshotError where the server stops; the errors of the store.
         """
@@ -68,7 +70,7 @@ class ReleaseWatches:
                     said, said_waits_for, said_s = news, waits_for, time.monotonic()
                     message.message = f"{message.message} {waits_for}".rstrip()
                     yield message
-                if has_ended(rollout, release, until_held=until_held):
+                if has_ended(rollout, release, until_held=until_held, until_paused=until_paused):
                     return
                 is_to_ask = is_under_way(rollout, release) and not said_waits_for
                 with contextlib.suppress(TimeoutError):

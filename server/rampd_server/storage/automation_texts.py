@@ -17,11 +17,22 @@ class _Form(NamedTuple):
 
 
 def _write_steps(steps: tuple[Step, ...]) -> str:
-    return " ".join(f"{step.basis_points}:{step.hold_ms}:{step.min_jobs}" for step in steps)
+    return " ".join(map(_write_step, steps))
+
+
+def _write_step(step: Step) -> str:
+    """`1000:2000:0`, and `1000:2000:0:1` with an approval."""
+    approval = ":1" if step.approval else ""
+    return f"{step.basis_points}:{step.hold_ms}:{step.min_jobs}{approval}"
 
 
 def _read_steps(text: str) -> tuple[Step, ...]:
-    return tuple(Step(*map(int, step.split(":"))) for step in text.split(" ")) if text else ()
+    return tuple(map(_read_step, text.split(" "))) if text else ()
+
+
+def _read_step(text: str) -> Step:
+    basis_points, hold_ms, min_jobs, *approval = map(int, text.split(":"))
+    return Step(basis_points, hold_ms, min_jobs, bool(approval))
 
 
 def _write_checks(checks: tuple[Check, ...]) -> str:

@@ -34,6 +34,7 @@ class OutcomeKeys:
     waiting_failures: str
     clients: str
     clients_order: str
+    release_outcomes: str
 
 
 class Keys:
@@ -67,6 +68,7 @@ class Keys:
             waiting_failures=f"{prefix}waiting-failures",
             clients=f"{prefix}clients",
             clients_order=f"{prefix}clients-order",
+            release_outcomes=f"{prefix}release-outcomes",
         )
 
     def component(self, name: str) -> ComponentKeys:

@@ -7,6 +7,11 @@
     mismatches                         outcomes whose assignment was not what it should have been
 
 `epoch`, `release`, `trial`, `revision` and `batches` are beside them and count nothing of the trial.
+
+What outlives the trial is in a hash of its own, with the epoch beside it:
+
+    <release> jobs|failures            of each release that is known
+    current jobs|failures              of current, since `current_revision`, at which it became current
 """
 
 import re
@@ -15,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd_server.domain.counters import Split, Tally, TrialCounters
+from rampd_server.domain.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
 from rampd_server.ports import OutcomeBatch
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
@@ -25,6 +30,7 @@ _CHANNELS = ("current", "next")
 _TALLIES = ("jobs", "failures", "first_outcomes", "failed_first_outcomes", "first_failures")
 _FIELD = re.compile(rf"(0|[1-9][0-9]{{0,4}}|other) (current|next) ({'|'.join(_TALLIES)})", re.ASCII)
 _REPORTED = re.compile(r"(0|[1-9][0-9]{0,4}) reporter (.*)", re.ASCII)
+_RELEASE = re.compile(r"([1-9][0-9]{0,17}) (?:jobs|failures)", re.ASCII)
 _WAITING_OUTCOME = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) ([01])", re.ASCII)
 _WAITING_FAILURE = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) (.*)", re.ASCII)
 
@@ -50,7 +56,34 @@ def write_counts(batch: OutcomeBatch) -> str:
             failures[index] = [index, weight, channel, wait_ms]
     if batch.mismatches:
         add["mismatches"] = batch.mismatches
-    return texts.write_json({"add": add, "outcomes": list(outcomes.values()), "failures": list(failures.values())})
+    return texts.write_json(
+        {
+            "add": add,
+            "outcomes": list(outcomes.values()),
+            "failures": list(failures.values()),
+            "releases": _release_fields(batch),
+            "current_revision": str(batch.current_revision),
+        }
+    )
+
+
+def _release_fields(batch: OutcomeBatch) -> dict[str, int]:
+    if not batch.by_release:
+        return {}
+    counts = {str(number): count for number, count in batch.by_release.items()} | {"current": batch.current}
+    return {f"{name} {kind}": getattr(count, kind) for name, count in counts.items() for kind in ("jobs", "failures")}
+
+
+def read_release_counters(fields: Mapping[str, str]) -> ReleaseCounters:
+    """Raises MalformedError, with the section `release_outcomes`."""
+    counts = {name: _count(name, fields, "release_outcomes") for name in fields.keys() - {"epoch"}}
+
+    def count_of(name: str) -> JobCount:
+        return JobCount(counts.get(f"{name} jobs", 0), counts.get(f"{name} failures", 0))
+
+    numbers = {match[1] for name in counts if (match := _RELEASE.fullmatch(name))}
+    by_release = {int(number): count_of(number) for number in numbers}
+    return ReleaseCounters(by_release, counts.get("current_revision", 0), count_of("current"))
 
 
 def bit_of(unit: str) -> int:
@@ -96,11 +129,11 @@ def _counters(counts: Mapping[str, int]) -> TrialCounters:
     )
 
 
-def _count(field: str, fields: Mapping[str, str]) -> int:
+def _count(field: str, fields: Mapping[str, str], section: str = "outcomes") -> int:
     try:
         return texts.read_integer(fields[field])
     except ValueError as exc:
-        raise MalformedError("outcomes", field, str(exc)) from exc
+        raise MalformedError(section, field, str(exc)) from exc
 
 
 def _matched(form: "re.Pattern[str]", section: str, member: str) -> tuple[str, ...]:

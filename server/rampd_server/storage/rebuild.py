@@ -167,6 +167,12 @@ def check(rollout: Rollout) -> None:
             raise MalformedError(RELEASES, str(number), f"is not within 1 and last_number, {rollout.last_number}")
     if rollout.next is None and rollout.held_reason:
         raise MalformedError(ROLLOUT, "held_reason", "is there, but no next that could be held")
+    if rollout.hold and not rollout.held_reason:
+        raise MalformedError(ROLLOUT, "hold", "is there, but the rollout is not held")
+    if rollout.pause and not rollout.paused:
+        raise MalformedError(ROLLOUT, "pause", "is there, but the rollout is not paused")
+    if rollout.current_revision > rollout.revision:
+        raise MalformedError(ROLLOUT, "current_revision", f"is after revision {rollout.revision}")
     if rollout.next is None and rollout.progress != Progress():
         raise MalformedError(ROLLOUT, "driver", "or what belongs to it is there, but no next that could be driven")
     if rollout.state is not RolloutState.ROLLING_OUT and rollout.basis_points:

@@ -1,12 +1,13 @@
 """Outcomes in Redis: counted once, read, forgotten."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from rampd_server.domain.admission import Trial
-from rampd_server.domain.counters import TrialCounters
+from rampd_server.domain.counters import ReleaseCounters, TrialCounters
 from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.malformed import MalformedError
-from rampd_server.storage.outcome_counts import read_counters, write_counts
+from rampd_server.storage.outcome_counts import read_counters, read_release_counters, write_counts
 from rampd_server.storage.redis_reader import RedisReader
 from rampd_server.storage.refusals import corrupt, refusal, store_reset
 from rampd_server.storage.scripts import Code
@@ -60,9 +61,25 @@ class RedisOutcomes(RedisReader):
         except MalformedError as exc:
             raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 
-    async def forget_outcomes(self, component: str, trial: Trial) -> None:
+    async def release_counters(self, component: str) -> ReleaseCounters:
+        key = self.keys.outcomes(component).release_outcomes
+        fields = await self.read_hash(key)
+        if fields.get("epoch") != self._epoch:
+            return ReleaseCounters()
+        try:
+            return read_release_counters(fields)
+        except MalformedError as exc:
+            raise corrupt(key, exc.field, exc.problem) from exc
+
+    async def forget_outcomes(
+        self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
+    ) -> None:
         self.require_schema()
-        reply = await self._call(self._scripts.forget_outcomes, self._outcome_keys(component), (self._epoch, *trial))
+        reply = await self._call(
+            self._scripts.forget_outcomes,
+            self._outcome_keys(component),
+            (self._epoch, *trial, last_number, *releases),
+        )
         if reply[0] not in {Code.DONE, Code.UNCHANGED}:
             raise self._refused(reply)
 
@@ -87,7 +104,7 @@ class RedisOutcomes(RedisReader):
         keys = self.keys.outcomes(component)
         return (
             *(keys.outcomes, keys.first_outcomes, keys.first_failures, keys.waiting_outcomes),
-            *(keys.waiting_failures, keys.clients, keys.clients_order),
+            *(keys.waiting_failures, keys.clients, keys.clients_order, keys.release_outcomes),
         )
 
     def _refused(self, reply: list[Any]) -> Exception:

@@ -53,6 +53,13 @@ FIELDS: Final = (
     HashField("revision", lambda rollout: str(rollout.revision), "revision", texts.read_integer),
     HashField("last_number", lambda rollout: str(rollout.last_number), "last_number", texts.read_integer),
     HashField("current", lambda rollout: str(rollout.current), "current", texts.read_integer),
+    HashField(
+        "current_revision",
+        lambda rollout: str(rollout.current_revision) if rollout.current_revision else None,
+        "current_revision",
+        texts.read_integer,
+        0,
+    ),
     HashField("current_tag", lambda rollout: _release_tag(rollout, rollout.current)),
     HashField(
         "next", lambda rollout: None if rollout.next is None else str(rollout.next), "next", texts.read_integer, None
@@ -60,7 +67,21 @@ FIELDS: Final = (
     HashField("next_tag", lambda rollout: _release_tag(rollout, rollout.next)),
     HashField("next_percent", _next_percent, "basis_points", texts.read_percent, 0, hangs_on=("next",)),
     HashField("held_reason", lambda rollout: rollout.held_reason or None, "held_reason", texts.read_text, ""),
+    HashField(
+        "hold",
+        lambda rollout: None if rollout.hold is None else texts.write_hold(rollout.hold),
+        "hold",
+        texts.read_hold,
+        None,
+    ),
     HashField("paused", lambda rollout: texts.write_flag(rollout.paused), "paused", texts.read_flag),
+    HashField(
+        "pause",
+        lambda rollout: None if rollout.pause is None else texts.write_pause(rollout.pause),
+        "pause",
+        texts.read_pause,
+        None,
+    ),
     HashField("trial", lambda rollout: str(rollout.trial), "trial", texts.read_integer),
     HashField(
         "confirm_deadline_ms",
@@ -75,6 +96,7 @@ FIELDS: Final = (
     _progress("paused_by", str, texts.read_cause),
     _progress("said", texts.write_causes, texts.read_causes),
     _progress("resumed_ms", str, texts.read_integer),
+    _progress("is_approved", texts.write_flag, texts.read_flag),
     HashField("unit", lambda rollout: rollout.unit, "unit", texts.read_unit),
     HashField(
         "previous",

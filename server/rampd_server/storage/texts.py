@@ -13,6 +13,8 @@ from rampd_server.domain.model import (
     FULL,
     Assignment,
     Freeze,
+    Hold,
+    Pause,
     Policy,
     Quarantine,
     QueueMode,
@@ -185,6 +187,28 @@ def read_freeze(text: str) -> Freeze:
     if write_freeze(freeze) != text:
         raise ValueError("is not in the form that rampd writes")
     return freeze
+
+
+def write_pause(pause: Pause) -> str:
+    fields: dict[str, object] = {"actor": pause.actor, "note": pause.note, "create_ms": pause.create_ms}
+    if pause.cause is not None:
+        fields["cause"] = pause.cause
+    return write_json(fields)
+
+
+def read_pause(text: str) -> Pause:
+    fields = read_object(text)
+    cause = read_cause(_text(fields, "cause")) if "cause" in fields else None
+    return Pause(_text(fields, "actor"), _text(fields, "note"), _integer(fields, "create_ms"), cause)
+
+
+def write_hold(hold: Hold) -> str:
+    return write_json({"actor": hold.actor, "create_ms": hold.create_ms})
+
+
+def read_hold(text: str) -> Hold:
+    fields = read_object(text)
+    return Hold(_text(fields, "actor"), _integer(fields, "create_ms"))
 
 
 def write_policy(policy: Policy) -> str:

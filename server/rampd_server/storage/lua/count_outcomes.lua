@@ -7,6 +7,7 @@
 -- KEYS[5]  waiting-failures  zset
 -- KEYS[6]  clients           hash
 -- KEYS[7]  clients-order     zset
+-- KEYS[8]  release-outcomes  hash
 --
 -- ARGV[1]  epoch believed in
 -- ARGV[2]  another epoch whose counters may be dropped, as `meta` has the one believed in; empty: none are there yet
@@ -21,7 +22,9 @@
 -- ARGV[11] most clients remembered
 -- ARGV[12] most outcomes that wait, of each kind
 -- ARGV[13] counts, JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed, wait in
---          ms]], "failures": [[index, weight, channel, wait]]}; each index once in each list
+--          ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision": text}; each
+--          index once in each list; `releases` adds to what outlives the trial, `current_revision` tells one current from
+--          the next
 --
 -- Returns: {DONE} | {WRONG_TYPE, key} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
 --   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
@@ -30,13 +33,14 @@
 
 local outcomes, first_outcomes, first_failures = KEYS[1], KEYS[2], KEYS[3]
 local waiting_outcomes, waiting_failures, clients, clients_order = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local release_outcomes = KEYS[8]
 local epoch, replaced, release, trial, revision = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local reporter, client, sequence, digest, answer = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local max_clients, max_waiting, counts_json = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
 
 local wrong = find_wrong_type(
   outcomes, 'hash', first_outcomes, 'string', first_failures, 'string', waiting_outcomes, 'zset',
-  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset'
+  waiting_failures, 'zset', clients, 'hash', clients_order, 'zset', release_outcomes, 'hash'
 )
 if wrong then
   return {WRONG_TYPE, wrong}
@@ -177,6 +181,30 @@ if is_same_trial then
   end
 end
 
+-- What outlives the trial. A server that knows of an earlier current only adds nothing to the present one's.
+local names, release_fields = {'current_revision'}, {'epoch', epoch}
+for name in pairs(counts.releases) do
+  names[#names + 1] = name
+end
+local found = is_same_epoch and #names > 1 and redis.call('HMGET', release_outcomes, unpack(names)) or {}
+for i, value in ipairs(found) do
+  if value and not is_count(value) then
+    return {MALFORMED, release_outcomes, names[i]}
+  end
+end
+local newer = tonumber(counts.current_revision) - tonumber(found[1] or '0')
+if newer >= 0 then
+  release_fields[3], release_fields[4] = 'current_revision', counts.current_revision
+end
+for i = 2, #names do
+  local is_of_current = string.sub(names[i], 1, 8) == 'current '
+  if not is_of_current or newer >= 0 then
+    local before = not (is_of_current and newer > 0) and tonumber(found[i] or '0') or 0
+    release_fields[#release_fields + 1] = names[i]
+    release_fields[#release_fields + 1] = string.format('%.0f', before + counts.releases[names[i]])
+  end
+end
+
 local batch_number = string.format('%.0f', is_same_epoch and batches + 1 or 1)
 if is_same_trial then
   redis.call('HSET', outcomes, 'batches', batch_number)
@@ -185,8 +213,12 @@ else
   if not is_same_epoch then
     others[#others + 1] = clients
     others[#others + 1] = clients_order
+    others[#others + 1] = release_outcomes
   end
   begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
+end
+if #names > 1 then
+  redis.call('HSET', release_outcomes, unpack(release_fields))
 end
 for field, by in pairs(add) do
   redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))

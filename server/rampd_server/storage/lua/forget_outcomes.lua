@@ -1,4 +1,4 @@
--- Purpose: drops what was counted for trials that have ended.
+-- Purpose: drops what was counted for trials that have ended, and of releases that are forgotten.
 --
 -- KEYS[1]  outcomes          hash
 -- KEYS[2]  first-outcomes    string
@@ -7,11 +7,14 @@
 -- KEYS[5]  waiting-failures  zset
 -- KEYS[6]  clients           hash
 -- KEYS[7]  clients-order     zset
+-- KEYS[8]  release-outcomes  hash
 --
 -- ARGV[1]  epoch believed in
--- ARGV[2]  release that is next; 0: the component is gone, and its clients go too
+-- ARGV[2]  release that is next; 0: the component is gone, and its clients and releases go too
 -- ARGV[3]  trial
 -- ARGV[4]  revision at which that trial is in force
+-- ARGV[5]  the component's last release
+-- ARGV[6..] releases that are known; those up to the last that are not here never come again
 --
 -- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --
@@ -19,21 +22,34 @@
 
 local outcomes, first_outcomes, first_failures = KEYS[1], KEYS[2], KEYS[3]
 local waiting_outcomes, waiting_failures, clients, clients_order = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local epoch, release, trial, revision = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local release_outcomes = KEYS[8]
+local epoch, release, trial, revision, last_release = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local wrong = find_wrong_type(outcomes, 'hash')
+local wrong = find_wrong_type(outcomes, 'hash', release_outcomes, 'hash')
 if wrong then
   return {WRONG_TYPE, wrong}
 end
 local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches')
 local epoch_found, revision_found, batches = head[1], head[4] or '0', head[5] or '0'
-if epoch_found ~= epoch or (head[2] == release and head[3] == trial) then
+if epoch_found ~= epoch then
   return {UNCHANGED}
 end
 if not is_count(revision_found) then
   return {MALFORMED, outcomes, 'revision'}
 end
-if tonumber(revision) <= tonumber(revision_found) then
+
+local is_known, forgotten = {}, {}
+for _, number in ipairs({unpack(ARGV, 6)}) do
+  is_known[number] = true
+end
+for _, field in ipairs(redis.call('HKEYS', release_outcomes)) do
+  local number = string.match(field, '^(%d+) ')
+  if number and not is_known[number] and tonumber(number) <= tonumber(last_release) then
+    forgotten[#forgotten + 1] = field
+  end
+end
+call_in_chunks('HDEL', release_outcomes, forgotten)
+if (head[2] == release and head[3] == trial) or tonumber(revision) <= tonumber(revision_found) then
   return {UNCHANGED}
 end
 
@@ -41,6 +57,7 @@ local others = {first_outcomes, first_failures, waiting_outcomes, waiting_failur
 if release == '0' then
   others[#others + 1] = clients
   others[#others + 1] = clients_order
+  others[#others + 1] = release_outcomes
 end
 begin_trial(outcomes, others, epoch, release, trial, revision, batches)
 return {DONE}

@@ -1,10 +1,11 @@
-"""What a trial has counted, in the message of its rollout."""
+"""What was counted, in the messages of rollouts and releases."""
 
 from rampd import v1
 from rampd_server.domain import evidence, guards
-from rampd_server.domain.counters import Split, TrialCounters
-from rampd_server.domain.model import Rollout
+from rampd_server.domain.counters import ReleaseCounters, Split, TrialCounters
+from rampd_server.domain.model import Release, Rollout
 from rampd_server.domain.reporter_cap import counted_failures
+from rampd_server.rpc.convert import release_message, timestamp
 
 
 def show_outcomes(message: v1.Rollout, rollout: Rollout, counters: TrialCounters) -> None:
@@ -25,6 +26,30 @@ def show_outcomes(message: v1.Rollout, rollout: Rollout, counters: TrialCounters
             assignment_mismatches=counters.mismatches,
         )
     )
+
+
+def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: ReleaseCounters) -> None:
+    """Adds how the jobs of current went since it became current."""
+    current, count = rollout.current_release, counters.since(rollout.current_revision)
+    message.current_outcomes.CopyFrom(
+        v1.CurrentOutcomes(
+            tag=current.tag,
+            release=current.number,
+            since=timestamp(current.update_ms),
+            jobs=count.jobs,
+            failures=count.failures,
+            failure_rate=count.failure_rate,
+        )
+    )
+
+
+def release_with_outcomes(release: Release, counters: ReleaseCounters) -> v1.Release:
+    """A release, with how its jobs went in all of its life."""
+    message, count = release_message(release), counters.of(release.number)
+    message.jobs, message.failures = count.jobs, count.failures
+    if count.failure_rate is not None:
+        message.failure_rate = count.failure_rate
+    return message
 
 
 def _channel(channel: v1.Channel, name: str, counters: TrialCounters) -> v1.ChannelOutcomes:
