@@ -14,6 +14,7 @@ from rampd_server.ports import Event, FeedEntry
 from rampd_server.storage.feed import apply
 from rampd_server.storage.history import field_changes
 from rampd_server.storage.patch import diff
+from rampd_server.storage.words import in_words
 from tests.replay import replay, told
 from tests.rollouts import NOW
 
@@ -108,7 +109,7 @@ class RolloutMachine(RuleBasedStateMachine):
         patch = difference.patch()
         entry = FeedEntry("1-0", "0-0", "restyler", after.revision, patch.to_json(), is_deletion=patch.is_deletion)
         assert apply(before, entry, feed_key="feed") == after
-        changes = field_changes(difference)
+        changes = tuple(map(in_words, field_changes(difference)))
         self.history.append(Event("1-0", after.revision, 0, "ada", True, "", "", "", changes))
 
     @invariant()
