@@ -504,7 +504,9 @@ def test_a_ramp_by_hand_a_resume_after_a_guard_and_a_clock_that_was_set():
 def test_guards_go_on_while_a_step_waits_for_approval():
     rollout = replace(at(1000, APPROVED), progress=holding(NOW - HOUR_MS).asked(), paused=True)
 
-    assert deciding(rollout, rollout.progress, BAD).command == commands.Rollback("B")
+    unconfirmed = replace(rollout, confirm_deadline_ms=NOW)
+    for decision in (deciding(rollout, rollout.progress, BAD), deciding(unconfirmed, rollout.progress)):
+        assert (decision.command, decision.progress.paused_by) == (commands.Rollback("B"), None)
     pausing = replace(
         rollout, policy=replace(rollout.policy, automation=replace(APPROVED, on_regression=OnRegression.PAUSE))
     )
