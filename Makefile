@@ -16,7 +16,11 @@ GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint gen bench bench-rollout stats soak nightly clean python
+.PHONY: help run test check lint gen bench bench-rollout stats soak nightly clean python linux h2load redis-server
+
+# $(call need,program,package): ends a target that can't be made, before anything is installed or started for it.
+need = @command -v $(1) >/dev/null || \
+    { echo "make $(MAKECMDGOALS) needs $(1). On Debian and Ubuntu: sudo apt-get install $(2)"; exit 1; }
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +44,7 @@ gen: .venv-gen/.made ## generate client/rampd/v1 from proto/
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
 	    --include_source_info --descriptor_set_out='$(GENERATED)/rampd/v1/descriptors.binpb' $(PROTOS)
 
-bench: .venv/.bench ## measure, and print a table
+bench: linux h2load .venv/.bench ## measure, and print a table (needs Linux, two cores, h2load; its Redis is redis-server where there is one)
 	$(BIN)/python -m tests.bench
 
 bench-rollout: .venv/.dev ## compare what a bad release harms with other rules, and draw it (a quarter of an hour)
@@ -49,7 +53,7 @@ bench-rollout: .venv/.dev ## compare what a bad release harms with other rules, 
 stats: .venv/.dev ## simulate what the guards promise, and fail where they don't keep it (a quarter of an hour)
 	$(BIN)/python -m tests.stats
 
-soak: .venv/.dev ## ten minutes of storm, and fail where a client or a server keeps memory, files or threads (ARGS='--minutes 1')
+soak: linux redis-server .venv/.dev ## ten minutes of storm: do client and server keep what they should give back? (needs Linux, redis-server)
 	$(BIN)/python -m tests.soak $(ARGS)
 
 nightly: .venv/.dev ## the tests, with the long ones
@@ -78,6 +82,15 @@ clean: ## remove the environments and what tools left; data in .rampd stays
 	$(PYTHON) -m venv --clear .venv-gen
 	.venv-gen/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $(GENERATOR)
 	@touch $@
+
+linux:
+	@test "$$(uname)" = Linux || { echo "make $(MAKECMDGOALS) needs Linux: it reads /proc and gives each process its core."; exit 1; }
+
+h2load:
+	$(call need,h2load,nghttp2-client)
+
+redis-server:
+	$(call need,redis-server,redis-server)
 
 python:
 	@command -v $(PYTHON) >/dev/null || \

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from tests.servers import rampd_server, require, short_directory
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 STORY = [
-    (block.splitlines()[0].removeprefix("$ "), block.splitlines()[1:])
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    (block[1], block[2].splitlines())
+    # A command goes on to the line that ends its quotes, or its here-document.
+    for block in re.finditer(
+        r"```console\n\$ (grpcurl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n(.*?)```", README, re.DOTALL
+    )
 ]
 
 
@@ -26,19 +30,30 @@ def target() -> Iterator[str]:
 
 def test_the_story_prints_what_the_readme_shows(target: str) -> None:
     require("grpcurl")
-    assert len(STORY) >= 14
+    assert len(STORY) == README.count("```console\n") >= 13
     for command, shown in STORY:
-        words = shlex.split(command.replace("127.0.0.1:50051", target))
-        assert words[0] == "grpcurl"
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=30)
+        command, _, script = command.replace("127.0.0.1:50051", target).partition(" <<'EOF'\n")
+        words = shlex.split(command)
+        assert words[0] in {"grpcurl", ".venv/bin/python"}
+        if words[0] != "grpcurl":
+            words[0] = sys.executable
+        script = script.removesuffix("EOF")
+        done = subprocess.run(words, input=script, check=False, capture_output=True, text=True, timeout=60)
         printed = (done.stdout + done.stderr).rstrip().splitlines()
         assert shows(shown, printed), f"{command}\n" + "\n".join(printed)
 
 
 def shows(shown: list[str], printed: list[str]) -> bool:
     """Whether the lines are the same, where `...` stands for one or more lines that are left out."""
+    shown, printed = ([_counted(line) for line in lines] for lines in (shown, printed))
     pattern = "".join("(?:[^\n]*\n)+?" if line.strip() == "..." else re.escape(line) + "\n" for line in shown)
-    return re.fullmatch(pattern, "\n".join(printed) + "\n") is not None
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
+
+
+def _counted(line: str) -> str:
+    """How far a guard has counted when it looks depends on the machine: the numbers of its sentence are left out."""
+    before, guard, sentence = line.partition(" fails more often than ")
+    return before + guard + (re.sub(r"[0-9][0-9,.]*", "N", sentence) if guard else sentence)
 
 
 def test_an_output_that_differs_is_noticed() -> None:
@@ -50,8 +65,6 @@ def test_an_output_that_differs_is_noticed() -> None:
 def test_the_client_example_of_the_first_minute_prints_what_the_readme_says(target: str) -> None:
     script = re.search(r"<<'EOF'\n(.*?)EOF", README, re.DOTALL)
     assert script is not None
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", script[1].replace("127.0.0.1:50051", target)],
         check=False,
