@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from rampd.errors import ClosedError, RampdError
 from rampd.forking import call_gate
-from rampd.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, checked_target
+from rampd.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
 from rampd.status import error_of_call
 
 Response = TypeVar("Response", bound=Message)
@@ -105,7 +105,7 @@ class Connection:
         with self._lock:
             self.check_open()
             if self._channel is None:
-                self._channel = grpc.insecure_channel(self.target, options=CHANNEL_OPTIONS)
+                self._channel = grpc.insecure_channel(channel_target(self.target), options=CHANNEL_OPTIONS)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
                 method.path,

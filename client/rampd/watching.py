@@ -22,7 +22,7 @@ from rampd.errors import InternalError, RampdError
 from rampd.feed import Feed
 from rampd.forking import call_gate
 from rampd.local import NOTHING, WATCH_OPTIONS, Local, error_of_state, log, silence_error
-from rampd.methods import METHODS
+from rampd.methods import METHODS, channel_target
 from rampd.status import error_of_call
 
 _JOIN_S = 2.0
@@ -160,7 +160,7 @@ class Watching:
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self.local.settings.target, options=WATCH_OPTIONS)
+            self._channel = grpc.insecure_channel(channel_target(self.local.settings.target), options=WATCH_OPTIONS)
         return self._channel
 
     def _follow(self, channel: grpc.Channel) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import rampd
 from rampd import v1
-from tests.servers import Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.servers import Stubs, rampd_server, reason_of, require, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
 
@@ -66,6 +68,27 @@ def test_the_unix_socket_is_its_owners_and_tcp_is_for_reads(directory: Path) -> 
             unix("Release", component="restyler", tag="t1")
             assert tcp("Resolve", component="restyler", repo="acme/app").tag == "t1"
             assert tcp("GetRollout", component="restyler").rollout.current.tag == "t1"
+
+
+@pytest.mark.parametrize("name", ["a b", "ä%20ö", 'it\'s "quoted" $HOME', "a#b?c=d"])
+@pytest.mark.parametrize("flags", [(), ("--insecure-admin",)])
+def test_what_the_welcome_says_to_type_can_be_typed_and_the_socket_is_reached_by_its_path(
+    directory: Path, name: str, flags: tuple[str, ...]
+) -> None:
+    require("grpcurl")
+    with rampd_server(directory / name, *flags) as server:
+        server.event("serving")
+        eventually(lambda: any("Ctrl-C" in line for line in server.said))
+        tried = [line for line in server.said if line.startswith("  ")]
+        assert len(tried) == 3
+        for line in tried:
+            done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+        for mode in ("local", "rpc"):
+            with rampd.Resolver(f"unix:{server.socket}", mode=mode) as resolver:
+                assert resolver.resolve("restyler", repo="acme/app").tag == "20200301"
+        with rampd.Admin(f"unix:{server.socket}") as admin:
+            assert admin.get_rollout("restyler").current.tag == "20200301"
 
 
 def test_health_says_serving_for_each_service(directory: Path) -> None:

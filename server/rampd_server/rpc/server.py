@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -72,7 +73,8 @@ class Server:
             # The mode has to be right from the first moment, so it can't be set afterwards.
             umask = os.umask(0o177)
             try:
-                self._server.add_insecure_port(f"unix:{path}")
+                # gRPC decodes the path of an address.
+                self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
             finally:
                 os.umask(umask)
         except (OSError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rampd import AbortedError, InvalidArgumentError, NotFoundError, UnavailableError
-from rampd.methods import METHODS, Attempts, checked_target, checked_timeout
+from rampd.methods import METHODS, Attempts, channel_target, checked_target, checked_timeout
 
 CONTENTION = AbortedError("others wrote", reason="CONTENTION")
 
@@ -46,16 +46,63 @@ def test_every_request_belongs_to_one_method() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["127.0.0.1:50051", "localhost:1", "[::1]:65535", "unix:/run/rampd.sock", "unix:///run/rampd.sock", "dns:///a:1"],
+    [
+        "127.0.0.1:50051",
+        "localhost:1",
+        "[::1]:65535",
+        "unix:/run/rampd.sock",
+        "unix:///run/rampd.sock",
+        "dns:///a:1",
+        "unix:/a b/ä%20'#?\n.sock",
+        "unix:relative.sock",
+        "unix:///a%20b",
+        "ipv6:[::1]:1",
+    ],
 )
 def test_a_target_that_grpc_knows_is_taken(target: str) -> None:
     assert checked_target(target) == target
 
 
 @pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("http://localhost:50051", 'must be "localhost:50051", without http://; got'),
+        ("http://[::1]:50051/", 'must be "[::1]:50051", without http://; got'),
+        ("https://rampd:443", 'must be "rampd:443", without https://: there is no TLS yet; got'),
+        ("http://rampd", 'must be "host:port", without http://; got'),
+        ("grpc://rampd:1", 'must be "rampd:1", without grpc://; got'),
+        ("http://ada:secret@rampd:1", 'must be "rampd:1", without http://'),
+        ("redis://:secret@rampd:6379/0", 'must be "host:port" of a rampd server; the Redis is what only the server is told of'),
+        ("unix://run/rampd.sock", "must have an absolute path after unix://, as in unix:///run/rampd.sock; got"),
+    ],
+)  # fmt: skip
+def test_a_url_is_refused_at_once_and_without_its_password(target: str, told: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        checked_target(target)
+    [(_, text)] = caught.value.violations
+    assert text.startswith(told)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "given"),
+    [
+        ("unix:/a b%20c", "unix:/a%20b%2520c"),
+        ("unix:///a b%20c", "unix:/a%20b%20c"),
+        ("unix:/ä#?\udcff", "unix:/%C3%A4%23%3F%FF"),
+        ("unix:run/r.sock", "unix:run/r.sock"),
+        ("localhost:1", "localhost:1"),
+        ("dns:///a:1", "dns:///a:1"),
+    ],
+)
+def test_grpc_is_given_the_path_of_a_socket_as_a_url_has_it(target: str, given: str) -> None:
+    assert channel_target(checked_target(target)) == given
+
+
+@pytest.mark.parametrize(
     "target",
     ["", "localhost", "localhost:", ":50051", "localhost:0", "localhost:65536", "a:b", "unix:", "a b:1", "a:1\n", None, 7,
-     b"a:1", "a:１"],
+     b"a:1", "a:１", "unix://run/rampd.sock", "unix:/a\0b", "ada@host:1", "host/path:1"],
 )  # fmt: skip
 def test_any_other_target_is_refused(target: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
