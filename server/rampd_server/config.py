@@ -195,7 +195,7 @@ class Config(BaseSettings):
     prometheus_header: Annotated[PrometheusHeaders | None, NoDecode, BeforeValidator(_prometheus_headers)] = Field(
         default=None,
         description="a header for Prometheus, such as 'X-Scope-OrgID: team' for the tenant of Mimir or Cortex; again for "
-        "another one, and in the variable one on each line",
+        "another one, and in the variable one on each line; a secret is better off in the variable",
     )
     log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(
         default=LogFormat.AUTO,
