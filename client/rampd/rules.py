@@ -5,7 +5,6 @@ One word means one thing everywhere, so a name carries its rule; where one messa
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,8 +15,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rampd import grammar, v1
+from rampd import grammar, placeholders, v1
 from rampd.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
+from rampd.wording import exact, whole_span
 
 _NANOS_PER_S = 1_000_000_000
 MAX_DURATION_S = 366 * 24 * 3600
@@ -28,8 +28,6 @@ _MAX_JOBS = 1_000_000_000
 _DAY_S = 24 * 3600
 _MAX_HOLD_S = 30 * _DAY_S
 _TO_EVERYBODY = "set auto_finalize, which makes next current after the last step"
-_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
-_PLACEHOLDERS = ("component", "tag", "channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +123,10 @@ def _is_policy_mask(mask: FieldMask) -> bool:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Duration) and 0 <= value.nanos < _NANOS_PER_S and value.seconds >= 0:
+        milliseconds, nanos = divmod(value.nanos, 1_000_000)
+        lasting = whole_span(value.seconds * 1000 + milliseconds)
+        return f"{lasting} {nanos} ns" if nanos else lasting
     if isinstance(value, Timestamp | Duration):
         return f"{value.seconds} s and {value.nanos} ns"
     if isinstance(value, FieldMask):
@@ -304,7 +306,10 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
     holds_s = (_seconds(step.hold) for step in message.steps)
     longest_s = max((hold_s for hold_s in holds_s if hold_s <= _MAX_HOLD_S), default=0)
     if message.HasField("stuck_after") and _seconds(message.stuck_after) <= longest_s:
-        yield "stuck_after", f"must be longer than the longest hold, {longest_s:g} s; got {_shown(message.stuck_after)}"
+        yield (
+            "stuck_after",
+            f"must be longer than the longest hold, {whole_span(round(longest_s * 1000))}; got {_shown(message.stuck_after)}",
+        )
     if len(message.steps) > _MAX_STEPS:
         return
     for index, (before, step) in enumerate(pairwise(message.steps), start=1):
@@ -322,14 +327,14 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
 
 
 def _check(message: v1.Check) -> Iterator[Violation]:
-    for placeholder in sorted(set(_PLACEHOLDER.findall(message.query)) - set(_PLACEHOLDERS)):
-        yield "query", f"has {shown(placeholder)} in braces, which is none of {', '.join(_PLACEHOLDERS)}"
+    if wrong := placeholders.wrong(message.query):
+        yield "query", wrong
     if not message.HasField("min") and not message.HasField("max"):
         yield "min", "is required: at least one of min and max"
     elif (
         message.HasField("min") and message.HasField("max") and math.isfinite(message.min) and message.min > message.max
     ):
-        yield "max", f"must be at least min, {message.min:g}; got {message.max:g}"
+        yield "max", f"must be at least min, {exact(message.min)}; got {exact(message.max)}"
 
 
 MESSAGES: Mapping[str, MessageRule] = {

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
@@ -9,6 +10,24 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from pydantic import Secret
 
 _MASK = "***"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_OWN_HEADERS = frozenset(
+    [
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    ]
+)
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
@@ -74,6 +93,42 @@ class PrometheusUrl(Secret[str]):
 
     def _display(self) -> str:
         return masked(urlsplit(self.get_secret_value()))
+
+
+class PrometheusHeaders(Secret[tuple[tuple[str, str], ...]]):
+    """Headers that go with each question to Prometheus. `str()` and `repr()` show their names; values may be secrets."""
+
+    @classmethod
+    def parse(cls, lines: Iterable[str]) -> Self:
+        """Of lines such as `X-Scope-OrgID: team`. Raises ValueError with a sentence that shows no value."""
+        headers: dict[str, tuple[str, str]] = {}
+        for line in filter(None, map(str.strip, lines)):
+            name, colon, value = (part.strip() for part in line.partition(":"))
+            if not colon or not _HEADER_NAME.fullmatch(name):
+                raise ValueError("a header is a name, a colon and a value, such as 'X-Scope-OrgID: team'.")
+            if not value or not value.isascii() or not value.replace("\t", " ").isprintable():
+                raise ValueError(f"the value of {name} is empty, or is not printable ASCII on one line.")
+            if name.lower() == "authorization":
+                raise ValueError(
+                    "Authorization is not given as a header: a bearer token goes into a file, for --prometheus-token-file; "
+                    "a user and a password go into --prometheus-url."
+                )
+            if name.lower() in _OWN_HEADERS:
+                raise ValueError(f"{name} is what rampd sets itself: leave it out.")
+            if name.lower() in headers:
+                raise ValueError(f"{name} is given twice: once is enough.")
+            headers[name.lower()] = name, value
+        if not headers:
+            raise ValueError("no header in it; one looks like 'X-Scope-OrgID: team'.")
+        return cls(tuple(headers.values()))
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The headers, with their values."""
+        return dict(self.get_secret_value())
+
+    def _display(self) -> str:
+        return ", ".join(f"{name}: {_MASK}" for name, _ in self.get_secret_value())
 
 
 def masked(parts: SplitResult) -> str:

@@ -7,18 +7,18 @@ from functools import partial
 
 import structlog
 
+from rampd.validation import violations
 from rampd_server.access import Access
 from rampd_server.address import Address
 from rampd_server.automation.checks import Checks, NoSource
 from rampd_server.automation.controller import Controller
-from rampd_server.automation.prometheus import Prometheus
+from rampd_server.automation.prometheus import Prometheus, TokenError, read_token
 from rampd_server.caretaker import Caretaker
 from rampd_server.config import Config
 from rampd_server.domain.errors import HOW_TO_ADOPT, RampdError, StoreResetError, StoreUnavailableError
 from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
 from rampd_server.rpc.binding import bind
-from rampd_server.rpc.policy import violations
 from rampd_server.rpc.release import ReleaseServicer
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
@@ -44,16 +44,17 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     """A server that answers, for as long as the block lasts; where it listens.
 
     `worker` is its number among those that share the port: see `workers.py`. Without `wait_for_store` the store must be
-    there; with it, the server answers NOT_SERVING until it is. Raises StartupError: an address is taken, or the store is
-    not one to build on.
+    there; with it, the server answers NOT_SERVING until it is. Raises StartupError: an address is taken, the store is
+    not one to build on, or Prometheus' token can't be read.
     """
+    prometheus = _prometheus(config)
+    source = prometheus or NoSource()
     store = RedisStore.connect(redis_url, namespace=config.namespace, name=name_of_server(config.namespace))
     replica = Replica(store)
     watches = Watches(replica)
     service = Service(store, replica)
     outcomes = Outcomes(store, replica)
-    prometheus = _prometheus(config)
-    checks = Checks(RedisChecks(store), replica, prometheus or NoSource(), timeout_s=config.prometheus_timeout)
+    checks = Checks(RedisChecks(store), replica, source, timeout_s=config.prometheus_timeout)
     controller = Controller(service, replica, store, checks=checks)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
     caretaker = Caretaker(service, replica, store)
@@ -63,7 +64,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
             {
                 "ResolverService": ResolverServicer(replica, watches, outcomes),
                 "ReleaseService": ReleaseServicer(service, replica, store, release_watches),
-                "RolloutService": RolloutServicer(service, replica, store),
+                "RolloutService": RolloutServicer(service, replica, store, source),
             },
             violations=violations,
             access=Access(str(config.socket), insecure_admin=config.insecure_admin),
@@ -109,7 +110,17 @@ async def serve(config: Config, redis_url: str, stop: asyncio.Event, *, worker: 
 def _prometheus(config: Config) -> Prometheus | None:
     if config.prometheus_url is None:
         return None
-    return Prometheus(config.prometheus_url, timeout_s=config.prometheus_timeout)
+    if config.prometheus_token_file is not None:
+        try:
+            read_token(config.prometheus_token_file)
+        except TokenError as error:
+            raise StartupError(f"--prometheus-token-file (RAMPD_PROMETHEUS_TOKEN_FILE): {error}.") from error
+    return Prometheus(
+        config.prometheus_url,
+        timeout_s=config.prometheus_timeout,
+        token_file=config.prometheus_token_file,
+        headers=config.prometheus_header.by_name if config.prometheus_header else None,
+    )
 
 
 async def adopt(config: Config, redis_url: str) -> tuple[str, int | None]:

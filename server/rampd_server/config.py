@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rampd.grammar import COMPONENT, word_violation
-from rampd_server.address import Address, PrometheusUrl
+from rampd_server.address import Address, PrometheusHeaders, PrometheusUrl
 from rampd_server.redis_url import OPTIONS, RedisUrl
 from rampd_server.startup import StartupError
 
@@ -32,6 +32,8 @@ _OF_KUBERNETES = re.compile(
 """
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
+_REPEATED = frozenset({"prometheus_header"})
+"""Flags that may be given several times."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -109,6 +111,12 @@ def _redis_url(value: object) -> RedisUrl:
 
 def _prometheus_url(value: object) -> PrometheusUrl:
     return value if isinstance(value, PrometheusUrl) else PrometheusUrl.parse(str(value))
+
+
+def _prometheus_headers(value: object) -> PrometheusHeaders:
+    if isinstance(value, PrometheusHeaders):
+        return value
+    return PrometheusHeaders.parse(value if isinstance(value, list) else str(value).splitlines())
 
 
 def _prometheus_timeout(value: object) -> float:
@@ -189,6 +197,16 @@ class Config(BaseSettings):
     prometheus_timeout: Annotated[float, BeforeValidator(_prometheus_timeout)] = Field(
         default=5.0, description="seconds in which Prometheus has to answer"
     )
+    prometheus_token_file: AbsolutePath | None = Field(
+        default=None,
+        description="a file with a bearer token for Prometheus; it is read again for each question, so that a new token "
+        "needs no restart",
+    )
+    prometheus_header: Annotated[PrometheusHeaders | None, NoDecode, BeforeValidator(_prometheus_headers)] = Field(
+        default=None,
+        description="a header for Prometheus, such as 'X-Scope-OrgID: team' for the tenant of Mimir or Cortex; again for "
+        "another one, and in the variable one on each line; a secret is better off in the variable",
+    )
     log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(
         default=LogFormat.AUTO,
         description="auto, text or json; auto is text on a terminal and json elsewhere",
@@ -201,8 +219,21 @@ class Config(BaseSettings):
     @classmethod
     def _not_empty(cls, value: object) -> object:
         """Most likely a variable that was to be filled in from another, which is not there."""
-        if value == "":
+        if value in ("", [""]):
             raise ValueError("it is empty: give a value, or leave it out.")
+        return value
+
+    @field_validator("prometheus_token_file", "prometheus_header")
+    @classmethod
+    def _goes_with_prometheus(cls, value: object, info: ValidationInfo) -> object:
+        """Whether there is somebody to send it to, and no other credentials are sent. A wrong URL is its own mistake."""
+        if value is None or "prometheus_url" not in info.data:
+            return value
+        url = info.data["prometheus_url"]
+        if url is None:
+            raise ValueError("there is no --prometheus-url (RAMPD_PROMETHEUS_URL) that it is for.")
+        if info.field_name == "prometheus_token_file" and url.credentials:
+            raise ValueError("the URL of Prometheus has a user and a password: leave one of the two out.")
         return value
 
 
@@ -274,6 +305,9 @@ def _parser() -> argparse.ArgumentParser:
         if isinstance(default, bool):
             text = f"{text} (default: {'on' if default else 'off'})"
             parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=text)
+            continue
+        if name in _REPEATED:
+            parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), action="append", help=text)
             continue
         if field.default_factory is None and default is not None:
             text = f"{text} (default: {default})"

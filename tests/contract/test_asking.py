@@ -15,7 +15,7 @@ from rampd_server.storage.redis_checks import RedisChecks
 from rampd_server.storage.redis_store import RedisStore
 from tests.asking import Copy, Scripted, checked, eventually, running
 
-ERRORS = Check("errors", "errors{tag={{tag}}}", interval_ms=100, maximum=1.0)
+ERRORS = Check("errors", 'errors{tag="{{tag}}"}', interval_ms=100, maximum=1.0)
 SLOW = replace(ERRORS, interval_ms=60_000)
 
 
@@ -73,6 +73,25 @@ async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_ty
     (found,) = await checks.readings(replica.rollouts[0])
     assert found.error == "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)"
     assert (found.failures, found.has_passed) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("errors{tag={{tag}}} or vector(0)", 'it has {{tag}} at character 12, outside of a string: put it in quotes, such as tag="{{tag}}"'),
+        ('errors{tag="x{{ tag}"}', "it has {{ at character 14, which belongs to no placeholder"),
+    ],
+)  # fmt: skip
+async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(store: RedisStore, query: str, said: str):
+    replica, source = Copy(checked(replace(ERRORS, query=query))), Scripted()
+    checks = asker(store, replica, source)
+
+    async with running(checks):
+        await eventually(lambda: has_errors(checks, replica))
+
+    (found,) = await checks.readings(replica.rollouts[0])
+    assert found.error.startswith(f"the query is not sent: {said}")
+    assert (found.failures, found.has_passed, source.asked) == (0, False, [])
 
 
 @pytest.mark.parametrize("changes", [{"held_reason": "because"}, {"basis_points": 0}, {"next": None}])

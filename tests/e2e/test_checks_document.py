@@ -23,4 +23,4 @@ def test_the_policy_that_the_document_shows_is_taken() -> None:
             (check,) = call("GetPolicy", component="restyler").policy.checks
 
     assert (check.name, check.max, check.interval.seconds, check.errors_allowed) == ("slow-jobs", 120, 30, 4)
-    assert "tag={{tag}}" in check.query
+    assert 'tag="{{tag}}"' in check.query

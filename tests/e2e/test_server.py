@@ -56,6 +56,23 @@ def test_what_the_server_knows_is_there_again_after_a_stop_and_after_a_kill(dire
             assert server.stop(end) == (-signal.SIGKILL if end is signal.SIGKILL else 0)
 
 
+def test_a_token_file_that_is_not_there_ends_the_start_and_what_is_secret_is_never_said(directory: Path) -> None:
+    flags = ("--prometheus-url", "http://127.0.0.1:1", "--prometheus-header", "X-Key: s3cr3t")
+    token = directory / "token"
+    with rampd_server(directory, *flags, "--prometheus-token-file", str(token)) as server:
+        assert server.process.wait(60) == 2
+        server.stop()
+    assert any(f"the token file {token} can't be read: No such file or directory." in line for line in server.said)
+
+    token.write_text("s3cr3t\n")
+    with rampd_server(
+        directory, *flags, "--prometheus-token-file", str(token), "--log-level", "debug", "--workers", "2"
+    ) as server:
+        server.event("serving")
+        assert server.stop() == 0
+    assert "s3cr3t" not in str(server.log) + str(server.said)
+
+
 def test_the_unix_socket_is_its_owners_and_tcp_is_for_reads(directory: Path) -> None:
     with rampd_server(directory) as server:
         server.event("serving")

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rampd_server.address import PrometheusUrl
 from rampd_server.automation.prometheus import MAX_BYTES, Prometheus
-from rampd_server.domain.check_answer import Answer
+from rampd_server.domain.check_answer import Answer, Judgement
 
 Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -49,8 +52,8 @@ def saying(body: bytes, *, status: str = "200 OK", headers: str = "") -> Serve:
     return serve
 
 
-async def ask(port: int, *, timeout_s: float = 10, user: str = "", path: str = "") -> Answer:
-    prometheus = Prometheus(PrometheusUrl(f"http://{user}127.0.0.1:{port}{path}"), timeout_s=timeout_s)
+async def ask(port: int, *, timeout_s: float = 10, user: str = "", path: str = "", **options: Any) -> Answer:
+    prometheus = Prometheus(PrometheusUrl(f"http://{user}127.0.0.1:{port}{path}"), timeout_s=timeout_s, **options)
     try:
         return await prometheus.ask('up{tag="a&b"}')
     finally:
@@ -97,7 +100,6 @@ async def test_the_query_is_sent_as_a_form_with_the_credentials_of_the_url_and_n
         (saying(b"{}"), "the answer is not of the form that Prometheus gives to a query"),
         (saying(b"busy", status="503 Service Unavailable"), "http://127.0.0.1:9090 answered 503 Service Unavailable"),
         (saying(vector("1"), status="500 Oh"), "http://127.0.0.1:9090 answered 500 Oh"),
-        (saying(b"{}", status="401 Unauthorized"), "http://127.0.0.1:9090 answered 401 Unauthorized"),
         (
             saying(b'{"status":"error","errorType":"bad_data","error":"parse error"}', status="400 Bad Request"),
             "Prometheus says: parse error",
@@ -129,13 +131,155 @@ async def test_a_huge_answer_is_not_read_to_its_end():
     assert sent < 1000 * MAX_BYTES
 
 
-async def test_a_redirect_is_not_followed():
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+async def test_a_redirect_is_not_followed_so_nobody_else_gets_the_credentials(tmp_path: Path, status: str):
     async with http_server(saying(vector("1"))) as (elsewhere, followed):
-        serve = saying(b"", status="302 Found", headers=f"Location: http://127.0.0.1:{elsewhere}/\r\n")
-        answer = await answer_to(serve, user="ada:secret@")
+        serve = saying(b"", status=status, headers=f"Location: http://127.0.0.1:{elsewhere}/\r\n")
+        for secret in (
+            {"user": "ada:secret@"},
+            {"token_file": token_in(tmp_path), "headers": {"X-Scope-OrgID": "team"}},
+        ):
+            answer = await answer_to(serve, **secret)
+            assert (
+                answer.error == f"http://127.0.0.1:9090 answered {status[:3]}, it is elsewhere: configure where it is"
+            )
 
-    assert answer.error == "http://127.0.0.1:9090 answered 302, it is elsewhere: configure where it is"
     assert followed == []
+
+
+def token_in(directory: Path, token: str = "s3cr3t.to-ken==") -> Path:
+    path = directory / "token"
+    path.write_text(f"{token}\n")
+    return path
+
+
+async def test_the_token_of_the_file_goes_with_each_question_and_a_new_one_is_used_at_once(tmp_path: Path):
+    async with http_server(saying(vector("1"))) as (port, requests):
+        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=10, token_file=token_in(tmp_path))
+        assert await prometheus.ask("up") == Answer(1.0)
+        token_in(tmp_path, "another")
+        assert await prometheus.judge("up") == Judgement()
+        await prometheus.close()
+
+    assert [re.findall(rb"\r\nAuthorization: (.*)\r\n", request) for request in requests] == [
+        [b"Bearer s3cr3t.to-ken=="],
+        [b"Bearer another"],
+    ]
+
+
+async def test_headers_of_the_configuration_go_with_each_question():
+    async with http_server(saying(vector("1"))) as (port, requests):
+        await ask(port, headers={"X-Scope-OrgID": "team"})
+
+    assert b"\r\nX-Scope-OrgID: team\r\n" in requests[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "can't be read: No such file or directory"),
+        (b"", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
+        (b"two words", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
+        (b"a\r\nX-Evil: 1", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
+        (b"\xff", "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
+        (b"a" * 20_000, "has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected"),
+    ],
+)
+async def test_a_file_without_a_token_is_an_error_and_nothing_is_sent(tmp_path: Path, content: bytes | None, said: str):
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    async with http_server(saying(vector("1"))) as (port, requests):
+        answer = await ask(port, token_file=path)
+
+    assert answer == Answer(
+        error=f"the token file {path} {said}"[:199] + "…" * (len(f"the token file {path} {said}") > 200)
+    )
+    assert requests == []
+
+
+PLACE = "http://127.0.0.1:9090"
+
+
+@pytest.mark.parametrize("body", [b"", b"no org id\n", b'{"status":"error","errorType":"x","error":"go away"}'])
+@pytest.mark.parametrize(
+    ("status", "ends", "said"),
+    [
+        ("401 Unauthorized", "token", f"{PLACE} does not take the token in TOKEN (401 Unauthorized): put the right one there"),
+        ("403 Forbidden", "token", f"{PLACE} does not let this server query (403 Forbidden): allow it there, for the token in TOKEN"),
+        ("401 Unauthorized", "user", f"{PLACE} does not take the user and password of --prometheus-url (401 Unauthorized): put the right one there"),
+        ("403 Forbidden", "user", f"{PLACE} does not let this server query (403 Forbidden): allow it there, for the user and password of --prometheus-url"),
+        ("401 Unauthorized", "", f"{PLACE} wants to know who asks (401 Unauthorized), and this server does not say: give it --prometheus-token-file, or --prometheus-header for a tenant"),
+        ("403 Forbidden", "", f"{PLACE} wants to know who asks (403 Forbidden), and this server does not say: give it --prometheus-token-file, or --prometheus-header for a tenant"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_says_which_end_is_wrong(tmp_path: Path, status: str, ends: str, said: str, body: bytes):
+    options = {"token": {"token_file": token_in(tmp_path)}, "user": {"user": "ada:secret@"}, "": {}}[ends]
+    answer = await answer_to(saying(body, status=status), **options)
+
+    assert answer.error.replace(str(tmp_path / "token"), "TOKEN") == said
+    assert "s3cr3t" not in answer.error
+
+
+def refusal(kind: str, text: str) -> bytes:
+    return json.dumps({"status": "error", "errorType": kind, "error": text}).encode()
+
+
+def of_kind(kind: str) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": []}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("serve", "judgement"),
+    [
+        (saying(vector()), Judgement()),
+        (saying(vector("NaN", "2")), Judgement()),
+        (saying(of_kind("scalar")), Judgement()),
+        (
+            saying(of_kind("matrix")),
+            Judgement("gives no single value: a number, or a vector with one element, is needed"),
+        ),
+        (
+            saying(of_kind("string")),
+            Judgement("gives no single value: a number, or a vector with one element, is needed"),
+        ),
+        (
+            saying(refusal("bad_data", "1:4: parse error:\nno"), status="400 Bad Request"),
+            Judgement("is not taken by Prometheus: 1:4: parse error: no"),
+        ),
+        (
+            saying(refusal("execution", "invalid regular expression"), status="422 Unprocessable Entity"),
+            Judgement("is not taken by Prometheus: invalid regular expression"),
+        ),
+        (
+            saying(refusal("timeout", "query timed out"), status="503 Service Unavailable"),
+            Judgement(doubt="Prometheus says: query timed out"),
+        ),
+        (saying(b"", status="404 Not Found"), Judgement(doubt=f"{PLACE} answered 404 Not Found")),
+        (saying(b"<html>"), Judgement(doubt=f"the answer of {PLACE} is no JSON: is it a Prometheus?")),
+        (saying(b"{}"), Judgement(doubt="the answer is not of the form that Prometheus gives to a query")),
+    ],
+)
+async def test_only_its_own_word_on_a_query_refuses_it(serve: Serve, judgement: Judgement):
+    async with http_server(serve) as (port, requests):
+        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=10)
+        found = await prometheus.judge("up", timeout_s=5)
+        await prometheus.close()
+
+    assert Judgement(found.wrong, found.doubt.replace(str(port), "9090")) == judgement
+    assert requests[0].endswith(b"\r\n\r\nquery=up&time=0&timeout=5")
+
+
+async def test_a_source_that_does_not_judge_in_time_leaves_a_doubt():
+    async def serve(_request: bytes, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(5)
+
+    async with http_server(serve) as (port, _):
+        prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=60)
+        found = await prometheus.judge("up", timeout_s=0.2)
+        await prometheus.close()
+
+    assert found == Judgement(doubt=f"http://127.0.0.1:{port} took longer than 0.2 s")
 
 
 async def test_a_source_that_drips_is_given_up_in_time():

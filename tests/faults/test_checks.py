@@ -6,10 +6,17 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from rampd import v1
+from rampd.placeholders import fill
+from rampd_server.address import PrometheusUrl
+from rampd_server.automation.prometheus import Prometheus
+from rampd_server.domain.check_answer import Answer
 from rampd_server.domain.check_counts import CheckCounts
 from rampd_server.storage.redis_checks import RedisChecks
 from tests.prometheus import exporter, prometheus
@@ -21,7 +28,7 @@ C = "restyler"
 MUCH = 1_000_000
 CHECK = v1.Check(
     name="errors",
-    query="job_error_rate{tag={{tag}}}",
+    query='job_error_rate{tag="{{tag}}"}',
     interval=Duration(seconds=1),
     max=0.05,
     failures_allowed=MUCH,
@@ -139,6 +146,102 @@ async def told(watcher: Watcher, action: str) -> str:
                     if event.action == action and event.actor == "rampd":
                         return event.note
                 await asyncio.sleep(0.1)
+
+
+# Whatever a tag may have that means something to a string, to a regular expression or to a comment.
+NEXT = "@ab/c.d+e=f#~(g)-1.2"
+OTHER = "@ab/cXd+e=f#~(g)-1.2"
+ASKS_FOR_NEXT = [
+    'job_error_rate{tag="{{tag}}"}',
+    "job_error_rate{tag='{{tag}}'}",
+    "job_error_rate{tag=`{{tag}}`}",
+    'job_error_rate{tag=~"{{tag}}"}',
+    "job_error_rate{tag=~'x|({{tag}})?'}",
+    "job_error_rate{tag=~`{{tag}}|restyler-{{component}}`}",
+    'job_error_rate{tag!="", tag=~"{{tag}}"} # "why',
+    'sum(job_error_rate) - sum(job_error_rate{tag!="{{tag}}"})',
+    "sum(job_error_rate) - sum(job_error_rate{tag!~`{{tag}}`})",
+    'label_replace(job_error_rate, "is", "next-{{tag}}", "tag", "{{tag}}") and on(is) '
+    'label_replace(vector(1), "is", "next-{{tag}}", "", "")',
+]
+
+
+async def test_every_way_to_write_a_placeholder_asks_prometheus_for_next_and_nothing_else(directory: Path):
+    """Given two tags of which the one matches the other where it is taken for a regular expression, expect next's value."""
+    with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as server:
+        metrics.set(NEXT, "0.25")
+        metrics.set(OTHER, "0.5")
+        source = Prometheus(PrometheusUrl(server.url), timeout_s=WITHIN_S)
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while True:
+                    if await source.ask("count(job_error_rate)") == Answer(2.0):
+                        break
+                    await asyncio.sleep(0.05)
+            for query in ASKS_FOR_NEXT:
+                filled = fill(query, component=C, tag=NEXT, channel="next")
+                assert await source.ask(filled) == Answer(0.25), filled
+        finally:
+            await source.close()
+
+
+TAKEN = [
+    "up{path=`C:\\d`} + up{path=~`\\d+`}",
+    r'up{path=~"(?i)a\\.b|\\pL{2}"}',
+    "holt_winters(up[5m], 0.5, 0.5)",
+    "up @ end()",
+    "sum by (le) (rate(up[5m] offset -1m))",
+    "scalar(up) # nothing",
+    'up{tag!~"{{component}}-{{tag}}"} or vector(0)',
+    "time()",
+]
+NOT_TAKEN = [
+    ("up offset inf", 'unexpected number "inf" in offset'),
+    ("no_such_function(up)", "unknown function"),
+    (r'up{path="\.x"}', "unknown escape sequence"),
+    ('up{path=~"("}', "missing closing )"),
+    ('label_replace(up, "a", "b", "c", "(")', "invalid regular expression"),
+    ("up[5m] offset 1m", "gives no single value"),
+    ("up >", "unexpected end of input"),
+]
+
+
+async def test_set_policy_takes_what_prometheus_takes_and_nothing_else(directory: Path):
+    """Given a Prometheus, expect its own word on each query; if it is gone, expect the policy to be stored with a word of it."""
+
+    def policy(*queries: str) -> v1.Policy:
+        return v1.Policy(checks=[v1.Check(name=f"c{n}", query=query, max=1) for n, query in enumerate(queries)])
+
+    with (
+        prometheus(directory, scrapes=1) as source,
+        short_directory() as folder,
+        rampd_server(folder, "--insecure-admin", "--prometheus-url", source.url) as server,
+    ):
+        await asyncio.to_thread(server.event, "serving")
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="20200301")
+            assert call("SetPolicy", component=C, policy=policy(*TAKEN)).message == "The policy is stored."
+            assert [check.query for check in call("GetPolicy", component=C).policy.checks] == TAKEN
+
+            with pytest.raises(grpc.RpcError) as refused:
+                call("SetPolicy", component=C, policy=policy("up", *(query for query, _ in NOT_TAKEN)))
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            request = error_details_pb2.BadRequest()
+            assert any(detail.Unpack(request) for detail in rpc_status.from_call(refused.value).details)
+            for place, (violation, (query, said)) in enumerate(
+                zip(request.field_violations, NOT_TAKEN, strict=True), start=1
+            ):
+                assert violation.field == f"policy.checks[{place}].query"
+                assert said in violation.description, query
+            assert [check.query for check in call("GetPolicy", component=C).policy.checks] == TAKEN
+
+            source.signal(signal.SIGKILL)
+            stored = call("SetPolicy", component=C, policy=policy("up", "no_such_function(up)"))
+            assert stored.changed
+            assert stored.message == (
+                "The policy is stored. Nobody could be asked whether the query of c0, c1 is right: "
+                f"connection refused by {source.url}."
+            )
 
 
 async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory: Path):

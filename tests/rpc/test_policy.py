@@ -34,7 +34,7 @@ PLAN = v1.Policy(
     checks=[
         v1.Check(
             name="errors",
-            query="sum(rate(errors{component={{component}},tag={{tag}}}[5m]))",
+            query='sum(rate(errors{component="{{component}}",tag=~"{{tag}}|canary"}[5m]))',
             interval=Duration(seconds=15),
             min=0,
             max=0.5,
@@ -163,7 +163,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_stored(call: St
         checks=[
             v1.Check(name="NO NAME", query="up", max=1),
             v1.Check(name="a", query="sum(rate(errors", max=1),
-            v1.Check(name="a", query="up{tag={{commit}}}", interval=Duration(nanos=1)),
+            v1.Check(name="a", query='up{tag="{{commit}}"}', interval=Duration(nanos=1)),
             v1.Check(name="range", query="up[5m]", min=2, max=1),
         ],
     )
@@ -189,7 +189,7 @@ def test_more_than_fifty_steps_are_refused(call: Stubs) -> None:
 
 def test_a_query_is_refused_with_what_is_wrong_with_it(call: Stubs) -> None:
     policy = v1.Policy(checks=[v1.Check(name="a", query="sum(rate(errors[5m])", max=1)])
-    assert wrong(call, policy) == {"policy.checks[0].query": "is no PromQL: unclosed left parenthesis"}
+    assert wrong(call, policy) == {"policy.checks[0].query": "has ( at character 4, which is not closed"}
 
 
 @pytest.mark.parametrize("query", ["up[5m]", "((up[5m]))", "up[5m:1m]", '"up"', '("up")'])
@@ -199,6 +199,23 @@ def test_a_query_for_what_is_no_single_value_is_refused(call: Stubs, query: str)
         "policy.checks[0].query": "gives no single value: a number, or a vector with one element, is needed"
     }
     call("SetPolicy", component=C, policy=v1.Policy(checks=[v1.Check(name="a", query="((up))", max=1)]))
+
+
+def test_without_a_prometheus_a_query_that_only_one_knows_is_stored_and_the_answer_says_that_nobody_was_asked(
+    call: Stubs,
+) -> None:
+    policy = v1.Policy(checks=[v1.Check(name="a", query="up{path=~`\\d`} + a_function_of_tomorrow(up)", max=1)])
+    assert call("SetPolicy", component=C, policy=policy).message == (
+        "The policy is stored. Nobody could be asked whether the query of a is right: "
+        "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)."
+    )
+    assert call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02)).message == "The policy is stored."
+
+
+@pytest.mark.parametrize("query", ["up offset inf", "up offset 1e999", "9" * 400, "up{" + "a" * 4000 + "}"])
+def test_no_query_breaks_the_server(call: Stubs, query: str) -> None:
+    policy = v1.Policy(checks=[v1.Check(name="a", query=query, max=1)])
+    assert call("SetPolicy", component=C, policy=policy).changed
 
 
 def test_what_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:

@@ -56,6 +56,8 @@ RULES = (
     Rule("rampd", never=REDIS),
     # The decision that both share is pure.
     Rule("rampd.bucketing", never=(*IMPURE, "rampd")),
+    Rule("rampd.placeholders", never=(*IMPURE, "rampd")),
+    Rule("rampd.wording", never=(*IMPURE, "rampd")),
     Rule("rampd.overrides", never=(*IMPURE, "rampd")),
     Rule("rampd.resolution", never=(*IMPURE, "rampd"), allowed=("rampd.bucketing", "rampd.overrides")),
     # The server, from the inside out.
@@ -67,6 +69,8 @@ RULES = (
             "rampd.resolution",
             "rampd.component_state",
             "rampd.bucketing",
+            "rampd.placeholders",
+            "rampd.wording",
             "rampd.validation",
             "rampd.grammar",
         ),
@@ -74,7 +78,7 @@ RULES = (
     Rule(
         "rampd_server.domain",
         never=(*IMPURE, "rampd", "rampd_server"),
-        allowed=("rampd_server.domain", "rampd.bucketing"),
+        allowed=("rampd_server.domain", "rampd.bucketing", "rampd.placeholders", "rampd.wording"),
     ),
     Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
     Rule(
@@ -183,6 +187,8 @@ PLANTED = {
     ],
     "client/rampd/testing/plugin.py": [("import redis", "rampd.testing.plugin imports redis")],
     "client/rampd/bucketing.py": [("from rampd import v1", "rampd.bucketing imports rampd.v1")],
+    "client/rampd/placeholders.py": [("from rampd import v1", "rampd.placeholders imports rampd.v1")],
+    "client/rampd/wording.py": [("from rampd import v1", "rampd.wording imports rampd.v1")],
     "client/rampd/overrides.py": [("import time", "rampd.overrides imports time")],
     "client/rampd/resolution.py": [("from . import resolver", "rampd.resolution imports rampd.resolver")],
     "server/rampd_server/replica.py": [

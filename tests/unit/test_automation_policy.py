@@ -93,7 +93,7 @@ def test_fifty_steps_are_the_most():
         ({"checks": (CHECK, CHECK)}, ["checks[0].name", "checks[1].name"]),
         ({"checks": (replace(CHECK, name="No name"),)}, ["checks[0].name"]),
         ({"checks": (replace(CHECK, query=" "),)}, ["checks[0].query"]),
-        ({"checks": (replace(CHECK, query="up{a={{ repo }},b={{tag}}}"),)}, ["checks[0].query"]),
+        ({"checks": (replace(CHECK, query='up{a="{{ repo }}",b="{{tag}}"}'),)}, ["checks[0].query"]),
         ({"checks": (replace(CHECK, maximum=None),)}, ["checks[0]"]),
         ({"checks": (replace(CHECK, maximum=math.nan),)}, ["checks[0]"]),
         ({"checks": (replace(CHECK, minimum=2.0),)}, ["checks[0].min"]),

@@ -15,7 +15,7 @@ from rampd_server.domain.model import Rollout
 from rampd_server.domain.progress import Cause, Driver, Progress
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
-CHECK = Check("errors", "sum(rate(errors{tag={{tag}}}[5m]))", minimum=0.0, maximum=1.0)
+CHECK = Check("errors", 'sum(rate(errors{tag="{{tag}}"}[5m]))', minimum=0.0, maximum=1.0)
 PASS, FAIL, ERROR = Answer(0.5), Answer(7.0), Answer(error="connection refused by http://p")
 ANSWERS = st.sampled_from([PASS, FAIL, ERROR])
 HOLDING = Progress(Driver.PLAN, hold_since_ms=NOW, moved_ms=NOW)
@@ -147,5 +147,5 @@ def test_checks_are_asked_while_somebody_runs_next():
 
 
 def test_a_query_is_about_next():
-    check = replace(CHECK, query="f{c={{component}}, t={{tag}}, ch={{channel}}}")
+    check = replace(CHECK, query='f{c="{{component}}", t="{{tag}}", ch="{{channel}}"}')
     assert query_of(check, holding()) == 'f{c="restyler", t="B", ch="next"}'

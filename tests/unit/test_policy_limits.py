@@ -9,7 +9,6 @@ from rampd import v1
 from rampd.validation import violations as violations_of_request
 from rampd_server.domain.automation_policy import DAY_MS, MAX_HOLD_MS, MAX_JOBS, Automation, Check, Step, violations
 from rampd_server.rpc.policy import policy_message, set_policy_of
-from rampd_server.rpc.policy import violations as violations_at_the_server
 
 CHECK = Check("a", "up", maximum=1.0)
 
@@ -35,7 +34,10 @@ LIMITS = [
     ({"steps": tuple(Step(n) for n in range(1, value))} for value in (51, 52)),
     ({"checks": (replace(CHECK, interval_ms=value),)} for value in (999, 1_000, DAY_MS, DAY_MS + 1)),
     ({"checks": (replace(CHECK, name=value),)} for value in ("", "a.b-c_d", "A", "a ", "a" * 63, "a" * 64)),
-    ({"checks": (replace(CHECK, query=value),)} for value in ("", "up{a={{tag}}}", "up{a={{ tag }}}", "up{a={{x}}}")),
+    (
+        {"checks": (replace(CHECK, query=value),)}
+        for value in ("", "up{a={{tag}}}", "up{a='{{ tag }}'}", "up{a='{{x}}'}", "sum(up", "up[5m]")
+    ),
     ({"checks": (replace(CHECK, errors_allowed=value),)} for value in (0, MAX_JOBS, MAX_JOBS + 1)),
     ({"checks": (CHECK, replace(CHECK, name=value))} for value in ("a", "b")),
 ]
@@ -64,5 +66,5 @@ def test_a_policy_goes_to_a_message_and_back():
     )
     request = v1.SetPolicyRequest(component="c", policy=policy_message(replace_policy(automation)))
 
-    assert violations_at_the_server(request) == []
+    assert violations_of_request(request) == []
     assert Automation(**set_policy_of(request).automation) == automation

@@ -1,8 +1,15 @@
-"""Numbers as people read them."""
+"""Numbers as people read them: short, and never so short that two which differ look the same."""
+
+import math
+from fractions import Fraction
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from rampd.wording import exact, number
 from rampd_server.domain import wording
+from rampd_server.domain.evidence import log_limit
 
 
 @pytest.mark.parametrize(("basis_points", "text"), [(0, "0 %"), (1, "0.01 %"), (1250, "12.5 %"), (10_000, "100 %")])
@@ -21,8 +28,10 @@ def test_a_share(basis_points: int, text: str):
         (3_600_000, "1 h"),
         (5_430_000, "1 h 30 min"),
         (3_601_000, "1 h"),
-        (90_000_000, "1 d 1 h"),
-        (30 * 86_400_000, "30 d"),
+        (86_400_000, "1 day"),
+        (93_600_000, "1 day 2 h"),
+        (2 * 86_400_000 + 60_000, "2 days"),
+        (30 * 86_400_000, "30 days"),
     ],
 )
 def test_a_span_has_two_units_at_the_most(duration_ms: int, text: str):
@@ -30,10 +39,68 @@ def test_a_span_has_two_units_at_the_most(duration_ms: int, text: str):
 
 
 @pytest.mark.parametrize(
-    ("least", "most", "text"), [(None, 1.5, "at most 1.5"), (2.0, None, "at least 2"), (0.0, 1e6, "0 to 1e+06")]
+    ("duration_ms", "text"),
+    [
+        (0, "0 s"),
+        (500, "500 ms"),
+        (1_500, "1 s 500 ms"),
+        (3_601_000, "1 h 1 s"),
+        (5_400_000, "1 h 30 min"),
+        (86_400_000, "1 day"),
+        (30 * 86_400_000 + 7_200_000, "30 days 2 h"),
+    ],
 )
-def test_bounds(least: float | None, most: float | None, text: str):
+def test_what_somebody_asked_for_is_shown_whole(duration_ms: int, text: str):
+    assert wording.whole_span(duration_ms) == text
+
+
+@given(st.sets(st.integers(0, 2**40), min_size=2, max_size=2))
+def test_two_durations_that_differ_look_different(durations: set[int]):
+    one, other = durations
+    assert wording.whole_span(one) != wording.whole_span(other)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "text"),
+    [
+        (None, 1.5, "at most 1.5"),
+        (2.0, None, "at least 2"),
+        (0.0, 1e6, "0 to 1,000,000"),
+        (-0.0, 1234567.5, "0 to 1,234,567.5"),
+        (1e-9, 1e300, "1e-09 to 1e+300"),
+    ],
+)
+def test_bounds_are_shown_as_they_were_set(least: float | None, most: float | None, text: str):
     assert wording.bounds(least, most) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "text"),
+    [
+        (0.4, 0.05, "0.4"),
+        (1 / 3, 0.05, "0.333333"),
+        (0.05000001, 0.05, "0.05000001"),
+        (0.05, 0.05, "0.05"),
+        (1234567.5, 1e6, "1,234,570"),
+        (1000000.4, 1e6, "1,000,000.4"),
+        (1e-12, 0.0, "1e-12"),
+    ],
+)
+def test_a_value_is_as_exact_as_its_bound_asks_for(value: float, most: float, text: str):
+    assert wording.against_bounds(value, None, most) == text
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+NEAR = FINITE.flatmap(
+    lambda bound: st.tuples(st.sampled_from([math.nextafter(bound, math.inf), bound]), st.just(bound))
+)
+
+
+@given(NEAR | st.tuples(FINITE, FINITE))
+def test_a_value_never_looks_like_the_bound_that_it_is_not_on(pair: tuple[float, float]):
+    value, bound = pair
+    shown, limit = (float(text.replace(",", "")) for text in (number(value, bound), exact(bound)))
+    assert (shown < limit, shown == limit, shown > limit) == (value < bound, value == bound, value > bound)
 
 
 def test_a_text_becomes_a_sentence_once():
@@ -41,13 +108,98 @@ def test_a_text_becomes_a_sentence_once():
 
 
 def test_a_rate_shows_what_it_is_made_of():
-    assert wording.rate(14, 1600) == "14 of 1,600 (0.9 %)"
-    assert wording.rate(0, 0) == "none"
+    assert wording.rates((14, 1600), (0, 0)) == ["14 of 1,600 (0.9 %)", "none"]
+
+
+def test_rates_are_as_exact_as_it_takes_to_tell_them_apart():
+    """Given 1.04 % against a limit of 1 %, expect no sentence with 1.0 % against 1 %."""
+    assert wording.rates((104, 10_000), limit=0.01) == ["104 of 10,000 (1.04 %)"]
+    assert wording.rates((104, 10_000), (1, 100)) == ["104 of 10,000 (1.04 %)", "1 of 100 (1.00 %)"]
+    assert wording.rates((1, 100), (2, 200), limit=0.01) == ["1 of 100 (1.0 %)", "2 of 200 (1.0 %)"]
+    assert wording.rates((0, 100), (1, 1_000_000)) == ["0 of 100 (0.0000 %)", "1 of 1,000,000 (0.0001 %)"]
+
+
+COUNTS = st.integers(1, 10_000_000).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole)))
+
+
+def percents(texts: list[str]) -> list[str]:
+    return [text.partition("(")[2].removesuffix(" %)") for text in texts]
+
+
+@given(COUNTS, COUNTS, st.integers(10, 8_000))
+@example((1, 3), (333_333, 1_000_000), 3_333)
+def test_rates_that_differ_look_different_and_in_their_order(one: tuple[int, int], other: tuple[int, int], limit: int):
+    rates = [Fraction(*one), Fraction(*other), Fraction(limit, 10_000)]
+    shown = [Fraction(text) for text in percents(wording.rates(one, other, limit=limit / 10_000))]
+    shown.append(Fraction(wording.share(limit / 10_000).removesuffix(" %")))
+    for left in range(3):
+        for right in range(3):
+            assert (rates[left] < rates[right]) == (shown[left] < shown[right])
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.07, "7 %"), (0.001, "0.1 %"), (0.8, "80 %"), (0.0725, "7.25 %")])
+def test_the_share_that_a_policy_puts_up_with_is_shown_as_it_was_set(fraction: float, text: str):
+    assert wording.share(fraction) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.01, "under 0.1"), (0.25, "0.2"), (9.94, "9.9"), (10, "10"), (1353.6, "1,354"), (1e300, "over a billion")],
+    ("one", "other", "texts"),
+    [
+        (Fraction(3, 10), Fraction(4), ("0.3", "4")),
+        (Fraction(304, 100), Fraction(3), ("3.04", "3")),
+        (Fraction(3), Fraction(3), ("3.0", "3")),
+        (Fraction(12_345), Fraction(1), ("12,345.0", "1")),
+    ],
 )
-def test_odds_are_no_more_exact_than_they_need_to_be(value: float, text: str):
-    assert wording.odds(value) == text
+def test_what_was_expected_is_told_from_what_came(one: Fraction, other: Fraction, texts: tuple[str, str]):
+    assert wording.apart(one, other, decimals=1) == texts
+
+
+def shown_evidence(e: float, alpha: float = 0.01) -> tuple[str, str]:
+    return wording.evidence(math.log(e) + math.log(alpha), 1 / Fraction(repr(alpha)))
+
+
+@pytest.mark.parametrize(
+    ("e", "text"),
+    [
+        (1e-300, "under 0.1"),
+        (0.01, "under 0.1"),
+        (0.24, "0.2"),
+        (1.0, "1.0"),
+        (9.94, "9.9"),
+        (1353.6, "1,354"),
+        (99.6, "99.6"),
+        (99.996, "99.996"),
+        (100.3, "100.3"),
+        (2e9, "over a billion"),
+        (1e300, "over a billion"),
+    ],
+)
+def test_evidence_is_no_more_exact_than_its_limit_asks_for(e: float, text: str):
+    assert shown_evidence(e) == (text, "100")
+
+
+def test_evidence_that_is_just_its_limit_looks_like_it():
+    assert wording.evidence(0.0, Fraction(100)) == ("100", "100")
+
+
+ALPHAS = st.sampled_from([1e-6, 0.001, 0.005, 0.01, 0.03, 0.5])
+STEPS = st.integers(-3, 3)
+
+
+@given(ALPHAS, st.floats(-1e-6, 1e-6) | st.floats(-1e4, 1e4) | st.just(0.0), STEPS)
+@example(0.5, 0.0, 1)
+@example(1e-6, 0.0, -1)
+def test_evidence_never_looks_like_the_limit_that_it_is_not_on(alpha: float, distance: float, steps: int):
+    """Given E and limits whose logarithms differ in the last digit, as in any other, expect both to look different."""
+    log = log_limit(alpha) + distance
+    for _ in range(abs(steps)):
+        log = math.nextafter(log, math.copysign(math.inf, steps))
+    log_over_limit = log - log_limit(alpha)
+
+    found, limit = wording.evidence(log_over_limit, 1 / Fraction(repr(alpha)))
+    if found in ("over a billion", "under 0.1"):
+        assert (found == "over a billion") == (log_over_limit > 0)
+        return
+    one, other = (Fraction(text.replace(",", "")) for text in (found, limit))
+    assert ((one > other) - (one < other)) == ((log_over_limit > 0) - (log_over_limit < 0))

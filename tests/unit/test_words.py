@@ -12,7 +12,7 @@ from rampd_server.storage.words import in_words
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 AUTOMATION = Automation(
-    steps=(Step(1000, 2 * SECOND), Step(2550, 90 * MINUTE, 1500), Step(5000, 0, 1), Step(9000)),
+    steps=(Step(1000, 2 * SECOND), Step(2550, 90 * MINUTE, 1500), Step(5000, 0, 1), Step(9000, approval=True)),
     max_basis_points=9000,
     auto_start=True,
     maturation_ms=30 * MINUTE,
@@ -29,7 +29,7 @@ AUTOMATION = Automation(
 @pytest.mark.parametrize(
     ("name", "field", "said"),
     [
-        ("steps", "steps", "10 % for 2 s, 25.5 % for 1 h 30 min and 1,500 jobs, 50 % for 1 job, 90 %"),
+        ("steps", "steps", "10 % for 2 s, 25.5 % for 1 h 30 min and 1,500 jobs, 50 % for 1 job, 90 %, then waits for approval"),
         ("max_basis_points", "max_percent", "90"),
         ("auto_start", "auto_start", "true"),
         ("maturation_ms", "maturation", "30 min"),

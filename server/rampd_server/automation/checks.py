@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from rampd.placeholders import QueryError
 from rampd_server.domain.automation_policy import Check
-from rampd_server.domain.check_answer import Answer, error
+from rampd_server.domain.check_answer import Answer, Judgement, error
 from rampd_server.domain.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.guards import CheckReading
@@ -24,6 +25,7 @@ _LOOK_S = 0.5
 _RETRY_S = 1.0
 _SPREAD_S = 1.0
 _LEASE_MARGIN_S = 5.0
+_NO_SOURCE = "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)"
 
 _chance = SystemRandom()
 
@@ -36,12 +38,18 @@ class Source(Protocol):
     async def ask(self, query: str) -> Answer:
         """What a query is answered now; an answer without a value where something is wrong with the source."""
 
+    async def judge(self, query: str, *, timeout_s: float | None = None) -> Judgement:
+        """Whether the source takes a query; with a doubt where it does not say, within its own time-out or `timeout_s`."""
+
 
 class NoSource:
     """Where no Prometheus is configured: every check is an error, and says what to type."""
 
     async def ask(self, _query: str) -> Answer:
-        return error("this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)")
+        return error(_NO_SOURCE)
+
+    async def judge(self, _query: str, *, timeout_s: float | None = None) -> Judgement:  # noqa: ARG002 - as a Source has it
+        return Judgement(doubt=_NO_SOURCE)
 
 
 class _Question(NamedTuple):
@@ -167,7 +175,7 @@ class Checks:
         )
         if isinstance(turn, int):
             return turn / 1000
-        answer = await self._source.ask(query_of(check, rollout))
+        answer = await self._answer(rollout, check)
         counts = count(turn.before, answer, check, rollout)
         names = [each.name for each in rollout.policy.automation.checks]
         if await self._store.record(turn, counts, checks=names):
@@ -175,6 +183,13 @@ class Checks:
         else:
             log.warning("check_came_late", component=rollout.component, check=check.name)
         return check.interval_ms / 1000
+
+    async def _answer(self, rollout: Rollout, check: Check) -> Answer:
+        try:
+            query = query_of(check, rollout)
+        except QueryError as wrong:
+            return error(f"the query is not sent: it {wrong}. Set the policy's checks again")
+        return await self._source.ask(query)
 
 
 def _tell(rollout: Rollout, check: Check, before: CheckCounts | None, after: CheckCounts) -> None:

@@ -2,32 +2,73 @@
 
 import asyncio
 import json
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
 from rampd_server.address import PrometheusUrl
-from rampd_server.domain.check_answer import Answer, error, read_answer
+from rampd_server.domain.check_answer import Answer, Judgement, error, judge_answer, read_answer
 
 MAX_BYTES = 64 * 1024
 """Of an answer. One number with its labels is far less; a query that finds a thousand series is no check."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_MAX_TOKEN_BYTES = 16 * 1024
+_MIN_TIMEOUT_S = 0.1
+_ITS_WORD = (400, 422)
+"""The statuses with which Prometheus, and what speaks as it does, refuses a query for its own sake."""
+
+
+class TokenError(Exception):
+    """Raised when a file has no bearer token. The text has nothing of what is in it."""
+
+
+def read_token(path: Path) -> str:
+    """The bearer token in a file, without the space around it. Raises TokenError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_TOKEN_BYTES + 1)
+    except OSError as exc:
+        raise TokenError(f"the token file {path} can't be read: {exc.strerror}") from exc
+    token = data.decode("ascii", "replace").strip()
+    if len(data) > _MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
+        raise TokenError(f"the token file {path} has no bearer token: one word of A-Z a-z 0-9 . _ ~ + / - is expected")
+    return token
+
+
+class _Reply(NamedTuple):
+    status: int
+    document: object
+    """Decoded JSON, whatever is in it."""
 
 
 class Prometheus:
     """A `Source` of answers: instant queries to one Prometheus, or what speaks as it does. End it with `close`.
 
-    It follows no redirect, uses no proxy and no netrc, and keeps no connection: the address is the one that is configured.
+    It follows no redirect, uses no proxy and no netrc, and keeps no connection: the address is the one that is configured,
+    and nobody else gets the credentials. A token is read from its file for each question, so a new one is used at once.
     """
 
-    def __init__(self, url: PrometheusUrl, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: PrometheusUrl,
+        *,
+        timeout_s: float,
+        token_file: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._place = url.without_credentials
         self._timeout_s = timeout_s
-        credentials = url.credentials
+        self._token_file = token_file
+        self._has_user = url.credentials is not None
         self._client = httpx.AsyncClient(
-            auth=httpx.BasicAuth(*credentials) if credentials else None,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            auth=httpx.BasicAuth(*url.credentials) if url.credentials else None,
+            headers={**(headers or {}), "Accept": "application/json", "Accept-Encoding": "identity"},
             verify=ssl.create_default_context(),
             timeout=timeout_s,
             limits=httpx.Limits(max_keepalive_connections=0),
@@ -37,42 +78,77 @@ class Prometheus:
 
     async def ask(self, query: str) -> Answer:
         """What a query is answered now, within the time-out. Raises nothing but cancellation."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._ask(query)
-        except (TimeoutError, httpx.TimeoutException):
-            return error(f"{self._place} took longer than {self._timeout_s:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
-            return error(self._trouble(exc))
+        reply = await self._exchange({"query": query}, self._timeout_s)
+        return error(reply) if isinstance(reply, str) else read_answer(reply.document)
+
+    async def judge(self, query: str, *, timeout_s: float | None = None) -> Judgement:
+        """Whether Prometheus takes a query, within the time-out or `timeout_s`. Raises nothing but cancellation.
+
+        It is asked for 1970, where nobody has data: so the query is read and typed as always, and costs next to nothing.
+        Every version and everything that speaks as Prometheus does answers that, unlike `/api/v1/parse_query`.
+        """
+        within_s = self._timeout_s if timeout_s is None else min(max(timeout_s, _MIN_TIMEOUT_S), self._timeout_s)
+        reply = await self._exchange({"query": query, "time": "0"}, within_s)
+        if isinstance(reply, str):
+            return Judgement(doubt=reply)
+        return judge_answer(reply.document, is_its_word=reply.status in _ITS_WORD)
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _ask(self, query: str) -> Answer:
-        form = {"query": query, "timeout": f"{self._timeout_s:g}"}
-        async with self._client.stream("POST", f"{self._place}/api/v1/query", data=form) as response:
+    async def _exchange(self, form: dict[str, str], timeout_s: float) -> _Reply | str:
+        """What Prometheus says to a form, or what is wrong with asking it."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._post({**form, "timeout": f"{timeout_s:g}"})
+        except (TimeoutError, httpx.TimeoutException):
+            return f"{self._place} took longer than {timeout_s:.3g} s"
+        except TokenError as exc:
+            return str(exc)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+            return self._trouble(exc)
+
+    async def _post(self, form: dict[str, str]) -> _Reply | str:
+        headers = {}
+        if self._token_file is not None:
+            # A file may be on a disk that hangs, and Resolve must not wait for it.
+            headers["Authorization"] = f"Bearer {await asyncio.to_thread(read_token, self._token_file)}"
+        url = f"{self._place}/api/v1/query"
+        async with self._client.stream("POST", url, data=form, headers=headers) as response:
             body = bytearray()
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > MAX_BYTES:
-                    return error(
-                        f"the answer of {self._place} is over {MAX_BYTES // 1024} KiB, where one number is wanted"
-                    )
+                    return f"the answer of {self._place} is over {MAX_BYTES // 1024} KiB, where one number is wanted"
         return self._read(response, bytes(body))
 
-    def _read(self, response: httpx.Response, body: bytes) -> Answer:
+    def _read(self, response: httpx.Response, body: bytes) -> _Reply | str:
         status = response.status_code
         if response.is_redirect:
-            return error(f"{self._place} answered {status}, it is elsewhere: configure where it is")
+            return f"{self._place} answered {status}, it is elsewhere: configure where it is"
+        if status in (401, 403):
+            return self._refused(f"{status} {response.reason_phrase}".strip(), knows_who_asks=status == 403)
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
             document = None
             if response.is_success:
-                return error(f"the answer of {self._place} is no JSON: is it a Prometheus?")
+                return f"the answer of {self._place} is no JSON: is it a Prometheus?"
         if not response.is_success and not (isinstance(document, dict) and document.get("status") == "error"):
-            return error(f"{self._place} answered {status} {response.reason_phrase}")
-        return read_answer(document)
+            return f"{self._place} answered {status} {response.reason_phrase}"
+        return _Reply(status, document)
+
+    def _refused(self, status: str, *, knows_who_asks: bool) -> str:
+        """Which of the two ends is wrong, where credentials are."""
+        sent = f"the token in {self._token_file}" if self._token_file else "the user and password of --prometheus-url"
+        if not self._token_file and not self._has_user:
+            return (
+                f"{self._place} wants to know who asks ({status}), and this server does not say: give it "
+                "--prometheus-token-file, or --prometheus-header for a tenant"
+            )
+        if knows_who_asks:
+            return f"{self._place} does not let this server query ({status}): allow it there, for {sent}"
+        return f"{self._place} does not take {sent} ({status}): put the right one there"
 
     def _trouble(self, exc: Exception) -> str:
         for cause in _causes(exc):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rampd_server.domain.queries import PLACEHOLDER, PLACEHOLDERS
-from rampd_server.domain.wording import percent, span
+from rampd import placeholders
+from rampd_server.domain.wording import exact, percent, whole_span
 
 MAX_STEPS = 50
 MAX_CHECKS = 20
@@ -118,13 +118,13 @@ def _violations(automation: Automation) -> Iterator[tuple[str, str]]:
     if not 1 <= automation.tolerance <= MAX_TOLERANCE:
         yield "tolerance", f"must be 1 to {MAX_TOLERANCE:g}: how many times as often as current next may fail"
     if not 0 <= automation.maturation_ms <= DAY_MS:
-        yield "maturation", f"must be 0 to {span(DAY_MS)}"
+        yield "maturation", f"must be 0 to {whole_span(DAY_MS)}"
     rate = automation.max_failure_rate
     if rate != 0 and not MIN_FAILURE_RATE <= rate <= MAX_FAILURE_RATE:
         yield "max_failure_rate", f"must be 0 (off) or {MIN_FAILURE_RATE} to {MAX_FAILURE_RATE}, a fraction of all jobs"
     yield from _checks(automation.checks)
     if automation.confirm_within_ms is not None and not 1_000 <= automation.confirm_within_ms <= MAX_HOLD_MS:
-        yield "confirm_within", f"must be 1 s to {span(MAX_HOLD_MS)}, or absent"
+        yield "confirm_within", f"must be 1 s to {whole_span(MAX_HOLD_MS)}, or absent"
     yield from _stuck_after(automation)
 
 
@@ -147,7 +147,7 @@ def _steps(automation: Automation) -> Iterator[tuple[str, str]]:
                 f"{TO_EVERYBODY}",
             )
         if not 0 <= step.hold_ms <= MAX_HOLD_MS:
-            yield f"{name}.hold", f"must be 0 to {span(MAX_HOLD_MS)}"
+            yield f"{name}.hold", f"must be 0 to {whole_span(MAX_HOLD_MS)}"
         if not 0 <= step.min_jobs <= MAX_JOBS:
             yield f"{name}.min_jobs", f"must be 0 to {MAX_JOBS:,}"
         before = max(before, step.basis_points)
@@ -163,12 +163,10 @@ def _checks(checks: tuple[Check, ...]) -> Iterator[tuple[str, str]]:
             yield f"{name}.name", "must be 1 to 63 of a-z 0-9 . _ -, a letter or digit first and last"
         elif names[check.name] > 1:
             yield f"{name}.name", f"{check.name} is there {names[check.name]} times"
-        if not check.query.strip():
-            yield f"{name}.query", "must not be empty"
-        for placeholder in sorted(set(PLACEHOLDER.findall(check.query)) - PLACEHOLDERS):
-            yield f"{name}.query", f"{{{{{placeholder}}}}} is none of {{{{component}}}}, {{{{tag}}}}, {{{{channel}}}}"
+        if wrong := placeholders.wrong(check.query):
+            yield f"{name}.query", wrong
         if not 1_000 <= check.interval_ms <= DAY_MS:
-            yield f"{name}.interval", f"must be 1 s to {span(DAY_MS)}"
+            yield f"{name}.interval", f"must be 1 s to {whole_span(DAY_MS)}"
         yield from _bounds(name, check)
         if not 0 <= check.failures_allowed <= MAX_JOBS:
             yield f"{name}.failures_allowed", "must be 0 or more"
@@ -183,7 +181,7 @@ def _bounds(name: str, check: Check) -> Iterator[tuple[str, str]]:
     elif not all(math.isfinite(bound) for bound in bounds):
         yield name, "needs finite numbers for min and max"
     elif check.minimum is not None and check.maximum is not None and check.minimum > check.maximum:
-        yield f"{name}.min", f"is over max, {check.maximum:g}: no value passes"
+        yield f"{name}.min", f"is over max, {exact(check.maximum)}: no value passes"
 
 
 def _stuck_after(automation: Automation) -> Iterator[tuple[str, str]]:
@@ -191,8 +189,8 @@ def _stuck_after(automation: Automation) -> Iterator[tuple[str, str]]:
     if stuck_after_ms is None:
         return
     if not MINUTE_MS <= stuck_after_ms <= MAX_HOLD_MS:
-        yield "stuck_after", f"must be {span(MINUTE_MS)} to {span(MAX_HOLD_MS)}, or absent"
+        yield "stuck_after", f"must be {whole_span(MINUTE_MS)} to {whole_span(MAX_HOLD_MS)}, or absent"
         return
     longest_ms = max((step.hold_ms for step in automation.steps), default=0)
     if stuck_after_ms <= longest_ms:
-        yield "stuck_after", f"must be over the longest hold, {span(longest_ms)}: that step would always be stuck"
+        yield "stuck_after", f"must be over the longest hold, {whole_span(longest_ms)}: that step would always be stuck"

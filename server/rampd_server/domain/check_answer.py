@@ -22,12 +22,26 @@ class Answer:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of a query that is to be stored, by the source that will be asked."""
+
+    wrong: str = ""
+    """Why it is never an answer: what the source says, or what kind of result it is. Empty: it is taken."""
+    doubt: str = ""
+    """Why nobody could be asked; empty where somebody was."""
+
+
 def error(text: str) -> Answer:
     """No value, because of `text`: printable in the end, and of a length that the history bears."""
+    return Answer(error=_printable(text))
+
+
+def _printable(text: str) -> str:
     printable = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     if len(printable) > _MAX_ERROR:
         printable = printable[: _MAX_ERROR - 1] + "…"
-    return Answer(error=printable or "an error without words")
+    return printable or "an error without words"
 
 
 def read_answer(body: object) -> Answer:
@@ -40,6 +54,21 @@ def read_answer(body: object) -> Answer:
         case {"status": "success", "data": {"resultType": str(kind), "result": result}}:
             return _read_result(kind, result)
     return error(_NO_ANSWER)
+
+
+def judge_answer(body: object, *, is_its_word: bool) -> Judgement:
+    """What a decoded JSON document says of the query itself; what it finds does not matter, for that may change.
+
+    `is_its_word`: an error is about the query, and not about what the source lacks just now.
+    """
+    match body:
+        case {"status": "error", "error": said} if is_its_word:
+            return Judgement(wrong=f"is not taken by Prometheus: {_printable(str(said))}")
+        case {"status": "success", "data": {"resultType": "scalar" | "vector"}}:
+            return Judgement()
+        case {"status": "success", "data": {"resultType": "matrix" | "string"}}:
+            return Judgement(wrong="gives no single value: a number, or a vector with one element, is needed")
+    return Judgement(doubt=read_answer(body).error)
 
 
 def _read_result(kind: str, result: object) -> Answer:

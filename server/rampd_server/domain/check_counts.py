@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
+from rampd.placeholders import fill
 from rampd_server.domain.automation_policy import Check
 from rampd_server.domain.check_answer import Answer
 from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.model import Rollout
-from rampd_server.domain.queries import fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,10 @@ class CheckCounts:
 
 
 def query_of(check: Check, rollout: Rollout) -> str:
-    """What Prometheus is asked about the next of a rollout: `{{tag}}` is next's, `{{channel}}` is `next`."""
+    """What Prometheus is asked about the next of a rollout: `{{tag}}` is next's, `{{channel}}` is `next`.
+
+    Raises QueryError for a query that an older rampd took and that can't be filled.
+    """
     tag = rollout.next_release.tag if rollout.next_release else ""
     return fill(check.query, component=rollout.component, tag=tag, channel="next")
 

@@ -13,7 +13,14 @@ from rampd_server.domain import commands, wording
 from rampd_server.domain.automation_policy import AfterRollback, Automation, OnRegression, Step
 from rampd_server.domain.clock import Clock
 from rampd_server.domain.counters import TrialCounters
-from rampd_server.domain.guards import CheckReading, Finding, findings, readings_sentence, relative_evidence
+from rampd_server.domain.guards import (
+    CheckReading,
+    Finding,
+    failed_jobs,
+    findings,
+    readings_sentence,
+    relative_evidence,
+)
 from rampd_server.domain.model import Freeze, Release, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.domain.outcome import what_frees
@@ -221,10 +228,9 @@ def _step(observed: Observed, release: Release, target: Step, why: str) -> Decis
 
 
 def _so_far(observed: Observed, held_ms: int) -> str:
-    total = observed.counters.total
+    of_next, of_current = failed_jobs(observed.counters)
     return (
-        f"It held for {wording.span(held_ms)}. Jobs that failed: {wording.rate(total.failures.next, total.jobs.next)}, "
-        f"against {wording.rate(total.failures.current, total.jobs.current)} of "
+        f"It held for {wording.span(held_ms)}. Jobs that failed: {of_next}, against {of_current} of "
         f"{observed.rollout.current_release.tag}. {relative_evidence(observed.automation, observed.counters)}"
         f"{readings_sentence(observed.automation, observed.checks)}"
     )
@@ -238,7 +244,7 @@ def step_at(automation: Automation, basis_points: int) -> Step:
 def _what_it_needs(step: Step) -> str:
     jobs = f" and {step.min_jobs:,} jobs" if step.min_jobs else ""
     approval = ", then waits for approval" if step.approval else ""
-    return f"It holds for {wording.span(step.hold_ms)}{jobs}{approval}."
+    return f"It holds for {wording.whole_span(step.hold_ms)}{jobs}{approval}."
 
 
 def _is_in_doubt(hold_since_ms: int, clock: Clock) -> bool:

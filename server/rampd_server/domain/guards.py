@@ -1,12 +1,13 @@
 """What there is to say against next, in sentences that an admin understands, and what the policy wants done about it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from rampd_server.domain import absolute_guard, assignment_check, evidence, wording
 from rampd_server.domain.automation_policy import Automation, Check, OnRegression
-from rampd_server.domain.counters import TrialCounters
+from rampd_server.domain.counters import Split, TrialCounters
 from rampd_server.domain.model import FULL, Rollout, Unit
 from rampd_server.domain.progress import Cause
 from rampd_server.domain.reporter_cap import counted_failures
@@ -59,6 +60,15 @@ def relative_evidence(automation: Automation, counters: TrialCounters) -> str:
     return _evidence_sentence(log_evidence(automation, counters), automation.alpha)
 
 
+def failed_jobs(counters: TrialCounters) -> tuple[str, str]:
+    """How many jobs failed, of next and of current, in words that tell the two apart."""
+    total = counters.total
+    of_next, of_current = wording.rates(
+        (total.failures.next, total.jobs.next), (total.failures.current, total.jobs.current)
+    )
+    return of_next, of_current
+
+
 def readings_sentence(automation: Automation, readings: Sequence[CheckReading]) -> str:
     """What each check said last; begins with a space, and is empty where there are no checks."""
     known = {reading.name: reading for reading in readings}
@@ -68,12 +78,14 @@ def readings_sentence(automation: Automation, readings: Sequence[CheckReading]) 
 def _value(check: Check, reading: CheckReading | None) -> str:
     if reading is None or reading.value is None:
         return f" The check {check.name} has given no value."
+    value = wording.against_bounds(reading.value, check.minimum, check.maximum)
     bounds = wording.bounds(check.minimum, check.maximum)
-    return f" The last value of the check {check.name} was {reading.value:g} ({bounds} is allowed)."
+    return f" The last value of the check {check.name} was {value} ({bounds} is allowed)."
 
 
 def _evidence_sentence(log: float, alpha: float) -> str:
-    return f"E is {wording.odds(evidence.to_odds(log))}, its limit {wording.odds(1 / alpha)}."
+    found, limit = wording.evidence(log - evidence.log_limit(alpha), 1 / Fraction(repr(alpha)))
+    return f"E is {found}, its limit {limit}."
 
 
 def _absolute_log_evidence(automation: Automation, counters: TrialCounters) -> float:
@@ -87,42 +99,54 @@ def _absolute_log_evidence(automation: Automation, counters: TrialCounters) -> f
 
 
 def _relative_sentence(rollout: Rollout, counters: TrialCounters) -> str:
-    automation, total, failed = rollout.policy.automation, counters.total, counted_failures(counters)
-    expected = sum(split.total * weight for weight, split in failed.items()) / FULL
-    next_failed = sum(split.next for split in failed.values())
+    automation, failed = rollout.policy.automation, counted_failures(counters)
+    expected, next_failed = wording.apart(
+        _expected(failed), Fraction(sum(split.next for split in failed.values())), decimals=1
+    )
     all_failed = sum(split.total for split in failed.values())
+    of_next, of_current = failed_jobs(counters)
     next_tag, current_tag = _tags(rollout)
-    tolerated = f"{automation.tolerance:g} times as often as" if automation.tolerance > 1 else "more often than"
+    tolerated = (
+        f"{wording.exact(automation.tolerance)} times as often as" if automation.tolerance > 1 else "more often than"
+    )
     return (
         f"{next_tag} fails {tolerated} {current_tag}{' or more' if automation.tolerance > 1 else ''}. "
-        f"Of {all_failed:,} {_units(rollout)} with a failure {next_failed:,} ran {next_tag}; {expected:,.1f} were to be "
-        f"expected. Jobs that failed: {wording.rate(total.failures.next, total.jobs.next)} of {next_tag}, "
-        f"{wording.rate(total.failures.current, total.jobs.current)} of {current_tag}. "
+        f"Of {all_failed:,} {_units(rollout)} with a failure {next_failed} ran {next_tag}; {expected} were to be "
+        f"expected. Jobs that failed: {of_next} of {next_tag}, {of_current} of {current_tag}. "
         f"{relative_evidence(automation, counters)}"
     )
 
 
 def _absolute_sentence(rollout: Rollout, counters: TrialCounters) -> str:
-    total = counters.total
+    total, limit = counters.total, rollout.policy.automation.max_failure_rate
     next_tag, current_tag = _tags(rollout)
+    of_units, of_next, of_current = wording.rates(
+        (total.failed_first_outcomes.next, total.first_outcomes.next),
+        (total.failures.next, total.jobs.next),
+        (total.failures.current, total.jobs.current),
+        limit=limit,
+    )
     return (
-        f"{next_tag} fails more often than the policy allows, {100 * rollout.policy.automation.max_failure_rate:g} %: for "
-        f"{wording.rate(total.failed_first_outcomes.next, total.first_outcomes.next)} {_units(rollout)} the first job "
-        f"failed. Jobs that failed: {wording.rate(total.failures.next, total.jobs.next)} of {next_tag}, "
-        f"{wording.rate(total.failures.current, total.jobs.current)} of {current_tag}; where both are high, the cause may "
-        "be an outage and not the release. "
+        f"{next_tag} fails more often than the policy allows, {wording.share(limit)}: for {of_units} {_units(rollout)} the "
+        f"first job failed. Jobs that failed: {of_next} of {next_tag}, {of_current} of {current_tag}; where both are high, "
+        "the cause may be an outage and not the release. "
         f"{_evidence_sentence(_absolute_log_evidence(rollout.policy.automation, counters), absolute_guard.ALPHA)}"
     )
 
 
 def _assignment_sentence(rollout: Rollout, counters: TrialCounters) -> str:
     first = counters.total.first_outcomes
-    expected = sum(split.total * weight for weight, split in counters.first_outcomes.items()) / FULL
+    expected, ran_next = wording.apart(_expected(counters.first_outcomes), Fraction(first.next))
     return (
-        f"Of {first.total:,} {_units(rollout)} that reported {first.next:,} ran {_tags(rollout)[0]}, where {expected:,.0f} "
+        f"Of {first.total:,} {_units(rollout)} that reported {ran_next} ran {_tags(rollout)[0]}, where {expected} "
         "were to be expected. Reports get lost, or a client does not assign as it should: versions can't be compared. "
         f"{_evidence_sentence(assignment_check.log_evidence(counters.first_outcomes), assignment_check.ALPHA)}"
     )
+
+
+def _expected(counts: Mapping[int, Split]) -> Fraction:
+    """How many of what was counted would be next's, by the weights."""
+    return Fraction(sum(split.total * weight for weight, split in counts.items()), FULL)
 
 
 def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from rampd_server.domain.moves import Context, drop_question, hold
 from rampd_server.domain.moves import quarantine as quarantine_tag
 from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees, what_resumes
 from rampd_server.domain.progress import Cause, Driver
-from rampd_server.domain.wording import percent, span
+from rampd_server.domain.wording import percent, whole_span
 
 _RELEASE_FIRST = "Hand in a tag with Release first."
 
@@ -55,7 +55,7 @@ def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     resumed = f" The rollout goes on as trial {ramped.trial}." if was_held else ""
     unless = ""
     if command.confirm_within_ms is not None:
-        unless = f" Confirm it within {span(command.confirm_within_ms)}, else it goes back to 0 %."
+        unless = f" Confirm it within {whole_span(command.confirm_within_ms)}, else it goes back to 0 %."
     return Done(ramped, f"{release.tag} is at {share}.{unless}{resumed}")
 
 

@@ -1,4 +1,28 @@
-"""How numbers are written for people."""
+"""How numbers are written for people: as short as can be, and never so short that two that differ look the same."""
+
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+from rampd.wording import exact, number, span, whole_span
+
+__all__ = [
+    "against_bounds",
+    "apart",
+    "bounds",
+    "ended",
+    "evidence",
+    "exact",
+    "percent",
+    "rates",
+    "share",
+    "span",
+    "whole_span",
+]
+
+_BILLION = 1_000_000_000
+_FAR = 50.0
+"""A limit is 2 to a million: e to the power of this is over a billion times as much."""
 
 
 def percent(basis_points: int) -> str:
@@ -6,11 +30,20 @@ def percent(basis_points: int) -> str:
     return f"{basis_points / 100:g} %"
 
 
-def rate(part: int, whole: int) -> str:
-    """`14 of 1,600 (0.9 %)`."""
-    if not whole:
-        return "none"
-    return f"{part:,} of {whole:,} ({100 * part / whole:.1f} %)"
+def rates(*counts: tuple[int, int], limit: float | None = None) -> list[str]:
+    """`14 of 1,600 (0.9 %)` for each (part, whole), told apart from each other and from the limit, a fraction of 1."""
+    shares = [Fraction(100 * part, whole) for part, whole in counts if whole]
+    decimals = _decimals([*shares, *([100 * Fraction(repr(limit))] if limit is not None else [])], least=1)
+    return [
+        f"{part:,} of {whole:,} ({_fixed(Fraction(100 * part, whole), decimals)} %)" if whole else "none"
+        for part, whole in counts
+    ]
+
+
+def apart(one: Fraction, other: Fraction, *, decimals: int = 0) -> tuple[str, str]:
+    """Two numbers: the one with `decimals`, or as many more as tell it from the other, which has no zeros at its end."""
+    decimals = _decimals([one, other], least=decimals)
+    return _fixed(one, decimals), _short(other, decimals)
 
 
 def ended(text: str) -> str:
@@ -21,36 +54,49 @@ def ended(text: str) -> str:
 def bounds(least: float | None, most: float | None) -> str:
     """`at most 1.5`."""
     if least is not None and most is not None:
-        return f"{least:g} to {most:g}"
-    return f"at most {most:g}" if least is None else f"at least {least:g}"
+        return f"{exact(least)} to {exact(most)}"
+    return f"at least {exact(least)}" if least is not None else f"at most {exact(most or 0)}"
 
 
-def span(duration_ms: int) -> str:
-    """`1 h 30 min`: the two greatest units that are not 0, rounded down."""
-    seconds = duration_ms // 1000
-    parts = [
-        (seconds // 86_400, "d"),
-        (seconds // 3_600 % 24, "h"),
-        (seconds // 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ]
-    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
-    return " ".join(shown) or "0 s"
+def against_bounds(value: float, least: float | None, most: float | None) -> str:
+    """A value beside its bounds: as exact as it takes to see on which side it is."""
+    return number(value, *(bound for bound in (least, most) if bound is not None))
 
 
-def whole_span(duration_ms: int) -> str:
-    """`1 h 30 min`: how long something is to last, exactly."""
-    parts = []
-    for unit, unit_ms in (("day", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)):
-        count, duration_ms = divmod(duration_ms, unit_ms)
-        if count:
-            parts.append(f"{count} {unit}{'s' * (unit == 'day' and count != 1)}")
-    return " ".join(parts) or "0 s"
+def share(fraction: float) -> str:
+    """`7 %` of 0.07, exactly."""
+    return f"{(Decimal(repr(float(fraction))) * 100).normalize():f} %"
 
 
-def odds(value: float) -> str:
-    """`1,354`; small ones with a decimal, great ones cut: nobody needs to know how far over a billion."""
-    if value >= 1e9:
-        return "over a billion"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else "under 0.1"
+def evidence(log_over_limit: float, limit: Fraction) -> tuple[str, str]:
+    """E and its limit: `1,354` and `100`. `log_over_limit` is the natural logarithm of E less that of the limit, which is
+    what is compared. Great ones are cut: nobody needs to know how far over a billion.
+    """
+    if log_over_limit > _FAR or log_over_limit < -_FAR:
+        return "over a billion" if log_over_limit > 0 else "under 0.1", _short(limit, 0)
+    with localcontext() as context:
+        # Logarithms that differ in their last digit have to look different.
+        context.prec = 50
+        value = limit * Fraction(Decimal(log_over_limit).exp())
+    if value >= _BILLION:
+        return "over a billion", _short(limit, 0)
+    if value < Fraction(1, 10):
+        return "under 0.1", _short(limit, 0)
+    return apart(value, limit, decimals=0 if value >= 10 else 1)
+
+
+def _decimals(numbers: Sequence[Fraction], *, least: int) -> int:
+    decimals = least
+    while len({_fixed(number, decimals) for number in numbers}) < len(set(numbers)):
+        decimals += 1
+    return decimals
+
+
+def _fixed(value: Fraction, decimals: int) -> str:
+    whole, part = divmod(round(value * 10**decimals), 10**decimals)
+    return f"{whole:,}.{part:0{decimals}d}" if decimals else f"{whole:,}"
+
+
+def _short(value: Fraction, decimals: int) -> str:
+    text = _fixed(value, decimals)
+    return text.rstrip("0").rstrip(".") if decimals else text

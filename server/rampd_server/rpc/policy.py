@@ -1,16 +1,17 @@
 """A component's policy: from a request to a command, and from the domain to a message."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
-import promql_parser
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from rampd import v1, validation
+from rampd import placeholders, v1
 from rampd_server.domain import commands, model
 from rampd_server.domain.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
-from rampd_server.domain.queries import fill
+from rampd_server.domain.check_answer import Judgement
+from rampd_server.domain.errors import InvalidRequestError
 
 
 class _Field(NamedTuple):
@@ -175,28 +176,34 @@ def _drop_defaults(message: Message, defaults: Message) -> None:
             message.ClearField(field.name)
 
 
-def violations(message: Message) -> list[tuple[str, str]]:
-    """All that is wrong with a request, queries that are no PromQL too."""
-    found = validation.violations(message)
-    if isinstance(message, v1.SetPolicyRequest):
-        known = {path for path, _ in found}
-        for index, check in enumerate(message.policy.checks):
-            path = f"policy.checks[{index}].query"
-            if path not in known and (wrong := _wrong_query(check.query)):
-                found.append((path, wrong))
-    return found
+class Judge(Protocol):
+    """Who knows whether a query is one."""
+
+    async def judge(self, query: str, *, timeout_s: float | None = None) -> Judgement:
+        """Whether it is taken; with a doubt where that can't be found out in time."""
 
 
-_NO_SINGLE_VALUE = (promql_parser.MatrixSelector, promql_parser.SubqueryExpr, promql_parser.StringLiteral)
+async def judged(command: commands.SetPolicy, component: str, judge: Judge, *, timeout_s: float | None) -> str:
+    """What could not be found out of the queries that a command sets, as sentences that begin with a space.
 
-
-def _wrong_query(query: str) -> str:
-    try:
-        parsed = promql_parser.parse(fill(query, component="component", tag="tag", channel="next"))
-    except ValueError as error:
-        return f"is no PromQL: {error}"
-    while isinstance(parsed, promql_parser.ParenExpr):
-        parsed = parsed.expr
-    if isinstance(parsed, _NO_SINGLE_VALUE):
-        return "gives no single value: a number, or a vector with one element, is needed"
-    return ""
+    A source that is away is no reason to refuse a policy: such a check passes nothing and pauses in the end. Raises
+    InvalidRequestError for queries that the source does not take.
+    """
+    checks = cast("tuple[Check, ...]", command.automation.get("checks", ()))
+    queries = [placeholders.fill(check.query, component=component, tag="tag", channel="next") for check in checks]
+    judgements = await asyncio.gather(*(judge.judge(query, timeout_s=timeout_s) for query in queries))
+    wrong = [
+        (f"policy.checks[{index}].query", judgement.wrong)
+        for index, judgement in enumerate(judgements)
+        if judgement.wrong
+    ]
+    if wrong:
+        raise InvalidRequestError(wrong)
+    doubts: dict[str, list[str]] = {}
+    for check, judgement in zip(checks, judgements, strict=True):
+        if judgement.doubt:
+            doubts.setdefault(judgement.doubt, []).append(check.name)
+    return "".join(
+        f" Nobody could be asked whether the query of {', '.join(names)} is right: {doubt}."
+        for doubt, names in doubts.items()
+    )

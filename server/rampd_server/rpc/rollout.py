@@ -14,7 +14,7 @@ from rampd_server.rpc.binding import Call
 from rampd_server.rpc.counted import show_current_outcomes, show_outcomes
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
-from rampd_server.rpc.policy import basis_points, policy_message, set_policy_of
+from rampd_server.rpc.policy import Judge, basis_points, judged, policy_message, set_policy_of
 from rampd_server.service import Service
 
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
@@ -23,10 +23,11 @@ _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 class RolloutServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store) -> None:
+    def __init__(self, service: Service, replica: Replica, store: Store, judge: Judge) -> None:
         self._service = service
         self._replica = replica
         self._store = store
+        self._judge = judge
 
     async def _execute(
         self, request: MutatingRequest, call: Call, command: commands.Command, response: type[Response]
@@ -89,7 +90,13 @@ class RolloutServicer:
         return await self._execute(request, call, commands.Unquarantine(request.tag), v1.UnquarantineResponse)
 
     async def set_policy(self, request: v1.SetPolicyRequest, call: Call) -> v1.SetPolicyResponse:
-        return await self._execute(request, call, set_policy_of(request), v1.SetPolicyResponse)
+        command = set_policy_of(request)
+        left_s = call.timeout_s
+        timeout_s = None if left_s is None else left_s / 2
+        doubts = await judged(command, request.component, self._judge, timeout_s=timeout_s)
+        response = await self._execute(request, call, command, v1.SetPolicyResponse)
+        response.message += doubts
+        return response
 
     async def delete_component(self, request: v1.DeleteComponentRequest, call: Call) -> v1.DeleteComponentResponse:
         return await self._execute(request, call, commands.DeleteComponent(), v1.DeleteComponentResponse)

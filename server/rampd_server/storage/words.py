@@ -68,7 +68,7 @@ def _step(step: Step) -> str:
         *([whole_span(step.hold_ms)] if step.hold_ms else []),
         *([f"{step.min_jobs:,} {'job' if step.min_jobs == 1 else 'jobs'}"] if step.min_jobs else []),
     ]
-    approval = ", then waits for approval" if step.is_approved else ""
+    approval = ", then waits for approval" if step.approval else ""
     return percent(step.basis_points) + (f" for {' and '.join(needs)}" if needs else "") + approval
 
 

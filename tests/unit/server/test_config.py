@@ -45,6 +45,8 @@ def test_without_flags_and_variables_the_defaults_hold():
             namespace="default",
             prometheus_url=None,
             prometheus_timeout=5.0,
+            prometheus_token_file=None,
+            prometheus_header=None,
             log_format=LogFormat.AUTO,
             log_level=LogLevel.INFO,
         ),
@@ -98,6 +100,8 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "namespace": "n",
         "prometheus_url": "https://p:1/path",
         "prometheus_timeout": "2.5",
+        "prometheus_token_file": "/t",
+        "prometheus_header": "X-Scope-OrgID: team",
         "log_format": "json",
         "log_level": "debug",
     }
@@ -357,6 +361,66 @@ def test_a_wrong_url_of_prometheus_is_refused_without_showing_anything_of_it(url
 def test_the_time_out_of_prometheus_is_a_number_of_seconds(seconds):
     [sentence] = mistakes(f"--prometheus-timeout={seconds}")
     assert sentence.startswith("--prometheus-timeout (RAMPD_PROMETHEUS_TIMEOUT): ")
+
+
+URL = ("--prometheus-url", "http://p:9090")
+
+
+def test_headers_are_given_one_by_one_or_in_lines_and_their_values_are_shown_to_nobody(monkeypatch):
+    made = config(*URL, "--prometheus-header", "X-Scope-OrgID: team:s3cr3t", "--prometheus-header=X-Key:s3cr3t")
+    monkeypatch.setenv("RAMPD_PROMETHEUS_HEADER", "\n X-Scope-OrgID:team:s3cr3t\nX-Key: s3cr3t \n")
+
+    assert config(*URL).prometheus_header == made.prometheus_header
+    assert made.prometheus_header.by_name == {"X-Scope-OrgID": "team:s3cr3t", "X-Key": "s3cr3t"}
+    assert str(made.prometheus_header) == "X-Scope-OrgID: ***, X-Key: ***"
+    assert "s3cr3t" not in repr(made) + str(made) + repr(made.prometheus_header)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("s3cr3t", "a header is a name, a colon and a value, such as 'X-Scope-OrgID: team'."),
+        ("X-Key s3cr3t:", "a header is a name, a colon and a value, such as 'X-Scope-OrgID: team'."),
+        (": s3cr3t", "a header is a name, a colon and a value, such as 'X-Scope-OrgID: team'."),
+        ("X-Key:", "the value of X-Key is empty, or is not printable ASCII on one line."),
+        ("X-Key: s3cr3t\r\nX-Evil: 1", "the value of X-Key is empty, or is not printable ASCII on one line."),
+        ("X-Key: s3cr3tä", "the value of X-Key is empty, or is not printable ASCII on one line."),
+        ("Host: s3cr3t", "Host is what rampd sets itself: leave it out."),
+        ("Content-Length: 3", "Content-Length is what rampd sets itself: leave it out."),
+        ("  ", "no header in it; one looks like 'X-Scope-OrgID: team'."),
+        (
+            "authorization: Bearer s3cr3t",
+            "Authorization is not given as a header: a bearer token goes into a file, for --prometheus-token-file; a user "
+            "and a password go into --prometheus-url.",
+        ),
+    ],
+)
+def test_a_wrong_header_is_refused_without_showing_its_value(header, said):
+    assert mistakes(*URL, "--prometheus-header", header) == [f"--prometheus-header (RAMPD_PROMETHEUS_HEADER): {said}"]
+
+
+def test_a_header_is_given_once():
+    [sentence] = mistakes(*URL, "--prometheus-header", "X-Key: s3cr3t", "--prometheus-header", "x-key: s3cr3t2")
+    assert sentence == "--prometheus-header (RAMPD_PROMETHEUS_HEADER): x-key is given twice: once is enough."
+
+
+@pytest.mark.parametrize("flag", ["--prometheus-token-file=/t", "--prometheus-header=X-Key: s3cr3t"])
+def test_what_is_sent_to_prometheus_needs_one(flag):
+    [sentence] = mistakes(flag)
+    assert sentence.startswith(flag.partition("=")[0])
+    assert sentence.endswith("there is no --prometheus-url (RAMPD_PROMETHEUS_URL) that it is for.")
+
+
+def test_a_token_and_a_user_are_not_sent_together():
+    assert mistakes("--prometheus-url", "http://ada:s3cr3t@p", "--prometheus-token-file", "/t") == [
+        "--prometheus-token-file (RAMPD_PROMETHEUS_TOKEN_FILE): the URL of Prometheus has a user and a password: leave one "
+        "of the two out."
+    ]
+
+
+def test_a_wrong_url_of_prometheus_is_one_mistake():
+    [sentence] = mistakes("--prometheus-url", "p:9090", "--prometheus-token-file", "/t")
+    assert sentence.startswith("--prometheus-url ")
 
 
 def test_a_url_whose_flag_was_forgotten_is_not_shown():
