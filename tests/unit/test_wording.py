@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers, and what people wrote, as people read them."""
 
 import pytest
 
@@ -34,6 +34,10 @@ def test_a_span_has_two_units_at_the_most(duration_ms: int, text: str):
 )
 def test_bounds(least: float | None, most: float | None, text: str):
     assert wording.bounds(least, most) == text
+
+
+def test_a_text_of_several_lines_is_one_line_of_a_sentence():
+    assert wording.one_line("a\n\tb\r\nc\u2028d\u2029é 🚀") == r"a\n\tb\r\nc\u2028d\u2029é 🚀"
 
 
 def test_a_text_becomes_a_sentence_once():

@@ -1,4 +1,6 @@
-"""How numbers are written for people."""
+"""How numbers, and what people wrote, stand in a sentence."""
+
+_BREAKS = {ord(character): ascii(character)[1:-1] for character in "\t\n\r\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"}
 
 
 def percent(basis_points: int) -> str:
@@ -11,6 +13,11 @@ def rate(part: int, whole: int) -> str:
     if not whole:
         return "none"
     return f"{part:,} of {whole:,} ({100 * part / whole:.1f} %)"
+
+
+def one_line(text: str) -> str:
+    r"""A note, as a part of a sentence: its line ends and tabs are written `\n` and `\t`."""
+    return text.translate(_BREAKS)
 
 
 def ended(text: str) -> str:
