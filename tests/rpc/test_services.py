@@ -302,6 +302,10 @@ def test_a_note_of_several_lines_is_kept_and_stands_on_one_line_in_a_sentence(ca
     [event] = call("ListEvents", component=C, page_size=1).events
     assert event.note == NOTE
     assert all(change.after.isprintable() for change in event.changes)
+    with pytest.raises(grpc.RpcError) as quarantined:
+        call("Ramp", component=C, percent=20)
+    assert reason_of(quarantined.value) == "TAG_QUARANTINED"
+    assert f"t2 is quarantined by anonymous ({NOTE_SHOWN})" in str(quarantined.value.details())
     call("Freeze", component=C, note=NOTE)
     assert call("GetRollout", component=C).rollout.freezes[0].note == NOTE
     refusals = {
