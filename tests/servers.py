@@ -150,11 +150,20 @@ def stubs(target: str) -> Iterator[Stubs]:
 
 def reason_of(error: grpc.RpcError) -> str:
     """The `reason` of the ErrorInfo that an error carries."""
+    return _info_of(error).reason
+
+
+def metadata_of(error: grpc.RpcError) -> dict[str, str]:
+    """The metadata of the ErrorInfo that an error carries."""
+    return dict(_info_of(error).metadata)
+
+
+def _info_of(error: grpc.RpcError) -> Any:
     from google.rpc import error_details_pb2
     from grpc_status import rpc_status
 
     for detail in rpc_status.from_call(error).details:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
-            return info.reason
+            return info
     raise AssertionError(error)

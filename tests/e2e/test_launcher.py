@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import re
 import signal
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import redis
 
 from rampd.bucketing import bucket
+from rampd.grammar import TAG
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -42,6 +45,13 @@ def the_launcher() -> str:
         code for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "__main__" in code
     ]
     return str(found)
+
+
+def the_ways_to_pass_a_tag() -> dict[str, Any]:
+    [found] = [code for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "shlex" in code]
+    names: dict[str, Any] = {}
+    exec(found, names)
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +264,28 @@ def report(done: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> No
             f"p99 {quantiles(waits_ms, n=100)[98]:.3f} ms, at most {waits_ms[-1]:.0f} ms; "
             f"the oldest answer was {oldest_s:.1f} s old; {by_reason}"
         )
+
+
+@pytest.mark.parametrize(
+    "tag", ["20200301", "@scope/pkg@1.2.3", "pkg==1.0", "feat(x)/y", "fix/#42~2", "a/../../b", "a=b~/c", "_#()"]
+)
+def test_every_tag_arrives_as_it_is_in_each_way_of_the_document(tag: str, tmp_path: Path) -> None:
+    assert TAG.matches(tag)
+    ways = the_ways_to_pass_a_tag()
+    worker = tmp_path / "worker"
+    worker.write_text('#!/bin/sh\nprintf "%s\\n" "$#" "$1" "$TAG"\n')
+    worker.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def said(program: list[str], **variables: str) -> list[str]:
+        return subprocess.check_output(program, env=path | variables, text=True).splitlines()
+
+    assert said([str(worker), ways["argument"](tag)]) == ["1", f"--tag={tag}", ""]
+    assert said([str(worker)], TAG=ways["variable"](tag)["TAG"]) == ["0", "", tag]
+    assert said(["sh", "-c", ways["command"](tag)]) == ["1", f"--tag={tag}", ""]
+    (tmp_path / ways["file_name"](tag)).touch()
+    assert {each.name for each in tmp_path.iterdir()} == {"worker", ways["file_name"](tag)}
+    assert unquote(ways["file_name"](tag)) == tag
 
 
 def test_a_job_of_another_moment_would_be_noticed() -> None:

@@ -115,7 +115,9 @@ async def test_local_and_rpc_give_the_same_answers_for_whatever_rollout(target: 
         lambda c: call(
             "SetOverride", component=c, repo=f"acme/app{chance.randrange(9)}", channel=chance.choice([1, 2])
         ),
-        lambda c: call("SetOverride", component=c, repo="acme/*", channel=chance.choice([1, 2])),
+        lambda c: call(
+            "SetOverride", component=c, repo=chance.choice(["acme/*", "acme/sub/*"]), channel=chance.choice([1, 2])
+        ),
         lambda c: call(
             "SetOverride", component=c, repo=f"acme/app{chance.randrange(9)}", tag=f"t{chance.randrange(9)}"
         ),
@@ -129,7 +131,10 @@ async def test_local_and_rpc_give_the_same_answers_for_whatever_rollout(target: 
             chance.choice(verbs)(component)
         revision = call("GetRollout", component=component).rollout.revision
         for _ in range(3):
-            asked = {"repo": f"{chance.choice(['acme', 'x'])}/app{chance.randrange(12)}", "min_revision": revision}
+            asked = {
+                "repo": f"{chance.choice(['acme', 'acme/sub', 'acme/sub/team', 'x'])}/app{chance.randrange(12)}",
+                "min_revision": revision,
+            }
             if chance.random() < 0.5:
                 asked["job_id"] = str(chance.randrange(100))
             ours, theirs = [await result(each.resolve(component, **asked)) for each in (local, rpc)]

@@ -13,7 +13,8 @@ from grpc_status import rpc_status
 from redis import Redis
 
 from rampd import Admin, v1
-from tests.servers import Stubs, reason_of
+from rampd_server import testing
+from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 
 C = "restyler"
@@ -234,6 +235,81 @@ def test_overrides_win_expire_and_are_listed_in_order(call: Stubs) -> None:
     assert refusal(call, "SetOverride", component="none", repo="a/b", tag="x") == "COMPONENT_NOT_FOUND"
 
 
+def test_the_longest_prefix_wins_on_every_server_and_gives_way_when_it_ends(call: Stubs, second: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetOverride", component=C, repo="group/*", tag="one")
+    ends = [
+        v1.OverrideChange(repo="group/sub/*", tag="two", expire_time=in_s(4)),
+        v1.OverrideChange(repo="group/sub/own", tag="own"),
+    ]
+    revision = call("BatchSetOverrides", component=C, overrides=ends).revision
+    wanted = {
+        "group/sub/team/app": "two",
+        "group/sub/own": "own",
+        "group/subs/app": "one",
+        "group": "t1",
+        "x/group/a": "t1",
+    }
+    for server in (call, second):
+        got = {repo: server("Resolve", component=C, repo=repo, min_revision=revision).tag for repo in wanted}
+        assert got == wanted
+    eventually(
+        lambda: {server("Resolve", component=C, repo="group/sub/team/app").tag for server in (call, second)} == {"one"}
+    )
+    listed = call("ListOverrides", component=C, prefix="group/").overrides
+    assert [override.repo for override in listed] == ["group/*", "group/sub/own"]
+    assert call("DeleteOverride", component=C, repo="group/*").message == "group/* goes by the weights again."
+    assert call("Resolve", component=C, repo="group/sub/team/app").tag == "t1"
+
+
+@pytest.mark.parametrize("repo", ["*", "/*", "a*", "acme/a*", "*/app", "acme/*/app", "acme/**", "acme//*"])
+def test_a_star_that_would_pin_nobody_is_refused_whole_with_what_works(call: Stubs, repo: str) -> None:
+    revision = call("Release", component=C, tag="t1").revision
+    good = v1.OverrideChange(repo="acme/app", tag="x")
+    for method, fields in (
+        ("SetOverride", {"repo": repo, "tag": "x"}),
+        ("BatchSetOverrides", {"overrides": [good, v1.OverrideChange(repo=repo, tag="x")]}),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(method, component=C, **fields)
+        assert reason_of(caught.value) == "INVALID_FIELD"
+        assert "acme/* or group/sub/*" in str(caught.value.details())
+        assert f"'*' at character {repo.index('*') + 1} works only as the whole last segment" in str(
+            caught.value.details()
+        )
+    assert call("GetRollout", component=C).rollout.revision == revision
+    assert not call("ListOverrides", component=C).overrides
+
+
+def test_what_was_pinned_before_there_was_a_rule_loads_is_listed_and_can_be_deleted(
+    call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    call("Release", component=C, tag="t1")
+    call("SetOverride", component=C, repo="acme/app", tag="own")
+    old = {"*": "tag=x", "acme/a*": "channel=next", "acme/*/app": "tag=x", "group/sub/*": "tag=nested"}
+    keys = f"rampd:{{{namespace}}}:overrides:{C}", f"rampd:{{{namespace}}}:overrides-index:{C}"
+    with Redis.from_url(store_process.url) as client:
+        client.hset(keys[0], mapping=old)
+        client.zadd(keys[1], dict.fromkeys(old, 0))
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as running,
+        stubs(running) as later,
+    ):
+        repos = ["acme/app", "acme/abc", "acme/x/app", "group/sub/a/b", "other"]
+        tags = [later("Resolve", component=C, repo=repo).tag for repo in repos]
+        assert tags == ["own", "t1", "t1", "nested", "t1"]
+        listed = [override.repo for override in later("ListOverrides", component=C).overrides]
+        assert listed == sorted([*old, "acme/app"])
+        later("DeleteOverride", component=C, repo="*")
+        rest = [v1.OverrideChange(repo=repo, delete=True) for repo in ("acme/a*", "acme/*/app")]
+        assert later("BatchSetOverrides", component=C, overrides=rest).changed
+        assert [override.repo for override in later("ListOverrides", component=C).overrides] == [
+            "acme/app",
+            "group/sub/*",
+        ]
+
+
 def test_many_overrides_are_one_revision_and_exact_pages(call: Stubs) -> None:
     revision = call("Release", component=C, tag="t1").revision
     changes = [v1.OverrideChange(repo=f"acme/r{n:03}", tag="x") for n in range(250)]
@@ -252,6 +328,88 @@ def test_many_overrides_are_one_revision_and_exact_pages(call: Stubs) -> None:
             break
     assert [len(page) for page in seen] == [50, 50, 25]
     assert [repo for page in seen for repo in page] == [f"acme/r{n:03}" for n in range(1, 250, 2)]
+
+
+ODD_TAGS = ["@scope/pkg@1.2.3", "pkg==1.0", "feat(x)/y", "fix/#42~2", "tag=a"]
+
+
+def test_every_tag_of_the_grammar_goes_through_every_verb(
+    call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    for tag in ODD_TAGS:
+        call("Release", component=C, tag=tag, expedite=True)
+        assert call("Resolve", component=C, repo="acme/web").tag == tag
+        call("SetOverride", component=C, repo="acme/app", tag=tag, expire_time=in_s(3600))
+        call("Quarantine", component=C, tag=f"{tag}x", note=tag)
+    call("Release", component=C, tag="no")
+    call("Ramp", component=C, percent=50, tag="no")
+    call("Rollback", component=C, tag="no", quarantine=True)
+    assert call("Revert", component=C, tag=ODD_TAGS[0]).rollout.current.tag == ODD_TAGS[0]
+    assert {mark.tag for mark in call("ListQuarantine", component=C).tags} == {f"{tag}x" for tag in ODD_TAGS} | {
+        "no",
+        "tag=a",
+    }
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as running,
+        stubs(running) as later,
+    ):
+        assert later("Resolve", component=C, repo="acme/app").tag == ODD_TAGS[-1]
+        assert later("Resolve", component=C, repo="acme/web").tag == ODD_TAGS[0]
+        assert [release.tag for release in later("ListReleases", component=C).releases] == ["no", *reversed(ODD_TAGS)]
+
+
+NOTE = "fix: timeouts\n\n\t- of the\r\n\tworker"
+NOTE_SHOWN = r"fix: timeouts\n\n\t- of the\r\n\tworker"
+
+
+def test_a_note_of_several_lines_is_kept_and_stands_on_one_line_in_a_sentence(call: Stubs, second: Stubs) -> None:
+    """NOTE is kept as it is; where it stands in a sentence, it is NOTE_SHOWN."""
+    attributes = {"message": NOTE}
+    revision = call("Release", component=C, tag="t1", attributes=attributes, note=NOTE).revision
+    assert second("Resolve", component=C, repo="a/b", min_revision=revision).attributes == attributes
+    assert call("GetRelease", component=C, release=1).release.note == NOTE
+    call("Release", component=C, tag="t2")
+    call("Ramp", component=C, percent=10)
+    held = call("Rollback", component=C, note=NOTE, quarantine=True).rollout.held_reason
+    assert held == f"rolled back by anonymous: {NOTE_SHOWN}"
+    assert call("ListQuarantine", component=C).tags[0].note == NOTE
+    [event] = call("ListEvents", component=C, page_size=1).events
+    assert event.note == NOTE
+    assert all(change.after.isprintable() for change in event.changes)
+    with pytest.raises(grpc.RpcError) as quarantined:
+        call("Ramp", component=C, percent=20)
+    assert reason_of(quarantined.value) == "TAG_QUARANTINED"
+    assert f"t2 is quarantined by anonymous ({NOTE_SHOWN})" in str(quarantined.value.details())
+    call("Freeze", component=C, note=NOTE)
+    assert call("GetRollout", component=C).rollout.freezes[0].note == NOTE
+    refusals = {
+        "Confirm": {},
+        "Finalize": {"force": True},
+        "Ramp": {"percent": 20},
+        "Release": {"tag": "t2", "expedite": True},
+    }
+    for method, fields in refusals.items():
+        with pytest.raises(grpc.RpcError) as caught:
+            call(method, component=C, **fields)
+        details = str(caught.value.details())
+        assert details.isprintable()
+        assert NOTE_SHOWN in details
+        assert all(value.isprintable() for value in metadata_of(caught.value).values())
+    call("Unfreeze", component=C)
+    call("Abandon", component=C, note=NOTE)
+    assert call("GetRelease", component=C, release=2).release.end_reason == f"abandoned by anonymous: {NOTE_SHOWN}"
+
+
+@pytest.mark.parametrize("text", ["a\rb", "\x1b[1m", "a\0", "a\x0bb", "a\x85b"])
+def test_every_other_control_character_is_refused_in_notes_and_attributes(call: Stubs, text: str) -> None:
+    place = next(at for at, character in enumerate(text, start=1) if not character.isprintable())
+    with pytest.raises(grpc.RpcError) as caught:
+        call("Release", component=C, tag="t1", note=text, attributes={"message": text})
+    details = str(caught.value.details())
+    assert details.count(f"at character {place} is not allowed") == 2
+    assert details.isprintable()
+    assert refusal(call, "GetRollout", component=C) == "COMPONENT_NOT_FOUND"
 
 
 def test_lists_come_in_pages(call: Stubs) -> None:

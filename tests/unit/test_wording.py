@@ -1,4 +1,4 @@
-"""Numbers as people read them: short, and never so short that two which differ look the same."""
+"""Numbers, and what people wrote, as people read them: numbers short, and never so short that two which differ look the same."""
 
 import math
 from fractions import Fraction
@@ -101,6 +101,10 @@ def test_a_value_never_looks_like_the_bound_that_it_is_not_on(pair: tuple[float,
     value, bound = pair
     shown, limit = (float(text.replace(",", "")) for text in (number(value, bound), exact(bound)))
     assert (shown < limit, shown == limit, shown > limit) == (value < bound, value == bound, value > bound)
+
+
+def test_a_text_of_several_lines_is_one_line_of_a_sentence():
+    assert wording.one_line("a\n\tb\r\nc\u2028d\u2029é 🚀") == r"a\n\tb\r\nc\u2028d\u2029é 🚀"
 
 
 def test_a_text_becomes_a_sentence_once():

@@ -29,7 +29,11 @@ AUTOMATION = Automation(
 @pytest.mark.parametrize(
     ("name", "field", "said"),
     [
-        ("steps", "steps", "10 % for 2 s, 25.5 % for 1 h 30 min and 1,500 jobs, 50 % for 1 job, 90 %, then waits for approval"),
+        (
+            "steps",
+            "steps",
+            "10 % for 2 s, 25.5 % for 1 h 30 min and 1,500 jobs, 50 % for 1 job, 90 %, then waits for approval",
+        ),
         ("max_basis_points", "max_percent", "90"),
         ("auto_start", "auto_start", "true"),
         ("maturation_ms", "maturation", "30 min"),

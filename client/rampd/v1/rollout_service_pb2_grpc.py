@@ -267,14 +267,15 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetOverride(self, request, context):
-        """Pins a repo, or all repos of an owner, to a channel or a tag.
+        """Pins a repo, or all repos below a prefix such as `acme/*` or `group/sub/*`, to a channel or a tag. A repo's own pin wins,
+        then that of the longest prefix.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteOverride(self, request, context):
-        """Unpins a repo. Errors: OVERRIDE_NOT_FOUND.
+        """Unpins a repo or a prefix. Errors: OVERRIDE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from rampd_server.domain import model
 from rampd_server.domain.model import Assignment, Freeze, Hold, Quarantine, Release, ReleaseState, Rollout
 from rampd_server.domain.progress import Cause, Progress
+from rampd_server.domain.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,8 @@ class Context:
     freeze_all: Freeze | None = None
 
     def because(self, deed: str) -> str:
-        """`rolled back by ada: error rate`: the deed, who did it, and the note where there is one."""
-        return f"{deed} by {self.actor}" + (f": {self.note}" if self.note else "")
+        """`rolled back by ada: error rate`: the deed, who did it, and the note where there is one, on one line."""
+        return f"{deed} by {self.actor}" + (f": {one_line(self.note)}" if self.note else "")
 
 
 def freezes(rollout: Rollout, context: Context) -> list[Freeze]:

@@ -6,7 +6,7 @@ from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Disposition, Release, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.domain.progress import Cause
-from rampd_server.domain.wording import ended
+from rampd_server.domain.wording import ended, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
         argument = "all" if is_all else "component"
         raise RefusedError(
             Reason.FROZEN,
-            f"{scope} is frozen by {freeze.actor}{f' ({freeze.note})' if freeze.note else ''}. "
+            f"{scope} is frozen by {freeze.actor}{f' ({one_line(freeze.note)})' if freeze.note else ''}. "
             f"Unfreeze with `{argument}`, or wait until it ends.",
             scope=argument,
         )
@@ -91,6 +91,6 @@ def refuse_quarantined(rollout: Rollout, tag: str, instead: str) -> None:
     if mark is not None:
         raise RefusedError(
             Reason.TAG_QUARANTINED,
-            f"{tag} is quarantined by {mark.actor}{f' ({mark.note})' if mark.note else ''}. {instead}",
+            f"{tag} is quarantined by {mark.actor}{f' ({one_line(mark.note)})' if mark.note else ''}. {instead}",
             tag=tag,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from rampd_server.domain.wording import one_line
 from rampd_server.ports import Author, Event, FieldChange
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
@@ -71,7 +72,7 @@ def _release_words(text: str) -> str:
 def _quarantine_words(text: str) -> str:
     """`by ada: corrupts files`."""
     mark = texts.read_quarantine(text)
-    return f"by {mark.actor}" + (f": {mark.note}" if mark.note else "")
+    return f"by {mark.actor}" + (f": {one_line(mark.note)}" if mark.note else "")
 
 
 def _policy_changes(before: str | None, after: str | None) -> list[FieldChange]:

@@ -141,6 +141,14 @@ def test_what_a_refusal_says_to_write_instead_is_right(word: Word, text: str) ->
     assert word.matches(text)
 
 
+@pytest.mark.parametrize("at", [0, 20, 43, 199, 200])
+def test_what_stands_around_the_wrong_character_is_shown(at: int) -> None:
+    text = "a" * at + "=" + "b" * (200 - at)
+    shown_part = grammar.COMPONENT.told(text).partition(": ")[0]
+    assert "a" * min(at, 19) + "=" + "b" * min(200 - at, 19) in shown_part
+    assert len(shown_part) <= 48
+
+
 @given(st.text(max_size=300), st.text(max_size=300), st.sampled_from([grammar.NOTE, grammar.TAG, grammar.REPO]))
 def test_the_part_that_is_wrong_is_never_cut(before: str, after: str, word: Word) -> None:
     text = f"{before}\0{after}"

@@ -141,6 +141,14 @@ def test_a_password_is_nowhere(log_format):
     assert text.count("redis://ada:***@h:6379/0") >= 6
 
 
+@pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
+def test_a_note_of_several_lines_is_one_line_of_the_log(log_format):
+    logs.configure(log_format, LogLevel.INFO, out := io.StringIO())
+    structlog.get_logger().info("changed", note="fix\n\n\tthe worker\r\nserver_started", actor="a\nb")
+    [line] = out.getvalue().split("\n")[:-1]
+    assert r"fix\n\n\tthe worker\r\nserver_started" in line
+
+
 def test_configuring_twice_logs_once():
     logs.configure(LogFormat.JSON, LogLevel.INFO, io.StringIO())
     logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
