@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rampd_server.domain.model import Absent, Rollout
-from rampd_server.ports import Event
+from rampd_server.ports import Event, FieldChange
 from rampd_server.storage.history import field_changes
 from rampd_server.storage.patch import diff
 from rampd_server.storage.words import in_words
@@ -35,4 +35,10 @@ def told(rollout: Rollout | Absent) -> dict[str, str]:
     if isinstance(rollout, Absent):
         return {}
     changes = field_changes(diff(Absent(rollout.component), rollout))
-    return {change.field: change.after for change in map(in_words, changes) if change.after is not None}
+    return {change.field: change.after for change in changes if change.after is not None}
+
+
+def told_in_words(rollout: Rollout | Absent) -> dict[str, str]:
+    """The same as a store tells it."""
+    words = (in_words(FieldChange(name, None, text)) for name, text in told(rollout).items())
+    return {change.field: change.after for change in words if change.after is not None}

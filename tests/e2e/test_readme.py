@@ -31,8 +31,8 @@ def target() -> Iterator[str]:
 def test_the_story_prints_what_the_readme_shows(target: str) -> None:
     require("grpcurl")
     assert len(STORY) == README.count("```console\n") >= 13
-    for command, shown in STORY:
-        command, _, script = command.replace("127.0.0.1:50051", target).partition(" <<'EOF'\n")
+    for typed, shown in STORY:
+        command, _, script = typed.replace("127.0.0.1:50051", target).partition(" <<'EOF'\n")
         words = shlex.split(command)
         assert words[0] in {"grpcurl", ".venv/bin/python"}
         if words[0] != "grpcurl":

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from rampd_server.domain.model import Absent
-from tests.replay import replay, told
+from tests.replay import replay, told_in_words
 from tests.servers import ServerProcess, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -128,6 +128,6 @@ def _check(server: ServerProcess, store: StoreServer, writers: list[Writer]) -> 
         finally:
             await reader.close()
         assert not isinstance(rollout, Absent)
-        assert replay(history) == told(rollout)
+        assert replay(history) == told_in_words(rollout)
 
     asyncio.run(read())
