@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # More flags for `make run`, such as ARGS='--listen 127.0.0.1:6000'.
 ARGS ?=
+# Where `make run` listens without them.
+PORT := 50051
 # More flags for pytest, such as PYTEST='-k embedded'.
 PYTEST ?=
 # Processes that run tests. More than cores: many tests wait for time to pass.
@@ -16,7 +18,7 @@ GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint gen bench bench-rollout stats soak nightly clean python linux h2load redis-server
+.PHONY: help run test check lint gen bench bench-rollout stats soak nightly clean python free linux h2load redis-server
 
 # $(call need,program,package): ends a target that can't be made, before anything is installed or started for it.
 need = @command -v $(1) >/dev/null || \
@@ -25,7 +27,7 @@ need = @command -v $(1) >/dev/null || \
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/.server ## start a server on 127.0.0.1:50051, data in .rampd (or in your Redis: RAMPD_REDIS_URL)
+run: $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,free) .venv/.server ## start a server on 127.0.0.1:50051, data in .rampd (or in your Redis: RAMPD_REDIS_URL)
 	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(ARGS)
 
 test: .venv/.dev ## run the tests
@@ -91,6 +93,12 @@ h2load:
 
 redis-server:
 	$(call need,redis-server,redis-server)
+
+# Before anything is installed: whoever has to choose another port is told at once.
+free: | python
+	@$(PYTHON) -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
+	    s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || \
+	    { echo "Port $(PORT) is taken, perhaps by a rampd-server that runs already. On a free port: make run ARGS='--listen 127.0.0.1:0'"; exit 1; }
 
 python:
 	@command -v $(PYTHON) >/dev/null || \
