@@ -26,7 +26,7 @@ from rampd_server.rpc.server import Server
 from rampd_server.rpc.watch import Watches
 from rampd_server.rpc.watch_release import ReleaseWatches
 from rampd_server.service import Service
-from rampd_server.startup import StartupError
+from rampd_server.startup import StartupError, ungrouped
 from rampd_server.storage.redis_checks import RedisChecks
 from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
@@ -95,16 +95,13 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         await store.close()
 
 
-async def serve(config: Config, redis_url: str, stop: asyncio.Event, *, worker: int | None = None) -> None:
-    """Runs a server until `stop` is set. Raises StartupError, later too where the store turns out to be unsuitable."""
-    try:
+async def serve(config: Config, redis_url: str, *, worker: int | None = None) -> None:
+    """Runs a server until cancelled. Raises StartupError, later too where the store turns out to be unsuitable."""
+    with ungrouped():
         async with running(config, redis_url, worker=worker) as address:
             if not worker:
                 print(welcome(config, address), flush=True)
-            await stop.wait()
-            log.info("stopping")
-    except* StartupError as group:
-        raise group.exceptions[0] from None
+            await asyncio.Event().wait()
 
 
 def _prometheus(config: Config) -> Prometheus | None:

@@ -1,12 +1,13 @@
 """What `rampd-server` does: serve, or adopt."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from rampd_server import app, config, event_loop, logs, startup, workers
 from rampd_server.config import Command, Config
 from rampd_server.embedded import embedded_store
-from rampd_server.signals import stop_signals
+from rampd_server.signals import run_until, stop_signals
 from rampd_server.startup import StartupError
 
 
@@ -15,8 +16,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command, settings = config.read(arguments)
         logs.configure(settings.log_format, settings.log_level)
-        with _store(settings) as redis_url:
-            event_loop.run(_serve(settings, redis_url) if command is Command.SERVE else _adopt(settings, redis_url))
+        event_loop.run(_serve(settings) if command is Command.SERVE else _adopt(settings))
     except StartupError as error:
         return startup.report(error)
     except KeyboardInterrupt:  # before anything was there to be stopped
@@ -24,25 +24,32 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _store(settings: Config) -> Iterator[str]:
+async def _serve(settings: Config) -> None:
+    with stop_signals() as stop:
+        await run_until(stop, _serve_on_store(settings))
+
+
+async def _serve_on_store(settings: Config) -> None:
+    async with _store(settings) as redis_url:
+        await (workers if settings.workers > 1 else app).serve(settings, redis_url)
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: Config) -> AsyncIterator[str]:
+    """The URL of the store. One of our own is kept running: where that can't be, the block is cancelled."""
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value()
-    else:
-        with embedded_store(settings.data_dir) as url:
-            yield url
+        return
+    with startup.ungrouped():
+        async with embedded_store(settings.data_dir) as store, asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(store.keep())
+            yield store.url
+            keeping.cancel()
 
 
-async def _serve(settings: Config, redis_url: str) -> None:
-    with stop_signals() as stop:
-        if settings.workers > 1:
-            await workers.serve(settings, redis_url, stop)
-        else:
-            await app.serve(settings, redis_url, stop)
-
-
-async def _adopt(settings: Config, redis_url: str) -> None:
-    epoch = await app.adopt(settings, redis_url)
+async def _adopt(settings: Config) -> None:
+    async with _store(settings) as redis_url:
+        epoch = await app.adopt(settings, redis_url)
     print(
         f"Adopted: the namespace {settings.namespace} goes on as it is now, in epoch {epoch}. "
         "Servers that run take it over within a second."
