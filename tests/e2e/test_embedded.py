@@ -1,6 +1,7 @@
 """The embedded Valkey, with real processes: what lasts, what is taken over, what is refused."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import signal
@@ -8,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,7 @@ def directory(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("e") / "a %20b"
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def store_in(directory: Path) -> AsyncIterator[redis.Redis]:
     """A client of an embedded store."""
     async with embedded_store(directory) as store:
@@ -63,7 +63,7 @@ async def store_in(directory: Path) -> AsyncIterator[redis.Redis]:
             yield client
 
 
-@contextmanager
+@contextlib.contextmanager
 def server(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, directory], stdout=subprocess.PIPE, text=True, process_group=0
@@ -118,6 +118,10 @@ def gone(pid: int) -> bool:
         return True
 
 
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the next start that ends it")
 async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory):
     with server(directory) as (process, url):
@@ -151,14 +155,14 @@ async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over
     assert not answers(directory / "valkey" / "valkey.sock")
 
 
-@contextmanager
+@contextlib.contextmanager
 def orphan(directory: Path) -> Iterator[tuple[int, redis.Redis]]:
     """A Valkey on the data of `directory` that no server has started; its process and a client."""
     home = directory / "valkey"
     home.mkdir(parents=True)
     program = embedded._program()
     process = subprocess.Popen(
-        [program, *"--port 0 --appendonly yes --save".split(), "", "--unixsocket", home / "valkey.sock"],
+        [program, "--port", "0", "--appendonly", "yes", "--save", "", "--unixsocket", home / "valkey.sock"],
         cwd=home,
         stdout=subprocess.DEVNULL,
     )
@@ -172,12 +176,10 @@ def orphan(directory: Path) -> Iterator[tuple[int, redis.Redis]]:
 
 
 def wait_until_it_answers(client: redis.Redis) -> None:
-    while True:
-        try:
-            client.ping()
-            return
-        except redis.ConnectionError:
-            continue
+    is_there = False
+    while not is_there:
+        with contextlib.suppress(redis.ConnectionError):
+            is_there = client.ping()
 
 
 def test_a_second_server_on_the_directory_is_told_who_has_it(directory):
@@ -209,11 +211,11 @@ async def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(d
 
 async def eventually(is_so, within_s: float = 30) -> None:
     async with asyncio.timeout(within_s):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - another process is looked at
             await asyncio.sleep(0.02)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def kept(directory: Path) -> AsyncIterator[tuple[embedded.EmbeddedStore, "asyncio.Task[None]"]]:
     """A store that is kept running, and the task that does it."""
     async with embedded_store(directory) as store:
@@ -232,7 +234,7 @@ def process_of(url: str) -> int:
         return 0
 
 
-async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_data(directory, caplog):
+async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_data(directory):
     async with kept(directory) as (store, keeping):
         with redis.Redis.from_url(store.url) as client:
             client.set("kept", "yes")
@@ -242,7 +244,7 @@ async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_da
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
             await eventually(lambda pid=pid: process_of(store.url) not in {0, pid})
-            assert not Path(f"/proc/{pid}").exists(), "nobody has reaped it"
+            assert not is_there(pid), "nobody has reaped it"
         with redis.Redis.from_url(store.url) as client:
             assert client.get("kept") == b"yes"
         assert not keeping.done()
