@@ -16,6 +16,7 @@ from rampd_server.automation.prometheus import Prometheus, TokenError, read_toke
 from rampd_server.caretaker import Caretaker
 from rampd_server.config import Config
 from rampd_server.domain.errors import HOW_TO_ADOPT, RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.outage import Outage
 from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
 from rampd_server.rpc.binding import bind
@@ -35,6 +36,7 @@ from rampd_server.welcome import welcome
 
 _GRACE_S = 5.0
 _RETRY_S = 0.5
+_HEALTH_S = 0.25
 
 log = structlog.get_logger()
 
@@ -97,14 +99,13 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         await store.close()
 
 
-async def serve(config: Config, redis_url: str, stop: asyncio.Event, *, worker: int | None = None) -> None:
-    """Runs a server until `stop` is set. Raises StartupError, later too where the store turns out to be unsuitable."""
+async def serve(config: Config, redis_url: str, *, worker: int | None = None) -> None:
+    """Runs a server until cancelled. Raises StartupError, later too where the store turns out to be unsuitable."""
     with ungrouped():
         async with running(config, redis_url, worker=worker) as address:
             if not worker:
                 print(welcome(config, address), flush=True)
-            await stop.wait()
-            log.info("stopping")
+            await asyncio.Event().wait()
 
 
 def _prometheus(config: Config) -> Prometheus | None:
@@ -146,18 +147,33 @@ async def _keep(
         for run in (replica.run, *beside):
             tasks.create_task(run())
         await replica.loaded.wait()
-        await server.set_serving(is_serving=True)
-        log.info("serving")
+        await _tell_health(replica, server)
+
+
+async def _tell_health(replica: Replica, server: Server) -> None:
+    """Keeps the health service at what is so, for ever."""
+    writes: bool | None = None
+    while True:
+        if writes != replica.is_confirmed:
+            is_first, writes = writes is None, replica.is_confirmed
+            await server.set_health(resolves=True, writes=writes)
+            if is_first:
+                log.info("serving")
+            else:
+                log.info("health_changed", writes="SERVING" if writes else "NOT_SERVING")
+        await asyncio.sleep(_HEALTH_S)
 
 
 async def _wait_until_prepared(store: RedisStore) -> None:
+    outage = Outage("waiting_for_store", "store_found")
     while True:
         try:
-            return await _prepare(store)
+            await _prepare(store)
+            return outage.end()
         except StartupError as error:
             if not isinstance(error.__cause__, StoreUnavailableError | StoreResetError):
                 raise
-            log.warning("waiting_for_store", error=str(error))
+            outage.tell(str(error))
         await asyncio.sleep(_RETRY_S)
 
 

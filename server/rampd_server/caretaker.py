@@ -38,16 +38,21 @@ class Caretaker:
         await self._replica.loaded.wait()
         looks = 0
         while True:
-            try:
-                await self._service.expire_freeze_all()
-                await self._service.settle_all()
-                await self.forget_ended_trials()
-                if looks % int(_SWEEP_S / _LOOK_S) == 0:
-                    await self.sweep()
-            except RampdError as error:
-                log.debug("caretaker_waits", error=error.message)
+            # While the store is away the replica says so, and nothing can be done.
+            if self._replica.is_confirmed:
+                try:
+                    await self._look(is_sweep=looks % int(_SWEEP_S / _LOOK_S) == 0)
+                except RampdError as error:
+                    log.debug("caretaker_waits", error=error.message)
             looks += 1
             await asyncio.sleep(_LOOK_S)
+
+    async def _look(self, *, is_sweep: bool) -> None:
+        await self._service.expire_freeze_all()
+        await self._service.settle_all()
+        await self.forget_ended_trials()
+        if is_sweep:
+            await self.sweep()
 
     async def forget_ended_trials(self) -> None:
         """Drops what was counted for trials that are over, for releases that are forgotten, and for components that are

@@ -1,12 +1,13 @@
 """What `rampd-server` does: serve, or adopt."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from rampd_server import app, config, event_loop, logs, startup, workers
 from rampd_server.config import Command, Config
 from rampd_server.embedded import embedded_store, embedded_store_of_before
-from rampd_server.signals import stop_signals
+from rampd_server.signals import run_until, stop_signals
 from rampd_server.startup import StartupError
 
 
@@ -15,12 +16,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command, settings = config.read(arguments)
         logs.configure(settings.log_format, settings.log_level)
-        if command is Command.ADOPT:
-            with _known_store(settings) as redis_url:
-                event_loop.run(_adopt(settings, redis_url))
-        else:
-            with _store(settings) as redis_url:
-                event_loop.run(_serve(settings, redis_url))
+        event_loop.run(_serve(settings) if command is Command.SERVE else _adopt(settings))
     except StartupError as error:
         return startup.report(error)
     except KeyboardInterrupt:  # before anything was there to be stopped
@@ -28,35 +24,42 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _store(settings: Config) -> Iterator[str]:
+async def _serve(settings: Config) -> None:
+    with stop_signals() as stop:
+        await run_until(stop, _serve_on_store(settings))
+
+
+async def _serve_on_store(settings: Config) -> None:
+    async with _store(settings) as redis_url:
+        await (workers if settings.workers > 1 else app).serve(settings, redis_url)
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: Config) -> AsyncIterator[str]:
+    """The URL of the store. One of our own is kept running: where that can't be, the block is cancelled."""
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value()
-    else:
-        with embedded_store(settings.data_dir) as url:
-            yield url
+        return
+    with startup.ungrouped():
+        async with embedded_store(settings.data_dir) as store, asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(store.keep())
+            yield store.url
+            keeping.cancel()
 
 
-@contextlib.contextmanager
-def _known_store(settings: Config) -> Iterator[str]:
+@contextlib.asynccontextmanager
+async def _known_store(settings: Config) -> AsyncIterator[str]:
     """A store that somebody has used: there is nothing to adopt in one that is made for it."""
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value()
-    else:
-        with embedded_store_of_before(settings.data_dir) as url:
-            yield url
+        return
+    async with embedded_store_of_before(settings.data_dir) as url:
+        yield url
 
 
-async def _serve(settings: Config, redis_url: str) -> None:
-    with stop_signals() as stop:
-        if settings.workers > 1:
-            await workers.serve(settings, redis_url, stop)
-        else:
-            await app.serve(settings, redis_url, stop)
-
-
-async def _adopt(settings: Config, redis_url: str) -> None:
-    epoch, servers = await app.adopt(settings, redis_url)
+async def _adopt(settings: Config) -> None:
+    async with _known_store(settings) as redis_url:
+        epoch, servers = await app.adopt(settings, redis_url)
     place = f"the Valkey in {settings.data_dir}" if settings.redis_url is None else str(settings.redis_url)
     print(f"Adopted: the namespace {settings.namespace} of {place} goes on as it is now, in epoch {epoch}.")
     print(_followers(servers))

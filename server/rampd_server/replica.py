@@ -20,10 +20,15 @@ from rampd.resolution import ComponentSnapshot, Overrides
 from rampd_server.domain.clock import Look
 from rampd_server.domain.errors import HOW_TO_ADOPT, NoSnapshotError, RampdError, StoreResetError
 from rampd_server.domain.model import Absent, Rollout
+from rampd_server.outage import Outage
 from rampd_server.ports import FeedEntry, Head, Namespace, Store
 from rampd_server.projection import choice_of, snapshot_of
 
 STALE_AFTER_S = 5.0
+_LOST_AFTER_S = 1.5
+"""How long every look at the store has to fail before the copy counts as not confirmed: longer than the second of two looks
+that time out takes, so that a single slow one is nothing.
+"""
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
 _OWN_WRITE_S = 0.01
@@ -74,6 +79,7 @@ class Replica:
         self._waiters: set[asyncio.Future[None]] = set()
         self._listeners: list[Listener] = []
         self._trouble = ""
+        self._outage = Outage("store_lost", "store_found", monotonic=monotonic)
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self.loaded = asyncio.Event()
@@ -100,6 +106,13 @@ class Replica:
         if self._confirmed_s is None:
             raise self._no_state_yet()
         return self._monotonic() - self._confirmed_s
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the store confirms the state: only then a write can be expected to work."""
+        if self._confirmed_s is None or self.age_s > STALE_AFTER_S:
+            return False
+        return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
     def now_ms(self) -> int:
         """The store's clock, carried on by the monotonic one since it was last read."""
@@ -193,26 +206,21 @@ class Replica:
         return known is not None and known.rollout.revision >= revision
 
     async def run(self) -> None:
-        """Follows the feed for ever; whatever goes wrong with the store is waited out, and logged once."""
+        """Follows the feed for ever; whatever goes wrong with the store is waited out, and logged as an outage."""
         while True:
-            trouble = ""
             try:
                 await self._follow()
             except RampdError as error:
-                trouble = error.message
-            except Exception:
-                # What is in memory goes on, stale, and the log says why.
-                log.exception("replica_failed")
-                trouble = "A defect of rampd, which the server's log has."
-            if trouble != self._trouble:
-                log.warning("store_lost", error=trouble)
-                self._trouble = trouble
+                self._trouble = error.message
+                self._outage.tell(error.message)
+            except Exception as error:  # noqa: BLE001 - what is in memory goes on, stale, and the log says why
+                self._trouble = "A defect of rampd, which the server's log has."
+                self._outage.tell(self._trouble, exc_info=error)
             await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
 
     async def _follow(self) -> None:
-        head = await self._read_head()
-        if head.epoch != self._state.epoch:
-            await self._reload(head)
+        # At once, so that a link that was lost for a moment is no outage.
+        await self._check_head()
         while True:
             entries = await self._store.feed(self._state.entry_id, block_ms=int(_HEAD_CHECK_S * 1000))
             if self._monotonic() - self._wrote_s < _OWN_WRITE_S:
@@ -239,12 +247,11 @@ class Replica:
         head = await self._read_head()
         if head.epoch != self._state.epoch:
             return await self._reload(head)
-        if entry_order(head.entry_id) > entry_order(self._state.entry_id):
+        # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
+        is_forked = entry_order(head.entry_id) < entry_order(here)
+        while not is_forked and entry_order(head.entry_id) > entry_order(self._state.entry_id):
             entries = await self._store.feed(self._state.entry_id, block_ms=0)
             is_forked = not entries or not await self._apply_all(entries)
-        else:
-            # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
-            is_forked = entry_order(head.entry_id) < entry_order(here)
         if is_forked:
             log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
             return await self._reload(head)
@@ -260,9 +267,8 @@ class Replica:
         return head
 
     def _confirm(self, head: Head) -> None:
-        if self._trouble:
-            log.info("store_found")
-            self._trouble = ""
+        self._outage.end()
+        self._trouble = ""
         self._confirmed_s = self._monotonic()
         self._store_ahead_ms = head.time_ms - self._confirmed_s * 1000
 

@@ -1,34 +1,66 @@
-"""SIGTERM and SIGINT: the first asks for an orderly end, the second ends the process at once."""
+"""What each signal does: an orderly end, or nothing but a line in the log."""
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+import structlog
+
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_HANGUP = signal.SIGHUP
+# Without a handler each of them would kill the process.
+_IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+
+log = structlog.get_logger()
 
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one ends the process as if nobody caught it.
+    """An event that the first SIGTERM, SIGINT, SIGQUIT or SIGHUP sets.
 
-    For the main thread, inside a running loop. At the end the signals do again what they did before.
+    After that, another SIGTERM, SIGINT or SIGQUIT ends the process as if nobody caught it. A terminal that closes may send
+    SIGHUP twice, so the second one does nothing; nor does the first where it was ignored before (`nohup`). SIGUSR1, SIGUSR2
+    and SIGALRM are ignored. For the main thread, inside a running loop. At the end the signals do again what they did before.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    numbers = [*_ENDING, *_IGNORED]
+    if signal.getsignal(_HANGUP) is not signal.SIG_IGN:
+        numbers.append(_HANGUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
-    def on_signal() -> None:
+    def on_signal(number: signal.Signals) -> None:
+        if number in _IGNORED:
+            log.info("signal_ignored", signal=number.name)
+            return
+        if stop.is_set():
+            return
         stop.set()
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+        for each in _ENDING:
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
 
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
     try:
         yield stop
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+async def run_until(stop: asyncio.Event, main: Coroutine[None, None, None]) -> None:
+    """Runs `main` to its end; once `stop` is set it is cancelled, and its orderly end is waited for."""
+    running = asyncio.create_task(main)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            log.info("stopping")
+    finally:
+        stopping.cancel()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running

@@ -1,4 +1,4 @@
-"""What keeps the server from starting."""
+"""What keeps the server from starting, or from going on."""
 
 import sys
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class StartupError(Exception):
-    """Raised when the server can't start as it was told to.
+    """Raised when the server can't start as it was told to, or can't go on until somebody changes something.
 
     `sentences` says why, all of it at once, for whoever typed the command; the command then ends with exit code 2.
     """
@@ -37,7 +37,7 @@ def _first_of(group: BaseExceptionGroup[StartupError]) -> StartupError:
 
 
 NOT_STARTED = 2
-"""The exit code of a process that could not start as it was told to."""
+"""The exit code of a process that could not start as it was told to, or not go on."""
 
 
 def report(error: StartupError) -> int:

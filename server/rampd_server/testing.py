@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from rampd_server import app, logs
@@ -25,16 +25,16 @@ def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Ite
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
-    with contextlib.ExitStack() as stack:
-        url = redis_url or stack.enter_context(embedded_store(data_dir))
-        server = _Thread(config, url)
-        server.start()
-        stack.callback(server.stop)
+    server = _Thread(config, redis_url)
+    server.start()
+    try:
         yield server.target()
+    finally:
+        server.stop()
 
 
 class _Thread(threading.Thread):
-    def __init__(self, config: Config, url: str) -> None:
+    def __init__(self, config: Config, url: str | None) -> None:
         super().__init__(name="rampd-server", daemon=True)
         self._config = config
         self._url = url
@@ -56,10 +56,18 @@ class _Thread(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         with ungrouped():
-            async with app.running(self._config, self._url) as address:
+            async with self._store() as url, app.running(self._config, url) as address:
                 self._address = str(address)
                 self._ready.set()
                 await self._end.wait()
+
+    @contextlib.asynccontextmanager
+    async def _store(self) -> AsyncIterator[str]:
+        if self._url is not None:
+            yield self._url
+            return
+        async with embedded_store(self._config.data_dir) as store:
+            yield store.url
 
     def target(self) -> str:
         self._ready.wait(_START_TIMEOUT_S)

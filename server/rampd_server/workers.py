@@ -15,7 +15,7 @@ import structlog
 from rampd_server import app, event_loop, logs, startup
 from rampd_server.config import Config
 from rampd_server.port import held
-from rampd_server.signals import stop_signals
+from rampd_server.signals import run_until, stop_signals
 from rampd_server.startup import NOT_STARTED, StartupError, ungrouped
 
 _RETRY_S = 1.0
@@ -26,8 +26,8 @@ _spawn = multiprocessing.get_context("spawn")
 log = structlog.get_logger()
 
 
-async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
-    """Runs `config.workers` workers until `stop` is set. Raises StartupError where a worker can't start as it was told to."""
+async def serve(config: Config, redis_url: str) -> None:
+    """Runs `config.workers` workers until cancelled. Raises StartupError where a worker can't start as it was told to."""
     if sys.platform != "linux":
         raise StartupError(
             "--workers (RAMPD_WORKERS): only Linux deals connections out among processes; leave it at 1."
@@ -35,11 +35,8 @@ async def serve(config: Config, redis_url: str, stop: asyncio.Event) -> None:
     with held(config.listen) as address, ungrouped():
         told = config.model_copy(update={"listen": address})
         async with asyncio.TaskGroup() as tasks:
-            workers = [tasks.create_task(_keep(told, redis_url, number)) for number in range(config.workers)]
-            await stop.wait()
-            log.info("stopping")
-            for worker in workers:
-                worker.cancel()
+            for number in range(config.workers):
+                tasks.create_task(_keep(told, redis_url, number))
 
 
 async def _keep(config: Config, redis_url: str, number: int) -> None:
@@ -91,4 +88,4 @@ async def _serve(config: Config, redis_url: str, number: int) -> None:
     assert parent is not None  # noqa: S101 - it is what starts this
     with stop_signals() as stop:
         asyncio.get_running_loop().add_reader(parent.sentinel, stop.set)
-        await app.serve(config, redis_url, stop, worker=number)
+        await run_until(stop, app.serve(config, redis_url, worker=number))

@@ -1,19 +1,20 @@
 """The embedded Valkey, with real processes: what lasts, what is taken over, what is refused."""
 
+import asyncio
+import contextlib
 import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from rampd_server import embedded
+from rampd_server import embedded, valkey_process
 from rampd_server.embedded import embedded_store
 from rampd_server.startup import StartupError
 
@@ -24,22 +25,24 @@ pytestmark = pytest.mark.skipif(
 
 # A stand-in for rampd-server: it runs the store, says its URL, and ends in an orderly way at SIGINT.
 SERVER = """
-import signal, sys
+import asyncio, signal, sys
 from pathlib import Path
 from rampd_server import config, logs
 from rampd_server.embedded import embedded_store
 from rampd_server.startup import StartupError
 
-logs.configure(config.LogFormat.JSON, config.LogLevel.ERROR)
-stops = []
-signal.signal(signal.SIGINT, lambda *_: stops.append(1))
-try:
-    with embedded_store(Path(sys.argv[1])) as url:
-        print(url, flush=True)
-        while not stops:
-            signal.pause()
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+    async with embedded_store(Path(sys.argv[1])) as store:
+        print(store.url, flush=True)
+        await stop.wait()
         import redis
-        print("shutting down", redis.Redis.from_url(url).ping(), flush=True)
+        print("shutting down", redis.Redis.from_url(store.url).ping(), flush=True)
+
+logs.configure(config.LogFormat.JSON, config.LogLevel.ERROR)
+try:
+    asyncio.run(main())
 except StartupError as error:
     print(error, flush=True)
     sys.exit(2)
@@ -47,15 +50,20 @@ except StartupError as error:
 
 
 @pytest.fixture
-def directory(tmp_path_factory) -> Iterator[Path]:
+def directory(tmp_path_factory) -> Path:
     # With a space and a percent sign, which a URL and a configuration file might trip over.
-    path = tmp_path_factory.mktemp("e") / "a %20b"
-    yield path
-    with embedded_store(path):
-        """Whatever a test left running ends here."""
+    return tmp_path_factory.mktemp("e") / "a %20b"
 
 
-@contextmanager
+@contextlib.asynccontextmanager
+async def store_in(directory: Path) -> AsyncIterator[redis.Redis]:
+    """A client of an embedded store."""
+    async with embedded_store(directory) as store:
+        with redis.Redis.from_url(store.url, decode_responses=True) as client:
+            yield client
+
+
+@contextlib.contextmanager
 def server(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, directory], stdout=subprocess.PIPE, text=True, process_group=0
@@ -72,22 +80,22 @@ def answers(path: Path) -> bool:
         return probe.connect_ex(os.fspath(path)) == 0
 
 
-def test_data_lasts_from_one_start_to_the_next(directory):
-    with embedded_store(directory) as url, redis.Redis.from_url(url) as store:
+async def test_data_lasts_from_one_start_to_the_next(directory):
+    async with store_in(directory) as store:
         assert store.incr("starts") == 1
     assert not answers(directory / "valkey" / "valkey.sock")
-    with embedded_store(directory) as url, redis.Redis.from_url(url) as store:
+    async with store_in(directory) as store:
         assert store.incr("starts") == 2
 
 
-def test_every_write_is_on_disk_before_it_is_acknowledged_and_none_is_evicted(directory):
-    with embedded_store(directory) as url, redis.Redis.from_url(url, decode_responses=True) as store:
+async def test_every_write_is_on_disk_before_it_is_acknowledged_and_none_is_evicted(directory):
+    async with store_in(directory) as store:
         expected = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
         assert store.config_get(*expected) == expected
 
 
-def test_it_listens_on_no_tcp_port_and_only_its_owner_may_connect(directory):
-    with embedded_store(directory) as url, redis.Redis.from_url(url, decode_responses=True) as store:
+async def test_it_listens_on_no_tcp_port_and_only_its_owner_may_connect(directory):
+    async with store_in(directory) as store:
         assert store.config_get("port") == {"port": "0"}
         assert (directory / "valkey").stat().st_mode & 0o077 == 0
 
@@ -102,29 +110,76 @@ def test_ctrl_c_reaches_the_server_and_not_the_store(directory):
     assert not answers(directory / "valkey" / "valkey.sock")
 
 
-def test_after_a_kill_9_of_the_server_the_next_start_takes_its_data_over(directory):
-    with server(directory) as (process, url):
-        with redis.Redis.from_url(url) as store:
-            store.set("kept", "yes")
-            orphan = store.info("server")["process_id"]
-        process.kill()
-        process.wait(30)
-        assert answers(directory / "valkey" / "valkey.sock"), "the store has outlived its server"
-        with embedded_store(directory) as again, redis.Redis.from_url(again) as store:
-            assert store.get("kept") == b"yes"
-            assert store.info("server")["process_id"] != orphan
-    assert not answers(directory / "valkey" / "valkey.sock")
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody reaps has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
-def test_a_kill_9_of_server_and_store_loses_nothing(directory):
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the next start that ends it")
+async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory):
     with server(directory) as (process, url):
         with redis.Redis.from_url(url) as store:
             store.set("kept", "yes")
             pid = store.info("server")["process_id"]
         process.kill()
-        os.kill(pid, signal.SIGKILL)
-    with embedded_store(directory) as url, redis.Redis.from_url(url) as store:
-        assert store.get("kept") == b"yes"
+        process.wait(30)
+        await eventually(lambda: gone(pid))
+    async with store_in(directory) as store:
+        assert store.get("kept") == "yes"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the next start that ends it")
+async def test_a_store_that_hangs_ends_with_its_server_too(directory):
+    with server(directory) as (process, url):
+        with redis.Redis.from_url(url) as store:
+            pid = store.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        process.kill()
+        process.wait(30)
+        await eventually(lambda: gone(pid))
+
+
+async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over(directory):
+    with orphan(directory) as (pid, client):
+        client.set("kept", "yes")
+        async with store_in(directory) as store:
+            assert store.get("kept") == "yes"
+            assert store.info("server")["process_id"] != pid
+    assert not answers(directory / "valkey" / "valkey.sock")
+
+
+@contextlib.contextmanager
+def orphan(directory: Path) -> Iterator[tuple[int, redis.Redis]]:
+    """A Valkey on the data of `directory` that no server has started; its process and a client."""
+    home = directory / "valkey"
+    home.mkdir(parents=True)
+    program = embedded._program()
+    process = subprocess.Popen(
+        [program, "--port", "0", "--appendonly", "yes", "--save", "", "--unixsocket", home / "valkey.sock"],
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with redis.Redis(unix_socket_path=os.fspath(home / "valkey.sock")) as client:
+            wait_until_it_answers(client)
+            yield process.pid, client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_it_answers(client: redis.Redis) -> None:
+    is_there = False
+    while not is_there:
+        with contextlib.suppress(redis.ConnectionError):
+            is_there = client.ping()
 
 
 def test_a_second_server_on_the_directory_is_told_who_has_it(directory):
@@ -136,55 +191,129 @@ def test_a_second_server_on_the_directory_is_told_who_has_it(directory):
             assert store.ping()
 
 
-def test_a_store_of_an_earlier_run_that_is_stuck_is_a_sentence(directory, monkeypatch):
-    monkeypatch.setattr(embedded, "_STOP_TIMEOUT_S", 0.2)
-    with server(directory) as (process, url):
-        with redis.Redis.from_url(url) as store:
-            pid = store.info("server")["process_id"]
-        process.kill()
-        process.wait(30)
-        # Only now: the kernel continues what is stopped when its group loses its parent.
+async def test_a_store_of_an_earlier_run_that_is_stuck_is_a_sentence(directory, monkeypatch):
+    monkeypatch.setattr(embedded, "_ORPHAN_TIMEOUT_S", 0.2)
+    with orphan(directory) as (pid, _):
         os.kill(pid, signal.SIGSTOP)
-        try:
-            with pytest.raises(StartupError, match=r"neither answers nor ends"), embedded_store(directory):
+        with pytest.raises(StartupError, match=r"neither answers nor ends"):
+            async with embedded_store(directory):
                 pass
-        finally:
-            os.kill(pid, signal.SIGCONT)
 
 
-def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(directory):
-    with embedded_store(directory):
+async def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(directory):
+    async with embedded_store(directory):
         pass
-    manifest = directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest"
-    whole = manifest.read_bytes()
-    manifest.write_text("nonsense\n")
-    with (
-        pytest.raises(StartupError, match=r"The embedded Valkey ended with code 1: \d+:M .*"),
-        embedded_store(directory),
-    ):
-        pass
-    manifest.write_bytes(whole)
+    (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
+    with pytest.raises(StartupError, match=r"The embedded Valkey ended with code 1: \d+:M .*"):
+        async with embedded_store(directory):
+            pass
 
 
-def test_a_path_that_is_too_long_for_a_socket_is_a_sentence(tmp_path):
-    with pytest.raises(StartupError, match=r"too long .*--data-dir"), embedded_store(tmp_path / ("x" * 100)):
-        pass
+async def eventually(is_so, within_s: float = 30) -> None:
+    async with asyncio.timeout(within_s):
+        while not is_so():  # noqa: ASYNC110 - another process is looked at
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def kept(directory: Path) -> AsyncIterator[tuple[embedded.EmbeddedStore, "asyncio.Task[None]"]]:
+    """A store that is kept running, and the task that does it."""
+    async with embedded_store(directory) as store:
+        keeping = asyncio.create_task(store.keep())
+        yield store, keeping
+        keeping.cancel()
+        await asyncio.wait({keeping})
+
+
+def process_of(url: str) -> int:
+    """The process of the store; 0 where none answers."""
+    try:
+        with redis.Redis.from_url(url) as store:
+            return store.info("server")["process_id"]
+    except redis.ConnectionError:
+        return 0
+
+
+async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_data(directory):
+    async with kept(directory) as (store, keeping):
+        with redis.Redis.from_url(store.url) as client:
+            client.set("kept", "yes")
+        killed = set()
+        for _ in range(2):
+            pid = process_of(store.url)
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+            await eventually(lambda pid=pid: process_of(store.url) not in {0, pid})
+            assert not is_there(pid), "nobody has reaped it"
+        with redis.Redis.from_url(store.url) as client:
+            assert client.get("kept") == b"yes"
+        assert not keeping.done()
+        assert not killed & {process_of(store.url)}
+
+
+async def test_a_store_that_hangs_is_killed_and_started_again(directory, monkeypatch):
+    monkeypatch.setattr(embedded, "_PROBE_S", 0.05)
+    monkeypatch.setattr(embedded, "_MAX_SILENT_PROBES", 2)
+    monkeypatch.setattr(valkey_process, "_ANSWER_S", 0.2)
+    async with kept(directory) as (store, _):
+        pid = process_of(store.url)
+        os.kill(pid, signal.SIGSTOP)
+        await eventually(lambda: gone(pid))
+        await eventually(lambda: process_of(store.url) not in {0, pid})
+
+
+async def test_a_store_that_ends_again_and_again_is_given_up_with_a_sentence(directory, monkeypatch):
+    monkeypatch.setattr(embedded, "_BACKOFF_S", 0.001)
+    async with kept(directory) as (store, keeping):
+
+        async def kill_all() -> None:
+            while True:
+                if pid := process_of(store.url):
+                    os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0.01)
+
+        killing = asyncio.create_task(kill_all())
+        with pytest.raises(StartupError, match=r"ended 6 times in 300 s.*code -9.*valkey\.log"):
+            await keeping
+        killing.cancel()
+
+
+async def test_damaged_data_and_a_program_that_is_gone_end_in_a_sentence_too(directory, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "_BACKOFF_S", 0.001)
+    async with kept(directory) as (store, keeping):
+        (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
+        os.kill(process_of(store.url), signal.SIGKILL)
+        with pytest.raises(StartupError, match=r"ended 6 times.*code 1: \d+:M .*manifest"):
+            await keeping
+    async with kept(tmp_path) as (store, keeping):
+        store._program = tmp_path / "gone"
+        os.kill(process_of(store.url), signal.SIGKILL)
+        with pytest.raises(StartupError, match=r"ended 6 times.*code 1: .*No such file"):
+            await keeping
+
+
+async def test_a_path_that_is_too_long_for_a_socket_is_a_sentence(tmp_path):
+    with pytest.raises(StartupError, match=r"too long .*--data-dir"):
+        async with embedded_store(tmp_path / ("x" * 100)):
+            pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_can_not_be_made_is_a_sentence(tmp_path):
+async def test_a_directory_that_can_not_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartupError, match=r"can't be used: Not a directory"), embedded_store(tmp_path / "file"):
-        pass
+    with pytest.raises(StartupError, match=r"can't be used: Not a directory"):
+        async with embedded_store(tmp_path / "file"):
+            pass
 
 
 @pytest.mark.parametrize("left", [None, []])
-def test_a_machine_without_the_program_is_told_to_bring_a_redis(tmp_path, monkeypatch, left):
+async def test_a_machine_without_the_program_is_told_to_bring_a_redis(tmp_path, monkeypatch, left):
     def files(name: str) -> list[object]:
         if left is None:
             raise embedded.importlib.metadata.PackageNotFoundError(name)
         return left
 
     monkeypatch.setattr(embedded.importlib.metadata, "files", files)
-    with pytest.raises(StartupError, match=r"Set RAMPD_REDIS_URL .*to a Redis of yours"), embedded_store(tmp_path):
-        pass
+    with pytest.raises(StartupError, match=r"Set RAMPD_REDIS_URL .*to a Redis of yours"):
+        async with embedded_store(tmp_path):
+            pass

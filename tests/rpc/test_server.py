@@ -46,33 +46,58 @@ async def make_server():
         await server.stop(0)
 
 
-async def statuses(target: str) -> set[int]:
+async def statuses(target: str) -> list[int]:
+    """Of each of `NAMES`."""
     async with grpc.aio.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        return {(await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in NAMES}
+        return [(await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in NAMES]
 
 
-async def test_a_server_is_not_serving_until_it_is_told(make_server):
+async def test_resolve_and_the_rest_have_a_health_of_their_own(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
-    assert await statuses(target) == {NOT_SERVING}
-    await server.set_serving(is_serving=True)
-    assert await statuses(target) == {SERVING}
-    await server.set_serving(is_serving=False)
-    assert await statuses(target) == {NOT_SERVING}
+    assert await statuses(target) == [NOT_SERVING] * 4
+    await server.set_health(resolves=True, writes=True)
+    assert await statuses(target) == [SERVING] * 4
+    await server.set_health(resolves=True, writes=False)
+    assert await statuses(target) == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING]
+    await server.set_health(resolves=True, writes=True)
+    assert await statuses(target) == [SERVING] * 4
 
 
-async def test_a_server_that_stops_says_not_serving_first(make_server):
+async def test_health_can_be_listed(make_server, caplog):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
-    await server.set_serving(is_serving=True)
     async with grpc.aio.insecure_channel(target) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == SERVING
+        stub = health_pb2_grpc.HealthStub(channel)
+        for writes in (False, True):
+            await server.set_health(resolves=True, writes=writes)
+            listed = (await stub.List(health_pb2.HealthListRequest())).statuses
+            assert {name: each.status for name, each in listed.items()} == dict(
+                zip(NAMES, await statuses(target), strict=True)
+            )
+    assert not caplog.records
+
+
+async def test_every_change_of_health_is_streamed_and_a_server_that_stops_says_not_serving_first(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    await server.set_health(resolves=True, writes=True)
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        whole, resolver = (stub.Watch(health_pb2.HealthCheckRequest(service=name)) for name in NAMES[:2])
+        assert (await whole.read()).status == (await resolver.read()).status == SERVING
+        for writes, expected in ((False, NOT_SERVING), (True, SERVING)):
+            await server.set_health(resolves=True, writes=writes)
+            assert (await whole.read()).status == expected
         await server.stop(0.5)
-        assert (await watch.read()).status == NOT_SERVING
+        assert (await whole.read()).status == NOT_SERVING
+        # It had no change before.
+        assert (await resolver.read()).status == NOT_SERVING
+        await server.set_health(resolves=True, writes=True)
 
 
 async def test_port_0_is_answered_with_the_port_that_was_chosen(make_server):
@@ -106,10 +131,10 @@ async def test_the_socket_of_a_living_server_is_not_taken_from_it(make_server, t
     first = make_server()
     first.listen_unix(path)
     await first.start()
-    await first.set_serving(is_serving=True)
+    await first.set_health(resolves=True, writes=True)
     with pytest.raises(StartupError, match=r"A server listens on .*--socket"):
         make_server().listen_unix(path)
-    assert await statuses(f"unix:{path}") == {SERVING}
+    assert await statuses(f"unix:{path}") == [SERVING] * 4
 
 
 async def test_the_socket_that_a_dead_server_left_is_replaced(make_server, tmp_path):
@@ -119,7 +144,7 @@ async def test_the_socket_that_a_dead_server_left_is_replaced(make_server, tmp_p
     server = make_server()
     server.listen_unix(path)
     await server.start()
-    assert await statuses(f"unix:{path}") == {NOT_SERVING}
+    assert await statuses(f"unix:{path}") == [NOT_SERVING] * 4
 
 
 async def test_a_file_that_is_no_socket_is_left_alone(make_server, tmp_path):

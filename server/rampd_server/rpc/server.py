@@ -29,12 +29,25 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 _NAMES = tuple(service.full_name for service in SERVICES.values())
+_RESOLVER = SERVICES["ResolverService"].full_name
+_HEALTH_NAMES = ("", *_NAMES)
+_Status = health_pb2.HealthCheckResponse
+
+
+class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
+    """With `List`, which the servicer for asyncio lacks up to 1.85 at least."""
+
+    async def List(self, _request: object, context: object) -> object:  # noqa: N802 - as gRPC names it
+        statuses = {
+            name: await self.Check(health_pb2.HealthCheckRequest(service=name), context) for name in _HEALTH_NAMES
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 class Server:
     """Serves a handler on any number of addresses. NOT_SERVING in the health service until told otherwise.
 
-    Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_serving`, `stop`.
+    Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_health`, `stop`.
     """
 
     def __init__(self, handler: grpc.GenericRpcHandler, *, reflect: bool = True, shares_port: bool = False) -> None:
@@ -42,7 +55,7 @@ class Server:
         # A second server on the port has to fail, unless they are meant to; with the default both would get calls.
         self._server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
         self._server.add_generic_rpc_handlers((handler,))
-        self._health = health.HealthServicer()
+        self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             reflection.enable_server_reflection(
@@ -83,14 +96,16 @@ class Server:
 
     async def start(self) -> None:
         """Begins to answer calls."""
-        await self.set_serving(is_serving=False)
+        await self.set_health(resolves=False, writes=False)
         await self._server.start()
 
-    async def set_serving(self, *, is_serving: bool) -> None:
-        """What the health service says of the whole server and of each service of rampd."""
-        status = health_pb2.HealthCheckResponse
-        for name in ("", *_NAMES):
-            await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)
+    async def set_health(self, *, resolves: bool, writes: bool) -> None:
+        """What the health service says: ResolverService serves while there is a state to answer from; the others, and the
+        server as a whole, while changes can be expected to work.
+        """
+        for name in _HEALTH_NAMES:
+            is_serving = resolves if name == _RESOLVER else writes
+            await self._health.set(name, _Status.SERVING if is_serving else _Status.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
         """NOT_SERVING for good, no new calls, and `grace_s` seconds for those under way; then they are cancelled."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rampd_server import replica as module
-from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError
+from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
 from rampd_server.replica import Replica
@@ -191,3 +191,98 @@ async def test_a_server_without_a_state_says_what_keeps_it_from_one(
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class FailingStore(ScriptedStore):
+    """Its head is asked for when a test wants it, and answers what the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+        self.asked = asyncio.Semaphore(0)
+        self.may_answer = asyncio.Semaphore(1)
+
+    async def head(self) -> Head:
+        self.asked.release()
+        await self.may_answer.acquire()
+        if self.error is not None:
+            raise self.error
+        return await super().head()
+
+    async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
+        return []
+
+    async def look(self) -> None:
+        """Lets the replica look once more, and waits until it is at the next look."""
+        self.may_answer.release()
+        await self.asked.acquire()
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailableError("Redis can't be reached."), StoreResetError("The store was emptied.")]
+)
+async def test_a_copy_that_the_store_does_not_confirm_any_more_says_so_soon_and_not_for_one_slow_look(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_RETRY_S", 0.0)
+    clock, store = Clock(), FailingStore()
+    replica = Replica(as_store(store), monotonic=clock)
+    assert not replica.is_confirmed
+    running = asyncio.create_task(replica.run())
+    await replica.loaded.wait()
+    await store.asked.acquire()
+    await store.asked.acquire()
+    assert replica.is_confirmed
+
+    # One look fails, and the one after it is slow.
+    store.error = error
+    await store.look()
+    clock.now_s += 1.4
+    assert replica.is_confirmed
+    store.error = None
+    await store.look()
+    assert replica.is_confirmed
+
+    # All of them fail.
+    store.error = error
+    await store.look()
+    clock.now_s += 0.4
+    await store.look()
+    assert replica.is_confirmed
+    clock.now_s += 1.2
+    await store.look()
+    assert not replica.is_confirmed
+
+    # It is back.
+    store.error = None
+    await store.look()
+    assert replica.is_confirmed
+
+    # It neither answers nor fails.
+    clock.now_s += module.STALE_AFTER_S + 0.1
+    assert not replica.is_confirmed
+    await store.look()
+    assert replica.is_confirmed
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_look_confirms_only_what_is_read_to_its_end(replica: Replica, store: ScriptedStore):
+    """Given more entries than one read brings, expect all of them before the store is said to confirm the copy."""
+    left = [entry(number) for number in range(1, 6)]
+
+    async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
+        return [left.pop(0), left.pop(0)] if len(left) > 1 else [left.pop(0)]
+
+    store.feed = feed  # type: ignore[method-assign]
+    store.newest = entry(5).id
+    await replica._check_head()
+    assert replica.entry_id == entry(5).id

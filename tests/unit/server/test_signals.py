@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, in a process of its own."""
+"""What each signal does, in a process of its own."""
 
 import signal
 import subprocess
@@ -18,7 +18,7 @@ async def main():
         print("stopping", flush=True)
         for number in sys.argv[2:]:
             os.kill(os.getpid(), int(number))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
         print("stopped", flush=True)
 
 asyncio.run(main())
@@ -38,12 +38,48 @@ def run(*numbers: signal.Signals) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
+
+
+@pytest.mark.parametrize("number", [*ENDING, signal.SIGHUP])
 def test_the_first_signal_asks_for_an_orderly_end(number):
     assert run(number) == (0, ["stopping", "stopped", "True True"])
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("first", [*ENDING, signal.SIGHUP])
+@pytest.mark.parametrize("second", ENDING)
 def test_a_second_signal_ends_at_once(first, second):
     assert run(first, second) == (-second, ["stopping"])
+
+
+@pytest.mark.parametrize("first", [*ENDING, signal.SIGHUP])
+def test_a_terminal_that_closes_may_send_sighup_twice(first):
+    assert run(first, signal.SIGHUP) == (0, ["stopping", "stopped", "True True"])
+
+
+IGNORES = """
+import asyncio, os, signal, sys
+from rampd_server.signals import stop_signals
+
+async def main():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with stop_signals() as stop:
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.01)
+        print(stop.is_set(), flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_the_others_that_would_kill_are_ignored_and_logged_and_so_is_sighup_under_nohup():
+    done = subprocess.run([sys.executable, "-c", IGNORES], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    *logged, is_stopping = done.stdout.splitlines()
+    assert is_stopping == "False"
+    assert [name for line in logged for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGHUP") if name in line] == [
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGALRM",
+    ]

@@ -1,0 +1,56 @@
+"""What the log says of something that is away for long: once, then at growing intervals, and once when it is back."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+_FIRST_S = 10.0
+_GROWTH = 2
+_LONGEST_S = 600.0
+_MAX_TEXTS = 8
+"""Different errors of one outage that are told at once; what comes after them waits for its interval."""
+
+log = structlog.get_logger()
+
+
+class Outage:
+    """Logs `lost` while something is away, and `found` once it is back. What fails often may tell of each failure."""
+
+    def __init__(self, lost: str, found: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lost = lost
+        self._found = found
+        self._monotonic = monotonic
+        self._began_s: float | None = None
+        self._texts: set[str] = set()
+        self._next_s = 0.0
+        self._interval_s = 0.0
+
+    @property
+    def lasts_s(self) -> float | None:
+        """For how long it has been away; None where it is there."""
+        return None if self._began_s is None else self._monotonic() - self._began_s
+
+    def tell(self, error: str, *, exc_info: BaseException | None = None) -> None:
+        """It is away, for this reason."""
+        now_s = self._monotonic()
+        if self._began_s is None:
+            self._began_s = now_s
+            self._interval_s = _FIRST_S
+            self._next_s = now_s + _FIRST_S
+        elif now_s >= self._next_s:
+            self._interval_s = min(self._interval_s * _GROWTH, _LONGEST_S)
+            self._next_s = now_s + self._interval_s
+        elif error in self._texts or len(self._texts) >= _MAX_TEXTS:
+            return
+        self._texts.add(error)
+        more = {} if exc_info is None else {"exc_info": exc_info}
+        log.warning(self._lost, error=error, for_s=round(now_s - self._began_s), **more)
+
+    def end(self) -> None:
+        """It is there. Costs nothing where it was before."""
+        if self._began_s is None:
+            return
+        log.info(self._found, after_s=round(self._monotonic() - self._began_s))
+        self._began_s = None
+        self._texts.clear()

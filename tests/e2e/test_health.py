@@ -1,0 +1,277 @@
+"""Health tells what is so, service by service, while the store goes and comes back."""
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import redis
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.stores import REDIS, StoreServer, store_server
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+WRITES = ("", "rampd.v1.ReleaseService", "rampd.v1.RolloutService")
+RESOLVER = "rampd.v1.ResolverService"
+META = "rampd:{default}:meta"
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture
+def store() -> Iterator[StoreServer]:
+    with store_server(REDIS) as running:
+        yield running
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 50) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def health(call: Stubs) -> dict[str, int]:
+    """What Check says of each service; List must say the same, where it was asked before and after a change or not."""
+    stub = health_pb2_grpc.HealthStub(call.channel)
+    while True:
+        listed = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
+        checked = {
+            name: stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status
+            for name in (*WRITES, RESOLVER)
+        }
+        if {name: each.status for name, each in listed.items()} == checked:
+            return checked
+
+
+def of_all(writes: int) -> dict[str, int]:
+    return dict.fromkeys(WRITES, writes) | {RESOLVER: SERVING}
+
+
+class Watch:
+    """What Health/Watch streams of a service."""
+
+    def __init__(self, call: Stubs, service: str = "") -> None:
+        self._stream = health_pb2_grpc.HealthStub(call.channel).Watch(health_pb2.HealthCheckRequest(service=service))
+        self._seen: queue.Queue[int] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            for answer in self._stream:
+                self._seen.put(answer.status)
+
+    def next(self) -> int:
+        return self._seen.get(timeout=50)
+
+    def is_quiet(self) -> bool:
+        return self._seen.empty()
+
+
+def is_refused(call: Stubs) -> str:
+    with pytest.raises(grpc.RpcError) as caught:
+        call("SetOverride", component="restyler", repo="acme/app", tag="x")
+    return reason_of(caught.value)
+
+
+def is_writable(call: Stubs) -> bool:
+    with contextlib.suppress(grpc.RpcError):
+        return bool(call("SetOverride", component="restyler", repo="acme/app", tag="x"))
+    return False
+
+
+def events(server: ServerProcess, name: str) -> list[dict[str, object]]:
+    return [line for line in server.log if line["event"] == name]
+
+
+def said_nothing_odd(server: ServerProcess) -> None:
+    assert not [line for line in server.log if "exception" in line or line["event"] == "call_failed"], server.log
+    assert not [line for line in server.said if "Traceback" in line], server.said
+
+
+def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) -> None:
+    options = {"appendonly": "yes", "appendfsync": "always"}
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as store_run:
+        (home := directory / "store").mkdir()
+        store = store_run.enter_context(store_server(REDIS, directory=home, **options))
+        server = stack.enter_context(rampd_server(directory, "--insecure-admin", "--redis-url", store.url))
+        server.event("serving")
+        call = stack.enter_context(stubs(server.target))
+        whole, resolver = Watch(call), Watch(call, RESOLVER)
+        assert (whole.next(), resolver.next()) == (SERVING, SERVING)
+        call("Release", component="restyler", tag="t1")
+
+        store.signal(signal.SIGSTOP)
+        assert whole.next() == NOT_SERVING
+        assert health(call) == of_all(NOT_SERVING)
+        assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
+        store.signal(signal.SIGCONT)
+        assert whole.next() == SERVING
+        assert health(call) == of_all(SERVING)
+        assert is_writable(call)
+
+        store.signal(signal.SIGKILL)
+        store_run.close()
+        assert whole.next() == NOT_SERVING
+        assert health(call) == of_all(NOT_SERVING)
+        assert is_refused(call) == "STORE_UNAVAILABLE"
+        assert call("Resolve", component="restyler", repo="acme/app").tag == "x"
+        store_run.enter_context(store_server(REDIS, directory=home, **options))
+        assert whole.next() == SERVING
+        assert health(call) == of_all(SERVING)
+        eventually(lambda: len(events(server, "store_found")) == 2)
+        assert len(events(server, "store_lost")) <= 2 * 8, "at most a few reasons for each outage"
+
+        assert resolver.is_quiet()
+        server.process.send_signal(signal.SIGTERM)
+        assert (whole.next(), resolver.next()) == (NOT_SERVING, NOT_SERVING)
+        assert server.process.wait(20) == 0
+        said_nothing_odd(server)
+
+
+def test_health_follows_a_store_that_is_not_to_be_believed(directory: Path, store: StoreServer) -> None:
+    """Given data of a newer schema, and later an emptied store, expect no writes to be served until it is put right."""
+    with (
+        rampd_server(directory, "--insecure-admin", "--redis-url", store.url) as server,
+        redis.Redis.from_url(store.url, decode_responses=True) as client,
+    ):
+        server.event("serving")
+        with stubs(server.target) as call:
+            call("Release", component="restyler", tag="t1")
+            schema = client.hget(META, "schema")
+            client.hset(META, "schema", "99")
+            eventually(lambda: health(call) == of_all(NOT_SERVING))
+            client.hset(META, "schema", schema)
+            eventually(lambda: health(call) == of_all(SERVING))
+
+            client.flushall()
+            eventually(lambda: health(call) == of_all(NOT_SERVING))
+            assert is_refused(call) == "STORE_RESET"
+            assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
+
+            from rampd_server.command import run
+
+            assert run(["adopt", "--redis-url", store.url, "--data-dir", str(directory)]) == 0
+            eventually(lambda: health(call) == of_all(SERVING))
+        said_nothing_odd(server)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_embedded_store_that_is_killed_is_started_again_and_everything_resumes(
+    directory: Path, workers: int
+) -> None:
+    with rampd_server(directory, "--insecure-admin", "--workers", str(workers)) as server:
+        eventually(lambda: len(events(server, "serving")) == workers)
+        pid = server.event("store_started")["process"]
+        with stubs(server.target) as call:
+            call("Release", component="restyler", tag="t1")
+            ValkeyOf(directory).send_signal(signal.SIGKILL)
+            eventually(lambda: len(events(server, "store_started")) == 2)
+            assert server.event("store_started")["process"] != pid
+            ended = server.event("store_ended")
+            assert "code -9: " in ended["error"]
+            assert "Ready to accept connections" in ended["error"]
+            eventually(lambda: is_writable(call))
+            eventually(lambda: health(call) == of_all(SERVING))
+            assert call("GetRollout", component="restyler").rollout.current.tag == "t1"
+        assert server.stop() == 0
+        said_nothing_odd(server)
+
+
+class ValkeyOf:
+    """The Valkey of a data directory."""
+
+    def __init__(self, directory: Path) -> None:
+        with redis.Redis(unix_socket_path=str(directory / "valkey" / "valkey.sock")) as client:
+            self.pid = client.info("server")["process_id"]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def has_ended(self) -> bool:
+        return not Path(f"/proc/{self.pid}").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_embedded_store_that_can_t_be_started_again_ends_the_server_with_an_error(
+    directory: Path, workers: int
+) -> None:
+    with rampd_server(directory, "--workers", str(workers)) as server:
+        eventually(lambda: len(events(server, "serving")) == workers)
+        (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
+        ValkeyOf(directory).send_signal(signal.SIGKILL)
+        assert server.process.wait(100) == 2
+        server.stop()
+        (sentence,) = [line for line in server.said if line.startswith("rampd-server: ")]
+        assert "ended 6 times in 300 s" in sentence
+        assert "manifest" in sentence
+        assert "valkey.log" in sentence
+        said_nothing_odd(server)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_is_not_ignored_ends_everything_in_order(
+    directory: Path, number: signal.Signals, workers: int
+) -> None:
+    with rampd_server(directory, "--workers", str(workers)) as server:
+        eventually(lambda: len(events(server, "serving")) == workers)
+        store = ValkeyOf(directory)
+        assert server.stop(number) == 0
+        assert store.has_ended()
+        assert events(server, "store_stopped")
+
+
+def test_other_signals_change_nothing(directory: Path) -> None:
+    with rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        store = ValkeyOf(directory)
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+            server.process.send_signal(number)
+            eventually(
+                lambda number=number: number.name in [line["signal"] for line in events(server, "signal_ignored")]
+            )
+        with stubs(server.target) as call:
+            call("Release", component="restyler", tag="t1")
+        assert not store.has_ended()
+        assert server.stop() == 0
+
+
+def test_a_server_that_is_told_to_end_while_its_store_starts_ends_in_order(directory: Path) -> None:
+    with rampd_server(directory, "--redis-url", f"unix://{directory}/none.sock") as server:
+        server.event("waiting_for_store")
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_outlives_a_server_that_is_killed(directory: Path, workers: int) -> None:
+    with rampd_server(directory, "--workers", str(workers)) as server:
+        eventually(lambda: len(events(server, "serving")) == workers)
+        store = ValkeyOf(directory)
+        children = [int(pid) for pid in _children(server.process.pid)]
+        assert store.pid in children
+        server.process.kill()
+        eventually(lambda: all(_is_gone(pid) for pid in children))
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
