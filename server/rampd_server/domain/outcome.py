@@ -67,10 +67,10 @@ def what_resumes(rollout: Rollout) -> str:
     """Who or what paused a rollout that is paused, why, and what to do about it."""
     pause = rollout.pause
     if rollout.pause_cause is Cause.APPROVAL:
-        return f"{ended(pause.note) if pause else 'The step waits for approval.'} Resume passes it."
+        return f"{ended(one_line(pause.note)) if pause else 'The step waits for approval.'} Resume passes it."
     if pause is None:
         return "Paused. Resume goes on."
-    return f"Paused by {pause.actor}{f': {ended(pause.note)}' if pause.note else '.'} Resume goes on."
+    return f"Paused by {pause.actor}{f': {ended(one_line(pause.note))}' if pause.note else '.'} Resume goes on."
 
 
 def refuse_frozen(rollout: Rollout, context: Context) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from rampd_server.domain.automation_policy import Check, Step
-from rampd_server.domain.wording import bounds, percent, whole_span
+from rampd_server.domain.wording import bounds, one_line, percent, whole_span
 from rampd_server.ports import FieldChange
 from rampd_server.storage import texts
 from rampd_server.storage.automation_texts import read_field
@@ -93,7 +93,7 @@ def _override(text: str) -> str:
 def _freeze(text: str) -> str:
     """`by ada: holidays, until 2026-11-26T08:00:00Z`."""
     freeze = texts.read_freeze(text)
-    return f"by {freeze.actor}" + (f": {freeze.note}" if freeze.note else "") + (_until(freeze.expire_ms, ","))
+    return f"by {freeze.actor}" + (f": {one_line(freeze.note)}" if freeze.note else "") + (_until(freeze.expire_ms, ","))
 
 
 def _until(time_ms: int | None, comma: str = "") -> str:
