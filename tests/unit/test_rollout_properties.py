@@ -169,6 +169,11 @@ class RolloutMachine(RuleBasedStateMachine):
         assert revisions == sorted(set(revisions))
 
     @invariant()
+    def next_has_another_tag_than_current(self) -> None:
+        if isinstance(self.rollout, Rollout) and self.rollout.next_release:
+            assert self.rollout.next_release.tag != self.rollout.current_release.tag
+
+    @invariant()
     def a_queue_in_steady_exists_only_frozen(self) -> None:
         if isinstance(self.rollout, Rollout) and self.rollout.queue and self.rollout.next is None:
             settled = transition(self.rollout, commands.Settle(), self.context).after

@@ -54,11 +54,30 @@ def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless
     return release
 
 
-def what_frees(rollout: Rollout) -> str:
+def everybody_gets(rollout: Rollout, *left: str) -> str:
+    """After a change that took the tags `left` away from those who had them."""
+    nobody = " or ".join(dict.fromkeys(left))
+    return f"Everybody gets {rollout.current_release.tag} and nobody gets {nobody} any more, overrides aside."
+
+
+def what_thaws(rollout: Rollout, context: Context) -> list[str]:
+    """What to type so that nothing is frozen any more, in order."""
+    in_force = freezes(rollout, context)
+    return ["Unfreeze with `all`" if freeze is context.freeze_all else "Unfreeze" for freeze in in_force]
+
+
+def what_frees(rollout: Rollout, context: Context) -> str:
     """What to do about a rollout that is HELD."""
     tag = rollout.next_release.tag if rollout.next_release else ""
-    again = f"Unquarantine {tag} and Ramp try it again" if tag in rollout.quarantine else "Ramp tries it again"
-    return f"{again}, Abandon drops it."
+    first = what_thaws(rollout, context) + ([f"Unquarantine {tag}"] if tag in rollout.quarantine else [])
+    if not first:
+        return "Ramp tries it again, Abandon drops it."
+    return f"To try it again: {', then '.join([*first, 'Ramp'])}. Abandon drops it."
+
+
+def what_starts(rollout: Rollout) -> str:
+    """What became next by a change; begins with a space, and is empty where nothing did."""
+    return f" {rollout.next_release.tag} is next, at 0 %." if rollout.next_release else ""
 
 
 def refuse_frozen(rollout: Rollout, context: Context) -> None:

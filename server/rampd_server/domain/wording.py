@@ -1,5 +1,7 @@
 """How numbers are written for people."""
 
+from datetime import UTC, datetime
+
 
 def percent(basis_points: int) -> str:
     """`12.5 %`."""
@@ -44,3 +46,8 @@ def odds(value: float) -> str:
     if value >= 1e9:
         return "over a billion"
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else "under 0.1"
+
+
+def moment(time_ms: int) -> str:
+    """`2023-11-14 22:13:20 UTC`."""
+    return f"{datetime.fromtimestamp(time_ms // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

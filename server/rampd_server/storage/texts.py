@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from rampd_server.domain.model import (
     FULL,
+    Arrival,
     Assignment,
     Freeze,
+    Means,
     Policy,
     Quarantine,
     QueueMode,
@@ -185,6 +187,26 @@ def read_freeze(text: str) -> Freeze:
     if write_freeze(freeze) != text:
         raise ValueError("is not in the form that rampd writes")
     return freeze
+
+
+def write_arrival(arrival: Arrival) -> str:
+    fields: dict[str, object] = {"means": arrival.means, "actor": arrival.actor, "time_ms": arrival.time_ms}
+    if arrival.from_tag:
+        fields["from_tag"] = arrival.from_tag
+    if arrival.note:
+        fields["note"] = arrival.note
+    return write_json(fields)
+
+
+def read_arrival(text: str) -> Arrival:
+    fields = read_object(text)
+    return Arrival(
+        means=_member(Means, _text(fields, "means")),
+        actor=_text(fields, "actor"),
+        note=_text(fields, "note", default=""),
+        time_ms=_integer(fields, "time_ms"),
+        from_tag=_text(fields, "from_tag", default=""),
+    )
 
 
 def write_policy(policy: Policy) -> str:
