@@ -92,7 +92,8 @@ class NoVersionError(NotFoundError):
 
 class FailedPreconditionError(RampdError):
     """Raised when the rollout is not in a state for the verb: NO_ROLLOUT, TAG_MISMATCH, NOT_RAMPED, HELD, FROZEN,
-    TAG_QUARANTINED, NO_PREVIOUS, QUEUE_REJECTS, NOT_QUEUED, NOTHING_TO_CONFIRM. The message says what to do instead.
+    TAG_QUARANTINED, NO_PREVIOUS, QUEUE_REJECTS, NOT_QUEUED, NOTHING_TO_CONFIRM, ROLLOUT_IN_PROGRESS. The message says what
+    to do instead.
     """
 
     reason = "FAILED_PRECONDITION"

@@ -160,8 +160,10 @@ def revert(
 ) -> Ask[v1.RevertResponse]:
     """Current := a previous current (default: the newest that is not quarantined), at once. Works frozen.
 
-    The tag that is left is quarantined unless told not to. Raises FailedPreconditionError (NO_PREVIOUS,
-    TAG_QUARANTINED), NotFoundError (RELEASE_NOT_FOUND).
+    Without `tag` it goes back once: where current came by a Revert already, nothing changes, and the message says who
+    reverted what. The tag that is left is quarantined unless told not to. Raises FailedPreconditionError
+    (ROLLOUT_IN_PROGRESS: without `tag` while next is over 0 %; NO_PREVIOUS, TAG_QUARANTINED), NotFoundError
+    (RELEASE_NOT_FOUND).
     """
     return change_of(v1.RevertRequest, v1.RevertResponse, change, component=component, tag=tag, quarantine=quarantine)
 

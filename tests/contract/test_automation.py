@@ -277,7 +277,9 @@ async def test_an_unconfirmed_ramp_goes_back_in_time_also_paused_and_frozen(one:
     await one.look()
 
     assert (one.rollout().state, one.rollout().confirm_deadline_ms) == (RolloutState.HELD, None)
-    assert (await decisions(one))[-1].note == "Nobody confirmed the Ramp of t2 to 50 % in time."
+    assert (await decisions(one))[-1].note == (
+        "Nobody confirmed the Ramp of t2 to 50 % in time. Everybody gets t1 instead of t2."
+    )
 
 
 async def test_a_confirmed_ramp_stays(one: ServerWithoutPort, world: World):

@@ -1,13 +1,14 @@
 """commit: a component goes from one revision to the next, whole or not at all."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
 
 from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.domain.model import Absent, Freeze, QueueMode, Rollout, Unit
+from rampd_server.domain.model import Absent, Arrival, Freeze, Means, QueueMode, Rollout, Unit
 from rampd_server.ports import Author, ConflictError, Namespace, Override, Result, UntimelyError
 from rampd_server.storage.redis_store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
@@ -251,3 +252,18 @@ async def test_what_was_not_decided_now_is_not_written(store: RedisStore, off_ms
     now_ms = (await store.read(COMPONENT)).time_ms
     await store.commit(before, after, ADA, Result(after.revision), Namespace(), decided_ms=now_ms)
     assert (await store.read(COMPONENT)).rollout == after
+
+
+async def test_how_current_came_is_kept_and_data_without_it_goes_back_as_ever(store: RedisStore):
+    reverted = await do(store, commands.Release("a"), commands.Release("b", expedite=True), commands.Revert())
+    key = store.keys.component(COMPONENT).rollout
+
+    shown = json.loads(await store.client.hget(key, "arrival"))
+    assert shown == {"means": "REVERT", "actor": "ada", "time_ms": NOW, "from_tag": "b"}
+    assert reverted.arrival == Arrival(Means.REVERT, "ada", "", NOW, "b")
+
+    await do(store, commands.Release("c", expedite=True))
+    await store.client.hdel(key, "arrival")
+    older = await do(store, commands.Freeze())
+    assert older.arrival is None
+    assert (await do(store, commands.Revert())).current_release.tag == "a"

@@ -93,7 +93,9 @@ def test_an_unconfirmed_ramp_goes_back_by_itself_and_can_not_be_confirmed_any_mo
 
     after = rollout(call)
     assert after.next_percent == 0
-    assert after.held_reason == "rolled back by rampd: Nobody confirmed the Ramp of t2 to 50 % in time."
+    assert after.held_reason == (
+        "rolled back by rampd: Nobody confirmed the Ramp of t2 to 50 % in time. Everybody gets t1 instead of t2."
+    )
     with pytest.raises(grpc.RpcError) as caught:
         call("Confirm", component=C)
     assert reason_of(caught.value) == "HELD"

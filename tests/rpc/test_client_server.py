@@ -31,6 +31,7 @@ def test_the_story_of_a_release_told_by_the_client(rampd_server: RampdServer) ->
     admin.delete_override("restyler", "acme/app")
     assert admin.revert("restyler").rollout.current.tag == "20200301"
     assert tag() == "20200301"
+    assert not admin.revert("restyler").changed
     newest = next(admin.list_events("restyler"))
     assert (newest.action, newest.actor) == ("Revert", "ci")
     assert [release.tag for release in admin.list_releases("restyler", page_size=1)] == [

@@ -8,13 +8,15 @@ from typing import Any
 import grpc
 
 from rampd import v1
+from rampd_server import testing
 from rampd_server.domain import commands
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.domain.moves import Context
 from rampd_server.domain.transition import transition
 from rampd_server.ports import Namespace
 from rampd_server.rpc.convert import milliseconds, rollout_message
-from tests.servers import Stubs
+from tests.servers import Stubs, short_directory, stubs
+from tests.stores import StoreServer
 
 C = "restyler"
 WRITERS, COMMANDS = 32, 10
@@ -35,6 +37,7 @@ def draw(chance: random.Random, name: str) -> tuple[commands.Command, str, dict[
         [
             (commands.Ramp(percent * 100), "Ramp", {"percent": percent}),
             (commands.Rollback(), "Rollback", {}),
+            (commands.Revert(), "Revert", {}),
             (commands.Pause(), "Pause", {}),
             (commands.Resume(), "Resume", {}),
             (commands.Abandon(), "Abandon", {}),
@@ -87,3 +90,32 @@ def test_of_32_writers_over_two_servers_none_gives_up_and_their_history_is_that_
 
     events = call("ListEvents", component=C, page_size=1000).events
     assert [event.revision for event in events] == list(range(len(changes) + 1, 0, -1))
+
+
+def test_two_admins_who_revert_at_once_on_two_servers_go_back_once(call: Stubs, second: Stubs) -> None:
+    for tag in ("t1", "t2", "t3", "t4"):
+        call("Release", component=C, tag=tag, expedite=True)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        answers = list(pool.map(lambda n: (call, second)[n % 2]("Revert", component=C), range(WRITERS)))
+    assert sum(answer.changed for answer in answers) == 1
+    assert {answer.rollout.current.tag for answer in answers} == {"t3"}
+    assert [mark.tag for mark in call("ListQuarantine", component=C).tags] == ["t4"]
+    [late] = {answer.message.partition(" ago")[0].rpartition(" to t3")[0] for answer in answers if not answer.changed}
+    assert late == "Nothing changed. anonymous reverted restyler from t4"
+
+
+def test_a_server_that_was_started_later_knows_that_current_came_by_a_revert(
+    call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    for tag in ("t1", "t2", "t3"):
+        call("Release", component=C, tag=tag, expedite=True)
+    call("Revert", component=C, note="corrupts files")
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as running,
+        stubs(running) as later,
+    ):
+        again = later("Revert", component=C)
+        assert (again.changed, again.rollout.current.tag) == (False, "t2")
+        assert "corrupts files. Everybody gets t2. Revert with `tag` t1 goes further back." in again.message
+        assert later("Revert", component=C, tag="t1").rollout.current.tag == "t1"

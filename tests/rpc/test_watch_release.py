@@ -78,9 +78,11 @@ def component(call: Stubs) -> None:
 def test_a_release_is_followed_from_the_queue_until_it_is_current(call: Stubs) -> None:
     third = Following(call, 3)
     third.wait_for(1)
-    assert third.messages() == ["t3 waits at position 1: t2 is being rolled out. Finalize or Abandon ends that."]
+    is_rolled_out = "t3 waits at position 1: t2 is being rolled out. "
+    assert third.messages() == [f"{is_rolled_out}Ramp and Finalize, or Abandon, end that."]
     call("Ramp", component=C, percent=50)
     third.wait_for(2)
+    assert third.messages()[1:] == [f"{is_rolled_out}Finalize or Abandon ends that."]
     call("Finalize", component=C)
     third.wait_for(3)
     call("Ramp", component=C, percent=12.5)
@@ -101,7 +103,8 @@ def test_a_release_is_followed_from_the_queue_until_it_is_current(call: Stubs) -
 def test_who_is_held_for_a_quarantine_is_told_to_lift_it(call: Stubs) -> None:
     call("Quarantine", component=C, tag="t2", note="Slow.")
     assert Following(call, 2).end() == [
-        "t2 is held: quarantined by anonymous: Slow. Unquarantine t2 and Ramp try it again, Abandon drops it."
+        "t2 is held, and everybody gets t1: quarantined by anonymous: Slow. To try it again: Unquarantine t2, then Ramp. "
+        "Abandon drops it."
     ]
 
 
@@ -113,7 +116,7 @@ def test_who_waits_for_a_freeze_is_told_by_whom(call: Stubs) -> None:
     call("Unfreeze", all=True)
     eventually(lambda: third.seen[-1].release.state == v1.RELEASE_STATE_NEXT)
     waiting = [message for message in third.messages() if "waits" in message]
-    assert waiting[0] == "t3 waits at position 1: frozen by anonymous. Unfreeze starts it."
+    assert waiting[0] == "t3 waits at position 1: frozen by anonymous. Unfreeze with `all` starts it."
     # Between the freeze's end and the start there may be a moment, and nobody to be named.
     assert set(waiting[1:]) <= {"t3 waits at position 1: the freeze has ended, and it starts in a moment."}
 
@@ -123,7 +126,7 @@ def test_it_ends_when_held_and_says_why(call: Stubs) -> None:
     second.wait_for(1)
     call("Rollback", component=C, note="error rate")
     assert second.end()[-1] == (
-        "t2 is held: rolled back by anonymous: error rate. Ramp tries it again, Abandon drops it."
+        "t2 is held, and everybody gets t1: rolled back by anonymous: error rate. Ramp tries it again, Abandon drops it."
     )
     assert second.error is None
     assert Following(call, 2).end() == second.messages()[-1:]

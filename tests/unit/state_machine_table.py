@@ -7,7 +7,7 @@ from pathlib import Path
 from rampd_server.domain import commands, moves
 from rampd_server.domain.automation_policy import Automation, Step
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.model import Absent, Freeze, Pause, Policy, QueueMode, Rollout, Unit
+from rampd_server.domain.model import Absent, Arrival, Freeze, Means, Pause, Policy, QueueMode, Rollout, Unit
 from rampd_server.domain.moves import Context
 from rampd_server.domain.progress import Cause, Driver, Progress
 from rampd_server.domain.transition import Outcome, transition
@@ -133,6 +133,17 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
             # By the back door: a tag gets into the queue and becomes current only by way of Revert.
             rollout = moves.add_release(rollout, tag, moves.ReleaseState.QUEUED, {}, context)
             return replace(rollout, queue=(rollout.last_number, *rollout.queue)), context
+        case ["came", "by", "Revert"]:
+            return replace(rollout, arrival=Arrival(Means.REVERT, "bob", "", NOW, "Z")), context
+        case ["arrival", "unknown"]:
+            return replace(rollout, arrival=None), context
+        case [tag, "is", "next"]:
+            assert rollout.next is not None
+            released = replace(rollout.releases[rollout.next], tag=tag)
+            return replace(rollout, releases={**rollout.releases, rollout.next: released}), context
+        case [tag, "came", "before"]:
+            rollout = moves.add_release(rollout, tag, moves.ReleaseState.RETIRED, {}, context)
+            return replace(rollout, previous=(rollout.last_number, *rollout.previous)), context
         case ["cancelled", number]:
             return after(rollout, commands.CancelRelease(int(number))), context
     raise AssertionError(given)
@@ -183,6 +194,7 @@ def facts(rollout: Rollout) -> dict[str, str]:
     return {
         "": rollout.state,
         "current": rollout.current_release.tag,
+        "by": rollout.arrival.means if rollout.arrival else "unknown",
         "next": next_release.tag if next_release else "none",
         "percent": f"{rollout.basis_points / 100:g}",
         "trial": str(rollout.trial),

@@ -113,7 +113,7 @@ def test_a_held_rollout_goes_on_counting_what_ran_before():
 
 
 def test_a_current_that_was_replaced_meanwhile_was_current_then():
-    reverted = after(AT_TEN, commands.Revert())
+    reverted = after(AT_TEN, commands.Revert("O"))
     assert reverted.current != CURRENT
     assert isinstance(admit(reverted, outcome()), Counted)
 

@@ -420,7 +420,7 @@ def test_a_check_that_fails_too_often_is_a_regression():
     assert (decision.action, decision.cause) == (Action.ROLLBACK, Cause.CHECK_FAILED)
     assert decision.reason == (
         "The check errors failed 3 times in a row (allowed: 2). "
-        "The last value of the check errors was 4.5 (at most 1 is allowed)."
+        "The last value of the check errors was 4.5 (at most 1 is allowed). Everybody gets A instead of B."
     )
 
 

@@ -20,7 +20,6 @@ from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import Difference, Patch, diff
 from rampd_server.storage.rebuild import Sections, load, rebuild
 from rampd_server.storage.rollout_hash import FIELDS
-from rampd_server.storage.words import in_words
 from tests.replay import replay, told
 from tests.rollouts import NOW, held, rolling_out, steady
 from tests.unit.test_rollout_properties import COMMANDS
@@ -88,7 +87,7 @@ class StoredRollout(RuleBasedStateMachine):
         self.copy = feed.apply(self.copy, entry, feed_key="feed")
         assert self.copy == after
         assert feed.apply(self.copy, entry, feed_key="feed") is self.copy
-        changes = tuple(map(in_words, field_changes(difference)))
+        changes = field_changes(difference)
         self.events.append(Event("1-1", after.revision, NOW, "ada", False, "x", "", "", changes))
         assert replay(self.events) == told(after)
 

@@ -14,7 +14,6 @@ from rampd_server.ports import Event, FeedEntry
 from rampd_server.storage.feed import apply
 from rampd_server.storage.history import field_changes
 from rampd_server.storage.patch import diff
-from rampd_server.storage.words import in_words
 from tests.replay import replay, told
 from tests.rollouts import NOW
 
@@ -109,7 +108,7 @@ class RolloutMachine(RuleBasedStateMachine):
         patch = difference.patch()
         entry = FeedEntry("1-0", "0-0", "restyler", after.revision, patch.to_json(), is_deletion=patch.is_deletion)
         assert apply(before, entry, feed_key="feed") == after
-        changes = tuple(map(in_words, field_changes(difference)))
+        changes = field_changes(difference)
         self.history.append(Event("1-0", after.revision, 0, "ada", True, "", "", "", changes))
 
     @invariant()
@@ -168,6 +167,11 @@ class RolloutMachine(RuleBasedStateMachine):
         assert len(rollout.timeline) <= model.MAX_TIMELINE
         revisions = [assignment.revision for assignment in rollout.timeline]
         assert revisions == sorted(set(revisions))
+
+    @invariant()
+    def next_has_another_tag_than_current(self) -> None:
+        if isinstance(self.rollout, Rollout) and self.rollout.next_release:
+            assert self.rollout.next_release.tag != self.rollout.current_release.tag
 
     @invariant()
     def a_queue_in_steady_exists_only_frozen(self) -> None:

@@ -7,7 +7,17 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from rampd_server.domain import commands, deciding, lifecycle, moves, outcome, protection, ramping, transition
+from rampd_server.domain import (
+    commands,
+    deciding,
+    lifecycle,
+    moves,
+    outcome,
+    protection,
+    ramping,
+    reverting,
+    transition,
+)
 from rampd_server.domain.model import RolloutState
 from tests.unit.state_machine_table import DOCUMENT, Cell, cells, play
 
@@ -39,12 +49,13 @@ def test_flipping_any_cell_fails() -> None:
 MESSAGES_ONLY = {
     "_unchanged_message", "what_blocks", "_what_starts", "because", "require_next", "refuse_frozen",
     "refuse_quarantined", "what_resumes", "unfreeze", "set_policy", "new_freeze", "_without_old", "seal",
-    "abandon-1", "freeze-0", "quarantine-0", "quarantine-1", "quarantine-2", "ramp_to-2", "ramp_to-3", "resume-2", "rollback-1",
+    "what_frees", "what_goes_back", "_what_became_of_next", "_what_begins", "_what_else", "_reverted", "_is_current_already",
+    "abandon-1", "freeze-0", "quarantine-0", "quarantine-1", "quarantine-2", "ramp_to-2", "ramp_to-3", "resume-2",
 }  # fmt: skip
 
 
 def _rules() -> Iterator[tuple[FunctionType, int]]:
-    modules: tuple[ModuleType, ...] = (deciding, lifecycle, moves, protection, ramping, outcome, transition)
+    modules: tuple[ModuleType, ...] = (deciding, lifecycle, moves, protection, ramping, reverting, outcome, transition)
     for module in modules:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and name not in MESSAGES_ONLY:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from rampd_server.domain.model import (
     FULL,
+    Arrival,
     Assignment,
     Freeze,
+    Means,
     Policy,
     Quarantine,
     QueueMode,
@@ -49,6 +51,13 @@ def test_what_is_no_percentage_is_refused(text: str):
 def test_what_is_no_whole_number_is_refused(text: str):
     with pytest.raises(ValueError, match="whole number"):
         texts.read_integer(text)
+
+
+@given(st.builds(Arrival, st.sampled_from(Means), TEXTS, TEXTS, TIMES, TEXTS))
+def test_how_a_release_became_current_comes_back(arrival: Arrival):
+    text = texts.write_arrival(arrival)
+
+    assert texts.read_arrival(text) == arrival
 
 
 @given(

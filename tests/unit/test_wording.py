@@ -111,6 +111,10 @@ def test_a_text_becomes_a_sentence_once():
     assert [wording.ended(text) for text in ("so", "so.", "so?")] == ["so.", "so.", "so?"]
 
 
+def test_a_moment_is_told_to_the_second():
+    assert wording.moment(1_700_000_000_999) == "2023-11-14 22:13:20 UTC"
+
+
 def test_a_rate_shows_what_it_is_made_of():
     assert wording.rates((14, 1600), (0, 0)) == ["14 of 1,600 (0.9 %)", "none"]
 

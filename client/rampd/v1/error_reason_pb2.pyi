@@ -23,6 +23,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_QUEUE_REJECTS: _ClassVar[ErrorReason]
     ERROR_REASON_NOT_QUEUED: _ClassVar[ErrorReason]
     ERROR_REASON_NOTHING_TO_CONFIRM: _ClassVar[ErrorReason]
+    ERROR_REASON_ROLLOUT_IN_PROGRESS: _ClassVar[ErrorReason]
     ERROR_REASON_REVISION_MISMATCH: _ClassVar[ErrorReason]
     ERROR_REASON_CONTENTION: _ClassVar[ErrorReason]
     ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
@@ -52,6 +53,7 @@ ERROR_REASON_NO_PREVIOUS: ErrorReason
 ERROR_REASON_QUEUE_REJECTS: ErrorReason
 ERROR_REASON_NOT_QUEUED: ErrorReason
 ERROR_REASON_NOTHING_TO_CONFIRM: ErrorReason
+ERROR_REASON_ROLLOUT_IN_PROGRESS: ErrorReason
 ERROR_REASON_REVISION_MISMATCH: ErrorReason
 ERROR_REASON_CONTENTION: ErrorReason
 ERROR_REASON_QUEUE_FULL: ErrorReason

@@ -209,7 +209,9 @@ class RolloutServiceServicer(object):
 
     def Revert(self, request, context):
         """Current := a previous current, in one write and with no ramp. A rollout under way is HELD. Works frozen.
-        Errors: NO_PREVIOUS, RELEASE_NOT_FOUND, TAG_QUARANTINED.
+        Without `tag` it goes back once: where current came by a Revert already, nothing changes, and the message says who
+        reverted what, and when. Errors: ROLLOUT_IN_PROGRESS (Rollback takes next away), NO_PREVIOUS, RELEASE_NOT_FOUND,
+        TAG_QUARANTINED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

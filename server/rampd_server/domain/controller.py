@@ -79,7 +79,8 @@ def decide(observed: Observed) -> Decision:
     if release is None:
         return _wait(observed, "Nothing is being rolled out.")
     if rollout.held_reason:
-        return _wait(observed, f"{release.tag} is held ({rollout.held_reason}). {what_frees(rollout)}")
+        context = Context(observed.clock.now_ms, freeze_all=observed.freeze_all)
+        return _wait(observed, f"{release.tag} is held ({rollout.held_reason}). {what_frees(rollout, context)}")
     return _lower(observed, release) or _raise(observed, release)
 
 
@@ -88,7 +89,8 @@ def _lower(observed: Observed, release: Release) -> Decision | None:
     if rollout.confirm_deadline_ms is not None and now_ms >= rollout.confirm_deadline_ms:
         return Decision(
             Action.ROLLBACK,
-            f"Nobody confirmed the Ramp of {release.tag} to {wording.percent(rollout.basis_points)} in time.",
+            f"Nobody confirmed the Ramp of {release.tag} to {wording.percent(rollout.basis_points)} in time. "
+            f"{_instead(rollout, release)}",
             observed.progress.unasked(),
             commands.Rollback(release.tag),
             Cause.CONFIRM,
@@ -108,7 +110,9 @@ def _respond(observed: Observed, release: Release, finding: Finding) -> Decision
             command: commands.Abandon | commands.Rollback = commands.Abandon(release.tag, quarantine=True)
         else:
             command = commands.Rollback(release.tag)
-        return Decision(Action.ROLLBACK, finding.sentence, progress.unasked(), command, cause)
+        # The sentences of guards name both tags; that of a check names none.
+        says = f" {_instead(observed.rollout, release)}" if cause is Cause.CHECK_FAILED else ""
+        return Decision(Action.ROLLBACK, f"{finding.sentence}{says}", progress.unasked(), command, cause)
     if finding.response is OnRegression.PAUSE:
         if observed.rollout.paused and progress.paused_by and cause in progress.said:
             return None
@@ -118,6 +122,10 @@ def _respond(observed: Observed, release: Release, finding: Finding) -> Decision
     would = "have dropped" if observed.automation.after_rollback is AfterRollback.CONTINUE else "have rolled back"
     sentence = f"Dry run: rampd would {would} {release.tag}. {finding.sentence}"
     return Decision(Action.NOTIFY, sentence, progress.spoke(cause), cause=cause)
+
+
+def _instead(rollout: Rollout, release: Release) -> str:
+    return f"Everybody gets {rollout.current_release.tag} instead of {release.tag}."
 
 
 def _stuck(observed: Observed, release: Release) -> Decision | None:
@@ -153,9 +161,9 @@ def _raise(observed: Observed, release: Release) -> Decision:
 def _blocked(observed: Observed, release: Release) -> str:
     """Why nothing may rise by itself; empty where it may."""
     rollout, automation, driver = observed.rollout, observed.automation, observed.progress.driver
-    if rollout.paused:
-        return f"{release.tag} is paused. Resume goes on."
     in_force = freezes(rollout, Context(observed.clock.now_ms, freeze_all=observed.freeze_all))
+    if rollout.paused and not in_force:
+        return f"{release.tag} is paused. Resume goes on."
     if in_force:
         return f"Frozen by {' and '.join(freeze.actor for freeze in in_force)}."
     if not automation.steps:

@@ -4,9 +4,29 @@ from dataclasses import replace
 
 from rampd_server.domain import commands, model, moves
 from rampd_server.domain.errors import Reason, RefusedError
-from rampd_server.domain.model import Absent, Disposition, QueueMode, Release, ReleaseState, Rollout
+from rampd_server.domain.model import (
+    Absent,
+    Arrival,
+    Disposition,
+    Means,
+    QueueMode,
+    Release,
+    ReleaseState,
+    Rollout,
+)
 from rampd_server.domain.moves import Context, freezes
-from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees, what_resumes
+from rampd_server.domain.outcome import (
+    Done,
+    everybody_gets,
+    refuse_frozen,
+    refuse_quarantined,
+    require_next,
+    what_frees,
+    what_resumes,
+    what_starts,
+    what_thaws,
+)
+from rampd_server.domain.reverting import what_goes_back
 
 
 def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Done:
@@ -20,6 +40,7 @@ def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Do
         releases={number: moves.new_release(number, command.tag, ReleaseState.CURRENT, command.attributes, context)},
         create_ms=context.now_ms,
         update_ms=context.now_ms,
+        arrival=Arrival(Means.BOOTSTRAP, context.actor, context.note, context.now_ms),
     )
     return Done(
         rollout,
@@ -30,11 +51,17 @@ def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Do
 
 
 def release(rollout: Rollout, command: commands.Release, context: Context) -> Done:
-    if command.force:
-        rollout = moves.lift_quarantine(rollout, command.tag)
+    lifted = moves.lift_quarantine(rollout, command.tag) if command.force else rollout
+    done = _release(lifted, command, context)
+    says = f" The quarantine of {command.tag} is lifted." if lifted is not rollout else ""
+    return replace(done, message=done.message + says)
+
+
+def _release(rollout: Rollout, command: commands.Release, context: Context) -> Done:
     live = _live_release(rollout, command.tag)
     if live is not None and not (command.expedite and live.number != rollout.current):
-        return Done(rollout, _unchanged_message(rollout, live, command), Disposition.UNCHANGED, live.number)
+        message = _unchanged_message(rollout, live, command, context)
+        return Done(rollout, message, Disposition.UNCHANGED, live.number)
     if command.expedite:
         refuse_frozen(rollout, context)
     refuse_quarantined(rollout, command.tag, "Release it with `force` where it is fine after all.")
@@ -48,11 +75,11 @@ def _live_release(rollout: Rollout, tag: str) -> Release | None:
     return next((candidate for candidate in candidates if candidate and candidate.tag == tag), None)
 
 
-def _unchanged_message(rollout: Rollout, live: Release, command: commands.Release) -> str:
+def _unchanged_message(rollout: Rollout, live: Release, command: commands.Release, context: Context) -> str:
     if live.number == rollout.current:
         message = f"{live.tag} is current already."
     elif live.number == rollout.next and rollout.held_reason:
-        message = f"{live.tag} is next already, and held ({rollout.held_reason}). Ramp tries it again."
+        message = f"{live.tag} is next already, and held ({rollout.held_reason}). {what_frees(rollout, context)}"
     elif live.number == rollout.next:
         message = f"{live.tag} is next already."
     else:
@@ -64,8 +91,9 @@ def _unchanged_message(rollout: Rollout, live: Release, command: commands.Releas
 
 def _promote(rollout: Rollout, live: Release | None, command: commands.Release, context: Context) -> Done:
     end_reason = context.because(f"replaced by the expedited {command.tag}")
+    left = _who_served(rollout)
     if live is not None and live.number == rollout.next:
-        rollout = _next_becomes_current(rollout, live, context, end_reason)
+        rollout = _next_becomes_current(rollout, live, Means.PROMOTE, context, end_reason)
         number = live.number
     else:
         if live is None:
@@ -74,12 +102,22 @@ def _promote(rollout: Rollout, live: Release | None, command: commands.Release, 
         else:
             number = live.number
             rollout = moves.take_from_queue(rollout, number)
-        rollout = moves.make_current(rollout, number, context, end_reason)
+        rollout = moves.make_current(rollout, number, Means.PROMOTE, context, end_reason)
         rollout = moves.hold(rollout, context.because(f"held when {command.tag} was expedited"))
-    message = f"Everybody gets {command.tag} now."
+    message = everybody_gets(rollout, *(tag for tag in left if tag != command.tag))
+    return Done(rollout, message + _what_became_of_next(rollout, context), Disposition.PROMOTED, number)
+
+
+def _who_served(rollout: Rollout) -> list[str]:
+    """The tags that somebody got by the weights."""
+    ramped = rollout.next_release if rollout.basis_points else None
+    return [release.tag for release in (rollout.current_release, ramped) if release]
+
+
+def _what_became_of_next(rollout: Rollout, context: Context) -> str:
     if rollout.held_reason and rollout.next_release:
-        message += f" {rollout.next_release.tag} is held at 0 %. {what_frees(rollout)}"
-    return Done(rollout, message, Disposition.PROMOTED, number)
+        return f" {rollout.next_release.tag} is held at 0 %. {what_frees(rollout, context)}"
+    return what_starts(rollout)
 
 
 def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> Done:
@@ -117,14 +155,19 @@ def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> D
 def what_blocks(rollout: Rollout, context: Context) -> str:
     """Why the head of the queue does not start, and what starts it."""
     next_release = rollout.next_release
+    thaw = ", then ".join(what_thaws(rollout, context))
     if next_release is None:
         by = " and ".join(freeze.actor for freeze in freezes(rollout, context))
-        return f"frozen by {by}. Unfreeze starts it." if by else "the freeze has ended, and it starts in a moment."
+        return f"frozen by {by}. {thaw} starts it." if by else "the freeze has ended, and it starts in a moment."
+    start = f", and {thaw} starts the head of the queue." if thaw else " and starts the head of the queue."
     if rollout.held_reason:
-        return f"{next_release.tag} is held ({rollout.held_reason}). Abandon drops it and starts the head of the queue."
+        return f"{next_release.tag} is held ({rollout.held_reason}). Abandon drops it{start}"
+    if thaw or next_release.tag in rollout.quarantine:
+        return f"{next_release.tag} is being rolled out. Abandon ends that{start}"
     if rollout.paused:
-        return f"{next_release.tag} is being rolled out. {what_resumes(rollout)}"
-    return f"{next_release.tag} is being rolled out. Finalize or Abandon ends that."
+        return f"{next_release.tag} is being rolled out. {what_resumes(rollout, context)}"
+    ways = "Finalize or Abandon ends" if rollout.basis_points else "Ramp and Finalize, or Abandon, end"
+    return f"{next_release.tag} is being rolled out. {ways} that."
 
 
 def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: Context) -> Done:
@@ -142,7 +185,7 @@ def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: C
     if found.state is not ReleaseState.QUEUED:
         instead = {
             ReleaseState.NEXT: "Abandon drops it.",
-            ReleaseState.CURRENT: "Revert goes back behind it.",
+            ReleaseState.CURRENT: what_goes_back(rollout),
         }.get(found.state, "It has ended already.")
         raise RefusedError(
             Reason.NOT_QUEUED,
@@ -165,17 +208,17 @@ def finalize(rollout: Rollout, command: commands.Finalize, context: Context) -> 
             f"{release.tag} is {'held ' if rollout.held_reason else ''}at 0 %: nobody runs it. "
             "Ramp it first, or Finalize with `force`.",
         )
-    rollout = _next_becomes_current(rollout, release, context, context.because(f"replaced by {release.tag}, finalized"))
-    return Done(rollout, f"Everybody gets {release.tag}.{_what_starts(rollout)}", release=release.number)
+    left = rollout.current_release.tag
+    end_reason = context.because(f"replaced by {release.tag}, finalized")
+    rollout = _next_becomes_current(rollout, release, Means.FINALIZE, context, end_reason)
+    return Done(rollout, f"{everybody_gets(rollout, left)}{what_starts(rollout)}", release=release.number)
 
 
-def _next_becomes_current(rollout: Rollout, release: Release, context: Context, end_reason: str) -> Rollout:
-    rollout = moves.make_current(moves.drop_next(rollout), release.number, context, end_reason)
+def _next_becomes_current(
+    rollout: Rollout, release: Release, means: Means, context: Context, end_reason: str
+) -> Rollout:
+    rollout = moves.make_current(moves.drop_next(rollout), release.number, means, context, end_reason)
     return moves.start_head(rollout, context)
-
-
-def _what_starts(rollout: Rollout) -> str:
-    return f" {rollout.next_release.tag} is next, at 0 %." if rollout.next_release else ""
 
 
 def abandon(rollout: Rollout, command: commands.Abandon, context: Context) -> Done:
@@ -186,47 +229,8 @@ def abandon(rollout: Rollout, command: commands.Abandon, context: Context) -> Do
     if command.quarantine:
         rollout = moves.quarantine(rollout, release.tag, context)
     rollout = moves.start_head(rollout, context)
-    message = f"{release.tag} is dropped; everybody gets {rollout.current_release.tag}.{_what_starts(rollout)}"
+    dropped = "dropped and quarantined" if command.quarantine else "dropped"
+    message = f"{everybody_gets(rollout, release.tag)} {release.tag} is {dropped}.{what_starts(rollout)}"
     if rollout.next is None and rollout.queue:
         message += f" {len(rollout.queue)} wait: {what_blocks(rollout, context)}"
     return Done(rollout, message, release=release.number)
-
-
-def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done:
-    left = rollout.current_release
-    if command.tag == left.tag:
-        return Done(rollout, f"{left.tag} is current already.", release=left.number)
-    target = _revert_target(rollout, command.tag)
-    rollout = moves.make_current(rollout, target.number, context, context.because(f"reverted to {target.tag}"))
-    rollout = moves.hold(rollout, context.because(f"held when {left.tag} was reverted to {target.tag}"))
-    if command.quarantine:
-        rollout = moves.quarantine(rollout, left.tag, context)
-    message = (
-        f"Everybody gets {target.tag}; {left.tag} is {'quarantined' if command.quarantine else 'not quarantined'}."
-    )
-    if rollout.next_release:
-        message += f" {rollout.next_release.tag} is held at 0 %."
-    return Done(rollout, message, release=target.number)
-
-
-def _revert_target(rollout: Rollout, tag: str) -> Release:
-    if not tag:
-        if not rollout.previous_releases:
-            raise RefusedError(
-                Reason.NO_PREVIOUS,
-                f"{rollout.component} has no previous release that is not quarantined. "
-                "Unquarantine one, or Release a tag with `expedite`.",
-            )
-        return rollout.previous_releases[0]
-    for number in rollout.previous:
-        if rollout.releases[number].tag == tag:
-            refuse_quarantined(rollout, tag, "Unquarantine it first where it is fine after all.")
-            return rollout.releases[number]
-    known = ", ".join(release.tag for release in rollout.previous_releases) or "none"
-    raise RefusedError(
-        Reason.RELEASE_NOT_FOUND,
-        f"{tag} is not among the last {model.MAX_PREVIOUS} currents of {rollout.component} ({known}). "
-        "Release it with `expedite` to make it current all the same.",
-        component=rollout.component,
-        tag=tag,
-    )

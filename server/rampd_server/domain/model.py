@@ -73,6 +73,27 @@ class Release:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+class Means(StrEnum):
+    """The verbs by which a release becomes current."""
+
+    BOOTSTRAP = "BOOTSTRAP"
+    FINALIZE = "FINALIZE"
+    PROMOTE = "PROMOTE"
+    REVERT = "REVERT"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a release became current: by what, who did it and why, when, and instead of which tag."""
+
+    means: Means
+    actor: str
+    note: str
+    time_ms: int
+    from_tag: str = ""
+    """Empty for BOOTSTRAP."""
+
+
 @dataclass(frozen=True, slots=True)
 class Freeze:
     """A freeze of a component or of the namespace; with `expire_ms` it ends by itself."""
@@ -157,6 +178,8 @@ class Rollout:
     releases: Mapping[int, Release]
     create_ms: int
     update_ms: int
+    arrival: Arrival | None = None
+    """Of current; None where it became current before rampd kept this."""
     next: int | None = None
     basis_points: int = 0
     held_reason: str = ""

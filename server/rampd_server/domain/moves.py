@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rampd_server.domain import model
-from rampd_server.domain.model import Assignment, Freeze, Hold, Quarantine, Release, ReleaseState, Rollout
+from rampd_server.domain.model import (
+    Arrival,
+    Assignment,
+    Freeze,
+    Hold,
+    Means,
+    Quarantine,
+    Release,
+    ReleaseState,
+    Rollout,
+)
 from rampd_server.domain.progress import Cause, Progress
 from rampd_server.domain.wording import one_line
 
@@ -57,13 +67,14 @@ def new_release(number: int, tag: str, state: ReleaseState, attributes: Mapping[
     )
 
 
-def make_current(rollout: Rollout, number: int, context: Context, end_reason: str) -> Rollout:
+def make_current(rollout: Rollout, number: int, means: Means, context: Context, end_reason: str) -> Rollout:
     """`number` becomes current; what was current retires to the front of `previous`."""
     left = rollout.current
+    arrival = Arrival(means, context.actor, context.note, context.now_ms, rollout.current_release.tag)
     rollout = mark(rollout, left, ReleaseState.RETIRED, context, end_reason)
     rollout = mark(rollout, number, ReleaseState.CURRENT, context)
     previous = (left, *(other for other in rollout.previous if other not in {left, number}))
-    return replace(rollout, current=number, previous=previous[: model.MAX_PREVIOUS])
+    return replace(rollout, current=number, arrival=arrival, previous=previous[: model.MAX_PREVIOUS])
 
 
 def start_next(rollout: Rollout, number: int, context: Context) -> Rollout:

@@ -56,21 +56,42 @@ def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless
     return release
 
 
-def what_frees(rollout: Rollout) -> str:
+def everybody_gets(rollout: Rollout, *left: str) -> str:
+    """After a change that took the tags `left` away from those who had them."""
+    nobody = " or ".join(dict.fromkeys(left))
+    return f"Everybody gets {rollout.current_release.tag} and nobody gets {nobody} any more, overrides aside."
+
+
+def what_thaws(rollout: Rollout, context: Context) -> list[str]:
+    """What to type so that nothing is frozen any more, in order."""
+    in_force = freezes(rollout, context)
+    return ["Unfreeze with `all`" if freeze is context.freeze_all else "Unfreeze" for freeze in in_force]
+
+
+def what_frees(rollout: Rollout, context: Context) -> str:
     """What to do about a rollout that is HELD."""
     tag = rollout.next_release.tag if rollout.next_release else ""
-    again = f"Unquarantine {tag} and Ramp try it again" if tag in rollout.quarantine else "Ramp tries it again"
-    return f"{again}, Abandon drops it."
+    first = what_thaws(rollout, context) + ([f"Unquarantine {tag}"] if tag in rollout.quarantine else [])
+    if not first:
+        return "Ramp tries it again, Abandon drops it."
+    return f"To try it again: {', then '.join([*first, 'Ramp'])}. Abandon drops it."
 
 
-def what_resumes(rollout: Rollout) -> str:
+def what_starts(rollout: Rollout) -> str:
+    """What became next by a change; begins with a space, and is empty where nothing did."""
+    return f" {rollout.next_release.tag} is next, at 0 %." if rollout.next_release else ""
+
+
+def what_resumes(rollout: Rollout, context: Context) -> str:
     """Who or what paused a rollout that is paused, why, and what to do about it."""
-    pause = rollout.pause
+    pause, thaw = rollout.pause, what_thaws(rollout, context)
+    ways = f" To go on: {', then '.join([*thaw, 'Resume'])}." if thaw else ""
     if rollout.pause_cause is Cause.APPROVAL:
-        return f"{ended(one_line(pause.note)) if pause else 'The step waits for approval.'} Resume passes it."
-    if pause is None:
-        return "Paused. Resume goes on."
-    return f"Paused by {pause.actor}{f': {ended(one_line(pause.note))}' if pause.note else '.'} Resume goes on."
+        asked = ended(one_line(pause.note)) if pause else "The step waits for approval."
+        return f"{asked}{ways or ' Resume passes it.'}"
+    by = f" by {pause.actor}" if pause else ""
+    why = f": {ended(one_line(pause.note))}" if pause and pause.note else "."
+    return f"Paused{by}{why}{ways or ' Resume goes on.'}"
 
 
 def refuse_frozen(rollout: Rollout, context: Context) -> None:

@@ -7,7 +7,8 @@ from rampd_server.domain.automation_policy import violations
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.model import Freeze, Rollout
 from rampd_server.domain.moves import Context, freezes, start_head
-from rampd_server.domain.outcome import Done
+from rampd_server.domain.outcome import Done, everybody_gets
+from rampd_server.domain.reverting import what_goes_back
 
 
 def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
@@ -23,9 +24,7 @@ def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done
     frozen = replace(rollout, freeze=new_freeze(rollout.freeze, command.expire_ms, context))
     if frozen == rollout:
         return Done(frozen, f"{rollout.component} was frozen already.")
-    return Done(
-        frozen, f"{rollout.component} is frozen: releases wait, nothing rises; Rollback, Abandon and Revert work."
-    )
+    return Done(frozen, f"{rollout.component} is frozen: releases wait, nothing rises; going back works as ever.")
 
 
 def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) -> Done:
@@ -45,9 +44,9 @@ def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context)
         return Done(marked, f"{command.tag} was quarantined already.")
     message = f"{command.tag} is quarantined."
     if rollout.current_release.tag == command.tag:
-        message += " It is current, and stays so: Revert goes back to the version before it."
+        message += f" It is current, and stays so. {what_goes_back(marked)}"
     elif marked.held_reason and not rollout.held_reason:
-        message += f" It was next: everybody gets {rollout.current_release.tag}."
+        message += f" It was next. {everybody_gets(marked, command.tag)}"
     return Done(marked, message)
 
 

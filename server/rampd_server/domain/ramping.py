@@ -7,11 +7,19 @@ from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Pause, Rollout
 from rampd_server.domain.moves import Context, drop_question, hold
 from rampd_server.domain.moves import quarantine as quarantine_tag
-from rampd_server.domain.outcome import Done, refuse_frozen, refuse_quarantined, require_next, what_frees, what_resumes
+from rampd_server.domain.outcome import (
+    Done,
+    everybody_gets,
+    refuse_frozen,
+    refuse_quarantined,
+    require_next,
+    what_frees,
+    what_resumes,
+    what_thaws,
+)
 from rampd_server.domain.progress import Cause, Driver
+from rampd_server.domain.reverting import what_goes_back
 from rampd_server.domain.wording import percent, whole_span
-
-_RELEASE_FIRST = "Hand in a tag with Release first."
 
 
 def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
@@ -34,7 +42,7 @@ def _default_confirm_within_ms(rollout: Rollout, basis_points: int) -> int | Non
 
 def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     """By whomever."""
-    release = require_next(rollout, command.tag, instead=_RELEASE_FIRST)
+    release = require_next(rollout, command.tag, instead=_what_begins(rollout, context))
     was_held = bool(rollout.held_reason)
     if was_held or command.basis_points > rollout.basis_points:
         refuse_frozen(rollout, context)
@@ -59,31 +67,37 @@ def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     return Done(ramped, f"{release.tag} is at {share}.{unless}{resumed}")
 
 
+def _what_begins(rollout: Rollout, context: Context) -> str:
+    thaw = what_thaws(rollout, context)
+    if rollout.queue:
+        return f"{rollout.queued_releases[0].tag} waits, and {', then '.join(thaw)} starts it."
+    return f"{', then '.join(thaw)}, then hand in a tag with Release." if thaw else "Hand in a tag with Release first."
+
+
 def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Done:
-    release = require_next(rollout, command.tag, unless_held="It is too late to confirm: Ramp tries it again.")
+    frees = what_frees(rollout, context)
+    release = require_next(rollout, command.tag, unless_held=f"It is too late to confirm. {frees}")
     if rollout.confirm_deadline_ms is None:
         raise RefusedError(Reason.NOTHING_TO_CONFIRM, f"No Ramp of {rollout.component} waits to be confirmed.")
     if context.now_ms >= rollout.confirm_deadline_ms:
         raise RefusedError(
             Reason.HELD,
-            f"It is too late to confirm: {release.tag} goes back to 0 %. Ramp resumes it.",
+            f"It is too late to confirm: {release.tag} goes back to 0 %. {frees}",
             held_reason="not confirmed in time",
         )
     return Done(replace(rollout, confirm_deadline_ms=None), f"{release.tag} stays at {percent(rollout.basis_points)}.")
 
 
 def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> Done:
-    release = require_next(
-        rollout, command.tag, instead=f"To leave {rollout.current_release.tag} for the version before it: Revert."
-    )
+    release = require_next(rollout, command.tag, instead=what_goes_back(rollout))
     held = hold(rollout, context.because("rolled back"))
     if command.quarantine:
         held = quarantine_tag(held, release.tag, context)
-    if rollout.held_reason:
-        return Done(held, f"{release.tag} was held already ({rollout.held_reason}).")
+    is_held = f"was held already ({rollout.held_reason})" if rollout.held_reason else "is held at 0 %"
+    quarantined = " and quarantined" if command.quarantine else ""
     return Done(
         held,
-        f"Everybody gets {rollout.current_release.tag}; {release.tag} is held at 0 %. {what_frees(held)}",
+        f"{everybody_gets(held, release.tag)} {release.tag} {is_held}{quarantined}. {what_frees(held, context)}",
     )
 
 
@@ -94,7 +108,7 @@ def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
     require_next(rollout, unless_held="Automation is off meanwhile.")
     present = rollout.pause_cause
     if rollout.paused and (command.cause is None or (present is not None and present.is_of_trial)):
-        return Done(rollout, f"{rollout.component} was paused already. {what_resumes(rollout)}")
+        return Done(rollout, f"{rollout.component} was paused already. {what_resumes(rollout, context)}")
     return Done(
         replace(rollout, paused=True, pause=Pause(context.actor, context.note, context.now_ms, command.cause)),
         f"Nothing raises {rollout.component} by itself until Resume; guards go on.",
@@ -105,7 +119,7 @@ def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Don
     """Ends a pause, or approves a step that waits for it; and what was ramped by hand, or never began, is the plan's from
     now on where there is a plan.
     """
-    release = require_next(rollout, unless_held="Ramp resumes it.")
+    release = require_next(rollout, unless_held=what_frees(rollout, context))
     before, has_plan = rollout.progress, bool(rollout.policy.automation.steps)
     if not rollout.paused and (before.driver is Driver.PLAN or not has_plan):
         return Done(rollout, f"{rollout.component} was not paused.")

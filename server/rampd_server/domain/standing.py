@@ -15,9 +15,11 @@ def standing(rollout: Rollout, release: Release, context: Context) -> str:
             place = rollout.queue.index(release.number) + 1
             return f"{release.tag} waits at position {place}: {what_blocks(rollout, context)}"
         case ReleaseState.NEXT if rollout.held_reason:
-            return f"{release.tag} is held: {ended(rollout.held_reason)} {what_frees(rollout)}"
+            reason = ended(rollout.held_reason)
+            current = rollout.current_release.tag
+            return f"{release.tag} is held, and everybody gets {current}: {reason} {what_frees(rollout, context)}"
         case ReleaseState.NEXT:
-            paused = f" {what_resumes(rollout)}" if rollout.paused else ""
+            paused = f" {what_resumes(rollout, context)}" if rollout.paused else ""
             return f"{release.tag} is at {percent(rollout.basis_points)}.{paused}"
         case ReleaseState.CURRENT:
             return f"Everybody gets {release.tag}."

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rampd_server.domain import commands, deciding, lifecycle, protection, ramping
+from rampd_server.domain import commands, deciding, lifecycle, protection, ramping, reverting
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Absent, Disposition, Rollout
 from rampd_server.domain.moves import Context, seal, settle
@@ -38,7 +38,7 @@ _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
     commands.CancelRelease: lifecycle.cancel_release,
     commands.Finalize: lifecycle.finalize,
     commands.Abandon: lifecycle.abandon,
-    commands.Revert: lifecycle.revert,
+    commands.Revert: reverting.revert,
     commands.Ramp: ramping.ramp,
     commands.Confirm: ramping.confirm,
     commands.Rollback: ramping.rollback,

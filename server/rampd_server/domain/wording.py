@@ -1,6 +1,9 @@
-"""How numbers, and what people wrote, stand in a sentence: numbers as short as can be, and never so short that two that differ look the same."""
+"""How numbers, and what people wrote, stand in a sentence: numbers as short as can be, and never so short that two that
+differ look the same.
+"""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
@@ -13,6 +16,7 @@ __all__ = [
     "ended",
     "evidence",
     "exact",
+    "moment",
     "one_line",
     "percent",
     "rates",
@@ -107,3 +111,8 @@ def _fixed(value: Fraction, decimals: int) -> str:
 def _short(value: Fraction, decimals: int) -> str:
     text = _fixed(value, decimals)
     return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def moment(time_ms: int) -> str:
+    """`2023-11-14 22:13:20 UTC`."""
+    return f"{datetime.fromtimestamp(time_ms // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

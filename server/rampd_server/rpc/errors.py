@@ -29,6 +29,7 @@ STATUS_CODES = {
     Reason.QUEUE_REJECTS: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.NOT_QUEUED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.NOTHING_TO_CONFIRM: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ROLLOUT_IN_PROGRESS: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.REVISION_MISMATCH: grpc.StatusCode.ABORTED,
     Reason.CONTENTION: grpc.StatusCode.ABORTED,
     Reason.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -62,6 +62,13 @@ FIELDS: Final = (
     ),
     HashField("current_tag", lambda rollout: _release_tag(rollout, rollout.current)),
     HashField(
+        "arrival",
+        lambda rollout: None if rollout.arrival is None else texts.write_arrival(rollout.arrival),
+        "arrival",
+        texts.read_arrival,
+        None,
+    ),
+    HashField(
         "next", lambda rollout: None if rollout.next is None else str(rollout.next), "next", texts.read_integer, None
     ),
     HashField("next_tag", lambda rollout: _release_tag(rollout, rollout.next)),

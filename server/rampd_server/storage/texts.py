@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 from rampd_server.domain.model import (
     FULL,
+    Arrival,
     Assignment,
     Freeze,
     Hold,
+    Means,
     Pause,
     Policy,
     Quarantine,
@@ -209,6 +211,26 @@ def write_hold(hold: Hold) -> str:
 def read_hold(text: str) -> Hold:
     fields = read_object(text)
     return Hold(_text(fields, "actor"), _integer(fields, "create_ms"))
+
+
+def write_arrival(arrival: Arrival) -> str:
+    fields: dict[str, object] = {"means": arrival.means, "actor": arrival.actor, "time_ms": arrival.time_ms}
+    if arrival.from_tag:
+        fields["from_tag"] = arrival.from_tag
+    if arrival.note:
+        fields["note"] = arrival.note
+    return write_json(fields)
+
+
+def read_arrival(text: str) -> Arrival:
+    fields = read_object(text)
+    return Arrival(
+        means=_member(Means, _text(fields, "means")),
+        actor=_text(fields, "actor"),
+        note=_text(fields, "note", default=""),
+        time_ms=_integer(fields, "time_ms"),
+        from_tag=_text(fields, "from_tag", default=""),
+    )
 
 
 def write_policy(policy: Policy) -> str:

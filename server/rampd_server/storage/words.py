@@ -93,7 +93,9 @@ def _override(text: str) -> str:
 def _freeze(text: str) -> str:
     """`by ada: holidays, until 2026-11-26T08:00:00Z`."""
     freeze = texts.read_freeze(text)
-    return f"by {freeze.actor}" + (f": {one_line(freeze.note)}" if freeze.note else "") + (_until(freeze.expire_ms, ","))
+    return (
+        f"by {freeze.actor}" + (f": {one_line(freeze.note)}" if freeze.note else "") + (_until(freeze.expire_ms, ","))
+    )
 
 
 def _until(time_ms: int | None, comma: str = "") -> str:

@@ -1,0 +1,238 @@
+"""What somebody reads who goes back at night: which version everybody gets, which nobody gets any more, what to type."""
+
+from dataclasses import replace
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import RefusedError
+from rampd_server.domain.model import Freeze, Rollout
+from rampd_server.domain.moves import Context
+from rampd_server.domain.transition import Outcome, transition
+from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
+
+MINUTE_MS = 60_000
+
+
+def do(rollout: Rollout, command: commands.Command, *, note: str = "", now_ms: int = NOW) -> Outcome:
+    return transition(rollout, command, Context(now_ms, "ada", note))
+
+
+def refusal(rollout: Rollout, command: commands.Command) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
+        do(rollout, command)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("rollout", "command", "says"),
+    [
+        (
+            steady(),
+            commands.Revert(),
+            "Everybody gets O and nobody gets A any more, overrides aside. A is quarantined.",
+        ),
+        (
+            steady(),
+            commands.Revert(quarantine=False),
+            "Everybody gets O and nobody gets A any more, overrides aside. A is not quarantined.",
+        ),
+        (
+            rolling_out(),
+            commands.Revert("O"),
+            "Everybody gets O and nobody gets A or B any more, overrides aside. A is quarantined. B is held at 0 %. "
+            "Ramp tries it again, Abandon drops it.",
+        ),
+        (
+            held(),
+            commands.Revert(),
+            "Everybody gets O and nobody gets A any more, overrides aside. A is quarantined. B is held at 0 %. "
+            "Ramp tries it again, Abandon drops it.",
+        ),
+        (
+            rolling_out(),
+            commands.Rollback(),
+            "Everybody gets A and nobody gets B any more, overrides aside. B is held at 0 %. "
+            "Ramp tries it again, Abandon drops it.",
+        ),
+        (
+            rolling_out(),
+            commands.Rollback(quarantine=True),
+            "Everybody gets A and nobody gets B any more, overrides aside. B is held at 0 % and quarantined. "
+            "To try it again: Unquarantine B, then Ramp. Abandon drops it.",
+        ),
+        (
+            held(),
+            commands.Rollback(),
+            "Everybody gets A and nobody gets B any more, overrides aside. B was held already (rolled back by ada). "
+            "Ramp tries it again, Abandon drops it.",
+        ),
+        (
+            rolling_out(),
+            commands.Finalize(),
+            "Everybody gets B and nobody gets A any more, overrides aside. C is next, at 0 %.",
+        ),
+        (
+            rolling_out(),
+            commands.Abandon(),
+            "Everybody gets A and nobody gets B any more, overrides aside. B is dropped. C is next, at 0 %.",
+        ),
+        (
+            rolling_out(),
+            commands.Release("D", expedite=True),
+            "Everybody gets D and nobody gets A or B any more, overrides aside. B is held at 0 %. "
+            "Ramp tries it again, Abandon drops it.",
+        ),
+        (
+            rolling_out(),
+            commands.Release("B", expedite=True),
+            "Everybody gets B and nobody gets A any more, overrides aside. C is next, at 0 %.",
+        ),
+        (
+            rolling_out(),
+            commands.Quarantine("B"),
+            "B is quarantined. It was next. Everybody gets A and nobody gets B any more, overrides aside.",
+        ),
+        (
+            steady(),
+            commands.Quarantine("A"),
+            "A is quarantined. It is current, and stays so. To leave A for O: Revert.",
+        ),
+        (
+            rolling_out(),
+            commands.Revert("A"),
+            "A is current already. B is at 10 %: Rollback takes it away.",
+        ),
+    ],
+)
+def test_the_message_names_what_everybody_gets_and_what_nobody_gets_any_more(
+    rollout: Rollout, command: commands.Command, says: str
+) -> None:
+    assert do(rollout, command).message == says
+
+
+def test_a_second_revert_says_who_reverted_what_and_when_and_how_to_go_further() -> None:
+    reverted = do(steady(), commands.Revert(), note="corrupts files").after
+    assert isinstance(reverted, Rollout)
+    second = transition(reverted, commands.Revert(), Context(NOW + 2 * MINUTE_MS, "bob"))
+
+    assert (second.changed, second.after) == (False, reverted)
+    assert second.message == (
+        "Nothing changed. ada reverted restyler from A to O 2 min ago, at 2023-11-14 22:13:20 UTC: corrupts files. "
+        "Everybody gets O. Revert with `tag` P goes further back."
+    )
+    further = transition(reverted, commands.Revert("P"), Context(NOW, "bob")).after
+    assert isinstance(further, Rollout)
+    assert further.current_release.tag == "P"
+
+
+def test_where_nothing_is_left_to_go_back_to_a_second_revert_says_what_else_there_is() -> None:
+    at_last = after(steady(), commands.Revert(), commands.Revert("P"))
+    assert do(at_last, commands.Revert()).message.endswith(
+        "Everybody gets P. To go back to O: Unquarantine O, then Revert with `tag` O. "
+        "To hand in another version: Release with `expedite`."
+    )
+
+
+@pytest.mark.parametrize(
+    "goes_on", [[commands.Ramp(1), commands.Finalize()], [commands.Release("D", expedite=True)]], ids=str
+)
+def test_after_another_version_became_current_revert_works_again(goes_on: list[commands.Command]) -> None:
+    again = after(held(), commands.Revert(), *goes_on)
+    left = again.current_release.tag
+    outcome = do(again, commands.Revert())
+    assert outcome.changed
+    assert outcome.message.startswith(f"Everybody gets O and nobody gets {left} any more")
+
+
+def test_the_newcomer_is_suspected_before_current() -> None:
+    error = refusal(rolling_out(), commands.Revert())
+    assert (error.reason, error.metadata) == ("ROLLOUT_IN_PROGRESS", {"tag": "B"})
+    assert error.message == (
+        "B is at 10 %: it came last, so look there first. Rollback takes it away, and everybody gets A. "
+        "To leave A: Revert with `tag` O."
+    )
+
+
+def test_a_revert_to_the_tag_of_next_leaves_no_tag_twice() -> None:
+    at_o = after(steady(), commands.Release("O"), commands.Ramp(1000), commands.Release("C"))
+    outcome = do(at_o, commands.Revert("O"))
+    assert outcome.message == (
+        "Everybody gets O and nobody gets A any more, overrides aside. A is quarantined. "
+        "Release 4 ends, for its tag O is current. C is next, at 0 %."
+    )
+    assert isinstance(outcome.after, Rollout)
+    assert outcome.after.releases[4].state == "SUPERSEDED"
+
+
+def test_a_way_back_leads_to_another_tag() -> None:
+    """A, then B, then A again: with B quarantined, the A from before is no other version."""
+    a_again = after(steady(), commands.Release("O"), commands.Finalize(force=True), commands.Quarantine("A"))
+    a_again = replace(a_again, previous=a_again.previous[:2])
+    error = refusal(a_again, commands.Revert())
+    assert error.reason == "NO_PREVIOUS"
+    assert error.message == (
+        "restyler has no version before O that is not quarantined. "
+        "To go back to A: Unquarantine A, then Revert with `tag` A. To hand in another version: Release with `expedite`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rollout", "says"),
+    [
+        (held(), "Ramp tries it again, Abandon drops it."),
+        (after(held(), commands.Quarantine("B")), "To try it again: Unquarantine B, then Ramp. Abandon drops it."),
+        (frozen(held()), "To try it again: Unfreeze, then Ramp. Abandon drops it."),
+        (
+            frozen(after(held(), commands.Quarantine("B"))),
+            "To try it again: Unfreeze, then Unquarantine B, then Ramp. Abandon drops it.",
+        ),
+    ],
+    ids=["held", "quarantined", "frozen", "frozen and quarantined"],
+)
+def test_ramp_is_recommended_only_where_it_is_taken(rollout: Rollout, says: str) -> None:
+    reason = "rolled back by ada"
+    assert do(rollout, commands.Release("B")).message == f"B is next already, and held ({reason}). {says}"
+    assert do(rollout, commands.Rollback()).message.endswith(says)
+    assert refusal(rollout, commands.Resume()).message == f"B is held ({reason}). {says}"
+    assert refusal(rollout, commands.Confirm()).message == f"B is held ({reason}). It is too late to confirm. {says}"
+
+
+def test_a_freeze_of_the_namespace_is_to_be_lifted_first() -> None:
+    context = Context(NOW, "ada", freeze_all=Freeze("bob", "", NOW))
+    message = transition(held(), commands.Release("B"), context).message
+    assert message.endswith("To try it again: Unfreeze with `all`, then Ramp. Abandon drops it.")
+
+
+@pytest.mark.parametrize(
+    ("rollout", "command", "says"),
+    [
+        (
+            held(),
+            commands.Release("B", force=True),
+            "B is next already, and held (rolled back by ada). Ramp tries it again, Abandon drops it. "
+            "The quarantine of B is lifted.",
+        ),
+        (
+            steady(),
+            commands.Release("B", force=True),
+            "B is next, at 0 %. Ramp raises it. The quarantine of B is lifted.",
+        ),
+    ],
+)
+def test_who_lifts_a_quarantine_by_force_is_told_so(rollout: Rollout, command: commands.Release, says: str) -> None:
+    outcome = do(after(rollout, commands.Quarantine("B")), command)
+    assert (outcome.changed, outcome.message) == (True, says)
+    assert "lifted" not in do(rollout, command).message
+
+
+def test_what_is_stuck_behind_a_freeze_is_told_what_starts_it() -> None:
+    assert do(frozen(held()), commands.Release("D")).message == (
+        "D waits at position 2: B is held (rolled back by ada). Abandon drops it, and Unfreeze starts the head of the queue."
+    )
+    assert do(rolling_out(), commands.Release("D")).message == (
+        "D waits at position 2: B is being rolled out. Finalize or Abandon ends that."
+    )
+    assert refusal(frozen(steady()), commands.Ramp(100)).message == (
+        "restyler is steady on A: nothing is being rolled out. C waits, and Unfreeze starts it."
+    )
