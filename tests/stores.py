@@ -45,7 +45,7 @@ class StoreServer:
         if self.process is not None and self.process.poll() is not None:
             pytest.fail(f"{self.kind} ended with {self.process.returncode}: {self.log.read_text()[-4000:]}")
 
-    def store(self, namespace: str = "default", *, timeout_s: float = 1.0, **options: object) -> RedisStore:
+    def store(self, namespace: str = "default", *, timeout_s: float = 10.0, **options: object) -> RedisStore:
         """A store on this server. Its owner closes it."""
         clients = self.client(timeout_s), self.client(timeout_s + 2)
         return RedisStore(*clients, namespace=namespace, deadline_s=timeout_s, **options)

@@ -374,7 +374,7 @@ async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
 
 async def until(server: ServerWithoutPort, is_so) -> None:
     """Lets a little time pass, again and again, until it is so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not is_so(server.rollout()):
             server.world.pass_ms(20)
             server.controller._turns._changed.set()

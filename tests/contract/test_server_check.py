@@ -83,7 +83,7 @@ async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
 async def test_a_server_that_is_away_is_not_unsuitable():
     with store_server(REDIS) as server:
         away: StoreServer = server
-    store = away.store()
+    store = away.store(timeout_s=1.0)
 
     with pytest.raises(StoreUnavailableError):
         await check_server(store)

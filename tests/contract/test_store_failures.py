@@ -26,7 +26,7 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
 
 @pytest.fixture
 async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
-    store = own_server.store()
+    store = own_server.store(timeout_s=1.0)
     store.believe(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))
     yield store

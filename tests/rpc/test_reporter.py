@@ -226,6 +226,8 @@ async def test_both_modes_report_to_a_real_server(target: str, call: Stubs) -> N
     assert jobs == [2]
 
 
+# From 3.12 on, Python warns of every fork beside threads, on standard error, where nothing else may be said.
+QUIET = ("-W", "ignore::DeprecationWarning")
 BEGIN = """
     import os, sys
     from rampd import Resolver
@@ -275,7 +277,7 @@ ENDS = {
 def test_what_there_is_is_sent_at(end: str, server: ScriptedServer) -> None:
     code, expected = ENDS[end]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(code), server.target],
+        [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(code), server.target],
         capture_output=True,
         text=True,
         check=False,
@@ -316,7 +318,7 @@ FORKS = """
 
 def test_a_hundred_children_report_while_the_parent_does(server: ScriptedServer) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(FORKS), server.target],
+        [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(FORKS), server.target],
         capture_output=True,
         text=True,
         check=False,
