@@ -14,6 +14,7 @@ from rampd import v1, verbs
 from rampd.asking import Ask, Follow, Pages
 from rampd.connection import Connection
 from rampd.errors import RampdError, ReleaseFailedError
+from rampd.forking import OnePerProcess
 from rampd.methods import checked_timeout
 from rampd.request import actor_metadata
 from rampd.waiting import Waiting
@@ -75,7 +76,7 @@ def _following(verb: Callable[P, Follow[Streamed]]) -> "Callable[Concatenate[Adm
     return method
 
 
-class Admin:
+class Admin(OnePerProcess):
     """Every call of ReleaseService and RolloutService.
 
         with Admin("127.0.0.1:50051", actor="deploy") as admin:

@@ -20,6 +20,7 @@ from rampd.aio_connection import AioCaller, AioConnection
 from rampd.asking import Ask, Follow, Pages
 from rampd.errors import RampdError, ReleaseFailedError
 from rampd.feed import Change
+from rampd.forking import OnePerProcess
 from rampd.local import (
     Callback,
     Local,
@@ -62,7 +63,7 @@ Result = TypeVar("Result")
 Streamed = TypeVar("Streamed", bound=Message)
 
 
-class AsyncResolver:
+class AsyncResolver(OnePerProcess):
     """Says which version a job runs.
 
         async with AsyncResolver("127.0.0.1:50051") as resolver:
@@ -189,7 +190,7 @@ class AsyncResolver:
 
     def status(self) -> Status:
         """As `Resolver.status`."""
-        status = self._watching.local.status() if self.mode == "local" else rpc_status(self._connection.target)
+        status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
         return replace(status, reports=self._reporter.status())
 
     async def _prepare(self, timeout_s: float) -> None:
@@ -255,7 +256,7 @@ def _following(
     return method
 
 
-class AsyncAdmin:
+class AsyncAdmin(OnePerProcess):
     """Every call of ReleaseService and RolloutService: as `Admin`, to be awaited; lists and streams with `async for`.
 
     async with AsyncAdmin("127.0.0.1:50051", actor="deploy") as admin:

@@ -4,7 +4,6 @@ Calls are those of the blocking driver, made by threads: docs/adr/0006-one-drive
 """
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 
 from rampd.connection import Connection, Metadata, Response
+from rampd.forking import in_child
 
 _MAX_THREADS = 64
 """Calls that are under way at once. Further ones wait for a thread, and their time runs."""
@@ -43,7 +43,7 @@ class AioConnection:
 
     async def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
         """The response. Raises RampdError. Whoever is cancelled leaves the call to its thread, until its time is over."""
-        self._connection.check_open()
+        self._connection.check_usable()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="rampd-call")
         call = partial(self._connection.call, request, response, timeout_s, began_s=time.monotonic())
@@ -87,4 +87,4 @@ def _forget_all() -> None:
         connection._forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+in_child(_forget_all)

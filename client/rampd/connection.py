@@ -1,6 +1,5 @@
 """The blocking driver: every call of `Resolver` and `Admin` goes through here."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -12,8 +11,9 @@ import grpc
 import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
 from google.protobuf.message import Message
 
-from rampd.errors import ClosedError, RampdError
-from rampd.forking import call_gate
+from rampd.errors import ClosedError, RampdError, UnavailableError
+from rampd.forking import CUT_OFF, call_gate, in_child, is_cut_off
+from rampd.greenlets import adapt_grpc
 from rampd.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
 from rampd.status import error_of_call
 
@@ -81,6 +81,7 @@ class Connection:
 
     def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
         """The call as gRPC has it, to be read, and cancelled at the end. It raises what `error_of` makes a RampdError of."""
+        self.check_usable()
         return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=self._metadata)
 
     def check_open(self) -> None:
@@ -88,8 +89,16 @@ class Connection:
         if self._closed:
             raise closed_error(self.target)
 
+    def check_usable(self) -> None:
+        """Raises ClosedError, and UnavailableError (FORKED)."""
+        is_forked = is_cut_off()
+        self.check_open()
+        if is_forked:
+            raise UnavailableError(CUT_OFF, reason="FORKED")
+
     def close(self) -> None:
         """Ends the channel, and calls under way. What was closed stays closed."""
+        is_cut_off()  # so that what is closed here is not the parent's
         with self._lock:
             self._closed = True
             channel, self._channel, self._calls = self._channel, None, {}
@@ -105,6 +114,7 @@ class Connection:
         with self._lock:
             self.check_open()
             if self._channel is None:
+                adapt_grpc()
                 self._channel = grpc.insecure_channel(channel_target(self.target), options=CHANNEL_OPTIONS)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
@@ -145,4 +155,4 @@ def _forget_all() -> None:
         connection._forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+in_child(_forget_all)

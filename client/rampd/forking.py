@@ -8,10 +8,12 @@ the calls under way, and calls that come meanwhile wait for the fork. What would
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NoReturn, Protocol
 from weakref import WeakSet
+
+from rampd.errors import UnavailableError
 
 _PATIENCE_S = 3.0
 """How long a fork waits for calls. After that it takes the risk: a process must be able to fork."""
@@ -19,6 +21,13 @@ _SETTLE_S = 0.05
 """How long after the end of a channel a fork has to wait: gRPC's own threads go on taking it apart when `close()` has
 returned, and a lock of theirs that is copied while it is held is held for ever (8 children in 100 hung).
 """
+
+CUT_OFF = (
+    "This process was forked past Python's fork hooks, by a C fork() as uWSGI makes it, while a thread of its parent was "
+    "inside gRPC: here, nothing can come from the server any more. Fork with the hooks, or make the resolver after the "
+    "fork: with uWSGI set `lazy-apps = true` and `enable-threads = true`."
+)
+"""Why a process that is cut off gets nothing new."""
 
 
 class MakesWay(Protocol):
@@ -46,6 +55,11 @@ class _Gate:
         """Say so when a channel was closed."""
         self._settled_s = time.monotonic() + _SETTLE_S
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether any thread is inside gRPC."""
+        return self._calls > 0
+
     @contextmanager
     def stepped_out(self) -> Iterator[None]:
         """For what a thread behind the gate does elsewhere, so that no fork waits for it."""
@@ -53,7 +67,7 @@ class _Gate:
         try:
             yield
         finally:
-            self.__enter__()
+            self._enter()
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
@@ -61,6 +75,11 @@ class _Gate:
         self._forks = 0
 
     def __enter__(self) -> None:
+        if is_cut_off():
+            raise UnavailableError(CUT_OFF, reason="FORKED")
+        self._enter()
+
+    def _enter(self) -> None:
         with self._changed:
             while self._forks:
                 self._changed.wait()
@@ -73,6 +92,7 @@ class _Gate:
                 self._changed.notify_all()
 
     def before_fork(self) -> None:
+        is_cut_off()  # of a fork before this one, which left locks that are held for ever
         self._changed.acquire()
         self._forks += 1
         for each in list(self.long_calls):
@@ -90,9 +110,53 @@ class _Gate:
         self._reset()
 
 
+class OnePerProcess:
+    """What has threads and connections, so that no copy of it works."""
+
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} can't be pickled or copied, for it has threads and connections: make one in each process."
+        )
+
+
 call_gate = _Gate()
-os.register_at_fork(
-    before=call_gate.before_fork,
-    after_in_parent=call_gate.after_in_parent,
-    after_in_child=call_gate.after_in_child,
-)
+_renewals: list[Callable[[], None]] = []
+_noticing = threading.Lock()
+_pid = os.getpid()
+_is_cut_off = False
+
+
+def in_child(renew: Callable[[], None]) -> None:
+    """From now on calls it first thing in each child: there are no threads, and locks may be held for ever."""
+    _renewals.append(renew)
+
+
+def is_cut_off() -> bool:
+    """Whether gRPC is of no use in this process: it was forked past Python's hooks while a thread was inside gRPC.
+
+    Where nobody was, the child is told that it is one, late, and goes on as any other. Costs a system call.
+    """
+    if os.getpid() != _pid:
+        _notice_fork()
+    return _is_cut_off
+
+
+def _notice_fork() -> None:
+    global _is_cut_off  # noqa: PLW0603 - a process has one
+    with _noticing:
+        if os.getpid() != _pid:
+            # What the parent's threads were at is here as it was at the moment of the fork.
+            _is_cut_off = _is_cut_off or call_gate.is_inside
+            _renew()
+
+
+def _renew() -> None:
+    global _pid  # noqa: PLW0603 - a process has one
+    call_gate.after_in_child()
+    for renew in _renewals:
+        renew()
+    _pid = os.getpid()
+
+
+os.register_at_fork(before=call_gate.before_fork, after_in_parent=call_gate.after_in_parent, after_in_child=_renew)

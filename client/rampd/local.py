@@ -113,7 +113,7 @@ class Status:
     stale: bool
     """Older than 5 s."""
     next_withheld: bool
-    """Older than `next_max_stale`: whoever would get next gets current."""
+    """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
     error: str
     """Why the last stream ended; empty while there is one."""
     snapshot_file_error: str
@@ -136,6 +136,7 @@ class Local:
         self._saved_version = 0
         self._saved_s = -math.inf
         self._is_restored = False
+        self._next_max_stale_s = settings.next_max_stale_s
 
     # What drivers do.
 
@@ -195,6 +196,18 @@ class Local:
     def disconnect(self) -> None:
         """There is no stream any more, and nobody to say why: this is a child after a fork."""
         self._connected = False
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether nobody gets next, however new the state is."""
+        return self._next_max_stale_s < 0
+
+    def withhold(self, why: str) -> None:
+        """From now on nobody gets next: nothing will be known of a rollback any more. Says so once."""
+        if not self.is_withheld:
+            self._next_max_stale_s = -math.inf
+            self._connected, self._error = False, why
+            log.warning("nobody gets next any more: %s", why)
 
     def is_ready(self) -> bool:
         """Whether there is something to answer from, and nothing better to be expected soon: a child that was forked goes
@@ -256,9 +269,7 @@ class Local:
         if known is None and (deleted := feed.find_deleted(component)) is not None:
             known, age_s = deleted.component, max(age_s, now_s - deleted.since_s)
         if known is not None:
-            return resolve(
-                known.snapshot, known.overrides, repo, job_id, feed.now_ms, age_s, self.settings.next_max_stale_s
-            )
+            return resolve(known.snapshot, known.overrides, repo, job_id, feed.now_ms, age_s, self._next_max_stale_s)
         if fallback is not None:
             return fallback_of(fallback, age_s)
         raise NoVersionError(
@@ -304,7 +315,7 @@ class Local:
             deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
             snapshot_age_s=age_s,
             stale=age_s >= STALE_AFTER_S,
-            next_withheld=age_s > self.settings.next_max_stale_s,
+            next_withheld=age_s > self._next_max_stale_s,
             error=self._error,
             snapshot_file_error=self._file_error,
         )

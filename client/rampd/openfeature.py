@@ -11,13 +11,18 @@
 The targeting key is the repo; the attribute `job_id` may name the job. Needs `pip install 'rampd[openfeature]'`.
 """
 
+import contextlib
 import math
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, TypeVar
+from weakref import WeakSet
 
 try:
+    from openfeature import _event_support
     from openfeature.evaluation_context import EvaluationContext
     from openfeature.event import ProviderEventDetails
     from openfeature.exception import (
@@ -36,8 +41,9 @@ except ImportError as error:
         "rampd.openfeature needs OpenFeature's SDK, which is not installed: pip install 'rampd[openfeature]'"
     ) from error
 
-from rampd.errors import InvalidArgumentError, NotFoundError, RampdError
+from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
 from rampd.feed import Change
+from rampd.forking import OnePerProcess, in_child
 from rampd.local import Status
 from rampd.resolution import NEXT_MAX_STALE_S, Resolution, ResolveReason
 from rampd.resolver import Resolver
@@ -59,7 +65,7 @@ _NOT_READY = {"NO_VERSION", "CLOSED"}
 Value = TypeVar("Value")
 
 
-class RampdProvider(AbstractProvider):
+class RampdProvider(OnePerProcess, AbstractProvider):
     """Answers string flags from a `Resolver` in mode `local`.
 
     A flag's variant is the channel, `current` or `next`, or the tag where an override names one. Its metadata has `release`,
@@ -86,6 +92,9 @@ class RampdProvider(AbstractProvider):
         self._resolver = self._new_resolver()
         self._stop = threading.Event()
         self._is_running = False
+        self._said = ""
+        self._began_s = 0.0
+        _all.add(self)
 
     @property
     def resolver(self) -> Resolver:
@@ -110,10 +119,10 @@ class RampdProvider(AbstractProvider):
             self._resolver.connect()
         status = self._resolver.status()
         if not is_running:
-            look = threading.Thread(
-                target=self._look, args=(self._stop, _state(status)), name="rampd-openfeature", daemon=True
-            )
-            look.start()
+            # The SDK itself says READY, or ERROR, after the start.
+            said = _state(status)
+            self._said, self._began_s = "ready" if said == "stale" else said, time.monotonic()
+            self._start_to_look()
         if status.source == "none":
             raise ProviderNotReadyError(f"no state has come from {status.target}: {status.error or 'no answer yet'}")
 
@@ -186,23 +195,56 @@ class RampdProvider(AbstractProvider):
             ProviderEventDetails(flags_changed=[change.component], metadata={"revision": change.revision})
         )
 
-    def _look(self, stop: threading.Event, was: str) -> None:
-        # The SDK itself says READY, or ERROR, after the start: `was` is what it has said.
-        if was == "stale":
-            was = "ready"
-        while not stop.wait(_LOOK_S):
-            status = self._resolver.status()
-            now = _state(status)
-            if now == was:
-                continue
-            was = now
-            if now == "ready":
-                self.emit_provider_ready(ProviderEventDetails())
-            elif now == "stale":
-                message = f"the state is {status.snapshot_age_s:.0f} s old: {status.error or 'the store is silent'}"
-                self.emit_provider_stale(ProviderEventDetails(message=message))
-            else:
-                self.emit_provider_error(ProviderEventDetails(message="no state", error_code=ErrorCode.GENERAL))
+    def _start_to_look(self) -> None:
+        look = threading.Thread(
+            target=self._look, args=(self._stop, self._resolver), name="rampd-openfeature", daemon=True
+        )
+        look.start()
+
+    def _look(self, stop: threading.Event, resolver: Resolver) -> None:
+        with contextlib.suppress(ClosedError):
+            resolver.connect()
+        while not stop.is_set():
+            self._tell_of_state(resolver.status())
+            stop.wait(_LOOK_S)
+
+    def _tell_of_state(self, status: Status) -> None:
+        now = _state(status)
+        if now == self._said:
+            return
+        self._said = now
+        if now == "ready":
+            self.emit_provider_ready(ProviderEventDetails())
+        elif now == "stale":
+            message = f"the state is {status.snapshot_age_s:.0f} s old: {status.error or 'the store is silent'}"
+            self.emit_provider_stale(ProviderEventDetails(message=message))
+        else:
+            self.emit_provider_error(ProviderEventDetails(message="no state", error_code=ErrorCode.GENERAL))
+
+    def _renew(self) -> None:
+        """A child looks by itself: while the SDK takes the provider for not ready, nobody asks it for anything."""
+        was_stopped, self._stop = self._stop.is_set(), threading.Event()
+        if was_stopped:
+            self._stop.set()
+        elif self._is_running:
+            # The SDK says how the start went when `initialize` returns; where the fork came first, it never does here.
+            if time.monotonic() - self._began_s < _LOOK_S:
+                self._said = ""
+            self._start_to_look()
+
+
+_all: "WeakSet[RampdProvider]" = WeakSet()
+
+
+def _renew_all() -> None:
+    # The SDK counts on the idle threads of its parent, and would run no handler here. It has no public name for this.
+    if hasattr(_event_support, "_event_executor"):
+        _event_support._event_executor = ThreadPoolExecutor(thread_name_prefix="openfeature-event-handler")
+    for provider in list(_all):
+        provider._renew()
+
+
+in_child(_renew_all)
 
 
 def _state(status: Status) -> str:

@@ -1,7 +1,6 @@
 """The driver of reports: one daemon thread, for both faces of the client, that starts with the first outcome."""
 
 import atexit
-import os
 import sys
 import threading
 import time
@@ -10,7 +9,8 @@ from weakref import WeakSet
 
 from rampd import v1
 from rampd.connection import Caller, Connection
-from rampd.errors import InternalError, RampdError, UnimplementedError
+from rampd.errors import InternalError, RampdError, UnavailableError, UnimplementedError
+from rampd.forking import CUT_OFF, in_child, is_cut_off
 from rampd.local import log
 from rampd.reporting import Outcome, Reporting, Reports, can_place
 
@@ -55,17 +55,24 @@ class Reporter:
 
     def add(self, outcome: Outcome) -> None:
         """Takes in an outcome, unless no server could place it. Returns within microseconds and raises nothing."""
-        if can_place(outcome.resolution) and self._reporting.add(outcome):
+        if not can_place(outcome.resolution):
+            return
+        if is_cut_off():
+            self._give_up()
+        if self._reporting.add(outcome):
             if self._thread is None:
                 self._start()
             self._news.set()
 
     def status(self) -> Reports:
         """What became of all outcomes."""
+        if is_cut_off():
+            self._give_up()
         return self._reporting.status()
 
     def end(self) -> None:
         """Has what there is sent, and the thread end, without waiting for it."""
+        is_cut_off()  # so that what is ended here is not the parent's
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -136,6 +143,11 @@ class Reporter:
             log.warning("%s takes no outcomes, and %s are dropped: %s", self._target, which, error.message)
         self._known_dropped = dropped
 
+    def _give_up(self) -> None:
+        """Drops what there is, and all that comes: nothing can be sent from here."""
+        self._reporting.failed(UnavailableError(CUT_OFF, reason="FORKED"))
+        self._reporting.finish()
+
     def _drop_rest(self) -> None:
         if count := self._reporting.finish():
             log.warning("%d outcomes were not sent to %s in time, and are dropped", count, self._target)
@@ -166,5 +178,5 @@ def _close_all() -> None:
         reporter.close()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+in_child(_forget_all)
 atexit.register(_close_all)

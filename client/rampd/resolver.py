@@ -12,6 +12,7 @@ from weakref import finalize
 from rampd import v1
 from rampd.connection import Caller, Connection
 from rampd.errors import RampdError
+from rampd.forking import OnePerProcess
 from rampd.local import (
     Callback,
     Local,
@@ -48,7 +49,7 @@ from rampd.running import RunningJob
 from rampd.watching import Watching
 
 
-class Resolver:
+class Resolver(OnePerProcess):
     """Says which version a job runs.
 
         with Resolver("127.0.0.1:50051") as resolver:
@@ -218,7 +219,7 @@ class Resolver:
 
     def status(self) -> Status:
         """What is known, how old it is, and from where; and what became of the outcomes."""
-        status = self._watching.local.status() if self.mode == "local" else rpc_status(self._connection.target)
+        status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
         return replace(status, reports=self._reporter.status())
 
     def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:

@@ -5,7 +5,6 @@ Both faces of the client have it: docs/adr/0006-one-driver-for-both-faces.md.
 
 import atexit
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +19,9 @@ from rampd.component_state import MalformedStateError
 from rampd.connection import closed_error
 from rampd.errors import InternalError, RampdError
 from rampd.feed import Feed
-from rampd.forking import call_gate
-from rampd.local import NOTHING, WATCH_OPTIONS, Local, error_of_state, log, silence_error
+from rampd.forking import CUT_OFF, call_gate, in_child, is_cut_off
+from rampd.greenlets import adapt_grpc, check_threads
+from rampd.local import NOTHING, WATCH_OPTIONS, Local, Status, error_of_state, log, silence_error
 from rampd.methods import METHODS, channel_target
 from rampd.status import error_of_call
 
@@ -63,6 +63,10 @@ class Watching:
         """Sees that the thread runs. How many seconds its first state is worth waiting for: in all until `timeout_s` after
         the first call, so that not every job waits for a server that is away. Raises ClosedError.
         """
+        if self._is_cut_off():
+            self.check_open()
+            self.local.restore()
+            return 0
         if self._thread is None or self._closed:
             self._start(timeout_s)
         call = self._call
@@ -76,7 +80,7 @@ class Watching:
     def adopt(self) -> None:
         """From now on resolves from what there is, if there is anything. Raises ClosedError."""
         self.check_open()
-        if self.feed is NOTHING and self.local.has_state():
+        if self.feed is NOTHING and self.local.has_state() and not self.local.is_withheld:
             self.feed = self.local.feed
 
     def wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
@@ -90,6 +94,19 @@ class Watching:
         if self._closed:
             raise closed_error(self.local.settings.target)
 
+    def status(self) -> Status:
+        """What is known, and from where."""
+        self._is_cut_off()
+        return self.local.status()
+
+    def _is_cut_off(self) -> bool:
+        """Whether nothing new can come here: then next is withheld. What is stale asks, so that no other answer costs more."""
+        if not is_cut_off():
+            return False
+        self.feed = NOTHING
+        self.local.withhold(CUT_OFF)
+        return True
+
     def make_way(self) -> None:
         """Ends the stream for the moment of a fork: see `forking`. The next one is on the same channel."""
         call = self._call
@@ -99,6 +116,7 @@ class Watching:
 
     def close(self) -> None:
         """Ends the thread, and writes the snapshot file once more."""
+        is_cut_off()  # so that what is closed here is not the parent's
         with self._lock:
             was_closed, self._closed = self._closed, True
             self.feed = NOTHING
@@ -117,6 +135,7 @@ class Watching:
             self.check_open()
             if self._thread is not None:
                 return
+            check_threads()
             self.local.restore()
             self._first_wait_ends_s = time.monotonic() + timeout_s
             self._thread = threading.Thread(target=self._run, name="rampd-watch", daemon=True)
@@ -160,6 +179,7 @@ class Watching:
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
+            adapt_grpc()
             self._channel = grpc.insecure_channel(channel_target(self.local.settings.target), options=WATCH_OPTIONS)
         return self._channel
 
@@ -216,6 +236,6 @@ def _close_all() -> None:
         watching.close()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+in_child(_forget_all)
 # While the interpreter ends, gRPC's own threads must not be left with a stream of ours.
 atexit.register(_close_all)

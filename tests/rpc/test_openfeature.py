@@ -1,10 +1,14 @@
 """The provider, driven by OpenFeature's own SDK against a real server."""
 
+import contextlib
+import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +22,7 @@ from openfeature.provider import ProviderStatus
 
 from rampd import v1
 from rampd.openfeature import RampdProvider
-from tests.servers import Stubs
+from tests.servers import Stubs, short_directory
 
 C = "restyler"
 APP = EvaluationContext("acme/app")
@@ -227,3 +231,100 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "pip install 'rampd[openfeature]'" in done.stderr.splitlines()[-1]
+
+
+SET_AND_FORK = """
+    import os, signal, sys, threading, time
+    from openfeature import api
+    from openfeature.evaluation_context import EvaluationContext
+    from openfeature.event import ProviderEvent
+    from rampd.openfeature import RampdProvider
+
+    client, seen, first = api.get_client(), [], threading.Event()
+    client.add_handler(ProviderEvent.PROVIDER_READY, lambda _: first.set())
+    first.wait(20)  # of the provider that does nothing: the SDK's threads have run
+    client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, lambda details: seen.append("changed"))
+    provider = RampdProvider("unix:" + sys.argv[1], timeout=0.2)
+    when = sys.argv[2]
+    if when == "under way":
+        api.set_provider(provider)
+    else:
+        try:
+            api.set_provider_and_wait(provider)
+        except Exception:
+            pass
+        if when == "later":
+            time.sleep(1.5)
+    child = os.fork()
+    if child:
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        sys.exit()
+    signal.alarm(60)
+    ready = threading.Event()
+    client.add_handler(ProviderEvent.PROVIDER_READY, lambda _: ready.set())
+    print("forked", flush=True)
+    got = ready.wait(50), client.get_string_value("restyler", "none", EvaluationContext("acme/app"))
+    print("ready", *got, flush=True)
+    end = time.monotonic() + 50
+    while not seen and time.monotonic() < end:
+        time.sleep(0.01)
+    print(seen[0], flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("when", ["under way", "at once", "later"])
+def test_a_provider_that_was_not_ready_at_a_fork_becomes_ready_in_the_child(
+    target: str, call: Stubs, when: str
+) -> None:
+    call("Release", component=C, tag="t1")
+    host, port = target.rsplit(":", 1)
+    with short_directory() as directory:
+        path = directory / "late.sock"
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(SET_AND_FORK), str(path), when], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "forked\n"
+            with proxy_at(path, host, int(port)):
+                assert process.stdout.readline() == "ready True t1\n"
+                call("Release", component=C, tag="t2")
+                assert process.stdout.readline() == "changed\n"
+                assert process.communicate(timeout=60)[0] == "0\n"
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def proxy_at(path: Path, host: str, port: int) -> Iterator[None]:
+    """Hands on what comes to a socket's path."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def hand_on(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            while True:
+                near = stack.enter_context(listener.accept()[0])
+                far = stack.enter_context(socket.create_connection((host, port)))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=hand_on, args=pair, daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(20)

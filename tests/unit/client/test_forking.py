@@ -1,12 +1,20 @@
 """Forks and calls wait for each other."""
 
+import copy
 import os
+import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
-from rampd import forking
+import pytest
+
+from rampd import Admin, AsyncAdmin, AsyncResolver, Resolver, forking
+from rampd.errors import InvalidArgumentError
 from rampd.forking import call_gate
+from rampd.openfeature import RampdProvider
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -122,3 +130,17 @@ def test_a_fork_waits_a_moment_after_the_end_of_a_channel(monkeypatch) -> None:
     call_gate.before_fork()
     call_gate.after_in_parent()
     assert time.monotonic() - began > 0.05
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("kind", [Resolver, AsyncResolver, Admin, AsyncAdmin, RampdProvider])
+def test_what_has_connections_is_not_copied(kind: type, copied: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match=rf"^{kind.__name__} can't be pickled or copied.*: make one in each process\.$"):
+        copied(kind("127.0.0.1:1"))
+
+
+def test_a_resolver_that_eventlet_would_stop_says_so_at_once(monkeypatch) -> None:
+    patcher = SimpleNamespace(is_monkey_patched=lambda name: name == "thread")
+    monkeypatch.setitem(sys.modules, "eventlet.patcher", patcher)
+    with pytest.raises(InvalidArgumentError, match="eventlet has patched threads"):
+        Resolver("127.0.0.1:1").resolve("restyler", repo="acme/app", fallback="t0")

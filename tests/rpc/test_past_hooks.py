@@ -1,0 +1,94 @@
+"""A program that forks past Python's hooks, as uWSGI does: its children go on, or say why they can't."""
+
+import pytest
+
+from tests.rpc.test_local_fork import run_script
+from tests.servers import Stubs
+
+CHILDREN = 30
+
+START = """
+    import ctypes, os, signal, sys, time
+    from rampd import Admin, AsyncResolver, RampdError, Resolver
+
+    fork = ctypes.PyDLL(None).fork
+    target, number = sys.argv[1], int(sys.argv[2])
+
+    def children(work):
+        codes = []
+        for _ in range(number):
+            child = fork()
+            if not child:
+                signal.alarm(60)
+                try:
+                    os._exit(0 if work() else 1)
+                except BaseException as error:
+                    print(repr(error), file=sys.stderr, flush=True)
+                    os._exit(2)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return [code for code in codes if code]
+
+    def until(is_so):
+        end = time.monotonic() + 50
+        while not is_so() and time.monotonic() < end:
+            time.sleep(0.01)
+        return is_so()
+"""
+WATCHING = """
+    resolver, unused = Resolver(target, timeout=20), Admin(target)
+    ask = lambda repo: resolver.resolve("restyler", repo=repo)
+    ask("acme/app")
+    def work():
+        made_here = AsyncResolver(target)
+        try:
+            unused.get_rollout("restyler")
+        except RampdError as error:
+            refusal = error.reason, "lazy-apps" in error.message
+        # Nothing asks the system for each answer: only what is stale looks.
+        if not until(lambda: ask("acme/app").reason == "STALE"):
+            return False
+        resolver.report(ask("acme/app"), "restyler", repo="acme/app", succeeded=True, duration=1)
+        status = resolver.status()
+        assert status.next_withheld and not status.connected and "lazy-apps" in status.error, status
+        assert status.reports.dropped == 1 and "lazy-apps" in status.reports.error, status
+        assert made_here.status().next_withheld
+        assert refusal == ("FORKED", True), refusal
+        before = time.monotonic()
+        resolver.close()
+        return ask_closed() and time.monotonic() - before < 20
+    def ask_closed():
+        try:
+            ask("acme/app")
+        except RampdError as error:
+            return error.reason == "CLOSED"
+    print(children(work), ask("acme/app").tag, until(lambda: resolver.status().connected))
+"""
+IDLE = """
+    resolver, watching, admin = Resolver(target, mode="rpc", timeout=20), Resolver(target, timeout=20), Admin(target)
+    ask = lambda: resolver.resolve("restyler", repo="acme/app").tag
+    ask()
+    admin.get_rollout("restyler")
+    def work():
+        resolution = watching.resolve("restyler", repo="acme/app")
+        watching.report(resolution, "restyler", repo="acme/app", succeeded=True, duration=1)
+        return (
+            until(lambda: watching.status().connected and watching.status().reports.sent == 1)
+            and ask() == resolution.tag == admin.get_rollout("restyler").next.tag == "t2"
+        )
+    print(children(work), ask(), True)
+"""
+
+
+@pytest.fixture
+def ramped(call: Stubs) -> None:
+    call("Release", component="restyler", tag="t1")
+    call("Release", component="restyler", tag="t2")
+    call("Ramp", component="restyler", percent=100)
+
+
+def test_where_a_thread_was_inside_grpc_nobody_gets_next_and_the_status_says_why(target: str, ramped: None) -> None:
+    assert run_script(START + WATCHING, target, "2")[0] == "[] t2 True\n"
+
+
+def test_where_no_thread_was_inside_grpc_children_go_on(target: str, ramped: None) -> None:
+    assert run_script(START + IDLE, target, str(CHILDREN))[0] == "[] t2 True\n"
