@@ -35,7 +35,7 @@ class RampdError(Exception):
     """Raised when a call fails: the base of every error of this library.
 
     `reason` is a name of `rampd.v1.ErrorReason` without its prefix (`TAG_MISMATCH`), or, where no server of rampd has
-    answered, the name of a gRPC status (`UNAVAILABLE`, `DEADLINE_EXCEEDED`) or `CLOSED`.
+    answered, the name of a gRPC status (`UNAVAILABLE`, `DEADLINE_EXCEEDED`), `FORKED` or `CLOSED`.
     """
 
     reason: str = "INTERNAL"
@@ -138,7 +138,8 @@ class PermissionDeniedError(RampdError):
 
 class UnavailableError(RampdError):
     """Raised when there is nobody to answer: UNAVAILABLE (no server), STORE_UNAVAILABLE, NO_SNAPSHOT (all retryable),
-    STORE_RESET (an operator has to adopt the store first).
+    STORE_RESET (an operator has to adopt the store first), FORKED (this process was forked past Python's fork hooks: the
+    message says what to set).
     """
 
     reason = "UNAVAILABLE"
