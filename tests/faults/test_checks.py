@@ -252,7 +252,7 @@ async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory:
 
     assert note == (
         "The check errors failed 2 times in a row (allowed: 1). "
-        "The last value of the check errors was 0.4 (at most 0.05 is allowed)."
+        "The last value of the check errors was 0.4 (at most 0.05 is allowed). Everybody gets 20200301 instead of 20200409."
     )
 
 
