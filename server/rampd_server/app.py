@@ -15,7 +15,13 @@ from rampd_server.automation.controller import Controller
 from rampd_server.automation.prometheus import Prometheus, TokenError, read_token
 from rampd_server.caretaker import Caretaker
 from rampd_server.config import Config
-from rampd_server.domain.errors import HOW_TO_ADOPT, RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import (
+    HOW_TO_ADOPT,
+    RampdError,
+    StoreMisconfiguredError,
+    StoreResetError,
+    StoreUnavailableError,
+)
 from rampd_server.outage import Outage
 from rampd_server.outcomes import Outcomes
 from rampd_server.replica import Replica
@@ -171,16 +177,23 @@ async def _wait_until_prepared(store: RedisStore) -> None:
             await _prepare(store)
             return outage.end()
         except StartupError as error:
-            if not isinstance(error.__cause__, StoreUnavailableError | StoreResetError):
+            if not _may_heal(error.__cause__):
                 raise
             outage.tell(str(error))
         await asyncio.sleep(_RETRY_S)
 
 
+def _may_heal(cause: BaseException | None) -> bool:
+    """Whether to wait may help. A reset is waited for too, since `rampd-server adopt` ends it."""
+    if isinstance(cause, StoreMisconfiguredError):
+        return False
+    return isinstance(cause, StoreUnavailableError | StoreResetError)
+
+
 async def _prepare(store: RedisStore) -> None:
     """Sees that the store is one to build on, and makes the first epoch in a namespace with no key at all."""
     try:
-        await check_server(store)
+        not_checked = await check_server(store)
         if await store.head() is None:
             # Another server may have made the epoch between the two looks.
             if not await store.is_empty() and await store.head() is None:
@@ -191,3 +204,5 @@ async def _prepare(store: RedisStore) -> None:
             await store.begin_epoch(adopted=False)
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
+    if not_checked:
+        log.warning("store_not_checked", reason=not_checked)

@@ -1,12 +1,17 @@
 """A Redis that rampd must not run on is refused with a sentence."""
 
+import re
 from collections.abc import AsyncIterator
+from importlib.resources import files
 
 import pytest
 from redis import exceptions
 
+from rampd_server import storage
 from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.storage import server_check
 from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.scripts import source
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
@@ -20,7 +25,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[RedisStore]:
 
 
 async def test_a_fresh_server_is_fit(store: RedisStore):
-    await check_server(store)
+    assert await check_server(store) == ""
 
 
 async def test_a_server_with_our_data_is_fit(store: RedisStore):
@@ -73,11 +78,48 @@ async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
     with pytest.raises(exceptions.NoPermissionError):
         await store.client.info()
 
-    await check_server(store)
+    assert "denies INFO" in await check_server(store)
 
     await store.client.hset(store.keys.meta, "schema", "2")
     with pytest.raises(UnsuitableStoreError):
         await check_server(store)
+
+
+@pytest.mark.parametrize(
+    ("rules", "denied"),
+    [
+        (["~rampd:*", "+@all", "-zadd", "-xadd"], "XADD, ZADD"),
+        (["~rampd:*", "+@read", "+@scripting", "+info"], "HSET"),
+        (["~rampd:{default}:*", "+@all"], "HGET.*rampd:{default:any}:outcomes"),
+    ],
+)
+async def test_a_user_without_a_permission_that_rampd_needs_is_told_which(
+    store: RedisStore, rules: list[str], denied: str
+):
+    before = await store.client.dbsize()
+    await store.client.execute_command("ACL", "SETUSER", "default", "resetkeys", "nocommands", *rules, "+dbsize")
+
+    with pytest.raises(UnsuitableStoreError, match=rf"RAMPD_REDIS_URL.*{denied}.*ACL SETUSER"):
+        await check_server(store)
+    assert await store.client.dbsize() == before
+
+
+async def test_a_user_with_what_rampd_needs_and_no_more_is_fit(store: RedisStore):
+    needed = {f"+{command.split()[0].lower()}" for command in server_check._COMMANDS} | {"+evalsha", "+script|load"}
+    await store.client.execute_command(
+        "ACL", "SETUSER", "default", "resetkeys", "nocommands", "~rampd:{*", *needed, "+info"
+    )
+
+    assert await check_server(store) == ""
+
+
+def test_every_command_of_every_script_is_one_that_is_checked():
+    words = {command.split()[0] for command in server_check._COMMANDS}
+    names = sorted(path.name.removesuffix(".lua") for path in (files(storage) / "lua").iterdir())
+    used = {
+        word for name in names for word in re.findall(r"(?:redis\.call|call_in_chunks)\(\s*'([A-Z]+)'", source(name))
+    }
+    assert {"HSET", "RPUSH", "ZADD"} <= used <= words
 
 
 async def test_a_server_that_is_away_is_not_unsuitable():

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -275,6 +276,50 @@ def test_a_store_that_can_t_be_built_on_is_refused_with_a_sentence(
         assert server.process.wait(20) == 2
         server.stop()
         assert any(words in line for line in server.said), server.said
+
+
+@pytest.mark.parametrize("waits", ["--wait-for-store", "--no-wait-for-store"])
+@pytest.mark.parametrize("wrong", ["password", "no password", "database", "permission", "tls", "no redis"])
+def test_what_will_not_heal_by_waiting_ends_the_start_with_a_sentence(directory: Path, wrong: str, waits: str) -> None:
+    with contextlib.ExitStack() as stack:
+        port = str(_free_port())
+        store = stack.enter_context(store_server(REDIS, port=port))
+        url, words = f"redis://127.0.0.1:{port}/0", ""
+        with redis.Redis.from_url(url) as client:
+            if wrong in {"password", "no password"}:
+                client.config_set("requirepass", "geheim")
+                words = "refuses the user or the password of RAMPD_REDIS_URL"
+            if wrong == "password":
+                url = f"redis://:secret@127.0.0.1:{port}/0"
+            if wrong == "no password":
+                words = "wants a password, and RAMPD_REDIS_URL (--redis-url) has none"
+            if wrong == "database":
+                url, words = f"redis://127.0.0.1:{port}/99", "does not have the database"
+            if wrong == "permission":
+                client.execute_command("ACL", "SETUSER", "default", "-zadd", "-xadd")
+                words = "may not do in Redis what rampd needs: XADD, ZADD"
+            if wrong == "tls":
+                url, words = f"rediss://127.0.0.1:{port}/0", "the port speaks plain Redis: write redis://"
+            if wrong == "no redis":
+                other = stack.enter_context(rampd_server(directory / "other", "--redis-url", store.url))
+                url, words = f"redis://{other.target}/0", "What answers is no Redis"
+        server = stack.enter_context(rampd_server(directory, "--redis-url", url, waits))
+        assert server.process.wait(60) == 2
+        server.stop()
+        assert [line for line in server.said if line.startswith("rampd-server: ")] == [
+            line for line in server.said if words in line
+        ]
+        said = str((server.said, server.log))
+        assert "Traceback" not in said
+        assert "is not known" not in said, "nothing was sent"
+        assert "secret" not in said
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, store: StoreServer) -> None:

@@ -84,6 +84,10 @@ class StoreUnavailableError(RampdError):
         super().__init__(Reason.STORE_UNAVAILABLE, message, **metadata)
 
 
+class StoreMisconfiguredError(StoreUnavailableError):
+    """Raised when the store can't be used until somebody changes it, or what rampd is told of it: to wait does not help."""
+
+
 class StoreResetError(RampdError):
     """Raised when the store is not the one that this server knows: emptied, or replaced."""
 

@@ -1,11 +1,58 @@
 """Clients of Redis, set up so that a call ends when we say, and is sent once."""
 
-from typing import Any
+import time
+from typing import Any, Final
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
+from rampd_server.storage.redis_errors import (
+    explained,
+    no_certificate,
+    note_connection,
+    plain_port,
+    tls_port,
+    unreachable,
+)
+
+_CONNECT_SHARE: Final = 0.6
+"""Of a call's time that it may take to connect: the rest is to find out why it can't."""
+_PROBE_EVERY_S: Final = 5.0
+
+
+class _Pool(BlockingConnectionPool):
+    """Tells what keeps it from a connection, and notes when a call has one: before that, nothing of it was sent."""
+
+    _probed_s = float("-inf")
+    _found: StoreUnavailableError | None = None
+
+    async def get_connection(self, *_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        try:
+            connection = await super().get_connection()  # type: ignore[no-untyped-call]
+        except (exceptions.RedisError, OSError) as error:
+            is_tcp = "host" in self.connection_kwargs
+            raise (explained(error, is_tcp=is_tcp) or await self._other_protocol() or unreachable(error)) from error
+        note_connection()
+        return connection
+
+    async def _other_protocol(self) -> StoreUnavailableError | None:
+        """Looks now and then, so that a Redis that is away is not asked twice as often as it needs to be."""
+        host, port = self.connection_kwargs.get("host", ""), self.connection_kwargs.get("port", 6379)
+        if not host or time.monotonic() - self._probed_s < _PROBE_EVERY_S:
+            return self._found
+        self._probed_s, self._found = time.monotonic(), None
+        if issubclass(self.connection_class, SSLConnection):
+            if await speaks_plain_redis(host, port):
+                self._found = plain_port()
+            elif await wants_certificate(host, port):
+                self._found = no_certificate()
+        elif await speaks_tls(host, port):
+            self._found = tls_port()
+        return self._found
 
 
 def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "") -> Redis:
@@ -15,12 +62,12 @@ def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "")
     redis-py 8 sends a command again up to ten times: a write whose reply was lost would be done twice, and a Redis that
     hangs would hold a call for a minute. What is tried again, and when, is `redis_store.py`'s to decide.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
         max_connections=max_connections,
         timeout=timeout_s,
         socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
+        socket_connect_timeout=timeout_s * _CONNECT_SHARE,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         decode_responses=True,

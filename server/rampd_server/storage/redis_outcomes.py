@@ -75,11 +75,8 @@ class RedisOutcomes(RedisReader):
         self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
     ) -> None:
         self.require_schema()
-        reply = await self._call(
-            self._scripts.forget_outcomes,
-            self._outcome_keys(component),
-            (self._epoch, *trial, last_number, *releases),
-        )
+        keys, arguments = self._outcome_keys(component), (self._epoch, *trial, last_number, *releases)
+        reply = await self._call(self._scripts.forget_outcomes, keys, arguments, is_write=True)
         if reply[0] not in {Code.DONE, Code.UNCHANGED}:
             raise self._refused(reply)
 
@@ -92,6 +89,7 @@ class RedisOutcomes(RedisReader):
                 *(self._epoch, replaced, *batch.trial, batch.reporter, batch.client_id, batch.sequence, batch.digest),
                 *(batch.answer, *self.outcome_limits, write_counts(batch)),
             ),
+            is_write=True,
         )
 
     async def _require_epoch(self) -> None:

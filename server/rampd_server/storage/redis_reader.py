@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis import exceptions
@@ -59,6 +59,11 @@ class RedisReader:
             namespace=self._namespace(freeze),
             adopted=adopted == "1",
         )
+
+    async def denied(self, commands: Sequence[str]) -> list[str]:
+        """Which of these commands the user of the connection may not run."""
+        reply: list[str] = await self._call(self._scripts.check_permissions, (), ("\n".join(commands),))
+        return reply[1:]
 
     def require_schema(self) -> None:
         """Raises StoreUnavailableError where the last look at the head has found a schema that is newer than ours."""
@@ -172,9 +177,15 @@ class RedisReader:
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         return feed.apply(rollout, entry, feed_key=self.keys.feed)
 
-    async def _call(self, do: Callable[..., Awaitable[Any]], *arguments: Any, key: str = "") -> Any:  # noqa: ANN401
+    async def _call(
+        self,
+        do: Callable[..., Awaitable[Any]],
+        *arguments: Any,  # noqa: ANN401
+        key: str = "",
+        is_write: bool = False,
+    ) -> Any:  # noqa: ANN401
         """Asks Redis, within the deadline; `key` is the one whose type is to blame if it is a wrong one."""
-        with redis_errors(key):
+        with redis_errors(key, is_write=is_write):
             async with asyncio.timeout(self._deadline_s):
                 try:
                     return await do(*arguments)

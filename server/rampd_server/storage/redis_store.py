@@ -209,7 +209,7 @@ class RedisStore(RedisOutcomes):
         component: str = "",
         expected_revision: int | None = None,
     ) -> list[Any]:
-        reply: list[Any] = await self._call(script, keys, arguments)
+        reply: list[Any] = await self._call(script, keys, arguments, is_write=True)
         error = refusal(
             reply,
             component=component,

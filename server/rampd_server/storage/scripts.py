@@ -80,4 +80,5 @@ class Scripts:
         self.forget_outcomes = client.register_script(source("forget_outcomes"))
         self.lease_check = client.register_script(source("lease_check"))
         self.record_check = client.register_script(source("record_check"))
+        self.check_permissions = client.register_script(source("check_permissions"))
         self.begin_epoch = client.register_script(source("begin_epoch"))

@@ -4,40 +4,49 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-import structlog
 from redis import exceptions
 
-from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.redis_errors import URL, redis_errors
 from rampd_server.storage.redis_reader import RedisReader
 from rampd_server.storage.schema import SCHEMA
 
 MIN_VERSION: Final = (7, 0)
+_COMMANDS: Final = (
+    *("DEL k", "EXISTS k", "GET k", "GETBIT k 0", "HDEL k f", "HEXISTS k f", "HGET k f", "HGETALL k", "HINCRBY k f 1"),
+    *("HKEYS k", "HMGET k f", "HSCAN k 0", "HSET k f v", "LRANGE k 0 1", "RPUSH k v", "SCAN 0", "SET k v"),
+    *("SETBIT k 0 1", "TIME", "TYPE k", "UNLINK k", "XADD k * f v", "XDEL k 0-0", "XLEN k", "XRANGE k - +"),
+    *("XREAD STREAMS k 0-0", "XREVRANGE k + -", "ZADD k 0 v", "ZCARD k", "ZRANGE k 0 1", "ZRANGEBYLEX k - +"),
+    *("ZRANGEBYSCORE k 0 1", "ZREM k v"),
+)
+"""All that rampd runs, in its scripts and outside of them; k stands for a key."""
 _DEADLINE_S: Final = 2.0
-_log = structlog.get_logger(__name__)
 
 
 class UnsuitableStoreError(Exception):
     """Raised when the server must not run on this store; the message says why, and what to do."""
 
 
-async def check_server(store: RedisReader) -> None:
-    """Refuses a Redis that is too old, a replica, or evicts keys, and data of a newer schema than ours.
+async def check_server(store: RedisReader) -> str:
+    """Refuses a Redis that is too old, a replica, evicts keys, or denies us what we need, and data of a newer schema.
 
-    A managed service may deny INFO: then what INFO would tell is taken on trust, with a warning in the log. Raises
+    A managed service may deny INFO: then what INFO would tell is taken on trust; the answer says so, for the log. Raises
     UnsuitableStoreError, and StoreUnavailableError where Redis does not answer.
     """
+    not_checked = ""
     with redis_errors(store.keys.meta):
         async with asyncio.timeout(_DEADLINE_S):
             schema = await store.client.hget(store.keys.meta, "schema")
             try:
                 info = await store.client.info("all")
             except exceptions.ResponseError as error:
-                _log.warning("store_not_checked", reason=f"Redis denies INFO: {error}")
+                not_checked = f"Redis denies INFO: {error}"
                 info = {}
     _check_schema(schema)
     _check_version(info)
     _check_role(info)
     _check_policy(info)
+    await _check_permissions(store)
+    return not_checked
 
 
 def _check_schema(schema: str | None) -> None:
@@ -79,3 +88,15 @@ def _check_policy(info: Mapping[str, object]) -> None:
             f"The store evicts keys when its memory is full (maxmemory-policy {policy}), rollouts among them: type "
             f"`redis-cli CONFIG SET maxmemory-policy noeviction`, and put it into redis.conf."
         )
+
+
+async def _check_permissions(store: RedisReader) -> None:
+    # The keys of outcomes are apart, so that in a Cluster they spread.
+    for key in (store.keys.meta, store.keys.outcomes("any").outcomes):
+        denied = await store.denied([command.replace(" k", f" {key}", 1) for command in _COMMANDS])
+        if denied:
+            names = ", ".join(sorted({command.split()[0] for command in denied}))
+            raise UnsuitableStoreError(
+                f"The user that {URL} names may not do in Redis what rampd needs: {names}, on keys such as {key}. Give it "
+                f"these with ACL SETUSER (the keys are ~rampd:{{*), or name another user in the URL."
+            )

@@ -1,0 +1,222 @@
+"""What will not heal by waiting: a sentence that says which of the two ends is wrong, and what to change."""
+
+import contextlib
+import http.server
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
+from rampd_server.ports import Override
+from rampd_server.storage.redis_store import RedisStore
+from tests.certificates import make_certificate
+from tests.contract.driving import ADA, COMPONENT
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+
+UNKNOWN = "is not known"
+"""What may be said only of a change that may have been made."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("certificates")
+    make_certificate(path)
+    return path
+
+
+class Ports:
+    """A Redis with a plain port, and one that speaks TLS."""
+
+    def __init__(self, certificates: Path) -> None:
+        self.certificates = certificates
+        self.plain, self.tls, self.tls_with_client = free_port(), free_port(), free_port()
+
+    def options(self, tls: int, auth_clients: str) -> dict[str, str]:
+        certificate, key = self.certificates / "localhost.pem", self.certificates / "localhost.key"
+        return {
+            "tls_port": str(tls),
+            "tls_cert_file": str(certificate),
+            "tls_key_file": str(key),
+            "tls_ca_cert_file": str(certificate),
+            "tls_auth_clients": auth_clients,
+        }
+
+
+@pytest.fixture(scope="module")
+def ports(certificates: Path) -> Iterator[Ports]:
+    made = Ports(certificates)
+    with (
+        store_server(REDIS, port=str(made.plain), **made.options(made.tls, "no")),
+        store_server(REDIS, **made.options(made.tls_with_client, "yes")),
+    ):
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def store_at(url: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore.connect(url)
+    store.believe("e")
+    yield store
+    await store.close()
+
+
+async def misconfigured(url: str) -> str:
+    """What a look, a write and the feed say, which has to be the same but for the words of Redis."""
+    said = set()
+    async with store_at(url) as store:
+        for call in (
+            store.head,
+            lambda: store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA),
+            lambda: store.feed("0-0", block_ms=10),
+        ):
+            with pytest.raises(StoreMisconfiguredError) as caught:
+                await call()
+            said.add(caught.value.message.partition(" It says: ")[0])
+    (sentence,) = said
+    assert UNKNOWN not in sentence
+    assert "RAMPD_REDIS_URL (--redis-url)" in sentence or "in Redis" in sentence
+    assert ".." not in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+async def test_tls_spoken_to_a_plain_port(ports: Ports):
+    sentence = await misconfigured(f"rediss://localhost:{ports.plain}/0")
+    assert "begins with rediss://, which is TLS, and the port speaks plain Redis: write redis://" in sentence
+
+
+async def test_plain_spoken_to_a_port_of_tls(ports: Ports):
+    for port in (ports.tls, ports.tls_with_client):
+        sentence = await misconfigured(f"redis://localhost:{port}/0")
+        assert "begins with redis://, which is plain, and the port speaks TLS: write rediss://" in sentence
+
+
+async def test_a_certificate_that_nobody_knows(ports: Ports):
+    sentence = await misconfigured(f"rediss://localhost:{ports.tls}/0")
+    assert "not to be trusted (self-signed certificate): name who signed it by ssl_ca_certs" in sentence
+
+
+async def test_a_certificate_for_another_name(ports: Ports):
+    ca = ports.certificates / "localhost.pem"
+    sentence = await misconfigured(f"rediss://127.0.0.1:{ports.tls}/0?ssl_ca_certs={ca}")
+    assert "not valid for '127.0.0.1'" in sentence
+    assert "write the host in RAMPD_REDIS_URL (--redis-url) as the certificate has it" in sentence
+
+
+async def test_a_file_for_tls_that_is_not_there(ports: Ports):
+    sentence = await misconfigured(f"rediss://localhost:{ports.tls}/0?ssl_ca_certs=/nowhere/ca.pem")
+    assert "for TLS (ssl_ca_certs, ssl_certfile, ssl_keyfile) is not there" in sentence
+
+
+async def test_a_redis_that_wants_a_certificate_of_its_clients(ports: Ports):
+    ca = ports.certificates / "localhost.pem"
+    sentence = await misconfigured(f"rediss://localhost:{ports.tls_with_client}/0?ssl_ca_certs={ca}")
+    assert "wants a certificate of its clients: name one by ssl_certfile and ssl_keyfile" in sentence
+
+
+async def test_tls_as_it_should_be(ports: Ports):
+    ca = ports.certificates / "localhost.pem"
+    async with store_at(f"rediss://localhost:{ports.tls}/0?ssl_ca_certs={ca}") as store:
+        assert await store.head() is None
+
+
+async def test_a_database_that_is_not_there(ports: Ports):
+    sentence = await misconfigured(f"redis://localhost:{ports.plain}/99")
+    assert "does not have the database that RAMPD_REDIS_URL (--redis-url) names" in sentence
+
+
+@pytest.fixture(params=[VALKEY, REDIS])
+def guarded(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
+    with store_server(request.param) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("requirepass", "geheim")
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", "Redis wants a password, and RAMPD_REDIS_URL (--redis-url) has none: put it in"),
+        ("?password=x", "Redis refuses the user or the password of RAMPD_REDIS_URL (--redis-url): correct"),
+        ("?username=joe&password=geheim", "Redis refuses the user or the password of RAMPD_REDIS_URL"),
+    ],
+)
+async def test_a_password_that_is_missing_is_not_one_that_is_wrong(guarded: StoreServer, options: str, expected: str):
+    assert (await misconfigured(guarded.url + options)).startswith(expected)
+
+
+@pytest.mark.parametrize("kind", [VALKEY, REDIS])
+async def test_a_password_for_a_redis_that_has_none(kind: str):
+    with store_server(kind) as server:
+        sentence = await misconfigured(f"{server.url}?password=x")
+    assert sentence.startswith("RAMPD_REDIS_URL (--redis-url) has a password, and this Redis has none: take it out")
+
+
+@contextlib.contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port whose connections are served by a function."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+class Quiet(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def http_port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def mail(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(b"220 mail ESMTP\r\n")
+        while connection.recv(1024):
+            pass
+
+
+async def test_what_is_no_redis(http_port: int):
+    with listening(mail) as mail_port:
+        for port in (http_port, mail_port):
+            assert "What answers is no Redis" in await misconfigured(f"redis://127.0.0.1:{port}/0")
+            assert "speaks no TLS" in await misconfigured(f"rediss://127.0.0.1:{port}/0")
+
+
+def hang(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        while connection.recv(1024):
+            pass
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+async def test_a_port_that_says_nothing_may_be_a_redis_that_hangs_and_was_sent_nothing(scheme: str):
+    with listening(hang) as port:
+        async with store_at(f"{scheme}://127.0.0.1:{port}/0") as store:
+            with pytest.raises(StoreUnavailableError, match="can't be reached") as caught:
+                await store.commit_overrides(COMPONENT, {"acme/app": Override(tag="x")}, ADA)
+            assert UNKNOWN not in caught.value.message
+            assert not isinstance(caught.value, StoreMisconfiguredError)
