@@ -83,7 +83,7 @@ _TOKEN = re.compile(
     r"""
       (?P<space>\s+)
     | (?P<comment>\#[^\n]*)
-    | (?P<string> "(?:\\[^\n]|[^"\\\n])*+" | '(?:\\[^\n]|[^'\\\n])*+' | `[^`]*` )
+    | (?P<string> "(?:\\[^\n]|[^"\\\n])*" | '(?:\\[^\n]|[^'\\\n])*' | `[^`]*` )
     | (?P<quote>["'`])
     | (?P<braces>\{\{|\}\})
     | (?P<opening>[({\[])
@@ -104,10 +104,6 @@ _PART["'"] = _PART['"']
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
 _EXPRESSIONS = ("=~", "!~")
 _ARGUMENTS = {"label_replace": {2: _Kind.REPLACEMENT, 4: _Kind.EXPRESSION}}
-# What stands before a placeholder and leaves its value what it is: no class and no \Q is open, and no \ waits for a letter.
-_WHOLE_EXPRESSION = re.compile(
-    r"(?:\\Q(?:(?!\\E).)*+\\E|\\[^Q]|\[\^?\]?(?:\[:[a-z^]*:\]|\\.|[^\]\\])*+\]|[^\\\[])*+", re.DOTALL
-)
 _OPEN_GROUP = re.compile(r"(?<!\$)(?:\$\$)*\$[A-Za-z0-9_]*\Z")
 
 
@@ -206,8 +202,38 @@ def _stray(written: str, where: int) -> str:
     )
 
 
+def _is_whole_expression(said: str) -> bool:
+    r"""Whether what stands before a placeholder leaves its value what it is: no class and no \Q is open, and no backslash
+    waits for a letter. RE2's rules; no pattern, since CPython 3.11.2 reads atomic groups and possessive quantifiers wrongly.
+    """
+    at = 0
+    while 0 <= at < len(said):
+        if said.startswith("\\Q", at):
+            at = _behind("\\E", said, at + 2)
+        elif said[at] == "[":
+            at = _behind_class(said, at + 1)
+        else:
+            at += 2 if said[at] == "\\" else 1
+    return at == len(said)
+
+
+def _behind_class(said: str, at: int) -> int:
+    """Where a class ends whose inside begins at `at`; -1 where it does not."""
+    at += said.startswith("^", at)
+    at += said.startswith("]", at)
+    while at < len(said) and said[at] != "]":
+        named = _behind(":]", said, at + 2) if said.startswith("[:", at) else -1
+        at = named if named >= 0 else at + (2 if said[at] == "\\" else 1)
+    return at + 1 if at < len(said) else -1
+
+
+def _behind(end: str, said: str, at: int) -> int:
+    found = said.find(end, at)
+    return -1 if found < 0 else found + len(end)
+
+
 def _refuse_place(kind: _Kind, said: str, written: str, where: int) -> None:
-    if kind is _Kind.EXPRESSION and not _WHOLE_EXPRESSION.fullmatch(said):
+    if kind is _Kind.EXPRESSION and not _is_whole_expression(said):
         raise QueryError(
             f"has {written} at character {where}, in [ ], in \\Q or after a backslash of a regular expression, where its "
             "value would mean something else: move it out of there"

@@ -87,6 +87,8 @@ def test_label_replace_has_an_expression_and_a_text_with_groups(query: str, expe
         ('up{a="\\{{tag\\}}"}', "has \\{ at character 7, which no string knows"),
         ("up # {{tag}}", "has {{tag}} at character 6, in a comment, where nothing is filled: leave it out"),
         ("up # }}", "has }} at character 6, in a comment"),
+        ("up{a=~`[]{{tag}}]`}", "has {{tag}} at character 10, in [ ], in \\Q or after a backslash of a regular expression"),
+        ("up{a=~`[[:alpha:]{{tag}}`}", "has {{tag}} at character 18, in [ ], in \\Q or after a backslash"),
         ('up{a=~"[{{tag}}]"}', "has {{tag}} at character 9, in [ ], in \\Q or after a backslash of a regular expression"),
         ("up{a=~`\\{{tag}}`}", "has {{tag}} at character 9, in [ ], in \\Q or after a backslash"),
         ("up{a=~`\\Qa{{tag}}`}", "has {{tag}} at character 11, in [ ], in \\Q or after a backslash"),
@@ -113,6 +115,7 @@ def test_what_can_not_be_filled_is_refused_with_where_and_why(query: str, said: 
     [
         r'up{a=~"[a]{{tag}}[^]b[:alpha:]]"}',
         r"up{a=~`\\{{tag}}\.`}",
+        r"up{a=~`[]]{{tag}}[^]]{{tag}}[[]{{tag}}[\]]{{tag}}`}",
         r"up{a=~`\Qa.b\E{{tag}}`}",
         r'label_replace(up, "a", "${1}{{tag}}$2", "b", "(.*)")',
         r'label_replace(up, "a", "$${{component}}", "b", "(.*)")',
