@@ -98,7 +98,7 @@ redis-server:
 free: | python
 	@$(PYTHON) -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
 	    s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || \
-	    { echo "Port $(PORT) is taken, perhaps by a rampd-server that runs already. On a free port: make run ARGS='--listen 127.0.0.1:0'"; exit 1; }
+	    { echo "Port $(PORT) is taken, perhaps by a rampd-server that runs already. On a free port: make run ARGS='--listen 127.0.0.1:0' (beside a server of this folder, with another --data-dir too)"; exit 1; }
 
 python:
 	@command -v $(PYTHON) >/dev/null || \

@@ -141,7 +141,7 @@ MESSAGE = Rule()
 _COMPONENT = _word(grammar.COMPONENT)
 _TAG = _word(grammar.TAG)
 _REPO = _word(grammar.REPO)
-_PERCENT = _number("a number from 0 to 100 in hundredths", is_percent)
+_PERCENT = _number("a number from 0 to 100 with at most two decimals, such as 10 or 0.25", is_percent)
 _TIME = Rule("a valid time from 1970 to 9999", _is_time)
 _DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
 _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
@@ -163,7 +163,7 @@ FIELDS: Mapping[str, Rule] = {
     "request_id": _word(grammar.KEY),
     "expected_revision": _whole_number(0),
     "note": _word(grammar.NOTE),
-    "confirm": _required(_COMPONENT),
+    "confirm": Rule(),
     # Releases and ramps.
     "tag": _TAG,
     "ReleaseRequest.tag": _required(_TAG),
@@ -203,18 +203,24 @@ FIELDS: Mapping[str, Rule] = {
     "duration": _DURATION,
     # Policy.
     "policy": _required(MESSAGE),
-    "update_mask": Rule("fields of Policy, each once", _is_policy_mask),
+    "update_mask": Rule(
+        f"fields of Policy, each once: {', '.join(v1.Policy.DESCRIPTOR.fields_by_name)}", _is_policy_mask
+    ),
     "queue_mode": NUMBER_OF_ENUM,
     "unit": NUMBER_OF_ENUM,
     "steps": _batch(least=0, most=_MAX_STEPS),
     "Step.percent": _required(
-        _number(f"a number from 0.01 to 99.99 in hundredths, and a plan has no step of 100: {_TO_EVERYBODY}", _is_part)
+        _number(
+            f"a number from 0.01 to 99.99 with at most two decimals, and a plan has no step of 100: {_TO_EVERYBODY}",
+            _is_part,
+        )
     ),
     "hold": _lasting("a duration from 0 s to 30 days", 0, _MAX_HOLD_S),
     "min_jobs": _whole_number(0, _MAX_JOBS),
     "approval": FLAG,
     "max_percent": _number(
-        f"a number from 0.01 to 99.99 in hundredths, so that there are some to compare with: {_TO_EVERYBODY}", _is_part
+        f"a number from 0.01 to 99.99 with at most two decimals, so that there are some to compare with: {_TO_EVERYBODY}",
+        _is_part,
     ),
     "auto_start": FLAG,
     "auto_finalize": FLAG,
@@ -265,9 +271,9 @@ def _exactly_one(choices: Mapping[str, object]) -> Iterator[Violation]:
     names = ", ".join(choices)
     given = [name for name, value in choices.items() if value]
     if not given:
-        yield next(iter(choices)), f"is required: exactly one of {names}; got none"
+        yield next(iter(choices)), f"is required: give one of {names}"
     for name in given[1:]:
-        yield name, f"must be absent: exactly one of {names}; got {' and '.join(given)}"
+        yield name, f"must be absent where {given[0]} is set: give only one of {names}"
 
 
 def _batch_set_overrides(message: v1.BatchSetOverridesRequest) -> Iterator[Violation]:

@@ -36,7 +36,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_installed(directory: Pa
     assert done.returncode == 2
     assert done.stdout == (
         f"Port {port} is taken, perhaps by a rampd-server that runs already. "
-        "On a free port: make run ARGS='--listen 127.0.0.1:0'\n"
+        "On a free port: make run ARGS='--listen 127.0.0.1:0' (beside a server of this folder, with another --data-dir too)\n"
     )
     assert not (directory / ".venv").exists()
 

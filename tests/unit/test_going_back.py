@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rampd_server.domain import commands
+from rampd_server.domain.automation_policy import Step
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.model import Freeze, Rollout
 from rampd_server.domain.moves import Context
@@ -64,7 +65,7 @@ def refusal(rollout: Rollout, command: commands.Command) -> RefusedError:
         (
             held(),
             commands.Rollback(),
-            "Everybody gets A and nobody gets B any more, overrides aside. B was held already (rolled back by ada). "
+            "Nothing changed: B was held already (rolled back by ada), and everybody gets A. "
             "Ramp tries it again, Abandon drops it.",
         ),
         (
@@ -236,3 +237,25 @@ def test_what_is_stuck_behind_a_freeze_is_told_what_starts_it() -> None:
     assert refusal(frozen(steady()), commands.Ramp(100)).message == (
         "restyler is steady on A: nothing is being rolled out. C waits, and Unfreeze starts it."
     )
+
+
+PLAN = commands.SetPolicy(automation={"steps": (Step(1000),), "auto_start": True})
+
+
+def test_who_hands_in_a_release_that_a_plan_starts_is_not_told_to_ramp() -> None:
+    planned = after(steady(), PLAN)
+    assert do(planned, commands.Release("D")).message == "D is next, at 0 %. The plan raises it."
+    waiting = after(rolling_out(), PLAN)
+    assert do(waiting, commands.Finalize()).message.endswith("C is next, at 0 %. The plan raises it.")
+
+
+def test_a_plan_for_what_is_held_says_what_frees_it() -> None:
+    assert do(held(), PLAN).message == (
+        "The policy is stored. B is held, and no plan moves it. Ramp tries it again, Abandon drops it."
+    )
+
+
+def test_nobody_is_advised_to_give_a_slip_of_the_pen_to_everybody() -> None:
+    message = refusal(steady(), commands.Revert("oO")).message
+    assert "expedite" not in message
+    assert message.endswith("look at the tag, and at ListReleases.")

@@ -100,6 +100,11 @@ class Automation:
     stuck_after_ms: int | None = None
     """How long a rollout may make no progress; None: for ever."""
 
+    @property
+    def starts_by_itself(self) -> bool:
+        """Whether a new next gets its first step without anybody."""
+        return self.auto_start and bool(self.steps)
+
 
 def violations(automation: Automation) -> list[tuple[str, str]]:
     """Everything that is wrong with a policy: (field of `rampd.v1.SetPolicyRequest`, what is wrong with it)."""

@@ -79,7 +79,10 @@ def what_frees(rollout: Rollout, context: Context) -> str:
 
 def what_starts(rollout: Rollout) -> str:
     """What became next by a change; begins with a space, and is empty where nothing did."""
-    return f" {rollout.next_release.tag} is next, at 0 %." if rollout.next_release else ""
+    if rollout.next_release is None:
+        return ""
+    plan = " The plan raises it." if rollout.policy.automation.starts_by_itself else ""
+    return f" {rollout.next_release.tag} is next, at 0 %.{plan}"
 
 
 def what_resumes(rollout: Rollout, context: Context) -> str:

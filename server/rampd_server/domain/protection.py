@@ -7,7 +7,7 @@ from rampd_server.domain.automation_policy import violations
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.model import Freeze, Rollout
 from rampd_server.domain.moves import Context, freezes, start_head
-from rampd_server.domain.outcome import Done, everybody_gets
+from rampd_server.domain.outcome import Done, everybody_gets, what_frees
 from rampd_server.domain.reverting import what_goes_back
 
 
@@ -57,7 +57,7 @@ def unquarantine(rollout: Rollout, command: commands.Unquarantine, _context: Con
     return Done(lifted, f"{command.tag} may be released again.")
 
 
-def set_policy(rollout: Rollout, command: commands.SetPolicy, _context: Context) -> Done:
+def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) -> Done:
     policy = replace(rollout.policy, **command.changes)  # type: ignore[arg-type]  # checked where the request is read
     policy = replace(policy, automation=replace(policy.automation, **command.automation))  # type: ignore[arg-type]
     wrong = violations(policy.automation)
@@ -68,4 +68,6 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, _context: Context)
     if changed == rollout:
         return Done(rollout, "The policy was so already.")
     later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
+    if policy.automation.steps and rollout.held_reason and rollout.next_release:
+        later += f" {rollout.next_release.tag} is held, and no plan moves it. {what_frees(rollout, context)}"
     return Done(changed, f"The policy is stored.{later}")

@@ -93,6 +93,12 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
     held = hold(rollout, context.because("rolled back"))
     if command.quarantine:
         held = quarantine_tag(held, release.tag, context)
+    if held == rollout:
+        return Done(
+            held,
+            f"Nothing changed: {release.tag} was held already ({rollout.held_reason}), and everybody gets "
+            f"{rollout.current_release.tag}. {what_frees(held, context)}",
+        )
     is_held = f"was held already ({rollout.held_reason})" if rollout.held_reason else "is held at 0 %"
     quarantined = " and quarantined" if command.quarantine else ""
     return Done(
@@ -138,7 +144,11 @@ def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Don
         trial=rollout.trial + before.resumes_as_new_trial,
         progress=progress if has_plan else replace(progress, driver=before.driver),
     )
-    message = f"The plan goes on with {release.tag}." if has_plan else f"{release.tag} is not paused any more."
+    message = (
+        f"The plan goes on with {release.tag} from {percent(rollout.basis_points)}."
+        if has_plan
+        else f"{release.tag} is not paused any more."
+    )
     if resumed.trial != rollout.trial:
         message += f" Trial {resumed.trial} begins: what was counted until now does not count any more."
     return Done(resumed, message)

@@ -92,11 +92,19 @@ def _named_target(rollout: Rollout, tag: str, context: Context) -> Release:
             refuse_quarantined(rollout, tag, "Unquarantine it first where it is fine after all.")
             return rollout.releases[number]
     known = ", ".join(dict.fromkeys(release.tag for release in rollout.previous_releases)) or "none"
-    flags = "`expedite` and `force`" if tag in rollout.quarantine else "`expedite`"
+    if all(release.tag != tag for release in rollout.releases.values()):
+        # A tag that nobody has handed in is most likely a slip, and no command may give it to everybody.
+        instead = (
+            f"{rollout.component} never had a release of it that is still known: look at the tag, and at ListReleases."
+        )
+    else:
+        flags = "`expedite` and `force`" if tag in rollout.quarantine else "`expedite`"
+        ways = [*what_thaws(rollout, context), f"Release it with {flags}"]
+        instead = f"To make it current all the same: {', then '.join(ways)}."
     raise RefusedError(
         Reason.RELEASE_NOT_FOUND,
-        f"{tag} is not among the last {model.MAX_PREVIOUS} currents of {rollout.component} ({known}). "
-        f"To make it current all the same: {', then '.join([*what_thaws(rollout, context), f'Release it with {flags}'])}.",
+        f"{tag} is not among what was current before in {rollout.component} (the last {model.MAX_PREVIOUS} count: {known}). "
+        f"{instead}",
         component=rollout.component,
         tag=tag,
     )

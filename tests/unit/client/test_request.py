@@ -90,7 +90,7 @@ def test_what_is_no_string_is_told_so(value: object) -> None:
 @pytest.mark.parametrize("value", [True, "10", [10], 2j])
 def test_what_is_no_number_is_told_so(value: object) -> None:
     text = refused(v1.RampRequest, component="a", percent=value)["percent"]
-    assert text.startswith("must be a number from 0 to 100 in hundredths; got ")
+    assert text.startswith("must be a number from 0 to 100 with at most two decimals, such as 10 or 0.25; got ")
 
 
 def test_each_wrong_attribute_is_named() -> None:

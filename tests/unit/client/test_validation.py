@@ -253,7 +253,7 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
 
 def test_a_violation_says_what_was_given_and_what_is_expected() -> None:
     [(_, text)] = violations(v1.RampRequest(component="restyler", percent=12.345))
-    assert text == "must be a number from 0 to 100 in hundredths; got 12.345"
+    assert text == "must be a number from 0 to 100 with at most two decimals, such as 10 or 0.25; got 12.345"
 
 
 @pytest.mark.parametrize(
