@@ -239,7 +239,7 @@ def test_what_is_stuck_behind_a_freeze_is_told_what_starts_it() -> None:
     )
 
 
-PLAN = commands.SetPolicy(automation={"steps": (Step(1000),), "auto_start": True})
+PLAN = commands.SetPolicy(automation={"steps": (Step(1000, hold_ms=1000),), "auto_start": True})
 
 
 def test_who_hands_in_a_release_that_a_plan_starts_is_not_told_to_ramp() -> None:
@@ -252,6 +252,13 @@ def test_who_hands_in_a_release_that_a_plan_starts_is_not_told_to_ramp() -> None
 def test_a_plan_for_what_is_held_says_what_frees_it() -> None:
     assert do(held(), PLAN).message == (
         "The policy is stored. B is held, and no plan moves it. Ramp tries it again, Abandon drops it."
+    )
+
+
+def test_a_plan_that_waits_for_nothing_says_so() -> None:
+    hasty = commands.SetPolicy(automation={"steps": (Step(1000), Step(5000, hold_ms=1), Step(7500))})
+    assert do(steady(), hasty).message == (
+        "The policy is stored. The plan waits for nothing at 10 %, 75 %: give a step `hold`, `min_jobs` or `approval`."
     )
 
 

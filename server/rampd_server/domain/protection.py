@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from rampd_server.domain import commands, moves
-from rampd_server.domain.automation_policy import violations
+from rampd_server.domain.automation_policy import Automation, violations
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.model import Freeze, Rollout
 from rampd_server.domain.moves import Context, freezes, start_head
 from rampd_server.domain.outcome import Done, everybody_gets, what_frees
 from rampd_server.domain.reverting import what_goes_back
+from rampd_server.domain.wording import percent
 
 
 def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
@@ -70,4 +71,15 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) 
     later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
     if policy.automation.steps and rollout.held_reason and rollout.next_release:
         later += f" {rollout.next_release.tag} is held, and no plan moves it. {what_frees(rollout, context)}"
-    return Done(changed, f"The policy is stored.{later}")
+    return Done(changed, f"The policy is stored.{later}{_what_waits_for_nothing(policy.automation)}")
+
+
+def _what_waits_for_nothing(automation: Automation) -> str:
+    """A warning about steps that are over as soon as they begin; begins with a space, and is empty where there are none."""
+    if automation.checks:
+        return ""
+    hasty = [step for step in automation.steps if not (step.hold_ms or step.min_jobs or step.approval)]
+    if not hasty:
+        return ""
+    shares = ", ".join(percent(step.basis_points) for step in hasty)
+    return f" The plan waits for nothing at {shares}: give a step `hold`, `min_jobs` or `approval`."
