@@ -81,8 +81,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         shares_port=worker is not None,
     )
     try:
-        if not config.wait_for_store:
-            await _prepare(store)
+        is_prepared = await _look_at_store(store, may_wait=config.wait_for_store)
         address = server.listen(config.listen)
         if not worker:
             server.listen_unix(config.socket)
@@ -90,7 +89,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         log.info("listening", address=str(address), socket=str(config.socket))
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(_keep(store, replica, server, *beside))
+                keeping = tasks.create_task(_keep(store, replica, server, *beside, is_prepared=is_prepared))
                 if not config.wait_for_store:
                     await replica.loaded.wait()
                 yield address
@@ -145,10 +144,15 @@ async def adopt(config: Config, redis_url: str) -> tuple[str, int | None]:
 
 
 async def _keep(
-    store: RedisStore, replica: Replica, server: Server, *beside: Callable[[], Coroutine[None, None, None]]
+    store: RedisStore,
+    replica: Replica,
+    server: Server,
+    *beside: Callable[[], Coroutine[None, None, None]],
+    is_prepared: bool,
 ) -> None:
     """All that goes on beside the calls: wait for the store, follow it, and what else there is for ever."""
-    await _wait_until_prepared(store)
+    if not is_prepared:
+        await _wait_until_prepared(store)
     async with asyncio.TaskGroup() as tasks:
         for run in (replica.run, *beside):
             tasks.create_task(run())
@@ -168,6 +172,17 @@ async def _tell_health(replica: Replica, server: Server) -> None:
             else:
                 log.info("health_changed", writes="SERVING" if writes else "NOT_SERVING")
         await asyncio.sleep(_HEALTH_S)
+
+
+async def _look_at_store(store: RedisStore, *, may_wait: bool) -> bool:
+    """Whether the store is there. What ends the start is said before anything listens. Raises StartupError."""
+    try:
+        await _prepare(store)
+    except StartupError as error:
+        if not (may_wait and _may_heal(error.__cause__)):
+            raise
+        return False
+    return True
 
 
 async def _wait_until_prepared(store: RedisStore) -> None:

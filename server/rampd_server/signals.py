@@ -7,21 +7,26 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU)
 _HANGUP = signal.SIGHUP
-# Without a handler each of them would kill the process.
-_IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+# Without a handler each of them would kill the process. macOS lacks some.
+_IGNORED = tuple(
+    getattr(signal, name)
+    for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT")
+    if hasattr(signal, name)
+)
 
 log = structlog.get_logger()
 
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGTERM, SIGINT, SIGQUIT or SIGHUP sets.
+    """An event that the first SIGTERM, SIGINT, SIGQUIT, SIGXCPU or SIGHUP sets.
 
-    After that, another SIGTERM, SIGINT or SIGQUIT ends the process as if nobody caught it. A terminal that closes may send
-    SIGHUP twice, so the second one does nothing; nor does the first where it was ignored before (`nohup`). SIGUSR1, SIGUSR2
-    and SIGALRM are ignored. For the main thread, inside a running loop. At the end the signals do again what they did before.
+    After that, another one of them but SIGHUP ends the process as if nobody caught it. A terminal that closes may send
+    SIGHUP twice, so the second one does nothing; nor does the first where it was ignored before (`nohup`). SIGUSR1, SIGALRM
+    and the like are ignored. For the main thread, inside a running loop. At the end the signals do again what they did
+    before.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -312,6 +312,7 @@ def test_what_will_not_heal_by_waiting_ends_the_start_with_a_sentence(directory:
         said = str((server.said, server.log))
         assert "Traceback" not in said
         assert "is not known" not in said, "nothing was sent"
+        assert "Ctrl-C" not in said, "who can't start has nothing to welcome to"
         assert "secret" not in said
 
 

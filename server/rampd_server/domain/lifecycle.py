@@ -186,7 +186,7 @@ def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: C
     if found.state is not ReleaseState.QUEUED:
         instead = {
             ReleaseState.NEXT: "Abandon drops it.",
-            ReleaseState.CURRENT: what_goes_back(rollout),
+            ReleaseState.CURRENT: what_goes_back(rollout, context),
         }.get(found.state, "It has ended already.")
         raise RefusedError(
             Reason.NOT_QUEUED,

@@ -45,7 +45,7 @@ def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context)
         return Done(marked, f"{command.tag} was quarantined already.")
     message = f"{command.tag} is quarantined."
     if rollout.current_release.tag == command.tag:
-        message += f" It is current, and stays so. {what_goes_back(marked)}"
+        message += f" It is current, and stays so. {what_goes_back(marked, context)}"
     elif marked.held_reason and not rollout.held_reason:
         message += f" It was next. {everybody_gets(marked, command.tag)}"
     return Done(marked, message)

@@ -89,7 +89,7 @@ def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Do
 
 
 def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> Done:
-    release = require_next(rollout, command.tag, instead=what_goes_back(rollout))
+    release = require_next(rollout, command.tag, instead=what_goes_back(rollout, context))
     held = hold(rollout, context.because("rolled back"))
     if command.quarantine:
         held = quarantine_tag(held, release.tag, context)

@@ -19,7 +19,7 @@ def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done
     """Without a tag it goes back once, however often it is typed. What names a version is its tag, not its number."""
     left = rollout.current_release
     if not command.tag:
-        _refuse_in_progress(rollout)
+        _refuse_in_progress(rollout, context)
         arrival = _revert_before(rollout)
         if arrival:
             return Done(rollout, _reverted_already(rollout, arrival, context), release=left.number)
@@ -41,11 +41,12 @@ def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done
     return Done(reverted, _reverted(rollout, reverted, context), release=target.number)
 
 
-def what_goes_back(rollout: Rollout) -> str:
+def what_goes_back(rollout: Rollout, context: Context) -> str:
     """How to leave current for a version before it."""
     target = _default_target(rollout)
     if target is None:
-        return f"There is no version before {rollout.current_release.tag} to go back to that is not quarantined."
+        current = rollout.current_release.tag
+        return f"There is no version before {current} to go back to that is not quarantined. {_what_else(rollout, context)}"
     if _revert_before(rollout) or rollout.basis_points:
         return f"To leave {rollout.current_release.tag}: Revert with `tag` {target.tag}."
     return f"To leave {rollout.current_release.tag} for {target.tag}: Revert."
@@ -57,14 +58,14 @@ def _revert_before(rollout: Rollout) -> Arrival | None:
     return arrival if arrival and arrival.means is Means.REVERT else None
 
 
-def _refuse_in_progress(rollout: Rollout) -> None:
+def _refuse_in_progress(rollout: Rollout, context: Context) -> None:
     release = rollout.next_release
     if release and rollout.basis_points:
         current = rollout.current_release.tag
         raise RefusedError(
             Reason.ROLLOUT_IN_PROGRESS,
             f"{release.tag} is at {percent(rollout.basis_points)}: it came last, so look there first. Rollback takes it "
-            f"away, and everybody gets {current}. {what_goes_back(rollout)}",
+            f"away, and everybody gets {current}. {what_goes_back(rollout, context)}",
             tag=release.tag,
         )
 

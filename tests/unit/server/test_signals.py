@@ -38,7 +38,7 @@ def run(*numbers: signal.Signals) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
-ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
+ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU]
 
 
 @pytest.mark.parametrize("number", [*ENDING, signal.SIGHUP])
@@ -64,7 +64,7 @@ from rampd_server.signals import stop_signals
 async def main():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     with stop_signals() as stop:
-        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGHUP):
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGHUP):
             os.kill(os.getpid(), number)
             await asyncio.sleep(0.01)
         print(stop.is_set(), flush=True)
@@ -78,8 +78,5 @@ def test_the_others_that_would_kill_are_ignored_and_logged_and_so_is_sighup_unde
     assert (done.returncode, done.stderr) == (0, "")
     *logged, is_stopping = done.stdout.splitlines()
     assert is_stopping == "False"
-    assert [name for line in logged for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGHUP") if name in line] == [
-        "SIGUSR1",
-        "SIGUSR2",
-        "SIGALRM",
-    ]
+    names = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO")
+    assert [name for line in logged for name in (*names, "SIGHUP") if name in line] == list(names)
