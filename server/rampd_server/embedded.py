@@ -86,7 +86,7 @@ class EmbeddedStore:
                 valkey.kill()
                 silent = 0
         self._valkey = None
-        return f"The embedded Valkey ended with code {valkey.code}: {valkey.last_line}"
+        return f"The embedded Valkey ended with code {valkey.code}. Its log ends with: {valkey.last_line}"
 
     async def _back_off(self, trouble: str) -> None:
         now_s = time.monotonic()

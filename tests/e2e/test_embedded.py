@@ -204,7 +204,7 @@ async def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(d
     async with embedded_store(directory):
         pass
     (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
-    with pytest.raises(StartupError, match=r"The embedded Valkey ended with code 1: \d+:M .*"):
+    with pytest.raises(StartupError, match=r"The embedded Valkey ended with code 1. Its log ends with: \d+:M .*"):
         async with embedded_store(directory):
             pass
 
@@ -283,7 +283,7 @@ async def test_damaged_data_and_a_program_that_is_gone_end_in_a_sentence_too(dir
     async with kept(directory) as (store, keeping):
         (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
         os.kill(process_of(store.url), signal.SIGKILL)
-        with pytest.raises(StartupError, match=r"ended 6 times.*code 1: \d+:M .*manifest"):
+        with pytest.raises(StartupError, match=r"ended 6 times.*code 1\. Its log ends with: \d+:M .*manifest"):
             await keeping
     async with kept(tmp_path) as (store, keeping):
         store._program = tmp_path / "gone"

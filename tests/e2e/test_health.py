@@ -181,7 +181,7 @@ def test_an_embedded_store_that_is_killed_is_started_again_and_everything_resume
             eventually(lambda: len(events(server, "store_started")) == 2)
             assert server.event("store_started")["process"] != pid
             ended = server.event("store_ended")
-            assert "code -9: " in ended["error"]
+            assert "code -9. " in ended["error"]
             assert "Ready to accept connections" in ended["error"]
             eventually(lambda: is_writable(call))
             eventually(lambda: health(call) == of_all(SERVING))
