@@ -256,8 +256,10 @@ class Store(Protocol):
         be deleted is not there, or has expired by the store's clock.
         """
 
-    async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
-        """Changes the namespace. Raises ConflictError where it is not at `before`."""
+    async def commit_namespace(
+        self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
+    ) -> FeedEntry:
+        """Changes the namespace. Raises ConflictError where it is not at `before`; UntimelyError as `commit`."""
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
         """Removes overrides that have expired by the store's clock: how many. No revision, no history; the feed tells."""

@@ -25,6 +25,7 @@ from rampd_server.ports import (
     Result,
     Store,
     Stored,
+    UntimelyError,
 )
 from rampd_server.repeats import replayed_message, reused
 from rampd_server.replica import Replica
@@ -110,16 +111,15 @@ class Service:
 
     async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Freezes the namespace."""
-        context = Context(self._replica.now_ms(), author.actor, author.note)
 
-        def freeze(present: Freeze | None) -> Freeze | None:
-            return new_freeze(present, expire_ms, context)
+        def freeze(present: Freeze | None, now_ms: int) -> Freeze | None:
+            return new_freeze(present, expire_ms, Context(now_ms, author.actor, author.note))
 
         return await self._change_freeze_all(freeze, author, timeout_s)
 
     async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
-        answer = await self._change_freeze_all(lambda _present: None, author, timeout_s)
+        answer = await self._change_freeze_all(lambda _present, _now_ms: None, author, timeout_s)
         await self.settle_all()
         return answer
 
@@ -131,10 +131,20 @@ class Service:
                 await self.execute(known.rollout.component, commands.Settle(), author)
 
     async def expire_freeze_all(self) -> None:
-        """Drops the namespace's freeze once its time is over."""
+        """Drops the namespace's freeze once its time is over; `settle_all` then starts the heads that it kept waiting.
+
+        The copy only says when it is worth a try: somebody may have prolonged the freeze meanwhile, so the store's own
+        freeze and the store's own time decide.
+        """
         freeze = self._replica.namespace.freeze
-        if freeze and not freeze.is_in_force(self._replica.now_ms()):
-            await self.unfreeze_all(Author(SELF, "Unfreeze", "the freeze has ended", is_claimed=False))
+        if freeze is None or freeze.is_in_force(self._replica.now_ms()):
+            return
+
+        def expire(present: Freeze | None, now_ms: int) -> Freeze | None:
+            return present if present and present.is_in_force(now_ms) else None
+
+        author = Author(SELF, "Unfreeze", "the freeze has ended", is_claimed=False)
+        await self._change_freeze_all(expire, author, None)
 
     async def read(self, component: str) -> tuple[Rollout, Namespace, int]:
         """A component and the namespace as the store has them now, and its time in ms. Raises COMPONENT_NOT_FOUND."""
@@ -238,21 +248,23 @@ class Service:
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
-        self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float | None
+        self, change: Callable[[Freeze | None, int], Freeze | None], author: Author, timeout_s: float | None
     ) -> Answer:
+        """`change` gives the freeze after, from the one that the store has and the store's time; the write compares both."""
+
         async def attempt() -> Answer:
             while True:
                 head = await self._store.head()
-                before = head.namespace if head else Namespace()
-                after = replace(before, freeze=change(before.freeze))
+                before, now_ms = (head.namespace, head.time_ms) if head else (Namespace(), 0)
+                after = replace(before, freeze=change(before.freeze, now_ms))
                 is_frozen = "is frozen" if after.freeze else "is not frozen"
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
                     return Answer(None, before, unchanged, f"The namespace {is_frozen}, as it was.")
                 try:
-                    entry = await self._store.commit_namespace(before, after, author)
-                except ConflictError:
+                    entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
+                except (ConflictError, UntimelyError):
                     continue
                 _log_change(author, entry)
                 await self._take_in(entry)

@@ -153,7 +153,9 @@ class RedisStore(RedisOutcomes):
         )
         return entry, Result(revision)
 
-    async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
+    async def commit_namespace(
+        self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
+    ) -> FeedEntry:
         old, new = _freeze_text(before), _freeze_text(after)
         request = Request.of(author)
         reply = await self._run(
@@ -162,6 +164,7 @@ class RedisStore(RedisOutcomes):
             (
                 *self._write_arguments(request),
                 *(old or "", new or "", feed.write_namespace(after), write_result(Result(0), author)),
+                "" if decided_ms is None else decided_ms,
                 *history.author_fields(author),
                 *history.change_fields(history.namespace_changes(old, new)),
             ),
