@@ -91,9 +91,9 @@ class Service:
         timeout_s: float | None = None,
     ) -> Answer:
         """Sets and (None) deletes overrides: all, or none. Raises as `execute`, and OVERRIDE_NOT_FOUND with `must_exist`."""
-        self._refuse_past(changes)
 
         async def attempt() -> Answer:
+            self._refuse_past(changes)
             self._replica.expect()
             entry, result = await self._store.commit_overrides(
                 component, changes, author, expected_revision=expected_revision, must_exist=must_exist
@@ -167,9 +167,7 @@ class Service:
         if author.request_id:
             record = await self._store.request_record(author.request_id)
             if record is not None:
-                if record.digest != author.digest:
-                    raise reused(author, record)
-                return await self._replay(component, author, record)
+                return await self._repeat(component, author, record)
         timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         lock = self._locks.setdefault(component, asyncio.Lock())
         try:
@@ -177,11 +175,12 @@ class Service:
                 return await attempt()
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
-        except RefusedError as refused:
-            if refused.reason is not Reason.REQUEST_ID_REUSED:
+        except (RefusedError, InvalidRequestError):
+            # Another copy of this request may have been under way, and what it changed is what refuses this one.
+            record = await self._store.request_record(author.request_id) if author.request_id else None
+            if record is None:
                 raise
-            record = await self._store.request_record(author.request_id)
-            raise (refused if record is None else reused(author, record)) from None
+            return await self._repeat(component, author, record)
         except TimeoutError:
             raise RefusedError(
                 Reason.CONTENTION,
@@ -238,6 +237,12 @@ class Service:
         """A write is visible on its own server before it answers."""
         self._replica.offer(entry, after)
         await self._replica.wait_for_entry(entry.id)
+
+    async def _repeat(self, component: str, author: Author, record: RequestRecord) -> Answer:
+        """What a request whose id was used before is told. Raises REQUEST_ID_REUSED where it was for something else."""
+        if record.digest != author.digest:
+            raise reused(author, record) from None
+        return await self._replay(component, author, record)
 
     async def _replay(self, component: str, author: Author, record: RequestRecord) -> Answer:
         message = replayed_message(author, record)

@@ -17,28 +17,9 @@ ADA, BOB = Author("ada", "Freeze", "deploys"), Author("bob", "Freeze", "longer")
 EXPIRES_IN_MS = 50
 
 
-@pytest.fixture
-async def other(store: RedisStore, server: StoreServer, namespace: str) -> AsyncIterator[Service]:
-    """Another server of the namespace, that follows it."""
-    own = server.store(namespace)
-    async with _following(own) as replica:
-        yield Service(own, replica)
-    await own.close()
-
-
-@pytest.fixture
-async def behind(store: RedisStore, other: Service) -> Replica:
-    """The copy of a server that saw a freeze, which has expired since, and has heard of nothing after it."""
-    async with _following(store) as replica:
-        expire_ms = replica.now_ms() + EXPIRES_IN_MS
-        await Service(store, replica).freeze_all(expire_ms, ADA)
-    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
-        await asyncio.sleep(0.005)
-    return replica
-
-
 @contextlib.asynccontextmanager
-async def _following(store: RedisStore) -> AsyncIterator[Replica]:
+async def following(store: RedisStore) -> AsyncIterator[Replica]:
+    """The copy of a server, which follows the store while the block lasts."""
     replica = Replica(store)
     running = asyncio.create_task(replica.run())
     await replica.loaded.wait()
@@ -46,6 +27,26 @@ async def _following(store: RedisStore) -> AsyncIterator[Replica]:
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+@pytest.fixture
+async def other(store: RedisStore, server: StoreServer, namespace: str) -> AsyncIterator[Service]:
+    """Another server of the namespace, that follows it."""
+    own = server.store(namespace)
+    async with following(own) as replica:
+        yield Service(own, replica)
+    await own.close()
+
+
+@pytest.fixture
+async def behind(store: RedisStore, other: Service) -> Replica:
+    """The copy of a server that saw a freeze, which has expired since, and has heard of nothing after it."""
+    async with following(store) as replica:
+        expire_ms = replica.now_ms() + EXPIRES_IN_MS
+        await Service(store, replica).freeze_all(expire_ms, ADA)
+    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+        await asyncio.sleep(0.005)
+    return replica
 
 
 async def freeze_of(store: RedisStore) -> Freeze | None:
@@ -98,7 +99,7 @@ async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
 
 
 async def test_a_freeze_in_force_is_looked_at_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
-    async with _following(store) as replica:
+    async with following(store) as replica:
         service = Service(store, replica)
         await service.freeze_all(replica.now_ms() + 3_600_000, ADA)
     monkeypatch.setattr(store, "head", None)
