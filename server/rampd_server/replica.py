@@ -75,7 +75,7 @@ class Replica:
         self._monotonic = monotonic
         self._state = _State()
         self._confirmed_s: float | None = None
-        self._store_ahead_ms = 0.0
+        self._store_ahead_ms: float | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._listeners: list[Listener] = []
         self._trouble = ""
@@ -115,13 +115,15 @@ class Replica:
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
     def now_ms(self) -> int:
-        """The store's clock, carried on by the monotonic one since it was last read."""
+        """The store's clock, carried on by the monotonic one since it was last read. Raises NoSnapshotError before that."""
+        if self._store_ahead_ms is None:
+            raise self._no_state_yet()
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
 
     @property
     def look(self) -> Look:
         """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
-        if self._confirmed_s is None:
+        if self._confirmed_s is None or self._store_ahead_ms is None:
             raise self._no_state_yet()
         monotonic_ms = self._confirmed_s * 1000
         return Look(round(monotonic_ms + self._store_ahead_ms), round(monotonic_ms))
@@ -245,6 +247,7 @@ class Replica:
         """Confirms that this copy has what the store's feed has up to its end, in the same epoch."""
         here = self._state.entry_id
         head = await self._read_head()
+        read_s = self._monotonic()
         if head.epoch != self._state.epoch:
             return await self._reload(head)
         # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
@@ -255,22 +258,24 @@ class Replica:
         if is_forked:
             log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
             return await self._reload(head)
-        return self._confirm(head)
+        return self._confirm(read_s)
 
     async def _read_head(self) -> Head:
+        """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
         head = await self._store.head()
         if head is None or (self._state.epoch and head.epoch != self._state.epoch and not head.adopted):
             raise StoreResetError(
                 f"The store was emptied or replaced. Resolve goes on with the last state. To take the store as it is now, "
                 f"{HOW_TO_ADOPT}."
             )
+        self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
 
-    def _confirm(self, head: Head) -> None:
+    def _confirm(self, read_s: float) -> None:
+        """The copy has all that the store had at `read_s`, by the monotonic clock."""
         self._outage.end()
         self._trouble = ""
-        self._confirmed_s = self._monotonic()
-        self._store_ahead_ms = head.time_ms - self._confirmed_s * 1000
+        self._confirmed_s = read_s
 
     async def _reload(self, head: Head) -> None:
         """Reads everything, then what changed meanwhile, and swaps it in as one."""
@@ -294,7 +299,8 @@ class Replica:
                     _apply(state, entry, self._store)
                 await asyncio.sleep(0)
         self._state = state
-        self._confirm(head)
+        # The feed was read to its end just now, however long the rest has taken.
+        self._confirm(self._monotonic())
         self.loaded.set()
         for listener in self._listeners:
             listener.reloaded()
