@@ -298,7 +298,9 @@ class Store(Protocol):
         """The history, newest first, those older than the id `before`. Component "": the namespace's own."""
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
-        """Entries after an id, waiting for the first for `block_ms` (0: not at all), on a connection of its own."""
+        """Entries after an id. It waits for the first for `block_ms`, on a connection of its own; 0: not at all, on one of
+        those that everything else goes over.
+        """
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         """The component after an entry; pure. An entry that it has already (by revision) changes nothing.

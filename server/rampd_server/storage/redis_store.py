@@ -17,7 +17,8 @@ from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
 
 _DEADLINE_S: Final = 1.0
-_FEED_TIMEOUT_S: Final = 3.0
+_FEED_TIMEOUT_S: Final = 2.0
+"""A second more than the feed waits for an entry: a connection that is silent for longer is given up."""
 _MAX_CONNECTIONS: Final = 32
 
 

@@ -130,6 +130,29 @@ async def test_while_a_change_of_its_own_is_on_its_way_the_feed_is_left_alone(
     assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2)
 
 
+async def test_an_entry_that_the_feed_does_not_bring_is_fetched_in_order(replica: Replica, store: ScriptedStore):
+    """Given reads of the feed that hang, and somebody's entry before the one that is waited for, expect both."""
+
+    async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
+        assert not block_ms
+        return [entry(number) for number in (1, 2) if entry(number).previous_id == after]
+
+    store.feed = feed  # type: ignore[method-assign]
+    assert await replica.wait_for_entry(entry(2).id)
+    assert store.applied == [entry(1).id, entry(2).id]
+    assert revision(replica) == BEFORE.revision + 2
+
+
+async def test_a_store_that_fails_meanwhile_does_not_fail_who_waits_for_an_entry(
+    replica: Replica, store: ScriptedStore
+):
+    async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
+        raise StoreUnavailableError("Redis can't be reached.")
+
+    store.feed = feed  # type: ignore[method-assign]
+    assert not await replica.wait_for_entry(entry(1).id, timeout_s=0.2)
+
+
 @pytest.fixture
 def reloads(replica: Replica) -> list[str]:
     """The end of the feed at each time that everything was read anew."""
