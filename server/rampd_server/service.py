@@ -1,6 +1,8 @@
 """What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -8,7 +10,13 @@ from weakref import WeakValueDictionary
 import structlog
 
 from rampd_server.domain import commands
-from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    Reason,
+    RefusedError,
+    StoreUnavailableError,
+)
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.domain.moves import Context, settle
 from rampd_server.domain.outcome import component_not_found
@@ -34,6 +42,8 @@ SELF = "rampd"
 """The actor of what the server does by itself."""
 _TIMEOUT_S = 5.0
 """How long a call without a deadline contends with others."""
+_PATIENCE_S = 0.5
+"""How long a write waits for those before it that the store does not answer; then it is not sent."""
 
 _log = structlog.get_logger(__name__)
 
@@ -50,13 +60,39 @@ class Answer:
     is_replayed: bool = False
 
 
+class _Line:
+    """The writers of one component on this server, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self._lost_s = -math.inf
+
+    async def have_turn(self, attempt: Callable[[], Awaitable[Answer]], arrived_s: float, what: str) -> Answer:
+        """The attempt of a writer whose turn it is. Where one before it has waited for the store in vain, so has this one:
+        otherwise the last of many would be told after all the others' time-outs.
+        """
+        if self._lost_s >= arrived_s and time.monotonic() - arrived_s >= _PATIENCE_S:
+            raise StoreUnavailableError(
+                f"The store did not answer the writes to {what} that came before this one, so this one was not sent. Look at "
+                "the store, and try again."
+            )
+        began_s = time.monotonic()
+        try:
+            return await attempt()
+        except StoreUnavailableError:
+            # A link that is cut fails at once, and says nothing about the next one.
+            if time.monotonic() - began_s >= _PATIENCE_S:
+                self._lost_s = time.monotonic()
+            raise
+
+
 class Service:
     """The verbs and the reads. One lock for each component orders this server's writers; servers race, and compare."""
 
     def __init__(self, store: Store, replica: Replica) -> None:
         self._store = store
         self._replica = replica
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[str, _Line] = WeakValueDictionary()
 
     async def execute(
         self,
@@ -71,7 +107,7 @@ class Service:
         """One verb of the state machine, committed; with `decided_ms` only if that is now by the store's clock.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
-        until `timeout_s` (5 s) is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
+        for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
         StoreCorruptError; UntimelyError.
         """
 
@@ -168,11 +204,12 @@ class Service:
             record = await self._store.request_record(author.request_id)
             if record is not None:
                 return await self._repeat(component, author, record)
-        timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
-        lock = self._locks.setdefault(component, asyncio.Lock())
+        what = component or "the namespace"
+        line = self._lines.setdefault(component, _Line())
+        arrived_s = time.monotonic()
         try:
-            async with asyncio.timeout(timeout_s), lock:
-                return await attempt()
+            async with asyncio.timeout(_TIMEOUT_S if timeout_s is None else timeout_s), line.lock:
+                return await line.have_turn(attempt, arrived_s, what)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
         except (RefusedError, InvalidRequestError):
@@ -182,9 +219,14 @@ class Service:
                 raise
             return await self._repeat(component, author, record)
         except TimeoutError:
+            if timeout_s is not None:
+                raise DeadlineError(
+                    f"The deadline of this call ran out before {what} was changed, or before the store said so. Send it again "
+                    "with the same request_id and more time."
+                ) from None
             raise RefusedError(
                 Reason.CONTENTION,
-                f"Others kept changing {component or 'the namespace'} for {timeout_s:g} s. Try again.",
+                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send it again with the same request_id.",
             ) from None
 
     async def _execute(

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,21 @@ def test_a_dead_link_is_noticed_and_said_and_doesn_t_pile_up_connections(call: S
     assert noticed_s < 50
     proxy.is_silent.clear()
     eventually(lambda: not call("Resolve", component=C, repo="acme/app").stale)
+    eventually(lambda: _is_writable(call))
+
+
+def test_while_redis_is_stopped_no_write_to_a_component_waits_for_the_others(call: Stubs, store: StoreServer) -> None:
+    """Given 30 writes to one component at once, each of which Redis would keep for a second, expect that all end as one."""
+    call("Release", component=C, tag="t1")
+    store.signal(signal.SIGSTOP)
+    try:
+        began_s = time.monotonic()
+        with ThreadPoolExecutor(30) as callers:
+            calls = [callers.submit(_refusal, call, C) for _ in range(30)]
+            assert {each.result() for each in calls} == {"STORE_UNAVAILABLE"}
+        assert time.monotonic() - began_s < 10
+    finally:
+        store.signal(signal.SIGCONT)
     eventually(lambda: _is_writable(call))
 
 
