@@ -18,6 +18,8 @@ class Proxy:
         """The most connections that were open at once."""
         self.loses_reply: Callable[[bytes], bool] = lambda _request: False
         """Asked of each piece of a request: true cuts the connection when the reply to it has come."""
+        self.keeps_back: Callable[[bytes], bool] = lambda _request: False
+        """Asked of each piece of a request: true stalls its connection, and leaves it open."""
         self.is_silent = threading.Event()
         """While set, what the server says is kept back: the link looks open and is dead."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
@@ -60,6 +62,8 @@ class Proxy:
             while data := near.recv(1 << 16):
                 if self.loses_reply(data):
                     is_doomed.set()
+                if self.keeps_back(data):
+                    self._stalled.add(pair)
                 if pair not in self._stalled:
                     far.sendall(data)
         self._drop(pair)

@@ -256,8 +256,10 @@ class Store(Protocol):
         be deleted is not there, or has expired by the store's clock.
         """
 
-    async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
-        """Changes the namespace. Raises ConflictError where it is not at `before`."""
+    async def commit_namespace(
+        self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
+    ) -> FeedEntry:
+        """Changes the namespace. Raises ConflictError where it is not at `before`; UntimelyError as `commit`."""
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
         """Removes overrides that have expired by the store's clock: how many. No revision, no history; the feed tells."""
@@ -296,7 +298,9 @@ class Store(Protocol):
         """The history, newest first, those older than the id `before`. Component "": the namespace's own."""
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
-        """Entries after an id, waiting for the first for `block_ms` (0: not at all), on a connection of its own."""
+        """Entries after an id. It waits for the first for `block_ms`, on a connection of its own; 0: not at all, on one of
+        those that everything else goes over.
+        """
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         """The component after an entry; pure. An entry that it has already (by revision) changes nothing.

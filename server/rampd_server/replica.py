@@ -32,6 +32,8 @@ that time out takes, so that a single slow one is nothing.
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
 _OWN_WRITE_S = 0.01
+_FEED_S = 0.05
+"""How long the feed may take to bring an entry that somebody waits for, before it is fetched."""
 
 _chance = SystemRandom()
 
@@ -75,7 +77,7 @@ class Replica:
         self._monotonic = monotonic
         self._state = _State()
         self._confirmed_s: float | None = None
-        self._store_ahead_ms = 0.0
+        self._store_ahead_ms: float | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._listeners: list[Listener] = []
         self._trouble = ""
@@ -115,13 +117,15 @@ class Replica:
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
     def now_ms(self) -> int:
-        """The store's clock, carried on by the monotonic one since it was last read."""
+        """The store's clock, carried on by the monotonic one since it was last read. Raises NoSnapshotError before that."""
+        if self._store_ahead_ms is None:
+            raise self._no_state_yet()
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
 
     @property
     def look(self) -> Look:
         """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
-        if self._confirmed_s is None:
+        if self._confirmed_s is None or self._store_ahead_ms is None:
             raise self._no_state_yet()
         monotonic_ms = self._confirmed_s * 1000
         return Look(round(monotonic_ms + self._store_ahead_ms), round(monotonic_ms))
@@ -183,8 +187,29 @@ class Replica:
         return await self._wait_until(lambda: self._has(component, revision), timeout_s)
 
     async def wait_for_entry(self, entry_id: str, *, timeout_s: float = 1.0) -> bool:
-        """Whether this copy gets to an entry of the feed in time."""
-        return await self._wait_until(lambda: entry_order(self._state.entry_id) >= entry_order(entry_id), timeout_s)
+        """Whether this copy gets to an entry of the feed in time. What the feed does not bring at once is fetched: the
+        connection that follows it may hang while all others work.
+        """
+        wanted = entry_order(entry_id)
+
+        def is_there() -> bool:
+            return entry_order(self._state.entry_id) >= wanted
+
+        if await self._wait_until(is_there, _FEED_S):
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s - _FEED_S):
+                with contextlib.suppress(RampdError):
+                    await self._fetch(is_there)
+                await self._wait_until(is_there, timeout_s)
+        return is_there()
+
+    async def _fetch(self, is_there: Callable[[], bool]) -> None:
+        """Applies what the store has and this copy lacks, as far as it follows on."""
+        while not is_there():
+            entries = await self._store.feed(self._state.entry_id, block_ms=0)
+            if not entries or not await self._apply_all(entries):
+                return
 
     async def _wait_until(self, is_there: Callable[[], bool], timeout_s: float) -> bool:
         if is_there():
@@ -245,6 +270,7 @@ class Replica:
         """Confirms that this copy has what the store's feed has up to its end, in the same epoch."""
         here = self._state.entry_id
         head = await self._read_head()
+        read_s = self._monotonic()
         if head.epoch != self._state.epoch:
             return await self._reload(head)
         # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
@@ -255,22 +281,24 @@ class Replica:
         if is_forked:
             log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
             return await self._reload(head)
-        return self._confirm(head)
+        return self._confirm(read_s)
 
     async def _read_head(self) -> Head:
+        """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
         head = await self._store.head()
         if head is None or (self._state.epoch and head.epoch != self._state.epoch and not head.adopted):
             raise StoreResetError(
                 f"The store was emptied or replaced. Resolve goes on with the last state. To take the store as it is now, "
                 f"{HOW_TO_ADOPT}."
             )
+        self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
 
-    def _confirm(self, head: Head) -> None:
+    def _confirm(self, read_s: float) -> None:
+        """The copy has all that the store had at `read_s`, by the monotonic clock."""
         self._outage.end()
         self._trouble = ""
-        self._confirmed_s = self._monotonic()
-        self._store_ahead_ms = head.time_ms - self._confirmed_s * 1000
+        self._confirmed_s = read_s
 
     async def _reload(self, head: Head) -> None:
         """Reads everything, then what changed meanwhile, and swaps it in as one."""
@@ -294,7 +322,8 @@ class Replica:
                     _apply(state, entry, self._store)
                 await asyncio.sleep(0)
         self._state = state
-        self._confirm(head)
+        # The feed was read to its end just now, however long the rest has taken.
+        self._confirm(self._monotonic())
         self.loaded.set()
         for listener in self._listeners:
             listener.reloaded()

@@ -1,6 +1,8 @@
 """What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -8,7 +10,13 @@ from weakref import WeakValueDictionary
 import structlog
 
 from rampd_server.domain import commands
-from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    Reason,
+    RefusedError,
+    StoreUnavailableError,
+)
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.domain.moves import Context, settle
 from rampd_server.domain.outcome import component_not_found
@@ -25,6 +33,7 @@ from rampd_server.ports import (
     Result,
     Store,
     Stored,
+    UntimelyError,
 )
 from rampd_server.repeats import replayed_message, reused
 from rampd_server.replica import Replica
@@ -33,6 +42,8 @@ SELF = "rampd"
 """The actor of what the server does by itself."""
 _TIMEOUT_S = 5.0
 """How long a call without a deadline contends with others."""
+_PATIENCE_S = 0.5
+"""How long a write waits for those before it that the store does not answer; then it is not sent."""
 
 _log = structlog.get_logger(__name__)
 
@@ -49,13 +60,39 @@ class Answer:
     is_replayed: bool = False
 
 
+class _Line:
+    """The writers of one component on this server, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self._lost_s = -math.inf
+
+    async def have_turn(self, attempt: Callable[[], Awaitable[Answer]], arrived_s: float, what: str) -> Answer:
+        """The attempt of a writer whose turn it is. Where one before it has waited for the store in vain, so has this one:
+        otherwise the last of many would be told after all the others' time-outs.
+        """
+        if self._lost_s >= arrived_s and time.monotonic() - arrived_s >= _PATIENCE_S:
+            raise StoreUnavailableError(
+                f"The store did not answer the writes to {what} that came before this one, so this one was not sent. Look at "
+                "the store, and try again."
+            )
+        began_s = time.monotonic()
+        try:
+            return await attempt()
+        except StoreUnavailableError:
+            # A link that is cut fails at once, and says nothing about the next one.
+            if time.monotonic() - began_s >= _PATIENCE_S:
+                self._lost_s = time.monotonic()
+            raise
+
+
 class Service:
     """The verbs and the reads. One lock for each component orders this server's writers; servers race, and compare."""
 
     def __init__(self, store: Store, replica: Replica) -> None:
         self._store = store
         self._replica = replica
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[str, _Line] = WeakValueDictionary()
 
     async def execute(
         self,
@@ -70,7 +107,7 @@ class Service:
         """One verb of the state machine, committed; with `decided_ms` only if that is now by the store's clock.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
-        until `timeout_s` (5 s) is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
+        for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
         StoreCorruptError; UntimelyError.
         """
 
@@ -90,9 +127,9 @@ class Service:
         timeout_s: float | None = None,
     ) -> Answer:
         """Sets and (None) deletes overrides: all, or none. Raises as `execute`, and OVERRIDE_NOT_FOUND with `must_exist`."""
-        self._refuse_past(changes)
 
         async def attempt() -> Answer:
+            self._refuse_past(changes)
             self._replica.expect()
             entry, result = await self._store.commit_overrides(
                 component, changes, author, expected_revision=expected_revision, must_exist=must_exist
@@ -110,16 +147,15 @@ class Service:
 
     async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Freezes the namespace."""
-        context = Context(self._replica.now_ms(), author.actor, author.note)
 
-        def freeze(present: Freeze | None) -> Freeze | None:
-            return new_freeze(present, expire_ms, context)
+        def freeze(present: Freeze | None, now_ms: int) -> Freeze | None:
+            return new_freeze(present, expire_ms, Context(now_ms, author.actor, author.note))
 
         return await self._change_freeze_all(freeze, author, timeout_s)
 
     async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
-        answer = await self._change_freeze_all(lambda _present: None, author, timeout_s)
+        answer = await self._change_freeze_all(lambda _present, _now_ms: None, author, timeout_s)
         await self.settle_all()
         return answer
 
@@ -131,10 +167,20 @@ class Service:
                 await self.execute(known.rollout.component, commands.Settle(), author)
 
     async def expire_freeze_all(self) -> None:
-        """Drops the namespace's freeze once its time is over."""
+        """Drops the namespace's freeze once its time is over; `settle_all` then starts the heads that it kept waiting.
+
+        The copy only says when it is worth a try: somebody may have prolonged the freeze meanwhile, so the store's own
+        freeze and the store's own time decide.
+        """
         freeze = self._replica.namespace.freeze
-        if freeze and not freeze.is_in_force(self._replica.now_ms()):
-            await self.unfreeze_all(Author(SELF, "Unfreeze", "the freeze has ended", is_claimed=False))
+        if freeze is None or freeze.is_in_force(self._replica.now_ms()):
+            return
+
+        def expire(present: Freeze | None, now_ms: int) -> Freeze | None:
+            return present if present and present.is_in_force(now_ms) else None
+
+        author = Author(SELF, "Unfreeze", "the freeze has ended", is_claimed=False)
+        await self._change_freeze_all(expire, author, None)
 
     async def read(self, component: str) -> tuple[Rollout, Namespace, int]:
         """A component and the namespace as the store has them now, and its time in ms. Raises COMPONENT_NOT_FOUND."""
@@ -157,25 +203,30 @@ class Service:
         if author.request_id:
             record = await self._store.request_record(author.request_id)
             if record is not None:
-                if record.digest != author.digest:
-                    raise reused(author, record)
-                return await self._replay(component, author, record)
-        timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
-        lock = self._locks.setdefault(component, asyncio.Lock())
+                return await self._repeat(component, author, record)
+        what = component or "the namespace"
+        line = self._lines.setdefault(component, _Line())
+        arrived_s = time.monotonic()
         try:
-            async with asyncio.timeout(timeout_s), lock:
-                return await attempt()
+            async with asyncio.timeout(_TIMEOUT_S if timeout_s is None else timeout_s), line.lock:
+                return await line.have_turn(attempt, arrived_s, what)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
-        except RefusedError as refused:
-            if refused.reason is not Reason.REQUEST_ID_REUSED:
+        except (RefusedError, InvalidRequestError):
+            # Another copy of this request may have been under way, and what it changed is what refuses this one.
+            record = await self._store.request_record(author.request_id) if author.request_id else None
+            if record is None:
                 raise
-            record = await self._store.request_record(author.request_id)
-            raise (refused if record is None else reused(author, record)) from None
+            return await self._repeat(component, author, record)
         except TimeoutError:
+            if timeout_s is not None:
+                raise DeadlineError(
+                    f"The deadline of this call ran out before {what} was changed, or before the store said so. Send it again "
+                    "with the same request_id and more time."
+                ) from None
             raise RefusedError(
                 Reason.CONTENTION,
-                f"Others kept changing {component or 'the namespace'} for {timeout_s:g} s. Try again.",
+                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send it again with the same request_id.",
             ) from None
 
     async def _execute(
@@ -229,6 +280,12 @@ class Service:
         self._replica.offer(entry, after)
         await self._replica.wait_for_entry(entry.id)
 
+    async def _repeat(self, component: str, author: Author, record: RequestRecord) -> Answer:
+        """What a request whose id was used before is told. Raises REQUEST_ID_REUSED where it was for something else."""
+        if record.digest != author.digest:
+            raise reused(author, record) from None
+        return await self._replay(component, author, record)
+
     async def _replay(self, component: str, author: Author, record: RequestRecord) -> Answer:
         message = replayed_message(author, record)
         if not component:
@@ -238,21 +295,23 @@ class Service:
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
-        self, change: Callable[[Freeze | None], Freeze | None], author: Author, timeout_s: float | None
+        self, change: Callable[[Freeze | None, int], Freeze | None], author: Author, timeout_s: float | None
     ) -> Answer:
+        """`change` gives the freeze after, from the one that the store has and the store's time; the write compares both."""
+
         async def attempt() -> Answer:
             while True:
                 head = await self._store.head()
-                before = head.namespace if head else Namespace()
-                after = replace(before, freeze=change(before.freeze))
+                before, now_ms = (head.namespace, head.time_ms) if head else (Namespace(), 0)
+                after = replace(before, freeze=change(before.freeze, now_ms))
                 is_frozen = "is frozen" if after.freeze else "is not frozen"
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
                     return Answer(None, before, unchanged, f"The namespace {is_frozen}, as it was.")
                 try:
-                    entry = await self._store.commit_namespace(before, after, author)
-                except ConflictError:
+                    entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
+                except (ConflictError, UntimelyError):
                     continue
                 _log_change(author, entry)
                 await self._take_in(entry)

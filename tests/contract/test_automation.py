@@ -282,6 +282,54 @@ async def test_an_unconfirmed_ramp_goes_back_in_time_also_paused_and_frozen(one:
     )
 
 
+@pytest.mark.parametrize("by_ms", [-60 * MINUTE_MS, -MINUTE_MS, -1_000])
+async def test_a_clock_that_is_set_back_puts_no_confirmation_off(one: ServerWithoutPort, world: World, by_ms: int):
+    """Given a minute to confirm, and a store whose clock is set back meanwhile, expect current after a minute."""
+    await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS), commands.Pause())
+    world.pass_ms(MINUTE_MS // 2)
+    world.store_ms += by_ms
+    delay_s = await one.look()
+    assert one.rollout().basis_points == 5000
+    assert delay_s is not None
+    assert 0 < delay_s <= 30.1
+
+    world.pass_ms(MINUTE_MS // 2 - 1)
+    await one.look()
+    assert one.rollout().basis_points == 5000
+    world.pass_ms(1)
+    await one.look()
+
+    assert one.rollout().state is RolloutState.HELD
+    assert (await decisions(one))[-1].note.startswith("Nobody confirmed the Ramp of t2 to 50 % in time.")
+
+
+async def test_a_server_that_starts_after_the_clock_was_set_back_waits_no_longer_than_there_was_to_confirm(
+    one: ServerWithoutPort, server: StoreServer, namespace: str, world: World
+):
+    await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS))
+    world.store_ms -= 60 * MINUTE_MS
+    async with servers(server, namespace, world) as [late]:
+        await late.look()
+        world.pass_ms(MINUTE_MS - 1)
+        await late.look()
+        assert late.rollout().basis_points == 5000
+        world.pass_ms(1)
+        await late.look()
+        assert late.rollout().state is RolloutState.HELD
+
+
+async def test_each_ramp_that_waits_to_be_confirmed_has_its_own_time(one: ServerWithoutPort, world: World):
+    await one.do(commands.Ramp(2000, confirm_within_ms=MINUTE_MS))
+    world.pass_ms(MINUTE_MS - 1)
+    await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS))
+    world.pass_ms(MINUTE_MS - 1)
+    await one.look()
+    assert one.rollout().basis_points == 5000
+    world.pass_ms(1)
+    await one.look()
+    assert one.rollout().state is RolloutState.HELD
+
+
 async def test_a_confirmed_ramp_stays(one: ServerWithoutPort, world: World):
     await set_policy(one, confirm_within_ms=MINUTE_MS)
     await one.do(commands.Ramp(5000))

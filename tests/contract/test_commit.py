@@ -113,6 +113,25 @@ async def test_a_namespace_that_was_changed_meanwhile_conflicts(store: RedisStor
     assert await contents(store) == before
 
 
+@pytest.mark.parametrize("by_ms", [-1_100, 1_100 + 60_000, 3_600_000])
+async def test_a_freeze_of_the_namespace_that_was_decided_at_another_time_is_left_as_it_is(
+    store: RedisStore, by_ms: int
+):
+    """Given a store whose clock was set between a server's look and its write, expect that nothing is written."""
+    frozen = Namespace(Freeze("ada", "", NOW, NOW + 1))
+    await store.commit_namespace(Namespace(), frozen, ADA)
+    head, before = await store.head(), await contents(store)
+    assert head is not None
+
+    with pytest.raises(UntimelyError):
+        await store.commit_namespace(frozen, Namespace(), ADA, decided_ms=head.time_ms + by_ms)
+    assert await contents(store) == before
+
+    head = await store.head()
+    assert head is not None
+    await store.commit_namespace(frozen, Namespace(), ADA, decided_ms=head.time_ms)
+
+
 async def test_a_commit_that_skips_a_revision_is_a_mistake_of_the_caller(store: RedisStore):
     rollout = await do(store, commands.Release("a"))
 

@@ -8,6 +8,7 @@ from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.ports import FeedEntry, Namespace, Override
+from rampd_server.storage.redis_reader import MAX_BLOCK_MS
 from rampd_server.storage.redis_store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.rollouts import NOW
@@ -142,7 +143,12 @@ async def test_an_entry_that_rampd_did_not_write_is_an_error(store: RedisStore, 
 
 
 async def test_a_reader_waits_for_the_next_entry(store: RedisStore):
-    reading = asyncio.create_task(store.feed("0-0", block_ms=2000))
+    async def first() -> list[FeedEntry]:
+        while not (entries := await store.feed("0-0", block_ms=MAX_BLOCK_MS)):
+            pass
+        return entries
+
+    reading = asyncio.create_task(first())
     await asyncio.sleep(0)
     rollout = decide(Absent(COMPONENT), commands.Release("a"))
     entry = await commit(store, Absent(COMPONENT), rollout)

@@ -6,11 +6,12 @@ import contextlib
 import pytest
 
 from rampd_server.domain import commands
-from rampd_server.domain.errors import NoSnapshotError
-from rampd_server.ports import Author
+from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError
+from rampd_server.ports import Author, Override
 from rampd_server.replica import Replica
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import contents, do
 from tests.stores import StoreServer
 
 ADA = Author("ada", "Release", "")
@@ -28,6 +29,63 @@ async def test_a_write_waits_for_the_first_state(store: RedisStore, server: Stor
     with contextlib.suppress(asyncio.CancelledError):
         await following
     await other.close()
+
+
+@pytest.mark.parametrize("ask", ["override", "overrides", "freeze of all"])
+async def test_a_time_that_is_over_is_refused_in_a_servers_first_moment_too(
+    store: RedisStore, server: StoreServer, namespace: str, ask: str
+) -> None:
+    """Given a write that comes before the server has seen the store's clock, and asks for a time that is over by it, expect
+    that nothing is written, and the same words as later.
+    """
+    await do(store, commands.Release("a"))
+    head = await store.head()
+    assert head is not None
+    before = await contents(store)
+    over = Override(tag="x", expire_ms=head.time_ms - 1_000)
+    other = server.store(namespace)
+    replica = Replica(other)
+    service = Service(other, replica)
+    asks = {
+        "override": lambda: service.set_overrides("restyler", {"acme/app": over}, ADA),
+        "overrides": lambda: service.set_overrides("restyler", {"acme/lib": Override(tag="x"), "acme/app": over}, ADA),
+        "freeze of all": lambda: service.freeze_all(over.expire_ms, ADA),
+    }
+    writing = asyncio.create_task(asks[ask]())
+    await asyncio.sleep(0.05)
+    assert not writing.done()
+    following = asyncio.create_task(replica.run())
+    with pytest.raises(InvalidRequestError, match="expire_time: is not in the future"):
+        await writing
+    assert await contents(store) == before
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+    await other.close()
+
+
+async def test_a_freeze_of_all_in_a_servers_first_moment_is_of_now(
+    store: RedisStore, server: StoreServer, namespace: str
+) -> None:
+    other = server.store(namespace)
+    replica = Replica(other)
+    writing = asyncio.create_task(Service(other, replica).freeze_all(None, ADA))
+    await asyncio.sleep(0)
+    following = asyncio.create_task(replica.run())
+    await writing
+    head = await store.head()
+    assert head is not None
+    assert head.namespace.freeze is not None
+    assert head.time_ms - 60_000 < head.namespace.freeze.create_ms <= head.time_ms
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+    await other.close()
+
+
+async def test_nobody_is_told_the_time_before_the_stores_clock_was_read(store: RedisStore) -> None:
+    with pytest.raises(NoSnapshotError, match="The server has no state yet"):
+        Replica(store).now_ms()
 
 
 async def test_a_write_without_one_is_refused_and_says_what_is_missing(store: RedisStore) -> None:

@@ -1,4 +1,4 @@
-"""The store's clock is set by an hour while a release goes out by itself: its hold begins anew, and says so."""
+"""The store's clock is set by an hour: holds begin again and say so, and what is not confirmed goes back in time."""
 
 import asyncio
 import itertools
@@ -107,6 +107,25 @@ def test_a_hold_that_saw_the_clock_jump_begins_anew_and_says_so(
     times = [event.time.ToMilliseconds() / 1000 for event in events[1:]]
     assert all(later - earlier > HOLD_S - 1.5 for earlier, later in itertools.pairwise(times))
     assert revisions == sorted(revisions, reverse=True)
+
+
+def test_a_clock_that_is_set_back_puts_no_confirmation_off(
+    directory: Path, store: StoreServer, clock: SettableClock
+) -> None:
+    with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            for tag in ("t1", "t2"):
+                call("Release", component=C, tag=tag)
+            call("Ramp", component=C, percent=50, confirm_within=Duration(seconds=HOLD_S))
+            began_s = time.monotonic()
+
+            clock.set_by_s(-3600)
+
+            _until(lambda: call("GetRollout", component=C).rollout.held_reason)
+            assert time.monotonic() - began_s > HOLD_S / 2
+            [event] = _decisions(call)
+    assert event.note == "Nobody confirmed the Ramp of t2 to 50 % in time. Everybody gets t1 instead of t2."
 
 
 def _decisions(call) -> list[v1.Event]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,21 @@ def test_a_dead_link_is_noticed_and_said_and_doesn_t_pile_up_connections(call: S
     eventually(lambda: _is_writable(call))
 
 
+def test_while_redis_is_stopped_no_write_to_a_component_waits_for_the_others(call: Stubs, store: StoreServer) -> None:
+    """Given 30 writes to one component at once, each of which Redis would keep for a second, expect that all end as one."""
+    call("Release", component=C, tag="t1")
+    store.signal(signal.SIGSTOP)
+    try:
+        began_s = time.monotonic()
+        with ThreadPoolExecutor(30) as callers:
+            calls = [callers.submit(_refusal, call, C) for _ in range(30)]
+            assert {each.result() for each in calls} == {"STORE_UNAVAILABLE"}
+        assert time.monotonic() - began_s < 10
+    finally:
+        store.signal(signal.SIGCONT)
+    eventually(lambda: _is_writable(call))
+
+
 def _refusal(call: Stubs, component: str) -> str:
     with pytest.raises(grpc.RpcError) as caught:
         call("Release", component=component, tag="t2")
@@ -180,3 +196,51 @@ def _insist(call: Stubs, proxy: Proxy, n: int) -> int:
             eventually(lambda: call("Resolve", component=C, repo="acme/app").tag == f"x{n}")
             return revision
     raise AssertionError(n)
+
+
+@pytest.fixture
+def beside(store: StoreServer, request: pytest.FixtureRequest) -> Iterator[Stubs]:
+    """Another server on the namespace of `call`, whose link nothing is wrong with."""
+    namespace = f"n{abs(hash(request.node.name)) % 10**9}"
+    with (
+        short_directory() as directory,
+        testing.run(directory, store.url, namespace=namespace) as target,
+        stubs(target) as made,
+    ):
+        yield made
+
+
+def test_a_write_is_visible_on_its_own_server_also_where_the_feed_hangs(
+    call: Stubs, beside: Stubs, proxy: Proxy
+) -> None:
+    """Given a server whose reads of the feed hang while its other connections work, and another server that writes before
+    it, expect each write of its own to be visible when it is answered.
+    """
+    for tag in ("t1", "t2"):
+        call("Release", component=C, tag=tag)
+    eventually(lambda: beside("Resolve", component=C, repo="acme/app").tag == "t1")
+    proxy.keeps_back = lambda request: b"XREAD" in request and b"BLOCK" in request
+    proxy.cut()
+    eventually(lambda: _is_writable(call))
+    call("DeleteOverride", component=C, repo="acme/app")
+    for number in range(5):
+        call("Ramp", component=C, percent=100)
+        assert call("Resolve", component=C, repo="acme/app").tag == "t2"
+        beside("Release", component=f"c{number}", tag="x")
+        call("Rollback", component=C)
+        resolved = call("Resolve", component=C, repo="acme/app")
+        assert (resolved.tag, resolved.stale) == ("t1", False)
+
+
+def test_what_others_write_is_seen_soon_where_the_feed_hangs(call: Stubs, beside: Stubs, proxy: Proxy) -> None:
+    """Given a server whose reads of the feed hang, expect that it gives each of them up, and does not become stale."""
+    for tag in ("t1", "t2"):
+        call("Release", component=C, tag=tag)
+    proxy.keeps_back = lambda request: b"XREAD" in request and b"BLOCK" in request
+    for percent, tag in ((100, "t2"), (0, "t1"), (100, "t2")):
+        beside("Ramp", component=C, percent=percent)
+        began_s = time.monotonic()
+        while (resolved := call("Resolve", component=C, repo="acme/app")).tag != tag:
+            assert not resolved.stale
+            assert time.monotonic() - began_s < 30
+            time.sleep(0.02)

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from rampd import v1
 from rampd_server.access import Access
 from rampd_server.address import Address
-from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, Reason, RefusedError
 from rampd_server.rpc.binding import SERVICES, Call, bind, required_role
 from rampd_server.rpc.server import Server
 
@@ -191,6 +191,14 @@ async def test_a_refusal_has_its_reason_metadata_and_message(world):
         "TAG_MISMATCH",
     )
     assert (dict(info.metadata), violations) == ({"expected": "a", "actual": "b"}, [])
+
+
+async def test_a_deadline_that_ran_out_is_the_status_of_grpc_for_it(world):
+    world.rollout.ends = DeadlineError("The deadline of this call ran out.")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await send(world.unix, "RolloutService/Ramp", RAMP)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert caught.value.details() == "The deadline of this call ran out."
 
 
 async def test_a_servicer_that_finds_a_wrong_field_itself_is_heard(world):

@@ -203,6 +203,36 @@ def test_a_freeze_of_all_holds_for_components_born_later_and_its_end_starts_head
     assert actions == [("Unfreeze", ""), ("Freeze", "holidays")]
 
 
+def test_a_freeze_of_all_that_was_prolonged_outlives_its_first_time(call: Stubs, second: Stubs) -> None:
+    """Given a freeze of all that was prolonged, and a component's own freeze that ends later than the first time of that
+    of all, expect that both servers have looked at what ends (the component's is gone), and that all is frozen.
+    """
+    call("Release", component=C, tag="t1")
+    call("Freeze", all=True, expire_time=in_s(0.7))
+    assert call("Freeze", all=True, expire_time=in_s(3600), note="longer").message == "The namespace is frozen now."
+    for name in ("a", "b"):
+        call("Release", component=name, tag="t1")
+        assert second("Release", component=name, tag="t2").disposition == v1.DISPOSITION_QUEUED
+        call("Freeze", component=name, expire_time=in_s(1.4))
+        eventually(lambda name=name: len(call("GetRollout", component=name).rollout.freezes) == 1)
+    for stub in (call, second):
+        [freeze] = stub("GetRollout", component="a").rollout.freezes
+        assert (freeze.all, freeze.note) == (True, "longer")
+        assert not stub("GetRollout", component="a").rollout.HasField("next")
+    assert [event.action for event in call("ListEvents").events] == ["Freeze", "Freeze"]
+
+
+def test_a_freeze_of_all_without_an_expiry_stays(call: Stubs) -> None:
+    """Given one, and a component's own freeze that ends, which the same look brings about, expect that only that ends."""
+    call("Release", component=C, tag="t1")
+    call("Freeze", all=True)
+    for expires_s in (0.3, 0.3):
+        call("Freeze", component=C, expire_time=in_s(expires_s))
+        eventually(lambda: len(call("GetRollout", component=C).rollout.freezes) == 1)
+    assert call("GetRollout", component=C).rollout.freezes[0].all
+    assert [event.action for event in call("ListEvents").events] == ["Freeze"]
+
+
 @pytest.mark.parametrize("is_all", [True, False])
 def test_a_freeze_with_an_expiry_ends_by_itself_and_the_head_starts(call: Stubs, is_all: bool) -> None:
     call("Release", component=C, tag="t1")

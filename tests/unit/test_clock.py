@@ -2,7 +2,7 @@
 
 import pytest
 
-from rampd_server.domain.clock import JUMP_MS, Clock, Look, read
+from rampd_server.domain.clock import JUMP_MS, Clock, Deadline, Look, first_seen, read
 
 HOUR_MS = 3_600_000
 
@@ -52,3 +52,20 @@ def test_a_jump_is_never_in_the_future():
     clock = looks((0, 0), (HOUR_MS, 0), (HOUR_MS - JUMP_MS + 1_000, 1_000))
 
     assert clock.jump_ms == clock.now_ms == HOUR_MS - JUMP_MS + 1_000
+
+
+@pytest.mark.parametrize(
+    ("store_ms", "left_ms"),
+    [
+        (100_000, 60_000),
+        (130_000, 30_000),
+        (159_999, 1),
+        # The store's clock says that it is over, which counts; this is what is left where that clock turns out to be wrong.
+        (160_000, 60_000),
+        (100_000 + HOUR_MS, 60_000),
+        (99_999, 60_000),
+        (100_000 - HOUR_MS, 60_000),
+    ],
+)
+def test_a_deadline_is_never_further_away_than_it_was_when_it_was_set(store_ms: int, left_ms: int):
+    assert first_seen(160_000, 100_000, Look(store_ms, 7)) == Deadline(160_000, 7 + left_ms)

@@ -455,6 +455,32 @@ def test_a_clock_that_was_set_makes_nothing_stuck():
     assert deciding(at(500, automation), holding(NOW), clock=clock).action is Action.HOLD
 
 
+def test_a_clock_that_was_set_back_puts_off_what_is_stuck_no_longer_than_once_more():
+    """Given a rollout that moved at a time that now lies ahead, expect its time counted from when the clock was set."""
+    automation = replace(PLAN, stuck_after_ms=HOUR_MS)
+    rollout, moved = at(500, automation, paused=True), holding(NOW + 2 * HOUR_MS)
+
+    def seen(by_ms: int) -> Action:
+        clock = Clock(NOW + by_ms, jump_ms=NOW, jumped_by_ms=-2 * HOUR_MS)
+        return deciding(rollout, moved, clock=clock).action
+
+    assert seen(HOUR_MS - 1) is Action.WAIT
+    assert seen(HOUR_MS) is Action.NOTIFY
+    clock = Clock(NOW, jump_ms=NOW, jumped_by_ms=-2 * HOUR_MS)
+    assert next_change_ms(observe(rollout, moved, clock=clock)) == NOW + HOUR_MS
+
+
+@pytest.mark.parametrize("by_ms", [-1, 0])
+def test_who_is_not_confirmed_in_time_by_either_clock_goes_back(by_ms: int):
+    rollout = at(500, confirm_deadline_ms=NOW + HOUR_MS)
+    assert next_change_ms(observe(rollout, Progress(Driver.PERSON), confirm_by_ms=NOW + 1)) == NOW + 1
+
+    decision = deciding(rollout, Progress(Driver.PERSON), confirm_by_ms=NOW + by_ms)
+
+    assert (decision.action, decision.cause) == (Action.ROLLBACK, Cause.CONFIRM)
+    assert deciding(rollout, Progress(Driver.PERSON), confirm_by_ms=NOW + 1).action is Action.WAIT
+
+
 APPROVED = replace(PLAN, steps=(replace(STEPS[0], approval=True), replace(STEPS[1], approval=True)), auto_finalize=True)
 
 

@@ -16,7 +16,7 @@ from rampd.resolution import ComponentSnapshot
 from rampd_server.automation.turns import Turns
 from rampd_server.domain import clock as clocks
 from rampd_server.domain import commands
-from rampd_server.domain.clock import Clock, Look
+from rampd_server.domain.clock import Clock, Deadline, Look
 from rampd_server.domain.controller import Action, Decision, Observed, decide
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.guards import CheckReading
@@ -65,10 +65,12 @@ class Controller:
         self._replica = replica
         self._store = store
         self._checks = checks or NoChecks()
+        self._monotonic = monotonic
         self._turns = Turns(monotonic=monotonic)
         self._clock: Clock | None = None
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}
+        self._deadlines: dict[str, Deadline] = {}
         replica.tell(self)
 
     def wake(self, component: str) -> None:
@@ -135,7 +137,9 @@ class Controller:
     async def _observe(self, rollout: Rollout) -> Observed:
         counters = await self._store.counters(rollout.component, rollout.next or 0, rollout.trial)
         readings = await self._checks.readings(rollout) if rollout.policy.automation.checks else ()
-        return Observed(rollout, counters, self._read_clock(), readings, self._replica.namespace.freeze)
+        clock = self._read_clock()
+        confirm_by_ms = self._confirm_by_ms(rollout, clock)
+        return Observed(rollout, counters, clock, readings, self._replica.namespace.freeze, confirm_by_ms)
 
     def _read_clock(self) -> Clock:
         look = self._replica.look
@@ -145,6 +149,15 @@ class Controller:
                 log.warning("clock_jumped", by_s=round(clock.jumped_by_ms / 1000))
             self._clock, self._look = clock, look
         return replace(self._clock, now_ms=max(self._clock.now_ms, self._replica.now_ms()))
+
+    def _confirm_by_ms(self, rollout: Rollout, clock: Clock) -> int | None:
+        deadline = self._deadlines.get(rollout.component)
+        if deadline is None or deadline.at_ms != rollout.confirm_deadline_ms:
+            return None
+        return clock.now_ms + deadline.latest_ms - self._monotonic_ms()
+
+    def _monotonic_ms(self) -> int:
+        return round(self._monotonic() * 1000)
 
     async def _commit(self, observed: Observed, decision: Decision) -> None:
         rollout = observed.rollout
@@ -174,6 +187,17 @@ class Controller:
     def _forget(self, component: str) -> None:
         self._turns.drop(component)
         self._waits_for.pop(component, None)
+        self._deadlines.pop(component, None)
+
+    def _see_deadline(self, component: str) -> None:
+        """What has to be confirmed in time is timed from here on, whatever is done to the store's clock."""
+        known = self._replica.get(component)
+        at_ms = None if known is None else known.rollout.confirm_deadline_ms
+        if known is None or at_ms is None:
+            self._deadlines.pop(component, None)
+        elif component not in self._deadlines or self._deadlines[component].at_ms != at_ms:
+            look = Look(self._replica.now_ms(), self._monotonic_ms())
+            self._deadlines[component] = clocks.first_seen(at_ms, known.rollout.progress.moved_ms, look)
 
     # What the replica tells.
 
@@ -191,6 +215,7 @@ class Controller:
 
     def _notice(self, component: str) -> None:
         self._waits_for.pop(component, None)
+        self._see_deadline(component)
         if self._is_under_way(component):
             self._turns.plan(component, _AFTER_CHANGE_S)
         else:

@@ -40,3 +40,23 @@ def read(before: Clock | None, last: Look | None, look: Look) -> Clock:
         return Clock(look.store_ms)
     # A clock that is set back by less than a jump must not leave the jump in the future: no hold would ever be new.
     return Clock(look.store_ms, min(before.jump_ms, look.store_ms), before.jumped_by_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A deadline by the store's clock, as one server saw it first. `latest_ms`, by that server's monotonic clock, is when it
+    is over whatever is done to the store's.
+    """
+
+    at_ms: int
+    latest_ms: int
+
+
+def first_seen(at_ms: int, since_ms: int, look: Look) -> Deadline:
+    """A deadline that was set at `since_ms` or before, by the store's clock.
+
+    Where the time of now is not between the two, the clock was set meanwhile, and all of the time is left at the most.
+    """
+    is_in_doubt = not since_ms <= look.store_ms < at_ms
+    left_ms = at_ms - (since_ms if is_in_doubt else look.store_ms)
+    return Deadline(at_ms, look.monotonic_ms + left_ms)

@@ -62,6 +62,26 @@ class Observed:
     clock: Clock
     checks: Sequence[CheckReading] = ()
     freeze_all: Freeze | None = None
+    confirm_by_ms: int | None = None
+    """When the time to confirm is over by this server's own clock, in terms of the store's; None where it has no own view."""
+
+    @property
+    def confirm_due_ms(self) -> int | None:
+        """When the dead-man switch goes off, by the store's clock: the earlier of two views, so that a clock that is set
+        back puts nothing off. None where nothing waits to be confirmed.
+        """
+        deadline_ms = self.rollout.confirm_deadline_ms
+        if deadline_ms is None or self.confirm_by_ms is None:
+            return deadline_ms
+        return min(deadline_ms, self.confirm_by_ms)
+
+    @property
+    def stuck_since_ms(self) -> int:
+        """When the rollout last made progress, by a clock that has not jumped since."""
+        clock, moved_ms = self.clock, self.progress.moved_ms
+        if moved_ms > clock.now_ms:
+            return clock.now_ms if clock.jump_ms is None else clock.jump_ms
+        return max(moved_ms, clock.jump_ms or 0)
 
     @property
     def automation(self) -> Automation:
@@ -85,8 +105,8 @@ def decide(observed: Observed) -> Decision:
 
 
 def _lower(observed: Observed, release: Release) -> Decision | None:
-    rollout, now_ms = observed.rollout, observed.clock.now_ms
-    if rollout.confirm_deadline_ms is not None and now_ms >= rollout.confirm_deadline_ms:
+    rollout, due_ms = observed.rollout, observed.confirm_due_ms
+    if due_ms is not None and observed.clock.now_ms >= due_ms:
         return Decision(
             Action.ROLLBACK,
             f"Nobody confirmed the Ramp of {release.tag} to {wording.percent(rollout.basis_points)} in time. "
@@ -133,7 +153,7 @@ def _stuck(observed: Observed, release: Release) -> Decision | None:
     stuck_after_ms = observed.automation.stuck_after_ms
     if observed.rollout.pause_cause is Cause.APPROVAL:
         return None  # it waits because the plan says so
-    since_ms = max(progress.moved_ms, clock.jump_ms or 0)
+    since_ms = observed.stuck_since_ms
     if stuck_after_ms is None or Cause.STUCK in progress.said or clock.now_ms - since_ms < stuck_after_ms:
         return None
     share, waits_for = wording.percent(observed.rollout.basis_points), _raise(observed, release).reason

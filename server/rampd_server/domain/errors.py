@@ -7,6 +7,7 @@ RampdError                    has a reason, a message for a person at a terminal
 ├─ StoreResetError          the store was emptied or replaced
 ├─ StoreCorruptError        data in the store is not what rampd wrote
 └─ NoSnapshotError          the server has no state yet, or not the one that was asked for
+DeadlineError                 the caller's own deadline ran out: gRPC's status without a reason of ours
 ConflictError                 never leaves the server: another writer was first
 ReplayedError                 never leaves the server: this request id was done before
 """
@@ -107,3 +108,7 @@ class NoSnapshotError(RampdError):
 
     def __init__(self, message: str, **metadata: str | int) -> None:
         super().__init__(Reason.NO_SNAPSHOT, message, **metadata)
+
+
+class DeadlineError(Exception):
+    """Raised when the time that the caller gave a call is over before there is an answer."""

@@ -16,8 +16,8 @@ def next_change_ms(observed: Observed) -> int | None:
 
 def _moments(observed: Observed) -> Iterator[int]:
     rollout, progress = observed.rollout, observed.progress
-    if rollout.confirm_deadline_ms is not None:
-        yield rollout.confirm_deadline_ms
+    if observed.confirm_due_ms is not None:
+        yield observed.confirm_due_ms
     for freeze in (rollout.freeze, observed.freeze_all):
         if freeze is not None and freeze.expire_ms is not None:
             yield freeze.expire_ms
@@ -26,4 +26,4 @@ def _moments(observed: Observed) -> Iterator[int]:
     stuck_after_ms = observed.automation.stuck_after_ms
     waits_for_approval = rollout.pause_cause is Cause.APPROVAL
     if stuck_after_ms is not None and Cause.STUCK not in progress.said and not waits_for_approval:
-        yield max(progress.moved_ms, observed.clock.jump_ms or 0) + stuck_after_ms
+        yield observed.stuck_since_ms + stuck_after_ms

@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from rampd_server.access import Access, Role
-from rampd_server.domain.errors import InvalidRequestError, RampdError, Reason
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, RampdError, Reason
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.errors import abort, not_implemented
 
@@ -47,7 +47,7 @@ def bind(servicers: Mapping[str, object], *, violations: Violations, access: Acc
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
     responses; a response may be bytes that are serialised already, and where nothing is to be awaited they may be
     returned by a plain function. What has no method answers UNIMPLEMENTED. Errors
-    that are raised: RampdError as it says, everything else INTERNAL with a request id that the log has too.
+    that are raised: RampdError and DeadlineError as they say, everything else INTERNAL with a request id that the log has too.
     """
     if unknown := servicers.keys() - SERVICES.keys():
         raise ValueError(f"no such service in rampd.v1: {', '.join(sorted(unknown))}")
@@ -98,8 +98,8 @@ def _unary(
             request, call = admit(data, context)
             response = answer(request, call)
             return response if isinstance(response, bytes) else encode(await response)
-        except RampdError as error:
-            refusal = error
+        except (RampdError, DeadlineError) as error:
+            refusal: RampdError | DeadlineError = error
         except Exception as error:  # noqa: BLE001 - the one catch-all: nothing of it may reach the wire
             refusal = _defect(name, error)
         await abort(context, refusal)

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from rampd_server.domain.errors import InvalidRequestError, RampdError, Reason
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, RampdError, Reason
 
 DOMAIN = "rampd"
 
@@ -71,8 +71,10 @@ def to_status(error: RampdError) -> status_pb2.Status:
     )
 
 
-async def abort(context: grpc.aio.ServicerContext[typing.Any, typing.Any], error: RampdError) -> None:
+async def abort(context: grpc.aio.ServicerContext[typing.Any, typing.Any], error: RampdError | DeadlineError) -> None:
     """Ends the call with the error; always raises, for gRPC to catch."""
+    if isinstance(error, DeadlineError):
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, str(error))
     await context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 

@@ -18,8 +18,8 @@ from rampd_server.storage.request_record import StoredRecord, read_record
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, Scripts
 
-MAX_BLOCK_MS: Final = 2_000
-"""Longest wait of `feed`: shorter than the time-out of its connection, else a lost connection looks like silence."""
+MAX_BLOCK_MS: Final = 1_000
+"""Longest wait of `feed`: shorter than the time-out of its connection, otherwise a lost connection looks like silence."""
 
 _FEED_COUNT: Final = 100
 _SCAN_COUNT: Final = 1_000
@@ -164,9 +164,13 @@ class RedisReader:
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         if not 0 <= block_ms <= MAX_BLOCK_MS:
             raise ValueError(f"block_ms is {block_ms}, not 0 to {MAX_BLOCK_MS}")
-        with redis_errors(self.keys.feed):
-            # To Redis, BLOCK 0 is for ever.
-            reply = await self._feed_client.xread({self.keys.feed: after}, _FEED_COUNT, block_ms or None)
+        place = {self.keys.feed: after}
+        if block_ms:
+            with redis_errors(self.keys.feed):
+                reply = await self._feed_client.xread(place, _FEED_COUNT, block_ms)
+        else:
+            # The connection that waits may hang, and this is how one gets past it.
+            reply = await self._call(self.client.xread, place, _FEED_COUNT, key=self.keys.feed)
         entries = []
         for entry_id, fields in reply[0][1] if reply else ():
             entries.append(self._entry(entry_id, fields))

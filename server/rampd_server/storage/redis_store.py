@@ -17,7 +17,8 @@ from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
 
 _DEADLINE_S: Final = 1.0
-_FEED_TIMEOUT_S: Final = 3.0
+_FEED_TIMEOUT_S: Final = 2.0
+"""A second more than the feed waits for an entry: a connection that is silent for longer is given up."""
 _MAX_CONNECTIONS: Final = 32
 
 
@@ -153,7 +154,9 @@ class RedisStore(RedisOutcomes):
         )
         return entry, Result(revision)
 
-    async def commit_namespace(self, before: Namespace, after: Namespace, author: Author) -> FeedEntry:
+    async def commit_namespace(
+        self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
+    ) -> FeedEntry:
         old, new = _freeze_text(before), _freeze_text(after)
         request = Request.of(author)
         reply = await self._run(
@@ -162,6 +165,7 @@ class RedisStore(RedisOutcomes):
             (
                 *self._write_arguments(request),
                 *(old or "", new or "", feed.write_namespace(after), write_result(Result(0), author)),
+                "" if decided_ms is None else decided_ms,
                 *history.author_fields(author),
                 *history.change_fields(history.namespace_changes(old, new)),
             ),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rampd_server import replica as module
+from rampd_server.domain import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
@@ -127,6 +128,29 @@ async def test_while_a_change_of_its_own_is_on_its_way_the_feed_is_left_alone(
     assert await replica.wait_for_entry(entry(1).id)
     store.tell(entry(2))
     assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2)
+
+
+async def test_an_entry_that_the_feed_does_not_bring_is_fetched_in_order(replica: Replica, store: ScriptedStore):
+    """Given reads of the feed that hang, and somebody's entry before the one that is waited for, expect both."""
+
+    async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
+        assert not block_ms
+        return [entry(number) for number in (1, 2) if entry(number).previous_id == after]
+
+    store.feed = feed  # type: ignore[method-assign]
+    assert await replica.wait_for_entry(entry(2).id)
+    assert store.applied == [entry(1).id, entry(2).id]
+    assert revision(replica) == BEFORE.revision + 2
+
+
+async def test_a_store_that_fails_meanwhile_does_not_fail_who_waits_for_an_entry(
+    replica: Replica, store: ScriptedStore
+):
+    async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
+        raise StoreUnavailableError("Redis can't be reached.")
+
+    store.feed = feed  # type: ignore[method-assign]
+    assert not await replica.wait_for_entry(entry(1).id, timeout_s=0.2)
 
 
 @pytest.fixture
@@ -286,3 +310,69 @@ async def test_a_look_confirms_only_what_is_read_to_its_end(replica: Replica, st
     store.newest = entry(5).id
     await replica._check_head()
     assert replica.entry_id == entry(5).id
+
+
+class SlowStore(ScriptedStore):
+    """Its clock goes with the test's, and each read of a component or of the feed takes 40 s."""
+
+    FIRST_MS = 1_700_000_000_000
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.left: list[FeedEntry] = []
+
+    @property
+    def time_ms(self) -> int:
+        return self.FIRST_MS + round(self._clock.now_s * 1000)
+
+    async def head(self) -> Head:
+        return Head("epoch", self.newest, self.time_ms, Namespace())
+
+    async def read(self, component: str) -> Stored:
+        self._clock.now_s += 40
+        return await super().read(component)
+
+    async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
+        if not self.left:
+            return await super().feed(after, block_ms=block_ms)
+        self._clock.now_s += 40
+        return [self.left.pop(0)]
+
+
+async def test_a_long_reload_sets_no_clock_back_and_is_no_jump():
+    clock = Clock()
+    store = SlowStore(clock)
+    replica = Replica(as_store(store), monotonic=clock)
+    running = asyncio.create_task(replica.run())
+    await replica.loaded.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+    assert replica.now_ms() == store.time_ms
+    assert replica.age_s == 0
+    after_reload = replica.look
+    clock.now_s += 1
+    await replica._check_head()
+    assert replica.now_ms() == store.time_ms
+    seen = clocks.read(clocks.read(None, None, after_reload), after_reload, replica.look)
+    assert seen.jump_ms is None
+
+
+async def test_a_copy_that_catches_up_slowly_is_as_old_as_the_look_that_confirms_it():
+    clock = Clock()
+    store = SlowStore(clock)
+    replica = Replica(as_store(store), monotonic=clock)
+    running = asyncio.create_task(replica.run())
+    await replica.loaded.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    store.left, store.newest = [entry(1), entry(2)], entry(2).id
+
+    await replica._check_head()
+
+    assert replica.entry_id == entry(2).id
+    assert replica.age_s == 80
+    assert replica.now_ms() == store.time_ms

@@ -16,16 +16,17 @@
 -- ARGV[8]  freeze after, empty for none
 -- ARGV[9]  namespace after, JSON
 -- ARGV[10] result: release, position, disposition
--- ARGV[11..] fields of the history entry, name and value in turn
+-- ARGV[11] when this was decided, ms; empty where that does not matter
+-- ARGV[12..] fields of the history entry, name and value in turn
 --
 -- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
---   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision}
+--   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision} | {UNTIMELY, ms since 1970}
 --
 -- Why atomic: each commit of a rollout names the freeze that it was decided under.
 
 local meta, feed, feed_bytes, request, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local freeze_before, freeze, namespace, result = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local freeze_before, freeze, namespace, result, decided = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 local wrong = find_wrong_type(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream'
@@ -40,13 +41,17 @@ end
 if (redis.call('HGET', meta, 'freeze') or '') ~= freeze_before then
   return {CONFLICT, '0'}
 end
+local now = now_ms()
+if is_untimely(now, decided) then
+  return {UNTIMELY, now}
+end
 
 if freeze == '' then
   redis.call('HDEL', meta, 'freeze')
 else
   redis.call('HSET', meta, 'freeze', freeze)
 end
-append_history(history, '0', now_ms(), {unpack(ARGV, 11)})
+append_history(history, '0', now, {unpack(ARGV, 12)})
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, {'namespace', namespace})
 remember(request, life_ms, digest, nonce, id, '0', '1', result)
 return {DONE, id, previous}

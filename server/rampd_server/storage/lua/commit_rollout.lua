@@ -64,7 +64,7 @@ if revision_found ~= revision_before or (redis.call('HGET', meta, 'freeze') or '
   return {CONFLICT, revision_found}
 end
 local now = now_ms()
-if decided ~= '' and math.abs(tonumber(now) - tonumber(decided)) > MAX_DECISION_AGE_MS then
+if is_untimely(now, decided) then
   return {UNTIMELY, now}
 end
 local patch = cjson.decode(patch_json)

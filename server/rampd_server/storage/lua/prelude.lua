@@ -57,6 +57,11 @@ local function now_ms()
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
+-- Whether a change was decided at another time than now; empty: when it was decided does not matter.
+local function is_untimely(now, decided)
+  return decided ~= '' and math.abs(tonumber(now) - tonumber(decided)) > MAX_DECISION_AGE_MS
+end
+
 -- unpack() has a limit of some thousands. The size is even, so that pairs stay together.
 local function call_in_chunks(command, key, arguments)
   local replies = {}

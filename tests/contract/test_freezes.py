@@ -1,0 +1,107 @@
+"""The freeze of a namespace, as servers see it: what removes an expired one looks at what is there now."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rampd_server.domain.model import Freeze
+from rampd_server.ports import Author, Head
+from rampd_server.replica import Replica
+from rampd_server.service import Service
+from rampd_server.storage.redis_store import RedisStore
+from tests.stores import StoreServer
+
+ADA, BOB = Author("ada", "Freeze", "deploys"), Author("bob", "Freeze", "longer")
+EXPIRES_IN_MS = 50
+
+
+@contextlib.asynccontextmanager
+async def following(store: RedisStore) -> AsyncIterator[Replica]:
+    """The copy of a server, which follows the store while the block lasts."""
+    replica = Replica(store)
+    running = asyncio.create_task(replica.run())
+    await replica.loaded.wait()
+    yield replica
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.fixture
+async def other(store: RedisStore, server: StoreServer, namespace: str) -> AsyncIterator[Service]:
+    """Another server of the namespace, that follows it."""
+    own = server.store(namespace)
+    async with following(own) as replica:
+        yield Service(own, replica)
+    await own.close()
+
+
+@pytest.fixture
+async def behind(store: RedisStore, other: Service) -> Replica:
+    """The copy of a server that saw a freeze, which has expired since, and has heard of nothing after it."""
+    async with following(store) as replica:
+        expire_ms = replica.now_ms() + EXPIRES_IN_MS
+        await Service(store, replica).freeze_all(expire_ms, ADA)
+    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+        await asyncio.sleep(0.005)
+    return replica
+
+
+async def freeze_of(store: RedisStore) -> Freeze | None:
+    head = await store.head()
+    assert head is not None
+    return head.namespace.freeze
+
+
+async def test_an_expired_freeze_is_removed(store: RedisStore, behind: Replica):
+    await Service(store, behind).expire_freeze_all()
+
+    assert await freeze_of(store) is None
+    newest, _ = await store.events("", limit=10)
+    assert (newest.actor, newest.action, newest.note) == ("rampd", "Unfreeze", "the freeze has ended")
+
+
+@pytest.mark.parametrize("expires_in_ms", [None, 3_600_000])
+async def test_a_freeze_that_was_prolonged_is_not_removed_by_a_server_that_is_behind(
+    store: RedisStore, other: Service, behind: Replica, expires_in_ms: int | None
+):
+    expire_ms = expires_in_ms and behind.now_ms() + expires_in_ms
+    assert (await other.freeze_all(expire_ms, BOB)).message == "The namespace is frozen now."
+
+    await Service(store, behind).expire_freeze_all()
+
+    freeze = await freeze_of(store)
+    assert freeze is not None
+    assert (freeze.actor, freeze.expire_ms) == ("bob", expire_ms)
+
+
+async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
+    store: RedisStore, other: Service, behind: Replica, monkeypatch: pytest.MonkeyPatch
+):
+    """Given that somebody prolongs it between the server's look at the store and its write, expect what they were told."""
+    read_head, told = store.head, []
+
+    async def head() -> Head | None:
+        found = await read_head()
+        if not told:
+            told.append((await other.freeze_all(None, BOB)).message)
+        return found
+
+    monkeypatch.setattr(store, "head", head)
+    await Service(store, behind).expire_freeze_all()
+
+    assert told == ["The namespace is frozen now."]
+    freeze = await freeze_of(store)
+    assert freeze is not None
+    assert freeze.actor == "bob"
+
+
+async def test_a_freeze_in_force_is_looked_at_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+    async with following(store) as replica:
+        service = Service(store, replica)
+        await service.freeze_all(replica.now_ms() + 3_600_000, ADA)
+    monkeypatch.setattr(store, "head", None)
+
+    await service.expire_freeze_all()

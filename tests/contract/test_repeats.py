@@ -1,0 +1,120 @@
+"""A request that comes twice at once, as a client sends it that lost its connection: both copies get one answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.ports import Author, Override, RequestRecord
+from rampd_server.replica import Replica
+from rampd_server.service import Answer, Service
+from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import COMPONENT, do
+from tests.contract.test_freezes import following
+
+OWN = Author("ada", "Finalize", request_id="ci-42", digest="d1g35t")
+OTHER = Author("ada", "Finalize", request_id="ci-42", digest="an0th3r")
+PINNED = {"acme/app": Override(tag="t")}
+
+Ask = Callable[[Service, Author], Coroutine[Any, Any, Answer]]
+
+
+@pytest.fixture
+async def service(store: RedisStore) -> AsyncIterator[Service]:
+    """A server, with a rollout at revision 3 and an override at 4."""
+    await do(store, commands.Release("a"), commands.Release("b"), commands.Ramp(1000))
+    async with following(store) as replica:
+        made = Service(store, replica)
+        await made.set_overrides(COMPONENT, PINNED, Author("ada", "SetOverride"))
+        yield made
+
+
+def execute(command: commands.Command, expected_revision: int | None = None) -> Ask:
+    return lambda service, author: service.execute(COMPONENT, command, author, expected_revision=expected_revision)
+
+
+REFUSED_AFTER_ITSELF = {
+    "NO_ROLLOUT": execute(commands.Finalize(force=True)),
+    "REVISION_MISMATCH": execute(commands.Ramp(2000), 4),
+    "COMPONENT_NOT_FOUND": execute(commands.DeleteComponent()),
+    "REVISION_MISMATCH of overrides": lambda service, author: service.set_overrides(
+        COMPONENT, {"acme/app": Override(tag="u")}, author, expected_revision=4
+    ),
+    "OVERRIDE_NOT_FOUND": lambda service, author: service.set_overrides(
+        COMPONENT, {"acme/app": None}, author, must_exist=True
+    ),
+}
+
+
+def together(store: RedisStore, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first `count` looks for a request's record all come before any write."""
+    look, all_looked = store.request_record, asyncio.Barrier(count)
+    left = iter(range(count))
+
+    async def request_record(request_id: str) -> RequestRecord | None:
+        record = await look(request_id)
+        if next(left, None) is not None:
+            await all_looked.wait()
+        return record
+
+    monkeypatch.setattr(store, "request_record", request_record)
+
+
+@pytest.mark.parametrize("ask", REFUSED_AFTER_ITSELF.values(), ids=REFUSED_AFTER_ITSELF)
+async def test_a_copy_of_a_request_under_way_gets_the_answer_of_the_first(
+    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch, ask: Ask
+):
+    together(store, 3, monkeypatch)
+    answers = await asyncio.gather(*(ask(service, OWN) for _ in range(3)))
+
+    assert [answer.result for answer in answers] == [answers[0].result] * 3
+    assert sorted(answer.is_replayed for answer in answers) == [False, True, True]
+
+
+async def test_a_request_under_the_id_of_one_under_way_is_told_so(
+    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    together(store, 2, monkeypatch)
+    answers = await asyncio.gather(
+        *(execute(commands.Finalize(force=True))(service, author) for author in (OWN, OTHER)),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(answer, Answer) for answer in answers].count(True) == 1
+    [refused] = [answer for answer in answers if isinstance(answer, RefusedError)]
+    assert refused.reason is Reason.REQUEST_ID_REUSED
+
+
+async def test_a_refusal_that_nothing_explains_stays_one(service: Service):
+    with pytest.raises(RefusedError) as caught:
+        await execute(commands.Ramp(2000), 1)(service, OWN)
+    assert caught.value.reason is Reason.REVISION_MISMATCH
+
+
+@pytest.mark.parametrize("what", ["override", "freeze", "freeze of all"])
+async def test_a_repeat_after_its_own_time_gets_its_first_answer(service: Service, what: str):
+    """Given a request with an expiry that is over when it comes again, expect the first answer, not that it is too late."""
+    replica = service._replica
+    expire_ms = replica.now_ms() + 100
+    asks: dict[str, Ask] = {
+        "override": lambda service, author: service.set_overrides(
+            COMPONENT, {"acme/app": Override(tag="x", expire_ms=expire_ms)}, author
+        ),
+        "freeze": execute(commands.Freeze(expire_ms)),
+        "freeze of all": lambda service, author: service.freeze_all(expire_ms, author),
+    }
+    first = await asks[what](service, OWN)
+    await past(replica, expire_ms)
+
+    again = await asks[what](service, OWN)
+    assert (again.is_replayed, again.result) == (True, first.result)
+    with pytest.raises(InvalidRequestError, match="is not in the future"):
+        await asks[what](service, Author("ada", "Freeze"))
+
+
+async def past(replica: Replica, time_ms: int) -> None:
+    while replica.now_ms() <= time_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+        await asyncio.sleep(0.005)

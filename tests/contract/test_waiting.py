@@ -1,0 +1,115 @@
+"""What a write is told whose time is over: its own, that of a store which does not answer, or that of a contest."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from rampd_server import service as module
+from rampd_server.domain import commands
+from rampd_server.domain.errors import DeadlineError, Reason, RefusedError, StoreUnavailableError
+from rampd_server.ports import Author, ConflictError, FeedEntry
+from rampd_server.service import Service
+from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import ADA, COMPONENT, do
+from tests.contract.test_freezes import following
+from tests.stores import REDIS, StoreServer, store_server
+
+WRITERS = 30
+
+
+@pytest.fixture
+def own_server() -> Iterator[StoreServer]:
+    """A server that a test may stop."""
+    with store_server(REDIS) as server:
+        yield server
+
+
+@pytest.fixture
+async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
+    store = own_server.store(timeout_s=1.0)
+    store.believe(await store.begin_epoch(adopted=False))
+    await do(store, commands.Release("a"), commands.Release("b"))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def service(own_store: RedisStore) -> AsyncIterator[Service]:
+    async with following(own_store) as replica:
+        yield Service(own_store, replica)
+
+
+@pytest.fixture
+def stopped(own_server: StoreServer, service: Service) -> Iterator[None]:
+    own_server.signal(signal.SIGSTOP)
+    yield
+    own_server.signal(signal.SIGCONT)
+
+
+async def write(service: Service, number: int = 1, timeout_s: float | None = None) -> object:
+    """What a write ends with."""
+    try:
+        return await service.execute(COMPONENT, commands.Ramp(number), ADA, timeout_s=timeout_s)
+    except (RefusedError, StoreUnavailableError, DeadlineError) as error:
+        return error
+
+
+@pytest.mark.usefixtures("stopped")
+async def test_those_who_wait_for_a_write_that_the_store_does_not_answer_end_with_it(service: Service):
+    began_s = time.monotonic()
+    ends = await asyncio.gather(*(write(service, number) for number in range(WRITERS)))
+
+    assert {type(end) for end in ends} == {StoreUnavailableError}
+    assert time.monotonic() - began_s < 10
+    not_sent = [end for end in ends if "so this one was not sent" in str(end)]
+    assert len(not_sent) == WRITERS - 1
+
+
+@pytest.mark.usefixtures("stopped")
+async def test_a_caller_whose_own_time_is_over_is_told_so(service: Service):
+    first, second = await asyncio.gather(write(service, 1, timeout_s=0.01), write(service, 2, timeout_s=0.02))
+
+    for end in (first, second):
+        assert isinstance(end, DeadlineError)
+        assert str(end).startswith("The deadline of this call ran out before restyler was changed")
+
+
+async def test_who_comes_after_a_write_that_failed_at_once_is_not_refused_for_it(
+    service: Service, own_store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a link that is cut under one of many writes that have waited for long, expect that it fails alone."""
+    commit, commits = own_store.commit, iter(range(WRITERS))
+
+    async def cut_once(*arguments: object, **options: object) -> FeedEntry:
+        if next(commits) == 1:
+            raise StoreUnavailableError("The link was cut.")
+        return await commit(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(own_store, "commit", cut_once)
+    holder = service._lines.setdefault(COMPONENT, module._Line())
+    async with holder.lock:
+        writing = [asyncio.create_task(write(service, number)) for number in range(1, 5)]
+        await asyncio.sleep(module._PATIENCE_S)
+    ends = await asyncio.gather(*writing)
+
+    assert [isinstance(end, StoreUnavailableError) for end in ends] == [False, True, False, False]
+
+
+async def test_who_has_no_deadline_is_told_of_a_contest(
+    service: Service, own_store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    async def commit(*_arguments: object, **_options: object) -> FeedEntry:
+        raise ConflictError("another writer was first")
+
+    monkeypatch.setattr(own_store, "commit", commit)
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.05)
+    end = await write(service)
+
+    assert isinstance(end, RefusedError)
+    assert end.reason is Reason.CONTENTION
+    assert str(end).startswith("Others kept changing restyler for 0.05 s.")
+    with pytest.raises(RefusedError, match="Others kept changing restyler"):
+        await service.execute(COMPONENT, commands.Pause(), Author("bob", "Pause"))
