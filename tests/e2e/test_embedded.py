@@ -288,7 +288,7 @@ async def test_damaged_data_and_a_program_that_is_gone_end_in_a_sentence_too(dir
     async with kept(tmp_path) as (store, keeping):
         store._program = tmp_path / "gone"
         os.kill(process_of(store.url), signal.SIGKILL)
-        with pytest.raises(StartupError, match=r"ended 6 times.*code 1: .*No such file"):
+        with pytest.raises(StartupError, match=r"ended 6 times.*code 1\. Its log ends with: .*No such file"):
             await keeping
 
 
