@@ -36,6 +36,10 @@ _OPTIONS = (
     # cost a few KiB each, and what was given up meanwhile is dropped before it is taken up.
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
+    # Connections are files, of which there are only so many. One that says nothing at all is ended soon, and one without a
+    # call later: a caller's gRPC opens it again by itself.
+    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.max_connection_idle_ms", 300_000),
 )
 _LOOK_S = 0.03
 _MOST_LOOKS = 20
@@ -56,16 +60,23 @@ class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
 
 
 class Server:
-    """Serves a handler on any number of addresses. NOT_SERVING in the health service until told otherwise.
+    """Serves handlers on any number of addresses. NOT_SERVING in the health service until told otherwise.
+
+    Each address takes up to `max_connections`; one more is closed at once, so that its caller gets UNAVAILABLE.
 
     Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_health`, `stop`.
     """
 
-    def __init__(self, handlers: Handlers, *, reflect: bool = True, shares_port: bool = False) -> None:
+    def __init__(
+        self, handlers: Handlers, *, reflect: bool = True, shares_port: bool = False, max_connections: int | None = None
+    ) -> None:
         self._handlers = handlers
         self._shares_port = shares_port
         # A second server on the port has to fail, unless they are meant to; with the default both would get calls.
-        self._server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
+        if max_connections is not None:
+            options.append(("grpc.max_allowed_incoming_connections", max_connections))
+        self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((handlers,))
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
