@@ -83,7 +83,7 @@ class Script:
 
     async def __call__(self, keys: Sequence[str] = (), arguments: Sequence[Any] = ()) -> Any:  # noqa: ANN401
         """The answer. Raises what redis-py raises."""
-        given = (len(keys), *keys, *arguments)
+        given = _given(keys, arguments)
         try:
             return await self._client.evalsha(self.sha, *given)
         except exceptions.NoScriptError:
@@ -92,6 +92,27 @@ class Script:
             return await self._client.evalsha(self.sha, *given)
         except exceptions.NoScriptError:
             return await self._client.eval(self.text, *given)
+
+    async def many(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """The answers of several calls (keys, arguments) in one exchange; an exception of redis-py where one failed."""
+        replies = await self._exchange(calls)
+        lost = [place for place, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+        if lost:
+            await self._client.script_load(self.text)
+            for place, reply in zip(lost, await self._exchange([calls[place] for place in lost]), strict=True):
+                replies[place] = reply
+        return replies
+
+    async def _exchange(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        pipe = self._client.pipeline(transaction=False)
+        for keys, arguments in calls:
+            pipe.evalsha(self.sha, *_given(keys, arguments))
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+        return replies
+
+
+def _given(keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
+    return len(keys), *keys, *arguments
 
 
 class Scripts:
