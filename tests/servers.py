@@ -92,10 +92,13 @@ def short_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def rampd_server(directory: Path, *flags: str, **environment: str) -> Iterator[ServerProcess]:
-    """Starts a server with its data in `directory`; ended with the block where it still runs."""
+def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: str) -> Iterator[ServerProcess]:
+    """Starts a server with its data in `directory`; ended with the block where it still runs. `limits` are what `ulimit` is
+    given first.
+    """
     process = subprocess.Popen(
         [
+            *(("sh", "-c", f'ulimit {limits} && exec "$@"', "sh") if limits else ()),
             *(sys.executable, "-m", "rampd_server", "--listen", "127.0.0.1:0"),
             *("--data-dir", str(directory), "--log-format", "json", *flags),
         ],

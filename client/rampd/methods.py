@@ -62,7 +62,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
                             "initialBackoff": "0.05s",
                             "maxBackoff": "0.5s",
                             "backoffMultiplier": 2,
-                            "retryableStatusCodes": ["UNAVAILABLE"],
+                            # CANCELLED is what gRPC's server says of a call that it has not looked at, where it is too
+                            # busy or stops. What is cancelled here is not tried again.
+                            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                         },
                     }
                 ],
@@ -95,7 +97,7 @@ _MAX_TIMEOUT_S = 1_000_000_000
 class Attempts:
     """The tries of one call, all within one deadline.
 
-    gRPC itself tries again what is UNAVAILABLE. CONTENTION is tried again here: it is an answer like any other to gRPC,
+    gRPC itself tries again what is UNAVAILABLE or was CANCELLED by the server. CONTENTION is tried again here: it is an answer like any other to gRPC,
     whose retries know status codes and no reasons.
     """
 

@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from rampd.validation import violations
+from rampd_server import files
 from rampd_server.access import Access
 from rampd_server.address import Address
 from rampd_server.automation.checks import Checks, NoSource
@@ -55,6 +56,8 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     there; with it, the server answers NOT_SERVING until it is. Raises StartupError: an address is taken, the store is
     not one to build on, or Prometheus' token can't be read.
     """
+    # A worker that is not the first has no unix socket.
+    max_connections = files.connections_of_each(files.raise_limit(), 1 if worker else 2)
     prometheus = _prometheus(config)
     source = prometheus or NoSource()
     store = RedisStore.connect(redis_url, namespace=config.namespace, name=name_of_server(config.namespace))
@@ -66,7 +69,10 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     controller = Controller(service, replica, store, checks=checks)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
     caretaker = Caretaker(service, replica, store)
-    beside = caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)
+    beside = (
+        *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
+        partial(files.tell_when_near, max_connections),
+    )
     server = Server(
         bind(
             {
@@ -79,6 +85,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         ),
         reflect=config.reflection,
         shares_port=worker is not None,
+        max_connections=max_connections,
     )
     try:
         is_prepared = await _look_at_store(store, may_wait=config.wait_for_store)

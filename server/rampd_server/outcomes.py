@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -18,6 +18,10 @@ CATCH_UP_S = 1.0
 _ATTEMPTS = 5
 _CHUNK = 100
 """Outcomes that are looked at before others get their turn."""
+
+_EXCHANGE = 32
+"""Components that are counted in one exchange with the store: others get their turn in between."""
+_MAX_UNFINISHED = 1_000
 
 _ACCEPTED = "."
 _CODES: Final = {reason: chr(ord("a") + place) for place, reason in enumerate(IgnoredReason)}
@@ -41,6 +45,13 @@ class Report:
 
 Verdict = IgnoredReason | None
 """Of one outcome: why it is ignored; None: it is accepted."""
+
+
+_Key = tuple[str, str, int, str]
+
+
+def _key(report: Report) -> _Key:
+    return report.reporter, report.client_id, report.sequence, report.digest
 
 
 class CountedSignal:
@@ -70,6 +81,8 @@ class Outcomes:
         self._store = store
         self._replica = replica
         self.counted = CountedSignal()
+        self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
+        """By epoch and report: the answer of each component that is stored, of the last reports that failed on the way."""
 
     async def report(self, report: Report) -> list[Verdict]:
         """A verdict for each outcome, once all that is to be counted is stored.
@@ -78,31 +91,65 @@ class Outcomes:
         NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
         """
         await self._catch_up_with(report.outcomes)
+        places = _by_component(report.outcomes)
+        key = self._replica.epoch, _key(report)
+        stored = self._unfinished.pop(key, {})
+        try:
+            missing = [component for component in places if component not in stored]
+            for first in range(0, len(missing), _EXCHANGE):
+                await self._take_in(missing[first : first + _EXCHANGE], report, places, stored)
+        except BaseException:
+            # The call may just have run out of time. Without this, a repeat would begin at the beginning, and run out, too.
+            self._remember(key, stored)
+            raise
         verdicts: list[Verdict] = [None] * len(report.outcomes)
-        for component, places in _by_component(report.outcomes).items():
-            found = await self._take_in(component, report, [report.outcomes[place] for place in places])
-            for place, verdict in zip(places, found, strict=True):
+        for component, found in stored.items():
+            for place, verdict in zip(places[component], read_answer(found), strict=True):
                 verdicts[place] = verdict
         return verdicts
 
-    async def _take_in(self, component: str, report: Report, outcomes: Sequence[JobOutcome]) -> Sequence[Verdict]:
+    def _remember(self, key: tuple[str, _Key], stored: dict[str, str]) -> None:
+        if stored:
+            self._unfinished[key] = stored
+            while len(self._unfinished) > _MAX_UNFINISHED:
+                del self._unfinished[next(iter(self._unfinished))]
+
+    async def _take_in(
+        self, components: Sequence[str], report: Report, places: Mapping[str, Sequence[int]], stored: dict[str, str]
+    ) -> None:
+        """Stores the shares of several components, and puts the answer of each into `stored`."""
+        shares = {component: [report.outcomes[place] for place in places[component]] for component in components}
+        batches = []
+        for component, outcomes in shares.items():
+            known = self._replica.get(component)
+            if known is not None:
+                batches.append(await _decide(known.rollout, report, outcomes))
+        for batch, received in zip(batches, await self._store.count_many(batches) if batches else (), strict=True):
+            if received is not None:
+                stored[batch.component] = self._answer(batch, *received, len(shares[batch.component]))
+        for component, outcomes in shares.items():
+            if component not in stored:
+                stored[component] = await self._take_in_one(component, report, outcomes)
+
+    async def _take_in_one(self, component: str, report: Report, outcomes: Sequence[JobOutcome]) -> str:
         for _ in range(_ATTEMPTS):
             known = self._replica.get(component)
             if known is None:
-                return [IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes)
+                return write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes))
             batch = await _decide(known.rollout, report, outcomes)
             try:
-                receipt, answer = await self._store.count_outcomes(batch)
+                return self._answer(batch, *await self._store.count_outcomes(batch), len(outcomes))
             except ConflictError:
                 # Another server knows of a later trial: what this one decided is not so any more.
                 await self._catch_up()
-                continue
-            if receipt is Receipt.COUNTED and batch.outcomes:
-                self.counted.tell(component)
-            if receipt in _ALL_IGNORED:
-                return [_ALL_IGNORED[receipt]] * len(outcomes)
-            return read_answer(answer)
         raise RefusedError(Reason.CONTENTION, f"The trials of {component} change too fast. Send the batch again.")
+
+    def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, number: int) -> str:
+        if receipt is Receipt.COUNTED and batch.outcomes:
+            self.counted.tell(batch.component)
+        if receipt in _ALL_IGNORED:
+            return write_answer([_ALL_IGNORED[receipt]] * number)
+        return answer
 
     async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
         """Reads up to where the store stands, where a job was resolved on what is not known here."""

@@ -271,6 +271,11 @@ class Store(Protocol):
         has begun.
         """
 
+    async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
+        """Counts the batches of several components in one exchange: for each as `count_outcomes`; None where nothing was
+        counted, and `count_outcomes` has to do it or say why not.
+        """
+
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
         """What a trial has counted; nothing where it is not the one that is counted now. `release`, `trial`: of
         `domain.admission.Trial`.

@@ -100,7 +100,9 @@ class ValkeyProcess:
         # While it loads its data it answers -LOADING.
         while not (await ping(self._path)).startswith(b"+PONG"):
             if self._ended.done():
-                raise StartupError(f"The embedded Valkey ended with code {self.code}. Its log ends with: {self.last_line}")
+                raise StartupError(
+                    f"The embedded Valkey ended with code {self.code}. Its log ends with: {self.last_line}"
+                )
             if time.monotonic() > end:
                 raise StartupError(
                     f"The embedded Valkey was not ready in {_START_TIMEOUT_S} s; its log is {self._log}."

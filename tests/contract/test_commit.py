@@ -236,6 +236,24 @@ async def test_a_server_that_has_forgotten_its_scripts_gets_them_again(store: Re
     assert rollout.revision == 8
 
 
+async def test_a_script_that_is_lost_again_before_it_is_called_is_sent_with_the_call(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    rollout = await do(store, commands.Release("a"), commands.Release("b"))
+    load, loaded = store.client.script_load, []
+
+    async def load_and_flush(text: str) -> None:
+        loaded.append(await load(text))
+        await store.client.script_flush()
+
+    monkeypatch.setattr(store.client, "script_load", load_and_flush)
+    await store.client.script_flush()
+    await commit(store, rollout, decide(rollout, commands.Ramp(1)))
+
+    assert loaded
+    assert (await store.read(COMPONENT)).rollout == decide(rollout, commands.Ramp(1))
+
+
 @pytest.mark.parametrize(
     "section", ["rollout", "releases", "attributes", "quarantine", "timeline", "history", "components", "feed", "meta"]
 )

@@ -487,3 +487,22 @@ async def test_what_waits_in_another_form_is_named(store: RedisStore, client: Re
         with pytest.raises(StoreCorruptError) as caught:
             await attempt
         assert caught.value.metadata["key"] == key
+
+
+async def test_batches_of_many_components_are_counted_in_one_exchange(store: RedisStore):
+    """Given one that was counted before, one of a trial that has ended, and scripts that are forgotten, expect the others
+    to be counted, and these to be told apart.
+    """
+    names = [f"c{n}" for n in range(40)]
+    batches = [batch(1, ran("a"), component=name) for name in names]
+    await store.client.script_flush()
+    assert await store.count_many(batches[:1]) == [(Receipt.COUNTED, "1.")]
+    await store.count_outcomes(batch(2, ran("b"), component=names[1], trial=Trial(2, 2, 9), client_id="w2"))
+    await store.client.script_flush()
+
+    found = await store.count_many(batches)
+
+    assert found == [(Receipt.REPEATED, "1."), None, *[(Receipt.COUNTED, "1.")] * 38]
+    assert [(await store.counters(name, *TRIAL[:2])).by_weight[1000].jobs.current for name in names[2:]] == [1] * 38
+    with pytest.raises(ConflictError):
+        await store.count_outcomes(batches[1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from redis import exceptions
+from redis.asyncio import UnixDomainSocketConnection
 
 from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
@@ -169,6 +170,9 @@ async def test_many_callers_share_a_bounded_number_of_connections(own_server: St
         exceptions.InvalidResponse("Protocol Error: b'x'"),
         TimeoutError(),
         OSError(28, "No space left on device"),
+        RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),
+        AttributeError("'NoneType' object has no attribute 'write'"),
+        asyncio.IncompleteReadError(b"", 4),
     ],
     ids=repr,
 )
@@ -190,6 +194,30 @@ def test_the_words_of_redis_end_with_one_full_stop(error: type[Exception]):
         with pytest.raises(StoreUnavailableError, match=r"Connection refused\. Look") as caught, redis_errors():
             raise error(words)
         assert ".." not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AttributeError, EOFError])
+async def test_a_link_that_breaks_while_it_is_written_to_is_opened_again(
+    own_store: RedisStore, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+):
+    send, broken = UnixDomainSocketConnection.send_packed_command, []
+
+    async def breaks(connection: UnixDomainSocketConnection, *arguments: object, **options: object) -> None:
+        if len(broken) < most:
+            broken.append(connection)
+            await connection.disconnect(nowait=True)
+            raise kind("the handler is closed")
+        await send(connection, *arguments, **options)
+
+    monkeypatch.setattr(UnixDomainSocketConnection, "send_packed_command", breaks)
+    most = 1
+    rollout = (await own_store.read(COMPONENT)).rollout
+    assert len(broken) == 1
+    most = 1000
+    with pytest.raises(StoreUnavailableError, match="the handler is closed"):
+        await commit(own_store, rollout, decide(rollout, commands.Ramp(1)))
+    most = 0
+    assert (await own_store.read(COMPONENT)).rollout == rollout
 
 
 def test_a_wrong_type_is_the_datas_fault_and_named():

@@ -199,6 +199,40 @@ async def test_what_is_unavailable_is_tried_again_with_the_same_request_id(serve
     await result(admin.close())
 
 
+async def test_what_the_server_cancels_is_tried_again_with_the_same_request_id(
+    server: ScriptedServer, face: Face
+) -> None:
+    server.answers["Ramp"] = [grpc.StatusCode.CANCELLED, v1.RampResponse(message="done")]
+    admin = face.admin(server.target, timeout=30)
+    assert (await result(admin.ramp("restyler", 10))).message == "done"
+    assert len({request.request_id for request in server.requests("Ramp")}) == 1
+    await result(admin.close())
+
+
+async def test_a_stream_that_the_server_cancels_is_opened_again(server: ScriptedServer, face: Face) -> None:
+    done = v1.WatchReleaseResponse(release=v1.Release(number=2, state=v1.RELEASE_STATE_CURRENT))
+    server.answers["WatchRelease"] = [*[grpc.StatusCode.CANCELLED] * 6, done]
+    admin = face.admin(server.target, timeout=30)
+    assert (await result(admin.wait_for_release("restyler", 2, timeout=60))).number == 2
+    await result(admin.close())
+
+
+async def test_a_feed_that_the_server_cancels_is_opened_again(server: ScriptedServer, face: Face) -> None:
+    server.answers["Watch"] = [grpc.StatusCode.CANCELLED]
+    resolver = face.resolver(server.target)
+    with pytest.raises(rampd.NoVersionError):
+        await result(resolver.resolve("restyler", repo="a", timeout=0.1))
+
+    def is_back() -> bool:
+        end = time.monotonic() + 30
+        while len(server.requests("Watch")) < 6 and time.monotonic() < end:
+            time.sleep(0.01)
+        return len(server.requests("Watch")) >= 6
+
+    assert await asyncio.to_thread(is_back)
+    await result(resolver.close())
+
+
 async def test_what_stays_unavailable_is_given_up_with_its_reason(server: ScriptedServer, face: Face) -> None:
     server.answers["Ramp"] = [status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the store is away")]
     admin = face.admin(server.target, timeout=30)

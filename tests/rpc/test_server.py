@@ -271,3 +271,38 @@ async def test_without_reflection_nothing_is_told(make_server):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await listed(channel)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_three_thousand_calls_of_one_moment_are_all_taken_up(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
+        calls = [resolve(b"", timeout=60) for _ in range(3000)]
+        codes = {await call.code() for call in calls}
+    assert codes == {grpc.StatusCode.OK}
+
+
+async def test_calls_that_meet_a_server_that_stops_are_told_what_to_do(make_server):
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    errors = []
+
+    async def keep_calling(channel: grpc.aio.Channel) -> None:
+        resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
+        while True:
+            try:
+                await resolve(b"", timeout=60)
+            except grpc.aio.AioRpcError as error:
+                errors.append(error)
+                return
+
+    async with grpc.aio.insecure_channel(target) as channel:
+        callers = [asyncio.create_task(keep_calling(channel)) for _ in range(100)]
+        await channel.channel_ready()
+        await server.stop(5)
+        await asyncio.gather(*callers)
+    assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
+    assert any("Send it again" in (error.details() or "") for error in errors)

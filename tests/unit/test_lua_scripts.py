@@ -99,11 +99,7 @@ def test_a_script_builds_no_key_and_makes_no_global(name: str):
 
 
 def test_every_script_is_loaded():
-    class Client:
-        def register_script(self, text: str) -> str:
-            return text
-
-    scripts = vars(Scripts(Client()))
+    scripts = {name: script.text for name, script in vars(Scripts(None)).items()}
 
     assert sorted(scripts) == NAMES
     for name, text in scripts.items():

@@ -4,6 +4,7 @@ Every call passes the same stations: parse, check the fields, check who calls, a
 error. They are put together once per method; there are no interceptors, since each would cost on every Resolve.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -18,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from rampd_server.access import Access, Role
-from rampd_server.domain.errors import DeadlineError, InvalidRequestError, RampdError, Reason
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError, Reason
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.errors import abort, not_implemented
 
@@ -37,10 +38,15 @@ Violations = Callable[[Message], list[tuple[str, str]]]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Admit = Callable[[bytes, Context], tuple[Any, Call]]
 
+_STOPS = NoSnapshotError(
+    "This server stops, and has not looked at this call: it changed nothing. Send it again, to another server or to this one "
+    "once it is back."
+)
+
 _log = structlog.get_logger(__name__)
 
 
-def bind(servicers: Mapping[str, object], *, violations: Violations, access: Access) -> grpc.GenericRpcHandler:
+def bind(servicers: Mapping[str, object], *, violations: Violations, access: Access) -> "Handlers":
     """The handler of all methods of all services.
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
@@ -51,7 +57,7 @@ def bind(servicers: Mapping[str, object], *, violations: Violations, access: Acc
     """
     if unknown := servicers.keys() - SERVICES.keys():
         raise ValueError(f"no such service in rampd.v1: {', '.join(sorted(unknown))}")
-    return _Handlers(
+    return Handlers(
         {
             f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, access)
             for name, service in SERVICES.items()
@@ -69,12 +75,31 @@ def required_role(method: MethodDescriptor) -> Role | None:
     return Role.CI if method.containing_service.name == "ReleaseService" else Role.ADMIN
 
 
-class _Handlers(grpc.GenericRpcHandler):
+class Handlers(grpc.GenericRpcHandler):
+    """What answers each method, until the server stops."""
+
     def __init__(self, handlers: Mapping[str, _Handler]) -> None:
         self._handlers = handlers
+        self._refuses = asyncio.Event()
+        self.held = 0
+        """Calls that were taken up since `hold`."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         return self._handlers.get(handler_call_details.method)
+
+    def hold(self) -> None:
+        """From now on takes calls up and answers none: each waits for `refuse`."""
+        self._handlers = dict.fromkeys(self._handlers, grpc.unary_unary_rpc_method_handler(self._hold))
+
+    def refuse(self) -> None:
+        """Refuses the calls that were held, and those that still come, with UNAVAILABLE."""
+        self._refuses.set()
+
+    async def _hold(self, _data: bytes, context: Context) -> bytes:
+        self.held += 1
+        await self._refuses.wait()
+        await abort(context, _STOPS)
+        raise AssertionError
 
 
 def _bind_method(method: MethodDescriptor, servicer: object, violations: Violations, access: Access) -> _Handler:
@@ -100,7 +125,9 @@ def _unary(
             return response if isinstance(response, bytes) else encode(await response)
         except (RampdError, DeadlineError) as error:
             refusal: RampdError | DeadlineError = error
-        except Exception as error:  # noqa: BLE001 - the one catch-all: nothing of it may reach the wire
+        except BaseException as error:
+            if _is_call_over(error, context):
+                raise
             refusal = _defect(name, error)
         await abort(context, refusal)
         raise AssertionError
@@ -120,9 +147,9 @@ def _streaming(
                     await context.write(encode(response))
         except RampdError as error:
             refusal = error
-        except grpc.aio.BaseError:  # the caller has gone, or the server is stopping
-            raise
-        except Exception as error:  # noqa: BLE001 - the other half of the catch-all
+        except BaseException as error:
+            if _is_call_over(error, context):
+                raise
             refusal = _defect(name, error)
         else:
             return
@@ -178,7 +205,19 @@ def _encoder(method: MethodDescriptor) -> Callable[[Any], bytes]:
     return encode
 
 
-def _defect(name: str, error: Exception) -> RampdError:
+def _is_call_over(error: BaseException, context: Context) -> bool:
+    """Whether an error only says that the caller has gone or that the server stops, so that nobody is left to be told.
+
+    A cancellation of something that the servicer waited for is not one of the call, and to gRPC it looks the same: the
+    caller would wait for ever.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, grpc.aio.BaseError) and context.done()
+
+
+def _defect(name: str, error: BaseException) -> RampdError:
     request_id = secrets.token_hex(8)
     _log.error("call_failed", method=name, request_id=request_id, exc_info=error)
     return RampdError(

@@ -1,5 +1,6 @@
 """The gRPC server: its options, its ports, its health."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -14,12 +15,15 @@ from grpc_reflection.v1alpha import reflection
 from rampd_server.address import Address
 from rampd_server.embedded import MAX_SOCKET_PATH
 from rampd_server.port import check_free
-from rampd_server.rpc.binding import SERVICES
+from rampd_server.rpc.binding import SERVICES, Handlers
 from rampd_server.rpc.descriptors import WrittenFiles
 from rampd_server.startup import StartupError
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of a request or a response."""
+
+MAX_WAITING_CALLS = 100_000
+"""Calls that wait to be taken up."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -27,7 +31,18 @@ _OPTIONS = (
     # Clients ping to notice a dead link; by default more than one ping in five minutes is answered with GOAWAY.
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # By default a call that finds a thousand others waiting to be taken up may be ended with CANCELLED, by chance, and is
+    # from three thousand on: who asks at the same moment as a fleet that comes back would be refused for it. Waiting ones
+    # cost a few KiB each, and what was given up meanwhile is dropped before it is taken up.
+    ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
+    # Connections are files, of which there are only so many. One that says nothing at all is ended soon, and one without a
+    # call later: a caller's gRPC opens it again by itself.
+    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.max_connection_idle_ms", 300_000),
 )
+_LOOK_S = 0.03
+_MOST_LOOKS = 20
 _NAMES = tuple(service.full_name for service in SERVICES.values())
 _RESOLVER = SERVICES["ResolverService"].full_name
 _HEALTH_NAMES = ("", *_NAMES)
@@ -45,16 +60,24 @@ class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
 
 
 class Server:
-    """Serves a handler on any number of addresses. NOT_SERVING in the health service until told otherwise.
+    """Serves handlers on any number of addresses. NOT_SERVING in the health service until told otherwise.
+
+    Each address takes up to `max_connections`; one more is closed at once, so that its caller gets UNAVAILABLE.
 
     Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_health`, `stop`.
     """
 
-    def __init__(self, handler: grpc.GenericRpcHandler, *, reflect: bool = True, shares_port: bool = False) -> None:
+    def __init__(
+        self, handlers: Handlers, *, reflect: bool = True, shares_port: bool = False, max_connections: int | None = None
+    ) -> None:
+        self._handlers = handlers
         self._shares_port = shares_port
         # A second server on the port has to fail, unless they are meant to; with the default both would get calls.
-        self._server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))))
-        self._server.add_generic_rpc_handlers((handler,))
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
+        if max_connections is not None:
+            options.append(("grpc.max_allowed_incoming_connections", max_connections))
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers((handlers,))
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
@@ -108,9 +131,22 @@ class Server:
             await self._health.set(name, _Status.SERVING if is_serving else _Status.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
-        """NOT_SERVING for good, no new calls, and `grace_s` seconds for those under way; then they are cancelled."""
+        """NOT_SERVING for good, no new calls, and `grace_s` seconds for those under way; then they are cancelled.
+
+        gRPC ends with CANCELLED what it has not handed on when it is stopped. So calls are first taken up without an answer,
+        which soon leaves the callers of now with nothing to send; and refused once gRPC tells them to go elsewhere.
+        """
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_s)
+        self._handlers.hold()
+        for _ in range(_MOST_LOOKS):
+            held = self._handlers.held
+            await asyncio.sleep(_LOOK_S)
+            if self._handlers.held == held:
+                break
+        stopping = asyncio.create_task(self._server.stop(grace_s))
+        await asyncio.sleep(_LOOK_S)
+        self._handlers.refuse()
+        await stopping
 
 
 def _remove_stale(path: Path) -> None:

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
 from rampd_server.storage.redis_errors import (
+    BROKEN_LINK,
     explained,
     no_certificate,
     note_connection,
@@ -33,7 +34,7 @@ class _Pool(BlockingConnectionPool):
     async def get_connection(self, *_arguments: Any, **_options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         try:
             connection = await super().get_connection()  # type: ignore[no-untyped-call]
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError, *BROKEN_LINK) as error:
             is_tcp = "host" in self.connection_kwargs
             raise (explained(error, is_tcp=is_tcp) or await self._other_protocol() or unreachable(error)) from error
         note_connection()

@@ -66,6 +66,12 @@ _OTHER_NAME = {62, 64}
 """X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH"""
 
 
+BROKEN_LINK = (RuntimeError, AttributeError, EOFError)
+"""What is raised where a link is cut at the wrong moment, beside the errors of Redis and of the system: the event loop has a
+RuntimeError for a transport that is closed, and redis-py an AttributeError or an EOFError of a stream that is gone.
+"""
+
+
 class _Sending:
     """Whether a call had a connection, so that what it asks for may have reached Redis."""
 
@@ -96,7 +102,7 @@ def redis_errors(key: str = "", *, is_write: bool = False) -> Iterator[None]:
         raise _late(sending, is_write=is_write) from exc
     except exceptions.ResponseError as exc:
         raise translated(exc, key) from exc
-    except (exceptions.RedisError, OSError) as exc:
+    except (exceptions.RedisError, OSError, *BROKEN_LINK) as exc:
         error = explained(exc) or unreachable(exc)
         raise _unknown(error) if is_write and sending.has_connection else error from exc
     except StoreUnavailableError as error:
@@ -147,6 +153,8 @@ def translated(error: Exception, key: str) -> Exception:
 
 def unreachable(error: Exception) -> StoreUnavailableError:
     """Ours where Redis is away, and may come back."""
+    if isinstance(error, BROKEN_LINK):
+        return StoreUnavailableError(f"The connection to Redis broke: {ended(str(error))} Try again.")
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
         return StoreUnavailableError(f"Redis can't be reached: {ended(str(error))} Look whether it runs.")
     return StoreUnavailableError(f"Redis can't be used: {ended(str(error))} Look at its log.")

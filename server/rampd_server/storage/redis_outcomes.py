@@ -1,6 +1,6 @@
 """Outcomes in Redis: counted once, read, forgotten."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from rampd_server.domain.admission import Trial
@@ -40,10 +40,26 @@ class RedisOutcomes(RedisReader):
         if reply[0] == Code.RESET:
             await self._require_epoch()
             reply = await self._count(batch, reply[1])
-        receipt = _RECEIPTS.get(reply[0])
-        if receipt is None:
+        received = _received(batch, reply)
+        if received is None:
             raise self._refused(reply)
-        return receipt, str(reply[1]) if receipt is Receipt.REPEATED else batch.answer
+        return received
+
+    async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
+        replies = await self._exchange([(batch, self._epoch) for batch in batches])
+        resets = {place: reply[1] for place, reply in enumerate(replies) if _code(reply) == Code.RESET}
+        if resets:
+            await self._require_epoch()
+            later = await self._exchange([(batches[place], replaced) for place, replaced in resets.items()])
+            for place, reply in zip(resets, later, strict=True):
+                replies[place] = reply
+        return [_received(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
+
+    async def _exchange(self, batches: Sequence[tuple[OutcomeBatch, str]]) -> list[Any]:
+        self.require_schema()
+        calls = [self._call_of(batch, replaced) for batch, replaced in batches]
+        replies: list[Any] = await self._call(self._scripts.count_outcomes.many, calls, is_write=True)
+        return replies
 
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
         keys = self.keys.outcomes(component)
@@ -82,14 +98,13 @@ class RedisOutcomes(RedisReader):
 
     async def _count(self, batch: OutcomeBatch, replaced: str) -> Any:  # noqa: ANN401 - as redis-py has it
         self.require_schema()
-        return await self._call(
-            self._scripts.count_outcomes,
-            self._outcome_keys(batch.component),
-            (
-                *(self._epoch, replaced, *batch.trial, batch.reporter, batch.client_id, batch.sequence, batch.digest),
-                *(batch.answer, *self.outcome_limits, write_counts(batch)),
-            ),
-            is_write=True,
+        return await self._call(self._scripts.count_outcomes, *self._call_of(batch, replaced), is_write=True)
+
+    def _call_of(self, batch: OutcomeBatch, replaced: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """The keys and the arguments of the script."""
+        return self._outcome_keys(batch.component), (
+            *(self._epoch, replaced, *batch.trial, batch.reporter, batch.client_id, batch.sequence, batch.digest),
+            *(batch.answer, *self.outcome_limits, write_counts(batch)),
         )
 
     async def _require_epoch(self) -> None:
@@ -110,3 +125,16 @@ class RedisOutcomes(RedisReader):
         if error is None:
             raise AssertionError(reply[0])
         return error
+
+
+def _code(reply: Any) -> Any:  # noqa: ANN401
+    """None where the script has failed."""
+    return reply[0] if isinstance(reply, list) else None
+
+
+def _received(batch: OutcomeBatch, reply: Any) -> tuple[Receipt, str] | None:  # noqa: ANN401 - as redis-py has it
+    """What became of a batch; None where it was not taken in."""
+    receipt = _RECEIPTS.get(_code(reply))
+    if receipt is None:
+        return None
+    return receipt, str(reply[1]) if receipt is Receipt.REPEATED else batch.answer

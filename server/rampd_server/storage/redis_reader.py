@@ -12,7 +12,7 @@ from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, Requ
 from rampd_server.storage import feed, history, rebuild, texts
 from rampd_server.storage.keys import ComponentKeys, Keys
 from rampd_server.storage.malformed import MalformedError
-from rampd_server.storage.redis_errors import redis_errors
+from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors
 from rampd_server.storage.refusals import corrupt, newer_schema, store_reset, wrong_type
 from rampd_server.storage.request_record import StoredRecord, read_record
 from rampd_server.storage.schema import is_known
@@ -193,7 +193,7 @@ class RedisReader:
             async with asyncio.timeout(self._deadline_s):
                 try:
                     return await do(*arguments)
-                except exceptions.ConnectionError:
+                except (exceptions.ConnectionError, *BROKEN_LINK):
                     # A connection that was lost while it lay in the pool. If a write was done and the reply was lost,
                     # its script finds its own record.
                     return await do(*arguments)

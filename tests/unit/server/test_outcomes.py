@@ -1,6 +1,7 @@
 """Reports are decided on by the copy in memory, stored, and answered."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from rampd_server.domain import commands
 from rampd_server.domain.admission import IgnoredReason, JobOutcome
-from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
 from rampd_server.domain.model import Rollout
 from rampd_server.outcomes import CountedSignal, Outcomes, Report, read_answer, write_answer
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
@@ -53,6 +54,7 @@ class ScriptedReplica:
     later: Rollout | None = None
     catches_up: bool = True
     asked: int = 0
+    epoch: str = "e1"
 
     def get(self, component: str) -> Known | None:
         return Known(self.present) if component == self.present.component else None
@@ -69,12 +71,20 @@ class ScriptedStore:
 
     trial: int = 1
     batches: list[OutcomeBatch] = field(default_factory=list)
+    exchanges: list[int] = field(default_factory=list)
+    fails_at: int = 0
 
     async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
         if batch.trial.number != self.trial:
             raise ConflictError
         self.batches.append(batch)
         return Receipt.COUNTED, batch.answer
+
+    async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
+        self.exchanges.append(len(batches))
+        if self.fails_at == len(self.exchanges):
+            raise StoreUnavailableError("away")
+        return [await self.count_outcomes(each) if each.trial.number == self.trial else None for each in batches]
 
 
 def pinned(rollout: Rollout, **fields: object) -> JobOutcome:
@@ -142,3 +152,48 @@ async def test_an_unknown_component_is_looked_for_and_then_ignored():
     assert found == [None, IgnoredReason.COMPONENT_NOT_FOUND, IgnoredReason.REVISION_TOO_OLD]
     assert replica.asked == 1
     assert [batch.component for batch in store.batches] == ["restyler"]
+
+
+class ManyReplica(ScriptedReplica):
+    """Knows every component that is asked for."""
+
+    def get(self, component: str) -> Known:
+        return Known(replace(self.present, component=component))
+
+
+async def test_many_components_are_stored_in_few_exchanges_and_answered_in_the_order_of_the_report():
+    replica, store = ManyReplica(steady()), ScriptedStore(trial=0)
+    unknown = pinned(steady(), component="c7", revision=0)
+    outcomes = [pinned(steady(), component=f"c{n}") for n in range(400)] + [unknown]
+
+    found = await Outcomes(store, replica).report(report(*outcomes))
+    assert found == [None] * 400 + [IgnoredReason.REVISION_TOO_OLD]
+    assert sum(store.exchanges) == 400
+    assert len(store.exchanges) < 20
+
+
+async def test_a_repeat_of_a_report_that_failed_on_the_way_stores_only_what_is_missing():
+    replica, store = ManyReplica(steady()), ScriptedStore(trial=0, fails_at=3)
+    outcomes = Outcomes(store, replica)
+    jobs = report(*(pinned(steady(), component=f"c{n}", revision=n % 2 * steady().revision) for n in range(100)))
+    expected = [None if n % 2 else IgnoredReason.REVISION_TOO_OLD for n in range(100)]
+
+    with pytest.raises(StoreUnavailableError):
+        await outcomes.report(jobs)
+    assert await outcomes.report(jobs) == expected
+    assert sorted(batch.component for batch in store.batches) == sorted(f"c{n}" for n in range(100))
+    # Another report of the same sequence is none of it, and the store says what becomes of it.
+    await outcomes.report(replace(jobs, digest="def"))
+    assert len(store.batches) == 200
+
+
+async def test_what_is_stored_under_another_epoch_is_stored_again():
+    replica, store = ManyReplica(steady()), ScriptedStore(trial=0, fails_at=2)
+    outcomes = Outcomes(store, replica)
+    jobs = report(*(pinned(steady(), component=f"c{n}") for n in range(40)))
+    with pytest.raises(StoreUnavailableError):
+        await outcomes.report(jobs)
+    already = len(store.batches)
+    replica.epoch = "e2"
+    await outcomes.report(jobs)
+    assert len(store.batches) == already + 40
