@@ -9,8 +9,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from rampd_server.domain.errors import StoreUnavailableError
-from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls
-from rampd_server.storage.redis_errors import explained, note_connection, plain_port, tls_port, unreachable
+from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
+from rampd_server.storage.redis_errors import (
+    explained,
+    no_certificate,
+    note_connection,
+    plain_port,
+    tls_port,
+    unreachable,
+)
 
 _CONNECT_SHARE: Final = 0.6
 """Of a call's time that it may take to connect: the rest is to find out why it can't."""
@@ -41,6 +48,8 @@ class _Pool(BlockingConnectionPool):
         if issubclass(self.connection_class, SSLConnection):
             if await speaks_plain_redis(host, port):
                 self._found = plain_port()
+            elif "ssl_certfile" not in self.connection_kwargs and await wants_certificate(host, port):
+                self._found = no_certificate()
         elif await speaks_tls(host, port):
             self._found = tls_port()
         return self._found

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from redis import exceptions
 
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
+from rampd_server.storage.other_protocol import is_certificate_wanted
 from rampd_server.storage.refusals import wrong_type
 
 URL = "RAMPD_REDIS_URL (--redis-url)"
@@ -167,11 +168,8 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
                 f"{URL} begins with rediss://, and what answers speaks no TLS: write redis:// where it is a plain Redis, or "
                 "correct the host and the port. Nothing was sent."
             )
-        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
-            return StoreMisconfiguredError(
-                "Redis wants a certificate of its clients: name one by ssl_certfile and ssl_keyfile in "
-                f"{URL}, or set tls-auth-clients no in Redis."
-            )
+        if isinstance(cause, ssl.SSLError) and is_certificate_wanted(cause):
+            return no_certificate()
         if is_tcp and isinstance(cause, FileNotFoundError):
             return StoreMisconfiguredError(
                 f"A file that {URL} names for TLS (ssl_ca_certs, ssl_certfile, ssl_keyfile) is not there: correct its path."
@@ -202,6 +200,14 @@ def tls_port() -> StoreMisconfiguredError:
     return StoreMisconfiguredError(
         f"{URL} begins with redis://, which is plain, and the port speaks TLS: write rediss://, or give the plain port of "
         "Redis. Nothing was sent."
+    )
+
+
+def no_certificate() -> StoreMisconfiguredError:
+    """Ours where Redis wants a certificate of its clients."""
+    return StoreMisconfiguredError(
+        f"Redis wants a certificate of its clients: name one by ssl_certfile and ssl_keyfile in {URL}, or set "
+        "tls-auth-clients no in Redis."
     )
 
 
