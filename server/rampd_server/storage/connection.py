@@ -49,7 +49,7 @@ class _Pool(BlockingConnectionPool):
         if issubclass(self.connection_class, SSLConnection):
             if await speaks_plain_redis(host, port):
                 self._found = plain_port()
-            elif await wants_certificate(host, port):
+            elif "ssl_certfile" not in self.connection_kwargs and await wants_certificate(host, port):
                 self._found = no_certificate()
         elif await speaks_tls(host, port):
             self._found = tls_port()

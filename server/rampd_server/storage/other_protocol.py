@@ -1,6 +1,7 @@
-"""What speaks at the place of a Redis that does not understand us: TLS where we are plain, or the other way round.
+"""What a Redis that does not understand us would say: it speaks TLS where we are plain, or the other way round.
 
-Neither end says so by itself: a plain Redis waits for the rest of a TLS greeting, and a TLS port drops whoever is plain.
+It does not say so by itself. A plain Redis waits for the rest of a TLS greeting, a TLS port drops whoever is plain, and one
+that wants a certificate is gone before its alert is read by a client that writes first.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ async def speaks_plain_redis(host: str, port: int) -> bool:
 
 
 async def speaks_tls(host: str, port: int) -> bool:
-    """Whether a greeting of TLS is answered; with which certificate is nothing to us, since nothing is sent."""
+    """Whether a greeting of TLS is answered."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port, ssl=_anyone())
@@ -46,13 +47,19 @@ async def wants_certificate(host: str, port: int) -> bool:
             finally:
                 writer.close()
     except ssl.SSLError as error:
-        return "CERTIFICATE_REQUIRED" in str(error)
+        return is_certificate_wanted(error)
     except OSError:  # a TimeoutError too
         return False
     return False
 
 
+def is_certificate_wanted(error: ssl.SSLError) -> bool:
+    """Whether an error is the alert of TLS 1.3 for that; older versions have none of their own."""
+    return "CERTIFICATE_REQUIRED" in str(error)
+
+
 def _anyone() -> ssl.SSLContext:
+    """Takes every certificate: nothing is sent to whoever answers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -11,6 +11,7 @@ from redis import exceptions
 
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.domain.wording import ended
+from rampd_server.storage.other_protocol import is_certificate_wanted
 from rampd_server.storage.refusals import wrong_type
 
 URL = "RAMPD_REDIS_URL (--redis-url)"
@@ -176,7 +177,7 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
                 f"{URL} begins with rediss://, and what answers speaks no TLS: write redis:// where it is a plain Redis, or "
                 "correct the host and the port. Nothing was sent."
             )
-        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
+        if isinstance(cause, ssl.SSLError) and is_certificate_wanted(cause):
             return no_certificate()
         if is_tcp and isinstance(cause, FileNotFoundError):
             return StoreMisconfiguredError(
@@ -214,7 +215,7 @@ def tls_port() -> StoreMisconfiguredError:
 
 
 def no_certificate() -> StoreMisconfiguredError:
-    """Ours where a certificate is wanted of us, and we have none."""
+    """Ours where Redis wants a certificate of its clients."""
     return StoreMisconfiguredError(
         f"Redis wants a certificate of its clients: name one by ssl_certfile and ssl_keyfile in {URL}, or set "
         "tls-auth-clients no in Redis."
