@@ -22,6 +22,8 @@ from rampd_server.startup import StartupError
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of a request or a response."""
 
+MAX_STREAMS = 4_000
+"""Calls of one connection at once. Further ones wait at the client."""
 MAX_WAITING_CALLS = 100_000
 """Calls that wait to be taken up."""
 
@@ -36,6 +38,8 @@ _OPTIONS = (
     # cost a few KiB each, and what was given up meanwhile is dropped before it is taken up.
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
+    # More than a fleet behind one proxy has; without a limit, one connection takes all the time there is for all others.
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Connections are files, of which there are only so many. One that says nothing at all is ended soon, and one without a
     # call later: a caller's gRPC opens it again by itself.
     ("grpc.server_handshake_timeout_ms", 20_000),

@@ -110,10 +110,11 @@ class Watches:
         if index == len(present.parts) or self._is_closed:
             return None
         if index < len(present.parts) - 1:
-            return present.parts[index]
+            return b"".join(present.parts[index])
         watcher.position, watcher.is_due = present.position, True
         # In one message with its age: to who knows no age, a state is too old for next.
-        return present.parts[index] + (self._next(watcher) if watcher.position == self._log.end else b"")
+        news = self._next(watcher) if watcher.position == self._log.end else b""
+        return b"".join((*present.parts[index], news))
 
     def _next(self, watcher: "_Watcher") -> bytes:
         message, watcher.position = self._log.read(watcher.position, watcher.selection)
@@ -157,6 +158,7 @@ class Watches:
             change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
             message = v1.WatchResponse(cursor=self._cursor(entry.id), changes=[change]).SerializeToString()
         self._log.append(entry.id, entry.component, message)
+        self._states.applied(entry.component)
         self._wake()
 
     def reloaded(self) -> None:
@@ -164,6 +166,7 @@ class Watches:
         epoch, order = self._last
         self._last = self._replica.epoch, entry_order(self._replica.entry_id)
         self._log.restart(self._replica.entry_id)
+        self._states.reloaded()
         if self._last[0] == epoch and self._last[1] < order:
             self._rewind_position = self._log.end
         self._wake()

@@ -1,6 +1,7 @@
 """The streams of Watch over a replica that a test moves: what a real store seldom does."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ import pytest
 
 from rampd import v1
 from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
+from rampd_server import memory
 from rampd_server.domain.errors import NoSnapshotError, StoreUnavailableError
 from rampd_server.ports import FeedEntry, Override
 from rampd_server.replica import Listener, Replica
 from rampd_server.rpc import watch
+from rampd_server.rpc import whole_state as whole_states
 from rampd_server.rpc.change_log import ChangeLog
 from rampd_server.rpc.watch import Watches
 
@@ -33,6 +36,7 @@ class FakeReplica:
         self.overrides = Overrides()
         self.is_ahead = False
         self.store_error: Exception | None = None
+        self.last_snapshot: ComponentSnapshot | None = None
 
     def tell(self, listener: Listener) -> None:
         self.listener = listener
@@ -41,6 +45,11 @@ class FakeReplica:
         return 1_700_000_000_123
 
     def snapshot(self) -> ComponentSnapshot:
+        if self.last_snapshot is None or self.last_snapshot.revision != self.revision:
+            self.last_snapshot = self._snapshot()
+        return self.last_snapshot
+
+    def _snapshot(self) -> ComponentSnapshot:
         current = SnapshotRelease(1, "t1")
         return ComponentSnapshot(component=C, revision=self.revision, state=RolloutState.STEADY, current=current)
 
@@ -215,6 +224,84 @@ async def test_a_log_that_goes_on_from_a_state_spares_another_one(replica: FakeR
     async with watching(watches) as stream:
         state, changes = await stream.next(), await stream.next()
         assert (state.cursor, len(changes.changes), changes.cursor) == ("e/10-0", 50, "e/11-49")
+
+
+def keep_many_overrides(replica: FakeReplica, number: int = 10_000) -> None:
+    for n in range(number):
+        replica.overrides.set(f"acme/{'r' * 100}{n}", watch.choice_of(Override(tag="x")))
+
+
+async def whole_state(watches: Watches, selection: frozenset[str]) -> list[v1.ComponentState]:
+    parts = (await watches._states.get(selection)).parts
+    return [piece for part in parts for piece in v1.WatchResponse.FromString(b"".join(part)).state.components]
+
+
+async def test_states_of_many_selections_share_what_they_have_in_common(replica: FakeReplica, watches: Watches) -> None:
+    keep_many_overrides(replica)
+    selections = [frozenset({C, f"other{n}"}) for n in range(64)]
+    states = await asyncio.gather(*map(watches._states.get, selections))
+    assert watches._states.made == 64
+    assert len({id(piece) for state in states for part in state.parts for piece in part if len(piece) > 1000}) == len(
+        [piece for part in states[0].parts for piece in part if len(piece) > 1000]
+    )
+
+
+async def test_a_state_has_what_was_swept_without_a_new_revision(replica: FakeReplica, watches: Watches) -> None:
+    """Given a change before a state is made, and one while it is made, expect the next state to have both."""
+    keep_many_overrides(replica)
+    names = sorted(repo for repo, _ in replica.overrides.items())
+
+    def sweep(repo: str, entry_id: str) -> None:
+        entry = FeedEntry(entry_id, replica.entry_id, C, replica.revision, overrides_deleted=(repo,))
+        replica.overrides.delete(repo)
+        replica.entry_id = entry_id
+        replica.listener.applied(entry, replica.snapshot(), replica.snapshot())
+
+    await whole_state(watches, frozenset({C}))
+    sweep(names[0], "11-0")
+    making = asyncio.create_task(whole_state(watches, frozenset({C, "a"})))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sweep(names[1], "11-1")
+    assert not making.done()
+    await making
+    seen = {each.repo for piece in await whole_state(watches, frozenset({C, "b"})) for each in piece.overrides}
+    assert seen == set(names[2:])
+
+
+async def test_states_of_many_moments_are_kept_within_their_bytes(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_many_overrides(replica)
+    one = whole_states._size_of([await watches._states.get(frozenset({C}))])
+    assert one > 1_000_000
+    monkeypatch.setattr(whole_states, "_MAX_BYTES", 3 * one)
+    for n in range(12):
+        replica.apply(f"11-{n}", **{f"acme/{n}": "y"})
+        await watches._states.get(frozenset({C, f"other{n}"}))
+    states = watches._states
+    assert 2 <= len(states._kept) <= 3
+    assert whole_states._size_of(states._kept.values()) <= 3 * one
+    # One that is larger than all that may be kept is kept by itself, for all who begin at once.
+    monkeypatch.setattr(whole_states, "_MAX_BYTES", 1)
+    await states.get(frozenset())
+    assert list(states._kept) == [frozenset()]
+
+
+async def test_after_a_while_without_anybody_new_the_memory_is_given_back(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr(whole_states, "_IDLE_S", 0.01)
+    monkeypatch.setattr(whole_states, "give_back", given_back.set)
+    await watches._states.get(frozenset())
+    assert await asyncio.to_thread(given_back.wait, 30)
+    assert (watches._states._kept, watches._states._encoded) == ({}, {})
+    assert (await watches._states.get(frozenset())).parts
+
+
+def test_memory_is_given_back_on_this_machine() -> None:
+    memory.give_back()
 
 
 async def test_who_leaves_while_a_state_is_made_takes_it_away_from_nobody(
