@@ -117,7 +117,7 @@ class Status:
     next_withheld: bool
     """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
     error: str
-    """Why the last stream ended; empty while there is one."""
+    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. Empty while there is one."""
     snapshot_file_error: str
     """Why the snapshot file was not read, or not written the last time; empty where it was."""
     reports: Reports = field(default_factory=Reports)
