@@ -22,6 +22,7 @@ import pytest
 import rampd
 from rampd import AsyncResolver, Job, Resolver, v1
 from rampd.feed import Change
+from rampd.local import NOTHING
 from rampd.resolution import ResolveReason
 from rampd_server import testing
 from tests.proxy import proxy_to
@@ -753,6 +754,8 @@ async def test_a_process_that_lost_its_server_leaves_a_newer_snapshot_file_alone
     with proxy_to(target) as proxy:
         lost, living = face(f"127.0.0.1:{proxy.port}", snapshot_file=path), face(target, snapshot_file=path)
         assert await tag(lost) == await tag(living) == "t2"
+        revision = call("SetOverride", component=C, repo="acme/other", tag="t1").revision
+        assert await tag(lost, min_revision=revision) == "t2"  # what it has not saved yet
         proxy.close()
         revision = call("Rollback", component=C, quarantine=True).revision
         assert await tag(living, min_revision=revision) == "t1"
@@ -791,18 +794,19 @@ def test_what_is_closed_is_not_adopted_by_a_resolve_that_had_begun(target: str, 
     call("Release", component=C, tag="t1")
     resolver = Resolver(target)
     watching = resolver._watching
+    watching.wait_for(watching.local.is_ready, watching.begin(20))
     has_state = watching.local.has_state
+    closing = threading.Thread(target=resolver.close)
 
     def closed_meanwhile() -> bool:
-        closing = threading.Thread(target=resolver.close)
         closing.start()
         closing.join(0.2)
         return has_state()
 
     watching.local.has_state = closed_meanwhile  # type: ignore[method-assign]
-    with contextlib.suppress(rampd.ClosedError):
-        resolver.resolve(C, repo="acme/app")
-    resolver.close()
+    watching.adopt()
+    closing.join(20)
+    assert watching.feed is NOTHING
     with pytest.raises(rampd.ClosedError):
         resolver.resolve(C, repo="acme/app")
 
