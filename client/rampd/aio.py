@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from rampd.local import (
     Local,
     Status,
     answer_at_once,
+    call_back,
     check_local,
     check_question,
     checked_settings,
@@ -174,13 +175,11 @@ class AsyncResolver(OnePerProcess):
     def on_change(self, callback: Callback) -> Callback:
         """As `Resolver.on_change`; called in the event loop that runs now, as long as it does."""
         check_local(self.mode, "on_change")
-        loop = asyncio.get_running_loop()
-
-        def hand_over(change: Change) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(callback, change)
-
-        self._watching.local.callbacks.append(hand_over)
+        callbacks = self._watching.local.callbacks
+        for each in tuple(callbacks):
+            if isinstance(each, _InLoop) and each.loop.is_closed():
+                callbacks.remove(each)
+        callbacks.append(_InLoop(callback, asyncio.get_running_loop()))
         return callback
 
     async def connect(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as everywhere here
@@ -194,7 +193,9 @@ class AsyncResolver(OnePerProcess):
         return replace(status, reports=self._reporter.status())
 
     async def _prepare(self, timeout_s: float) -> None:
-        if wait_s := self._watching.begin(timeout_s):
+        begin = self._watching.begin
+        # What begins may read a large file first, and nothing else would happen in this event loop meanwhile.
+        if wait_s := begin(timeout_s) if self._watching.runs else await asyncio.to_thread(begin, timeout_s):
             await self._wait_for(self._watching.local.is_ready, wait_s)
         self._watching.adopt()
 
@@ -254,6 +255,18 @@ def _following(
 
     as_method_of(verb, method, AsyncIterator)
     return method
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _InLoop:
+    """A callback that is called in an event loop, from any thread. Of no use once the loop is closed."""
+
+    callback: Callback
+    loop: asyncio.AbstractEventLoop
+
+    def __call__(self, change: Change) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(call_back, self.callback, change)
 
 
 class AsyncAdmin(OnePerProcess):

@@ -41,7 +41,7 @@ class Connection:
         self._closed = False
         self._channel: grpc.Channel | None = None
         self._calls: dict[str, Callable[..., Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         _connections.add(self)
 
     def call(
@@ -138,7 +138,7 @@ class Connection:
         """In a child, the parent's channel is good for nothing, not even to be closed or collected."""
         if self._channel is not None:
             _of_the_parent.append(self._channel)
-        self._channel, self._calls, self._lock = None, {}, threading.Lock()
+        self._channel, self._calls, self._lock = None, {}, threading.RLock()
 
 
 def closed_error(target: str) -> ClosedError:

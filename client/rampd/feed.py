@@ -76,6 +76,8 @@ class Feed:
         self.deleted: dict[str, Deleted] = {}
         self.cursor = ""
         """What they are the state at; empty where there is none yet."""
+        self.told_s = -math.inf
+        """When a server last said that what was known is no longer so: a rewind, or another epoch. By the monotonic clock."""
         self.is_live = False
         """Whether a server has sent them, and said how fresh they are."""
         self.failures = 0
@@ -98,9 +100,14 @@ class Feed:
         """The store's clock, as far as it is known; until then that of this machine."""
         return int(self._clock() * 1000 + self._store_ahead_ms)
 
-    def restore(self, components: Mapping[str, Component], cursor: str, age_s: float) -> None:
-        """Begins with what was saved `age_s` ago. Only before the first stream."""
+    def restore(
+        self, components: Mapping[str, Component], cursor: str, age_s: float, told_age_s: float = math.inf
+    ) -> None:
+        """Begins with what was saved `age_s` ago, by a process that was told to go back `told_age_s` ago. Only before the
+        first stream.
+        """
         self.components = dict(components)
+        self.told_s = self._clock() - told_age_s
         self.cursor = cursor
         self.confirmed_s = self._clock() - age_s
 
@@ -160,7 +167,7 @@ class Feed:
         if message.HasField("state"):
             changes += self._take_state(message.state, message.cursor, now_s)
         elif message.changes:
-            if _is_before(message.cursor, self.cursor):
+            if is_before(message.cursor, self.cursor):
                 self._needs_whole_state = True
                 raise MalformedStateError(f"after {self.cursor} came {message.cursor}")
             # Only when all are in, the cursor is moved: a process that is forked in between takes them in once more.
@@ -182,8 +189,10 @@ class Feed:
             return []
         after, self._assembly = self._assembly.finish(), None
         # Where what is known makes no sense, an older state is better; what it lacks follows at once.
-        if _is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
+        if is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
             raise MalformedStateError(f"the server is at {cursor}, and this process was at {self.cursor} already")
+        if self.cursor and (self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]):
+            self.told_s = now_s
         self._may_go_back = self._needs_whole_state = False
         before, self.components = self.components, after
         self.cursor = cursor
@@ -258,14 +267,15 @@ def _change_of(before: ComponentSnapshot | None, after: ComponentSnapshot | None
     )
 
 
-def _is_before(cursor: str, other: str) -> bool:
+def is_before(cursor: str, other: str) -> bool:
     """Whether it is earlier in the same epoch."""
-    epoch, entry_id = _split(cursor)
-    other_epoch, other_id = _split(other)
+    epoch, entry_id = split_cursor(cursor)
+    other_epoch, other_id = split_cursor(other)
     return epoch == other_epoch and entry_id < other_id
 
 
-def _split(cursor: str) -> tuple[str, tuple[int, ...]]:
+def split_cursor(cursor: str) -> tuple[str, tuple[int, ...]]:
+    """The epoch, and the id of the entry in numbers that can be compared; no numbers where there is no such id."""
     epoch, _, entry_id = cursor.rpartition("/")
     try:
         return epoch, tuple(map(int, entry_id.split("-")))

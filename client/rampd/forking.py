@@ -17,6 +17,8 @@ from rampd.errors import UnavailableError
 
 _PATIENCE_S = 3.0
 """How long a fork waits for calls. After that it takes the risk: a process must be able to fork."""
+_LOST_AFTER_S = 10.0
+"""A call that has waited for a fork for so long waits for one that is over: a Ctrl-C came before it could say so."""
 _SETTLE_S = 0.05
 """How long after the end of a channel a fork has to wait: gRPC's own threads go on taking it apart when `close()` has
 returned, and a lock of theirs that is copied while it is held is held for ever (8 children in 100 hung).
@@ -49,7 +51,7 @@ class _Gate:
     @property
     def is_forking(self) -> bool:
         """Whether a fork waits for the calls under way."""
-        return self._forks > 0
+        return bool(self._forking)
 
     def note_close(self) -> None:
         """Say so when a channel was closed."""
@@ -57,8 +59,9 @@ class _Gate:
 
     @property
     def is_inside(self) -> bool:
-        """Whether any thread is inside gRPC."""
-        return self._calls > 0
+        """Whether any other thread is inside gRPC."""
+        me = threading.get_ident()
+        return any(thread != me for thread in list(self._inside))
 
     @contextmanager
     def stepped_out(self) -> Iterator[None]:
@@ -70,9 +73,13 @@ class _Gate:
             self._enter()
 
     def _reset(self) -> None:
-        self._changed = threading.Condition()
-        self._calls = 0
-        self._forks = 0
+        # Entered by itself, not by its condition: a Ctrl-C can't come between having it and letting go of it then.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._inside: dict[int, int] = {}
+        """How many times each thread is inside: more than once, where a signal handler calls within a call."""
+        self._forking: set[int] = set()
+        """The threads that fork."""
 
     def __enter__(self) -> None:
         if is_cut_off():
@@ -80,31 +87,48 @@ class _Gate:
         self._enter()
 
     def _enter(self) -> None:
-        with self._changed:
-            while self._forks:
-                self._changed.wait()
-            self._calls += 1
+        me = threading.get_ident()
+        is_inside = False
+        try:
+            with self._lock:
+                while self._forking - {me}:
+                    if not self._changed.wait(_LOST_AFTER_S):
+                        self._forking.clear()
+                self._inside[me] = self._inside.get(me, 0) + 1
+                is_inside = True
+        except BaseException:
+            if is_inside:
+                self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._calls -= 1
-            if self._forks:
+        me = threading.get_ident()
+        with self._lock:
+            times = self._inside.pop(me, 0) - 1
+            if times > 0:
+                self._inside[me] = times
+            if self._forking:
                 self._changed.notify_all()
 
     def before_fork(self) -> None:
+        """An exception in here, such as a Ctrl-C, is lost, and the process forks anyway. So nothing is held in between, and
+        what the parent does afterwards does not depend on how far this came.
+        """
         is_cut_off()  # of a fork before this one, which left locks that are held for ever
-        self._changed.acquire()
-        self._forks += 1
+        with self._lock:
+            self._forking.add(threading.get_ident())
         for each in list(self.long_calls):
             each.make_way()
-        self._changed.wait_for(lambda: not self._calls, _PATIENCE_S)
+        with self._lock:
+            # Whoever forks is not inside, or waits for itself in vain.
+            self._changed.wait_for(lambda: not self.is_inside, _PATIENCE_S)
         if (pause_s := self._settled_s - time.monotonic()) > 0:
             time.sleep(pause_s)
 
     def after_in_parent(self) -> None:
-        self._forks -= 1
-        self._changed.notify_all()
-        self._changed.release()
+        with self._lock:
+            self._forking.discard(threading.get_ident())
+            self._changed.notify_all()
 
     def after_in_child(self) -> None:
         self._reset()

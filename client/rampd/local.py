@@ -1,7 +1,9 @@
 """Resolving in this process: what both faces of the client share. The only I/O is the snapshot file."""
 
+import contextlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from rampd.grammar import COMPONENT, TAG, check_resolve, shown, word_violation
 from rampd.methods import CHANNEL_OPTIONS
 from rampd.reporting import Reports
 from rampd.resolution import STALE_AFTER_S, Decision, Resolution, ResolveReason, resolve
-from rampd.snapshot_file import SnapshotFileError
+from rampd.snapshot_file import Moment, SnapshotFileError
 
 log = logging.getLogger("rampd")
 # Where a program has not set up logging, Python would print warnings to its standard error.
@@ -115,7 +117,7 @@ class Status:
     next_withheld: bool
     """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
     error: str
-    """Why the last stream ended; empty while there is one."""
+    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. Empty while there is one."""
     snapshot_file_error: str
     """Why the snapshot file was not read, or not written the last time; empty where it was."""
     reports: Reports = field(default_factory=Reports)
@@ -146,6 +148,8 @@ class Local:
         if path is None or self._is_restored:
             return
         self._is_restored = True
+        with contextlib.suppress(OSError):  # whoever writes will say what is wrong with the folder
+            snapshot_file.clean(path)
         try:
             saved = snapshot_file.read(path)
         except SnapshotFileError as error:
@@ -157,7 +161,8 @@ class Local:
         wanted = self.settings.components
         components = {name: known for name, known in saved.components.items() if not wanted or name in wanted}
         age_s = saved.age_s(time.time())
-        self.feed.restore(components, saved.cursor if saved.selection == self.feed.selection else "", age_s)
+        cursor = saved.cursor if saved.selection == self.feed.selection else ""
+        self.feed.restore(components, cursor, age_s, time.time() - saved.told_s)
         self._source = "file"
         log.info("%s has %d components, %.0f s old", path, len(components), age_s)
 
@@ -169,12 +174,9 @@ class Local:
             self._source = "server"
             self._error = ""
             log.info("watching %s: %d components", self.settings.target, len(self.feed.components))
-        for callback in self.callbacks if changes else ():
+        for callback in tuple(self.callbacks) if changes else ():
             for change in changes:
-                try:
-                    callback(change)
-                except Exception:
-                    log.exception("a callback of on_change failed")
+                call_back(callback, change)
 
     def lost(self, error: RampdError | None) -> float:
         """The stream has ended: seconds to wait before the next one."""
@@ -193,9 +195,10 @@ class Local:
         self._error = text
         return pause_s
 
-    def disconnect(self) -> None:
-        """There is no stream any more, and nobody to say why: this is a child after a fork."""
+    def disconnect(self, why: str = "") -> None:
+        """There is no stream any more, and none was lost: in a child after a fork, before the first one, after the last."""
         self._connected = False
+        self._error = why or self._error
 
     @property
     def is_withheld(self) -> bool:
@@ -235,12 +238,13 @@ class Local:
             return None
         self._saved_s, self._saved_version = now_s, feed.version
         # Where a change comes in between after all, to take it in once more does no harm.
-        cursor, confirmed_s = feed.cursor, time.time() - (now_s - feed.confirmed_s)
+        ahead_s = time.time() - now_s
+        moment = Moment(feed.cursor, feed.confirmed_s + ahead_s, max(0.0, feed.told_s + ahead_s))
         components = [(known.snapshot, list(known.overrides.items())) for known in feed.components.values()]
 
         def write() -> None:
             try:
-                snapshot_file.write(path, components, selection=feed.selection, cursor=cursor, confirmed_s=confirmed_s)
+                snapshot_file.write(path, components, selection=feed.selection, moment=moment)
             except OSError as error:
                 if not self._file_error:
                     log.warning("%s was not written: %s", path, error)
@@ -333,6 +337,18 @@ class Local:
         elif self._source == "none":
             tried += f"; {self._file_error or f'there is no {path}'}" if path else "; there is no snapshot_file"
         return f"No version of {component} is known: {tried}; and no fallback was given."
+
+
+def call_back(callback: Callback, change: Change) -> None:
+    """Calls it. Nothing that it raises comes out, not even `sys.exit()`: who calls it has others to serve. A Ctrl-C in the
+    main thread is the program's, and goes on.
+    """
+    try:
+        callback(change)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        log.exception("a callback of on_change failed")
 
 
 def _behind(component: str, revision: int, min_revision: int) -> UnavailableError:

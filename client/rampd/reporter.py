@@ -1,6 +1,7 @@
 """The driver of reports: one daemon thread, for both faces of the client, that starts with the first outcome."""
 
 import atexit
+import contextlib
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from rampd.errors import InternalError, RampdError, UnavailableError, Unimplemen
 from rampd.forking import CUT_OFF, in_child, is_cut_off
 from rampd.local import log
 from rampd.reporting import Outcome, Reporting, Reports, can_place
+from rampd.worker import Worker
 
 FLUSH_S = 2.0
 """How long `close()`, and the end of the process, wait for outcomes to be taken."""
@@ -45,9 +47,12 @@ class Reporter:
         _all.add(self)
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._news = threading.Event()
-        self._thread: threading.Thread | None = None
+        # Each lock lets its own thread in again: `add` and `end` may be called by a signal handler that interrupts them. An
+        # Event would not.
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)
+        self._has_news = False
+        self._worker = Worker("rampd-report", self._run)
         self._ends_s = 0.0
         self._known_dropped = 0
         self._is_dropping = False
@@ -55,19 +60,30 @@ class Reporter:
 
     def add(self, outcome: Outcome) -> None:
         """Takes in an outcome, unless no server could place it. Returns within microseconds and raises nothing."""
+        try:
+            self._add(outcome)
+        except Exception:  # noqa: BLE001 - no job fails for its report
+            with contextlib.suppress(Exception):  # a handler of the log may be what has failed
+                log.exception("an outcome was not taken in")
+
+    def _add(self, outcome: Outcome) -> None:
         if not can_place(outcome.resolution):
             return
         if is_cut_off():
             self._give_up()
-        if self._reporting.add(outcome):
-            if self._thread is None:
-                self._start()
-            self._news.set()
+        is_news = self._reporting.add(outcome)
+        if not self._worker.runs and self._reporting.pause_s() is not None:
+            self._start()
+        if is_news:
+            self._tell()
 
     def status(self) -> Reports:
-        """What became of all outcomes."""
+        """What became of all outcomes. Where some wait and the thread does not run, it is started again."""
         if is_cut_off():
             self._give_up()
+        reports = self._reporting.status()
+        if reports.buffered and not self._worker.runs:
+            self._start()
         return self._reporting.status()
 
     def end(self) -> None:
@@ -77,32 +93,40 @@ class Reporter:
             if not self._closed:
                 self._closed = True
                 self._ends_s = time.monotonic() + FLUSH_S
-        self._news.set()
+        self._tell()
 
     def close(self) -> None:
         """Has what there is sent, for `FLUSH_S` at most."""
         self.end()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(max(0.0, self._ends_s - time.monotonic()))
+        self._worker.join(max(0.0, self._ends_s - time.monotonic()))
         self._connection.close()
         self._drop_rest()
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="rampd-report", daemon=True)
-                self._thread.start()
+            if self._worker.runs or self._closed:
+                return
+            try:
+                self._worker.start()
+            except Exception as error:  # noqa: BLE001 - what is buffered stays so, and the next outcome tries again
+                self._failed(UnavailableError(f"This process could not start the thread that reports: {error}"))
+            else:
                 _close_with_worker()
+
+    def _tell(self) -> None:
+        with self._lock:
+            self._has_news = True
+            self._news.notify_all()
 
     def _run(self) -> None:
         while not self._closed:
-            self._news.clear()
+            self._has_news = False
             pause_s = self._reporting.pause_s()
             if pause_s == 0:
                 self._send(_CALL_S)
-            elif not self._closed:
-                self._news.wait(pause_s)
+            else:
+                with self._lock:
+                    self._news.wait_for(lambda: self._has_news or self._closed, pause_s)
         self._flush()
 
     def _flush(self) -> None:
@@ -114,10 +138,10 @@ class Reporter:
 
     def _send(self, timeout_s: float) -> bool:
         """Whether the server has taken the batch."""
-        batch = self._reporting.batch()
-        if batch is None:
-            return True
         try:
+            batch = self._reporting.batch()
+            if batch is None:
+                return True
             response = self._connection.call(batch, v1.ReportOutcomesResponse, timeout_s)
         except RampdError as error:
             self._failed(error)
@@ -132,11 +156,11 @@ class Reporter:
     def _tell_of_success(self) -> None:
         if self._is_dropping:
             self._is_dropping = False
-            log.info("%s takes outcomes again; %d were dropped so far", self._target, self.status().dropped)
+            log.info("%s takes outcomes again; %d were dropped so far", self._target, self._reporting.status().dropped)
 
     def _failed(self, error: RampdError) -> None:
         self._reporting.failed(error)
-        dropped = self.status().dropped
+        dropped = self._reporting.status().dropped
         if dropped > self._known_dropped and not self._is_dropping:
             self._is_dropping = True
             which = "they" if isinstance(error, UnimplementedError) else "some"

@@ -98,7 +98,7 @@ class Reporting:
         """Begins anew: another client, with nothing to send. What a child does; its parent sends what it had itself."""
         self._client_id = uuid4().hex
         self._sequence = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `add` may interrupt `add`, in a signal handler
         self._buffer: deque[Outcome] = deque()
         self._batch: v1.ReportOutcomesRequest | None = None
         self._first_s = self._next_try_s = self._deaf_until_s = 0.0
@@ -113,15 +113,15 @@ class Reporting:
                 self._dropped += 1
                 return False
             buffer = self._buffer
-            buffer.append(outcome)
-            count = len(buffer)
+            # Counted before it is in, so that one that comes in between does not hide that this one is the first.
+            count = len(buffer) + 1
             if count == 1:
                 self._first_s = self._clock()
-                return True
+            buffer.append(outcome)
             if count > self._capacity:
                 buffer.popleft()
                 self._dropped += 1
-            return count == BATCH
+            return count in {1, BATCH}
 
     def pause_s(self) -> float | None:
         """Seconds until a batch should go; None: until there is an outcome."""
@@ -134,11 +134,14 @@ class Reporting:
 
     def batch(self) -> v1.ReportOutcomesRequest | None:
         """What to send: until it is answered the same. None: there is nothing."""
-        if self._batch is None and (outcomes := self._take()):
-            self._sequence += 1
-            self._batch = v1.ReportOutcomesRequest(
-                client_id=self._client_id, sequence=self._sequence, outcomes=map(_message, outcomes)
-            )
+        while self._batch is None and (outcomes := self._take()):
+            messages = [message for outcome in outcomes if (message := _message_or_none(outcome)) is not None]
+            self._drop(len(outcomes) - len(messages))
+            if messages:
+                self._sequence += 1
+                self._batch = v1.ReportOutcomesRequest(
+                    client_id=self._client_id, sequence=self._sequence, outcomes=messages
+                )
         return self._batch
 
     def answered(self, response: v1.ReportOutcomesResponse) -> None:
@@ -157,7 +160,7 @@ class Reporting:
             self._give_up(now_s + _UNIMPLEMENTED_PAUSE_S)
         elif isinstance(error, InvalidArgumentError):
             # As it is, it will never be taken; the next one may be.
-            self._dropped += self._end_batch()
+            self._drop(self._end_batch())
         else:
             self._next_try_s = now_s + self._pause_after(error)
 
@@ -189,6 +192,10 @@ class Reporting:
         with self._lock:
             self._first_s = self._clock()
             return [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
+
+    def _drop(self, count: int) -> None:
+        with self._lock:
+            self._dropped += count
 
     def _end_batch(self) -> int:
         batch, self._batch = self._batch, None
@@ -223,6 +230,14 @@ def checked(outcome: Outcome) -> Outcome:
 def can_place(resolution: Resolution) -> bool:
     """Whether a server knows what ran: neither a fallback nor a tag that was never released."""
     return resolution.release > 0
+
+
+def _message_or_none(outcome: Outcome) -> v1.Outcome | None:
+    """None where it can't be said, for what a job ran may be from a process with another version of this library."""
+    try:
+        return _message(outcome)
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _message(outcome: Outcome) -> v1.Outcome:

@@ -204,7 +204,7 @@ class Resolver(OnePerProcess):
     def on_change(self, callback: Callback) -> Callback:
         """From now on calls it with a `Change` for each change of a component, in order: from the thread that receives
         them, so that it must not take long. With mode `local` alone, from the first `resolve` on; the first state is no
-        change. Gives the callback back, to be a decorator.
+        change. What it raises is logged, and ends nothing. Gives the callback back, to be a decorator.
         """
         check_local(self.mode, "on_change")
         self._watching.local.callbacks.append(callback)
@@ -218,7 +218,9 @@ class Resolver(OnePerProcess):
             self._watching.prepare(call_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
-        """What is known, how old it is, and from where; and what became of the outcomes."""
+        """What is known, how old it is, and from where; and what became of the outcomes. A thread that should watch or
+        report and does not is started again.
+        """
         status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
         return replace(status, reports=self._reporter.status())
 

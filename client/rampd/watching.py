@@ -17,13 +17,14 @@ import grpc
 from rampd import v1
 from rampd.component_state import MalformedStateError
 from rampd.connection import closed_error
-from rampd.errors import InternalError, RampdError
+from rampd.errors import InternalError, RampdError, UnavailableError
 from rampd.feed import Feed
 from rampd.forking import CUT_OFF, call_gate, in_child, is_cut_off
 from rampd.greenlets import adapt_grpc, check_threads
 from rampd.local import NOTHING, WATCH_OPTIONS, Local, Status, error_of_state, log, silence_error
 from rampd.methods import METHODS, channel_target
 from rampd.status import error_of_call
+from rampd.worker import Worker
 
 _JOIN_S = 2.0
 _PATH = METHODS[v1.WatchRequest].path
@@ -43,15 +44,22 @@ class Watching:
 
     def _forget(self) -> None:
         self.feed = NOTHING
-        self._lock = threading.Lock()
+        # A signal handler, or the collector, may come in wherever this thread is: each lock lets its own thread in again.
+        self._lock = threading.RLock()
         self._news = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker("rampd-watch", self._run)
+        self._has_begun = False
         self._stop = threading.Event()
         self._channel: grpc.Channel | None = None
         self._call: Any = None
         self._is_silent = False
         self._makes_way = False
         self._first_wait_ends_s = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether the thread runs."""
+        return self._worker.runs
 
     def prepare(self, timeout_s: float) -> None:
         """Sees that there is something to answer from, if there can be. Raises ClosedError."""
@@ -67,21 +75,22 @@ class Watching:
             self.check_open()
             self.local.restore()
             return 0
-        if self._thread is None or self._closed:
+        if not self._worker.runs or self._closed:
             self._start(timeout_s)
         call = self._call
         if call is not None and self.local.feed.is_silent():
             self._is_silent = True
             call.cancel()
-        if self.feed is not NOTHING or self.local.is_ready():
+        if self.feed is not NOTHING or not self._worker.runs or self.local.is_ready():
             return 0
         return min(timeout_s, max(0.0, self._first_wait_ends_s - time.monotonic()))
 
     def adopt(self) -> None:
         """From now on resolves from what there is, if there is anything. Raises ClosedError."""
-        self.check_open()
-        if self.feed is NOTHING and self.local.has_state() and not self.local.is_withheld:
-            self.feed = self.local.feed
+        with self._lock:  # what `close()` has taken away stays away
+            self.check_open()
+            if self.feed is NOTHING and self.local.has_state() and not self.local.is_withheld:
+                self.feed = self.local.feed
 
     def wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
         """Waits until something holds that only the feed can bring about. Raises ClosedError."""
@@ -95,8 +104,10 @@ class Watching:
             raise closed_error(self.local.settings.target)
 
     def status(self) -> Status:
-        """What is known, and from where."""
-        self._is_cut_off()
+        """What is known, and from where. A thread that should watch and does not is started again."""
+        if not self._is_cut_off() and self._has_begun and not self._worker.runs and not self._closed:
+            with contextlib.suppress(RampdError):
+                self._start(0)
         return self.local.status()
 
     def _is_cut_off(self) -> bool:
@@ -120,32 +131,43 @@ class Watching:
         with self._lock:
             was_closed, self._closed = self._closed, True
             self.feed = NOTHING
-            thread = self._thread
+            has_begun = self._has_begun
             self._stop.set()
             if self._call is not None:
                 self._call.cancel()
         self._tell()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_S)
-        if not was_closed and thread is not None and (write := self.local.save(is_last=True)) is not None:
+        self._worker.join(_JOIN_S)
+        self.local.disconnect(f"Nothing is watched any more: {closed_error(self.local.settings.target).message}")
+        if not was_closed and has_begun and (write := self.local.save(is_last=True)) is not None:
             write()
 
     def _start(self, timeout_s: float) -> None:
         with self._lock:
             self.check_open()
-            if self._thread is not None:
+            if self._worker.runs:
                 return
             check_threads()
-            self.local.restore()
-            self._first_wait_ends_s = time.monotonic() + timeout_s
-            self._thread = threading.Thread(target=self._run, name="rampd-watch", daemon=True)
-            self._thread.start()
+            if not self._has_begun:
+                self._has_begun = True
+                self.local.restore()
+                self._first_wait_ends_s = time.monotonic() + timeout_s
+            self.local.disconnect()
+            try:
+                self._worker.start()
+            except Exception as error:  # noqa: BLE001 - jobs get what is known, and the next one tries again
+                self.local.lost(
+                    UnavailableError(
+                        f"Nothing is watched: this process could not start the thread for it ({error}). Each resolve() and "
+                        "status() tries again; is it at its limit of threads or of memory?"
+                    )
+                )
 
     def _tell(self) -> None:
         with self._news:
             self._news.notify_all()
 
     def _run(self) -> None:
+        self.local.disconnect()
         while not self._stop.is_set():
             with call_gate:
                 error = self._stream()
@@ -169,7 +191,7 @@ class Watching:
             return error_of_call(error, method="Watch", target=target, timeout_s=None)
         except MalformedStateError as error:
             return error_of_state(error, target)
-        except Exception as error:  # noqa: BLE001 - whatever it is, jobs need their versions
+        except BaseException as error:  # noqa: BLE001 - whatever it is, jobs need their versions
             log.exception("watching failed")
             return InternalError(f"Watching {target} failed: {error!r}")
         else:
@@ -226,7 +248,7 @@ _of_the_parent: list[Any] = []
 def _forget_all() -> None:
     for watching in list(_all):
         # In a child, what the parent's gRPC has made is good for nothing, not even to be collected.
-        _of_the_parent.append((watching._channel, watching._call, watching._thread))
+        _of_the_parent.append((watching._channel, watching._call, watching._worker))
         watching.local.disconnect()
         watching._forget()
 

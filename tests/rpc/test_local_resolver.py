@@ -22,8 +22,10 @@ import pytest
 import rampd
 from rampd import AsyncResolver, Job, Resolver, v1
 from rampd.feed import Change
+from rampd.local import NOTHING
 from rampd.resolution import ResolveReason
 from rampd_server import testing
+from tests.proxy import proxy_to
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -518,10 +520,123 @@ async def test_callbacks_hear_which_release_was_left_and_which_came(
         (["t2"], []),
     ]
     assert threads == {"rampd-watch" if face.kind is Resolver else "MainThread"}
-    if face.kind is Resolver:
-        assert "a callback of on_change failed" in caplog.text
+    assert "a callback of on_change failed" in caplog.text
     with pytest.raises(rampd.InvalidArgumentError, match="mode"):
         face(target, mode="rpc").on_change(listen)
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(1), GeneratorExit(), asyncio.CancelledError(), BaseException()], ids=repr
+)
+async def test_nothing_that_a_callback_raises_ends_the_watching(
+    target: str, call: Stubs, face: Face, raised: BaseException
+) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    told: list[Change] = []
+
+    def leave(_change: Change) -> None:
+        raise raised
+
+    resolver.on_change(leave)
+    resolver.on_change(told.append)
+    assert await tag(resolver) == "t1"
+    for n in range(2, 4):
+        call("Release", component=C, tag=f"t{n}", expedite=True)
+        await until(lambda expected=n: [r.tag for r in told[-1].came] == [f"t{expected}"] if told else False)
+        assert await tag(resolver) == f"t{n}"
+    assert (resolver.status().connected, resolver.status().error) == (True, "")
+
+
+async def test_a_log_that_fails_does_not_end_the_watching(
+    target: str, call: Stubs, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(logging.Handler):
+        def handle(self, _record: logging.LogRecord) -> bool:
+            raise SystemExit(3)
+
+    monkeypatch.setattr("rampd.worker.AGAIN_AFTER_S", 0.01)
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    assert await tag(resolver) == "t1"
+    broken = Broken()
+    logging.getLogger("rampd").addHandler(broken)
+    try:
+        resolver._watching._call.cancel()  # which is logged
+        await until(lambda: not resolver.status().connected)
+        call("Release", component=C, tag="t2", expedite=True)
+    finally:
+        logging.getLogger("rampd").removeHandler(broken)
+
+    async def has_heard() -> bool:
+        return await tag(resolver) == "t2"
+
+    await until(has_heard)
+
+
+@pytest.mark.parametrize("asked", ["resolve", "status"])
+async def test_a_watching_thread_that_died_is_seen_and_started_again(
+    target: str, call: Stubs, face: Face, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    assert await tag(resolver) == "t1"
+    worker, dead = resolver._watching._worker, resolver._watching._worker._thread
+
+    def fail(_error: object) -> float:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rampd.worker.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
+        patched.setattr(threading, "excepthook", lambda _: None)
+        patched.setattr(resolver._watching.local, "lost", fail)
+        resolver._watching._call.cancel()
+        await until(lambda: not dead.is_alive())
+    assert not worker.runs
+    call("Release", component=C, tag="t2", expedite=True)
+    age(resolver, 6)
+    if asked == "resolve":
+        assert await tag(resolver) in {"t1", "t2"}
+    else:
+        resolver.status()
+    assert worker._thread is not dead
+    await until(lambda: resolver.status().connected)
+    assert await tag(resolver) == "t2"
+
+
+async def test_a_thread_that_can_t_be_started_is_tried_again_and_costs_no_job_its_time(
+    target: str, call: Stubs, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("Release", component=C, tag="t1")
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("rampd-watch"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    resolver = face(target, timeout=60)
+    for _ in range(3):
+        assert await tag(resolver, fallback="t0") == "t0"
+        with pytest.raises(rampd.NoVersionError, match="could not start the thread"):
+            await tag(resolver)
+        assert not resolver.status().connected
+        assert "can't start new thread" in resolver.status().error
+    monkeypatch.undo()
+    await until(lambda: resolver.status().connected)
+    assert await tag(resolver) == "t1"
+    assert [each.name for each in threading.enumerate()].count("rampd-watch") == 1
+
+
+async def test_status_says_that_watching_has_ended(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = face(target)
+    assert await tag(resolver) == "t1"
+    assert resolver.status().connected
+    await result(resolver.close())
+    assert not resolver.status().connected
+    assert resolver.status().error.startswith("Nothing is watched any more: The connection to")
 
 
 async def test_what_is_closed_says_so(target: str, call: Stubs, face: Face) -> None:
@@ -586,6 +701,114 @@ def test_an_asyncio_resolver_goes_on_from_one_event_loop_to_the_next(target: str
         revision = call("SetOverride", component=C, repo="acme/app", tag=f"x{n}").revision
         assert asyncio.run(tag(resolver, min_revision=revision)) == f"x{n}"
     asyncio.run(resolver.close())
+
+
+def test_callbacks_of_event_loops_that_are_closed_are_not_kept(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = AsyncResolver(target)
+    told: list[Change] = []
+
+    async def listen() -> None:
+        resolver.on_change(told.append)
+        assert await tag(resolver) in {"t1", "t2"}
+
+    for _ in range(5):
+        asyncio.run(listen())
+    assert len(resolver._watching.local.callbacks) == 1
+
+    async def hear() -> None:
+        resolver.on_change(told.append)
+        call("Release", component=C, tag="t2", expedite=True)
+        await until(lambda: told)
+
+    asyncio.run(hear())
+    assert len(told) == 1
+    asyncio.run(resolver.close())
+
+
+async def test_an_event_loop_goes_on_while_a_snapshot_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read(_path: Path) -> None:
+        reading.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr("rampd.snapshot_file.read", read)
+    resolver = AsyncResolver(NOBODY, snapshot_file=tmp_path / "rampd.snapshot", timeout=0.1)
+    answers = [asyncio.create_task(tag(resolver, fallback="t0")) for _ in range(3)]
+    await until(reading.is_set)  # in this event loop, which the file keeps from nothing
+    go_on.set()
+    assert [await answer for answer in answers] == ["t0"] * 3
+    await resolver.close()
+
+
+async def test_a_process_that_lost_its_server_leaves_a_newer_snapshot_file_alone(
+    target: str, call: Stubs, face: Face, tmp_path: Path
+) -> None:
+    path = tmp_path / "rampd.snapshot"
+    call("Release", component=C, tag="t1")
+    call("Release", component=C, tag="t2")
+    call("Ramp", component=C, percent=100)
+    with proxy_to(target) as proxy:
+        lost, living = face(f"127.0.0.1:{proxy.port}", snapshot_file=path), face(target, snapshot_file=path)
+        assert await tag(lost) == await tag(living) == "t2"
+        revision = call("SetOverride", component=C, repo="acme/other", tag="t1").revision
+        assert await tag(lost, min_revision=revision) == "t2"  # what it has not saved yet
+        proxy.close()
+        revision = call("Rollback", component=C, quarantine=True).revision
+        assert await tag(living, min_revision=revision) == "t1"
+        await result(living.close())
+        await result(lost.close())
+    started = face(NOBODY, snapshot_file=path, timeout=0.1)
+    assert await tag(started) == "t1"
+
+
+async def test_the_first_resolve_beside_a_close_leaves_nothing_open(target: str, call: Stubs, face: Face) -> None:
+    call("Release", component=C, tag="t1")
+    for _ in range(50):
+        resolver = face.kind(target)
+        begin = threading.Barrier(2)
+        outcomes: list[object] = []
+
+        def first(resolver: Any = resolver, begin: Any = begin, outcomes: Any = outcomes) -> None:
+            begin.wait(20)
+            try:
+                outcomes.append(asyncio.run(tag(resolver)))
+            except rampd.ClosedError:
+                outcomes.append("closed")
+
+        thread = threading.Thread(target=first)
+        thread.start()
+        begin.wait(20)
+        await result(resolver.close())
+        await asyncio.to_thread(thread.join, 20)
+        assert outcomes in (["t1"], ["closed"])
+        with pytest.raises(rampd.ClosedError):
+            await tag(resolver)
+    assert "rampd-watch" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_is_closed_is_not_adopted_by_a_resolve_that_had_begun(target: str, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    resolver = Resolver(target)
+    watching = resolver._watching
+    watching.wait_for(watching.local.is_ready, watching.begin(20))
+    has_state = watching.local.has_state
+    closing = threading.Thread(target=resolver.close)
+
+    def closed_meanwhile() -> bool:
+        closing.start()
+        closing.join(0.2)
+        return has_state()
+
+    watching.local.has_state = closed_meanwhile  # type: ignore[method-assign]
+    watching.adopt()
+    closing.join(20)
+    assert watching.feed is NOTHING
+    with pytest.raises(rampd.ClosedError):
+        resolver.resolve(C, repo="acme/app")
 
 
 def run(script: str, *arguments: str) -> tuple[int, str, str]:

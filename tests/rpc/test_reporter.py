@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import inspect
 import logging
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -287,6 +289,113 @@ def test_what_there_is_is_sent_at(end: str, server: ScriptedServer) -> None:
     assert sorted(each.job_id for each in outcomes(server)) == expected
     clients = {batch.client_id for batch in server.requests("ReportOutcomes")}
     assert len(clients) == (2 if "2" in expected else 1)
+
+
+def refuse_to_start(thread: threading.Thread, *, start: Callable[..., None] = threading.Thread.start) -> None:
+    if thread.name == "rampd-report":
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+
+async def test_a_thread_that_can_t_be_started_costs_no_report_and_is_tried_again(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(server.target, mode="rpc")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse_to_start)
+        for number in range(3):
+            with resolver.job(C, repo="acme/app", job_id=str(number)):
+                pass
+            assert "can't start new thread" in resolver.status().reports.error
+        assert resolver.status().reports.buffered == 3
+    with resolver.job(C, repo="acme/app", job_id="3"):
+        pass
+    await until(lambda: resolver.status().reports.sent == 4)
+    assert sorted(each.job_id for each in outcomes(server)) == ["0", "1", "2", "3"]
+    resolver.close()
+
+
+async def test_status_starts_a_reporting_thread_that_died(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(server.target, mode="rpc")
+    with resolver.job(C, repo="acme/app", job_id="1"):
+        pass
+    await until(lambda: resolver.status().reports.sent == 1)
+    worker = resolver._reporter._worker  # type: ignore[attr-defined]
+    dead = worker._thread
+
+    def fail() -> float:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rampd.worker.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
+        patched.setattr(threading, "excepthook", lambda _: None)
+        patched.setattr(resolver._reporter._reporting, "pause_s", fail)  # type: ignore[attr-defined]
+        resolver._reporter._tell()  # type: ignore[attr-defined]
+        await until(lambda: not dead.is_alive())
+    resolver._reporter._reporting.add(  # type: ignore[attr-defined]
+        rampd.reporting.Outcome(C, "acme/app", "2", resolver.resolve(C, repo="acme/app"), True, 0.1)
+    )
+    await until(lambda: resolver.status().reports.sent == 2)
+    assert worker._thread is not dead
+    resolver.close()
+
+
+async def test_no_job_fails_for_its_report(
+    resolver: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bool:
+        raise MemoryError
+
+    answer = await result(resolver.resolve(C, repo="acme/app"))
+    monkeypatch.setattr(rampd.reporting.Reporting, "add", fail)
+    async with block(resolver):
+        pass
+    resolver.report(answer, C, repo="acme/app", succeeded=True, duration=1.0)
+    assert caplog.text.count("an outcome was not taken in") == 2
+
+
+async def test_an_outcome_that_can_t_be_said_is_dropped_alone(resolver: Any, server: ScriptedServer) -> None:
+    answer = await result(resolver.resolve(C, repo="acme/app"))
+    unknown = rampd.Resolution(dataclasses.replace(answer.decision, reason="OF_ANOTHER_VERSION"), revision=7)
+    for job_id, resolution in (("1", answer), ("2", unknown), ("3", answer)):
+        resolver.report(resolution, C, repo="acme/app", job_id=job_id, succeeded=True, duration=1.0)
+    await until(lambda: len(outcomes(server)) == 2)
+    assert [each.job_id for each in outcomes(server)] == ["1", "3"]
+    await until(lambda: resolver.status().reports.sent == 2)
+    assert resolver.status().reports == rampd.Reports(sent=2, dropped=1)
+
+
+SIGNALS = """
+    import signal, time
+    answer = resolver.resolve("restyler", repo="acme/app")
+
+    def report(*_):
+        resolver.report(answer, "restyler", repo="acme/app", succeeded=True, duration=0.1)
+        if _ and time.monotonic() < ends:
+            signal.setitimer(signal.ITIMER_REAL, 0.00005)
+
+    ends = time.monotonic() + 2
+    signal.signal(signal.SIGALRM, report)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002)
+    while time.monotonic() < ends:
+        report()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    resolver.close()
+    print("ended")
+"""
+
+
+def test_a_signal_handler_reports_while_its_thread_is_inside(server: ScriptedServer) -> None:
+    done = subprocess.run(
+        [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(SIGNALS), server.target],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "ended\n", done.stderr
 
 
 FORKS = """

@@ -125,6 +125,23 @@ def test_a_state_that_is_older_is_not_taken_unless_the_store_has_gone_back(feed:
     assert revisions(feed) == {"a": 1}
 
 
+def test_it_is_known_when_a_server_last_told_of_another_history(feed: Feed, clock: Clock) -> None:
+    feed.take(whole("e/5-7", component("a", 2)))
+    feed.take(whole("e/6-0", component("a", 3)))
+    assert feed.told_s == -math.inf
+    clock.now_s = 1010.0
+    feed.take(v1.WatchResponse(rewind=v1.WatchRewind(cursor="e/5-7")))
+    assert feed.told_s == -math.inf
+    feed.take(whole("e/5-7", component("a", 2)))
+    assert feed.told_s == 1010.0
+    clock.now_s = 1020.0
+    feed.take(whole("f/1-0", component("a", 1)))
+    assert feed.told_s == 1020.0
+    clock.now_s = 1030.0
+    feed.take(whole("f/2-0", component("a", 2)))
+    assert feed.told_s == 1020.0
+
+
 def test_a_rewind_counts_for_one_state(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     feed.take(v1.WatchResponse(rewind=v1.WatchRewind()))

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -130,6 +131,76 @@ def test_a_fork_waits_a_moment_after_the_end_of_a_channel(monkeypatch) -> None:
     call_gate.before_fork()
     call_gate.after_in_parent()
     assert time.monotonic() - began > 0.05
+
+
+INTERRUPTED = """
+import os, random, signal, threading, time
+from rampd import forking
+from rampd.forking import call_gate
+
+forking._PATIENCE_S, forking._LOST_AFTER_S = 20, 0.2
+
+def fork():  # as os.fork() calls the hooks: an exception in one is lost
+    try:
+        call_gate.before_fork()
+    finally:
+        call_gate.after_in_parent()
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+chance, interrupted, ends = random.Random(1), 0, time.monotonic() + 2
+while time.monotonic() < ends:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, chance.random() * 0.0003 + 0.000001)
+        while True:
+            WORK
+    except KeyboardInterrupt:
+        interrupted += 1
+others = []
+
+def enter():
+    with call_gate:
+        others.append("in")
+
+thread = threading.Thread(target=enter, daemon=True)
+thread.start()
+thread.join(10)
+began = time.monotonic()
+call_gate.before_fork()
+call_gate.after_in_parent()
+print(others, interrupted > 10, time.monotonic() - began < 10)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    ["\n            ".join(["with call_gate:", "    pass"]), "fork()"],
+    ids=["call", "fork"],
+)
+def test_no_ctrl_c_in_the_gate_stops_what_comes_after(work: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.replace("WORK", work)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("['in'] True True\n", "")
+
+
+def test_a_signal_handler_calls_while_its_thread_forks() -> None:
+    called = []
+
+    class Stream:
+        def make_way(self) -> None:  # by the thread that forks, as a handler
+            with call_gate:
+                called.append(call_gate.is_forking)
+
+    stream = Stream()
+    call_gate.long_calls.add(stream)
+    call_gate.before_fork()
+    call_gate.after_in_parent()
+    assert called == [True]
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])

@@ -48,4 +48,4 @@ def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict
     ):
         assert answer is not None
         assert (answer.bucket, answer.tag) == (bucket, "next" if off else "current")
-    assert resolver._watching._thread is None
+    assert not resolver._watching._worker.runs

@@ -1,14 +1,19 @@
 """A snapshot file is whole and ours, or it is not used."""
 
+import hashlib
+import json
 import math
 import os
+import random
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rampd import snapshot_file
 from rampd.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease
-from rampd.snapshot_file import SnapshotFileError
+from rampd.snapshot_file import Moment, SnapshotFileError
 
 SNAPSHOT = ComponentSnapshot(
     component="restyler", revision=7, state=RolloutState.STEADY, current=SnapshotRelease(1, "t1", {"commit": "1a"})
@@ -24,9 +29,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path) -> None:
-    snapshot_file.write(
-        path, [(SNAPSHOT, OVERRIDES.items())], selection=("restyler",), cursor="e/5-0", confirmed_s=1000.0
-    )
+    moment = Moment("e/5-0", confirmed_s=1000.0, told_s=900.0)
+    assert snapshot_file.write(path, [(SNAPSHOT, OVERRIDES.items())], selection=("restyler",), moment=moment)
 
 
 def refusal(path: Path) -> str:
@@ -39,6 +43,7 @@ def test_what_was_written_is_read(path: Path) -> None:
     saved = snapshot_file.read(path)
     assert saved is not None
     assert (saved.selection, saved.cursor, saved.confirmed_s) == (("restyler",), "e/5-0", 1000.0)
+    assert saved.told_s == 900.0
     assert saved.components["restyler"].snapshot == SNAPSHOT
     assert dict(saved.components["restyler"].overrides.items()) == OVERRIDES
 
@@ -107,3 +112,129 @@ def test_the_age_is_what_the_clock_says_and_unknown_where_it_was_put_back(path: 
     saved = snapshot_file.read(path)
     assert saved is not None
     assert [saved.age_s(now_s) for now_s in (1060.0, 1000.0, 999.0, 990.0)] == [60.0, 0.0, 0.0, math.inf]
+
+
+SAVED = Moment("e/50-2", confirmed_s=1000.0, told_s=500.0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "may"),
+    [
+        (Moment("e/50-2", 1000.0), True),  # the same, as fresh
+        (Moment("e/50-2", 1001.0), True),  # the same, confirmed again
+        (Moment("e/50-2", 999.0), False),  # the same, and this process has lost its server
+        (Moment("e/51-0", 1001.0), True),
+        (Moment("e/51-0", 999.0), True),  # a later entry is a later state, whoever confirmed last
+        (Moment("e/50-1", 1001.0), False),  # a server that is behind
+        (Moment("e/9-9", 1001.0), False),  # ids are numbers
+        (Moment("e/47-0", 1001.0, told_s=1000.5), True),  # told of a rewind after the file was confirmed
+        (Moment("e/47-0", 1001.0, told_s=999.0), False),  # told before: what the file has came after the rewind
+        (Moment("e/73-0", 499.0), False),  # the file's process was told of a rewind after this one had lost its server
+        (Moment("f/1-0", 1001.0, told_s=1000.5), True),  # told of the new epoch
+        (Moment("f/1-0", 1001.0), True),  # knew no other one; its server was confirmed later
+        (Moment("d/99-0", 999.0), False),  # an epoch that was left: nobody confirms it any more
+        (Moment("d/99-0", 499.0, told_s=400.0), False),
+    ],
+)
+def test_a_file_is_replaced_only_by_a_later_state(moment: Moment, may: bool) -> None:
+    assert moment.may_replace(SAVED, 1002.0) is may
+
+
+def test_where_the_clock_was_set_back_the_entries_decide() -> None:
+    assert Moment("e/50-2", 10.0).may_replace(SAVED, 11.0)
+    assert not Moment("e/50-1", 10.0).may_replace(SAVED, 11.0)
+
+
+def save(path: Path, number: int) -> bool:
+    return snapshot_file.write(
+        path,
+        [(replace(SNAPSHOT, revision=number), ())],
+        selection=("restyler",),
+        moment=Moment(f"e/{number}-0", confirmed_s=time.time()),
+    )
+
+
+def test_an_older_state_leaves_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rampd.snapshot"
+    assert save(path, 7)
+    before = path.read_bytes()
+    assert not save(path, 6)
+    assert path.read_bytes() == before
+    assert save(path, 8)
+
+
+def test_a_damaged_file_is_replaced_by_whatever_is_known(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+    assert save(path, 1)
+    assert snapshot_file.read(path) is not None
+
+
+def test_a_file_of_a_version_that_knew_no_order_is_read_and_replaced(path: Path) -> None:
+    magic, _, content = path.read_bytes().split(b"\n", 2)
+    line, body = content.split(b"\n", 1)
+    head = json.loads(line)
+    del head["told"]
+    content = json.dumps(head).encode() + b"\n" + body
+    path.write_bytes(b"\n".join((magic, hashlib.sha256(content).hexdigest().encode(), content)))
+    saved = snapshot_file.read(path)
+    assert saved is not None
+    assert saved.told_s == 0.0
+    assert save(path, 6)
+
+
+def test_processes_that_share_a_file_never_take_it_back(tmp_path: Path) -> None:
+    path, workers, numbers = tmp_path / "rampd.snapshot", [], list(range(1, 201))
+    for worker in range(4):
+        child = os.fork()
+        if not child:
+            random.Random(worker).shuffle(numbers)
+            code = 0
+            try:
+                for number in numbers:
+                    save(path, number)
+            except BaseException:
+                code = 1
+            os._exit(code)
+        workers.append(child)
+    seen = [0]
+    while workers:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child:
+            assert os.waitstatus_to_exitcode(status) == 0
+            workers.remove(child)
+        if (saved := snapshot_file.read(path)) is not None:
+            seen.append(saved.components["restyler"].snapshot.revision)
+    assert seen == sorted(seen)
+    assert seen[-1] == 200
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_cleaned_and_what_one_is_writing_is_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, other = path.parent / f".{path.name}.x1y2", path.parent / ".other.x1y2"
+    left.touch()
+    other.touch()
+    with snapshot_file._locked(path):
+        monkeypatch.setattr(snapshot_file, "_LOCK_PATIENCE_S", 0.01)
+        with pytest.raises(TimeoutError, match="other processes held its folder locked"):
+            snapshot_file.clean(path)
+    assert left.exists()
+    snapshot_file.clean(path)
+    assert sorted(path.parent.iterdir()) == sorted([path, other])
+
+
+def test_a_lock_ends_with_the_write_though_a_child_was_forked_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_file, "_LOCK_PATIENCE_S", 0.1)
+    hold, end = os.pipe()
+    with snapshot_file._locked(path):
+        child = os.fork()
+        if not child:
+            os.close(end)
+            os.read(hold, 1)
+            os._exit(0)
+    snapshot_file.clean(path)
+    os.close(end)
+    os.waitpid(child, 0)
