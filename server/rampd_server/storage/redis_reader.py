@@ -120,6 +120,7 @@ class RedisReader:
         return fields
 
     async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
+        await self._require_whole_overrides(component)
         key = self.keys.component(component).overrides
         cursor = 0
         while True:
@@ -127,6 +128,20 @@ class RedisReader:
             yield {repo: _override(key, repo, text) for repo, text in found.items()}
             if not cursor:
                 return
+
+    async def _require_whole_overrides(self, component: str) -> None:
+        """Raises StoreCorruptError where one of the keys of the overrides has lost what another one has."""
+        keys = self.keys.component(component)
+        reply = await self._call(
+            self._scripts.count_overrides, (keys.overrides, keys.overrides_index, keys.overrides_expiry)
+        )
+        if reply[0] == Code.WRONG_TYPE:
+            raise wrong_type(reply[1])
+        count, indexed, expiring = reply[1:]
+        if count != indexed:
+            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_index} names {indexed}")
+        if expiring > count:
+            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_expiry} names {expiring}")
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int

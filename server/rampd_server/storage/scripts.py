@@ -70,6 +70,7 @@ class Scripts:
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401 - redis-py's script interface is not typed
         self.read_rollout = client.register_script(source("read_rollout"))
+        self.count_overrides = client.register_script(source("count_overrides"))
         self.commit_rollout = client.register_script(source("commit_rollout"))
         self.commit_overrides = client.register_script(source("commit_overrides"))
         self.commit_namespace = client.register_script(source("commit_namespace"))
