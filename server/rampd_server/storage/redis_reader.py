@@ -120,14 +120,14 @@ class RedisReader:
         return fields
 
     async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
-        await self._require_whole_overrides(component)
         key = self.keys.component(component).overrides
         cursor = 0
         while True:
             cursor, found = await self._call(self.client.hscan, key, cursor, None, _SCAN_COUNT, key=key)
             yield {repo: _override(key, repo, text) for repo, text in found.items()}
             if not cursor:
-                return
+                break
+        await self._require_whole_overrides(component)
 
     async def _require_whole_overrides(self, component: str) -> None:
         """Raises StoreCorruptError where one of the keys of the overrides has lost what another one has."""
