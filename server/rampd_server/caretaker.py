@@ -1,12 +1,15 @@
 """What time alone brings about: freezes end, heads start, expired overrides are swept, ended trials are forgotten."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import NamedTuple
 
 import structlog
 
 from rampd_server.domain.admission import Trial, trial_of
-from rampd_server.domain.errors import RampdError
+from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.model import Rollout
+from rampd_server.outage import Outage
 from rampd_server.ports import Store
 from rampd_server.replica import Replica
 from rampd_server.service import Service
@@ -32,6 +35,7 @@ class Caretaker:
         self._replica = replica
         self._store = store
         self._seen: dict[str, _Seen] = {}
+        self._troubles: dict[str, Outage] = {}
 
     async def run(self) -> None:
         """Looks again and again, for ever; what fails is tried again at the next look."""
@@ -49,10 +53,28 @@ class Caretaker:
 
     async def _look(self, *, is_sweep: bool) -> None:
         await self._service.expire_freeze_all()
-        await self._service.settle_all()
+        for component, error in (await self._service.settle_all()).items():
+            self._trouble(component).tell(error)
         await self.forget_ended_trials()
         if is_sweep:
             await self.sweep()
+
+    def _trouble(self, component: str) -> Outage:
+        found = self._troubles.get(component)
+        if found is None:
+            found = self._troubles[component] = Outage(f"caretaker_failed:{component}", f"caretaker_works:{component}")
+        return found
+
+    async def _by_itself(self, component: str, work: Awaitable[None]) -> None:
+        """Waits for the work on one component. Where it fails, the log says so, and the others go on."""
+        try:
+            await work
+        except (StoreUnavailableError, StoreResetError):
+            raise
+        except RampdError as error:
+            self._trouble(component).tell(error.message)
+        except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+            self._trouble(component).tell("A defect of rampd.", exc_info=error)
 
     async def forget_ended_trials(self) -> None:
         """Drops what was counted for trials that are over, for releases that are forgotten, and for components that are
@@ -61,22 +83,32 @@ class Caretaker:
         present = {known.rollout.component: known.rollout for known in self._replica.components()}
         for component, seen in list(self._seen.items()):
             if component not in present:
-                # It went at a later revision than the last that was seen here.
-                await self._store.forget_outcomes(component, Trial(0, 0, seen.trial.revision + 1))
-                del self._seen[component]
+                await self._by_itself(component, self._forget_gone(component, seen))
         for component, rollout in present.items():
-            # Only a new release makes rampd forget an old one.
-            now, before = _Seen(trial_of(rollout), rollout.last_number), self._seen.get(component)
-            if before is None or before.trial[:2] != now.trial[:2] or before.last_number != now.last_number:
-                await self._store.forget_outcomes(
-                    component, now.trial, last_number=now.last_number, releases=rollout.releases
-                )
-            self._seen[component] = now
+            await self._by_itself(component, self._forget_of(rollout))
+
+    async def _forget_gone(self, component: str, seen: _Seen) -> None:
+        # It went at a later revision than the last that was seen here.
+        await self._store.forget_outcomes(component, Trial(0, 0, seen.trial.revision + 1))
+        del self._seen[component]
+
+    async def _forget_of(self, rollout: Rollout) -> None:
+        # Only a new release makes rampd forget an old one.
+        component = rollout.component
+        now, before = _Seen(trial_of(rollout), rollout.last_number), self._seen.get(component)
+        if before is None or before.trial[:2] != now.trial[:2] or before.last_number != now.last_number:
+            await self._store.forget_outcomes(
+                component, now.trial, last_number=now.last_number, releases=rollout.releases
+            )
+        self._seen[component] = now
 
     async def sweep(self) -> None:
         """Removes expired overrides from the store; the feed tells every server."""
         for known in self._replica.components():
             if not len(known.overrides):
                 continue
-            while await self._store.sweep_overrides(known.rollout.component):
-                pass
+            await self._by_itself(known.rollout.component, self._sweep(known.rollout.component))
+
+    async def _sweep(self, component: str) -> None:
+        while await self._store.sweep_overrides(component):
+            pass

@@ -2,7 +2,10 @@
 
 Per component it holds an immutable snapshot, swapped by reference, and one dict of overrides that only the event loop
 writes, key by key. Entries of the feed are applied strictly in order: each names the one before it, so that a gap or a
-fork shows, and then everything is read anew.
+fork shows, and then everything is read anew. The same happens where an entry can't be applied, or a listener fails.
+
+A component whose data is damaged takes no other down: it keeps the last state that was read of it, or has none, and is read
+again every few seconds.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ import structlog
 
 from rampd.resolution import ComponentSnapshot, Overrides
 from rampd_server.domain.clock import Look
-from rampd_server.domain.errors import HOW_TO_ADOPT, NoSnapshotError, RampdError, StoreResetError
+from rampd_server.domain.errors import HOW_TO_ADOPT, NoSnapshotError, RampdError, StoreCorruptError, StoreResetError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.outage import Outage
 from rampd_server.ports import FeedEntry, Head, Namespace, Store
@@ -31,6 +34,8 @@ that time out takes, so that a single slow one is nothing.
 """
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
+_DAMAGE_CHECK_S = 5.0
+"""How often damaged components are read again: somebody may have repaired them."""
 _OWN_WRITE_S = 0.01
 _FEED_S = 0.05
 """How long the feed may take to bring an entry that somebody waits for, before it is fetched."""
@@ -57,6 +62,8 @@ class _State:
     entry_id: str = ""
     namespace: Namespace = field(default_factory=Namespace)
     components: dict[str, Component] = field(default_factory=dict)
+    damaged: dict[str, StoreCorruptError] = field(default_factory=dict)
+    """Components that could not be read. One that is in `components` as well has the last good state."""
 
 
 class Listener(Protocol):
@@ -82,6 +89,9 @@ class Replica:
         self._listeners: list[Listener] = []
         self._trouble = ""
         self._outage = Outage("store_lost", "store_found", monotonic=monotonic)
+        self._damage = Outage("component_damaged", "components_repaired", monotonic=monotonic)
+        self._damage_checked_s = -math.inf
+        self._is_in_doubt = False
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self.loaded = asyncio.Event()
@@ -96,6 +106,10 @@ class Replica:
     def components(self) -> Iterable[Component]:
         """All components, as they are now."""
         return list(self._state.components.values())
+
+    def damage(self, component: str) -> StoreCorruptError | None:
+        """Why a component could not be read; None where it could."""
+        return self._state.damaged.get(component)
 
     @property
     def namespace(self) -> Namespace:
@@ -167,7 +181,7 @@ class Replica:
         component after it, where it is known: it need not be worked out again.
         """
         if entry.previous_id == self._state.entry_id:
-            self._apply(entry, after)
+            self._try_apply(entry, after)
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
         """Waits for the first state. Raises NoSnapshotError where it does not come in time."""
@@ -247,12 +261,15 @@ class Replica:
         # At once, so that a link that was lost for a moment is no outage.
         await self._check_head()
         while True:
-            entries = await self._store.feed(self._state.entry_id, block_ms=int(_HEAD_CHECK_S * 1000))
+            entries = await self._read_feed(block_ms=int(_HEAD_CHECK_S * 1000))
             if self._monotonic() - self._wrote_s < _OWN_WRITE_S:
                 # What comes is most likely this server's own change, which `offer` brings at less cost.
                 await self._rest()
-            if not await self._apply_all(entries):
-                log.warning("feed_gap", after=self._state.entry_id)
+            if self._is_in_doubt:
+                await self._reload(await self._read_head())
+            elif not await self._apply_all(entries):
+                if not self._is_in_doubt:
+                    log.warning("feed_gap", after=self._state.entry_id)
                 await self._reload(await self._read_head())
             if not entries or self.age_s >= _HEAD_CHECK_S:
                 await self._check_head()
@@ -271,17 +288,43 @@ class Replica:
         here = self._state.entry_id
         head = await self._read_head()
         read_s = self._monotonic()
-        if head.epoch != self._state.epoch:
+        if head.epoch != self._state.epoch or self._is_in_doubt or await self._is_repaired():
             return await self._reload(head)
         # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
         is_forked = entry_order(head.entry_id) < entry_order(here)
         while not is_forked and entry_order(head.entry_id) > entry_order(self._state.entry_id):
-            entries = await self._store.feed(self._state.entry_id, block_ms=0)
+            entries = await self._read_feed(block_ms=0)
             is_forked = not entries or not await self._apply_all(entries)
+        if self._is_in_doubt:
+            return await self._reload(head)
         if is_forked:
             log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
             return await self._reload(head)
         return self._confirm(read_s)
+
+    async def _read_feed(self, *, block_ms: int) -> list[FeedEntry]:
+        """The next entries. One that makes no sense puts the copy in doubt."""
+        try:
+            return await self._store.feed(self._state.entry_id, block_ms=block_ms)
+        except StoreCorruptError as error:
+            log.warning("feed_entry_damaged", after=self._state.entry_id, error=error.message)
+            self._is_in_doubt = True
+            return []
+
+    async def _is_repaired(self) -> bool:
+        """Whether a damaged component can be read again, or is gone. Looks every few seconds."""
+        if not self._state.damaged or self._monotonic() - self._damage_checked_s < _DAMAGE_CHECK_S:
+            return False
+        self._damage_checked_s = self._monotonic()
+        for name in list(self._state.damaged):
+            try:
+                await self._load(name)
+            except StoreCorruptError as error:
+                self._state.damaged[name] = error
+                self._damage.tell(error.message)
+            else:
+                return True
+        return False
 
     async def _read_head(self) -> Head:
         """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
@@ -308,31 +351,62 @@ class Replica:
         last = ""
         while names := await self._store.components(after=last, limit=1000):
             for name in names:
-                if component := await self._load(name):
-                    state.components[name] = component
+                await self._load_into(state, name, is_listed=True)
             last = names[-1]
         while entries := await self._store.feed(state.entry_id, block_ms=0):
             for entry in entries:
-                if entry.component and entry.component not in state.components:
-                    # It came, or went and came, after the names were listed.
-                    if component := await self._load(entry.component):
-                        state.components[entry.component] = component
-                    state.entry_id = entry.id
+                if entry.component and (entry.component not in state.components or entry.component in state.damaged):
+                    # It came, or went and came, after the names were listed; or it is damaged.
+                    await self._load_into(state, entry.component)
                 else:
-                    _apply(state, entry, self._store)
+                    try:
+                        _apply(state, entry, self._store)
+                    except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
+                        log.warning(
+                            "feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error)
+                        )
+                        await self._load_into(state, entry.component)
+                state.entry_id = entry.id
                 await asyncio.sleep(0)
         self._state = state
         # The feed was read to its end just now, however long the rest has taken.
-        self._confirm(self._monotonic())
-        self.loaded.set()
+        read_s = self._monotonic()
+        self._damage_checked_s = self._monotonic()
+        for damage in state.damaged.values():
+            self._damage.tell(damage.message)
+        if not state.damaged:
+            self._damage.end()
+        # Until every listener has heard of it, the copy is in doubt, and not confirmed.
+        self._is_in_doubt = True
         for listener in self._listeners:
             listener.reloaded()
+        self._is_in_doubt = False
+        self._confirm(read_s)
+        self.loaded.set()
         self._wake()
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 
-    async def _load(self, name: str) -> Component | None:
+    async def _load_into(self, state: _State, name: str, *, is_listed: bool = False) -> None:
+        """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
+        state.damaged.pop(name, None)
+        try:
+            component = await self._load(name, is_listed=is_listed)
+        except StoreCorruptError as error:
+            state.damaged[name] = error
+            component = state.components.get(name) or self._state.components.get(name)
+        if component is None:
+            state.components.pop(name, None)
+        else:
+            state.components[name] = component
+
+    async def _load(self, name: str, *, is_listed: bool = False) -> Component | None:
         rollout = (await self._store.read(name)).rollout
         if isinstance(rollout, Absent):
+            if is_listed and not rollout.revision:
+                raise StoreCorruptError(
+                    f"{name} is among the components of the store, but its data is gone. Restore it from a backup.",
+                    key=name,
+                )
             return None
         overrides = Overrides()
         async for piece in self._store.walk_overrides(name):
@@ -347,17 +421,46 @@ class Replica:
                 continue
             if entry.previous_id != self._state.entry_id:
                 return False
-            self._apply(entry)
+            if not self._try_apply(entry):
+                return False
             # An entry may have a thousand overrides, and Resolve is not to wait for many of them.
             await asyncio.sleep(0)
         return True
 
+    def _try_apply(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> bool:
+        """Whether an entry, and every listener, was taken in whole. Otherwise the copy is in doubt until it is read again."""
+        if self._is_in_doubt:
+            return False
+        here = self._state.entry_id
+        try:
+            self._apply(entry, after)
+        except Exception as error:
+            log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, exc_info=error)
+            self._state.entry_id = here
+            self._is_in_doubt = True
+            return False
+        return True
+
     def _apply(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
         before = self._snapshot(entry.component)
-        _apply(self._state, entry, self._store, after)
+        if entry.component in self._state.damaged:
+            self._apply_to_damaged(entry, after)
+        else:
+            _apply(self._state, entry, self._store, after)
         for listener in self._listeners:
             listener.applied(entry, before, self._snapshot(entry.component))
         self._wake()
+
+    def _apply_to_damaged(self, entry: FeedEntry, after: Rollout | Absent | None) -> None:
+        """The last good state follows as far as it can, so that a rollback of it counts; it is read again soon."""
+        self._damage_checked_s = -math.inf
+        if entry.is_deletion:
+            del self._state.damaged[entry.component]
+            self._state.components.pop(entry.component, None)
+        elif entry.component in self._state.components:
+            with contextlib.suppress(StoreCorruptError):
+                _apply(self._state, entry, self._store, after)
+        self._state.entry_id = entry.id
 
     def _snapshot(self, component: str) -> ComponentSnapshot | None:
         known = self._state.components.get(component)

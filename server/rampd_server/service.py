@@ -13,8 +13,10 @@ from rampd_server.domain import commands
 from rampd_server.domain.errors import (
     DeadlineError,
     InvalidRequestError,
+    RampdError,
     Reason,
     RefusedError,
+    StoreResetError,
     StoreUnavailableError,
 )
 from rampd_server.domain.model import Absent, Freeze, Rollout
@@ -156,15 +158,32 @@ class Service:
     async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
         answer = await self._change_freeze_all(lambda _present, _now_ms: None, author, timeout_s)
-        await self.settle_all()
-        return answer
+        left = await self.settle_all()
+        if not left:
+            return answer
+        return replace(answer, message=f"{answer.message} {_not_settled(left)}")
 
-    async def settle_all(self) -> None:
-        """Commits what time, or the end of a freeze, has brought about."""
+    async def settle_all(self) -> Mapping[str, str]:
+        """Commits what time, or the end of a freeze, has brought about: for which components it could not, and why.
+
+        One that fails stops no other; a store that does not answer stops all.
+        """
+        left: dict[str, str] = {}
+        author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
         for known in self._replica.components():
-            if self._is_unsettled(known.rollout):
-                author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
-                await self.execute(known.rollout.component, commands.Settle(), author)
+            component = known.rollout.component
+            try:
+                if self._is_unsettled(known.rollout):
+                    await self.execute(component, commands.Settle(), author)
+            except (StoreUnavailableError, StoreResetError) as error:
+                left[component] = error.message
+                break
+            except RampdError as error:
+                left[component] = error.message
+            except Exception:  # noqa: BLE001 - one component is not to stop the others
+                _log.exception("settle_failed", component=component)
+                left[component] = "A defect of rampd, which the server's log has."
+        return left
 
     async def expire_freeze_all(self) -> None:
         """Drops the namespace's freeze once its time is over; `settle_all` then starts the heads that it kept waiting.
@@ -341,6 +360,12 @@ def _log_change(author: Author, entry: FeedEntry) -> None:
         actor=author.actor,
         note=author.note,
     )
+
+
+def _not_settled(left: Mapping[str, str]) -> str:
+    component, error = next(iter(left.items()))
+    others = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return f"What waits of {component}{others} could not start yet, and is tried again each second: {error}"
 
 
 def _result(outcome: Outcome) -> Result:

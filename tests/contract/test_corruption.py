@@ -1,11 +1,21 @@
 """What somebody edited by hand: an error that names the key and the field, never a wrong version served as right."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
 import pytest
 
+from rampd_server import replica as module
+from rampd_server.caretaker import Caretaker
 from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.model import Rollout
+from rampd_server.ports import Override
+from rampd_server.replica import Replica
+from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import COMPONENT, do
+from tests.contract.driving import ADA, COMPONENT, do
 from tests.rollouts import NOW
 
 
@@ -198,3 +208,173 @@ async def test_one_corrupt_component_leaves_the_others_readable(store: RedisStor
 
     assert (await store.read("other")).rollout.revision == 1
     assert await store.components(limit=9) == ["other", COMPONENT]
+
+
+DAMAGE_OF_A_COMPONENT = [
+    *((section, "type") for section in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline")),
+    *((section, "type") for section in ("overrides", "overrides_index", "overrides_expiry")),
+    *((section, "gone") for section in ("rollout", "queue", "releases", "overrides", "overrides_index")),
+    *(("rollout", field) for field in ("revision", "current", "current_tag", "next_percent", "state", "policy")),
+    *(("rollout", field) for field in ("trial", "unit", "previous", "freeze", "create_ms", "last_number")),
+    *(("releases", field) for field in ("2", "3", "4", "x")),
+    *(("attributes", "3"), ("attributes", "77"), ("quarantine", "x"), ("timeline", "99"), ("timeline", "x")),
+    *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone")),
+]
+
+
+async def damage(store: RedisStore, section: str, how: str) -> None:
+    """What a hand with redis-cli does to the component."""
+    keys = store.keys.component(COMPONENT)
+    if section == "everything":
+        for each in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline"):
+            await store.client.delete(getattr(keys, each))
+        return
+    key = getattr(keys, section)
+    if how in {"type", "gone"}:
+        await store.client.delete(key)
+        if how == "type":
+            await store.client.set(key, "x")
+    else:
+        await store.client.hset(key, how, "{")
+
+
+@contextlib.asynccontextmanager
+async def following(store: RedisStore) -> AsyncIterator[Replica]:
+    """A replica that has its first state."""
+    replica = Replica(store)
+    running = asyncio.create_task(replica.run())
+    try:
+        async with asyncio.timeout(30):
+            await replica.loaded.wait()
+        yield replica
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(8):
+        while not is_so():  # noqa: ASYNC110 - the replica tells nobody of damage
+            await asyncio.sleep(0.02)
+
+
+async def set_override(store: RedisStore, component: str = COMPONENT) -> None:
+    await store.commit_overrides(component, {"acme/app": Override(channel="CURRENT")}, ADA)
+
+
+@pytest.mark.parametrize(("section", "how"), DAMAGE_OF_A_COMPONENT)
+async def test_a_damaged_component_takes_no_other_down_at_a_start(store: RedisStore, section: str, how: str):
+    await do(store, commands.Release("a"), component="other")
+    await set_override(store)
+    await damage(store, section, how)
+
+    async with following(store) as replica:
+        assert replica.get("other") is not None
+        assert replica.get(COMPONENT) is None
+        found = replica.damage(COMPONENT)
+        assert found is not None
+        assert COMPONENT in found.metadata["key"]
+        assert replica.damage("other") is None
+        assert replica.is_confirmed
+
+
+async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaired(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_DAMAGE_CHECK_S", 0.0)
+    key = store.keys.component(COMPONENT).rollout
+    async with following(store) as replica:
+        before = replica.get(COMPONENT)
+        assert before is not None
+        state = await store.client.hget(key, "state")
+        await store.client.hset(key, "state", "{")
+        # Whatever makes the server read everything again.
+        entry_id = await store.client.xadd(store.keys.feed, {"component": COMPONENT, "revision": "x", "prev": "0-0"})
+        await store.client.hset(store.keys.meta, "head", entry_id)
+        await until(lambda: replica.damage(COMPONENT) is not None)
+        known = replica.get(COMPONENT)
+        assert known is not None
+        assert known.rollout == before.rollout
+
+        await store.client.hset(key, "state", state)
+        await until(lambda: replica.damage(COMPONENT) is None)
+        assert replica.get(COMPONENT) is not None
+
+
+@pytest.mark.parametrize("patch", ["{", "[]", '{"rollout":{"set":["revision","{"]}}', '{"rollout":7}'])
+async def test_an_entry_that_cannot_be_applied_makes_the_server_read_again(store: RedisStore, patch: str):
+    async with following(store) as replica:
+        known = replica.get(COMPONENT)
+        assert known is not None
+        revision = known.rollout.revision
+        key = store.keys.component(COMPONENT).rollout
+        entry_id = await store.client.xadd(
+            store.keys.feed,
+            {"component": COMPONENT, "revision": revision + 1, "patch": patch, "prev": replica.entry_id},
+        )
+        await store.client.hset(key, "revision", revision + 1)
+        await store.client.hset(store.keys.meta, "head", entry_id)
+
+        assert await replica.wait_for(COMPONENT, revision + 1, timeout_s=8.0)
+        assert replica.damage(COMPONENT) is None
+
+
+class FailingListener:
+    """Fails at the first entry that it is told of."""
+
+    def __init__(self) -> None:
+        self.failed = False
+        self.reloads = 0
+
+    def applied(self, *_: object) -> None:
+        self.failed = True
+        raise RuntimeError("a defect")
+
+    def reloaded(self) -> None:
+        self.reloads += 1
+
+
+async def test_a_listener_that_fails_is_told_that_everything_was_read_again(store: RedisStore):
+    listener = FailingListener()
+    async with following(store) as replica:
+        replica.tell(listener)
+        await set_override(store)
+        await until(lambda: listener.reloads == 1)
+        assert listener.failed
+
+
+async def test_a_damaged_component_does_not_keep_the_others_frozen(store: RedisStore):
+    async with following(store) as replica:
+        service = Service(store, replica)
+        for name in ("alpha", "zeta"):
+            await do(store, commands.Release("a"), component=name)
+        await service.freeze_all(None, ADA)
+        for name in ("alpha", "zeta"):
+            assert await replica.catch_up(timeout_s=30.0)
+            await service.execute(name, commands.Release("b"), ADA)
+        releases = store.keys.component("alpha").releases
+        await store.client.delete(releases)
+        await store.client.set(releases, "x")
+
+        answer = await service.unfreeze_all(ADA)
+
+        assert "is not frozen now" in answer.message
+        assert "alpha" in answer.message
+        healthy = (await store.read("zeta")).rollout
+        assert isinstance(healthy, Rollout)
+        assert healthy.next is not None
+
+
+async def test_a_damaged_component_does_not_end_the_sweep_of_others(store: RedisStore):
+    now_ms = (await store.read(COMPONENT)).time_ms
+    for name in ("alpha", "zeta"):
+        await do(store, commands.Release("a"), component=name)
+        await store.commit_overrides(name, {"acme/app": Override(channel="CURRENT", expire_ms=now_ms + 1)}, ADA)
+    async with following(store) as replica:
+        expiry = store.keys.component("alpha").overrides_expiry
+        await store.client.delete(expiry)
+        await store.client.set(expiry, "x")
+        await Caretaker(Service(store, replica), replica, store).sweep()
+
+        assert not await store.list_overrides("zeta", prefix="", after="", limit=9)

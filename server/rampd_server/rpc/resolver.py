@@ -68,7 +68,7 @@ class ResolverServicer(OutcomesServicer):
     def _resolve(self, request: v1.ResolveRequest, age_s: float) -> Resolution:
         known = self._replica.get(request.component)
         if known is None:
-            raise component_not_found(request.component)
+            raise self._replica.damage(request.component) or component_not_found(request.component)
         return resolve(known.snapshot, known.overrides, request.repo, request.job_id, self._replica.now_ms, age_s=age_s)
 
     async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest]) -> dict[int, RampdError]:
@@ -90,7 +90,7 @@ class ResolverServicer(OutcomesServicer):
             return
         known = self._replica.get(request.component)
         if known is None:
-            raise component_not_found(request.component)
+            raise self._replica.damage(request.component) or component_not_found(request.component)
         raise NoSnapshotError(
             f"{request.component} is at revision {known.rollout.revision} here, and revision {request.min_revision} "
             f"did not come in {CATCH_UP_S:g} s. Try again, or ask without min_revision.",

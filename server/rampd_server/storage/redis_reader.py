@@ -126,7 +126,22 @@ class RedisReader:
             cursor, found = await self._call(self.client.hscan, key, cursor, None, _SCAN_COUNT, key=key)
             yield {repo: _override(key, repo, text) for repo, text in found.items()}
             if not cursor:
-                return
+                break
+        await self._require_whole_overrides(component)
+
+    async def _require_whole_overrides(self, component: str) -> None:
+        """Raises StoreCorruptError where one of the keys of the overrides has lost what another one has."""
+        keys = self.keys.component(component)
+        reply = await self._call(
+            self._scripts.count_overrides, (keys.overrides, keys.overrides_index, keys.overrides_expiry)
+        )
+        if reply[0] == Code.WRONG_TYPE:
+            raise wrong_type(reply[1])
+        count, indexed, expiring = reply[1:]
+        if count != indexed:
+            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_index} names {indexed}")
+        if expiring > count:
+            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_expiry} names {expiring}")
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int

@@ -120,6 +120,7 @@ class Scripts:
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401 - redis-py's script interface is not typed
         self.read_rollout = Script(client, "read_rollout")
+        self.count_overrides = Script(client, "count_overrides")
         self.commit_rollout = Script(client, "commit_rollout")
         self.commit_overrides = Script(client, "commit_overrides")
         self.commit_namespace = Script(client, "commit_namespace")
