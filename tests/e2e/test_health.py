@@ -4,6 +4,8 @@ import contextlib
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -161,9 +163,8 @@ def test_health_follows_a_store_that_is_not_to_be_believed(directory: Path, stor
             assert is_refused(call) == "STORE_RESET"
             assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
 
-            from rampd_server.command import run
-
-            assert run(["adopt", "--redis-url", store.url, "--data-dir", str(directory)]) == 0
+            adopt = [sys.executable, "-m", "rampd_server", "adopt", "--redis-url", store.url]
+            subprocess.run(adopt, check=True, capture_output=True, timeout=60)
             eventually(lambda: health(call) == of_all(SERVING))
         said_nothing_odd(server)
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,18 +164,14 @@ def test_resolve_goes_on_while_redis_is_away_and_everything_resumes(directory: P
             assert call("Release", component="restyler", tag="t2").release == 2
 
 
-def adopt(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+def adopt(*flags: str) -> tuple[int, str]:
     """The exit code, and what was said."""
-    from rampd_server.command import run
-
-    code = run(["adopt", *flags])
-    said = capsys.readouterr()
-    return code, said.out + said.err
+    command = [sys.executable, "-m", "rampd_server", "adopt", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
-def test_an_emptied_store_is_not_believed_until_it_is_adopted(
-    directory: Path, store: StoreServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, store: StoreServer) -> None:
     """Given two servers that run, expect both to go on with the store as it is now, and nobody to start them again."""
     flags = ("--insecure-admin", "--redis-url", store.url)
     with (
@@ -194,7 +191,7 @@ def test_an_emptied_store_is_not_believed_until_it_is_adopted(
             assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
             assert not client.keys("*")
 
-            code, said = adopt(capsys, "--redis-url", store.url)
+            code, said = adopt("--redis-url", store.url)
             assert code == 0
             assert f"the namespace default of {store.url} goes on as it is now" in said
             assert "2 servers follow it and take it over within seconds." in said
@@ -204,9 +201,7 @@ def test_an_emptied_store_is_not_believed_until_it_is_adopted(
             assert other("Release", component="hlint", tag="h1").release == 1
 
 
-def test_adopt_says_which_store_without_its_password_and_who_follows_it(
-    directory: Path, store: StoreServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_adopt_says_which_store_without_its_password_and_who_follows_it(directory: Path, store: StoreServer) -> None:
     with redis.Redis.from_url(store.url) as client:
         client.execute_command("ACL SETUSER ada on >secret ~* &* +@all -client")
         client.execute_command("ACL SETUSER bob on >secret ~* &* +@all")
@@ -217,20 +212,18 @@ def test_adopt_says_which_store_without_its_password_and_who_follows_it(
         # A server whose user may not name its connections serves as well, and is only not counted.
         with rampd_server(directory / user, *flags) as server:
             server.event("serving")
-            code, said = adopt(capsys, *flags)
+            code, said = adopt(*flags)
             assert (code, "secret" in said) == (0, False)
             assert f"the namespace {name} of {shown.format(user, unix)} goes on" in said
             assert ("is not known" in said, "1 server follows it" in said) == ((True, False), (False, True))[
                 user == "bob"
             ]
-    code, said = adopt(capsys, "--redis-url", store.url, "--namespace", "n-bob")
+    code, said = adopt("--redis-url", store.url, "--namespace", "n-bob")
     assert (code, said.splitlines()[1]) == (0, "No server is connected to it now; one that starts goes on with it.")
 
 
-def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(
-    directory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, said = adopt(capsys, "--data-dir", str(directory / "none"))
+def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(directory: Path) -> None:
+    code, said = adopt("--data-dir", str(directory / "none"))
     assert (code, list(directory.iterdir())) == (2, [])
     assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}: ")
 
@@ -238,12 +231,12 @@ def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(
         server.event("serving")
         with stubs(server.target) as call:
             call("Release", component="restyler", tag="t1")
-            code, said = adopt(capsys, "--data-dir", str(directory))
+            code, said = adopt("--data-dir", str(directory))
             assert (code, "1 server follows it" in said) == (0, True)
             assert f"of the Valkey in {directory} goes on" in said
             eventually(lambda: _releases(call) == 2)
 
-    code, said = adopt(capsys, "--data-dir", str(directory))
+    code, said = adopt("--data-dir", str(directory))
     assert (code, "No server is connected" in said) == (0, True)
     with rampd_server(directory) as server:
         server.event("serving")
