@@ -22,6 +22,7 @@ from rampd_server.domain.outcome import (
     refuse_quarantined,
     require_next,
     what_frees,
+    what_raises,
     what_resumes,
     what_starts,
     what_thaws,
@@ -144,10 +145,9 @@ def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> D
     if must_wait:
         message = f"{command.tag} waits at position {len(rollout.queue)}: {what_blocks(rollout, context)}"
         return Done(rollout, message, Disposition.QUEUED, number)
-    by = "The plan" if rollout.policy.automation.starts_by_itself else "Ramp"
     return Done(
         moves.start_head(rollout, context),
-        f"{command.tag} is next, at 0 %. {by} raises it.",
+        f"{command.tag} is next, at 0 %. {what_raises(rollout)}",
         Disposition.STARTED,
         number,
     )

@@ -81,8 +81,13 @@ def what_starts(rollout: Rollout) -> str:
     """What became next by a change; begins with a space, and is empty where nothing did."""
     if rollout.next_release is None:
         return ""
-    plan = " The plan raises it." if rollout.policy.automation.starts_by_itself else ""
+    plan = f" {what_raises(rollout)}" if rollout.policy.automation.starts_by_itself else ""
     return f" {rollout.next_release.tag} is next, at 0 %.{plan}"
+
+
+def what_raises(rollout: Rollout) -> str:
+    """Who moves a new next from 0 %."""
+    return f"{'The plan' if rollout.policy.automation.starts_by_itself else 'Ramp'} raises it."
 
 
 def what_resumes(rollout: Rollout, context: Context) -> str:
