@@ -95,8 +95,6 @@ class FeedEntry:
     component: str = ""
     """Empty for a change of the namespace."""
     revision: int = 0
-    base_entry: str = ""
-    """The last entry of the component before; empty where it had none."""
     patch: str = ""
     """What changed of the rollout, for `Store.apply`. Where only overrides changed: the update time; empty for overrides
     that were swept, which is no revision.
@@ -107,6 +105,8 @@ class FeedEntry:
     """The namespace after the change, where it is the namespace that changed."""
     is_deletion: bool = False
     """The component went, and its overrides with it."""
+    base_entry: str = ""
+    """The last entry of the component before; empty where it had none."""
 
     @property
     def is_of_overrides_only(self) -> bool:

@@ -152,7 +152,7 @@ async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisSto
     store.believe(await store.begin_epoch(adopted=True))
     rollout = (await store.read(COMPONENT)).rollout
     assert isinstance(rollout, Rollout)
-    entry = await commit(store, rollout, decide(rollout, commands.Release("b")))
+    entry, _ = await commit(store, rollout, decide(rollout, commands.Release("b")))
 
     assert entry.previous_id == last.id
 

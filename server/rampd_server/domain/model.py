@@ -5,7 +5,7 @@ percent, 0 to 10,000).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -257,3 +257,23 @@ class Rollout:
         """What Revert may go back to: without quarantined tags."""
         releases = (self.releases[number] for number in self.previous)
         return tuple(release for release in releases if release.tag not in self.quarantine)
+
+
+def numbered(after: Absent | Rollout, revision: int, entry: str) -> Absent | Rollout:
+    """A sealed change as it was committed: at the revision and under the entry that the store gave it. Changes of overrides
+    may have taken revisions before it.
+    """
+    if isinstance(after, Absent):
+        return replace(after, revision=revision, entry=entry, state_entry=entry)
+    timeline = after.timeline
+    if timeline and timeline[-1].revision == after.revision:
+        timeline = (*timeline[:-1], replace(timeline[-1], revision=revision))
+    is_new_current = after.current_revision == after.revision
+    return replace(
+        after,
+        revision=revision,
+        timeline=timeline,
+        current_revision=revision if is_new_current else after.current_revision,
+        entry=entry,
+        state_entry=entry,
+    )

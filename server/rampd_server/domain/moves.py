@@ -192,26 +192,6 @@ def seal(before: model.Absent | Rollout, after: Rollout, context: Context) -> Ro
     )
 
 
-def numbered(after: model.Absent | Rollout, revision: int, entry: str) -> model.Absent | Rollout:
-    """A sealed change as it was committed: at the revision and under the entry that the store gave it. Changes of overrides
-    may have taken revisions before it.
-    """
-    if isinstance(after, model.Absent):
-        return replace(after, revision=revision, entry=entry, state_entry=entry)
-    timeline = after.timeline
-    if timeline and timeline[-1].revision == after.revision:
-        timeline = (*timeline[:-1], replace(timeline[-1], revision=revision))
-    is_new_current = after.current_revision == after.revision
-    return replace(
-        after,
-        revision=revision,
-        timeline=timeline,
-        current_revision=revision if is_new_current else after.current_revision,
-        entry=entry,
-        state_entry=entry,
-    )
-
-
 def _without_old(rollout: Rollout) -> Mapping[int, Release]:
     if len(rollout.releases) <= model.MAX_ENDED_RELEASES:
         return rollout.releases

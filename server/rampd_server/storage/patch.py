@@ -60,7 +60,8 @@ class Patch:
                 parts["set"] = kept
             if gone := [name for name, text in fields.items() if text is None]:
                 parts["del"] = gone
-            value[section] = parts
+            if parts:
+                value[section] = parts
         if self.queue is not None:
             value[QUEUE] = self.queue
         return texts.write_json(value)

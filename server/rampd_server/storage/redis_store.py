@@ -4,8 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from rampd_server.domain.model import Absent, Rollout
-from rampd_server.domain.moves import numbered
+from rampd_server.domain.model import Absent, Rollout, numbered
 from rampd_server.ports import Author, FeedEntry, Namespace, Override, ReplayedError, Result
 from rampd_server.storage import feed, history, texts
 from rampd_server.storage.connection import connect
@@ -110,7 +109,7 @@ class RedisStore(RedisOutcomes):
             entry_id, previous_id, revision, base_entry = reply[1], reply[2], int(reply[3]), reply[4]
             is_deletion = difference.is_deletion
             entry = FeedEntry(
-                entry_id, previous_id, after.component, revision, base_entry, patch, is_deletion=is_deletion
+                entry_id, previous_id, after.component, revision, patch, is_deletion=is_deletion, base_entry=base_entry
             )
         return entry, numbered(after, entry.revision, entry.id)
 
