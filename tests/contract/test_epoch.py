@@ -108,10 +108,10 @@ async def test_data_of_a_newer_schema_take_no_write(
     store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
 ):
     await do(store, commands.Release("a"))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     before = await contents(store)
 
-    with pytest.raises(StoreUnavailableError, match=r"schema 2.* up to 1.*Update this server"):
+    with pytest.raises(StoreUnavailableError, match=rf"schema {SCHEMA + 1}.* up to {SCHEMA}.*Update this server"):
         await write(store)
 
     assert await contents(store) == before
@@ -119,12 +119,12 @@ async def test_data_of_a_newer_schema_take_no_write(
 
 async def test_data_of_a_newer_schema_are_not_read_nor_confirmed_nor_adopted(store: RedisStore):
     await do(store, commands.Release("a"))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
 
     for call in (store.head(), store.read(COMPONENT), store.begin_epoch(adopted=True)):
         with pytest.raises(StoreUnavailableError) as caught:
             await call
-        assert caught.value.metadata == {"found": "2", "known": str(SCHEMA)}
+        assert caught.value.metadata == {"found": str(SCHEMA + 1), "known": str(SCHEMA)}
 
     await store.client.hset(store.keys.meta, "schema", SCHEMA)
     assert await store.head() is not None

@@ -46,7 +46,15 @@ class RedisReader:
     async def head(self) -> Head | None:
         async def ask() -> Any:  # noqa: ANN401
             pipe = self.client.pipeline(transaction=False)
-            return await pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head", "schema").time().execute()
+            pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head", "schema").time().role()
+            meta, time, role = await pipe.execute(raise_on_error=False)
+            for reply in (meta, time):
+                if isinstance(reply, Exception):
+                    raise reply
+            # A user may not be allowed to ask for the role. A replica that has lost its primary answers for ever.
+            if isinstance(role, list) and role[0] not in {"master", b"master"}:
+                raise exceptions.ReadOnlyError("You can't write against a read only replica.")
+            return meta, time
 
         (epoch, adopted, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
         self._schema = schema

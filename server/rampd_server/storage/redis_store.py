@@ -60,6 +60,10 @@ class RedisStore(RedisOutcomes):
         _, epoch = await self._run(self._scripts.begin_epoch, (self.keys.meta, self.keys.feed), arguments)
         return str(epoch)
 
+    async def raise_schema(self) -> None:
+        """Says that the data have this server's form from now on. What an earlier schema lacks, it reads as not there."""
+        await self._run(self._scripts.raise_schema, (self.keys.meta,), (SCHEMA,))
+
     async def remember(self, author: Author, result: Result) -> None:
         if not author.request_id:
             return
