@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Line:
-    """What is urgent goes ahead of all that is not, behind at most two: the one whose turn it is, and the next one."""
+    """What is urgent waits for the one whose turn it is, and for others that are urgent."""
 
     def __init__(self) -> None:
         self._door = asyncio.Lock()
@@ -49,6 +49,6 @@ class Line:
             async with self._lock:
                 yield
         else:
-            # All but the first of them wait at the door, where nobody urgent has to.
+            # They wait at the door, where nobody urgent has to.
             async with self._door, self._lock:
                 yield
