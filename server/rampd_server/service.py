@@ -105,8 +105,11 @@ class Service:
         expected_revision: int | None = None,
         timeout_s: float | None = None,
         decided_ms: int | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
         """One verb of the state machine, committed; with `decided_ms` only if that is now by the store's clock.
+
+        `judge` asks somebody else about a request that is new, and may refuse it: a repeat is answered without it.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
         for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
@@ -116,7 +119,7 @@ class Service:
         async def attempt() -> Answer:
             return await self._execute(component, command, author, expected_revision, decided_ms)
 
-        return await self._guarded(component, author, attempt, timeout_s)
+        return await self._guarded(component, author, attempt, timeout_s, judge)
 
     async def set_overrides(
         self,
@@ -213,9 +216,15 @@ class Service:
         return settle(rollout, context) is not rollout
 
     async def _guarded(
-        self, component: str, author: Author, attempt: Callable[[], Awaitable[Answer]], timeout_s: float | None
+        self,
+        component: str,
+        author: Author,
+        attempt: Callable[[], Awaitable[Answer]],
+        timeout_s: float | None,
+        judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
         """What surrounds every write: the first state, replay, the component's lock, the deadline."""
+        began_s = time.monotonic()
         if not self._replica.loaded.is_set():
             # Without one, this server does not know yet which store it may write to.
             await self._replica.require_state()
@@ -225,9 +234,12 @@ class Service:
                 return await self._repeat(component, author, record)
         what = component or "the namespace"
         line = self._lines.setdefault(component, _Line())
-        arrived_s = time.monotonic()
         try:
-            async with asyncio.timeout(_TIMEOUT_S if timeout_s is None else timeout_s), line.lock:
+            if judge is not None:
+                await judge()
+            arrived_s = time.monotonic()
+            left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (arrived_s - began_s)
+            async with asyncio.timeout(left_s), line.lock:
                 return await line.have_turn(attempt, arrived_s, what)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
