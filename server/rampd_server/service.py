@@ -176,11 +176,16 @@ class Service:
         for known in self._replica.components():
             component = known.rollout.component
             try:
-                if self._is_unsettled(known.rollout):
-                    await self.execute(component, commands.Settle(), author)
+                now_ms = self._replica.now_ms()
+                if self._is_unsettled(known.rollout, now_ms):
+                    await self.execute(component, commands.Settle(), author, decided_ms=now_ms)
             except (StoreUnavailableError, StoreResetError) as error:
                 left[component] = error.message
                 break
+            except UntimelyError:
+                left[component] = (
+                    "The store hung, or its clock was set, so what time has brought about is looked at again."
+                )
             except RampdError as error:
                 left[component] = error.message
             except Exception:  # noqa: BLE001 - one component is not to stop the others
@@ -211,8 +216,8 @@ class Service:
             raise component_not_found(component)
         return stored.rollout, stored.namespace, stored.time_ms
 
-    def _is_unsettled(self, rollout: Rollout) -> bool:
-        context = Context(self._replica.now_ms(), SELF, freeze_all=self._replica.namespace.freeze)
+    def _is_unsettled(self, rollout: Rollout, now_ms: int) -> bool:
+        context = Context(now_ms, SELF, freeze_all=self._replica.namespace.freeze)
         return settle(rollout, context) is not rollout
 
     async def _guarded(
