@@ -57,7 +57,9 @@ def full_of_marks(rollout: Rollout, *others: str) -> Rollout:
 
 def test_a_thousand_tags_are_quarantined_and_one_more_is_refused_with_what_to_do() -> None:
     full = full_of_marks(rolling_out())
-    with pytest.raises(RefusedError, match="1,000 tags of restyler are quarantined already. .*Unquarantine") as caught:
+    with pytest.raises(
+        RefusedError, match=r"1,000 tags of restyler are quarantined already\. .*Unquarantine"
+    ) as caught:
         after(full, commands.Quarantine("X"))
     assert (caught.value.reason, caught.value.metadata) == ("TOO_LARGE", {"limit": "1000"})
     assert "X" in after(full, commands.Unquarantine("Q0"), commands.Quarantine("X")).quarantine

@@ -33,6 +33,7 @@
 --
 -- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision found} | {UNTIMELY, ms since 1970}
+--   | {TOO_MANY_COMPONENTS, most}
 --
 -- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one revision the second
 -- changes nothing.
@@ -68,6 +69,11 @@ if is_untimely(now, decided) then
   return {UNTIMELY, now}
 end
 local patch = cjson.decode(patch_json)
+if not patch.delete and not redis.call('ZSCORE', components, component) then
+  if redis.call('ZCARD', components) >= MAX_COMPONENTS then
+    return {TOO_MANY_COMPONENTS, MAX_COMPONENTS}
+  end
+end
 
 if patch.delete then
   redis.call(
