@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Line:
-    """What is urgent waits for the one whose turn it is, and for others that are urgent."""
+    """What is urgent waits for others that are urgent, and for at most two more: the one whose turn it is, and the next one."""
 
     def __init__(self) -> None:
         self._door = asyncio.Lock()
@@ -49,6 +49,6 @@ class Line:
             async with self._lock:
                 yield
         else:
-            # They wait at the door, where nobody urgent has to.
+            # All but the first of them wait at the door, where nobody urgent has to.
             async with self._door, self._lock:
                 yield

@@ -134,8 +134,8 @@ class Head:
     entry_id: str
     time_ms: int
     namespace: Namespace
-    adopted: bool = False
-    """True where an operator made this epoch with `rampd-server adopt`."""
+    adopted_ms: int | None = None
+    """When an operator made this epoch with `rampd-server adopt`, by the store's clock; None: nobody did, or an earlier rampd."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ that time out takes, so that a single slow one is nothing.
 """
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
+_ANSWER_S = 2.0
+"""How much later than the store's look at its clock its answer may be here, and more."""
 _DAMAGE_CHECK_S = 5.0
 """How often damaged components are read again: somebody may have repaired them."""
 _OWN_WRITE_S = 0.01
@@ -357,13 +359,26 @@ class Replica:
     async def _read_head(self) -> Head:
         """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
         head = await self._store.head()
-        if head is None or (self._state.epoch and head.epoch != self._state.epoch and not head.adopted):
+        if head is None or not self._may_follow(head):
             raise StoreResetError(
                 f"The store was emptied or replaced. Resolve goes on with the last state. To take the store as it is now, "
                 f"{HOW_TO_ADOPT}."
             )
         self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
+
+    def _may_follow(self, head: Head) -> bool:
+        """Whether the store is the one that this server knows, or the operator adopted it instead of that one.
+
+        An adopt is about this change if it came after the store had last confirmed the state: one of before was about
+        another change, of a store that now stands in the place of ours. What is compared is how long ago both were, each by
+        one clock, since two stores' clocks differ. Where a clock was set in between, the next adopt is followed.
+        """
+        if self._state.epoch in {"", head.epoch}:
+            return True
+        if head.adopted_ms is None:
+            return False
+        return 0 <= head.time_ms - head.adopted_ms <= (self.age_s + _ANSWER_S) * 1000
 
     def _confirm(self, read_s: float) -> None:
         """The copy has all that the store had at `read_s`, by the monotonic clock."""

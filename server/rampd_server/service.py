@@ -1,6 +1,7 @@
 """What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -81,9 +82,12 @@ class Service:
         timeout_s: float | None = None,
         ground: str | None = None,
         decided_ms: int | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
         """One verb of the state machine, committed; with `ground` only on the state of that `state_entry`, and with
         `decided_ms` only if that is now by the store's clock.
+
+        `judge` asks somebody else about a request that is new, and may refuse it: a repeat is answered without it.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
         for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
@@ -97,7 +101,7 @@ class Service:
 
         known = self._replica.get(component)
         is_urgent = known is not None and lowers_exposure(command, known.rollout)
-        return await self._guarded(component, author, attempt, timeout_s, is_urgent=is_urgent)
+        return await self._guarded(component, author, attempt, timeout_s, judge=judge, is_urgent=is_urgent)
 
     async def set_overrides(
         self,
@@ -162,11 +166,16 @@ class Service:
         for known in self._replica.components():
             component = known.rollout.component
             try:
-                if self._is_unsettled(known.rollout):
-                    await self.execute(component, commands.Settle(), author)
+                now_ms = self._replica.now_ms()
+                if self._is_unsettled(known.rollout, now_ms):
+                    await self.execute(component, commands.Settle(), author, decided_ms=now_ms)
             except (StoreUnavailableError, StoreResetError) as error:
                 left[component] = error.message
                 break
+            except UntimelyError:
+                left[component] = (
+                    "The store hung, or its clock was set, so what time has brought about is looked at again."
+                )
             except RampdError as error:
                 left[component] = error.message
             except Exception:  # noqa: BLE001 - one component is not to stop the others
@@ -197,8 +206,8 @@ class Service:
             raise component_not_found(component)
         return stored.rollout, stored.namespace, stored.time_ms
 
-    def _is_unsettled(self, rollout: Rollout) -> bool:
-        context = Context(self._replica.now_ms(), SELF, freeze_all=self._replica.namespace.freeze)
+    def _is_unsettled(self, rollout: Rollout, now_ms: int) -> bool:
+        context = Context(now_ms, SELF, freeze_all=self._replica.namespace.freeze)
         return settle(rollout, context) is not rollout
 
     async def _guarded(
@@ -209,9 +218,11 @@ class Service:
         timeout_s: float | None,
         *,
         line: Line | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
         is_urgent: bool = False,
     ) -> Answer:
         """What surrounds every write: a state that may be written to, replay, the line, the deadline."""
+        began_s = time.monotonic()
         await self._replica.require_state()
         if author.request_id:
             record = await self._store.request_record(author.request_id)
@@ -220,7 +231,10 @@ class Service:
         what = component or "the namespace"
         line = self._lines.setdefault(component, Line()) if line is None else line
         try:
-            async with asyncio.timeout(_TIMEOUT_S if timeout_s is None else timeout_s):
+            if judge is not None:
+                await judge()
+            left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (time.monotonic() - began_s)
+            async with asyncio.timeout(left_s):
                 return await line.have_turn(attempt, what, is_urgent=is_urgent)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)

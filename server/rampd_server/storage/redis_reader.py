@@ -46,7 +46,8 @@ class RedisReader:
     async def head(self) -> Head | None:
         async def ask() -> Any:  # noqa: ANN401
             pipe = self.client.pipeline(transaction=False)
-            pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head", "schema").time().role()
+            fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
+            pipe.hmget(self.keys.meta, *fields).time().role()
             meta, time, role = await pipe.execute(raise_on_error=False)
             for reply in (meta, time):
                 if isinstance(reply, Exception):
@@ -56,7 +57,7 @@ class RedisReader:
                 raise exceptions.ReadOnlyError("You can't write against a read only replica.")
             return meta, time
 
-        (epoch, adopted, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
+        (epoch, adopted_ms, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
         self._schema = schema
         self.require_schema()
         if not epoch:
@@ -66,7 +67,7 @@ class RedisReader:
             entry_id=entry_id or "0-0",
             time_ms=_milliseconds(*time),
             namespace=self._namespace(freeze),
-            adopted=adopted == "1",
+            adopted_ms=self._adopted_ms(adopted_ms),
         )
 
     async def denied(self, commands: Sequence[str]) -> list[str]:
@@ -254,6 +255,12 @@ class RedisReader:
             return feed.read_namespace(freeze)
         except ValueError as exc:
             raise corrupt(self.keys.meta, "freeze", str(exc)) from exc
+
+    def _adopted_ms(self, text: str | None) -> int | None:
+        try:
+            return None if text is None else texts.read_integer(text)
+        except ValueError as exc:
+            raise corrupt(self.keys.meta, "adopted_ms", str(exc)) from exc
 
     def _record(self, key: str, text: str) -> StoredRecord:
         try:

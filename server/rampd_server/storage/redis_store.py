@@ -106,6 +106,7 @@ class RedisStore(RedisOutcomes):
                 *history.author_fields(author),
                 *history.change_fields(history.field_changes(difference)),
             ),
+            component=after.component,
         )
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])

@@ -99,4 +99,18 @@ def refusal(
                 component=component,
                 repo=reply[1],
             )
+        case Code.TOO_MANY_COMPONENTS:
+            return RefusedError(
+                Reason.TOO_LARGE,
+                f"This namespace has {reply[1]:,} components already, so there is no room for {component}. ListRollouts shows "
+                "them: DeleteComponent those that nobody rolls out any more, or take another namespace.",
+                limit=reply[1],
+            )
+        case Code.TOO_MANY_OVERRIDES:
+            return RefusedError(
+                Reason.TOO_LARGE,
+                f"{component} would have more than {reply[1]:,} overrides. Delete some with BatchSetOverrides, or set one for a "
+                "prefix such as owner/* in the place of many.",
+                limit=reply[1],
+            )
     return None

@@ -35,7 +35,7 @@ async def test_writers_have_their_turn_as_they_come():
 
 async def test_who_is_urgent_goes_ahead_of_all_who_wait():
     assert await order_of(*[False] * 50, True) == [0, 50, *range(1, 50)]
-    assert await order_of(True, False, False, True, True) == [0, 3, 4, 1, 2]
+    assert await order_of(True, False, False, True, True) == [0, 1, 3, 4, 2]
 
 
 async def test_who_leaves_the_line_holds_nobody_up():

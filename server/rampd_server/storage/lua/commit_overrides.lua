@@ -29,7 +29,7 @@
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
 --   | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
---   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo}
+--   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo} | {TOO_MANY_OVERRIDES, most}
 --
 -- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed.
 
@@ -110,6 +110,11 @@ if count == 0 then
     remember(request, life_ms, digest, nonce, '0-0', revision_found, '0', result)
   end
   return {UNCHANGED, revision_found}
+end
+
+local more = #indexed / 2 - #deleted
+if more > 0 and redis.call('HLEN', overrides) + more > MAX_OVERRIDES then
+  return {TOO_MANY_OVERRIDES, MAX_OVERRIDES}
 end
 
 call_in_chunks('HSET', overrides, set)

@@ -34,7 +34,7 @@
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
---   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970}
+--   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970} | {TOO_MANY_COMPONENTS, most}
 --
 -- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one state the second
 -- changes nothing. A state is named by its entry and not by its revision: two histories have the same numbers, and a change
@@ -79,6 +79,11 @@ if is_untimely(now, decided) then
 end
 local revision = next_revision(math.max(tonumber(revision_found), tonumber(revision_floor)))
 local patch = cjson.decode(patch_json)
+if not patch.delete and not redis.call('ZSCORE', components, component) then
+  if redis.call('ZCARD', components) >= MAX_COMPONENTS then
+    return {TOO_MANY_COMPONENTS, MAX_COMPONENTS}
+  end
+end
 
 if patch.delete then
   redis.call(

@@ -154,6 +154,19 @@ local function remember(request, life_ms, ...)
   redis.call('SET', request, table.concat({...}, ' '), 'PX', life_ms)
 end
 
+-- The members of what waits whose wait is over, at most `most` of them: at the time that is their score, or because it is
+-- further ahead than any of them had to wait, which is so where the clock was set back. `longest_wait` '0': not known.
+local function find_matured(waiting, now, longest_wait, most)
+  local matured = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, most)
+  if longest_wait ~= '0' and #matured < most then
+    local latest = string.format('(%.0f', now + longest_wait)
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, latest, '+inf', 'LIMIT', 0, most - #matured)) do
+      matured[#matured + 1] = member
+    end
+  end
+  return matured
+end
+
 -- Drops what a component's outcomes were counted for, and begins to count for another trial. The first write is one that
 -- a Redis without memory refuses, so that nothing is half done.
 local function begin_trial(outcomes, others, epoch, release, trial, revision, batches)
