@@ -102,6 +102,8 @@ class FeedEntry:
     """The namespace after the change, where it is the namespace that changed."""
     is_deletion: bool = False
     """The component went, and its overrides with it."""
+    problem: str = ""
+    """Why it is none that rampd wrote. It has nothing but its id then, and follows on no other."""
 
     @property
     def is_of_overrides_only(self) -> bool:
@@ -304,7 +306,7 @@ class Store(Protocol):
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         """Entries after an id. It waits for the first for `block_ms`, on a connection of its own; 0: not at all, on one of
-        those that everything else goes over.
+        those that everything else goes over. What rampd did not write is among them, with its `problem`.
         """
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:

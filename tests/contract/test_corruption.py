@@ -2,20 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rampd_server import replica as module
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain import commands
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Rollout
-from rampd_server.ports import Override
+from rampd_server.ports import Override, Stored
 from rampd_server.replica import Replica
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import ADA, COMPONENT, do
+from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.rollouts import NOW
 
 
@@ -378,3 +380,196 @@ async def test_a_damaged_component_does_not_end_the_sweep_of_others(store: Redis
         await Caretaker(Service(store, replica), replica, store).sweep()
 
         assert not await store.list_overrides("zeta", prefix="", after="", limit=9)
+
+
+@pytest.mark.parametrize("fields", [{"x": "y"}, {"component": COMPONENT, "revision": "x"}, {"prev": "0-0"}])
+async def test_an_entry_that_no_script_wrote_keeps_no_server_from_a_state(store: RedisStore, fields: dict[str, str]):
+    with capture_logs() as lines:
+        async with following(store) as running:
+            stray = await store.client.xadd(store.keys.feed, fields)
+            await until(lambda: strays(lines) == [stray])
+            async with following(store) as starting:
+                assert starting.is_confirmed
+                await set_override(store)
+                for replica in (running, starting):
+                    assert await replica.catch_up(timeout_s=8.0)
+                    known = replica.get(COMPONENT)
+                    assert known is not None
+                    assert dict(known.overrides.items()).keys() == {"acme/app"}
+
+    # Each server passes it by once, and nothing was read again for it.
+    assert strays(lines) == [stray] * 2
+    assert [line["event"] for line in lines].count("replica_loaded") == 2
+
+
+def strays(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line["entry"] for line in lines if line["event"] == "feed_entry_stray"]
+
+
+async def test_entries_that_no_script_wrote_change_nothing_while_a_server_starts(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given one that looks right between two that are, written while the components are read, expect what is in Redis."""
+    read, is_first = store.read, True
+
+    async def read_and_write(component: str) -> Stored:
+        nonlocal is_first
+        found = await read(component)
+        if is_first:
+            is_first = False
+            await set_override(store)
+            head = await store.client.hget(store.keys.meta, "head")
+            revision = (await read(component)).rollout.revision
+            patch = f'{{"rollout":{{"set":["revision","{revision + 1}","next_percent","99"]}}}}'
+            forged = {"component": component, "revision": revision + 1, "patch": patch, "prev": head}
+            await store.client.xadd(store.keys.feed, forged)
+        return found
+
+    monkeypatch.setattr(store, "read", read_and_write)
+    async with following(store) as replica:
+        known = replica.get(COMPONENT)
+        assert known is not None
+        assert known.rollout == (await read(COMPONENT)).rollout
+
+
+@pytest.mark.parametrize("error", [RecursionError(), ValueError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "x")])
+async def test_whatever_is_raised_for_one_component_takes_no_other_down(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    await do(store, commands.Release("a"), component="other")
+    read = store.read
+
+    async def fail(component: str) -> Stored:
+        if component == COMPONENT:
+            raise error
+        return await read(component)
+
+    monkeypatch.setattr(store, "read", fail)
+    with capture_logs() as lines:
+        async with following(store) as replica:
+            assert replica.get("other") is not None
+            assert replica.get(COMPONENT) is None
+            found = replica.damage(COMPONENT)
+            assert found is not None
+            assert (COMPONENT in found.message, type(error).__name__ in found.message) == (True, True)
+            assert replica.is_confirmed
+    assert "component_not_read" in [line["event"] for line in lines]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("Redis is away."), StoreResetError("Another store.")])
+async def test_a_store_that_fails_is_no_damage_of_a_component(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    asked = asyncio.Event()
+
+    async def fail(_component: str) -> Stored:
+        asked.set()
+        raise error
+
+    monkeypatch.setattr(store, "read", fail)
+    replica = Replica(store)
+    running = asyncio.create_task(replica.run())
+    async with asyncio.timeout(30):
+        await asked.wait()
+        await asyncio.sleep(0)
+    assert not replica.loaded.is_set()
+    assert not replica.damaged
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_listener_that_always_fails_leaves_a_starting_server_a_state(store: RedisStore):
+    class Failing:
+        def applied(self, *_: object) -> None: ...
+
+        def reloaded(self) -> None:
+            raise RuntimeError("a defect")
+
+    class Counting:
+        reloads = 0
+
+        def applied(self, *_: object) -> None: ...
+
+        def reloaded(self) -> None:
+            self.reloads += 1
+
+    others = Counting()
+    replica = Replica(store)
+    for listener in (Failing(), others):
+        replica.tell(listener)
+    with capture_logs() as lines:
+        running = asyncio.create_task(replica.run())
+        async with asyncio.timeout(30):
+            await replica.loaded.wait()
+        await until(lambda: others.reloads > 1)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    assert replica.get(COMPONENT) is not None
+    assert replica.age_s >= 0
+    assert not replica.is_confirmed
+    assert "store_lost" in [line["event"] for line in lines]
+
+
+async def test_each_damaged_component_is_told_by_its_name_once_and_when_that_is_over(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_DAMAGE_CHECK_S", 0.0)
+    await do(store, commands.Release("a"), component="other")
+    states = {}
+    for name in ("other", COMPONENT):
+        key = store.keys.component(name).rollout
+        states[key] = await store.client.hget(key, "state")
+        await store.client.hset(key, "state", "{")
+    with capture_logs() as lines:
+        async with following(store) as replica:
+            for count, (key, state) in enumerate(states.items(), 1):
+                await store.client.hset(key, "state", state)
+                await until(lambda: len(replica.damaged) == 2 - count)  # noqa: B023 - called at once
+
+    told = [(line["event"], line["component"]) for line in lines if "damage" in line["event"]]
+    assert told == [
+        ("component_damaged", "other"),
+        ("component_damaged", COMPONENT),
+        ("component_damage_ended", "other"),
+        ("component_damage_ended", COMPONENT),
+    ]
+
+
+async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store: RedisStore):
+    now_ms = (await store.read(COMPONENT)).time_ms
+    for name in ("alpha", "zeta"):
+        await do(store, commands.Release("a"), component=name)
+        await store.commit_overrides(name, {"acme/app": Override(channel="CURRENT", expire_ms=now_ms + 1)}, ADA)
+    with capture_logs() as lines:
+        async with following(store) as replica:
+            caretaker = Caretaker(Service(store, replica), replica, store)
+            kept = {}
+            for name in ("alpha", "zeta"):
+                key = store.keys.component(name).overrides_expiry
+                kept[name] = await store.client.zrange(key, 0, -1, withscores=True)
+                await store.client.delete(key)
+                await store.client.set(key, "x")
+            await caretaker._look(is_sweep=True)
+            await caretaker._look(is_sweep=True)
+
+            # One is repaired, and one is gone.
+            await store.client.delete(store.keys.component("alpha").overrides_expiry)
+            await store.client.zadd(store.keys.component("alpha").overrides_expiry, dict(kept["alpha"]))
+            await do_delete(store, "zeta")
+            assert await replica.catch_up(timeout_s=8.0)
+            await caretaker._look(is_sweep=True)
+            assert not caretaker._troubles.away
+
+    told = [(line["event"], line["component"], line["work"]) for line in lines if "caretaker" in line["event"]]
+    assert sorted(told) == [
+        *(("caretaker_failed", name, "sweep") for name in ("alpha", "zeta")),
+        *(("caretaker_works", name, "sweep") for name in ("alpha", "zeta")),
+    ]
+
+
+async def do_delete(store: RedisStore, component: str) -> None:
+    stored = await store.read(component)
+    await commit(store, stored.rollout, decide(stored.rollout, commands.DeleteComponent()))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored
 from rampd_server.storage import feed, history, rebuild, texts
@@ -188,7 +189,10 @@ class RedisReader:
             reply = await self._call(self.client.xread, place, _FEED_COUNT, key=self.keys.feed)
         entries = []
         for entry_id, fields in reply[0][1] if reply else ():
-            entries.append(self._entry(entry_id, fields))
+            try:
+                entries.append(self._entry(entry_id, fields))
+            except StoreCorruptError as error:
+                entries.append(FeedEntry(entry_id, "", problem=error.message))
             # An entry may have a thousand overrides, and others wait for the event loop.
             await asyncio.sleep(0)
         return entries
