@@ -213,7 +213,9 @@ class Store(Protocol):
         """The epoch that every later write names; a write under another one raises StoreResetError."""
 
     async def read(self, component: str) -> Stored:
-        """A component at one moment; Absent where it is not there."""
+        """A component at one moment; Absent where it is not there. StoreCorruptError also where it is among `components`, and
+        nothing is left of it.
+        """
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
         """Names in order, those after `after`."""

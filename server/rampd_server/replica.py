@@ -155,6 +155,10 @@ class Replica:
             raise self._no_state_yet()
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
 
+    def store_time_ms(self, monotonic_s: float) -> int:
+        """The store's clock at a time of the monotonic one. Raises NoSnapshotError as `now_ms`."""
+        return self.now_ms() - round((self._monotonic() - monotonic_s) * 1000)
+
     @property
     def look(self) -> Look:
         """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
@@ -374,7 +378,7 @@ class Replica:
         last = ""
         while names := await self._store.components(after=last, limit=1000):
             for name in names:
-                await self._load_into(state, name, is_listed=True)
+                await self._load_into(state, name)
             last = names[-1]
         strays_end = await self._catch_up_to_head(state)
         self._state, self._strays_end = state, strays_end
@@ -448,11 +452,11 @@ class Replica:
         if failed:
             raise failed[0]
 
-    async def _load_into(self, state: _State, name: str, *, is_listed: bool = False) -> None:
+    async def _load_into(self, state: _State, name: str) -> None:
         """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
         state.damaged.pop(name, None)
         try:
-            component = await self._load(name, is_listed=is_listed)
+            component = await self._load(name)
         except Exception as error:  # noqa: BLE001 - one component is not to stop the others
             damage = Damage(damage_of(name, error), self._damaged_since_s(name))
             state.damaged[name] = damage
@@ -469,14 +473,9 @@ class Replica:
             return known.since_s
         return self._monotonic() if self._confirmed_s is None else self._confirmed_s
 
-    async def _load(self, name: str, *, is_listed: bool = False) -> Component | None:
+    async def _load(self, name: str) -> Component | None:
         rollout = (await self._store.read(name)).rollout
         if isinstance(rollout, Absent):
-            if is_listed and not rollout.revision:
-                raise StoreCorruptError(
-                    f"{name} is among the components of the store, but its data is gone. Restore it from a backup.",
-                    key=name,
-                )
             return None
         overrides = Overrides()
         async for piece in self._store.walk_overrides(name):

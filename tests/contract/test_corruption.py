@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from rampd import v1
 from rampd_server import replica as module
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain import commands
@@ -15,9 +17,11 @@ from rampd_server.domain.errors import StoreCorruptError, StoreResetError, Store
 from rampd_server.domain.model import Rollout
 from rampd_server.ports import Override, Stored
 from rampd_server.replica import Replica
+from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
+from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
 from tests.rollouts import NOW
 
 
@@ -212,34 +216,6 @@ async def test_one_corrupt_component_leaves_the_others_readable(store: RedisStor
     assert await store.components(limit=9) == ["other", COMPONENT]
 
 
-DAMAGE_OF_A_COMPONENT = [
-    *((section, "type") for section in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline")),
-    *((section, "type") for section in ("overrides", "overrides_index", "overrides_expiry")),
-    *((section, "gone") for section in ("rollout", "queue", "releases", "overrides", "overrides_index")),
-    *(("rollout", field) for field in ("revision", "current", "current_tag", "next_percent", "state", "policy")),
-    *(("rollout", field) for field in ("trial", "unit", "previous", "freeze", "create_ms", "last_number")),
-    *(("releases", field) for field in ("2", "3", "4", "x")),
-    *(("attributes", "3"), ("attributes", "77"), ("quarantine", "x"), ("timeline", "99"), ("timeline", "x")),
-    *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone")),
-]
-
-
-async def damage(store: RedisStore, section: str, how: str) -> None:
-    """What a hand with redis-cli does to the component."""
-    keys = store.keys.component(COMPONENT)
-    if section == "everything":
-        for each in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline"):
-            await store.client.delete(getattr(keys, each))
-        return
-    key = getattr(keys, section)
-    if how in {"type", "gone"}:
-        await store.client.delete(key)
-        if how == "type":
-            await store.client.set(key, "x")
-    else:
-        await store.client.hset(key, how, "{")
-
-
 @contextlib.asynccontextmanager
 async def following(store: RedisStore) -> AsyncIterator[Replica]:
     """A replica that has its first state."""
@@ -269,7 +245,7 @@ async def set_override(store: RedisStore, component: str = COMPONENT) -> None:
 async def test_a_damaged_component_takes_no_other_down_at_a_start(store: RedisStore, section: str, how: str):
     await do(store, commands.Release("a"), component="other")
     await set_override(store)
-    await damage(store, section, how)
+    await damage(store, COMPONENT, section, how)
 
     async with following(store) as replica:
         assert replica.get("other") is not None
@@ -292,8 +268,7 @@ async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaire
         state = await store.client.hget(key, "state")
         await store.client.hset(key, "state", "{")
         # Whatever makes the server read everything again.
-        entry_id = await store.client.xadd(store.keys.feed, {"component": COMPONENT, "revision": "x", "prev": "0-0"})
-        await store.client.hset(store.keys.meta, "head", entry_id)
+        await have_it_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         known = replica.get(COMPONENT)
         assert known is not None
@@ -573,3 +548,39 @@ async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store:
 async def do_delete(store: RedisStore, component: str) -> None:
     stored = await store.read(component)
     await commit(store, stored.rollout, decide(stored.rollout, commands.DeleteComponent()))
+
+
+async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_then_gives_nobody_next(store: RedisStore):
+    await do(store, commands.Unfreeze(), commands.Ramp(10_000))
+    await do(store, commands.Release("a"), component="other")
+    async with following(store) as replica:
+        resolver: Any = ResolverServicer(replica, None, None)  # type: ignore[arg-type]
+
+        def answer(component: str) -> tuple[str, str, bool]:
+            request = v1.ResolveRequest(component=component, repo="acme/app")
+            found = v1.ResolveResponse.FromString(resolver.resolve(request, None))
+            assert found.stale == (found.snapshot_age.ToMilliseconds() >= 5000)
+            return found.tag, v1.ResolveReason.Name(found.reason).removeprefix("RESOLVE_REASON_"), found.stale
+
+        await damage(store, COMPONENT, "rollout", "policy")
+        await have_it_read_again(store, COMPONENT)
+        await until(lambda: replica.damage(COMPONENT) is not None)
+        assert answer(COMPONENT) == ("b", "WEIGHT", False)
+        known = replica.get(COMPONENT)
+        assert known is not None
+        for seconds, expected in ((6, ("b", "WEIGHT", True)), (300, ("a", "STALE", True))):
+            assert known.damaged_since_s is not None
+            known.damaged_since_s -= seconds
+            assert answer(COMPONENT) == expected
+            assert answer("other") == ("a", "STEADY", False)
+
+        # What is read again is no fresher for it, as long as it is damaged.
+        replica._state.damaged[COMPONENT] = replace(
+            replica._state.damaged[COMPONENT], since_s=known.damaged_since_s or 0.0
+        )
+        await have_it_read_again(store, COMPONENT)
+        assert await replica.catch_up(timeout_s=8.0)
+        assert answer(COMPONENT) == ("a", "STALE", True)
+        batch = v1.BatchResolveRequest(requests=[v1.ResolveRequest(component=COMPONENT, repo="acme/app")])
+        found = v1.BatchResolveResponse.FromString(await resolver.batch_resolve(batch, None))
+        assert found.results[0].response.stale

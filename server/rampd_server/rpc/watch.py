@@ -99,7 +99,8 @@ class Watches:
         found = self._log.after(entry_id)
         if found is Missing.FORKED:
             return None
-        return found if isinstance(found, int) else -1
+        # Only a whole state says what can't be read.
+        return found if isinstance(found, int) and not self._replica.damaged else -1
 
     def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
         """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
@@ -154,7 +155,8 @@ class Watches:
         """Encodes a change, once for all."""
         self._last = self._replica.epoch, entry_order(entry.id)
         message = b""
-        if before is not None or after is not None:
+        # A watcher may know one that this server could not read.
+        if before is not None or after is not None or entry.is_deletion:
             change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
             message = v1.WatchResponse(cursor=self._cursor(entry.id), changes=[change]).SerializeToString()
         self._log.append(entry.id, entry.component, message)
