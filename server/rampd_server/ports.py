@@ -326,8 +326,8 @@ class Store(Protocol):
         those that everything else goes over. What rampd did not write is among them, with its `problem`.
         """
 
-    async def has_entry(self, entry_id: str) -> bool:
-        """Whether the feed has an entry, still and at all."""
+    async def has_lost(self, entry_id: str) -> bool:
+        """Whether the feed reaches back to an entry that once was there, and does not have it."""
 
     async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
         """Of components, and an entry of each, those whose history has lost it. An entry that is older than all that is kept

@@ -54,8 +54,8 @@ class ScriptedStore:
         assert isinstance(rollout, Rollout)
         return replace(rollout, revision=entry.revision)
 
-    async def has_entry(self, _entry_id: str) -> bool:
-        return False
+    async def has_lost(self, _entry_id: str) -> bool:
+        return True
 
     def tell(self, entry: FeedEntry) -> None:
         self.newest = entry.id

@@ -65,10 +65,10 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
-    async def has_entry(self, _entry_id: str) -> bool:
+    async def has_lost(self, _entry_id: str) -> bool:
         if self.store_error is not None:
             raise self.store_error
-        return self.is_ahead
+        return not self.is_ahead
 
     def reload(self, entry_id: str, *, epoch: str = "e", went_back: bool = False) -> None:
         self.epoch, self.entry_id, self.went_back = epoch, entry_id, went_back
@@ -187,10 +187,10 @@ async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
 async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_again(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def has_entry(_entry_id: str) -> bool:
-        return True
+    async def has_lost(_entry_id: str) -> bool:
+        return False
 
-    monkeypatch.setattr(replica, "has_entry", has_entry)
+    monkeypatch.setattr(replica, "has_lost", has_lost)
     with pytest.raises(NoSnapshotError, match="behind"):
         async with watching(watches, cursor="e/20-0") as stream:
             await stream.next()
