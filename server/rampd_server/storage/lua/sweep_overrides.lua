@@ -1,4 +1,4 @@
--- Purpose: removes overrides that have expired, some at a time.
+-- Purpose: removes overrides that expired a while ago, some at a time.
 --
 -- KEYS[1]  meta              hash
 -- KEYS[2]  feed              stream
@@ -33,7 +33,8 @@ local refusal = refuse_store(meta, epoch)
 if refusal then
   return refusal
 end
-local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', now_ms(), 'LIMIT', 0, limit)
+local latest = string.format('%.0f', now_ms() - SWEEP_AFTER_MS)
+local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', latest, 'LIMIT', 0, limit)
 if #expired == 0 then
   return {DONE, 0}
 end
