@@ -112,10 +112,10 @@ async def test_data_of_a_newer_schema_take_no_write(
     store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
 ):
     await do(store, commands.Release("a"))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     before = await contents(store)
 
-    with pytest.raises(StoreUnavailableError, match=r"schema 2.* up to 1.*Update this server"):
+    with pytest.raises(StoreUnavailableError, match=rf"schema {SCHEMA + 1}.* up to {SCHEMA}.*Update this server"):
         await write(store)
 
     assert await contents(store) == before
@@ -123,12 +123,12 @@ async def test_data_of_a_newer_schema_take_no_write(
 
 async def test_data_of_a_newer_schema_are_not_read_nor_confirmed_nor_adopted(store: RedisStore):
     await do(store, commands.Release("a"))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
 
     for call in (store.head(), store.read(COMPONENT), store.begin_epoch(adopted=True)):
         with pytest.raises(StoreUnavailableError) as caught:
             await call
-        assert caught.value.metadata == {"found": "2", "known": str(SCHEMA)}
+        assert caught.value.metadata == {"found": str(SCHEMA + 1), "known": str(SCHEMA)}
 
     await store.client.hset(store.keys.meta, "schema", SCHEMA)
     assert await store.head() is not None
@@ -249,7 +249,7 @@ async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisSto
     store.believe(await store.begin_epoch(adopted=True))
     rollout = (await store.read(COMPONENT)).rollout
     assert isinstance(rollout, Rollout)
-    entry = await commit(store, rollout, decide(rollout, commands.Release("b")))
+    entry, _ = await commit(store, rollout, decide(rollout, commands.Release("b")))
 
     assert entry.previous_id == last.id
 

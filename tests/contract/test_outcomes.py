@@ -14,6 +14,7 @@ from rampd_server.domain.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
 from rampd_server.storage.outcome_counts import bit_of
 from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import MAX_REPORTERS, UNIT_BITS
 from tests.contract.driving import COMPONENT, contents
 from tests.stores import StoreServer
@@ -295,14 +296,14 @@ async def test_only_so_many_wait(server: StoreServer, namespace: str):
 
 async def test_data_whose_schema_was_seen_to_be_newer_count_nothing(store: RedisStore):
     await count(store, batch(1, ran("a")))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     with pytest.raises(StoreUnavailableError):
         await store.head()
     before = await contents(store)
 
-    with pytest.raises(StoreUnavailableError, match="schema 2"):
+    with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA + 1}"):
         await store.count_outcomes(batch(2, ran("b")))
-    with pytest.raises(StoreUnavailableError, match="schema 2"):
+    with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA + 1}"):
         await store.forget_outcomes(COMPONENT, Trial(0, 0, 99))
     assert await contents(store) == before
 

@@ -3,12 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis import exceptions
 
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Rollout
-from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored
+from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored, entry_order
 from rampd_server.storage import feed, history, rebuild, texts
 from rampd_server.storage.keys import ComponentKeys, Keys
 from rampd_server.storage.malformed import MalformedError
@@ -46,7 +48,15 @@ class RedisReader:
         async def ask() -> Any:  # noqa: ANN401
             pipe = self.client.pipeline(transaction=False)
             fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
-            return await pipe.hmget(self.keys.meta, *fields).time().execute()
+            pipe.hmget(self.keys.meta, *fields).time().role()
+            meta, time, role = await pipe.execute(raise_on_error=False)
+            for reply in (meta, time):
+                if isinstance(reply, Exception):
+                    raise reply
+            # A user may not be allowed to ask for the role. A replica that has lost its primary answers for ever.
+            if isinstance(role, list) and role[0] not in {"master", b"master"}:
+                raise exceptions.ReadOnlyError("You can't write against a read only replica.")
+            return meta, time
 
         (epoch, adopted_ms, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
         self._schema = schema
@@ -87,12 +97,13 @@ class RedisReader:
             self._scripts.read_rollout,
             (
                 *(self.keys.meta, keys.rollout, keys.queue),
-                *(keys.releases, keys.attributes, keys.quarantine, keys.timeline),
+                *(keys.releases, keys.attributes, keys.quarantine, keys.timeline, self.keys.components),
             ),
+            (component,),
         )
         if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(reply[1])
-        (epoch, freeze, entry_id, schema), (seconds, microseconds), rollout, queue, *hashes = reply[1:]
+            raise wrong_type(reply[1], component=component)
+        (epoch, freeze, entry_id, schema), (seconds, microseconds), listed, rollout, queue, *hashes = reply[1:]
         if not is_known(schema):
             raise newer_schema(schema)
         if not epoch or (self._epoch and epoch != self._epoch):
@@ -101,7 +112,10 @@ class RedisReader:
         try:
             loaded = rebuild.load(component, sections)
         except MalformedError as exc:
-            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
+            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem, component=component) from exc
+        if listed and isinstance(loaded, Absent):
+            problem = f"is gone or says that {component} was deleted, and {self.keys.components} names it still"
+            raise corrupt(keys.rollout, "", problem, component=component)
         time_ms = _milliseconds(int(seconds), int(microseconds))
         return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
 
@@ -137,12 +151,15 @@ class RedisReader:
             self._scripts.count_overrides, (keys.overrides, keys.overrides_index, keys.overrides_expiry)
         )
         if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(reply[1])
+            raise wrong_type(reply[1], component=component)
         count, indexed, expiring = reply[1:]
+        problem = ""
         if count != indexed:
-            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_index} names {indexed}")
-        if expiring > count:
-            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_expiry} names {expiring}")
+            problem = f"has {count} overrides, but {keys.overrides_index} names {indexed}"
+        elif expiring > count:
+            problem = f"has {count} overrides, but {keys.overrides_expiry} names {expiring}"
+        if problem:
+            raise corrupt(keys.overrides, "", problem, component=component)
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int
@@ -189,10 +206,40 @@ class RedisReader:
             reply = await self._call(self.client.xread, place, _FEED_COUNT, key=self.keys.feed)
         entries = []
         for entry_id, fields in reply[0][1] if reply else ():
-            entries.append(self._entry(entry_id, fields))
+            try:
+                entries.append(self._entry(entry_id, fields))
+            except StoreCorruptError as error:
+                entries.append(FeedEntry(entry_id, "", problem=error.message))
             # An entry may have a thousand overrides, and others wait for the event loop.
             await asyncio.sleep(0)
         return entries
+
+    async def has_entry(self, entry_id: str) -> bool:
+        return bool(await self._call(self.client.xrange, self.keys.feed, entry_id, entry_id, 1, key=self.keys.feed))
+
+    async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
+        missing: set[str] = set()
+        asked = list(entries.items())
+        for first in range(0, len(asked), _SCAN_COUNT):
+            chunk = asked[first : first + _SCAN_COUNT]
+            for (component, entry_id), found in zip(
+                chunk, await self._call(partial(self._ask_histories, chunk)), strict=True
+            ):
+                if all(isinstance(reply, list) for reply in found):
+                    this, oldest = found
+                    if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
+                        missing.add(component)
+        return frozenset(missing)
+
+    async def _ask_histories(self, entries: Sequence[tuple[str, str]]) -> list[tuple[Any, Any]]:
+        """For each component, its entry as the history has it, and the oldest one there; or the errors of such a key."""
+        pipe = self.client.pipeline(transaction=False)
+        for component, entry_id in entries:
+            key = self.keys.component(component).history
+            pipe.xrange(key, entry_id, entry_id, 1)
+            pipe.xrange(key, "-", "+", 1)
+        replies = await pipe.execute(raise_on_error=False)
+        return list(zip(replies[::2], replies[1::2], strict=True))
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         return feed.apply(rollout, entry, feed_key=self.keys.feed)

@@ -146,3 +146,4 @@ class Scripts:
         self.record_check = Script(client, "record_check")
         self.check_permissions = Script(client, "check_permissions")
         self.begin_epoch = Script(client, "begin_epoch")
+        self.raise_schema = Script(client, "raise_schema")

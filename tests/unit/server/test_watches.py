@@ -12,7 +12,8 @@ import pytest
 from rampd import v1
 from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
 from rampd_server import memory
-from rampd_server.domain.errors import NoSnapshotError, StoreUnavailableError
+from rampd_server.damage import Damage
+from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreUnavailableError
 from rampd_server.ports import FeedEntry, Override
 from rampd_server.replica import Listener, Replica
 from rampd_server.rpc import watch
@@ -37,6 +38,10 @@ class FakeReplica:
         self.is_ahead = False
         self.store_error: Exception | None = None
         self.last_snapshot: ComponentSnapshot | None = None
+        self.damaged: dict[str, Damage] = {}
+
+    def store_time_ms(self, monotonic_s: float) -> int:
+        return round(monotonic_s * 1000)
 
     def tell(self, listener: Listener) -> None:
         self.listener = listener
@@ -60,13 +65,13 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
-    async def is_lost(self, _epoch: str, _entry_id: str) -> bool:
+    async def has_entry(self, _entry_id: str) -> bool:
         if self.store_error is not None:
             raise self.store_error
-        return not self.is_ahead
+        return self.is_ahead
 
-    def reload(self, entry_id: str, *, epoch: str = "e") -> None:
-        self.epoch, self.entry_id = epoch, entry_id
+    def reload(self, entry_id: str, *, epoch: str = "e", went_back: bool = False) -> None:
+        self.epoch, self.entry_id, self.went_back = epoch, entry_id, went_back
         self.loaded.set()
         self.listener.reloaded()
 
@@ -145,9 +150,13 @@ async def test_a_store_that_has_gone_back_is_told_to_who_may_have_seen_what_is_l
         assert await stream.whole() == "e/10-0"
         replica.apply("12-0")
         assert (await stream.next()).cursor == "e/12-0"
-        replica.reload("11-0")
+        replica.reload("11-0", went_back=True)
         assert (await stream.next()).rewind.cursor == "e/11-0"
         assert await stream.whole() == "e/11-0"
+        # New entries have later ids than those that are lost.
+        replica.reload("14-0", went_back=True)
+        assert (await stream.next()).rewind.cursor == "e/14-0"
+        assert await stream.whole() == "e/14-0"
 
 
 @pytest.mark.parametrize(("entry_id", "epoch"), [("12-0", "e"), ("13-0", "e"), ("1-0", "f")])
@@ -178,10 +187,10 @@ async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
 async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_again(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def is_lost(_epoch: str, _entry_id: str) -> bool:
-        return False
+    async def has_entry(_entry_id: str) -> bool:
+        return True
 
-    monkeypatch.setattr(replica, "is_lost", is_lost)
+    monkeypatch.setattr(replica, "has_entry", has_entry)
     with pytest.raises(NoSnapshotError, match="behind"):
         async with watching(watches, cursor="e/20-0") as stream:
             await stream.next()
@@ -329,3 +338,20 @@ async def test_a_server_that_stops_ends_every_stream(replica: FakeReplica, watch
     async with watching(watches) as stream:
         assert await anext(stream.messages, None) is None
     assert not watches._watchers
+
+
+async def test_what_cannot_be_read_is_named_in_each_whole_state_of_those_who_want_it(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    """Given a component that is damaged, expect nobody to resume without being told, and that it is gone when it goes."""
+    replica.damaged = {"bad": Damage(StoreCorruptError("bad", key="k"), 5.0)}
+    for components, expected in (([], {"bad": 5000}), ([C], {}), (["bad"], {"bad": 5000})):
+        async with watching(watches, cursor="e/10-0", components=components) as stream:
+            state = (await stream.next()).state
+            assert (state.first, state.last) == (True, True)
+            assert {each.component: each.confirmed_time.ToMilliseconds() for each in state.damaged} == expected
+            if expected:
+                deletion = FeedEntry(f"{20 + len(components)}-0", "10-0", "bad", 7, is_deletion=True)
+                replica.listener.applied(deletion, None, None)
+                (change,) = (await stream.next()).changes
+                assert (change.component.component, change.deleted) == ("bad", True)
