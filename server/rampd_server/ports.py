@@ -281,7 +281,7 @@ class Store(Protocol):
         """Changes the namespace. Raises ConflictError where it is not at `before`; UntimelyError as `commit`."""
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
-        """Removes overrides that have expired by the store's clock: how many. No revision, no history; the feed tells."""
+        """Removes overrides that expired a day ago or longer by the store's clock: how many. No revision, no history; the feed tells."""
 
     async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
         """Counts a batch, once: what became of it, and the answer to give; where REPEATED, that of the first time.
