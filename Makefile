@@ -58,7 +58,7 @@ stats: .venv/.dev ## simulate what the guards promise, and fail where they don't
 soak: linux redis-server .venv/.dev ## ten minutes of storm: do client and server keep what they should give back? (needs Linux, redis-server)
 	$(BIN)/python -m tests.soak $(ARGS)
 
-mutants: linux .venv/.dev ## make one line at a time wrong: does the test that is for it notice? (ten minutes)
+mutants: .venv/.dev ## make one line at a time wrong: does the test that is for it notice? (ten minutes)
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 nightly: .venv/.dev ## the tests, with the long ones, and the mutants

@@ -34,7 +34,7 @@ def serving(server: ServerProcess) -> set[int]:
     return {line["worker"] for line in server.log if line["event"] == "serving"}
 
 
-def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
+def eventually(is_so: Callable[[], object], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < end

@@ -20,6 +20,7 @@ from tests.mutants.trying import Scratch, Verdict, scratch
 AT_ONCE = 2
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 Row = tuple[Mutation, Verdict, float]
 
 
@@ -47,12 +48,12 @@ def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
         for _ in range(AT_ONCE):
             free.put(stack.enter_context(scratch()))
         tests = list(dict.fromkeys(mutation.test for mutation in mutations))
-        passing = dict(zip(tests, _at_once(free, Scratch.without_mutation, tests), strict=True))
+        doubts = dict(zip(tests, _at_once(free, Scratch.without_mutation, tests), strict=True))
+        print(f"{sum(1 for doubt in doubts.values() if doubt is None)} of {len(tests)} tests pass without a mutation")
 
         def verdict_of(copy: Scratch, mutation: Mutation) -> Row:
             began_s = time.monotonic()
-            unmutated = passing[mutation.test]
-            verdict = copy.with_mutation(mutation) if unmutated is Verdict.NOTICED else unmutated
+            verdict = doubts[mutation.test] or copy.with_mutation(mutation)
             return mutation, verdict, time.monotonic() - began_s
 
         for row in _at_once(free, verdict_of, mutations):
@@ -62,11 +63,11 @@ def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
 
 
 def _at_once(
-    free: "SimpleQueue[Scratch]", do: Callable[[Scratch, Item], object], items: Sequence[Item]
-) -> Iterable[object]:
+    free: "SimpleQueue[Scratch]", do: Callable[[Scratch, Item], Found], items: Sequence[Item]
+) -> Iterable[Found]:
     """Does it with each, as many at once as there are copies; the results in order."""
 
-    def with_a_copy(item: Item) -> object:
+    def with_a_copy(item: Item) -> Found:
         copy = free.get()
         try:
             return do(copy, item)

@@ -48,9 +48,9 @@ class Scratch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._environment = {key: value for key, value in os.environ.items() if not key.startswith("RAMPD_")} | {
-            "PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("client", "server"))
-        }
+        # Neither what a server would read, nor what a pytest around this one has said.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAMPD_", "PYTEST_"))}
+        self._environment = kept | {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("client", "server"))}
         self._marks = 0
 
     def check(self) -> None:
@@ -66,13 +66,13 @@ class Scratch:
         if not all(Path(line).is_relative_to(self._folder) for line in done.stdout.split()):
             raise RuntimeError(f"the copy in {self._folder} is not what is imported, but {done.stdout}")
 
-    def without_mutation(self, test: str) -> Verdict:
-        """Whether a test passes as the code is."""
+    def without_mutation(self, test: str) -> Verdict | None:
+        """Why a test can tell nothing; None where it passes as the code is, and so may."""
         code, output = self._run(test)
         if code != _PASSED:
             print(output, file=sys.stderr)
             return Verdict.BROKEN
-        return Verdict.NOTICED if re.search(r"\d+ passed", output) else Verdict.SKIPPED
+        return None if re.search(r"\d+ passed", output) else Verdict.SKIPPED
 
     def with_mutation(self, mutation: Mutation) -> Verdict:
         """Whether the test of a mutation notices it."""
@@ -142,7 +142,7 @@ def scratch() -> Iterator[Scratch]:
         folder = Path(name).resolve()
         for each in _COPIED:
             if (ROOT / each).is_dir():
-                shutil.copytree(ROOT / each, folder / each, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(ROOT / each, folder / each)
             else:
                 shutil.copy(ROOT / each, folder / each)
         made = Scratch(folder)

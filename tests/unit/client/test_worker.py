@@ -45,3 +45,19 @@ def test_a_thread_is_started_once() -> None:
     worker.start()
     assert worker._thread is not first
     worker.join(PATIENCE_S)
+
+
+def test_a_thread_that_could_not_be_started_is_started_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    is_done = threading.Event()
+    worker = Worker("rampd-test", is_done.set)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            worker.start()
+    assert not worker.runs
+    worker.start()
+    assert is_done.wait(PATIENCE_S)
+    worker.join(PATIENCE_S)
