@@ -21,7 +21,7 @@ import pytest
 from rampd import v1
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
 
-_START_S = 30
+_START_S = 60
 _STOP_S = 20
 
 
