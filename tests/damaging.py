@@ -12,6 +12,8 @@ DAMAGE_OF_A_COMPONENT = [
     *(("attributes", "3"), ("attributes", "77"), ("quarantine", "x"), ("timeline", "99"), ("timeline", "x")),
     *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone")),
 ]
+DAMAGE_OF_THE_HISTORY = [("history", "type"), ("history", "gone")]
+"""A component is resolved as ever where only its history is damaged."""
 
 
 async def damage(store: RedisStore, component: str, section: str, how: str) -> None:

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from rampd_server.damage import shown
 from rampd_server.domain import commands
 from rampd_server.domain.errors import (
     DeadlineError,
@@ -16,6 +17,7 @@ from rampd_server.domain.errors import (
     RampdError,
     Reason,
     RefusedError,
+    StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
 )
@@ -114,7 +116,12 @@ class Service:
         """
 
         async def attempt() -> Answer:
-            return await self._execute(component, command, author, expected_revision, decided_ms)
+            try:
+                return await self._execute(component, command, author, expected_revision, decided_ms)
+            except StoreCorruptError as damage:
+                if not isinstance(command, commands.DeleteComponent) or expected_revision is not None:
+                    raise
+                return await self._delete_damaged(component, author, damage)
 
         return await self._guarded(component, author, attempt, timeout_s)
 
@@ -280,6 +287,20 @@ class Service:
                     raise
             stored = await self._store.read(component)
             is_certain = True
+
+    async def _delete_damaged(self, component: str, author: Author, damage: StoreCorruptError) -> Answer:
+        known = self._replica.get(component)
+        lowest = Absent(component, known.rollout.revision, known.rollout.last_number) if known else Absent(component)
+        self._replica.expect()
+        problem = shown(damage.message)
+        entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
+        _log_change(author, entry)
+        await self._take_in(entry, gone)
+        message = (
+            f"{component} is deleted, although its data was damaged. A Release makes it again, as number {gone.last_number + 1}. "
+            f"What was wrong: {problem}"
+        )
+        return Answer(gone, self._replica.namespace, Result(gone.revision), message)
 
     async def _commit(
         self, stored: Stored, outcome: Outcome, result: Result, author: Author, decided_ms: int | None

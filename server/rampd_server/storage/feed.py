@@ -11,7 +11,7 @@ from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import Patch
 from rampd_server.storage.rebuild import rebuild
 from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
-from rampd_server.storage.rollout_hash import read_tombstone
+from rampd_server.storage.rollout_hash import read_tombstone, write_hash
 
 
 def write_namespace(namespace: Namespace) -> str:
@@ -39,6 +39,11 @@ def write_overrides(changes: Mapping[str, Override | None]) -> str:
 def overrides_patch(revision: int, update_ms: int) -> str:
     """What commit_overrides.lua writes as the patch of its entry."""
     return texts.write_json({ROLLOUT: {"set": ["revision", str(revision), "update_ms", str(update_ms)]}})
+
+
+def end(gone: Absent) -> str:
+    """What delete_damaged.lua writes as the patch of its entry."""
+    return Patch({ROLLOUT: write_hash(gone)}, is_deletion=True).to_json()
 
 
 def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:
