@@ -220,7 +220,7 @@ class RedisStore(RedisOutcomes):
             self._scripts.sweep_overrides,
             (
                 *(self.keys.meta, self.keys.feed, self.keys.feed_bytes),
-                *(keys.overrides, keys.overrides_index, keys.overrides_expiry),
+                *(keys.overrides, keys.overrides_index, keys.overrides_expiry, keys.rollout),
             ),
             (self._epoch, *self._feed_limits, component, limit),
         )

@@ -112,6 +112,7 @@ call_in_chunks('ZADD', overrides_expiry, expiring)
 call_in_chunks('HDEL', overrides, deleted)
 call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
+count_by(rollout, #indexed / 2 - #deleted, overrides)
 local revision = string.format('%.0f', redis.call('HINCRBY', rollout, 'revision', 1))
 redis.call('HSET', rollout, 'update_ms', now)
 local event = {unpack(ARGV, 14)}
