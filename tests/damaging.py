@@ -10,8 +10,10 @@ DAMAGE_OF_A_COMPONENT = [
     *(("rollout", field) for field in ("trial", "unit", "previous", "freeze", "create_ms", "last_number")),
     *(("releases", field) for field in ("2", "3", "4", "x")),
     *(("attributes", "3"), ("attributes", "77"), ("quarantine", "x"), ("timeline", "99"), ("timeline", "x")),
-    *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone")),
+    *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone"), ("all_overrides", "gone")),
 ]
+DAMAGE_OF_THE_HISTORY = [("history", "type"), ("history", "gone")]
+"""A component is resolved as ever where only its history is damaged."""
 
 
 async def damage(store: RedisStore, component: str, section: str, how: str) -> None:
@@ -20,6 +22,9 @@ async def damage(store: RedisStore, component: str, section: str, how: str) -> N
     if section == "everything":
         for each in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline"):
             await store.client.delete(getattr(keys, each))
+        return
+    if section == "all_overrides":
+        await store.client.delete(keys.overrides, keys.overrides_index, keys.overrides_expiry)
         return
     key = getattr(keys, section)
     if how in {"type", "gone"}:

@@ -6,6 +6,8 @@ import structlog
 
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 
+_MAX_SHOWN = 1_000
+
 _log = structlog.get_logger(__name__)
 
 
@@ -16,6 +18,11 @@ class Damage:
     error: StoreCorruptError
     since_s: float
     """By the monotonic clock: when the store last confirmed what was known of the component."""
+
+
+def shown(text: str) -> str:
+    """A text about damage, which may quote a field of any length and any bytes, as one that can go anywhere."""
+    return text[:_MAX_SHOWN].encode("utf-8", "backslashreplace").decode()
 
 
 def damage_of(component: str, error: Exception) -> StoreCorruptError:

@@ -258,6 +258,13 @@ class Store(Protocol):
         is not the present one; UntimelyError where `decided_ms` is over a second away from now by the store's clock.
         """
 
+    async def delete_damaged(
+        self, component: str, author: Author, *, problem: str, lowest: Absent
+    ) -> tuple[FeedEntry, Absent]:
+        """Deletes a component that can't be read, whatever is left of it; the history has the problem. Its numbers go on from
+        the highest that are found in the store, and at least from `lowest`.
+        """
+
     async def commit_overrides(
         self,
         component: str,

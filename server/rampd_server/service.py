@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from rampd_server.damage import shown
 from rampd_server.domain import commands
 from rampd_server.domain.commands import lowers_exposure
 from rampd_server.domain.errors import (
@@ -16,6 +17,7 @@ from rampd_server.domain.errors import (
     RampdError,
     Reason,
     RefusedError,
+    StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
 )
@@ -95,9 +97,19 @@ class Service:
         """
 
         async def attempt() -> Answer:
-            return await self._execute(
-                component, command, author, expected_revision=expected_revision, ground=ground, decided_ms=decided_ms
-            )
+            try:
+                return await self._execute(
+                    component,
+                    command,
+                    author,
+                    expected_revision=expected_revision,
+                    ground=ground,
+                    decided_ms=decided_ms,
+                )
+            except StoreCorruptError as damage:
+                if not isinstance(command, commands.DeleteComponent) or expected_revision is not None:
+                    raise
+                return await self._delete_damaged(component, author, damage)
 
         known = self._replica.get(component)
         is_urgent = known is not None and lowers_exposure(command, known.rollout)
@@ -302,6 +314,20 @@ class Service:
             return stored
         await self._replica.read_anew()
         return await self._store.read(component)
+
+    async def _delete_damaged(self, component: str, author: Author, damage: StoreCorruptError) -> Answer:
+        known = self._replica.get(component)
+        lowest = Absent(component, known.rollout.revision, known.rollout.last_number) if known else Absent(component)
+        self._replica.expect()
+        problem = shown(damage.message)
+        entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
+        _log_change(author, entry)
+        await self._take_in(entry, gone)
+        message = (
+            f"{component} is deleted, although its data was damaged. A Release makes it again, as number {gone.last_number + 1}. "
+            f"What was wrong: {problem}"
+        )
+        return Answer(gone, self._replica.namespace, Result(gone.revision), message)
 
     async def _commit(
         self, stored: Stored, outcome: Outcome, author: Author, decided_ms: int | None, *, is_exact: bool

@@ -15,6 +15,7 @@ from rampd.validation import violations
 from rampd_server.access import Access
 from rampd_server.ports import Namespace
 from rampd_server.projection import snapshot_of
+from rampd_server.replica import Component
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.resolve_response import encode
 from rampd_server.rpc.resolver import ResolverServicer
@@ -38,7 +39,7 @@ class StillReplica:
         for number in range(10):
             overrides.set(f"acme/pinned-{number}", Choice(tag="pb/branch"))
         rollout = rolling_out()
-        self.component = SimpleNamespace(rollout=rollout, snapshot=snapshot_of(rollout), overrides=overrides)
+        self.component = Component(rollout, snapshot_of(rollout), overrides)
         self.namespace = Namespace()
         self._confirmed_s = time.monotonic()
 

@@ -9,7 +9,7 @@ from rampd_server.domain.errors import Reason, RefusedError, StoreCorruptError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import Override, Result
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import ADA, COMPONENT, commit, contents, do
+from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 
 PINNED = Override(tag="20200301")
 CURRENT = Override(channel="CURRENT")
@@ -349,3 +349,62 @@ async def _check_keys_agree(store: RedisStore) -> None:
         overrides, 0.0
     )
     assert dict(await store.client.zrange(keys.overrides_expiry, 0, -1, withscores=True)) == expiries
+
+
+async def counted(store: RedisStore) -> tuple[str | None, int]:
+    """What the rollout says of how many overrides there are, and how many there are."""
+    keys = store.keys.component(COMPONENT)
+    return await store.client.hget(keys.rollout, "overrides"), await store.client.hlen(keys.overrides)
+
+
+async def test_the_rollout_counts_the_overrides_through_every_change(store: RedisStore):
+    assert await counted(store) == (None, 0)
+    changes: list[dict[str, Override | None]] = [
+        {f"acme/{n}": Override(tag="t") for n in range(1200)},
+        {"acme/0": Override(tag="t"), "acme/1": Override(tag="u"), "acme/2": None, "acme/none": None},
+        {"beta/web": EXPIRED, "acme/3": EXPIRED},
+        {"acme/4": None},
+    ]
+    for change in changes:
+        await store.commit_overrides(COMPONENT, change, ADA)
+        count, present = await counted(store)
+        assert count == str(present)
+    assert await counted(store) == ("1199", 1199)
+    while await store.sweep_overrides(COMPONENT, limit=1):
+        count, present = await counted(store)
+        assert count == str(present)
+    assert await counted(store) == ("1197", 1197)
+    await do(store, commands.Release("b"))
+    assert await counted(store) == ("1197", 1197)
+    assert len([repo async for piece in store.walk_overrides(COMPONENT) for repo in piece]) == 1197
+
+    before = (await store.read(COMPONENT)).rollout
+    await commit(store, before, decide(before, commands.DeleteComponent()))
+    await do(store, commands.Release("c"))
+    assert await counted(store) == (None, 0)
+
+
+async def test_overrides_that_are_all_gone_are_missed_whatever_comes_later(store: RedisStore):
+    await store.commit_overrides(COMPONENT, {f"acme/{n}": Override(tag="t") for n in range(3)}, ADA)
+    keys = store.keys.component(COMPONENT)
+    await store.client.delete(keys.overrides, keys.overrides_index, keys.overrides_expiry)
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match=r"has [01] overrides, and .* counts [34]") as caught:
+            async for _ in store.walk_overrides(COMPONENT):
+                pass
+        assert caught.value.metadata == {"key": keys.overrides}
+        await store.commit_overrides(COMPONENT, {"acme/more": Override(tag="t")}, ADA)
+
+    await store.client.hset(keys.rollout, "overrides", "1")
+    assert [piece async for piece in store.walk_overrides(COMPONENT)] == [{"acme/more": Override(tag="t")}]
+
+
+async def test_overrides_of_an_earlier_rampd_which_nobody_counted_are_loaded_and_counted_from_then_on(
+    store: RedisStore,
+):
+    await store.commit_overrides(COMPONENT, {f"acme/{n}": Override(tag="t") for n in range(3)}, ADA)
+    await store.client.hdel(store.keys.component(COMPONENT).rollout, "overrides")
+    assert len([repo async for piece in store.walk_overrides(COMPONENT) for repo in piece]) == 3
+    await store.sweep_overrides(COMPONENT)
+    await store.commit_overrides(COMPONENT, {"acme/0": None}, ADA)
+    assert await counted(store) == ("2", 2)

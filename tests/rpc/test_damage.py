@@ -13,7 +13,7 @@ import rampd
 from rampd import Resolver, v1
 from rampd_server import testing
 from rampd_server.storage.redis_store import RedisStore
-from tests.damaging import damage, have_it_read_again
+from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage, have_it_read_again
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -157,3 +157,89 @@ async def test_a_launcher_keeps_what_it_holds_of_a_component_that_a_new_server_c
                 assert caught.value.reason == "STORE_CORRUPT"
     finally:
         resolver.close()
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE_OF_A_COMPONENT, *DAMAGE_OF_THE_HISTORY])
+async def test_a_component_with_any_damage_is_deleted_and_made_again(
+    call: Stubs, store: RedisStore, store_process: StoreServer, namespace: str, kind: tuple[str, str]
+) -> None:
+    """Given one server that has read both components before they were damaged, and one that has not, expect each to delete
+    one, the other to follow, and a release to go on with the numbers.
+    """
+    names = ("by-new", "by-old")
+    for name in names:
+        for tag in ("a0", "a"):
+            call("Release", component=name, tag=tag)
+        call("Finalize", component=name, force=True)
+        call("Release", component=name, tag="b", attributes={"k": "v"})
+        call("Ramp", component=name, percent=10)
+        for tag in ("c", "d"):
+            call("Release", component=name, tag=tag)
+        call("Quarantine", component=name, tag="x")
+        call("SetOverride", component=name, repo="acme/app", tag="a")
+        revision = call("GetRollout", component=name).rollout.revision
+        await damage(store, name, *kind)
+
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as new,
+        stubs(new) as other,
+    ):
+        for name, deleting, following in (("by-new", other, call), ("by-old", call, other)):
+            answer = deleting("DeleteComponent", component=name, confirm=name, request_id=f"id-{name}", note="broken")
+            assert (answer.changed, answer.replayed) == (True, False)
+            assert answer.revision > revision
+            assert deleting(
+                "DeleteComponent", component=name, confirm=name, request_id=f"id-{name}", note="broken"
+            ).replayed
+            await until(lambda: is_gone(following, name))  # noqa: B023 - called at once
+            assert is_gone(deleting, name)
+            event = following("ListEvents", component=name).events[0]
+            assert (event.action, event.note, event.revision) == ("DeleteComponent", "broken", answer.revision)
+            assert ("state", "") in [(change.field, change.after) for change in event.changes]
+
+            # A state may have been read that said there are more releases than there were: no number is used again.
+            again = following("Release", component=name, tag="e")
+            assert again.disposition == v1.DISPOSITION_BOOTSTRAPPED
+            assert again.release >= 6
+            assert again.revision == answer.revision + 1
+            await until(lambda: is_at(deleting, name, again.revision))  # noqa: B023
+            for stub in (deleting, following):
+                assert stub("Resolve", component=name, repo="acme/app").tag == "e"
+                assert not listed(stub)[name].HasField("damage")
+            assert not other("ListOverrides", component=name).overrides
+
+
+def is_gone(call: Stubs, name: str) -> bool:
+    try:
+        call("Resolve", component=name, repo="acme/app")
+    except grpc.RpcError as error:
+        return reason_of(error) == "COMPONENT_NOT_FOUND"
+    return False
+
+
+def is_at(call: Stubs, name: str, revision: int) -> bool:
+    return not is_gone(call, name) and call("Resolve", component=name, repo="acme/app").revision >= revision
+
+
+async def test_a_component_of_which_only_the_name_is_left_is_not_begun_again_by_a_release(
+    call: Stubs, store: RedisStore, second: Stubs
+) -> None:
+    """Given all of its data gone, expect no tag to be everybody's by a Release, before somebody deletes it."""
+    call("Release", component=C, tag="t1")
+    await damage(store, C, "everything", "gone")
+    for stub in (call, second):
+        with pytest.raises(grpc.RpcError) as caught:
+            stub("Release", component=C, tag="t2")
+        assert reason_of(caught.value) == "STORE_CORRUPT"
+    call("DeleteComponent", component=C, confirm=C)
+    assert second("Release", component=C, tag="t2").release == 2
+
+
+async def test_a_deletion_that_expects_a_revision_is_not_made_blindly(call: Stubs, store: RedisStore) -> None:
+    call("Release", component=C, tag="t1")
+    await damage(store, C, "releases", "type")
+    with pytest.raises(grpc.RpcError) as caught:
+        call("DeleteComponent", component=C, confirm=C, expected_revision=1)
+    assert reason_of(caught.value) == "STORE_CORRUPT"
+    assert await store.client.exists(store.keys.component(C).rollout)

@@ -320,6 +320,7 @@ class RolloutServiceServicer(object):
 
     def DeleteComponent(self, request, context):
         """Deletes a component with its queue, quarantine and overrides. Its history stays; numbers and revision go on if it is made again.
+        It works whatever is wrong with the component's data in the store, unless there is an `expected_revision` to compare.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

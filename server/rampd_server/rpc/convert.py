@@ -3,15 +3,13 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
+from rampd_server.damage import shown
 from rampd_server.domain import model
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import FULL, Absent, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.ports import Event, Namespace, Override
 from rampd_server.rpc.policy import set_policy_message
-
-_MAX_PROBLEM = 1_000
-"""Characters that are shown of what is wrong: it may quote a field that has any length."""
 
 
 def timestamp(milliseconds: int) -> Timestamp:
@@ -67,13 +65,8 @@ def damaged_message(component: str, error: StoreCorruptError) -> v1.Rollout:
 
 
 def damage_message(error: StoreCorruptError) -> v1.Damage:
-    """What is wrong with a component's data. Texts that are no UTF-8 are shown in an escaped form."""
-    key, problem = (_shown(text) for text in (error.metadata["key"], error.message))
-    return v1.Damage(key=key, problem=problem)
-
-
-def _shown(text: str) -> str:
-    return text[:_MAX_PROBLEM].encode("utf-8", "backslashreplace").decode()
+    """What is wrong with a component's data."""
+    return v1.Damage(key=shown(error.metadata["key"]), problem=shown(error.message))
 
 
 def rollout_or_none(rollout: Rollout | Absent | None, namespace: Namespace, now_ms: int) -> v1.Rollout | None:

@@ -10,8 +10,8 @@ from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import Patch
 from rampd_server.storage.rebuild import rebuild
+from rampd_server.storage.rollout_hash import GIVEN_BY_STORE, read_tombstone, write_hash
 from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
-from rampd_server.storage.rollout_hash import read_tombstone
 
 
 def write_namespace(namespace: Namespace) -> str:
@@ -39,6 +39,12 @@ def write_overrides(changes: Mapping[str, Override | None]) -> str:
 def overrides_patch(update_ms: int) -> str:
     """What commit_overrides.lua writes as the patch of its entry."""
     return texts.write_json({ROLLOUT: {"set": ["update_ms", str(update_ms)]}})
+
+
+def end(gone: Absent) -> str:
+    """What delete_damaged.lua writes as the patch of its entry."""
+    fields = {name: text for name, text in write_hash(gone).items() if name not in GIVEN_BY_STORE}
+    return Patch({ROLLOUT: fields}, is_deletion=True).to_json()
 
 
 def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:

@@ -49,6 +49,17 @@ def field_changes(difference: Difference) -> tuple[FieldChange, ...]:
     return tuple(changes)
 
 
+def end_of_damaged(problem: str) -> tuple[FieldChange, ...]:
+    """What the history keeps of the end of a component that could not be read."""
+    return (FieldChange("state", f"damaged: {problem}", None),)
+
+
+def release_number(change: FieldChange) -> int:
+    """Of the release that a change is about; 0 where it is about something else."""
+    kind, _, number = change.field.partition("/")
+    return int(number) if kind == "release" and number.isdecimal() else 0
+
+
 def namespace_changes(before: str | None, after: str | None) -> tuple[FieldChange, ...]:
     return (FieldChange("freeze", before, after),)
 

@@ -145,19 +145,25 @@ class RedisReader:
         await self._require_whole_overrides(component)
 
     async def _require_whole_overrides(self, component: str) -> None:
-        """Raises StoreCorruptError where one of the keys of the overrides has lost what another one has."""
+        """Raises StoreCorruptError where the keys of the overrides have lost what another one of them, or the rollout, has."""
         keys = self.keys.component(component)
         reply = await self._call(
-            self._scripts.count_overrides, (keys.overrides, keys.overrides_index, keys.overrides_expiry)
+            self._scripts.count_overrides,
+            (keys.overrides, keys.overrides_index, keys.overrides_expiry, keys.rollout),
         )
         if reply[0] == Code.WRONG_TYPE:
             raise wrong_type(reply[1], component=component)
-        count, indexed, expiring = reply[1:]
+        count, indexed, expiring, counted = reply[1:]
         problem = ""
         if count != indexed:
             problem = f"has {count} overrides, but {keys.overrides_index} names {indexed}"
         elif expiring > count:
             problem = f"has {count} overrides, but {keys.overrides_expiry} names {expiring}"
+        elif counted and counted != str(count):
+            problem = (
+                f"has {count} overrides, and {keys.rollout} counts {counted}. If what is there is right, type "
+                f"`redis-cli HSET '{keys.rollout}' overrides {count}`"
+            )
         if problem:
             raise corrupt(keys.overrides, "", problem, component=component)
 

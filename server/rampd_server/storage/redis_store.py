@@ -1,9 +1,11 @@
 """The store, on Redis: each change is one script, done whole or not at all."""
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Rollout, numbered
 from rampd_server.ports import Author, FeedEntry, Namespace, Override, ReplayedError, Result
 from rampd_server.storage import feed, history, texts
@@ -118,6 +120,55 @@ class RedisStore(RedisOutcomes):
             )
         return entry, numbered(after, entry.revision, entry.id)
 
+    async def delete_damaged(
+        self, component: str, author: Author, *, problem: str, lowest: Absent
+    ) -> tuple[FeedEntry, Absent]:
+        request = Request.of(author)
+        keys = self.keys.component(component)
+        last_number = max(lowest.last_number, await self._last_number_told(component))
+        reply = await self._run(
+            self._scripts.delete_damaged,
+            (
+                *self._write_keys(request),
+                *(self.keys.components, keys.history, keys.rollout, keys.queue, keys.releases, keys.attributes),
+                *(keys.quarantine, keys.timeline, keys.overrides, keys.overrides_index, keys.overrides_expiry),
+            ),
+            (
+                *self._write_arguments(request),
+                *(component, lowest.revision, last_number, write_result(Result(0), author)),
+                *history.author_fields(author),
+                *history.change_fields(history.end_of_damaged(problem)),
+            ),
+        )
+        if reply[0] == Code.REPLAYED:
+            entry = await self._own_entry(request, reply[1])
+        else:
+            entry_id, previous_id, revision, last, base_entry = (
+                reply[1],
+                reply[2],
+                int(reply[3]),
+                int(reply[4]),
+                reply[5],
+            )
+            patch = feed.end(Absent(component, revision, last))
+            entry = FeedEntry(
+                entry_id, previous_id, component, revision, patch, is_deletion=True, base_entry=base_entry
+            )
+        gone = self.apply(Absent(component, entry.revision - 1, entry=entry.base_entry), entry)
+        if not isinstance(gone, Absent):
+            raise TypeError(f"{component} is there after it was deleted")
+        return entry, gone
+
+    async def _last_number_told(self, component: str) -> int:
+        """The highest number of a release that the history tells of, as far as it can be read."""
+        highest, before = 0, ""
+        with contextlib.suppress(StoreCorruptError):
+            while events := await self.events(component, before=before, limit=1000):
+                numbers = (history.release_number(change) for event in events for change in event.changes)
+                highest = max(highest, *numbers, 0)
+                before = events[-1].id
+        return highest
+
     async def commit_overrides(
         self,
         component: str,
@@ -199,7 +250,7 @@ class RedisStore(RedisOutcomes):
             self._scripts.sweep_overrides,
             (
                 *(self.keys.meta, self.keys.feed, self.keys.feed_bytes),
-                *(keys.overrides, keys.overrides_index, keys.overrides_expiry),
+                *(keys.overrides, keys.overrides_index, keys.overrides_expiry, keys.rollout),
             ),
             (self._epoch, *self._feed_limits, component, limit, secrets.token_hex(8)),
         )

@@ -135,6 +135,7 @@ class Scripts:
         self.read_rollout = Script(client, "read_rollout")
         self.count_overrides = Script(client, "count_overrides")
         self.commit_rollout = Script(client, "commit_rollout")
+        self.delete_damaged = Script(client, "delete_damaged")
         self.commit_overrides = Script(client, "commit_overrides")
         self.commit_namespace = Script(client, "commit_namespace")
         self.sweep_overrides = Script(client, "sweep_overrides")

@@ -123,6 +123,7 @@ call_in_chunks('ZADD', overrides_expiry, expiring)
 call_in_chunks('HDEL', overrides, deleted)
 call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
+count_by(rollout, #indexed / 2 - #deleted, overrides)
 local revision = next_revision(revision_found)
 local event = {unpack(ARGV, 15)}
 local told = {'count', tostring(count)}

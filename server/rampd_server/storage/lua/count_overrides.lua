@@ -1,18 +1,27 @@
--- Purpose: counts a component's overrides in each of their keys, so that a part that is gone is noticed.
+-- Purpose: counts a component's overrides in each of their keys, so that what is gone is noticed.
 --
 -- KEYS[1] overrides         hash
 -- KEYS[2] overrides-index   zset
 -- KEYS[3] overrides-expiry  zset
+-- KEYS[4] rollout           hash
 --
--- Returns: {DONE, overrides, index, expiry} | {WRONG_TYPE, key}
+-- Returns: {DONE, overrides, index, expiry, as many as the rollout says or empty} | {WRONG_TYPE, key}
 --
--- Why atomic: the three change together, so their numbers are equal at one moment only.
+-- Why atomic: they change together, so their numbers are equal at one moment only.
 
-local overrides, index, expiry = KEYS[1], KEYS[2], KEYS[3]
+local overrides, overrides_index, overrides_expiry, rollout = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
-local wrong = find_wrong_type(overrides, 'hash', index, 'zset', expiry, 'zset')
+local wrong = find_wrong_type(
+  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', rollout, 'hash'
+)
 if wrong then
   return {WRONG_TYPE, wrong}
 end
 
-return {DONE, redis.call('HLEN', overrides), redis.call('ZCARD', index), redis.call('ZCARD', expiry)}
+return {
+  DONE,
+  redis.call('HLEN', overrides),
+  redis.call('ZCARD', overrides_index),
+  redis.call('ZCARD', overrides_expiry),
+  redis.call('HGET', rollout, 'overrides') or '',
+}

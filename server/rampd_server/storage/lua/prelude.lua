@@ -72,6 +72,17 @@ local function call_in_chunks(command, key, arguments)
   return replies
 end
 
+-- Keeps the number of overrides in the rollout's hash, by which those that are lost are noticed. It goes on from what it was,
+-- and is not what is there: a change that comes after a loss must not hide it. Where it was never counted, it begins.
+local function count_by(rollout, difference, overrides)
+  local counted = redis.call('HGET', rollout, 'overrides')
+  if not counted then
+    redis.call('HSET', rollout, 'overrides', redis.call('HLEN', overrides))
+  elseif is_count(counted) then
+    redis.call('HINCRBY', rollout, 'overrides', string.format('%.0f', difference))
+  end
+end
+
 local function count_bytes(fields)
   local bytes = 0
   for _, text in ipairs(fields) do

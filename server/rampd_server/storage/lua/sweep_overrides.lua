@@ -6,6 +6,7 @@
 -- KEYS[4]  overrides         hash
 -- KEYS[5]  overrides-index   zset
 -- KEYS[6]  overrides-expiry  zset
+-- KEYS[7]  rollout           hash
 --
 -- ARGV[1]  epoch believed in
 -- ARGV[2]  most entries of the feed
@@ -20,12 +21,12 @@
 -- count for nothing already.
 
 local meta, feed, feed_bytes = KEYS[1], KEYS[2], KEYS[3]
-local overrides, overrides_index, overrides_expiry = KEYS[4], KEYS[5], KEYS[6]
+local overrides, overrides_index, overrides_expiry, rollout = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local epoch, max_entries, max_bytes, component, limit, nonce = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local wrong = find_wrong_type(
   meta, 'hash', feed, 'stream', feed_bytes, 'string',
-  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset'
+  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', rollout, 'hash'
 )
 if wrong then
   return {WRONG_TYPE, wrong}
@@ -41,7 +42,11 @@ if #expired == 0 then
   return {DONE, 0}
 end
 
-call_in_chunks('HDEL', overrides, expired)
+local removed = 0
+for _, count in ipairs(call_in_chunks('HDEL', overrides, expired)) do
+  removed = removed + count
+end
+count_by(rollout, -removed, overrides)
 call_in_chunks('ZREM', overrides_index, expired)
 call_in_chunks('ZREM', overrides_expiry, expired)
 local fields = {'component', component, 'expired', table.concat(expired, ' ')}
