@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grpc.experimental import ChannelOptions
 
-from rampd import snapshot_file, v1
+from rampd import private_file, snapshot_file, v1
 from rampd.component_state import MalformedStateError
 from rampd.errors import InternalError, InvalidArgumentError, NoVersionError, RampdError, UnavailableError
 from rampd.feed import Change, Feed
@@ -149,7 +149,7 @@ class Local:
             return
         self._is_restored = True
         with contextlib.suppress(OSError):  # whoever writes will say what is wrong with the folder
-            snapshot_file.clean(path)
+            private_file.clean(path)
         try:
             saved = snapshot_file.read(path)
         except SnapshotFileError as error:
