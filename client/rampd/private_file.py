@@ -28,7 +28,7 @@ def read(path: Path) -> bytes | None:
     try:
         # Whoever can put a link or a pipe there could have another file read, or none for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise PrivateFileError(f"it can't be opened: {error.strerror}") from error

@@ -112,7 +112,7 @@ async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
     """
     program = _program()
     home = data_dir / "valkey"
-    path = home / "valkey.sock"
+    path = _socket(data_dir)
     _check_length(path)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -141,12 +141,21 @@ async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
             f"There is no data of rampd in {data_dir}: name the directory of the server with --data-dir (RAMPD_DATA_DIR), or "
             "its Redis with --redis-url (RAMPD_REDIS_URL)."
         )
-    path = home / "valkey.sock"
+    path = _socket(data_dir)
     if (await ping(path)).startswith(b"+PONG"):
         yield _url(path)
     else:
         async with embedded_store(data_dir) as store:
             yield store.url
+
+
+def is_embedded(url: str, data_dir: Path) -> bool:
+    """Whether a URL is that of the embedded store of a data directory."""
+    return url == _url(_socket(data_dir))
+
+
+def _socket(data_dir: Path) -> Path:
+    return data_dir / "valkey" / "valkey.sock"
 
 
 def _url(path: Path) -> str:

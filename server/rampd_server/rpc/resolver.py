@@ -69,7 +69,9 @@ class ResolverServicer(OutcomesServicer):
         known = self._replica.get(request.component)
         if known is None:
             raise self._replica.damage(request.component) or component_not_found(request.component)
-        return resolve(known.snapshot, known.overrides, request.repo, request.job_id, self._replica.now_ms, age_s=age_s)
+        return resolve(
+            known.snapshot, known.overrides, request.repo, request.job_id, self._replica.likely_ms, age_s=age_s
+        )
 
     async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest]) -> dict[int, RampdError]:
         """Waits for all at once; which of them did not get there, and why."""
