@@ -161,8 +161,8 @@ class Local:
         wanted = self.settings.components
         components = {name: known for name, known in saved.components.items() if not wanted or name in wanted}
         age_s = saved.age_s(time.time())
-        cursor = saved.cursor if saved.selection == self.feed.selection else ""
-        self.feed.restore(components, cursor, age_s, time.time() - saved.told_s)
+        resumes = saved.selection == self.feed.selection
+        self.feed.restore(components, saved.cursor, age_s, time.time() - saved.told_s, resumes=resumes)
         self._source = "file"
         log.info("%s has %d components, %.0f s old", path, len(components), age_s)
 

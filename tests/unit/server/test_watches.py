@@ -29,7 +29,8 @@ class FakeReplica:
     epoch = "e"
 
     def __init__(self) -> None:
-        self.loaded = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.successor: Exception | None = None
         self.entry_id = ""
         self.age_s = 0.25
         self.revision = 1
@@ -41,7 +42,7 @@ class FakeReplica:
     def tell(self, listener: Listener) -> None:
         self.listener = listener
 
-    def now_ms(self) -> int:
+    def likely_ms(self) -> int:
         return 1_700_000_000_123
 
     def snapshot(self) -> ComponentSnapshot:
@@ -60,6 +61,10 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
+    async def require_succession(self, _epoch: str) -> None:
+        if self.successor is not None:
+            raise self.successor
+
     async def is_lost(self, _epoch: str, _entry_id: str) -> bool:
         if self.store_error is not None:
             raise self.store_error
@@ -67,7 +72,7 @@ class FakeReplica:
 
     def reload(self, entry_id: str, *, epoch: str = "e") -> None:
         self.epoch, self.entry_id = epoch, entry_id
-        self.loaded.set()
+        self.answers.set()
         self.listener.reloaded()
 
     def apply(self, entry_id: str, **overrides: str) -> None:
