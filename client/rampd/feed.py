@@ -106,11 +106,18 @@ class Feed:
         return int(self._clock() * 1000 + self._store_ahead_ms)
 
     def restore(
-        self, components: Mapping[str, Component], cursor: str, age_s: float, told_age_s: float = math.inf
+        self,
+        components: Mapping[str, Component],
+        cursor: str,
+        age_s: float,
+        told_age_s: float = math.inf,
+        *,
+        resumes: bool = True,
     ) -> None:
-        """Begins with what was saved `age_s` ago, by a process that was told to go back `told_age_s` ago. Only before the
-        first stream.
+        """Begins with what was saved `age_s` ago, by a process that was told to go back `told_age_s` ago. Without `resumes`
+        it is of other components than those that are watched. Only before the first stream.
         """
+        self._needs_whole_state = not resumes
         self.components = dict(components)
         self.told_s = self._clock() - told_age_s
         self.cursor = cursor
@@ -122,8 +129,9 @@ class Feed:
         """The request to open a stream with."""
         self._reset(self._clock())
         # Only a whole state says that what could not be read can be read again.
-        cursor = "" if self._needs_whole_state or self.damaged else self.cursor
-        return v1.WatchRequest(components=self.selection, cursor=cursor)
+        if self._needs_whole_state or self.damaged:
+            return v1.WatchRequest(components=self.selection, epoch=split_cursor(self.cursor)[0])
+        return v1.WatchRequest(components=self.selection, cursor=self.cursor)
 
     def take(self, message: v1.WatchResponse) -> list[Change]:
         """Takes in a message; what has changed. Raises MalformedStateError: the stream is good for nothing any more."""

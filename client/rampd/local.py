@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grpc.experimental import ChannelOptions
 
-from rampd import snapshot_file, v1
+from rampd import private_file, snapshot_file, v1
 from rampd.component_state import MalformedStateError
 from rampd.errors import InternalError, InvalidArgumentError, NoVersionError, RampdError, UnavailableError
 from rampd.feed import Change, Feed
@@ -167,7 +167,7 @@ class Local:
             return
         self._is_restored = True
         with contextlib.suppress(OSError):  # whoever writes will say what is wrong with the folder
-            snapshot_file.clean(path)
+            private_file.clean(path)
         try:
             saved = snapshot_file.read(path)
         except SnapshotFileError as error:
@@ -179,8 +179,8 @@ class Local:
         wanted = self.settings.components
         components = {name: known for name, known in saved.components.items() if not wanted or name in wanted}
         age_s = saved.age_s(time.time())
-        cursor = saved.cursor if saved.selection == self.feed.selection else ""
-        self.feed.restore(components, cursor, age_s, time.time() - saved.told_s)
+        resumes = saved.selection == self.feed.selection
+        self.feed.restore(components, saved.cursor, age_s, time.time() - saved.told_s, resumes=resumes)
         self._source = "file"
         log.info("%s has %d components, %.0f s old", path, len(components), age_s)
 

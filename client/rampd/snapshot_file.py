@@ -2,39 +2,29 @@
 
 Three lines, and then one serialised `WatchState`: what the file is, the SHA-256 of all that follows, and an object in
 JSON (`confirmed`: seconds since 1970 by this machine's clock; `components`: those that are watched; `cursor`; `told`: when
-a server last said that the history before is not so any more, in seconds since 1970, 0 and absent where none did). Written
-beside its place and moved there, so that it is whole or not there, and readable by its owner only.
+a server last said that the history before is not so any more, in seconds since 1970, 0 and absent where none did).
 
-Several processes may share a file: it is replaced only by a later state. Who writes holds a lock on its folder, so that
-comparing and replacing is one step, and so that whatever else stands beside the file was left by a process that was killed.
+Several processes may share a file: it is replaced only by a later state.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import math
-import os
-import stat
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from rampd import v1
+from rampd import private_file, v1
 from rampd.component_state import Assembly, Component, MalformedStateError, parts_of
 from rampd.feed import split_cursor
+from rampd.private_file import PrivateFileError
 from rampd.resolution import Choice, ComponentSnapshot
 
 _MAGIC = b"rampd snapshot 1"
-_MODE = 0o600
 _CLOCK_TOLERANCE_S = 2.0
-_MAX_BYTES = 1 << 30
-_LOCK_PATIENCE_S = 1.0
-_LOCK_LOOK_S = 0.005
 
 
 class SnapshotFileError(Exception):
@@ -97,51 +87,12 @@ def write(
     moment: Moment,
 ) -> bool:
     """Replaces the file, all or nothing: whether it did. A file that is later stays. Raises OSError."""
-    with _locked(path):
+    with private_file.locked(path):
         saved = _moment_of(path)
         if saved is not None and not moment.may_replace(saved, time.time()):
             return False
-        _replace(path, _serialized(components, selection, moment))
+        private_file.replace(path, [_serialized(components, selection, moment)])
         return True
-
-
-def clean(path: Path) -> None:
-    """Removes what processes that were killed have left beside the file. Raises OSError."""
-    with _locked(path) as is_locked:
-        for left in path.parent.glob(f"{_prefix(path)}*") if is_locked else ():
-            with contextlib.suppress(OSError):
-                left.unlink()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Alone with the file, among all processes: whether it can be had here. Raises TimeoutError where others hold it."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        is_locked = _lock(descriptor)
-        try:
-            yield is_locked
-        finally:
-            if is_locked:
-                # Closing is not enough: a child that was forked meanwhile has the descriptor, too.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    ends_s = time.monotonic() + _LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= ends_s:
-                raise TimeoutError(f"other processes held its folder locked for {_LOCK_PATIENCE_S:.0f} s") from None
-            time.sleep(_LOCK_LOOK_S)
-        except OSError:
-            return False  # some network file systems lock no folders
-        else:
-            return True
 
 
 def _moment_of(path: Path) -> Moment | None:
@@ -174,25 +125,6 @@ def _serialized(
     return b"\n".join((_MAGIC, hashlib.sha256(content).hexdigest().encode(), content))
 
 
-def _prefix(path: Path) -> str:
-    return f".{path.name}."
-
-
-def _replace(path: Path, content: bytes) -> None:
-    # mkstemp makes it with mode 0600.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
 def read(path: Path) -> Saved | None:
     """What the file has; None where there is no file. Raises SnapshotFileError."""
     checked = _checked(path)
@@ -216,7 +148,10 @@ def read(path: Path) -> Saved | None:
 
 def _checked(path: Path) -> tuple[bytes, bytes] | None:
     """The head and the state, as they were written; None where there is no file. Raises SnapshotFileError."""
-    content = _content(path)
+    try:
+        content = private_file.read(path)
+    except PrivateFileError as error:
+        raise SnapshotFileError(str(error)) from error
     if content is None:
         return None
     magic, _, rest = content.partition(b"\n")
@@ -227,32 +162,3 @@ def _checked(path: Path) -> tuple[bytes, bytes] | None:
         raise SnapshotFileError("it is damaged: its checksum does not fit")
     head, _, body = rest.partition(b"\n")
     return head, body
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        # Whoever can put a link or a pipe there could have another file read, or none for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise SnapshotFileError(f"it can't be opened: {error.strerror}") from error
-    try:
-        _check(os.fstat(descriptor))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    except OSError as error:
-        raise SnapshotFileError(f"it can't be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-
-
-def _check(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise SnapshotFileError("it is no file")
-    if status.st_uid != os.geteuid():
-        raise SnapshotFileError(f"it belongs to user {status.st_uid}, not to {os.geteuid()}, who runs this process")
-    if stat.S_IMODE(status.st_mode) != _MODE:
-        raise SnapshotFileError(f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {_MODE:04o}: chmod 600 it")
-    if status.st_size > _MAX_BYTES:
-        raise SnapshotFileError("it is larger than 1 GiB")

@@ -23,8 +23,11 @@ from rampd_server.domain.errors import (
     StoreResetError,
     StoreUnavailableError,
 )
+from rampd_server.embedded import is_embedded
 from rampd_server.outage import Outage
 from rampd_server.outcomes import Outcomes
+from rampd_server.redis_url import place_of
+from rampd_server.remembering import Remembering
 from rampd_server.replica import Replica
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.release import ReleaseServicer
@@ -36,6 +39,7 @@ from rampd_server.rpc.watch_release import ReleaseWatches
 from rampd_server.service import Service
 from rampd_server.startup import StartupError, ungrouped
 from rampd_server.storage.followers import count_servers, name_of_server
+from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.redis_checks import RedisChecks
 from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
@@ -53,8 +57,8 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     """A server that answers, for as long as the block lasts; where it listens.
 
     `worker` is its number among those that share the port: see `workers.py`. Without `wait_for_store` the store must be
-    there; with it, the server answers NOT_SERVING until it is. Raises StartupError: an address is taken, the store is
-    not one to build on, or Prometheus' token can't be read.
+    there; with it, the server answers from the state that it served last, or NOT_SERVING, until it is. Raises StartupError:
+    an address is taken, the store is not one to build on, or Prometheus' token can't be read.
     """
     # A worker that is not the first has no unix socket.
     max_connections = files.connections_of_each(files.raise_limit(), 1 if worker else 2)
@@ -69,10 +73,13 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     controller = Controller(service, replica, store, checks=checks)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
     caretaker = Caretaker(service, replica, store)
-    beside = (
+    remembering = Remembering(replica, _memory(config, redis_url))
+    beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
         partial(files.tell_when_near, max_connections),
-    )
+    ]
+    if not worker:
+        beside.append(remembering.run)
     server = Server(
         bind(
             {
@@ -87,8 +94,10 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         shares_port=worker is not None,
         max_connections=max_connections,
     )
+    remembering.recall()
+    start = _Start(store, replica, remembering)
     try:
-        is_prepared = await _look_at_store(store, may_wait=config.wait_for_store)
+        is_prepared = await start.look(may_wait=config.wait_for_store)
         address = server.listen(config.listen)
         if not worker:
             server.listen_unix(config.socket)
@@ -96,15 +105,17 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         log.info("listening", address=str(address), socket=str(config.socket))
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(_keep(store, replica, server, *beside, is_prepared=is_prepared))
+                keeping = tasks.create_task(_keep(start, replica, server, *beside, is_prepared=is_prepared))
                 if not config.wait_for_store:
-                    await replica.loaded.wait()
+                    await (replica.loaded if is_prepared else replica.answers).wait()
                 yield address
                 keeping.cancel()
         finally:
             watches.close()
             release_watches.close()
             await server.stop(_GRACE_S)
+            if not worker:
+                await remembering.end()
     finally:
         if prometheus is not None:
             await prometheus.close()
@@ -118,6 +129,11 @@ async def serve(config: Config, redis_url: str, *, worker: int | None = None) ->
             if not worker:
                 print(welcome(config, address), flush=True)
             await asyncio.Event().wait()
+
+
+def _memory(config: Config, redis_url: str) -> LastStateFile:
+    store = "embedded" if is_embedded(redis_url, config.data_dir) else place_of(redis_url)
+    return LastStateFile(config.data_dir, store, config.namespace)
 
 
 def _prometheus(config: Config) -> Prometheus | None:
@@ -151,58 +167,102 @@ async def adopt(config: Config, redis_url: str) -> tuple[str, int | None]:
 
 
 async def _keep(
-    store: RedisStore,
+    start: "_Start",
     replica: Replica,
     server: Server,
     *beside: Callable[[], Coroutine[None, None, None]],
     is_prepared: bool,
 ) -> None:
     """All that goes on beside the calls: wait for the store, follow it, and what else there is for ever."""
-    if not is_prepared:
-        await _wait_until_prepared(store)
     async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(_tell_health(replica, server))
+        if not is_prepared:
+            await start.wait()
         for run in (replica.run, *beside):
             tasks.create_task(run())
-        await replica.loaded.wait()
-        await _tell_health(replica, server)
+        await telling
 
 
 async def _tell_health(replica: Replica, server: Server) -> None:
     """Keeps the health service at what is so, for ever."""
+    await replica.answers.wait()
     writes: bool | None = None
+    is_first = True
     while True:
         if writes != replica.is_confirmed:
-            is_first, writes = writes is None, replica.is_confirmed
+            writes = replica.is_confirmed
             await server.set_health(resolves=True, writes=writes)
-            if is_first:
+            if not is_first:
+                log.info("health_changed", writes="SERVING" if writes else "NOT_SERVING")
+            elif writes:
+                is_first = False
                 log.info("serving")
             else:
-                log.info("health_changed", writes="SERVING" if writes else "NOT_SERVING")
+                log.info("serving_last_state")
         await asyncio.sleep(_HEALTH_S)
 
 
-async def _look_at_store(store: RedisStore, *, may_wait: bool) -> bool:
-    """Whether the store is there. What ends the start is said before anything listens. Raises StartupError."""
-    try:
-        await _prepare(store)
-    except StartupError as error:
-        if not (may_wait and _may_heal(error.__cause__)):
-            raise
-        return False
-    return True
+class _Start:
+    """Sees that the store is one to build on, and the one that this server served last."""
 
+    def __init__(self, store: RedisStore, replica: Replica, remembering: Remembering) -> None:
+        self._store = store
+        self._replica = replica
+        self._remembering = remembering
 
-async def _wait_until_prepared(store: RedisStore) -> None:
-    outage = Outage("waiting_for_store", "store_found")
-    while True:
+    async def look(self, *, may_wait: bool) -> bool:
+        """Whether the store is there. What ends the start is said before anything listens. Raises StartupError.
+
+        A store that was emptied ends no start where there is a last state: to wait for `adopt` is what serves launchers.
+        """
         try:
-            await _prepare(store)
-            return outage.end()
+            await self._prepare()
         except StartupError as error:
-            if not _may_heal(error.__cause__):
+            is_reset = isinstance(error.__cause__, StoreResetError) and self._replica.answers.is_set()
+            if not is_reset and not (may_wait and _may_heal(error.__cause__)):
                 raise
-            outage.tell(str(error))
-        await asyncio.sleep(_RETRY_S)
+            return False
+        return True
+
+    async def wait(self) -> None:
+        """Until the store is there. Raises StartupError."""
+        outage = Outage("waiting_for_store", "store_found")
+        while True:
+            try:
+                await self._prepare()
+                return outage.end()
+            except StartupError as error:
+                if not _may_heal(error.__cause__):
+                    raise
+                outage.tell(str(error))
+            await asyncio.sleep(_RETRY_S)
+
+    async def _prepare(self) -> None:
+        """Makes the first epoch in a namespace with no key at all, unless this server has served it before."""
+        try:
+            not_checked = await check_server(self._store)
+            head = await self._store.head()
+            self._replica.require_known(head)
+            if head is None:
+                # Another server may have made the epoch between the two looks.
+                if not await self._store.is_empty() and await self._store.head() is None:
+                    raise StoreResetError(
+                        f"The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
+                        f"is, {HOW_TO_ADOPT}."
+                    )
+                if self._remembering.trouble:
+                    raise StoreResetError(
+                        f"The namespace is empty, and {self._remembering.trouble}. So whether it was emptied is not known. "
+                        f"If it is new, remove that file; if it was emptied and is to be used as it is, {HOW_TO_ADOPT}."
+                    )
+                await self._store.begin_epoch(adopted=False)
+            await self._store.raise_schema()
+        except (RampdError, UnsuitableStoreError) as error:
+            if isinstance(error, RampdError):
+                self._replica.note(error)
+            raise StartupError(str(error)) from error
+        if not_checked:
+            log.warning("store_not_checked", reason=not_checked)
 
 
 def _may_heal(cause: BaseException | None) -> bool:
@@ -210,22 +270,3 @@ def _may_heal(cause: BaseException | None) -> bool:
     if isinstance(cause, StoreMisconfiguredError):
         return False
     return isinstance(cause, StoreUnavailableError | StoreResetError)
-
-
-async def _prepare(store: RedisStore) -> None:
-    """Sees that the store is one to build on, and makes the first epoch in a namespace with no key at all."""
-    try:
-        not_checked = await check_server(store)
-        if await store.head() is None:
-            # Another server may have made the epoch between the two looks.
-            if not await store.is_empty() and await store.head() is None:
-                raise StoreResetError(
-                    f"The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
-                    f"is, {HOW_TO_ADOPT}."
-                )
-            await store.begin_epoch(adopted=False)
-        await store.raise_schema()
-    except (RampdError, UnsuitableStoreError) as error:
-        raise StartupError(str(error)) from error
-    if not_checked:
-        log.warning("store_not_checked", reason=not_checked)

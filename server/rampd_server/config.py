@@ -160,7 +160,7 @@ class Config(BaseSettings):
     )
     data_dir: AbsolutePath = Field(
         default_factory=_default_data_dir,
-        description="the directory of the socket and, without a Redis URL, of the data "
+        description="the directory of the socket, of what this server last served and, without a Redis URL, of the data "
         "(default: rampd in $XDG_STATE_HOME, else ~/.local/state/rampd)",
     )
     listen: Annotated[Address, NoDecode, BeforeValidator(_address)] = Field(

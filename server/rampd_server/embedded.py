@@ -114,7 +114,7 @@ async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
     """
     program = _program()
     home = data_dir / "valkey"
-    path = home / "valkey.sock"
+    path = _socket(data_dir)
     _check_length(path)
     with _usable(data_dir):
         for folder in (data_dir, home):
@@ -137,7 +137,6 @@ async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
     """The store whose data is in `data_dir/valkey` already: the one that runs there, with its server, or one that is started
     as by `embedded_store`. Its URL. Raises StartupError, also where there is no data; then nothing is made.
     """
-    home = data_dir / "valkey"
     with _usable(data_dir):
         has_data = _has_data(data_dir)
     if not has_data:
@@ -145,7 +144,7 @@ async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
             f"There is no data of rampd in {data_dir}: name the directory of the server with --data-dir (RAMPD_DATA_DIR), or "
             "its Redis with --redis-url (RAMPD_REDIS_URL)."
         )
-    path = home / "valkey.sock"
+    path = _socket(data_dir)
     if (await ping(path)).startswith(b"+PONG"):
         yield _url(path)
     else:
@@ -174,6 +173,15 @@ def _usable(data_dir: Path) -> Iterator[None]:
             f"The data directory {data_dir} can't be used: {error.strerror or error}{where}. Give another {_OPTION}, one that user "
             f"{os.geteuid()} may write to."
         ) from error
+
+
+def is_embedded(url: str, data_dir: Path) -> bool:
+    """Whether a URL is that of the embedded store of a data directory."""
+    return url == _url(_socket(data_dir))
+
+
+def _socket(data_dir: Path) -> Path:
+    return data_dir / "valkey" / "valkey.sock"
 
 
 def _url(path: Path) -> str:

@@ -1,6 +1,6 @@
 """What the service needs of a store, and the values that pass between them. `storage.redis_store` fills it."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -349,6 +349,50 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Gives all connections back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastServed:
+    """Of what a server served last: all but the components."""
+
+    epoch: str
+    entry_id: str
+    """The newest entry of the feed that it had."""
+    confirmed_s: float
+    """When the store last confirmed it, since 1970, by this machine's clock."""
+    clock_ahead_ms: float
+    """How far the store's clock was ahead of this machine's."""
+    namespace: Namespace
+    is_last: bool
+    """Whether the server ended after it in order, so that nothing newer was served."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastState:
+    """What a server served last."""
+
+    about: LastServed
+    components: Sequence[tuple[Rollout, Mapping[str, Override]]]
+
+
+class LastStateError(Exception):
+    """Raised when there is a last state that is not to be used, with the place and the reason."""
+
+
+class Memory(Protocol):
+    """Where a server keeps what it serves of one store and namespace, for its next start. It blocks."""
+
+    def read(self) -> LastState | None:
+        """What was kept; None where nothing was. Raises LastStateError."""
+
+    def encode(self, rollout: Rollout, overrides: Iterable[tuple[str, Override]]) -> Iterator[bytes]:
+        """A component in pieces for `write`, each made in about a millisecond."""
+
+    def write(self, about: LastServed, components: list[bytes]) -> None:
+        """Keeps it whole in the place of what was kept, where that was not confirmed later. Raises OSError."""
+
+    def clean(self) -> None:
+        """Removes what a process that was killed has left of a write. Raises OSError."""
 
 
 class CheckSource(Protocol):

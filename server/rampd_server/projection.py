@@ -26,5 +26,10 @@ def choice_of(override: Override) -> Choice:
     return Choice(Channel(override.channel) if override.channel else None, override.tag, override.expire_ms)
 
 
+def override_of(choice: Choice) -> Override:
+    """The override that pins to a choice."""
+    return Override(choice.channel or "", choice.tag, choice.expire_ms)
+
+
 def _release(release: Release) -> SnapshotRelease:
     return SnapshotRelease(release.number, release.tag, release.attributes)

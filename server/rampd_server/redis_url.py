@@ -17,6 +17,7 @@ from pydantic import Secret
 from rampd_server.address import masked
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
+_PORT: Final = 6379
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"ssl_cert_reqs": ("required", "optional", "none"), "ssl_check_hostname": ("true", "false")}
@@ -53,6 +54,15 @@ class RedisUrl(Secret[str]):
 
     def _display(self) -> str:
         return masked(urlsplit(self.get_secret_value()))
+
+
+def place_of(url: str) -> str:
+    """Which database of which store a URL is for: nothing of its user, its password and its options is in it."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, errors="surrogateescape"))
+    if parts.scheme == "unix":
+        return f"{parts.path} {options.get('db', '0')}"
+    return f"{parts.hostname}:{parts.port or _PORT}/{options.get('db') or parts.path.strip('/') or '0'}"
 
 
 def _check(text: str) -> None:

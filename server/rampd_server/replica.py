@@ -6,6 +6,9 @@ fork shows, and then everything is read anew. The same happens where an entry ca
 
 A component whose data is damaged takes no other down: it keeps the last state that was read of it, or has none, and is read
 again every few seconds.
+
+A server that starts may begin with the state that it served last (`recall`). It is answered from until the store's own state
+is read; and a store of another epoch, or of none, is not taken for the one that it was.
 """
 
 import asyncio
@@ -15,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Protocol
 
@@ -33,7 +37,7 @@ from rampd_server.domain.errors import (
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.lost_writes import Seen, settle_loss
 from rampd_server.outage import Outage, Outages
-from rampd_server.ports import FeedEntry, Head, Namespace, Store, entry_order
+from rampd_server.ports import FeedEntry, Head, LastServed, LastState, Namespace, Store, entry_order
 from rampd_server.projection import choice_of, snapshot_of
 
 STALE_AFTER_S = 5.0
@@ -52,6 +56,10 @@ _RECENT = 4096
 """How many of the last entries are remembered, to tell which revisions a store has lost."""
 _FEED_S = 0.05
 """How long the feed may take to bring an entry that somebody waits for, before it is fetched."""
+
+_CLOCK_TOLERANCE_S = 2.0
+_UNKNOWN_AGE_S = 1e9
+"""The age of a state that is of nobody knows when: over thirty years, and short enough for every message."""
 
 _chance = SystemRandom()
 
@@ -94,18 +102,27 @@ class Listener(Protocol):
 class Replica:
     """The copy. `run` keeps it fresh until cancelled; all else is for callers on the same event loop."""
 
-    def __init__(self, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._monotonic = monotonic
+        self._wall_clock = wall_clock
         self._state = _State()
         self._confirmed_s: float | None = None
         self._store_ahead_ms: float | None = None
+        self._recalled_ahead_ms: float | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._listeners: list[Listener] = []
-        self._trouble = ""
+        self._trouble: RampdError | None = None
         self._outage = Outage("store_lost", "store_found", monotonic=monotonic)
         self._damage = Outages("component_damaged", "component_damage_ended", ("component",), monotonic=monotonic)
         self._damage_checked_s = -math.inf
+        self._recalled: LastServed | None = None
         self._is_in_doubt = False
         self._strays_end = "0-0"
         """Up to here the feed has nothing but what rampd did not write, after all that the state has."""
@@ -117,8 +134,10 @@ class Replica:
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
         self.went_back = False
         """Whether the store had, when everything was read the last time, lost some of what was known before."""
-        self.loaded = asyncio.Event()
+        self.answers = asyncio.Event()
         """Set once there is a state to resolve from."""
+        self.loaded = asyncio.Event()
+        """Set once that state is the store's own, read by this process."""
 
     # What Resolve reads.
 
@@ -155,7 +174,7 @@ class Replica:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the store last confirmed the state. Raises NoSnapshotError before it first did."""
+        """Seconds since the store last confirmed the state. Raises NoSnapshotError where there is none."""
         if self._confirmed_s is None:
             raise self._no_state_yet()
         return self._monotonic() - self._confirmed_s
@@ -163,7 +182,7 @@ class Replica:
     @property
     def is_confirmed(self) -> bool:
         """Whether the store confirms the state: only then a write can be expected to work."""
-        if self._confirmed_s is None or self._is_in_doubt or self.age_s > STALE_AFTER_S:
+        if not self.loaded.is_set() or self._is_in_doubt or self.age_s > STALE_AFTER_S:
             return False
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
@@ -177,10 +196,16 @@ class Replica:
         """The store's clock at a time of the monotonic one. Raises NoSnapshotError as `now_ms`."""
         return self.now_ms() - round((self._monotonic() - monotonic_s) * 1000)
 
+    def likely_ms(self) -> int:
+        """`now_ms`; before the store has told the time, what it most likely is, for answers that are marked stale."""
+        if self._store_ahead_ms is None and self._recalled_ahead_ms is not None:
+            return int(self._monotonic() * 1000 + self._recalled_ahead_ms)
+        return self.now_ms()
+
     @property
     def look(self) -> Look:
         """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
-        if self._confirmed_s is None or self._store_ahead_ms is None:
+        if self._confirmed_s is None or self._store_ahead_ms is None or not self.loaded.is_set():
             raise self._no_state_yet()
         monotonic_ms = self._confirmed_s * 1000
         return Look(round(monotonic_ms + self._store_ahead_ms), round(monotonic_ms))
@@ -195,15 +220,99 @@ class Replica:
         """The last entry of the feed that the state has."""
         return self._state.entry_id
 
-    def _no_state_yet(self) -> NoSnapshotError:
-        trouble = self._trouble or "it waits for the store. Try again in a moment."
+    def _no_state_yet(self) -> RampdError:
+        if isinstance(self._trouble, StoreResetError):
+            return self._trouble
+        trouble = self._trouble.message if self._trouble else "it waits for the store. Try again in a moment."
         return NoSnapshotError(f"The server has no state yet: {trouble}")
+
+    # What a server served before it was started again.
+
+    def recall(self, state: LastState) -> None:
+        """Begins with what this server served last. Only before `run`.
+
+        Its age counts by this machine's clock. Where that was set back nobody knows it, and neither where the server did not
+        end in order: it may have served something newer. Then nobody gets next from it.
+        """
+        about = state.about
+        ahead_s = self._wall_clock() - self._monotonic()
+        age_s = self._wall_clock() - about.confirmed_s
+        is_known = about.is_last and age_s >= -_CLOCK_TOLERANCE_S
+        self._confirmed_s = self._monotonic() - (max(age_s, 0.0) if is_known else _UNKNOWN_AGE_S)
+        self._recalled_ahead_ms = ahead_s * 1000 + about.clock_ahead_ms
+        self._recalled = about
+        components = {}
+        for rollout, pinned in state.components:
+            overrides = Overrides()
+            # A million overrides have few different ones.
+            different = {id(override): override for override in pinned.values()}
+            choices = {number: choice_of(override) for number, override in different.items()}
+            overrides.set_all((repo, choices[id(override)]) for repo, override in pinned.items())
+            components[rollout.component] = Component(rollout, snapshot_of(rollout), overrides)
+        self._state = _State(about.epoch, about.entry_id, about.namespace, components)
+        self._store.believe(about.epoch)
+        # It is answered from and never added to, until the store's own is read.
+        self._is_in_doubt = True
+        for listener in self._listeners:
+            listener.reloaded()
+        self.answers.set()
+
+    def last_served(self, *, is_last: bool) -> LastServed:
+        """What is to be kept for the next start, the components aside. Raises NoSnapshotError."""
+        wall_s = self._wall_clock()
+        return LastServed(
+            epoch=self._state.epoch,
+            entry_id=self._state.entry_id,
+            confirmed_s=wall_s - self.age_s,
+            clock_ahead_ms=self.now_ms() - wall_s * 1000,
+            namespace=self._state.namespace,
+            is_last=is_last,
+        )
+
+    def require_known(self, head: Head | None) -> None:
+        """Raises StoreResetError where a store that stands there is not the one that the state is of, and nobody has
+        adopted it.
+        """
+        state = self._state
+        if not state.epoch or (head is not None and self._may_follow(head)):
+            return
+        found = f"has another epoch, {head.epoch}, which nobody has adopted since" if head else "has no epoch"
+        served = datetime.fromtimestamp(self._confirmed_wall_s(), UTC)
+        raise StoreResetError(
+            f"The store was emptied or replaced. This server last served epoch {state.epoch} of this namespace, with "
+            f"{len(state.components)} components, at {served:%Y-%m-%d %H:%M:%S} UTC; the store now {found}. Resolve goes on "
+            f"with the last state, and nothing is written. Restore the data; or, to take the store as it is now, "
+            f"{HOW_TO_ADOPT}."
+        )
+
+    def _confirmed_wall_s(self) -> float:
+        if self._recalled is not None and not self.loaded.is_set():
+            return self._recalled.confirmed_s
+        return self._wall_clock() - self.age_s
+
+    def note(self, trouble: RampdError) -> None:
+        """Why the store's own state is not read yet, for those who ask for what needs it."""
+        self._trouble = trouble
 
     # How it keeps up.
 
     def tell(self, listener: Listener) -> None:
         """From now on tells it of every change."""
         self._listeners.append(listener)
+
+    async def require_succession(self, epoch: str) -> None:
+        """Raises an error where the present state is not what comes after that of another epoch, of which a caller has one:
+        StoreResetError where nobody has adopted the present epoch, NoSnapshotError where this copy is behind.
+        """
+        head = await self._read_head()
+        if head.epoch != self._state.epoch:
+            raise NoSnapshotError("This server is about to follow another epoch. Try again in a moment.")
+        if head.adopted_ms is None:
+            raise StoreResetError(
+                f"The caller knows epoch {epoch} of this namespace, and the store has another one, {head.epoch}, which "
+                f"nobody has adopted: it was emptied or replaced. What the caller knows goes on. Restore the data; or, to "
+                f"take the store as it is now, {HOW_TO_ADOPT}."
+            )
 
     async def has_lost(self, entry_id: str) -> bool:
         """Whether the store has lost an entry of the feed. Raises StoreUnavailableError, StoreResetError."""
@@ -222,7 +331,9 @@ class Replica:
             self._try_apply(entry, after)
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
-        """Waits for a state that a write may rest on. Raises NoSnapshotError where it does not come in time."""
+        """Waits for a state that a write may rest on. Raises NoSnapshotError where it does not come in time, StoreResetError."""
+        if isinstance(self._trouble, StoreResetError) and not self.loaded.is_set():
+            raise self._trouble
         if not self._writable.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -299,11 +410,11 @@ class Replica:
             try:
                 await self._follow()
             except RampdError as error:
-                self._trouble = error.message
+                self._trouble = error
                 self._outage.tell(error.message)
             except Exception as error:  # noqa: BLE001 - what is in memory goes on, stale, and the log says why
-                self._trouble = "A defect of rampd, which the server's log has."
-                self._outage.tell(self._trouble, exc_info=error)
+                self._trouble = NoSnapshotError("A defect of rampd, which the server's log has.")
+                self._outage.tell(self._trouble.message, exc_info=error)
             await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
 
     async def _follow(self) -> None:
@@ -382,11 +493,9 @@ class Replica:
     async def _read_head(self) -> Head:
         """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
         head = await self._store.head()
-        if head is None or not self._may_follow(head):
-            raise StoreResetError(
-                f"The store was emptied or replaced. Resolve goes on with the last state. To take the store as it is now, "
-                f"{HOW_TO_ADOPT}."
-            )
+        self.require_known(head)
+        if head is None:
+            raise StoreResetError(f"The store was emptied. To take it as it is now, {HOW_TO_ADOPT}.")
         self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
 
@@ -397,16 +506,17 @@ class Replica:
         another change, of a store that now stands in the place of ours. What is compared is how long ago both were, each by
         one clock, since two stores' clocks differ. Where a clock was set in between, the next adopt is followed.
         """
-        if self._state.epoch in {"", head.epoch}:
+        if self._state.epoch == head.epoch:
             return True
         if head.adopted_ms is None:
             return False
-        return 0 <= head.time_ms - head.adopted_ms <= (self.age_s + _ANSWER_S) * 1000
+        age_s = max(0.0, self._wall_clock() - self._confirmed_wall_s())
+        return 0 <= head.time_ms - head.adopted_ms <= (age_s + _ANSWER_S) * 1000
 
     def _confirm(self, read_s: float) -> None:
         """The copy has all that the store had at `read_s`, by the monotonic clock."""
         self._outage.end()
-        self._trouble = ""
+        self._trouble = None
         self._confirmed_s = read_s
 
     async def _reload(self, head: Head) -> None:
@@ -437,6 +547,7 @@ class Replica:
         if self._confirmed_s is None:
             # A server that has a state answers from it, whatever else fails.
             self._confirmed_s = read_s
+        self.answers.set()
         self.loaded.set()
         self._writable.set()
         self._wake()

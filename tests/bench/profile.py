@@ -50,7 +50,7 @@ class StillReplica:
     def age_s(self) -> float:
         return (time.monotonic() - self._confirmed_s) % 1
 
-    def now_ms(self) -> int:
+    def likely_ms(self) -> int:
         return 0
 
 
@@ -90,7 +90,9 @@ def parts() -> list[Row]:
     data = REQUEST.SerializeToString()
     request = v1.ResolveRequest.FromString(data)
     known = replica.component
-    resolution = resolve(known.snapshot, known.overrides, request.repo, request.job_id, replica.now_ms, replica.age_s)
+    resolution = resolve(
+        known.snapshot, known.overrides, request.repo, request.job_id, replica.likely_ms, replica.age_s
+    )
     assert v1.ResolveResponse.FromString(ended(handle(data, None))).tag == resolution.tag
     steps: dict[str, Callable[[], object]] = {
         "all that is ours, from bytes to bytes": lambda: ended(handle(data, None)),
@@ -98,7 +100,7 @@ def parts() -> list[Row]:
         "  check its fields": lambda: violations(request),
         "  find the component, and its age": lambda: (replica.get(request.component), replica.age_s),
         "  decide": lambda: resolve(
-            known.snapshot, known.overrides, request.repo, request.job_id, replica.now_ms, replica.age_s
+            known.snapshot, known.overrides, request.repo, request.job_id, replica.likely_ms, replica.age_s
         ),
         "  encode the answer": lambda: encode(resolution),
         "  (the same by building the message)": lambda: built(resolution).SerializeToString(),

@@ -1,5 +1,6 @@
 """Watch as it goes over the wire: raw messages of a real server."""
 
+import asyncio
 import contextlib
 import itertools
 import threading
@@ -216,7 +217,7 @@ def test_what_changes_nothing_to_resolve_moves_the_cursor_on(target: str, call: 
         assert not any(message.HasField("state") for message in stream.whole())
 
 
-@pytest.mark.parametrize("cursor", ["", "nonsense", "e/1-0", "/", "{epoch}/x-0"])
+@pytest.mark.parametrize("cursor", ["", "nonsense", "/", "{epoch}/x-0"])
 def test_who_comes_from_where_the_log_does_not_reach_gets_the_whole_state(
     target: str, call: Stubs, cursor: str
 ) -> None:
@@ -227,6 +228,32 @@ def test_who_comes_from_where_the_log_does_not_reach_gets_the_whole_state(
         messages = stream.whole()
         assert messages[0].state.first
         assert not any(message.HasField("rewind") for message in messages)
+
+
+@pytest.mark.parametrize("known", [{"cursor": "e/1-0"}, {"epoch": "e"}])
+def test_who_knows_another_epoch_gets_nothing_in_its_place_before_somebody_adopts(
+    target: str, call: Stubs, store_process: StoreServer, namespace: str, known: dict[str, str]
+) -> None:
+    call("Release", component=C, tag="t1")
+    with watcher(target, **known) as stream, pytest.raises(grpc.RpcError) as caught:
+        stream.whole()
+    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "STORE_RESET")
+    assert "The caller knows epoch e of this namespace" in caught.value.details()
+    assert "rampd-server adopt" in caught.value.details()
+
+    async def adopt() -> None:
+        store = store_process.store(namespace)
+        await store.begin_epoch(adopted=True)
+        await store.close()
+
+    asyncio.run(adopt())
+    end = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(grpc.RpcError), watcher(target, **known) as stream:
+            assert stream.whole()[0].state.first
+            return
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_who_has_seen_what_the_store_has_lost_is_told_before_it_goes_back(target: str, call: Stubs) -> None:

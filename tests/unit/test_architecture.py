@@ -73,6 +73,7 @@ RULES = (
             "rampd.wording",
             "rampd.validation",
             "rampd.grammar",
+            "rampd.private_file",
         ),
     ),
     Rule(
@@ -84,7 +85,7 @@ RULES = (
     Rule(
         "rampd_server.storage",
         never=("rampd", "rampd_server"),
-        allowed=("rampd_server.storage", "rampd_server.domain", "rampd_server.ports"),
+        allowed=("rampd_server.storage", "rampd_server.domain", "rampd_server.ports", "rampd.private_file"),
     ),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
     Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),

@@ -117,12 +117,14 @@ class ReleaseAttributes(_message.Message):
     def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("components", "cursor")
+    __slots__ = ("components", "cursor", "epoch")
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     components: _containers.RepeatedScalarFieldContainer[str]
     cursor: str
-    def __init__(self, components: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ...) -> None: ...
+    epoch: str
+    def __init__(self, components: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ..., epoch: _Optional[str] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("cursor", "state", "changes", "heartbeat", "rewind")

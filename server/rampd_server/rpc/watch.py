@@ -19,7 +19,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rampd import v1
 from rampd.component_state import change_of
 from rampd.resolution import ComponentSnapshot
-from rampd_server.domain.errors import NoSnapshotError, RampdError
+from rampd_server.domain.errors import NoSnapshotError, RampdError, StoreResetError
+from rampd_server.outage import Outage
 from rampd_server.ports import FeedEntry
 from rampd_server.projection import choice_of
 from rampd_server.replica import Replica
@@ -50,6 +51,7 @@ class Watches:
         """Who is before this position may have seen what the store has lost."""
         self._heartbeat = (b"", 0.0)
         self._is_closed = False
+        self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
         replica.tell(self)
 
     def close(self) -> None:
@@ -59,9 +61,9 @@ class Watches:
 
     async def stream(self, request: v1.WatchRequest) -> AsyncGenerator[bytes]:
         """The messages for one watcher. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
-        if not self._replica.loaded.is_set():
+        if not self._replica.answers.is_set():
             raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
-        position = await self._position(request.cursor)
+        position = await self._position(request)
         watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
         self._watchers.add(watcher)
         watcher.tick()
@@ -85,12 +87,14 @@ class Watches:
             watcher.end()
             self._watchers.discard(watcher)
 
-    async def _position(self, cursor: str) -> int | None:
+    async def _position(self, request: v1.WatchRequest) -> int | None:
         """Where the log goes on after a cursor, which may be out of its reach; None where the store may have lost it."""
-        match = _CURSOR.fullmatch(cursor)
-        if match is None:
+        match = _CURSOR.fullmatch(request.cursor)
+        epoch, entry_id = match.groups() if match else (request.epoch, "")
+        if epoch and epoch != self._replica.epoch:
+            await self._require_succession(epoch)
+        if not entry_id:
             return -1
-        epoch, entry_id = match.groups()
         if epoch == self._replica.epoch and self._log.after(entry_id) is Missing.AHEAD:
             is_there = await self._replica.wait_for_entry(entry_id)
             if not is_there and await self._replica.has_lost(entry_id):
@@ -112,6 +116,13 @@ class Watches:
                 with contextlib.suppress(RampdError):
                     self._lost[entry_id] = await self._replica.has_lost(entry_id)
             return self._lost.get(entry_id, True)
+
+    async def _require_succession(self, epoch: str) -> None:
+        try:
+            await self._replica.require_succession(epoch)
+        except StoreResetError as error:
+            self._strangers.tell(error.message)
+            raise
 
     def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
         """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
@@ -149,11 +160,10 @@ class Watches:
         message, made_s = self._heartbeat
         now_s = self._monotonic()
         if now_s - made_s > _HEARTBEAT_MAX_AGE_S:
+            store_ms = self._replica.likely_ms()
             heartbeat = v1.WatchHeartbeat(
                 snapshot_age=_duration(self._replica.age_s),
-                store_time=Timestamp(
-                    seconds=self._replica.now_ms() // 1000, nanos=self._replica.now_ms() % 1000 * 1_000_000
-                ),
+                store_time=Timestamp(seconds=store_ms // 1000, nanos=store_ms % 1000 * 1_000_000),
                 server_clock=_duration(now_s),
             )
             message = v1.WatchResponse(heartbeat=heartbeat).SerializeToString()
@@ -177,6 +187,7 @@ class Watches:
         """Everybody begins again: what is between the states of before and of now is not known."""
         self._log.restart(self._replica.entry_id)
         self._states.reloaded()
+        self._strangers.end()
         self._lost.clear()
         if self._replica.went_back:
             self._rewind_position = self._log.end

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rampd import snapshot_file
+from rampd import private_file, snapshot_file
 from rampd.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease
 from rampd.snapshot_file import Moment, SnapshotFileError
 
@@ -271,26 +271,26 @@ def test_what_a_killed_process_left_is_cleaned_and_what_one_is_writing_is_not(
     left, other = path.parent / f".{path.name}.x1y2", path.parent / ".other.x1y2"
     left.touch()
     other.touch()
-    with snapshot_file._locked(path):
-        monkeypatch.setattr(snapshot_file, "_LOCK_PATIENCE_S", 0.01)
+    with private_file.locked(path):
+        monkeypatch.setattr(private_file, "_LOCK_PATIENCE_S", 0.01)
         with pytest.raises(TimeoutError, match="other processes held its folder locked"):
-            snapshot_file.clean(path)
+            private_file.clean(path)
     assert left.exists()
-    snapshot_file.clean(path)
+    private_file.clean(path)
     assert sorted(path.parent.iterdir()) == sorted([path, other])
 
 
 def test_a_lock_ends_with_the_write_though_a_child_was_forked_meanwhile(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_file, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(private_file, "_LOCK_PATIENCE_S", 0.1)
     hold, end = os.pipe()
-    with snapshot_file._locked(path):
+    with private_file.locked(path):
         child = os.fork()
         if not child:
             os.close(end)
             os.read(hold, 1)
             os._exit(0)
-    snapshot_file.clean(path)
+    private_file.clean(path)
     os.close(end)
     os.waitpid(child, 0)

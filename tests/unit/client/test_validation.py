@@ -43,6 +43,7 @@ RIGHT: dict[str, Any] = {
     "percent": 12.34,
     "page_token": "x",
     "cursor": "epoch/1-2",
+    "epoch": "epoch",
     "sequence": 1,
     "query": 'rate(jobs{tag="x"}[5m])\n> 0.1',
     "name": "error-rate",

@@ -30,7 +30,8 @@ class FakeReplica:
     epoch = "e"
 
     def __init__(self) -> None:
-        self.loaded = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.successor: Exception | None = None
         self.entry_id = ""
         self.age_s = 0.25
         self.revision = 1
@@ -46,7 +47,7 @@ class FakeReplica:
     def tell(self, listener: Listener) -> None:
         self.listener = listener
 
-    def now_ms(self) -> int:
+    def likely_ms(self) -> int:
         return 1_700_000_000_123
 
     def snapshot(self) -> ComponentSnapshot:
@@ -65,6 +66,10 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
+    async def require_succession(self, _epoch: str) -> None:
+        if self.successor is not None:
+            raise self.successor
+
     async def has_lost(self, _entry_id: str) -> bool:
         if self.store_error is not None:
             raise self.store_error
@@ -72,7 +77,7 @@ class FakeReplica:
 
     def reload(self, entry_id: str, *, epoch: str = "e", went_back: bool = False) -> None:
         self.epoch, self.entry_id, self.went_back = epoch, entry_id, went_back
-        self.loaded.set()
+        self.answers.set()
         self.listener.reloaded()
 
     def apply(self, entry_id: str, **overrides: str) -> None:

@@ -1,0 +1,112 @@
+"""A file that is its owner's alone, and whole or not there: how a process keeps what it knows for its next start.
+
+Written beside its place and moved there. Several processes may share one: who writes holds a lock on its folder, so that
+comparing and replacing is one step, and so that whatever else stands beside the file was left by a process that was killed.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_MODE = 0o600
+_MAX_BYTES = 1 << 30
+_LOCK_PATIENCE_S = 1.0
+_LOCK_LOOK_S = 0.005
+
+
+class PrivateFileError(Exception):
+    """Raised when a file is not to be used, with the reason."""
+
+
+def read(path: Path) -> bytes | None:
+    """What the file has; None where there is none. Raises PrivateFileError."""
+    try:
+        # Whoever can put a link or a pipe there could have another file read, or none for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise PrivateFileError(f"it can't be opened: {error.strerror}") from error
+    try:
+        _check(os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise PrivateFileError(f"it can't be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, content: Iterable[bytes]) -> None:
+    """Puts a file with this content in the place of the one of before, which stays where this fails. Raises OSError."""
+    # mkstemp makes it with mode 0600.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def clean(path: Path) -> None:
+    """Removes what processes that were killed have left beside the file. Raises OSError."""
+    with locked(path) as is_locked:
+        for left in path.parent.glob(f"{_prefix(path)}*") if is_locked else ():
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Alone with the file, among all processes: whether it can be had here. Raises TimeoutError where others hold it."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        is_locked = _lock(descriptor)
+        try:
+            yield is_locked
+        finally:
+            if is_locked:
+                # Closing is not enough: a child that was forked meanwhile has the descriptor, too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    ends_s = time.monotonic() + _LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends_s:
+                raise TimeoutError(f"other processes held its folder locked for {_LOCK_PATIENCE_S:.0f} s") from None
+            time.sleep(_LOCK_LOOK_S)
+        except OSError:
+            return False  # some network file systems lock no folders
+        else:
+            return True
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _check(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise PrivateFileError("it is no file")
+    if status.st_uid != os.geteuid():
+        raise PrivateFileError(f"it belongs to user {status.st_uid}, not to {os.geteuid()}, who runs this process")
+    if stat.S_IMODE(status.st_mode) != _MODE:
+        raise PrivateFileError(f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {_MODE:04o}: chmod 600 it")
+    if status.st_size > _MAX_BYTES:
+        raise PrivateFileError("it is larger than 1 GiB")

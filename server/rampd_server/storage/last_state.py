@@ -1,0 +1,198 @@
+"""What a server last served, in a file of its data directory: one for each store and namespace.
+
+Lines: what the file is; the SHA-256 of all that follows; an object in JSON about the whole (`store`, `namespace`, `epoch`,
+`entry`: the newest of the feed, `confirmed`: seconds since 1970 by this machine's clock, `clock_ahead_ms`: of the store's
+clock, `freeze`: as in `meta`, `is_last`: whether nothing newer was served); then each component, an object with its name and
+its sections as they are in Redis, followed by objects with more of its releases, attributes and overrides, so that each line
+is made in a moment. No credentials are in it.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from rampd import private_file
+from rampd.private_file import PrivateFileError
+from rampd_server.domain.model import Release, Rollout
+from rampd_server.ports import LastServed, LastState, LastStateError, Override
+from rampd_server.storage import feed, rebuild, texts
+from rampd_server.storage.malformed import MalformedError
+from rampd_server.storage.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
+from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
+from rampd_server.storage.rollout_hash import write_hash
+
+_MAGIC: Final = b"rampd last state 1"
+_COMPONENT: Final = "component"
+_OVERRIDES: Final = "overrides"
+_PIECE: Final = 1_000
+_PIECE_RELEASES: Final = 100
+_PIECE_BYTES: Final = 65_536
+_CLOCK_TOLERANCE_S: Final = 2.0
+_MAX_HEAD_BYTES: Final = 65_536
+
+_log = structlog.get_logger(__name__)
+
+
+class LastStateFile:
+    """A `Memory` in a file. `store` says which store it is of, without credentials."""
+
+    def __init__(self, directory: Path, store: str, namespace: str) -> None:
+        self._store = store
+        self._namespace = namespace
+        digest = hashlib.sha256(f"{store}\n{namespace}".encode()).hexdigest()[:16]
+        self.path = directory / f"last-state-{namespace}-{digest}"
+
+    def read(self) -> LastState | None:
+        try:
+            content = private_file.read(self.path)
+            return None if content is None else self._read(*_checked(content))
+        except PrivateFileError as exc:
+            raise LastStateError(f"{self.path} has what this server last served, and is not to be used: {exc}") from exc
+
+    def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
+        try:
+            if (head["store"], head["namespace"]) != (self._store, self._namespace):
+                raise PrivateFileError("it is of another store or namespace")
+            about = LastServed(
+                epoch=str(head["epoch"]),
+                entry_id=str(head["entry"]),
+                confirmed_s=float(head["confirmed"]),
+                clock_ahead_ms=float(head["clock_ahead_ms"]),
+                namespace=feed.read_namespace(head["freeze"]),
+                is_last=head["is_last"] is True,
+            )
+            return LastState(about, tuple(_read_components(lines)))
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            raise PrivateFileError(f"it makes no sense: {exc!r}") from exc
+
+    def encode(self, rollout: Rollout, overrides: Iterable[tuple[str, Override]]) -> Iterator[bytes]:
+        yield _line(
+            {
+                _COMPONENT: rollout.component,
+                ROLLOUT: write_hash(rollout),
+                QUEUE: [str(number) for number in rollout.queue],
+                QUARANTINE: {tag: texts.write_quarantine(quarantine) for tag, quarantine in rollout.quarantine.items()},
+                TIMELINE: {each.revision: texts.write_assignment(each) for each in rollout.timeline},
+            }
+        )
+        for releases in _pieces_of(rollout.releases.values()):
+            yield _line(
+                {
+                    RELEASES: {each.number: texts.write_release(each) for each in releases},
+                    ATTRIBUTES: {
+                        each.number: texts.write_json(dict(each.attributes)) for each in releases if each.attributes
+                    },
+                }
+            )
+        rest = iter(overrides)
+        while piece := {repo: texts.write_override(override) for repo, override in islice(rest, _PIECE)}:
+            yield _line({_OVERRIDES: piece})
+
+    def write(self, about: LastServed, lines: list[bytes]) -> None:
+        head = _line(
+            {
+                "store": self._store,
+                "namespace": self._namespace,
+                "epoch": about.epoch,
+                "entry": about.entry_id,
+                "confirmed": about.confirmed_s,
+                "clock_ahead_ms": about.clock_ahead_ms,
+                "freeze": None if about.namespace.freeze is None else texts.write_freeze(about.namespace.freeze),
+                "is_last": about.is_last,
+            }
+        )
+        digest = hashlib.sha256(head)
+        for line in lines:
+            digest.update(line)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with private_file.locked(self.path):
+            if self._is_later(about):
+                private_file.replace(self.path, (_MAGIC, b"\n", digest.hexdigest().encode(), b"\n", head, *lines))
+
+    def clean(self) -> None:
+        if self.path.parent.exists():
+            private_file.clean(self.path)
+
+    def _is_later(self, about: LastServed) -> bool:
+        """Whether this state was not confirmed before what the file has: another server may share the directory."""
+        try:
+            with self.path.open("rb") as file:
+                _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
+            confirmed_s = float(json.loads(head)["confirmed"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return True
+        # Where that is in the future, the clock was set back, and times say nothing.
+        is_future = confirmed_s > time.time() + _CLOCK_TOLERANCE_S
+        return is_future or about.confirmed_s > confirmed_s - _CLOCK_TOLERANCE_S
+
+
+def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
+    """The object about the whole, and the lines of the components. Raises PrivateFileError."""
+    magic, _, rest = content.partition(b"\n")
+    if magic != _MAGIC:
+        raise PrivateFileError("it is no last state of this version of rampd")
+    digest, _, rest = rest.partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != digest:
+        raise PrivateFileError("it is damaged: its checksum does not fit")
+    head, *lines = rest.splitlines()
+    try:
+        return texts.read_object(head.decode()), lines
+    except ValueError as exc:
+        raise PrivateFileError(f"it makes no sense: {exc}") from exc
+
+
+def _read_components(lines: Iterable[bytes]) -> Iterator[tuple[Rollout, Mapping[str, Override]]]:
+    """Each component. One that makes no sense to this version of rampd is left out, and the log names it."""
+    whole: dict[str, Any] = {}
+    for line in lines:
+        value = json.loads(line)
+        if _COMPONENT in value:
+            yield from _read_component(whole)
+            whole = {RELEASES: {}, ATTRIBUTES: {}, _OVERRIDES: {}, **value}
+        else:
+            for section, fields in value.items():
+                whole[section].update(fields)
+    yield from _read_component(whole)
+
+
+def _read_component(whole: Mapping[str, Any]) -> Iterator[tuple[Rollout, Mapping[str, Override]]]:
+    if not whole:
+        return
+    name = str(whole[_COMPONENT])
+    try:
+        sections = rebuild.Sections(
+            whole[ROLLOUT],
+            tuple(whole[QUEUE]),
+            *(whole[section] for section in (RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)),
+        )
+        rollout = rebuild.load(name, sections)
+        overrides = {repo: texts.read_override(text) for repo, text in whole[_OVERRIDES].items()}
+    except (MalformedError, ValueError, TypeError, KeyError) as exc:
+        _log.warning("last_state_left_out", component=name, error=str(exc))
+        return
+    if isinstance(rollout, Rollout):
+        yield rollout, overrides
+
+
+def _pieces_of(releases: Iterable[Release]) -> Iterator[list[Release]]:
+    """Few enough at once that they are encoded in a moment, though each may have 16 KiB of attributes."""
+    piece: list[Release] = []
+    size = 0
+    for release in releases:
+        piece.append(release)
+        size += sum(len(key) + len(value) for key, value in release.attributes.items())
+        if len(piece) >= _PIECE_RELEASES or size >= _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def _line(value: object) -> bytes:
+    return texts.write_json(value).encode() + b"\n"

@@ -1,0 +1,366 @@
+"""A server remembers what it served: an emptied store is not taken for a new one, and launchers keep what they hold."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import redis
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from rampd import Resolver
+from rampd.bucketing import bucket
+from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+
+C = "restyler"
+PINNED = "acme/pinned"
+EARLY = next(f"acme/app-{n}" for n in range(10_000) if bucket(C, 2, f"acme/app-{n}") < 100)
+"""A repo that gets next from 1 % on."""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture(params=[VALKEY, REDIS])
+def store(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
+    with store_server(request.param) as running:
+        yield running
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def serving(store: StoreServer, directory: Path, *flags: str) -> "contextlib.AbstractContextManager[ServerProcess]":
+    return rampd_server(directory, "--insecure-admin", "--redis-url", store.url, *flags)
+
+
+def begin(server: ServerProcess) -> None:
+    """A rollout of t2 over t1 at 1 %, and an override."""
+    with stubs(server.target) as call:
+        call("Release", component=C, tag="t1")
+        call("Release", component=C, tag="t2")
+        call("Ramp", component=C, percent=1)
+        call("SetOverride", component=C, repo=PINNED, tag="t9")
+
+
+def last_states(directory: Path) -> list[Path]:
+    return sorted(directory.glob("last-state-*"))
+
+
+def adopt(*flags: str) -> None:
+    subprocess.run([sys.executable, "-m", "rampd_server", "adopt", *flags], check=True, capture_output=True, timeout=60)
+
+
+def resolve(call: Stubs, repo: str = "acme/app") -> Any:
+    return call("Resolve", component=C, repo=repo)
+
+
+def refusal(call: Stubs, method: str, **fields: object) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(method, **fields)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    return reason_of(caught.value), caught.value.details()
+
+
+def health(call: Stubs) -> dict[str, str]:
+    check = health_pb2_grpc.HealthStub(call.channel).Check
+    names = ("", "rampd.v1.ResolverService", "rampd.v1.ReleaseService", "rampd.v1.RolloutService")
+    status = health_pb2.HealthCheckResponse.ServingStatus
+    return {name: status.Name(check(health_pb2.HealthCheckRequest(service=name), timeout=10).status) for name in names}
+
+
+def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
+    """The server answers from its last state, writes nothing and says what to do; once adopted, it goes on."""
+    server.event("serving_last_state")
+    with stubs(server.target) as call:
+        assert resolve(call).tag == "t1"
+        assert resolve(call, PINNED).tag == "t9"
+        eventually(lambda: resolve(call).stale)
+        for method, fields in (
+            ("Release", {"tag": "evil"}),
+            ("Rollback", {}),
+            ("SetOverride", {"repo": "a", "tag": "b"}),
+        ):
+            reason, said = refusal(call, method, component=C, **fields)
+            assert reason == "STORE_RESET"
+            assert "This server last served epoch " in said
+            assert "with 1 components, at 20" in said
+            assert "Restore the data; or, to take the store as it is now, type rampd-server adopt" in said
+        assert refusal(call, "GetRollout", component=C)[0] == "STORE_RESET"
+        assert health(call) == {
+            "": "NOT_SERVING",
+            "rampd.v1.ResolverService": "SERVING",
+            "rampd.v1.ReleaseService": "NOT_SERVING",
+            "rampd.v1.RolloutService": "NOT_SERVING",
+        }
+        assert "This server last served epoch " in server.event("waiting_for_store")["error"]
+
+        adopt(*how_to_adopt)
+        server.event("replica_loaded")
+        eventually(lambda: health(call)[""] == "SERVING")
+        answer = call("Release", component=C, tag="t5")
+        assert (answer.disposition, answer.release) == (1, 1)
+        assert resolve(call).tag == "t5"
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-wait-for-store",), ("--workers", "2")])
+def test_a_restarted_server_takes_no_emptied_store_for_a_new_one(
+    directory: Path, store: StoreServer, flags: tuple[str, ...]
+) -> None:
+    with serving(store, directory, *flags) as server:
+        server.event("serving")
+        begin(server)
+        eventually_kept(directory, "t9")
+        assert server.stop() == 0
+    with redis.Redis.from_url(store.url) as client:
+        client.flushall()
+        with serving(store, directory, *flags) as server:
+            server.event("waiting_for_store")
+            assert not client.keys("*")
+            check_is_reset(server, "--redis-url", store.url)
+
+
+def test_a_store_that_somebody_else_began_again_is_not_taken_either(directory: Path, store: StoreServer) -> None:
+    with serving(store, directory / "a") as server:
+        server.event("serving")
+        begin(server)
+        eventually_kept(directory / "a", "t9")
+        server.stop(signal.SIGKILL)
+    with redis.Redis.from_url(store.url) as client:
+        client.flushall()
+    with serving(store, directory / "b") as other, serving(store, directory / "a") as server:
+        other.event("serving")
+        server.event("serving_last_state")
+        with stubs(other.target) as call:
+            call("Release", component=C, tag="evil")
+        with stubs(server.target) as call:
+            eventually(lambda: "has another epoch, " in refusal(call, "Release", component=C, tag="t3")[1])
+            assert refusal(call, "Release", component=C, tag="t3")[0] == "STORE_RESET"
+            assert (resolve(call).tag, resolve(call, EARLY).tag, resolve(call).stale) == ("t1", "t1", True)
+            adopt("--redis-url", store.url)
+            eventually(lambda: resolve(call).tag == "evil")
+
+
+def test_data_of_the_embedded_store_that_were_deleted_are_missed_and_a_deleted_directory_is_not(
+    directory: Path,
+) -> None:
+    with rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        begin(server)
+        assert server.stop() == 0
+    shutil.rmtree(directory / "valkey")
+    with rampd_server(directory, "--insecure-admin") as server:
+        check_is_reset(server, "--data-dir", str(directory))
+        server.stop()
+    for each in directory.iterdir():
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    with rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            assert call("Release", component=C, tag="t1").release == 1
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_answers_before_its_store_is_there(directory: Path, end: signal.Signals) -> None:
+    """After an orderly end it knows how old its state is. After a kill it does not know what it served last: no next."""
+    (directory / "redis").mkdir()
+    aof = {"directory": directory / "redis", "appendonly": "yes", "appendfsync": "always"}
+    with contextlib.ExitStack() as redis_runs:
+        store = redis_runs.enter_context(store_server(REDIS, **aof))
+        with serving(store, directory) as server:
+            server.event("serving")
+            begin(server)
+            file = eventually_kept(directory, "t9")
+            server.stop(end)
+        redis_runs.close()
+        with serving(store, directory) as server:
+            server.event("serving_last_state")
+            with stubs(server.target) as call:
+                answers = [resolve(call), resolve(call, PINNED), resolve(call, EARLY)]
+                assert [each.tag for each in answers] == ["t1", "t9", "t2" if end is signal.SIGTERM else "t1"]
+                assert (answers[0].snapshot_age.seconds < 300) is (end is signal.SIGTERM)
+                assert refusal(call, "Release", component=C, tag="t3")[0] == "NO_SNAPSHOT"
+                eventually(lambda: resolve(call).stale)
+                with Resolver(server.target) as resolver:
+                    assert resolver.resolve(C, repo="acme/app").tag == "t1"
+                with redis_runs:
+                    redis_runs.enter_context(store_server(REDIS, **aof))
+                    server.event("serving")
+                    answer = resolve(call, EARLY)
+                    assert (answer.tag, answer.stale) == ("t2", False)
+                    assert call("Release", component=C, tag="t3").release == 3
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def eventually_kept(directory: Path, word: str) -> Path:
+    """A file, once it has a word; it is written at most every 10 s."""
+    found: list[Path] = []
+
+    def is_kept() -> bool:
+        found[:] = [file for file in last_states(directory) if word in file.read_text()]
+        return bool(found)
+
+    eventually(is_kept)
+    return found[0]
+
+
+def test_without_wait_for_store_a_store_that_is_away_still_ends_the_start(directory: Path) -> None:
+    with store_server(REDIS) as store, serving(store, directory) as server:
+        server.event("serving")
+        begin(server)
+        server.stop()
+    with serving(store, directory, "--no-wait-for-store") as server:
+        assert server.process.wait(60) == 2
+
+
+def test_a_file_that_is_not_to_be_used_keeps_an_empty_store_from_being_begun(
+    directory: Path, store: StoreServer
+) -> None:
+    with serving(store, directory) as server:
+        server.event("serving")
+        server.stop()
+    [file] = last_states(directory)
+    file.chmod(0o644)
+    with serving(store, directory) as server:
+        assert "its mode is 0644" in server.event("last_state_not_read")["error"]
+        server.event("serving")
+        server.stop()
+    file.chmod(0o644)
+    with redis.Redis.from_url(store.url) as client:
+        client.flushall()
+        with serving(store, directory) as server:
+            said = server.event("waiting_for_store")["error"]
+            assert f"The namespace is empty, and {file} has what this server last served" in said
+            assert "If it is new, remove that file" in said
+            with stubs(server.target) as call:
+                assert refusal(call, "Release", component=C, tag="evil")[0] == "STORE_RESET"
+            assert not client.keys("*")
+            file.unlink()
+            server.stop()
+    with serving(store, directory) as server:
+        server.event("serving")
+
+
+def test_servers_that_share_a_directory_and_each_store_and_namespace_are_remembered(directory: Path) -> None:
+    with (
+        store_server(REDIS) as store,
+        store_server(VALKEY) as other,
+        serving(store, directory) as first,
+        serving(store, directory, "--socket", str(directory / "2.sock")) as second,
+        serving(store, directory, "--socket", str(directory / "3.sock"), "--namespace", "n") as third,
+        serving(other, directory, "--socket", str(directory / "4.sock")) as fourth,
+    ):
+        for server in (first, second, third, fourth):
+            server.event("serving")
+        begin(first)
+        begin(fourth)
+        eventually_kept(directory, "t9")
+        second.stop()
+        first.stop(signal.SIGKILL)
+        third.stop()
+        fourth.stop()
+        with redis.Redis.from_url(store.url) as client:
+            client.flushall()
+        assert len(last_states(directory)) == 3
+        assert not [each for each in directory.iterdir() if each.name.startswith(".last-state")]
+        with serving(store, directory) as server:
+            check_is_reset(server, "--redis-url", store.url)
+
+
+def test_a_password_is_never_written(directory: Path, store: StoreServer) -> None:
+    with redis.Redis.from_url(store.url) as client:
+        client.execute_command("ACL SETUSER ada on >s3cr3t ~* &* +@all")
+    url = f"unix://ada:s3cr3t@{store.url.removeprefix('unix://')}"
+    with rampd_server(directory, "--insecure-admin", "--redis-url", url) as server:
+        server.event("serving")
+        begin(server)
+        server.stop()
+    content = last_states(directory)[0].read_text()
+    assert "t9" in content
+    assert "s3cr3t" not in content
+    assert "ada" not in content.replace("metadata", "")
+
+
+def test_a_disk_that_takes_nothing_is_said_once_and_the_server_goes_on(store: StoreServer) -> None:
+    with short_directory() as directory, short_directory() as other:
+        (directory / "file").touch()
+        with serving(store, directory / "file" / "data", "--socket", str(other / "rampd.sock")) as server:
+            server.event("serving")
+            assert "Not a directory" in server.event("last_state_not_written")["error"]
+            begin(server)
+            assert server.stop() == 0
+        assert sum(line["event"] == "last_state_not_written" for line in server.log) == 1
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_launcher_keeps_what_it_holds_until_somebody_adopts(
+    directory: Path, store: StoreServer, is_remembered: bool, has_file: bool
+) -> None:
+    """Given the same server, or one that remembers nothing, over an emptied store: current, for longer than next."""
+    max_stale_s = 1.0
+    snapshot = directory / "launcher.snapshot" if has_file else None
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(store, directory))
+        server.event("serving")
+        begin(server)
+        target = server.target
+
+        def launcher(**more: Any) -> Resolver:
+            return stack.enter_context(Resolver(target, next_max_stale=max_stale_s, snapshot_file=snapshot, **more))
+
+        running = launcher()
+        assert running.resolve(C, repo=EARLY).tag == "t2"
+        if has_file:
+            running.close()
+            running = launcher()
+        server.stop()
+        with redis.Redis.from_url(store.url) as client:
+            client.flushall()
+        data = directory if is_remembered else directory / "new"
+        server = stack.enter_context(serving(store, data, "--listen", target))
+        server.event("serving_last_state" if is_remembered else "serving")
+        if not is_remembered:
+            with stubs(target) as call:
+                call("Release", component=C, tag="evil")
+        launchers = [running]
+        if has_file:
+            # A launcher that is started now, on what another one has kept, and one that watches less than that one.
+            launchers += [launcher(), launcher(components=(C,))]
+        for each in launchers:
+            assert each.resolve(C, repo=PINNED).tag == "t9"
+        eventually(lambda: all("adopt" in each.status().error or each.status().connected for each in launchers))
+        eventually(lambda: all(each.resolve(C, repo=EARLY).snapshot_age_s > 2 * max_stale_s for each in launchers))
+        end = time.monotonic() + 2 * max_stale_s
+        while time.monotonic() < end:
+            for each in launchers:
+                assert (each.resolve(C, repo=EARLY).tag, each.resolve(C, repo=PINNED).tag) == ("t1", "t9")
+            time.sleep(0.05)
+        adopt("--redis-url", store.url)
+        with stubs(target) as call:
+            eventually(lambda: released(call))
+            eventually(lambda: all(each.resolve(C, repo=EARLY).tag == "t7" for each in launchers), within_s=60)
+            for each in launchers:
+                assert not each.resolve(C, repo=EARLY).stale
+
+
+def released(call: Stubs) -> bool:
+    with contextlib.suppress(grpc.RpcError):
+        call("Release", component=C, tag="t7", expedite=True)
+        return True
+    return False

@@ -1,0 +1,367 @@
+"""What a server keeps for its next start: whole and ours or not used, never older than it says, and in nobody's way."""
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rampd.resolution import Overrides
+from rampd_server import redis_url, remembering
+from rampd_server.domain import commands
+from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError, RefusedError, StoreResetError
+from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.moves import Context
+from rampd_server.domain.transition import transition
+from rampd_server.ports import Head, LastServed, LastState, LastStateError, Namespace, Override, Store
+from rampd_server.projection import choice_of
+from rampd_server.remembering import Remembering
+from rampd_server.replica import Component, Replica
+from rampd_server.storage.last_state import LastStateFile, _read_components
+from tests import filling
+from tests.rollouts import NOW, held, rolling_out, steady
+from tests.unit.test_rollout_properties import COMMANDS
+
+ABOUT = LastServed("e1", "5-0", 1000.0, 250.0, Namespace(Freeze("ada", "because", NOW)), is_last=True)
+PINNED = {"acme/app": Override(tag="x"), "acme/*": Override(channel="NEXT"), "b/c": Override("CURRENT", "", NOW)}
+LONGEST_PAUSE_S = 0.1
+"""Ten times what is wanted of the event loop."""
+
+
+def file_in(directory: Path) -> LastStateFile:
+    return LastStateFile(directory, "embedded", "default")
+
+
+def lines(file: LastStateFile, *components: tuple[Rollout, Mapping[str, Override]]) -> list[bytes]:
+    return [line for rollout, overrides in components for line in file.encode(rollout, overrides.items())]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> LastStateFile:
+    made = file_in(tmp_path)
+    made.write(ABOUT, lines(made, (rolling_out(), PINNED), (replace(held(), component="hlint"), {})))
+    return made
+
+
+def refusal(file: LastStateFile) -> str:
+    with pytest.raises(LastStateError, match="has what this server last served, and is not to be used") as caught:
+        file.read()
+    return str(caught.value)
+
+
+def test_what_was_written_is_read(file: LastStateFile) -> None:
+    expected = ((rolling_out(), PINNED), (replace(held(), component="hlint"), {}))
+    assert file.read() == LastState(ABOUT, expected)
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    assert list(file.path.parent.iterdir()) == [file.path]
+
+
+def test_nothing_written_is_nothing_read(tmp_path: Path) -> None:
+    assert file_in(tmp_path).read() is None
+    (tmp_path / "file").touch()
+    assert file_in(tmp_path / "file").read() is None
+
+
+@given(st.lists(COMMANDS, max_size=30), st.dictionaries(st.sampled_from("abc"), st.text(max_size=1_000)))
+def test_a_component_comes_back_as_it_was(steps: list[commands.Command], attributes: dict[str, str]) -> None:
+    rollout: Rollout | Absent = Absent("restyler")
+    for step in (commands.Release("t1", attributes), *steps):
+        try:
+            rollout = transition(rollout, step, Context(NOW, "ada")).after
+        except (RefusedError, InvalidRequestError):
+            continue
+    if isinstance(rollout, Absent):
+        return
+    file = file_in(Path("unused"))
+    encoded = lines(file, (rollout, PINNED))
+    assert list(_read_components(encoded)) == [(rollout, PINNED)]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, 60, 100, 300, -1])
+def test_a_file_that_was_cut_is_refused(file: LastStateFile, kept: int) -> None:
+    file.path.write_bytes(file.path.read_bytes()[:kept])
+    assert "no last state of this version" in refusal(file) or "checksum does not fit" in refusal(file)
+
+
+@pytest.mark.parametrize("place", [25, 100, 400, -1])
+def test_a_file_with_one_wrong_bit_is_refused(file: LastStateFile, place: int) -> None:
+    content = bytearray(file.path.read_bytes())
+    content[place] ^= 4
+    file.path.write_bytes(content)
+    assert "checksum does not fit" in refusal(file)
+
+
+def test_a_file_of_somebody_else_and_one_that_others_may_read_is_refused(
+    file: LastStateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.path.chmod(0o640)
+    assert "its mode is 0640" in refusal(file)
+    file.path.chmod(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: file.path.stat().st_uid + 1)
+    assert "belongs to user" in refusal(file)
+
+
+def test_a_file_of_another_store_is_refused_under_any_name(file: LastStateFile, tmp_path: Path) -> None:
+    other = LastStateFile(tmp_path, "redis:6379/0", "default")
+    assert other.path != file.path != LastStateFile(tmp_path, "embedded", "n").path
+    file.path.rename(other.path)
+    assert "of another store" in refusal(other)
+
+
+def test_a_component_that_makes_no_sense_to_this_version_is_left_out(file: LastStateFile) -> None:
+    encoded = lines(file, (rolling_out(), PINNED), (replace(steady(), component="hlint"), {}))
+    encoded[0] = encoded[0].replace(b'"current":"3"', b'"current":"9"')
+    file.write(ABOUT, encoded)
+    state = file.read()
+    assert state is not None
+    assert [rollout.component for rollout, _ in state.components] == ["hlint"]
+    assert state.about == ABOUT
+
+
+@pytest.mark.parametrize(
+    ("confirmed_s", "may"), [(1000.0, True), (999.999, True), (1001.0, True), (990.0, False), (10.0, False)]
+)
+def test_a_file_that_another_server_confirmed_later_stays(file: LastStateFile, confirmed_s: float, may: bool) -> None:
+    file.write(replace(ABOUT, epoch="e2", confirmed_s=confirmed_s), [])
+    state = file.read()
+    assert state is not None
+    assert (state.about.epoch == "e2") is may
+
+
+def test_where_the_clock_was_set_back_the_file_is_replaced(file: LastStateFile) -> None:
+    file.write(replace(ABOUT, confirmed_s=time.time() + 3600), [])
+    file.write(replace(ABOUT, epoch="e2", confirmed_s=time.time()), [])
+    state = file.read()
+    assert state is not None
+    assert state.about.epoch == "e2"
+
+
+WRITES_FOR_EVER = """
+import sys
+from pathlib import Path
+from tests.unit.server.test_last_state import ABOUT, file_in, lines
+from tests.rollouts import rolling_out
+from tests import filling
+file = file_in(Path(sys.argv[1]))
+content = lines(file, (rolling_out(), {filling.repo(n): filling.override(n) for n in range(20_000)}))
+print("writing", flush=True)
+while True:
+    file.write(ABOUT, content)
+"""
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file_and_nothing_for_long(file: LastStateFile) -> None:
+    folder = file.path.parent
+    left: set[Path] = set()
+    for _ in range(20):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITES_FOR_EVER, str(folder)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[3],
+        )
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        while len(set(folder.iterdir()) - left) < 2:
+            pass
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        left = set(folder.iterdir()) - {file.path}
+        assert file.read() is not None
+        if left:
+            break
+    assert left
+    file.clean()
+    assert list(folder.iterdir()) == [file.path]
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://ada:s3cr3t@Redis.example:6380/2", "redis.example:6380/2"),
+        ("rediss://:s3cr3t@redis", "redis:6379/0"),
+        ("redis://redis?db=3&username=ada&password=s3cr3t", "redis:6379/3"),
+        ("unix://ada:s3cr3t@/run/redis.sock?db=1", "/run/redis.sock 1"),
+        ("unix:///run/redis.sock", "/run/redis.sock 0"),
+    ],
+)
+def test_a_store_is_known_by_its_place_and_nothing_secret(url: str, place: str) -> None:
+    assert redis_url.place_of(url) == place
+
+
+# The copy that begins with it.
+
+
+class Believer:
+    """A store that only hears which epoch is believed in."""
+
+    epoch = ""
+
+    def believe(self, epoch: str) -> None:
+        self.epoch = epoch
+
+
+def recalled(now_s: float = 1060.0, **about: Any) -> Replica:
+    replica = Replica(cast("Store", Believer()), monotonic=lambda: 50.0, wall_clock=lambda: now_s)
+    replica.recall(LastState(replace(ABOUT, **about), [(rolling_out(), PINNED)]))
+    return replica
+
+
+@pytest.mark.parametrize(
+    ("now_s", "is_last", "age_s"),
+    [(1060.0, True, 60.0), (999.0, True, 0.0), (990.0, True, 1e9), (1060.0, False, 1e9)],
+    ids=["later", "a little earlier", "set back", "killed"],
+)
+async def test_the_age_counts_by_the_clock_and_is_unknown_where_nobody_can_know_it(
+    now_s: float, is_last: bool, age_s: float
+) -> None:
+    assert recalled(now_s, is_last=is_last).age_s == age_s
+
+
+async def test_what_is_recalled_is_answered_from_and_is_neither_confirmed_nor_decided_on() -> None:
+    replica = recalled(1000.5)
+    known = replica.get("restyler")
+    assert known is not None
+    assert known.rollout == rolling_out()
+    assert dict(known.overrides.items()) == {repo: choice_of(override) for repo, override in PINNED.items()}
+    assert (replica.epoch, replica.entry_id, replica.namespace) == ("e1", "5-0", ABOUT.namespace)
+    assert (replica.answers.is_set(), replica.loaded.is_set(), replica.is_confirmed) == (True, False, False)
+    assert replica.likely_ms() == 1_000_750
+    with pytest.raises(NoSnapshotError):
+        replica.now_ms()
+    with pytest.raises(NoSnapshotError):
+        _ = replica.look
+    with pytest.raises(NoSnapshotError):
+        await replica.require_state(timeout_s=0.001)
+
+
+def head(epoch: str, *, adopted: bool) -> Head:
+    return Head(epoch, "0-0", NOW, Namespace(), adopted_ms=NOW if adopted else None)
+
+
+async def test_only_the_epoch_that_was_served_or_one_that_was_adopted_is_known() -> None:
+    replica = recalled()
+    for known in (head("e1", adopted=False), head("e2", adopted=True)):
+        replica.require_known(known)
+    said = "last served epoch e1 of this namespace, with 1 components, at 1970-01-01 00:16:40 UTC; the store now has "
+    for unknown, what in ((None, "no epoch"), (head("e2", adopted=False), "another epoch, e2, which nobody")):
+        with pytest.raises(StoreResetError, match=said + what):
+            replica.require_known(unknown)
+    Replica(cast("Store", Believer())).require_known(None)
+
+
+# When it is written.
+
+
+class Kept:
+    """A memory that counts."""
+
+    def __init__(self) -> None:
+        self.written: list[LastServed] = []
+        self.news = asyncio.Event()
+        self.error: Exception | None = None
+
+    def read(self) -> LastState | None:
+        return None
+
+    def encode(self, rollout: Rollout, overrides: Iterable[tuple[str, Override]]) -> Iterator[bytes]:
+        yield f"{rollout.component}{len(list(overrides))}".encode()
+
+    def write(self, about: LastServed, components: list[bytes]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.written.append(about)
+
+    def clean(self) -> None:
+        pass
+
+
+def loaded(overrides: Overrides | None = None) -> Replica:
+    """A replica of one component that the store has just confirmed."""
+    replica = Replica(cast("Store", Believer()))
+    replica.recall(LastState(replace(ABOUT, confirmed_s=time.time()), [(rolling_out(), {})]))
+    if overrides is not None:
+        known = replica.get("restyler")
+        assert known is not None
+        known.overrides = overrides
+    replica._store_ahead_ms = 0.0
+    replica._is_in_doubt = False
+    replica.loaded.set()
+    return replica
+
+
+async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    is_over = asyncio.Event()
+    kept, replica = Kept(), loaded()
+    keeping = Remembering(replica, kept)
+
+    async def comes(event: asyncio.Event, within_s: float) -> bool:
+        waited.append(within_s)
+        if len(waited) == 4:
+            is_over.set()
+            await asyncio.Event().wait()
+        return event.is_set()
+
+    monkeypatch.setattr(remembering, "_comes", comes)
+    running = asyncio.create_task(keeping.run())
+    await is_over.wait()
+    assert waited == [10.0, 50.0, 10.0, 50.0]
+    assert [each.epoch for each in kept.written] == ["e1", "e1"]
+    assert not keeping._is_urgent.is_set()
+    replica._state.epoch = "e2"
+    keeping.reloaded()
+    assert keeping._is_urgent.is_set()
+    running.cancel()
+    await keeping.end()
+    assert [(each.epoch, each.is_last) for each in kept.written[2:]] == [("e2", True)]
+
+
+async def test_nothing_is_kept_of_a_state_that_was_only_recalled() -> None:
+    kept = Kept()
+    await Remembering(recalled(), kept).end()
+    assert kept.written == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a defect")])
+async def test_what_can_t_be_written_is_tried_again_and_ends_nothing(error: Exception) -> None:
+    kept = Kept()
+    keeping = Remembering(loaded(), kept)
+    kept.error = error
+    await keeping._write(is_last=False)
+    assert keeping._is_changed.is_set()
+    kept.error = None
+    await keeping._write(is_last=False)
+    assert len(kept.written) == 1
+    assert not keeping._is_changed.is_set()
+
+
+async def test_the_event_loop_goes_on_while_a_large_state_is_kept(tmp_path: Path) -> None:
+    """By the time that its thread has worked between two turns: other processes of the machine don't count."""
+    overrides = Overrides()
+    overrides.set_all((filling.repo(number), choice_of(filling.override(number))) for number in range(200_000))
+    file = file_in(tmp_path)
+    writing = asyncio.create_task(Remembering(loaded(overrides), file)._write(is_last=False))
+    longest_s, began_s = 0.0, time.thread_time()
+    while not writing.done():
+        await asyncio.sleep(0)
+        now_s = time.thread_time()
+        longest_s, began_s = max(longest_s, now_s - began_s), now_s
+    assert longest_s < LONGEST_PAUSE_S
+    state = file.read()
+    assert state is not None
+    replica = Replica(cast("Store", Believer()))
+    replica.recall(state)
+    [known] = replica.components()
+    assert isinstance(known, Component)
+    assert dict(known.overrides.items()) == dict(overrides.items())
