@@ -23,9 +23,14 @@ from rampd_server.ports import FeedEntry
 from rampd_server.projection import choice_of
 from rampd_server.replica import Replica, entry_order
 from rampd_server.rpc.change_log import ChangeLog, Missing
+from rampd_server.rpc.waking import Waking
 from rampd_server.rpc.whole_state import Selection, WholeState, WholeStates
 
 HEARTBEAT_S = 1.0
+_SLOWEST_HEARTBEAT_S = 2.0
+"""Half of what a client waits before it takes a stream for dead."""
+_HEARTBEATS_PER_S = 1_500
+"""How many a server sends at the usual pace: a tenth of a core's time. For more watchers the pace is slower."""
 _chance = SystemRandom()
 _HEARTBEAT_MAX_AGE_S = 0.05
 _CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
@@ -42,6 +47,7 @@ class Watches:
         self._log = ChangeLog() if log is None else log
         self._states = WholeStates(replica, self._log)
         self._watchers: set[_Watcher] = set()
+        self._waking = Waking()
         self._last = ("", (0, 0))
         self._rewind_position = 0
         """Who is before this position may have seen what the store has lost."""
@@ -61,7 +67,7 @@ class Watches:
         position = await self._position(request.cursor)
         watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
         self._watchers.add(watcher)
-        watcher.tick()
+        watcher.tick(self._pause_s)
         try:
             if position is None:
                 yield self._rewind()
@@ -81,6 +87,7 @@ class Watches:
         finally:
             watcher.end()
             self._watchers.discard(watcher)
+            self._waking.forget(watcher)
 
     async def _position(self, cursor: str) -> int | None:
         """Where the log goes on after a cursor, which may be out of its reach; None where the store has lost it."""
@@ -171,9 +178,12 @@ class Watches:
             self._rewind_position = self._log.end
         self._wake()
 
+    def _pause_s(self) -> float:
+        """Between two heartbeats of a watcher."""
+        return min(max(HEARTBEAT_S, len(self._watchers) / _HEARTBEATS_PER_S), _SLOWEST_HEARTBEAT_S)
+
     def _wake(self) -> None:
-        for watcher in self._watchers:
-            watcher.wake()
+        self._waking.wake(self._watchers)
 
 
 class _Watcher:
@@ -198,12 +208,14 @@ class _Watcher:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def tick(self) -> None:
-        """Asks for a heartbeat, now and from now on: each watcher at another moment, so that they don't come in step."""
+    def tick(self, pause_s: Callable[[], float]) -> None:
+        """Asks for a heartbeat, now and from now on: each watcher at another moment. Every pause is drawn again, so that
+        those who came in step, or came into step while the server was busy, do not stay in it.
+        """
         self.is_due = True
         self.wake()
-        delay_s = HEARTBEAT_S * (1 if self._timer else _chance.uniform(0.5, 1))
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick)
+        delay_s = pause_s() * _chance.uniform(0.5 if self._timer is None else 0.8, 1)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick, pause_s)
 
     def end(self) -> None:
         if self._timer is not None:

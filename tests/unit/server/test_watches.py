@@ -1,6 +1,7 @@
 """The streams of Watch over a replica that a test moves: what a real store seldom does."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from rampd import v1
+from rampd.feed import SILENT_AFTER_S
 from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
 from rampd_server import memory
 from rampd_server.domain.errors import NoSnapshotError, StoreUnavailableError
@@ -18,6 +20,7 @@ from rampd_server.replica import Listener, Replica
 from rampd_server.rpc import watch
 from rampd_server.rpc import whole_state as whole_states
 from rampd_server.rpc.change_log import ChangeLog
+from rampd_server.rpc.waking import AT_ONCE, Waking
 from rampd_server.rpc.watch import Watches
 
 C = "restyler"
@@ -329,3 +332,44 @@ async def test_a_server_that_stops_ends_every_stream(replica: FakeReplica, watch
     async with watching(watches) as stream:
         assert await anext(stream.messages, None) is None
     assert not watches._watchers
+
+
+class Waiting:
+    def __init__(self, woken: list[object]) -> None:
+        self.woken = woken
+
+    def wake(self) -> None:
+        self.woken.append(self)
+
+
+async def test_however_many_wait_calls_get_their_turn_between_them() -> None:
+    """Given a thousand who wait, and a call that comes at the same time, expect that it is not behind all of them."""
+    woken: list[object] = []
+    waiters = [Waiting(woken) for _ in range(1000)]
+    waking, loop = Waking(), asyncio.get_running_loop()
+    loop.call_soon(woken.append, "a call")
+    waking.wake(waiters)
+    loop.call_soon(woken.append, "another one")
+    assert woken == waiters[:AT_ONCE]
+    waking.forget(waiters[-1])
+    waking.wake(waiters[:1])  # there is news again for one who was woken
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert woken.index("a call") == AT_ONCE
+    assert woken.index("another one") <= 2 * AT_ONCE + 1
+    assert [each for each in woken if isinstance(each, Waiting)] == [*waiters[:-1], waiters[0]]
+
+
+async def test_with_more_watchers_heartbeats_come_less_often_and_before_a_client_misses_them(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_HEARTBEATS_PER_S", 2)
+    replica.reload("1-0")
+    async with contextlib.AsyncExitStack() as stack:
+        paces = [watches._pause_s()]
+        for _ in range(8):
+            stream = await stack.enter_async_context(watching(watches))
+            await stream.next()
+            paces.append(watches._pause_s())
+    assert paces == [1, 1, 1, 1.5, 2, 2, 2, 2, 2]
+    assert 2 * max(paces) <= SILENT_AFTER_S
