@@ -11,7 +11,7 @@ from rampd_server.domain import commands
 from rampd_server.domain.counters import Split, Tally, TrialCounters
 from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.model import Rollout
-from rampd_server.ports import Author, Event, FeedEntry, Head, Stored, UntimelyError
+from rampd_server.ports import Author, Event, Head, Stored, UntimelyError
 from rampd_server.replica import Replica
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
@@ -54,10 +54,10 @@ class ScriptedStore(RedisStore):
     async def read(self, component: str) -> Stored:
         return replace(await super().read(component), time_ms=self.world.store_ms)
 
-    async def commit(self, *arguments: Any, decided_ms: int | None = None) -> FeedEntry:
+    async def commit(self, *arguments: Any, decided_ms: int | None = None, is_exact: bool = False) -> Any:
         if decided_ms is not None and abs(self.world.store_ms - decided_ms) > 1_000:
             raise UntimelyError("late")
-        return await super().commit(*arguments)
+        return await super().commit(*arguments, is_exact=is_exact)
 
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
         self.world.reads += 1

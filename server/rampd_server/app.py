@@ -224,6 +224,7 @@ async def _prepare(store: RedisStore) -> None:
                     f"is, {HOW_TO_ADOPT}."
                 )
             await store.begin_epoch(adopted=False)
+        await store.raise_schema()
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
     if not_checked:

@@ -10,19 +10,21 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import structlog
 
+from rampd_server.own_folder import make_own, require_own
 from rampd_server.startup import StartupError
 from rampd_server.valkey_process import ValkeyProcess, ping
 
 MAX_SOCKET_PATH = 100
 """Bytes of a unix socket's path: 108 on Linux and 104 on macOS, with the zero at the end and some room."""
 
+_OPTION = "--data-dir (RAMPD_DATA_DIR)"
 _ORPHAN_TIMEOUT_S = 10
 _MAX_RESTARTS = 5
 _WITHIN_S = 300.0
@@ -114,13 +116,13 @@ async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
     home = data_dir / "valkey"
     path = home / "valkey.sock"
     _check_length(path)
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _usable(data_dir):
+        for folder in (data_dir, home):
+            make_own(folder, _OPTION)
         lock = (home / "lock").open("a+")
-    except OSError as error:
-        raise StartupError(f"The data directory {data_dir} can't be used: {error.strerror}.") from error
     with lock:
-        _take(lock.fileno(), data_dir)
+        with _usable(data_dir):
+            _take(lock.fileno(), data_dir)
         await asyncio.to_thread(_end_orphan, path)
         store = EmbeddedStore(program, home, path)
         try:
@@ -136,7 +138,9 @@ async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
     as by `embedded_store`. Its URL. Raises StartupError, also where there is no data; then nothing is made.
     """
     home = data_dir / "valkey"
-    if not any(home.glob("appendonlydir/*")):
+    with _usable(data_dir):
+        has_data = _has_data(data_dir)
+    if not has_data:
         raise StartupError(
             f"There is no data of rampd in {data_dir}: name the directory of the server with --data-dir (RAMPD_DATA_DIR), or "
             "its Redis with --redis-url (RAMPD_REDIS_URL)."
@@ -147,6 +151,29 @@ async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
     else:
         async with embedded_store(data_dir) as store:
             yield store.url
+
+
+def _has_data(data_dir: Path) -> bool:
+    home = data_dir / "valkey"
+    for folder in (data_dir, home):
+        if not os.path.lexists(folder):
+            return False
+        require_own(folder, _OPTION)
+    log = home / "appendonlydir"
+    return log.is_dir() and any(log.iterdir())
+
+
+@contextmanager
+def _usable(data_dir: Path) -> Iterator[None]:
+    """What the system refuses is said of the directory."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise StartupError(
+            f"The data directory {data_dir} can't be used: {error.strerror or error}{where}. Give another {_OPTION}, one that user "
+            f"{os.geteuid()} may write to."
+        ) from error
 
 
 def _url(path: Path) -> str:

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from rampd_server.domain.admission import Counted, Trial
 from rampd_server.domain.check_counts import CheckCounts
 from rampd_server.domain.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.model import Absent, Freeze, Rollout
+
+SELF: Final = "rampd"
+"""The actor of what the server does by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,8 @@ class FeedEntry:
     """Empty for a change of the namespace."""
     revision: int = 0
     patch: str = ""
-    """What changed of the rollout, for `Store.apply`. Where only overrides changed: revision and update time; empty
-    for overrides that were swept, which is no revision.
+    """What changed of the rollout, for `Store.apply`. Where only overrides changed: the update time; empty for overrides
+    that were swept, which is no revision.
     """
     overrides_set: Mapping[str, Override] = field(default_factory=dict)
     overrides_deleted: Sequence[str] = ()
@@ -102,10 +105,18 @@ class FeedEntry:
     """The namespace after the change, where it is the namespace that changed."""
     is_deletion: bool = False
     """The component went, and its overrides with it."""
+    base_entry: str = ""
+    """The last entry of the component before; empty where it had none."""
 
     @property
     def is_of_overrides_only(self) -> bool:
         return bool(self.overrides_set or self.overrides_deleted)
+
+
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """What ids of feed entries are ordered by."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +134,8 @@ class Head:
     entry_id: str
     time_ms: int
     namespace: Namespace
-    adopted: bool = False
-    """True where an operator made this epoch with `rampd-server adopt`."""
+    adopted_ms: int | None = None
+    """When an operator made this epoch with `rampd-server adopt`, by the store's clock; None: nobody did, or an earlier rampd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +244,14 @@ class Store(Protocol):
         namespace: Namespace,
         *,
         decided_ms: int | None = None,
-    ) -> FeedEntry:
-        """Writes the whole change from `before` to `after` or nothing. `after.revision` is `before.revision + 1`.
+        is_exact: bool = False,
+    ) -> tuple[FeedEntry, Rollout | Absent]:
+        """Writes the whole change from `before` to `after` or nothing: its entry, and `after` at the revision that the store
+        has given it, which is above the present one and above `before`. Changes of overrides since `before` are no obstacle,
+        unless it `is_exact`.
 
-        Raises ConflictError where the component is not at `before.revision`, or `namespace` is not the present one;
-        UntimelyError where `decided_ms` is over a second away from now by the store's clock.
+        Raises ConflictError where the component is not at `before.state_entry` (`is_exact`: `before.entry`), or `namespace`
+        is not the present one; UntimelyError where `decided_ms` is over a second away from now by the store's clock.
         """
 
     async def commit_overrides(
@@ -247,10 +261,11 @@ class Store(Protocol):
         author: Author,
         *,
         expected_revision: int | None = None,
+        expected_entry: str = "",
         must_exist: bool = False,
     ) -> tuple[FeedEntry | None, Result]:
         """Sets and (None) deletes overrides: all, or none. One revision, one history entry; where all was so already,
-        no entry (None) and `Result.changed` is False.
+        no entry (None) and `Result.changed` is False. `expected_entry`: what the caller of this knows at `expected_revision`.
 
         Raises RefusedError: COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to
         be deleted is not there, or has expired by the store's clock.
@@ -305,6 +320,14 @@ class Store(Protocol):
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         """Entries after an id. It waits for the first for `block_ms`, on a connection of its own; 0: not at all, on one of
         those that everything else goes over.
+        """
+
+    async def has_entry(self, entry_id: str) -> bool:
+        """Whether the feed has an entry, still and at all."""
+
+    async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
+        """Of components, and an entry of each, those whose history has lost it. An entry that is older than all that is kept
+        is none that was lost.
         """
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:

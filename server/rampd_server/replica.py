@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import SystemRandom
@@ -21,10 +22,18 @@ import structlog
 
 from rampd.resolution import ComponentSnapshot, Overrides
 from rampd_server.domain.clock import Look
-from rampd_server.domain.errors import HOW_TO_ADOPT, NoSnapshotError, RampdError, StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import (
+    HOW_TO_ADOPT,
+    NoSnapshotError,
+    RampdError,
+    StoreCorruptError,
+    StoreResetError,
+    StoreUnavailableError,
+)
 from rampd_server.domain.model import Absent, Rollout
+from rampd_server.lost_writes import Seen, settle_loss
 from rampd_server.outage import Outage
-from rampd_server.ports import FeedEntry, Head, Namespace, Store
+from rampd_server.ports import FeedEntry, Head, Namespace, Store, entry_order
 from rampd_server.projection import choice_of, snapshot_of
 
 STALE_AFTER_S = 5.0
@@ -34,9 +43,13 @@ that time out takes, so that a single slow one is nothing.
 """
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
+_ANSWER_S = 2.0
+"""How much later than the store's look at its clock its answer may be here, and more."""
 _DAMAGE_CHECK_S = 5.0
 """How often damaged components are read again: somebody may have repaired them."""
 _OWN_WRITE_S = 0.01
+_RECENT = 4096
+"""How many of the last entries are remembered, to tell which revisions a store has lost."""
 _FEED_S = 0.05
 """How long the feed may take to bring an entry that somebody waits for, before it is fetched."""
 
@@ -73,7 +86,7 @@ class Listener(Protocol):
         """An entry was applied; its component before and after it, None where there was or is none."""
 
     def reloaded(self) -> None:
-        """Everything was read anew."""
+        """Everything was read again."""
 
 
 class Replica:
@@ -94,6 +107,12 @@ class Replica:
         self._is_in_doubt = False
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._writable = asyncio.Event()
+        """Clear while a state of another epoch is being read: the one of before serves no writes."""
+        self._recent: deque[Seen] = deque(maxlen=_RECENT)
+        self.went_back = False
+        """Whether the store had, when everything was read the last time, lost some of what was known before."""
         self.loaded = asyncio.Event()
         """Set once there is a state to resolve from."""
 
@@ -164,13 +183,13 @@ class Replica:
         """From now on tells it of every change."""
         self._listeners.append(listener)
 
-    async def is_lost(self, epoch: str, entry_id: str) -> bool:
-        """Whether the store itself has no such entry, since it ends before it: a failover has lost it.
+    async def has_entry(self, entry_id: str) -> bool:
+        """Whether the store has an entry of the feed, and has neither lost nor dropped it.
 
         Raises StoreUnavailableError, StoreResetError.
         """
-        head = await self._read_head()
-        return head.epoch == epoch and entry_order(head.entry_id) < entry_order(entry_id)
+        await self._read_head()
+        return await self._store.has_entry(entry_id)
 
     def expect(self) -> None:
         """A change of this server's own is on its way to the store, and will be offered."""
@@ -184,12 +203,23 @@ class Replica:
             self._try_apply(entry, after)
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
-        """Waits for the first state. Raises NoSnapshotError where it does not come in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self.loaded.wait()
+        """Waits for a state that a write may rest on. Raises NoSnapshotError where it does not come in time."""
+        if not self._writable.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._writable.wait()
+        self.require_writable()
+
+    def require_writable(self) -> None:
+        """Raises NoSnapshotError where there is no state yet that a write may rest on, or no longer."""
         if not self.loaded.is_set():
             raise self._no_state_yet()
+        if not self._writable.is_set():
+            raise NoSnapshotError("The store has a new epoch, and the server is reading it. Try again in a moment.")
+
+    async def read_anew(self) -> None:
+        """Reads everything again: the store has lost what is known here. Raises StoreUnavailableError, StoreResetError."""
+        await self._reload(await self._read_head())
 
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
         """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""
@@ -242,7 +272,7 @@ class Replica:
 
     def _has(self, component: str, revision: int) -> bool:
         known = self.get(component)
-        return known is not None and known.rollout.revision >= revision
+        return known is not None and known.rollout.revision >= revision and not known.rollout.has_lost(revision)
 
     async def run(self) -> None:
         """Follows the feed for ever; whatever goes wrong with the store is waited out, and logged as an outage."""
@@ -329,13 +359,26 @@ class Replica:
     async def _read_head(self) -> Head:
         """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
         head = await self._store.head()
-        if head is None or (self._state.epoch and head.epoch != self._state.epoch and not head.adopted):
+        if head is None or not self._may_follow(head):
             raise StoreResetError(
                 f"The store was emptied or replaced. Resolve goes on with the last state. To take the store as it is now, "
                 f"{HOW_TO_ADOPT}."
             )
         self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
+
+    def _may_follow(self, head: Head) -> bool:
+        """Whether the store is the one that this server knows, or the operator adopted it instead of that one.
+
+        An adopt is about this change if it came after the store had last confirmed the state: one of before was about
+        another change, of a store that now stands in the place of ours. What is compared is how long ago both were, each by
+        one clock, since two stores' clocks differ. Where a clock was set in between, the next adopt is followed.
+        """
+        if self._state.epoch in {"", head.epoch}:
+            return True
+        if head.adopted_ms is None:
+            return False
+        return 0 <= head.time_ms - head.adopted_ms <= (self.age_s + _ANSWER_S) * 1000
 
     def _confirm(self, read_s: float) -> None:
         """The copy has all that the store had at `read_s`, by the monotonic clock."""
@@ -345,7 +388,13 @@ class Replica:
 
     async def _reload(self, head: Head) -> None:
         """Reads everything, then what changed meanwhile, and swaps it in as one."""
+        async with self._reading:
+            await self._read_all(head)
+
+    async def _read_all(self, head: Head) -> None:
         started = self._monotonic()
+        if head.epoch != self._state.epoch:
+            self._writable.clear()
         self._store.believe(head.epoch)
         state = _State(head.epoch, head.entry_id, head.namespace)
         last = ""
@@ -353,21 +402,10 @@ class Replica:
             for name in names:
                 await self._load_into(state, name, is_listed=True)
             last = names[-1]
-        while entries := await self._store.feed(state.entry_id, block_ms=0):
-            for entry in entries:
-                if entry.component and (entry.component not in state.components or entry.component in state.damaged):
-                    # It came, or went and came, after the names were listed; or it is damaged.
-                    await self._load_into(state, entry.component)
-                else:
-                    try:
-                        _apply(state, entry, self._store)
-                    except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
-                        log.warning(
-                            "feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error)
-                        )
-                        await self._load_into(state, entry.component)
-                state.entry_id = entry.id
-                await asyncio.sleep(0)
+        await self._read_changes(state)
+        if await self._settle_losses(state):
+            await self._read_changes(state)
+        self.went_back = await self._goes_back_to(state)
         self._state = state
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
@@ -383,8 +421,56 @@ class Replica:
         self._is_in_doubt = False
         self._confirm(read_s)
         self.loaded.set()
+        self._writable.set()
         self._wake()
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
+
+    async def _read_changes(self, state: _State) -> None:
+        """Applies what the feed has after a state that is being read."""
+        while entries := await self._store.feed(state.entry_id, block_ms=0):
+            for entry in entries:
+                if entry.previous_id != state.entry_id:
+                    raise StoreUnavailableError(
+                        "The store was put back to an older state while it was read. It is read again."
+                    )
+                if entry.component and (entry.component not in state.components or entry.component in state.damaged):
+                    # It came, or went and came, after the names were listed; or it is damaged.
+                    await self._load_into(state, entry.component)
+                else:
+                    try:
+                        _apply(state, entry, self._store)
+                    except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
+                        log.warning(
+                            "feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error)
+                        )
+                        await self._load_into(state, entry.component)
+                state.entry_id = entry.id
+                await asyncio.sleep(0)
+
+    async def _settle_losses(self, state: _State) -> bool:
+        """Sees whether the store has lost what this copy knows, and writes down what follows; whether it has.
+
+        That is done before anybody is served the older state, so that no version that was rolled back is given out again.
+        """
+        known = {
+            name: component.rollout.entry
+            for name, component in self._state.components.items()
+            if component.rollout.entry and not _has_entry(state.components.get(name), component.rollout.entry)
+        }
+        lost = await self._store.missing_entries(known) if known else frozenset()
+        is_same_epoch = state.epoch == self._state.epoch
+        for name in sorted(lost - state.damaged.keys()):
+            rollout = self._state.components[name].rollout
+            seen = [each for each in self._recent if each.component == name]
+            await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+        return bool(lost)
+
+    async def _goes_back_to(self, state: _State) -> bool:
+        """Whether the store, in the same epoch, does not have all that this copy has."""
+        here = self._state.entry_id
+        if not here or state.epoch != self._state.epoch or here == state.entry_id:
+            return False
+        return not await self._store.has_entry(here)
 
     async def _load_into(self, state: _State, name: str, *, is_listed: bool = False) -> None:
         """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
@@ -434,6 +520,7 @@ class Replica:
         here = self._state.entry_id
         try:
             self._apply(entry, after)
+            self._recent.append(Seen(entry.component, entry.revision, entry.id))
         except Exception as error:
             log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, exc_info=error)
             self._state.entry_id = here
@@ -472,10 +559,8 @@ class Replica:
                 waiter.set_result(None)
 
 
-def entry_order(entry_id: str) -> tuple[int, int]:
-    """What ids of feed entries are ordered by."""
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+def _has_entry(component: Component | None, entry_id: str) -> bool:
+    return component is not None and component.rollout.entry == entry_id
 
 
 def _apply(state: _State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:
@@ -487,7 +572,8 @@ def _apply(state: _State, entry: FeedEntry, store: Store, after: Rollout | Absen
     # A reload has read states that are newer than the entries it then goes through.
     if known is None or entry.revision > known.rollout.revision:
         if after is None:
-            after = store.apply(known.rollout if known else Absent(entry.component, entry.revision - 1), entry)
+            before = known.rollout if known else Absent(entry.component, entry.revision - 1, entry=entry.base_entry)
+            after = store.apply(before, entry)
         if isinstance(after, Absent):
             state.components.pop(entry.component, None)
             return

@@ -1,7 +1,6 @@
 """What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from rampd_server.domain import commands
+from rampd_server.domain.commands import lowers_exposure
 from rampd_server.domain.errors import (
     DeadlineError,
     InvalidRequestError,
@@ -24,7 +24,9 @@ from rampd_server.domain.moves import Context, settle
 from rampd_server.domain.outcome import component_not_found
 from rampd_server.domain.protection import new_freeze
 from rampd_server.domain.transition import Outcome, transition
+from rampd_server.line import Line
 from rampd_server.ports import (
+    SELF,
     Author,
     ConflictError,
     FeedEntry,
@@ -40,12 +42,8 @@ from rampd_server.ports import (
 from rampd_server.repeats import replayed_message, reused
 from rampd_server.replica import Replica
 
-SELF = "rampd"
-"""The actor of what the server does by itself."""
 _TIMEOUT_S = 5.0
 """How long a call without a deadline contends with others."""
-_PATIENCE_S = 0.5
-"""How long a write waits for those before it that the store does not answer; then it is not sent."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,39 +60,17 @@ class Answer:
     is_replayed: bool = False
 
 
-class _Line:
-    """The writers of one component on this server, one after the other."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self._lost_s = -math.inf
-
-    async def have_turn(self, attempt: Callable[[], Awaitable[Answer]], arrived_s: float, what: str) -> Answer:
-        """The attempt of a writer whose turn it is. Where one before it has waited for the store in vain, so has this one:
-        otherwise the last of many would be told after all the others' time-outs.
-        """
-        if self._lost_s >= arrived_s and time.monotonic() - arrived_s >= _PATIENCE_S:
-            raise StoreUnavailableError(
-                f"The store did not answer the writes to {what} that came before this one, so this one was not sent. Look at "
-                "the store, and try again."
-            )
-        began_s = time.monotonic()
-        try:
-            return await attempt()
-        except StoreUnavailableError:
-            # A link that is cut fails at once, and says nothing about the next one.
-            if time.monotonic() - began_s >= _PATIENCE_S:
-                self._lost_s = time.monotonic()
-            raise
-
-
 class Service:
-    """The verbs and the reads. One lock for each component orders this server's writers; servers race, and compare."""
+    """The verbs and the reads. This server's writers of a component go one after the other; servers race, and compare.
+
+    Writers of overrides have a line of their own: what they change is nothing that a verb rests on.
+    """
 
     def __init__(self, store: Store, replica: Replica) -> None:
         self._store = store
         self._replica = replica
-        self._lines: WeakValueDictionary[str, _Line] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+        self._override_lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
 
     async def execute(
         self,
@@ -104,9 +80,14 @@ class Service:
         *,
         expected_revision: int | None = None,
         timeout_s: float | None = None,
+        ground: str | None = None,
         decided_ms: int | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
-        """One verb of the state machine, committed; with `decided_ms` only if that is now by the store's clock.
+        """One verb of the state machine, committed; with `ground` only on the state of that `state_entry`, and with
+        `decided_ms` only if that is now by the store's clock.
+
+        `judge` asks somebody else about a request that is new, and may refuse it: a repeat is answered without it.
 
         Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
         for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
@@ -114,9 +95,13 @@ class Service:
         """
 
         async def attempt() -> Answer:
-            return await self._execute(component, command, author, expected_revision, decided_ms)
+            return await self._execute(
+                component, command, author, expected_revision=expected_revision, ground=ground, decided_ms=decided_ms
+            )
 
-        return await self._guarded(component, author, attempt, timeout_s)
+        known = self._replica.get(component)
+        is_urgent = known is not None and lowers_exposure(command, known.rollout)
+        return await self._guarded(component, author, attempt, timeout_s, judge=judge, is_urgent=is_urgent)
 
     async def set_overrides(
         self,
@@ -133,8 +118,15 @@ class Service:
         async def attempt() -> Answer:
             self._refuse_past(changes)
             self._replica.expect()
+            known = self._replica.get(component)
+            is_known = known is not None and known.rollout.revision == expected_revision
             entry, result = await self._store.commit_overrides(
-                component, changes, author, expected_revision=expected_revision, must_exist=must_exist
+                component,
+                changes,
+                author,
+                expected_revision=expected_revision,
+                expected_entry=known.rollout.entry if known and is_known else "",
+                must_exist=must_exist,
             )
             if entry is not None:
                 _log_change(author, entry)
@@ -145,7 +137,8 @@ class Service:
             stored = await self._store.read(component)
             return Answer(stored.rollout, stored.namespace, result, _overrides_message(changes, result))
 
-        return await self._guarded(component, author, attempt, timeout_s)
+        line = self._override_lines.setdefault(component, Line())
+        return await self._guarded(component, author, attempt, timeout_s, line=line)
 
     async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Freezes the namespace."""
@@ -173,11 +166,16 @@ class Service:
         for known in self._replica.components():
             component = known.rollout.component
             try:
-                if self._is_unsettled(known.rollout):
-                    await self.execute(component, commands.Settle(), author)
+                now_ms = self._replica.now_ms()
+                if self._is_unsettled(known.rollout, now_ms):
+                    await self.execute(component, commands.Settle(), author, decided_ms=now_ms)
             except (StoreUnavailableError, StoreResetError) as error:
                 left[component] = error.message
                 break
+            except UntimelyError:
+                left[component] = (
+                    "The store hung, or its clock was set, so what time has brought about is looked at again."
+                )
             except RampdError as error:
                 left[component] = error.message
             except Exception:  # noqa: BLE001 - one component is not to stop the others
@@ -208,27 +206,36 @@ class Service:
             raise component_not_found(component)
         return stored.rollout, stored.namespace, stored.time_ms
 
-    def _is_unsettled(self, rollout: Rollout) -> bool:
-        context = Context(self._replica.now_ms(), SELF, freeze_all=self._replica.namespace.freeze)
+    def _is_unsettled(self, rollout: Rollout, now_ms: int) -> bool:
+        context = Context(now_ms, SELF, freeze_all=self._replica.namespace.freeze)
         return settle(rollout, context) is not rollout
 
     async def _guarded(
-        self, component: str, author: Author, attempt: Callable[[], Awaitable[Answer]], timeout_s: float | None
+        self,
+        component: str,
+        author: Author,
+        attempt: Callable[[], Awaitable[Answer]],
+        timeout_s: float | None,
+        *,
+        line: Line | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
+        is_urgent: bool = False,
     ) -> Answer:
-        """What surrounds every write: the first state, replay, the component's lock, the deadline."""
-        if not self._replica.loaded.is_set():
-            # Without one, this server does not know yet which store it may write to.
-            await self._replica.require_state()
+        """What surrounds every write: a state that may be written to, replay, the line, the deadline."""
+        began_s = time.monotonic()
+        await self._replica.require_state()
         if author.request_id:
             record = await self._store.request_record(author.request_id)
             if record is not None:
                 return await self._repeat(component, author, record)
         what = component or "the namespace"
-        line = self._lines.setdefault(component, _Line())
-        arrived_s = time.monotonic()
+        line = self._lines.setdefault(component, Line()) if line is None else line
         try:
-            async with asyncio.timeout(_TIMEOUT_S if timeout_s is None else timeout_s), line.lock:
-                return await line.have_turn(attempt, arrived_s, what)
+            if judge is not None:
+                await judge()
+            left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (time.monotonic() - began_s)
+            async with asyncio.timeout(left_s):
+                return await line.have_turn(attempt, what, is_urgent=is_urgent)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
         except (RefusedError, InvalidRequestError):
@@ -253,7 +260,9 @@ class Service:
         component: str,
         command: commands.Command,
         author: Author,
+        *,
         expected_revision: int | None,
+        ground: str | None,
         decided_ms: int | None,
     ) -> Answer:
         # The copy in memory is nearly always the present state, and a commit compares: only what would not be written
@@ -268,31 +277,55 @@ class Service:
         while True:
             context = Context(stored.time_ms, author.actor, author.note, expected_revision, stored.namespace.freeze)
             try:
+                _require_ground(stored.rollout, ground)
                 outcome = transition(stored.rollout, command, context)
                 if outcome.changed or is_certain:
-                    result = _result(outcome)
-                    await self._commit(stored, outcome, result, author, decided_ms)
-                    return Answer(outcome.after, stored.namespace, result, outcome.message)
+                    is_exact = expected_revision is not None
+                    return await self._commit(stored, outcome, author, decided_ms, is_exact=is_exact)
             except ConflictError:
                 pass
             except (RefusedError, InvalidRequestError):
                 if is_certain:
                     raise
-            stored = await self._store.read(component)
+            stored = await self._read_now(component)
             is_certain = True
 
+    async def _read_now(self, component: str) -> Stored:
+        """The component as the store has it. Where the store has lost what is known here, that is settled first."""
+        known = self._replica.get(component)
+        stored = await self._store.read(component)
+        if (
+            known is None
+            or known.rollout.entry == stored.rollout.entry
+            or known.rollout.revision < stored.rollout.revision
+        ):
+            return stored
+        await self._replica.read_anew()
+        return await self._store.read(component)
+
     async def _commit(
-        self, stored: Stored, outcome: Outcome, result: Result, author: Author, decided_ms: int | None
-    ) -> None:
+        self, stored: Stored, outcome: Outcome, author: Author, decided_ms: int | None, *, is_exact: bool
+    ) -> Answer:
+        result = _result(outcome)
+        after = outcome.after
         if outcome.changed:
+            self._replica.require_writable()
             self._replica.expect()
-            entry = await self._store.commit(
-                stored.rollout, outcome.after, author, result, stored.namespace, decided_ms=decided_ms
+            entry, after = await self._store.commit(
+                stored.rollout,
+                after,
+                author,
+                result,
+                stored.namespace,
+                decided_ms=decided_ms,
+                is_exact=is_exact,
             )
+            result = replace(result, revision=entry.revision)
             _log_change(author, entry)
-            await self._take_in(entry, outcome.after)
+            await self._take_in(entry, after)
         else:
             await self._store.remember(author, result)
+        return Answer(after, stored.namespace, result, outcome.message)
 
     async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
         """A write is visible on its own server before it answers."""
@@ -348,6 +381,17 @@ class Service:
         ]
         if past:
             raise InvalidRequestError(past)
+
+
+def _require_ground(rollout: Rollout | Absent, ground: str | None) -> None:
+    if ground is not None and rollout.state_entry != ground:
+        raise RefusedError(
+            Reason.REVISION_MISMATCH,
+            f"{rollout.component} is not as it was when this was decided: somebody changed it. Look at it with GetRollout and "
+            "decide again.",
+            expected=ground,
+            actual=rollout.state_entry,
+        )
 
 
 def _log_change(author: Author, entry: FeedEntry) -> None:

@@ -1,7 +1,7 @@
 """Commits as the service makes them: read, run the state machine, commit."""
 
 from rampd_server.domain import commands
-from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.model import Absent, Freeze, Rollout, numbered
 from rampd_server.domain.moves import Context
 from rampd_server.domain.transition import transition
 from rampd_server.ports import Author, FeedEntry, Namespace, Result
@@ -25,8 +25,18 @@ async def commit(
     after: Rollout | Absent,
     author: Author = ADA,
     namespace: Namespace | None = None,
-) -> FeedEntry:
+) -> tuple[FeedEntry, Rollout | Absent]:
+    """The entry, and the component as it was committed."""
     return await store.commit(before, after, author, Result(after.revision), namespace or Namespace())
+
+
+def is_committed(after: Rollout | Absent, stored: Rollout | Absent) -> bool:
+    """Whether a component in the store is what was decided, but for what the store has given it."""
+    return (
+        bool(stored.entry)
+        and stored.entry == stored.state_entry
+        and numbered(after, after.revision, stored.entry) == stored
+    )
 
 
 async def do(store: RedisStore, *steps: commands.Command, component: str = COMPONENT) -> Rollout:

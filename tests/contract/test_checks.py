@@ -14,6 +14,7 @@ from rampd_server.ports import CheckTurn
 from rampd_server.storage.check_texts import read_counts, write_counts
 from rampd_server.storage.redis_checks import RedisChecks
 from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.schema import SCHEMA
 
 C, SCOPE = "restyler", "2:1:0:abc"
 COUNTS = CheckCounts(SCOPE, hold_ms=1_700_000_000_000, failures=2, errors=1, value=0.1, error='who\'s "there"? ü 🙂')
@@ -165,7 +166,7 @@ async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisSto
 async def test_data_of_a_newer_schema_take_no_result(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
     turn = await turn_of(checks)
     before = await client.hgetall(key)
-    await client.hset(store.keys.meta, "schema", "2")
+    await client.hset(store.keys.meta, "schema", SCHEMA + 1)
 
     with pytest.raises(StoreUnavailableError):
         await checks.lease(C, "latency", SCOPE, **LONG)

@@ -8,10 +8,10 @@ import pytest
 
 from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.domain.model import Absent, Arrival, Freeze, Means, QueueMode, Rollout, Unit
+from rampd_server.domain.model import Absent, Arrival, Freeze, Means, QueueMode, Rollout, Unit, numbered
 from rampd_server.ports import Author, ConflictError, Namespace, Override, Result, UntimelyError
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
+from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do, is_committed
 from tests.rollouts import NOW
 from tests.stores import StoreServer
 
@@ -46,11 +46,12 @@ async def test_what_is_read_is_what_was_committed(store: RedisStore):
         commands.CancelRelease(5),
     ):
         after = decide(before, command)
-        entry = await commit(store, before, after)
+        entry, stored = await commit(store, before, after)
 
-        assert (await store.read(COMPONENT)).rollout == after, command
-        assert (entry.component, entry.revision) == (COMPONENT, after.revision)
-        before = after
+        assert (await store.read(COMPONENT)).rollout == stored, command
+        assert is_committed(after, stored)
+        assert (entry.component, entry.revision, entry.id) == (COMPONENT, after.revision, stored.entry)
+        before = stored
 
 
 async def test_texts_of_every_kind_come_back_as_they_were(store: RedisStore):
@@ -63,7 +64,7 @@ async def test_texts_of_every_kind_come_back_as_they_were(store: RedisStore):
 
     await commit(store, Absent(COMPONENT), after, Author(text, "Release", text))
 
-    assert (await store.read(COMPONENT)).rollout == after
+    assert is_committed(after, (await store.read(COMPONENT)).rollout)
     (event,) = await store.events(COMPONENT, limit=1)
     assert (event.actor, event.note) == (text, text)
 
@@ -132,11 +133,51 @@ async def test_a_freeze_of_the_namespace_that_was_decided_at_another_time_is_lef
     await store.commit_namespace(frozen, Namespace(), ADA, decided_ms=head.time_ms)
 
 
-async def test_a_commit_that_skips_a_revision_is_a_mistake_of_the_caller(store: RedisStore):
+async def test_a_commit_that_leaves_the_revision_is_a_mistake_of_the_caller(store: RedisStore):
     rollout = await do(store, commands.Release("a"))
 
-    with pytest.raises(ValueError, match="revision 3 does not follow on 1"):
-        await commit(store, rollout, replace(rollout, revision=3))
+    with pytest.raises(ValueError, match="revision 1 does not follow on 1"):
+        await commit(store, rollout, replace(rollout, paused=True))
+
+
+async def test_changes_of_overrides_are_no_obstacle_to_a_verb(store: RedisStore):
+    """A change is decided on the rollout: those of overrides only take their revisions before it."""
+    before = await do(store, commands.Release("a"), commands.Release("b"))
+    for number in range(3):
+        await store.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, ADA)
+
+    entry, after = await commit(store, before, decide(before, commands.Finalize(force=True)))
+
+    assert (entry.revision, after.revision) == (6, 6)
+    assert isinstance(after, Rollout)
+    assert (after.current_revision, after.timeline[-1].revision) == (6, 6)
+    stored = (await store.read(COMPONENT)).rollout
+    assert stored == replace(after, update_ms=stored.update_ms)
+    assert await store.feed(entry.previous_id, block_ms=0) == [entry]
+
+
+async def test_who_names_a_revision_is_stopped_by_a_change_of_overrides(store: RedisStore):
+    before = await do(store, commands.Release("a"), commands.Release("b"))
+    await store.commit_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
+    kept = await contents(store)
+
+    with pytest.raises(ConflictError):
+        await store.commit(before, decide(before, commands.Ramp(500)), ADA, Result(3), Namespace(), is_exact=True)
+
+    assert await contents(store) == kept
+
+
+async def test_a_state_of_the_same_revision_in_another_history_conflicts(store: RedisStore):
+    """Given an older copy of the data, and another change since, expect that the number of the revision proves nothing."""
+    base = await do(store, commands.Release("a"), commands.Release("b"))
+    known = numbered(decide(base, commands.Ramp(9000)), 3, "1700000000000-7")
+    await do(store, commands.Ramp(100))
+    kept = await contents(store)
+
+    with pytest.raises(ConflictError):
+        await commit(store, known, decide(known, commands.Rollback()))
+
+    assert await contents(store) == kept
 
 
 async def test_components_are_listed_in_order_and_in_pages(store: RedisStore):
@@ -156,9 +197,10 @@ async def test_a_deleted_component_leaves_its_numbers_and_its_history_only(store
     last = await do(store, commands.Ramp(100))
     gone = Absent(COMPONENT, last.revision + 1, last.last_number)
 
-    entry = await commit(store, last, gone)
+    entry, stored = await commit(store, last, gone)
 
-    assert (await store.read(COMPONENT)).rollout == gone
+    assert is_committed(gone, stored)
+    assert (await store.read(COMPONENT)).rollout == stored
     assert entry.is_deletion
     assert await store.components(limit=10) == []
     keys = store.keys.component(COMPONENT)
@@ -166,6 +208,8 @@ async def test_a_deleted_component_leaves_its_numbers_and_its_history_only(store
     assert left == {keys.rollout, keys.history}
     assert await store.client.hgetall(keys.rollout) == {
         "revision": str(gone.revision),
+        "entry": entry.id,
+        "state_entry": entry.id,
         "last_number": str(rollout.last_number + 1),
         "deleted": "1",
     }
@@ -224,9 +268,7 @@ async def test_a_server_that_has_forgotten_its_scripts_gets_them_again(store: Re
     rollout = await do(store, commands.Release("a"), commands.Release("b"))
     for percent in (1, 2, 3):
         await store.client.script_flush()
-        after = decide(rollout, commands.Ramp(percent))
-        await commit(store, rollout, after)
-        rollout = after
+        await commit(store, rollout, decide(rollout, commands.Ramp(percent)))
         await store.client.script_flush()
         await store.commit_overrides(COMPONENT, {"acme/app": _expiring(percent)}, ADA)
         rollout = (await store.read(COMPONENT)).rollout
@@ -251,7 +293,7 @@ async def test_a_script_that_is_lost_again_before_it_is_called_is_sent_with_the_
     await commit(store, rollout, decide(rollout, commands.Ramp(1)))
 
     assert loaded
-    assert (await store.read(COMPONENT)).rollout == decide(rollout, commands.Ramp(1))
+    assert is_committed(decide(rollout, commands.Ramp(1)), (await store.read(COMPONENT)).rollout)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +330,7 @@ async def test_what_was_not_decided_now_is_not_written(store: RedisStore, off_ms
 
     now_ms = (await store.read(COMPONENT)).time_ms
     await store.commit(before, after, ADA, Result(after.revision), Namespace(), decided_ms=now_ms)
-    assert (await store.read(COMPONENT)).rollout == after
+    assert is_committed(after, (await store.read(COMPONENT)).rollout)
 
 
 async def test_how_current_came_is_kept_and_data_without_it_goes_back_as_ever(store: RedisStore):

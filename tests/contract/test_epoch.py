@@ -8,6 +8,7 @@ from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.ports import Author, Namespace, Override, Result
+from rampd_server.replica import Replica
 from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.schema import SCHEMA
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
@@ -21,6 +22,7 @@ WRITES: dict[str, Callable[[RedisStore], Awaitable[object]]] = {
     "sweep_overrides": lambda store: store.sweep_overrides(COMPONENT),
     "remember": lambda store: store.remember(Author("ada", "Ramp", request_id="a", digest="b"), Result(1)),
 }
+HOUR_MS = 3_600_000
 every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
 
@@ -52,7 +54,7 @@ async def test_the_first_epoch_is_made_once(server: StoreServer, namespace: str)
     assert await second.begin_epoch(adopted=False) == epoch
     head = await store.head()
     assert head is not None
-    assert (head.epoch, head.entry_id, head.adopted, head.namespace) == (epoch, "0-0", False, Namespace())
+    assert (head.epoch, head.entry_id, head.adopted_ms, head.namespace) == (epoch, "0-0", None, Namespace())
     assert head.time_ms > NOW
     assert await store.client.hget(store.keys.meta, "schema") == str(SCHEMA)
     await store.close()
@@ -71,7 +73,9 @@ async def test_adopting_makes_a_new_epoch_and_keeps_all_else(store: RedisStore):
     assert head is not None
     assert before is not None
     assert head.epoch == epoch != before.epoch
-    assert (head.adopted, head.entry_id, head.namespace) == (True, entry.id, frozen)
+    assert (head.entry_id, head.namespace) == (entry.id, frozen)
+    assert head.adopted_ms is not None
+    assert before.time_ms <= head.adopted_ms <= head.time_ms
     store.believe(epoch)
     assert (await store.read(COMPONENT)).rollout == rollout
 
@@ -108,10 +112,10 @@ async def test_data_of_a_newer_schema_take_no_write(
     store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
 ):
     await do(store, commands.Release("a"))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     before = await contents(store)
 
-    with pytest.raises(StoreUnavailableError, match=r"schema 2.* up to 1.*Update this server"):
+    with pytest.raises(StoreUnavailableError, match=rf"schema {SCHEMA + 1}.* up to {SCHEMA}.*Update this server"):
         await write(store)
 
     assert await contents(store) == before
@@ -119,12 +123,12 @@ async def test_data_of_a_newer_schema_take_no_write(
 
 async def test_data_of_a_newer_schema_are_not_read_nor_confirmed_nor_adopted(store: RedisStore):
     await do(store, commands.Release("a"))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
 
     for call in (store.head(), store.read(COMPONENT), store.begin_epoch(adopted=True)):
         with pytest.raises(StoreUnavailableError) as caught:
             await call
-        assert caught.value.metadata == {"found": "2", "known": str(SCHEMA)}
+        assert caught.value.metadata == {"found": str(SCHEMA + 1), "known": str(SCHEMA)}
 
     await store.client.hset(store.keys.meta, "schema", SCHEMA)
     assert await store.head() is not None
@@ -144,6 +148,99 @@ async def test_what_is_read_from_a_store_that_was_emptied_is_an_error_not_an_abs
         await store.read(COMPONENT)
 
 
+async def following(store: RedisStore) -> Replica:
+    """A server's copy that the store has confirmed."""
+    replica = Replica(store)
+    await replica._check_head()
+    return replica
+
+
+def swap(store: RedisStore, other: RedisStore) -> None:
+    """From now on the address leads to another store."""
+    store.keys = other.keys
+
+
+async def test_a_store_that_was_adopted_long_ago_and_is_swapped_in_needs_an_adopt_of_its_own(
+    server: StoreServer, store: RedisStore, namespace: str
+):
+    await do(store, commands.Release("a"))
+    other = server.store(f"{namespace}-2")
+    other.believe(await other.begin_epoch(adopted=True))
+    await do(other, commands.Release("b"))
+    await other.client.hincrby(other.keys.meta, "adopted_ms", -HOUR_MS)
+    replica = await following(store)
+
+    swap(store, other)
+    for _ in range(2):
+        with pytest.raises(StoreResetError, match="rampd-server adopt"):
+            await replica._check_head()
+    assert _current_tag(replica) == "a"
+
+    await other.begin_epoch(adopted=True)
+    await replica._check_head()
+    assert _current_tag(replica) == "b"
+    await other.close()
+
+
+async def test_a_store_that_an_earlier_rampd_adopted_and_that_is_swapped_in_is_not_taken(
+    server: StoreServer, store: RedisStore, namespace: str
+):
+    other = server.store(f"{namespace}-2")
+    await other.begin_epoch(adopted=True)
+    await other.client.hdel(other.keys.meta, "adopted_ms")
+    replica = await following(store)
+
+    swap(store, other)
+
+    with pytest.raises(StoreResetError):
+        await replica._check_head()
+    await other.close()
+
+
+async def test_a_server_that_missed_several_adopts_of_an_emptied_store_follows_the_last(store: RedisStore):
+    await do(store, commands.Release("a"))
+    replica = await following(store)
+    await store.client.flushall()
+
+    await store.begin_epoch(adopted=False)
+    with pytest.raises(StoreResetError):
+        await replica._check_head()
+    for _ in range(3):
+        epoch = await store.begin_epoch(adopted=True)
+    await replica._check_head()
+
+    assert replica.epoch == epoch
+    assert replica.get(COMPONENT) is None
+
+
+async def test_an_adopt_that_was_not_followed_because_a_clock_was_set_is_followed_when_it_is_typed_again(
+    store: RedisStore,
+):
+    replica = await following(store)
+    for set_by_ms in (HOUR_MS, -HOUR_MS):
+        epoch = await store.begin_epoch(adopted=True)
+        await store.client.hincrby(store.keys.meta, "adopted_ms", set_by_ms)
+        with pytest.raises(StoreResetError):
+            await replica._check_head()
+
+        epoch = await store.begin_epoch(adopted=True)
+        await replica._check_head()
+        assert replica.epoch == epoch
+
+
+async def test_a_time_of_adoption_that_was_edited_by_hand_is_named(store: RedisStore):
+    await store.client.hset(store.keys.meta, "adopted_ms", "yesterday")
+
+    with pytest.raises(StoreCorruptError, match="'adopted_ms'"):
+        await store.head()
+
+
+def _current_tag(replica: Replica) -> str:
+    known = replica.get(COMPONENT)
+    assert known is not None
+    return known.rollout.current_release.tag
+
+
 async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisStore):
     await do(store, commands.Release("a"))
     await store.client.delete(store.keys.meta)
@@ -152,7 +249,7 @@ async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisSto
     store.believe(await store.begin_epoch(adopted=True))
     rollout = (await store.read(COMPONENT)).rollout
     assert isinstance(rollout, Rollout)
-    entry = await commit(store, rollout, decide(rollout, commands.Release("b")))
+    entry, _ = await commit(store, rollout, decide(rollout, commands.Release("b")))
 
     assert entry.previous_id == last.id
 

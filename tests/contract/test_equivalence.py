@@ -75,8 +75,8 @@ class _Script:
             return outcome.message
         result = Result(outcome.after.revision, outcome.disposition or "", outcome.release, outcome.queue_position)
         author = self._author(request_id)
-        entry = await self._store.commit(stored.rollout, outcome.after, author, result, stored.namespace)
-        return entry.patch, (await self._store.read(stored.rollout.component)).rollout == outcome.after
+        entry, after = await self._store.commit(stored.rollout, outcome.after, author, result, stored.namespace)
+        return entry.patch, (await self._store.read(stored.rollout.component)).rollout == after
 
     async def _overrides(self, request_id: str) -> object:
         component = self._chance.choice(COMPONENTS)
@@ -121,7 +121,7 @@ class _Script:
         async for piece in self._store.walk_overrides(component):
             walked |= piece
         self._outcomes += [
-            replace(rollout, update_ms=0) if isinstance(rollout, Rollout) else rollout,
+            replace(rollout, entry="", state_entry="", **({"update_ms": 0} if isinstance(rollout, Rollout) else {})),
             [replace(event, id="", time_ms=0) for event in events],
             walked,
             await self._store.list_overrides(component, prefix="", after="", limit=100),

@@ -21,9 +21,8 @@ async def written(store: RedisStore) -> list[FeedEntry]:
     entries = []
     rollout: Rollout | Absent = Absent(COMPONENT)
     for command in (commands.Release("a"), commands.Release("b", {"k": "v"}), commands.Ramp(1000)):
-        after = decide(rollout, command)
-        entries.append(await commit(store, rollout, after))
-        rollout = after
+        entry, rollout = await commit(store, rollout, decide(rollout, command))
+        entries.append(entry)
     changes = {"acme/app": Override(tag="pb/x", expire_ms=NOW), "acme/*": Override(channel="NEXT"), "gone": None}
     entry, _ = await store.commit_overrides(COMPONENT, changes, ADA)
     assert entry is not None
@@ -31,7 +30,7 @@ async def written(store: RedisStore) -> list[FeedEntry]:
     entries.append(await store.commit_namespace(Namespace(), Namespace(Freeze("ada", "", NOW)), ADA))
     entries.append(await store.commit_namespace(Namespace(Freeze("ada", "", NOW)), Namespace(), ADA))
     last = (await store.read(COMPONENT)).rollout
-    entries.append(await commit(store, last, Absent(COMPONENT, last.revision + 1, last.last_number)))
+    entries.append((await commit(store, last, Absent(COMPONENT, last.revision + 1, last.last_number)))[0])
     return entries
 
 
@@ -52,10 +51,7 @@ async def test_an_entry_tells_what_changed(written: list[FeedEntry]):
     release, _, ramp, overrides, frozen, unfrozen, deleted = written
 
     assert (release.component, release.revision, release.is_deletion) == (COMPONENT, 1, False)
-    assert ramp.patch == (
-        '{"rollout":{"set":["revision","3","next_percent","10","driver","PERSON"]},'
-        '"timeline":{"set":["3","2 1000 REPO 1"]}}'
-    )
+    assert ramp.patch == ('{"assignment":"2 1000 REPO 1","rollout":{"set":["next_percent","10","driver","PERSON"]}}')
     assert overrides.overrides_set == {
         "acme/app": Override(tag="pb/x", expire_ms=NOW),
         "acme/*": Override(channel="NEXT"),
@@ -95,7 +91,7 @@ async def test_applying_an_entry_again_changes_nothing(store: RedisStore, writte
             if earlier.revision <= copy.revision:
                 assert store.apply(copy, earlier) == copy
 
-    assert copy == Absent(COMPONENT, 5, 2)
+    assert copy == Absent(COMPONENT, 5, 2, written[-1].id, written[-1].id)
 
 
 async def test_an_entry_that_does_not_follow_is_an_error(store: RedisStore, written: list[FeedEntry]):
@@ -151,7 +147,7 @@ async def test_a_reader_waits_for_the_next_entry(store: RedisStore):
     reading = asyncio.create_task(first())
     await asyncio.sleep(0)
     rollout = decide(Absent(COMPONENT), commands.Release("a"))
-    entry = await commit(store, Absent(COMPONENT), rollout)
+    entry, _ = await commit(store, Absent(COMPONENT), rollout)
 
     assert await reading == [entry]
 

@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from rampd_server.domain.model import Freeze
+from rampd_server.domain import commands
+from rampd_server.domain.model import Freeze, Rollout, RolloutState
 from rampd_server.ports import Author, Head
 from rampd_server.replica import Replica
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import COMPONENT
 from tests.stores import StoreServer
 
 ADA, BOB = Author("ada", "Freeze", "deploys"), Author("bob", "Freeze", "longer")
 EXPIRES_IN_MS = 50
+HOUR_MS = 3_600_000
 
 
 @contextlib.asynccontextmanager
@@ -96,6 +99,41 @@ async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
     freeze = await freeze_of(store)
     assert freeze is not None
     assert freeze.actor == "bob"
+
+
+async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time(store: RedisStore):
+    """Given a store whose clock was set back since this server asked for it, expect a freeze to last until the store says."""
+    async with following(store) as replica:
+        service = Service(store, replica)
+        for command in (commands.Release("a"), commands.Freeze(replica.now_ms() + HOUR_MS), commands.Release("b")):
+            await service.execute(COMPONENT, command, ADA)
+    replica._store_ahead_ms += 2 * HOUR_MS
+
+    left = await service.settle_all()
+
+    assert "its clock was set" in left[COMPONENT]
+    stored = (await store.read(COMPONENT)).rollout
+    assert isinstance(stored, Rollout)
+    assert (stored.state, stored.freeze is None, len(stored.queue)) == (RolloutState.STEADY, False, 1)
+
+    await replica._check_head()
+    assert await service.settle_all() == {}
+
+
+async def test_a_head_starts_once_the_store_says_that_the_freeze_has_ended(store: RedisStore):
+    async with following(store) as replica:
+        service = Service(store, replica)
+        expire_ms = replica.now_ms() + 500
+        for command in (commands.Release("a"), commands.Freeze(expire_ms), commands.Release("b")):
+            await service.execute(COMPONENT, command, ADA)
+        while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+            await asyncio.sleep(0.005)
+
+        assert await service.settle_all() == {}
+
+        stored = (await store.read(COMPONENT)).rollout
+        assert isinstance(stored, Rollout)
+        assert (stored.state, stored.freeze, stored.queue) == (RolloutState.ROLLING_OUT, None, ())
 
 
 async def test_a_freeze_in_force_is_looked_at_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):

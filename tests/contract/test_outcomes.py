@@ -14,6 +14,7 @@ from rampd_server.domain.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
 from rampd_server.storage.outcome_counts import bit_of
 from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import MAX_REPORTERS, UNIT_BITS
 from tests.contract.driving import COMPONENT, contents
 from tests.stores import StoreServer
@@ -233,6 +234,41 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore):
     assert not await store.client.exists(keys.waiting_failures, keys.waiting_outcomes)
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_its_maturation(
+    store: RedisStore, is_read: bool
+):
+    """Given two outcomes that wait, one of them longer than it ever had to, expect that one to be counted, and once."""
+    waits = batch(1, ran("a", is_failed=True), ran("b", is_next=True, is_failed=True), maturation_ms=HOUR_MS)
+    assert (await count(store, waits)).total.first_failures == Split()
+    keys = store.keys.outcomes(COMPONENT)
+    for key, member in (
+        (keys.waiting_outcomes, f"{bit_of('b')} 1000 next 1"),
+        (keys.waiting_failures, f"{bit_of('b')} 1000 next ada"),
+    ):
+        assert await store.client.zscore(key, member)
+        await store.client.zincrby(key, HOUR_MS, member)
+
+    # A policy with a shorter maturation since then changes nothing for what waits.
+    batches = [] if is_read else [batch(2, ran("c"), maturation_ms=HOUR_MS // 60), batch(3, ran("d"))]
+    found = await count(store, *batches)
+
+    assert found.total.first_failures == Split(0, 1)
+    assert found.total.failed_first_outcomes == Split(0, 1)
+    assert found.next_failures_by_reporter == {"ada": {1000: 1}}
+    assert await store.client.zcard(keys.waiting_failures) == (2 if is_read else 1)
+
+
+async def test_a_longest_wait_that_was_edited_by_hand_is_named(store: RedisStore):
+    await count(store, batch(1, ran("a")))
+    key = store.keys.outcomes(COMPONENT).outcomes
+    await store.client.hset(key, "longest_wait", "an hour")
+
+    for call in (store.counters(COMPONENT, 2, 1), store.count_outcomes(batch(2, ran("b")))):
+        with pytest.raises(StoreCorruptError, match="'longest_wait'"):
+            await call
+
+
 async def age(store: RedisStore) -> None:
     """All that waits has waited long enough."""
     keys = store.keys.outcomes(COMPONENT)
@@ -260,14 +296,14 @@ async def test_only_so_many_wait(server: StoreServer, namespace: str):
 
 async def test_data_whose_schema_was_seen_to_be_newer_count_nothing(store: RedisStore):
     await count(store, batch(1, ran("a")))
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     with pytest.raises(StoreUnavailableError):
         await store.head()
     before = await contents(store)
 
-    with pytest.raises(StoreUnavailableError, match="schema 2"):
+    with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA + 1}"):
         await store.count_outcomes(batch(2, ran("b")))
-    with pytest.raises(StoreUnavailableError, match="schema 2"):
+    with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA + 1}"):
         await store.forget_outcomes(COMPONENT, Trial(0, 0, 99))
     assert await contents(store) == before
 

@@ -5,7 +5,7 @@ from rampd_server.domain.automation_policy import Step
 from rampd_server.domain.model import Rollout
 from rampd_server.domain.progress import Cause, Driver, Progress
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import COMPONENT, commit, decide, do
+from tests.contract.driving import COMPONENT, commit, decide, do, is_committed
 from tests.rollouts import NOW
 
 STANDS = Progress(
@@ -17,13 +17,13 @@ NAMES = ("driver", "hold_since_ms", "moved_ms", "paused_by", "said", "is_approve
 async def test_progress_comes_back_from_the_store_and_by_the_feed(store: RedisStore):
     before = await do(store, commands.Release("a"), commands.Release("b"))
     after = decide(before, commands.Decide(STANDS, commands.Ramp(500)))
-    entry = await commit(store, before, after)
+    entry, stored = await commit(store, before, after)
 
     read = (await store.read(COMPONENT)).rollout
     assert isinstance(read, Rollout)
     assert (read.progress, read.basis_points) == (STANDS, 500)
-    assert read == after
-    assert store.apply(before, entry) == after
+    assert is_committed(after, read)
+    assert store.apply(before, entry) == read == stored
 
 
 async def test_progress_is_legible_and_goes_with_its_next(store: RedisStore):
@@ -49,14 +49,14 @@ async def test_who_paused_and_who_held_comes_back_and_may_be_missing_in_older_da
     """A pause and a hold that were made before rampd kept them still load: who it was is not known then."""
     before = await do(store, commands.Release("a"), commands.Release("b"), commands.Pause(Cause.CHECK_BROKEN))
     after = decide(before, commands.Rollback())
-    entry = await commit(store, before, after)
+    entry, stored = await commit(store, before, after)
     key = store.keys.component(COMPONENT).rollout
     assert await store.client.hmget(key, "pause", "hold", "current_revision") == [
         f'{{"actor":"ada","note":"","create_ms":{NOW},"cause":"CHECK_BROKEN"}}',
         f'{{"actor":"ada","create_ms":{NOW}}}',
         "1",
     ]
-    assert (await store.read(COMPONENT)).rollout == store.apply(before, entry) == after
+    assert (await store.read(COMPONENT)).rollout == store.apply(before, entry) == stored
 
     await store.client.hdel(key, "pause", "hold", "current_revision")
 

@@ -1,13 +1,14 @@
 """A request that comes twice at once, as a client sends it that lost its connection: both copies get one answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain.model import QueueMode
 from rampd_server.ports import Author, Override, RequestRecord
 from rampd_server.replica import Replica
 from rampd_server.service import Answer, Service
@@ -92,6 +93,50 @@ async def test_a_refusal_that_nothing_explains_stays_one(service: Service):
     with pytest.raises(RefusedError) as caught:
         await execute(commands.Ramp(2000), 1)(service, OWN)
     assert caught.value.reason is Reason.REVISION_MISMATCH
+
+
+async def test_a_repeat_is_answered_without_a_word_of_whom_the_first_one_asked(service: Service):
+    """Given a source that takes a policy and refuses it, or hangs, when it comes again, expect the first answer."""
+    asked: list[str] = []
+
+    async def takes() -> None:
+        asked.append("first")
+
+    async def refuses() -> None:
+        asked.append("again")
+        raise InvalidRequestError([("policy.checks[0].query", "is not taken")])
+
+    def ask(judge: Callable[[], Awaitable[None]], author: Author = OWN) -> Coroutine[Any, Any, Answer]:
+        return service.execute(COMPONENT, commands.SetPolicy({"queue_mode": QueueMode.LATEST}, {}), author, judge=judge)
+
+    first = await ask(takes)
+    again = await ask(refuses)
+    assert (again.is_replayed, again.result, asked) == (True, first.result, ["first"])
+    with pytest.raises(RefusedError) as caught:
+        await ask(takes, OTHER)
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+    with pytest.raises(InvalidRequestError, match="is not taken"):
+        await ask(refuses, Author("ada", "SetPolicy"))
+
+
+async def test_a_copy_of_a_request_under_way_gets_its_answer_where_the_source_refuses_it_meanwhile(
+    store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    together(store, 2, monkeypatch)
+    command = commands.SetPolicy({"queue_mode": QueueMode.LATEST}, {})
+    done = asyncio.Event()
+
+    async def refuses() -> None:
+        await done.wait()
+        raise InvalidRequestError([("policy.checks[0].query", "is not taken")])
+
+    async def first() -> Answer:
+        answer = await service.execute(COMPONENT, command, OWN)
+        done.set()
+        return answer
+
+    one, other = await asyncio.gather(first(), service.execute(COMPONENT, command, OWN, judge=refuses))
+    assert (other.is_replayed, other.result) == (True, one.result)
 
 
 @pytest.mark.parametrize("what", ["override", "freeze", "freeze of all"])

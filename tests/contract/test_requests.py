@@ -29,8 +29,9 @@ async def rollout(store: RedisStore) -> Rollout:
 async def committed(store: RedisStore, rollout: Rollout) -> Rollout:
     after = decide(rollout, commands.Release("c"))
     assert isinstance(after, Rollout)
-    await store.commit(rollout, after, OWN, RESULT, Namespace())
-    return after
+    _, stored = await store.commit(rollout, after, OWN, RESULT, Namespace())
+    assert isinstance(stored, Rollout)
+    return stored
 
 
 async def test_what_was_done_under_an_id_is_remembered_for_a_day(store: RedisStore, committed: Rollout):
@@ -199,7 +200,7 @@ async def _write(store: RedisStore, rollout: Rollout | Absent, author: Author, w
     match write:
         case "commit":
             after = decide(rollout, commands.Ramp(4000))
-            return await store.commit(rollout, after, author, Result(after.revision), Namespace())
+            return (await store.commit(rollout, after, author, Result(after.revision), Namespace()))[0]
         case "overrides":
             return (await store.commit_overrides(COMPONENT, OVERRIDE, author))[0]
         case "namespace":

@@ -11,6 +11,7 @@ from rampd_server import storage
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage import server_check
 from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import source
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
@@ -50,7 +51,9 @@ async def test_a_replica_is_refused(store: RedisStore):
         await check_server(store)
 
 
-@pytest.mark.parametrize(("schema", "sentence"), [("2", "schema 2.*newer rampd-server"), ("x", "'x'.*backup")])
+@pytest.mark.parametrize(
+    ("schema", "sentence"), [(str(SCHEMA + 1), f"schema {SCHEMA + 1}.*newer rampd-server"), ("x", "'x'.*backup")]
+)
 async def test_data_of_another_schema_is_refused(store: RedisStore, schema: str, sentence: str):
     await store.client.hset(store.keys.meta, "schema", schema)
 
@@ -80,7 +83,7 @@ async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
 
     assert "denies INFO" in await check_server(store)
 
-    await store.client.hset(store.keys.meta, "schema", "2")
+    await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     with pytest.raises(UnsuitableStoreError):
         await check_server(store)
 
@@ -117,7 +120,7 @@ def test_every_command_of_every_script_is_one_that_is_checked():
     words = {command.split()[0] for command in server_check._COMMANDS}
     names = sorted(path.name.removesuffix(".lua") for path in (files(storage) / "lua").iterdir())
     used = {
-        word for name in names for word in re.findall(r"(?:redis\.call|call_in_chunks)\(\s*'([A-Z]+)'", source(name))
+        word for name in names for word in re.findall(r"(?:redis\.p?call|call_in_chunks)\(\s*'([A-Z]+)'", source(name))
     }
     assert {"HSET", "RPUSH", "ZADD"} <= used <= words
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from rampd_server import line as lines
 from rampd_server import service as module
 from rampd_server.domain import commands
 from rampd_server.domain.errors import DeadlineError, Reason, RefusedError, StoreUnavailableError
@@ -89,10 +90,10 @@ async def test_who_comes_after_a_write_that_failed_at_once_is_not_refused_for_it
         return await commit(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(own_store, "commit", cut_once)
-    holder = service._lines.setdefault(COMPONENT, module._Line())
-    async with holder.lock:
+    holder = service._lines.setdefault(COMPONENT, lines.Line())
+    async with holder._lock:
         writing = [asyncio.create_task(write(service, number)) for number in range(1, 5)]
-        await asyncio.sleep(module._PATIENCE_S)
+        await asyncio.sleep(lines._PATIENCE_S)
     ends = await asyncio.gather(*writing)
 
     assert [isinstance(end, StoreUnavailableError) for end in ends] == [False, True, False, False]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import os
 import signal
@@ -299,11 +300,118 @@ async def test_a_path_that_is_too_long_for_a_socket_is_a_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_directory_that_can_not_be_made_is_a_sentence(tmp_path):
+async def use(data_dir: Path) -> None:
+    """What a server does first."""
+    async with embedded_store(data_dir):
+        pass
+
+
+async def adopt(data_dir: Path) -> None:
+    """What `rampd-server adopt` does first."""
+    async with embedded.embedded_store_of_before(data_dir):
+        pass
+
+
+def make_file(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.write_text("")
+
+
+def link_to_nothing(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.symlink_to(path.with_name("nothing"))
+
+
+def open_to_all(path: Path, _: pytest.MonkeyPatch) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.mkdir()
+    _belongs_to(12345, path, monkeypatch, is_link=False)
+
+
+def link_of_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.with_name("mine").mkdir()
+    path.symlink_to(path.with_name("mine"))
+    _belongs_to(12345, path, monkeypatch, is_link=True)
+
+
+def _belongs_to(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_link: bool) -> None:
+    """Only root could really give it away."""
+    name = "lstat" if is_link else "stat"
+    look = getattr(Path, name)
+
+    def found(self: Path, **options: bool) -> os.stat_result:
+        status = look(self, **options)
+        return os.stat_result((*status[:4], user, *status[5:])) if self == path else status
+
+    monkeypatch.setattr(Path, name, found)
+
+
+@pytest.mark.parametrize("who", [use, adopt])
+@pytest.mark.parametrize("which", [".", "valkey"])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (make_file, "is no directory"),
+        (link_to_nothing, "can't be used: No such file or directory"),
+        (open_to_all, "chmod o-w"),
+        (give_away, "belongs to user 12345"),
+        (link_of_another, "The link .* belongs to user 12345"),
+    ],
+)
+async def test_a_directory_that_others_could_change_is_refused_before_anything_starts(
+    *, tmp_path, monkeypatch, who, which, spoil, says
+):
+    data_dir = tmp_path / "data"
+    folder = data_dir / which
+    if folder != data_dir:
+        data_dir.mkdir()
+    spoil(folder, monkeypatch)
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(StartupError, match=says) as caught:
+        await who(data_dir)
+
+    assert str(folder) in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+async def test_a_link_of_our_own_to_another_disk_is_fine(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    async with store_in(tmp_path / "data") as store:
+        assert store.ping()
+
+
+@pytest.mark.parametrize("below", ["", "data"])
+@pytest.mark.parametrize("command", [(), ("adopt",)])
+def test_a_directory_that_can_not_be_used_is_a_sentence_and_the_exit_code_2(tmp_path, below, command):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartupError, match=r"can't be used: Not a directory"):
-        async with embedded_store(tmp_path / "file"):
-            pass
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rampd_server", *command, "--data-dir", tmp_path / "file" / below),
+            *(() if command else ("--listen", "127.0.0.1:0")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    [sentence] = done.stderr.splitlines()
+    assert sentence.startswith("rampd-server: ")
+    assert str(tmp_path / "file") in sentence
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+async def test_a_disk_that_takes_no_write_is_a_sentence(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(embedded.os, "ftruncate", full)
+    with pytest.raises(StartupError, match=r"can't be used: No space left on device"):
+        await use(tmp_path)
 
 
 @pytest.mark.parametrize("left", [None, []])

@@ -220,7 +220,8 @@ async def test_set_policy_takes_what_prometheus_takes_and_nothing_else(directory
         await asyncio.to_thread(server.event, "serving")
         with stubs(server.target) as call:
             call("Release", component=C, tag="20200301")
-            assert call("SetPolicy", component=C, policy=policy(*TAKEN)).message == "The policy is stored."
+            first = call("SetPolicy", component=C, policy=policy(*TAKEN), request_id="taken")
+            assert first.message == "The policy is stored."
             assert [check.query for check in call("GetPolicy", component=C).policy.checks] == TAKEN
 
             with pytest.raises(grpc.RpcError) as refused:
@@ -236,6 +237,9 @@ async def test_set_policy_takes_what_prometheus_takes_and_nothing_else(directory
             assert [check.query for check in call("GetPolicy", component=C).policy.checks] == TAKEN
 
             source.signal(signal.SIGKILL)
+            repeat = call("SetPolicy", component=C, policy=policy(*TAKEN), request_id="taken")
+            assert (repeat.replayed, repeat.revision) == (True, first.revision)
+            assert "Nobody could be asked" not in repeat.message
             stored = call("SetPolicy", component=C, policy=policy("up", "no_such_function(up)"))
             assert stored.changed
             assert stored.message == (

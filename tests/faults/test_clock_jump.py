@@ -128,6 +128,39 @@ def test_a_clock_that_is_set_back_puts_no_confirmation_off(
     assert event.note == "Nobody confirmed the Ramp of t2 to 50 % in time. Everybody gets t1 instead of t2."
 
 
+def test_outcomes_that_wait_are_counted_although_the_clock_was_set_back(
+    directory: Path, store: StoreServer, clock: SettableClock
+) -> None:
+    clock.set_by_s(3600)
+    with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            policy = v1.Policy(maturation=Duration(seconds=60), on_regression=v1.ON_REGRESSION_NOTIFY)
+            call("SetPolicy", component=C, policy=policy)
+            call("Release", component=C, tag="t2")
+            revision = call("Ramp", component=C, percent=100).revision
+            failed = v1.Outcome(
+                component=C,
+                release=2,
+                revision=revision,
+                channel=v1.CHANNEL_NEXT,
+                reason=v1.RESOLVE_REASON_WEIGHT,
+                repo="acme/app",
+                result=v1.OUTCOME_RESULT_FAILED,
+            )
+            call("ReportOutcomes", client_id="w1", sequence=1, outcomes=[failed])
+            assert _failures(call) == 0
+
+            clock.set_by_s(0)
+
+            _until(lambda: _failures(call) == 1)
+
+
+def _failures(call) -> int:
+    return call("GetRollout", component=C).rollout.evidence.next_failures
+
+
 def _decisions(call) -> list[v1.Event]:
     events = call("ListEvents", component=C, page_size=1000).events
     return [event for event in reversed(events) if event.actor == "rampd"]

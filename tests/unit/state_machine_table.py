@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rampd_server.domain import commands, moves
+from rampd_server.domain import commands, model, moves
 from rampd_server.domain.automation_policy import Automation, Step
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.model import Absent, Arrival, Freeze, Means, Pause, Policy, QueueMode, Rollout, Unit
@@ -100,6 +100,9 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
         case [tag, "quarantined"]:
             # The mark alone: the verb would roll back and cancel as well, which has rows of its own.
             return replace(rollout, quarantine={tag: moves.Quarantine("ada", "", NOW)}), context
+        case ["quarantine", "full"]:
+            marks = {f"Q{n}": moves.Quarantine("ada", "", NOW) for n in range(model.MAX_QUARANTINE)}
+            return replace(rollout, quarantine=marks), context
         case [("LATEST" | "REJECT") as mode]:
             return replace(rollout, policy=Policy(queue_mode=QueueMode(mode))), context
         case ["full"]:

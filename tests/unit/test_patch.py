@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.model import Absent, Assignment, Rollout, Unit
+from rampd_server.domain.model import Absent, Assignment, Rollout, Unit, numbered
 from rampd_server.domain.moves import Context
 from rampd_server.domain.transition import transition
 from rampd_server.ports import Event, FeedEntry
@@ -42,7 +42,7 @@ class _Redis:
         }
         self.queue: list[str] = []
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, revision: int, entry: str) -> None:
         patch = json.loads(text)
         if patch.get("delete"):
             self.__init__()
@@ -53,6 +53,11 @@ class _Redis:
             for field in change.get("del", []):
                 del fields[field]
         self.queue = patch.get("queue", self.queue)
+        self.hashes["rollout"] |= {"revision": str(revision), "entry": entry, "state_entry": entry}
+        if "assignment" in patch:
+            self.hashes["timeline"][str(revision)] = patch["assignment"]
+        if "is_new_current" in patch:
+            self.hashes["rollout"]["current_revision"] = str(revision)
 
     def sections(self) -> Sections:
         return Sections(queue=tuple(self.queue), **self.hashes)
@@ -68,8 +73,8 @@ class StoredRollout(RuleBasedStateMachine):
         self.copy: Rollout | Absent = self.rollout
         self.events: list[Event] = []
 
-    @rule(command=COMMANDS, note=st.sampled_from(["", 'a "note" ü']))
-    def command(self, command: commands.Command, note: str) -> None:
+    @rule(command=COMMANDS, note=st.sampled_from(["", 'a "note" ü']), skipped=st.integers(0, 2))
+    def command(self, command: commands.Command, note: str, skipped: int) -> None:
         before = self.rollout
         try:
             after = transition(before, command, Context(NOW, "ada", note)).after
@@ -77,19 +82,21 @@ class StoredRollout(RuleBasedStateMachine):
             return
         if after is before:
             return
-        self.rollout = after
+        # Changes of overrides may take revisions in between.
+        revision, entry_id = after.revision + skipped, f"1-{after.revision + skipped}"
+        self.rollout = numbered(after, revision, entry_id)
         difference = diff(before, after)
         patch = difference.patch().to_json()
 
-        self.redis.write(patch)
-        assert load("restyler", self.redis.sections()) == after
-        entry = FeedEntry("1-1", "0-0", "restyler", after.revision, patch)
+        self.redis.write(patch, revision, entry_id)
+        assert load("restyler", self.redis.sections()) == self.rollout
+        entry = FeedEntry(entry_id, "0-0", "restyler", revision, patch, base_entry=before.entry)
         self.copy = feed.apply(self.copy, entry, feed_key="feed")
-        assert self.copy == after
+        assert self.copy == self.rollout
         assert feed.apply(self.copy, entry, feed_key="feed") is self.copy
         changes = field_changes(difference)
-        self.events.append(Event("1-1", after.revision, NOW, "ada", False, "x", "", "", changes))
-        assert replay(self.events) == told(after)
+        self.events.append(Event("1-1", len(self.events) + 1, NOW, "ada", False, "x", "", "", changes))
+        assert replay(self.events) == told(self.rollout)
 
 
 TestStoredRollout = StoredRollout.TestCase

@@ -1,8 +1,15 @@
 """What a rollout forgets: old releases, old assignments, old currents."""
 
+from dataclasses import replace
+
+import pytest
+
 from rampd_server.domain import commands, model
-from rampd_server.domain.model import Absent, Assignment, ReleaseState, Unit
-from tests.rollouts import after, rolling_out, steady
+from rampd_server.domain.errors import RefusedError
+from rampd_server.domain.model import Absent, Assignment, Quarantine, ReleaseState, Rollout, Unit
+from rampd_server.domain.moves import Context
+from rampd_server.domain.transition import transition
+from tests.rollouts import NOW, after, rolling_out, steady
 
 
 def test_the_last_hundred_ended_releases_are_kept_and_no_live_one_is_lost() -> None:
@@ -40,6 +47,52 @@ def test_the_timeline_keeps_the_newest_256_assignments() -> None:
         rollout = after(rollout, commands.Ramp(basis_points))
     assert len(rollout.timeline) == model.MAX_TIMELINE
     assert rollout.timeline[-1].basis_points == 300
+
+
+def full_of_marks(rollout: Rollout, *others: str) -> Rollout:
+    """The same with as many quarantined tags as there can be, from the oldest to the newest; `others` are older still."""
+    names = [*others, *(f"Q{n}" for n in range(model.MAX_QUARANTINE - len(others)))]
+    return replace(rollout, quarantine={name: Quarantine("ada", "", NOW - 2000 + n) for n, name in enumerate(names)})
+
+
+def test_a_thousand_tags_are_quarantined_and_one_more_is_refused_with_what_to_do() -> None:
+    full = full_of_marks(rolling_out())
+    with pytest.raises(
+        RefusedError, match=r"1,000 tags of restyler are quarantined already\. .*Unquarantine"
+    ) as caught:
+        after(full, commands.Quarantine("X"))
+    assert (caught.value.reason, caught.value.metadata) == ("TOO_LARGE", {"limit": "1000"})
+    assert "X" in after(full, commands.Unquarantine("Q0"), commands.Quarantine("X")).quarantine
+
+
+@pytest.mark.parametrize(
+    ("command", "tag"),
+    [
+        (commands.Rollback(quarantine=True), "B"),
+        (commands.Abandon(quarantine=True), "B"),
+        (commands.Revert("P"), "A"),
+        (commands.Quarantine("A"), "A"),
+        (commands.Quarantine("B"), "B"),
+        (commands.Quarantine("C"), "C"),
+    ],
+)
+def test_what_goes_back_is_never_refused_for_what_is_quarantined_and_says_whose_mark_goes(
+    command: commands.Command, tag: str
+) -> None:
+    """Given that O, which Revert would go to, was quarantined longest ago, expect another mark to go."""
+    outcome = transition(full_of_marks(rolling_out(), "O"), command, Context(NOW, "ada"))
+    assert isinstance(outcome.after, Rollout)
+    assert len(outcome.after.quarantine) == model.MAX_QUARANTINE
+    assert {"O", tag} <= outcome.after.quarantine.keys()
+    assert "Q0" not in outcome.after.quarantine
+    assert "Q0 is not quarantined any more, for 1,000 tags are at the most." in outcome.message
+
+
+def test_more_marks_than_there_can_be_from_before_there_was_a_bound_do_not_grow() -> None:
+    full = full_of_marks(rolling_out())
+    mark = full.quarantine["Q0"]
+    more = replace(full, quarantine={**full.quarantine, **{f"old{n}": mark for n in range(7)}})
+    assert len(after(more, commands.Rollback(quarantine=True)).quarantine) == len(more.quarantine)
 
 
 def test_a_unit_set_during_a_rollout_is_in_force_from_the_next_release_on() -> None:

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rampd_server.domain import commands, model
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.model import Absent, Freeze, QueueMode, ReleaseState, Rollout, RolloutState, Unit
+from rampd_server.domain.model import Absent, Freeze, QueueMode, ReleaseState, Rollout, RolloutState, Unit, numbered
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.domain.progress import Cause, Driver, Progress
 from rampd_server.domain.transition import transition
@@ -84,7 +84,7 @@ class RolloutMachine(RuleBasedStateMachine):
             outcome = transition(self.before, command, self.context)
         except (RefusedError, InvalidRequestError):
             return
-        self.rollout = outcome.after
+        self.rollout = numbered(outcome.after, outcome.after.revision, "1-0") if outcome.changed else outcome.after
         assert outcome.after.revision == self.before.revision + outcome.changed
         assert outcome.changed or outcome.after is self.before
         assert outcome.message
@@ -106,7 +106,15 @@ class RolloutMachine(RuleBasedStateMachine):
     def every_server_gets_there_by_the_patch(self, before: Rollout | Absent, after: Rollout | Absent) -> None:
         difference = diff(before, after)
         patch = difference.patch()
-        entry = FeedEntry("1-0", "0-0", "restyler", after.revision, patch.to_json(), is_deletion=patch.is_deletion)
+        entry = FeedEntry(
+            "1-0",
+            "0-0",
+            "restyler",
+            after.revision,
+            patch.to_json(),
+            is_deletion=patch.is_deletion,
+            base_entry=before.entry,
+        )
         assert apply(before, entry, feed_key="feed") == after
         changes = field_changes(difference)
         self.history.append(Event("1-0", after.revision, 0, "ada", True, "", "", "", changes))

@@ -1,7 +1,7 @@
 """The task that moves rollouts by itself: looks, decides by pure code, commits.
 
-It runs in every server. There is no leader: two servers that decide the same thing at once compare the revision, one of
-them commits, and the other looks anew.
+It runs in every server. There is no leader: two servers that decide the same thing at once compare the state that they
+decided on, one of them commits, and the other looks again.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from rampd_server.domain.errors import RampdError
 from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.looking import next_change_ms
 from rampd_server.domain.model import Rollout, RolloutState
-from rampd_server.ports import Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
+from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
 from rampd_server.replica import STALE_AFTER_S, Replica
-from rampd_server.service import SELF, Service
+from rampd_server.service import Service
 
 _LOOKERS = 8
 _RETRY_S = 1.0
@@ -167,7 +167,7 @@ class Controller:
             rollout.component,
             command,
             author,
-            expected_revision=rollout.revision,
+            ground=rollout.state_entry,
             # A store that hung would do later what was right a while ago, its hold begun before the step; and one whose clock
             # was set an hour back would be told of a hold that is over.
             decided_ms=observed.clock.now_ms,

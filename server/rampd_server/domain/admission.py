@@ -34,7 +34,8 @@ EXPLANATIONS: Final = {
     IgnoredReason.RELEASE_NOT_FOUND: "The component never had a release of this number: report what Resolve answered.",
     IgnoredReason.REVISION_TOO_OLD: "The job was resolved before the component's timeline begins, so its weight is not "
     "known any more.",
-    IgnoredReason.REVISION_UNKNOWN: "The component has not come to this revision: report what Resolve answered.",
+    IgnoredReason.REVISION_UNKNOWN: "The component has not come to this revision, or the store has lost it: report what Resolve "
+    "answered.",
     IgnoredReason.ROLLOUT_ENDED: "The job was resolved in a rollout that has ended: it says nothing of the present one.",
     IgnoredReason.TRIAL_ENDED: "The job was resolved in an earlier trial of this release: evidence is gathered anew.",
     IgnoredReason.ASSIGNMENT_MISMATCH: "At this revision the weights gave this unit another channel or release: report "
@@ -100,7 +101,7 @@ class Admission:
         """What is counted of an outcome, or why it is ignored; None: it is accepted, and is nobody's in this trial."""
         if outcome.reason == FALLBACK:
             return None
-        if outcome.revision > self._rollout.revision:
+        if outcome.revision > self._rollout.revision or self._rollout.has_lost(outcome.revision):
             return IgnoredReason.REVISION_UNKNOWN
         place = bisect_right(self._revisions, outcome.revision)
         if not place:

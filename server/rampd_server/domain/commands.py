@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rampd_server.domain.model import Rollout
 from rampd_server.domain.progress import Cause, Progress
 
 
@@ -132,3 +133,12 @@ Command = (
     | Settle
     | Decide
 )
+
+
+def lowers_exposure(command: Command, rollout: Rollout) -> bool:
+    """Whether a command takes a release away from jobs, or stops what gives it to more of them: it goes ahead of others."""
+    if isinstance(command, Decide):
+        return command.command is not None and lowers_exposure(command.command, rollout)
+    if isinstance(command, Ramp):
+        return command.basis_points < rollout.basis_points
+    return isinstance(command, Rollback | Abandon | Revert | Pause | Freeze | Quarantine)

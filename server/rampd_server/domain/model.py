@@ -5,8 +5,9 @@ percent, 0 to 10,000).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from rampd_server.domain.automation_policy import Automation
 from rampd_server.domain.progress import Cause, Progress
@@ -17,6 +18,8 @@ MAX_QUEUE = 100
 MAX_PREVIOUS = 10
 MAX_ENDED_RELEASES = 100
 MAX_TIMELINE = 256
+MAX_LOST = 16
+MAX_QUARANTINE = 1000
 
 
 class RolloutState(StrEnum):
@@ -154,6 +157,13 @@ class Assignment:
     trial: int
 
 
+class LostRevisions(NamedTuple):
+    """Revisions, `first` to `last`, that somebody has seen and that the store has lost. What is said of them is not known."""
+
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class Absent:
     """A component that is not there. One that was deleted goes on with its numbers when it is made again."""
@@ -161,6 +171,9 @@ class Absent:
     component: str
     revision: int = 0
     last_number: int = 0
+    entry: str = ""
+    """As of `Rollout`; so is the next one."""
+    state_entry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,10 @@ class Rollout:
 
     `current`, `next`, `queue` (first in line first) and `previous` (newest first, quarantined ones included) are
     numbers of `releases`. `held_reason` is what makes a rollout HELD: it is empty in every other state.
+
+    `revision` counts changes, and is no identity: where a failover has lost writes, two histories have the same numbers.
+    `entry` names the last change beyond doubt, and `state_entry` the last one that was not of overrides only: a decision
+    rests on that. The store gives both; the state machine leaves them alone.
     """
 
     component: str
@@ -199,6 +216,11 @@ class Rollout:
     timeline: tuple[Assignment, ...] = ()
     current_revision: int = 0
     """At which current became current; 0 where it did before rampd kept this."""
+    lost: tuple[LostRevisions, ...] = ()
+    """Oldest first."""
+    entry: str = ""
+    """Of the feed. Empty, as the next one, where no change was committed since rampd keeps this."""
+    state_entry: str = ""
     progress: Progress = field(default_factory=Progress)
     """Of next; the default where there is none."""
 
@@ -207,6 +229,10 @@ class Rollout:
         if self.next is None:
             return RolloutState.STEADY
         return RolloutState.HELD if self.held_reason else RolloutState.ROLLING_OUT
+
+    def has_lost(self, revision: int) -> bool:
+        """Whether it is not known what was so at a revision, since the store has lost it."""
+        return any(first <= revision <= last for first, last in self.lost)
 
     @property
     def pause_cause(self) -> Cause | None:
@@ -232,3 +258,23 @@ class Rollout:
         """What Revert may go back to: without quarantined tags."""
         releases = (self.releases[number] for number in self.previous)
         return tuple(release for release in releases if release.tag not in self.quarantine)
+
+
+def numbered(after: Absent | Rollout, revision: int, entry: str) -> Absent | Rollout:
+    """A sealed change as it was committed: at the revision and under the entry that the store gave it. Changes of overrides
+    may have taken revisions before it.
+    """
+    if isinstance(after, Absent):
+        return replace(after, revision=revision, entry=entry, state_entry=entry)
+    timeline = after.timeline
+    if timeline and timeline[-1].revision == after.revision:
+        timeline = (*timeline[:-1], replace(timeline[-1], revision=revision))
+    is_new_current = after.current_revision == after.revision
+    return replace(
+        after,
+        revision=revision,
+        timeline=timeline,
+        current_revision=revision if is_new_current else after.current_revision,
+        entry=entry,
+        state_entry=entry,
+    )

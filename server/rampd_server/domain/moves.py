@@ -143,10 +143,13 @@ def take_from_queue(rollout: Rollout, number: int) -> Rollout:
 
 
 def quarantine(rollout: Rollout, tag: str, context: Context) -> Rollout:
-    """The tag is marked, rolled back where it is next, and cancelled where it waits."""
+    """The tag is marked, rolled back where it is next, and cancelled where it waits. Where as many tags as can be are marked
+    already, the mark of the oldest goes.
+    """
     if tag not in rollout.quarantine:
         mark_of = Quarantine(context.actor, context.note, context.now_ms)
-        rollout = replace(rollout, quarantine={**rollout.quarantine, tag: mark_of})
+        marks = {**_with_room(rollout), tag: mark_of}
+        rollout = replace(rollout, quarantine=marks)
     if rollout.next_release and rollout.next_release.tag == tag:
         rollout = hold(rollout, context.because("quarantined"))
     for release in rollout.queued_releases:
@@ -154,6 +157,16 @@ def quarantine(rollout: Rollout, tag: str, context: Context) -> Rollout:
             rollout = take_from_queue(rollout, release.number)
             rollout = mark(rollout, release.number, ReleaseState.CANCELLED, context, context.because("quarantined"))
     return rollout
+
+
+def _with_room(rollout: Rollout) -> Mapping[str, Quarantine]:
+    """The marks, with room for one more. That of a tag that a known release has stays: somebody may go back to it."""
+    marks = rollout.quarantine
+    if len(marks) < model.MAX_QUARANTINE:
+        return marks
+    known = {release.tag for release in rollout.releases.values()}
+    oldest = min(marks, key=lambda tag: (tag in known, marks[tag].create_ms, tag))
+    return {tag: mark for tag, mark in marks.items() if tag != oldest}
 
 
 def lift_quarantine(rollout: Rollout, tag: str) -> Rollout:

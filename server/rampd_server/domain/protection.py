@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from rampd_server.domain import commands, moves
+from rampd_server.domain import commands, model, moves
 from rampd_server.domain.automation_policy import Automation, violations
-from rampd_server.domain.errors import InvalidRequestError
+from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.domain.model import Freeze, Rollout
 from rampd_server.domain.moves import Context, freezes, start_head
 from rampd_server.domain.outcome import Done, everybody_gets, what_frees
@@ -40,6 +40,7 @@ def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) ->
 
 
 def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context) -> Done:
+    _refuse_too_many(rollout, command.tag)
     marked = moves.quarantine(rollout, command.tag, context)
     if marked == rollout:
         return Done(marked, f"{command.tag} was quarantined already.")
@@ -49,6 +50,20 @@ def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context)
     elif marked.held_reason and not rollout.held_reason:
         message += f" It was next. {everybody_gets(marked, command.tag)}"
     return Done(marked, message)
+
+
+def _refuse_too_many(rollout: Rollout, tag: str) -> None:
+    """What somebody gets, or soon would get, is quarantined all the same: it takes the place of the oldest."""
+    live = (rollout.current_release, rollout.next_release, *rollout.queued_releases)
+    if tag in rollout.quarantine or any(release and release.tag == tag for release in live):
+        return
+    if len(rollout.quarantine) >= model.MAX_QUARANTINE:
+        raise RefusedError(
+            Reason.TOO_LARGE,
+            f"{model.MAX_QUARANTINE:,} tags of {rollout.component} are quarantined already. ListQuarantine shows them: "
+            "Unquarantine those that nobody will hand in again.",
+            limit=model.MAX_QUARANTINE,
+        )
 
 
 def unquarantine(rollout: Rollout, command: commands.Unquarantine, _context: Context) -> Done:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rampd_server.domain import commands, deciding, lifecycle, protection, ramping, reverting
+from rampd_server.domain import commands, deciding, lifecycle, model, protection, ramping, reverting
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.model import Absent, Disposition, Rollout
 from rampd_server.domain.moves import Context, seal, settle
@@ -77,7 +77,20 @@ def transition(before: Rollout | Absent, command: commands.Command, context: Con
     compared_with = before if isinstance(command, commands.Settle) else settled
     if done.rollout == compared_with:
         return Outcome(before, False, done.message, done.disposition, done.release)
-    return Outcome(seal(before, done.rollout, context), True, done.message, done.disposition, done.release)
+    message = done.message + _what_made_room(settled, done.rollout)
+    return Outcome(seal(before, done.rollout, context), True, message, done.disposition, done.release)
+
+
+def _what_made_room(before: Rollout, after: Rollout) -> str:
+    """Whose quarantine went because another tag needed the place; begins with a space, and is empty where none did."""
+    went, came = before.quarantine.keys() - after.quarantine.keys(), after.quarantine.keys() - before.quarantine.keys()
+    if not (went and came):
+        return ""
+    tag = next(iter(went))
+    return (
+        f" {tag} is not quarantined any more, for {model.MAX_QUARANTINE:,} tags are at the most. ListQuarantine shows them: "
+        "Unquarantine those that nobody will hand in again."
+    )
 
 
 def _require_revision(before: Rollout | Absent, context: Context) -> None:

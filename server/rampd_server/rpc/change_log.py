@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from rampd_server.replica import entry_order
+from rampd_server.ports import entry_order
 
 MAX_ENTRIES = 32_768
 MAX_BYTES = 8 * 1024 * 1024

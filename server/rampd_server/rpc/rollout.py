@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from rampd import v1
 from rampd_server.domain import commands
@@ -30,7 +30,13 @@ class RolloutServicer:
         self._judge = judge
 
     async def _execute(
-        self, request: MutatingRequest, call: Call, command: commands.Command, response: type[Response]
+        self,
+        request: MutatingRequest,
+        call: Call,
+        command: commands.Command,
+        response: type[Response],
+        *,
+        judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
         answer = await self._service.execute(
             request.component,
@@ -38,6 +44,7 @@ class RolloutServicer:
             author_of(request, call),
             expected_revision=expected_revision(request),
             timeout_s=call.timeout_s,
+            judge=judge,
         )
         return respond(answer, response, self._replica)
 
@@ -90,11 +97,15 @@ class RolloutServicer:
         return await self._execute(request, call, commands.Unquarantine(request.tag), v1.UnquarantineResponse)
 
     async def set_policy(self, request: v1.SetPolicyRequest, call: Call) -> v1.SetPolicyResponse:
-        command = set_policy_of(request)
-        left_s = call.timeout_s
-        timeout_s = None if left_s is None else left_s / 2
-        doubts = await judged(command, request.component, self._judge, timeout_s=timeout_s)
-        response = await self._execute(request, call, command, v1.SetPolicyResponse)
+        command, doubts = set_policy_of(request), ""
+
+        async def judge() -> None:
+            nonlocal doubts
+            left_s = call.timeout_s
+            timeout_s = None if left_s is None else left_s / 2
+            doubts = await judged(command, request.component, self._judge, timeout_s=timeout_s)
+
+        response = await self._execute(request, call, command, v1.SetPolicyResponse, judge=judge)
         response.message += doubts
         return response
 

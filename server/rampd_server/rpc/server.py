@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from rampd_server.address import Address
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.embedded import MAX_SOCKET_PATH
+from rampd_server.own_folder import make_own
 from rampd_server.port import check_free
 from rampd_server.rpc.binding import SERVICES, Handlers
 from rampd_server.rpc.call import Context
@@ -123,7 +124,7 @@ class Server:
                 "give a shorter --socket (RAMPD_SOCKET)."
             )
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_own(path.parent, "--socket (RAMPD_SOCKET)")
             _remove_stale(path)
             # The mode has to be right from the first moment, so it can't be set afterwards.
             umask = os.umask(0o177)

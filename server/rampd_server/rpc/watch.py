@@ -6,6 +6,7 @@ read costs is one message.
 """
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -18,10 +19,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rampd import v1
 from rampd.component_state import change_of
 from rampd.resolution import ComponentSnapshot
-from rampd_server.domain.errors import NoSnapshotError
+from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.ports import FeedEntry
 from rampd_server.projection import choice_of
-from rampd_server.replica import Replica, entry_order
+from rampd_server.replica import Replica
 from rampd_server.rpc.change_log import ChangeLog, Missing
 from rampd_server.rpc.waking import Waking
 from rampd_server.rpc.whole_state import Selection, WholeState, WholeStates
@@ -48,7 +49,9 @@ class Watches:
         self._states = WholeStates(replica, self._log)
         self._watchers: set[_Watcher] = set()
         self._waking = Waking()
-        self._last = ("", (0, 0))
+        self._of_history: dict[str, bool] = {}
+        """Entries that the store was asked for: those who lost one server come back with the same few cursors."""
+        self._asking = asyncio.Lock()
         self._rewind_position = 0
         """Who is before this position may have seen what the store has lost."""
         self._heartbeat = (b"", 0.0)
@@ -90,23 +93,31 @@ class Watches:
             self._waking.forget(watcher)
 
     async def _position(self, cursor: str) -> int | None:
-        """Where the log goes on after a cursor, which may be out of its reach; None where the store has lost it."""
+        """Where the log goes on after a cursor, which may be out of its reach; None where the store may have lost it."""
         match = _CURSOR.fullmatch(cursor)
         if match is None:
             return -1
         epoch, entry_id = match.groups()
         if epoch == self._replica.epoch and self._log.after(entry_id) is Missing.AHEAD:
             is_there = await self._replica.wait_for_entry(entry_id)
-            if not is_there and await self._replica.is_lost(epoch, entry_id):
+            if not is_there and not await self._replica.has_entry(entry_id):
                 return None
             if not is_there:
                 raise NoSnapshotError("This server is behind what the caller knows already. Try again in a moment.")
         if epoch != self._replica.epoch:
             return -1
         found = self._log.after(entry_id)
-        if found is Missing.FORKED:
-            return None
-        return found if isinstance(found, int) else -1
+        if isinstance(found, int):
+            return found
+        return -1 if found is Missing.TOO_OLD and await self._is_of_history(entry_id) else None
+
+    async def _is_of_history(self, entry_id: str) -> bool:
+        """Whether the store has an entry that the log does not reach back to. Where nobody knows, it may have lost it."""
+        async with self._asking:
+            if entry_id not in self._of_history:
+                with contextlib.suppress(RampdError):
+                    self._of_history[entry_id] = await self._replica.has_entry(entry_id)
+            return self._of_history.get(entry_id, False)
 
     def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
         """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
@@ -159,7 +170,6 @@ class Watches:
 
     def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
         """Encodes a change, once for all."""
-        self._last = self._replica.epoch, entry_order(entry.id)
         message = b""
         if before is not None or after is not None:
             change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
@@ -170,11 +180,10 @@ class Watches:
 
     def reloaded(self) -> None:
         """Everybody begins again: what is between the states of before and of now is not known."""
-        epoch, order = self._last
-        self._last = self._replica.epoch, entry_order(self._replica.entry_id)
         self._log.restart(self._replica.entry_id)
         self._states.reloaded()
-        if self._last[0] == epoch and self._last[1] < order:
+        self._of_history.clear()
+        if self._replica.went_back:
             self._rewind_position = self._log.end
         self._wake()
 

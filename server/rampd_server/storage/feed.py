@@ -36,9 +36,9 @@ def write_overrides(changes: Mapping[str, Override | None]) -> str:
     )
 
 
-def overrides_patch(revision: int, update_ms: int) -> str:
+def overrides_patch(update_ms: int) -> str:
     """What commit_overrides.lua writes as the patch of its entry."""
-    return texts.write_json({ROLLOUT: {"set": ["revision", str(revision), "update_ms", str(update_ms)]}})
+    return texts.write_json({ROLLOUT: {"set": ["update_ms", str(update_ms)]}})
 
 
 def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:
@@ -51,6 +51,7 @@ def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:
             previous_id=fields["prev"],
             component=fields.get("component", ""),
             revision=texts.read_integer(fields.get("revision", "0")),
+            base_entry=fields.get("base", ""),
             patch=fields.get("patch", ""),
             is_deletion="deleted" in fields,
             overrides_set={repo: texts.read_override(text) for repo, text in overrides.items() if text},
@@ -72,14 +73,16 @@ def apply(rollout: Rollout | Absent, entry: FeedEntry, *, feed_key: str) -> Roll
     if not entry.patch or entry.revision <= rollout.revision:
         return rollout
     component = rollout.component
-    if entry.revision != rollout.revision + 1:
+    if entry.base_entry != rollout.entry:
         raise StoreCorruptError(
-            f"The entry {entry.id} of {feed_key} takes {component} to revision {entry.revision}, which follows on "
-            f"{entry.revision - 1}, but here it is at {rollout.revision}: it has to be read again.",
+            f"The entry {entry.id} of {feed_key} takes {component} to revision {entry.revision}, and follows on entry "
+            f"{entry.base_entry or 'none'}, but here it is at {rollout.entry or 'none'}: it has to be read again.",
             key=feed_key,
         )
     try:
-        patch = Patch.from_json(entry.patch)
+        patch = Patch.from_json(entry.patch).given(
+            entry.revision, entry.id, is_of_overrides_only=entry.is_of_overrides_only
+        )
         if patch.is_deletion:
             return read_tombstone(component, patch.hashes[ROLLOUT])
         return rebuild(component, rollout if isinstance(rollout, Rollout) else None, patch)

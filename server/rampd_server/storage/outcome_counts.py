@@ -6,7 +6,7 @@
     reporters, reporter <identity>     how many identities have reported, and which
     mismatches                         outcomes whose assignment was not what it should have been
 
-`epoch`, `release`, `trial`, `revision` and `batches` are beside them and count nothing of the trial.
+`epoch`, `release`, `trial`, `revision`, `batches` and `longest_wait` are beside them and count nothing of the trial.
 
 What outlives the trial is in a hash of its own, with the epoch beside it:
 
@@ -63,6 +63,7 @@ def write_counts(batch: OutcomeBatch) -> str:
             "failures": list(failures.values()),
             "releases": _release_fields(batch),
             "current_revision": str(batch.current_revision),
+            "longest_wait": str(batch.maturation_ms),
         }
     )
 

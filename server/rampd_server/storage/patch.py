@@ -1,17 +1,18 @@
 """What a change writes: absolute values only, so that applying it twice is applying it once.
 
 The sections are named as the keys: `rollout`, `releases`, `attributes`, `quarantine` and `timeline` are hashes, `queue`
-is a list that is replaced as a whole.
+is a list that is replaced as a whole. A patch does not name its own revision or entry: the script that writes it gives
+them, and who applies it puts them in.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rampd_server.domain.model import Absent, Assignment, Rollout
 from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
+from rampd_server.storage.rollout_hash import GIVEN_BY_STORE, hash_changes, write_hash
 from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
-from rampd_server.storage.rollout_hash import hash_changes, write_hash
 
 RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE, QUEUE = "releases", "attributes", "quarantine", "timeline", "queue"
 HASHES = (ROLLOUT, RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)
@@ -28,9 +29,30 @@ class Patch:
     queue: tuple[str, ...] | None = None
     is_deletion: bool = False
     """The component goes: all of its sections are emptied before the fields are set."""
+    assignment: str | None = None
+    """The field of the timeline that has the patch's revision as its name."""
+    is_new_current: bool = False
+    """The patch's revision is `current_revision`, too."""
+
+    def given(self, revision: int, entry: str, *, is_of_overrides_only: bool) -> "Patch":
+        """With what the store has given it."""
+        hashes = {section: dict(fields) for section, fields in self.hashes.items()}
+        rollout = hashes.setdefault(ROLLOUT, {})
+        rollout |= {"revision": str(revision), "entry": entry}
+        if not is_of_overrides_only:
+            rollout["state_entry"] = entry
+        if self.is_new_current:
+            rollout["current_revision"] = str(revision)
+        if self.assignment is not None:
+            hashes.setdefault(TIMELINE, {})[str(revision)] = self.assignment
+        return replace(self, hashes=hashes)
 
     def to_json(self) -> str:
         value: dict[str, object] = {"delete": True} if self.is_deletion else {}
+        if self.assignment is not None:
+            value["assignment"] = self.assignment
+        if self.is_new_current:
+            value["is_new_current"] = True
         for section, fields in self.hashes.items():
             parts: dict[str, object] = {}
             # Names and values in turn: as HSET takes them, and in an order that lasts.
@@ -38,7 +60,8 @@ class Patch:
                 parts["set"] = kept
             if gone := [name for name, text in fields.items() if text is None]:
                 parts["del"] = gone
-            value[section] = parts
+            if parts:
+                value[section] = parts
         if self.queue is not None:
             value[QUEUE] = self.queue
         return texts.write_json(value)
@@ -54,7 +77,8 @@ class Patch:
                 kept, gone = _texts(parts.get("set", [])), _texts(parts.get("del", []))
                 hashes[section] = {**dict(zip(kept[::2], kept[1::2], strict=True)), **dict.fromkeys(gone)}
             queue = tuple(_texts(value[QUEUE])) if QUEUE in value else None
-            return cls(hashes, queue, value.get("delete") is True)
+            assignment = _texts([value["assignment"]])[0] if "assignment" in value else None
+            return cls(hashes, queue, value.get("delete") is True, assignment, value.get("is_new_current") is True)
         except (ValueError, AttributeError) as exc:
             raise MalformedError("patch", "", str(exc)) from exc
 
@@ -72,6 +96,8 @@ class Difference:
     hashes: Mapping[str, Mapping[str, Texts]]
     queue: tuple[tuple[int, ...], tuple[int, ...]] | None
     is_deletion: bool
+    revision: int
+    """Of the state after, as far as it is known before the store has given it."""
 
     def patch(self) -> Patch:
         hashes = {
@@ -79,8 +105,13 @@ class Difference:
             for section, fields in self.hashes.items()
             if fields
         }
+        new_current = None
+        if rollout := hashes.get(ROLLOUT):
+            new_current = rollout.get("current_revision")
+            hashes[ROLLOUT] = {name: text for name, text in rollout.items() if name not in GIVEN_BY_STORE}
+        assignment = hashes.get(TIMELINE, {}).pop(str(self.revision), None)
         queue = None if self.queue is None or self.is_deletion else tuple(map(str, self.queue[1]))
-        return Patch(hashes, queue, self.is_deletion)
+        return Patch(hashes, queue, self.is_deletion, assignment, new_current is not None)
 
 
 def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
@@ -90,7 +121,7 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
         # The hash is emptied first: what stays the same has to be written too.
         fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
         queue = before.queue if isinstance(before, Rollout) else ()
-        return Difference({ROLLOUT: fields}, (queue, ()) if queue else None, is_deletion=True)
+        return Difference({ROLLOUT: fields}, (queue, ()) if queue else None, True, after.revision)
     old = before if isinstance(before, Rollout) else None
     old_queue = old.queue if old else ()
     releases, attributes = _release_changes(old, after)
@@ -103,7 +134,8 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
             TIMELINE: _timeline_changes(old, after),
         },
         None if old_queue == after.queue else (old_queue, after.queue),
-        is_deletion=False,
+        False,
+        after.revision,
     )
 
 

@@ -177,6 +177,8 @@ def check(rollout: Rollout) -> None:
         raise MalformedError(ROLLOUT, "driver", "or what belongs to it is there, but no next that could be driven")
     if rollout.state is not RolloutState.ROLLING_OUT and rollout.basis_points:
         raise MalformedError(ROLLOUT, "next_percent", f"is not 0, but the rollout is {rollout.state}")
+    if rollout.lost and rollout.lost[-1].last >= rollout.revision:
+        raise MalformedError(ROLLOUT, "lost", f"has revisions that are not before {rollout.revision}")
     if rollout.timeline and rollout.timeline[-1].revision > rollout.revision:
         raise MalformedError(TIMELINE, str(rollout.timeline[-1].revision), f"is after revision {rollout.revision}")
 

@@ -3,12 +3,13 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis import exceptions
 
 from rampd_server.domain.model import Absent, Rollout
-from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored
+from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored, entry_order
 from rampd_server.storage import feed, history, rebuild, texts
 from rampd_server.storage.keys import ComponentKeys, Keys
 from rampd_server.storage.malformed import MalformedError
@@ -45,9 +46,18 @@ class RedisReader:
     async def head(self) -> Head | None:
         async def ask() -> Any:  # noqa: ANN401
             pipe = self.client.pipeline(transaction=False)
-            return await pipe.hmget(self.keys.meta, "epoch", "adopted", "freeze", "head", "schema").time().execute()
+            fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
+            pipe.hmget(self.keys.meta, *fields).time().role()
+            meta, time, role = await pipe.execute(raise_on_error=False)
+            for reply in (meta, time):
+                if isinstance(reply, Exception):
+                    raise reply
+            # A user may not be allowed to ask for the role. A replica that has lost its primary answers for ever.
+            if isinstance(role, list) and role[0] not in {"master", b"master"}:
+                raise exceptions.ReadOnlyError("You can't write against a read only replica.")
+            return meta, time
 
-        (epoch, adopted, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
+        (epoch, adopted_ms, freeze, entry_id, schema), time = await self._call(ask, key=self.keys.meta)
         self._schema = schema
         self.require_schema()
         if not epoch:
@@ -57,7 +67,7 @@ class RedisReader:
             entry_id=entry_id or "0-0",
             time_ms=_milliseconds(*time),
             namespace=self._namespace(freeze),
-            adopted=adopted == "1",
+            adopted_ms=self._adopted_ms(adopted_ms),
         )
 
     async def denied(self, commands: Sequence[str]) -> list[str]:
@@ -193,6 +203,33 @@ class RedisReader:
             await asyncio.sleep(0)
         return entries
 
+    async def has_entry(self, entry_id: str) -> bool:
+        return bool(await self._call(self.client.xrange, self.keys.feed, entry_id, entry_id, 1, key=self.keys.feed))
+
+    async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
+        missing: set[str] = set()
+        asked = list(entries.items())
+        for first in range(0, len(asked), _SCAN_COUNT):
+            chunk = asked[first : first + _SCAN_COUNT]
+            for (component, entry_id), found in zip(
+                chunk, await self._call(partial(self._ask_histories, chunk)), strict=True
+            ):
+                if all(isinstance(reply, list) for reply in found):
+                    this, oldest = found
+                    if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
+                        missing.add(component)
+        return frozenset(missing)
+
+    async def _ask_histories(self, entries: Sequence[tuple[str, str]]) -> list[tuple[Any, Any]]:
+        """For each component, its entry as the history has it, and the oldest one there; or the errors of such a key."""
+        pipe = self.client.pipeline(transaction=False)
+        for component, entry_id in entries:
+            key = self.keys.component(component).history
+            pipe.xrange(key, entry_id, entry_id, 1)
+            pipe.xrange(key, "-", "+", 1)
+        replies = await pipe.execute(raise_on_error=False)
+        return list(zip(replies[::2], replies[1::2], strict=True))
+
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
         return feed.apply(rollout, entry, feed_key=self.keys.feed)
 
@@ -218,6 +255,12 @@ class RedisReader:
             return feed.read_namespace(freeze)
         except ValueError as exc:
             raise corrupt(self.keys.meta, "freeze", str(exc)) from exc
+
+    def _adopted_ms(self, text: str | None) -> int | None:
+        try:
+            return None if text is None else texts.read_integer(text)
+        except ValueError as exc:
+            raise corrupt(self.keys.meta, "adopted_ms", str(exc)) from exc
 
     def _record(self, key: str, text: str) -> StoredRecord:
         try:

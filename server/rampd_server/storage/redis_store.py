@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.model import Absent, Rollout, numbered
 from rampd_server.ports import Author, FeedEntry, Namespace, Override, ReplayedError, Result
 from rampd_server.storage import feed, history, texts
 from rampd_server.storage.connection import connect
@@ -60,6 +60,10 @@ class RedisStore(RedisOutcomes):
         _, epoch = await self._run(self._scripts.begin_epoch, (self.keys.meta, self.keys.feed), arguments)
         return str(epoch)
 
+    async def raise_schema(self) -> None:
+        """Says that the data have this server's form from now on. What an earlier schema lacks, it reads as not there."""
+        await self._run(self._scripts.raise_schema, (self.keys.meta,), (SCHEMA,))
+
     async def remember(self, author: Author, result: Result) -> None:
         if not author.request_id:
             return
@@ -79,8 +83,9 @@ class RedisStore(RedisOutcomes):
         namespace: Namespace,
         *,
         decided_ms: int | None = None,
-    ) -> FeedEntry:
-        if after.revision != before.revision + 1:
+        is_exact: bool = False,
+    ) -> tuple[FeedEntry, Rollout | Absent]:
+        if after.revision <= before.revision:
             raise ValueError(f"revision {after.revision} does not follow on {before.revision}")
         difference = diff(before, after)
         patch = difference.patch().to_json()
@@ -95,18 +100,23 @@ class RedisStore(RedisOutcomes):
             ),
             (
                 *self._write_arguments(request),
-                *(after.component, before.revision, after.revision, _freeze_text(namespace) or ""),
+                *(after.component, before.state_entry, before.entry if is_exact else "", _freeze_text(namespace) or ""),
                 *(patch.encode(), write_result(result, author), "" if decided_ms is None else decided_ms),
+                after.revision - 1,
                 *history.author_fields(author),
                 *history.change_fields(history.field_changes(difference)),
             ),
+            component=after.component,
         )
         if reply[0] == Code.REPLAYED:
-            return await self._own_entry(request, reply[1])
-        entry_id, previous_id = reply[1:]
-        return FeedEntry(
-            entry_id, previous_id, after.component, after.revision, patch, is_deletion=difference.is_deletion
-        )
+            entry = await self._own_entry(request, reply[1])
+        else:
+            entry_id, previous_id, revision, base_entry = reply[1], reply[2], int(reply[3]), reply[4]
+            is_deletion = difference.is_deletion
+            entry = FeedEntry(
+                entry_id, previous_id, after.component, revision, patch, is_deletion=is_deletion, base_entry=base_entry
+            )
+        return entry, numbered(after, entry.revision, entry.id)
 
     async def commit_overrides(
         self,
@@ -115,6 +125,7 @@ class RedisStore(RedisOutcomes):
         author: Author,
         *,
         expected_revision: int | None = None,
+        expected_entry: str = "",
         must_exist: bool = False,
     ) -> tuple[FeedEntry | None, Result]:
         if not changes:
@@ -129,8 +140,9 @@ class RedisStore(RedisOutcomes):
             ),
             (
                 *self._write_arguments(request),
-                *(component, "" if expected_revision is None else expected_revision, texts.write_flag(must_exist)),
-                *(feed.write_overrides(changes).encode(), next(iter(changes)) if len(changes) == 1 else ""),
+                *(component, "" if expected_revision is None else expected_revision, expected_entry),
+                *(texts.write_flag(must_exist), feed.write_overrides(changes).encode()),
+                next(iter(changes)) if len(changes) == 1 else "",
                 *(texts.write_flag(bool(author.request_id)), write_result(Result(0), author)),
                 *history.author_fields(author),
             ),
@@ -142,13 +154,20 @@ class RedisStore(RedisOutcomes):
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])
             return entry, Result(entry.revision)
-        entry_id, previous_id, revision, time_ms = reply[1], reply[2], int(reply[3]), int(reply[4])
+        entry_id, previous_id, revision, base_entry, time_ms = (
+            reply[1],
+            reply[2],
+            int(reply[3]),
+            reply[4],
+            int(reply[5]),
+        )
         entry = FeedEntry(
             id=entry_id,
             previous_id=previous_id,
             component=component,
             revision=revision,
-            patch=feed.overrides_patch(revision, time_ms),
+            base_entry=base_entry,
+            patch=feed.overrides_patch(time_ms),
             overrides_set={repo: override for repo, override in changes.items() if override is not None},
             overrides_deleted=tuple(repo for repo, override in changes.items() if override is None),
         )
@@ -182,7 +201,7 @@ class RedisStore(RedisOutcomes):
                 *(self.keys.meta, self.keys.feed, self.keys.feed_bytes),
                 *(keys.overrides, keys.overrides_index, keys.overrides_expiry),
             ),
-            (self._epoch, *self._feed_limits, component, limit),
+            (self._epoch, *self._feed_limits, component, limit, secrets.token_hex(8)),
         )
         return int(reply[1])
 

@@ -81,10 +81,14 @@ def refusal(
                 component=component,
             )
         case Code.REVISION_MISMATCH:
+            is_lost = reply[1] == str(expected_revision)
             return RefusedError(
                 Reason.REVISION_MISMATCH,
-                f"{component} is at revision {reply[1]}, not {expected_revision}: look at it with GetRollout, and "
-                f"decide anew.",
+                f"{component} is at another revision {reply[1]}: the store has lost the one that you saw. Look at it with "
+                f"GetRollout, and decide again."
+                if is_lost
+                else f"{component} is at revision {reply[1]}, not {expected_revision}: look at it with GetRollout, and decide "
+                f"again.",
                 expected=str(expected_revision),
                 actual=reply[1],
             )
@@ -94,5 +98,19 @@ def refusal(
                 f"{component} has no override for {reply[1]}: ListOverrides shows those that are there.",
                 component=component,
                 repo=reply[1],
+            )
+        case Code.TOO_MANY_COMPONENTS:
+            return RefusedError(
+                Reason.TOO_LARGE,
+                f"This namespace has {reply[1]:,} components already, so there is no room for {component}. ListRollouts shows "
+                "them: DeleteComponent those that nobody rolls out any more, or take another namespace.",
+                limit=reply[1],
+            )
+        case Code.TOO_MANY_OVERRIDES:
+            return RefusedError(
+                Reason.TOO_LARGE,
+                f"{component} would have more than {reply[1]:,} overrides. Delete some with BatchSetOverrides, or set one for a "
+                "prefix such as owner/* in the place of many.",
+                limit=reply[1],
             )
     return None

@@ -51,6 +51,9 @@ def _progress(name: str, write: Callable[[Any], str], read: Callable[[str], obje
 FIELDS: Final = (
     HashField("state", lambda rollout: rollout.state),
     HashField("revision", lambda rollout: str(rollout.revision), "revision", texts.read_integer),
+    HashField("entry", lambda rollout: rollout.entry or None, "entry", texts.read_entry_id, ""),
+    HashField("state_entry", lambda rollout: rollout.state_entry or None, "state_entry", texts.read_entry_id, ""),
+    HashField("lost", lambda rollout: texts.write_lost(rollout.lost) or None, "lost", texts.read_lost, ()),
     HashField("last_number", lambda rollout: str(rollout.last_number), "last_number", texts.read_integer),
     HashField("current", lambda rollout: str(rollout.current), "current", texts.read_integer),
     HashField(
@@ -131,13 +134,23 @@ _TOLD_BY: Final = tuple(
 
 SECTION: Final = "rollout"
 
+GIVEN_BY_STORE: Final = ("revision", "entry", "state_entry", "current_revision")
+"""What no patch names: the script that writes it alone knows them."""
+
 
 def write_hash(rollout: Rollout | Absent) -> dict[str, str]:
     """The whole hash; of a deleted component what must outlive it, of one that never was nothing."""
     if isinstance(rollout, Absent):
         if not rollout.revision:
             return {}
-        return {"revision": str(rollout.revision), "last_number": str(rollout.last_number), "deleted": "1"}
+        texts_of_it = {
+            "revision": str(rollout.revision),
+            "entry": rollout.entry,
+            "state_entry": rollout.state_entry,
+            "last_number": str(rollout.last_number),
+            "deleted": "1",
+        }
+        return {name: text for name, text in texts_of_it.items() if text}
     return {field.name: text for field in FIELDS if (text := field.write(rollout)) is not None}
 
 
@@ -161,7 +174,12 @@ def read_tombstone(component: str, fields: Mapping[str, str | None]) -> Absent:
         if text is None:
             raise MalformedError(SECTION, name, "is missing")
         numbers[name] = read_field(name, text, texts.read_integer)
-    return Absent(component, **numbers)
+    entries = {
+        name: read_field(name, text, texts.read_entry_id)
+        for name in ("entry", "state_entry")
+        if (text := fields.get(name))
+    }
+    return Absent(component, **numbers, **entries)
 
 
 def read_attributes_of_rollout(base: Rollout | None, fields: Mapping[str, str | None]) -> dict[str, Any]:

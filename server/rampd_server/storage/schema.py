@@ -2,9 +2,11 @@
 
 from typing import Final
 
-SCHEMA: Final = 1
-"""Every script compares it with that of `meta`, so that a server which runs on while another one changes the form of the
-data writes nothing any more.
+SCHEMA: Final = 2
+"""Raised with every change of the form: a test compares it with a dump that was recorded.
+
+Every script compares it with that of `meta`, so that a server which runs on while another one changes the form of the data
+writes nothing any more.
 """
 
 

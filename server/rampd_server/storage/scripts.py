@@ -24,6 +24,10 @@ MAX_MATURED: Final = 1_000
 """Outcomes whose wait is over that one batch moves at most, of each kind."""
 UNIT_BITS: Final = 2**21
 """Size of the array in which a trial remembers units."""
+MAX_COMPONENTS: Final = 10_000
+"""Of a namespace: every server holds them all."""
+MAX_OVERRIDES: Final = 2_000_000
+"""Of a component: every server, and every client that watches it, holds them all."""
 MAX_REPORTERS: Final = 1_000
 """Identities that are told apart in a trial: those that come later count as one."""
 
@@ -44,6 +48,8 @@ class Code(IntEnum):
     MALFORMED = 10
     UNTIMELY = 11
     NEWER_SCHEMA = 12
+    TOO_MANY_COMPONENTS = 13
+    TOO_MANY_OVERRIDES = 14
 
 
 @cache
@@ -63,6 +69,8 @@ def _constants() -> str:
         "MAX_DECISION_AGE_MS": MAX_DECISION_AGE_MS,
         "MAX_MATURED": MAX_MATURED,
         "MAX_REPORTERS": MAX_REPORTERS,
+        "MAX_COMPONENTS": MAX_COMPONENTS,
+        "MAX_OVERRIDES": MAX_OVERRIDES,
         "UNIT_BITS": UNIT_BITS,
     }
     constants = {**{code.name: int(code) for code in Code}, **limits}
@@ -133,3 +141,4 @@ class Scripts:
         self.record_check = Script(client, "record_check")
         self.check_permissions = Script(client, "check_permissions")
         self.begin_epoch = Script(client, "begin_epoch")
+        self.raise_schema = Script(client, "raise_schema")

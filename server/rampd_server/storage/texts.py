@@ -15,6 +15,7 @@ from rampd_server.domain.model import (
     Assignment,
     Freeze,
     Hold,
+    LostRevisions,
     Means,
     Pause,
     Policy,
@@ -30,6 +31,7 @@ from rampd_server.storage.automation_texts import read_automation, write_automat
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?")
+_ENTRY_ID = re.compile(r"[1-9][0-9]{0,17}-(?:0|[1-9][0-9]{0,17})")
 _OVERRIDE = re.compile(r"(?:channel=(current|next)|tag=([^ ]+))(?: expire=(0|[1-9][0-9]{0,17}))?")
 
 _T = TypeVar("_T")
@@ -104,6 +106,26 @@ def write_numbers(numbers: tuple[int, ...]) -> str:
 
 def read_numbers(text: str) -> tuple[int, ...]:
     return tuple(read_integer(number) for number in text.split(" "))
+
+
+def read_entry_id(text: str) -> str:
+    """The id of an entry of the feed."""
+    if not _ENTRY_ID.fullmatch(text):
+        raise ValueError(f"{text!r} is no id of an entry")
+    return text
+
+
+def write_lost(lost: tuple[LostRevisions, ...]) -> str:
+    """`48-73 90-95`."""
+    return " ".join(f"{first}-{last}" for first, last in lost)
+
+
+def read_lost(text: str) -> tuple[LostRevisions, ...]:
+    lost = []
+    for part in text.split(" "):
+        first, _, last = part.partition("-")
+        lost.append(LostRevisions(read_integer(first), read_integer(last)))
+    return tuple(lost)
 
 
 def read_unit(text: str) -> Unit:

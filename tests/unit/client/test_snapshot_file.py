@@ -1,11 +1,13 @@
 """A snapshot file is whole and ours, or it is not used."""
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +108,60 @@ def test_what_is_no_file_is_refused_at_once(path: Path, tmp_path: Path) -> None:
     os.mkfifo(pipe, 0o600)
     assert "can't be opened" in refusal(link)
     assert refusal(pipe) == refusal(tmp_path) == "it is no file"
+
+
+def folder_that_is_a_file(folder: Path) -> None:
+    folder.write_text("")
+
+
+def folder_that_is_a_link_to_nothing(folder: Path) -> None:
+    folder.symlink_to(folder.with_name("nothing"))
+
+
+def folder_that_is_not_there(_: Path) -> None:
+    pass
+
+
+def folder_where_something_else_has_the_name(folder: Path) -> None:
+    (folder / "rampd.snapshot" / "x").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        folder_that_is_a_file,
+        folder_that_is_a_link_to_nothing,
+        folder_that_is_not_there,
+        folder_where_something_else_has_the_name,
+    ],
+)
+def test_a_folder_that_is_of_no_use_costs_an_error_that_is_told_and_leaves_nothing_behind(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(tmp_path / "folder")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OSError, match=r"\[Errno"):
+        write(tmp_path / "folder" / "rampd.snapshot")
+    with contextlib.suppress(SnapshotFileError):
+        assert snapshot_file.read(tmp_path / "folder" / "rampd.snapshot") is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_in_a_folder_that_everybody_may_change_another_s_file_is_refused_and_ours_is_as_old_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to the folder can put back a file of ours, and nothing else; its age says how old it is."""
+    path.parent.chmod(0o777)
+    old = path.read_bytes()
+    write(path)
+    path.unlink()
+    path.write_bytes(old)
+    path.chmod(0o600)
+    saved = snapshot_file.read(path)
+    assert saved is not None
+    assert saved.age_s(2000.0) == 1000.0
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert "belongs to user" in refusal(path)
 
 
 def test_the_age_is_what_the_clock_says_and_unknown_where_it_was_put_back(path: Path) -> None:

@@ -54,6 +54,9 @@ class ScriptedStore:
         assert isinstance(rollout, Rollout)
         return replace(rollout, revision=entry.revision)
 
+    async def has_entry(self, _entry_id: str) -> bool:
+        return False
+
     def tell(self, entry: FeedEntry) -> None:
         self.newest = entry.id
         self.entries.put_nowait(entry)

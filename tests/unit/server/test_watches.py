@@ -63,13 +63,13 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
-    async def is_lost(self, _epoch: str, _entry_id: str) -> bool:
+    async def has_entry(self, _entry_id: str) -> bool:
         if self.store_error is not None:
             raise self.store_error
-        return not self.is_ahead
+        return self.is_ahead
 
-    def reload(self, entry_id: str, *, epoch: str = "e") -> None:
-        self.epoch, self.entry_id = epoch, entry_id
+    def reload(self, entry_id: str, *, epoch: str = "e", went_back: bool = False) -> None:
+        self.epoch, self.entry_id, self.went_back = epoch, entry_id, went_back
         self.loaded.set()
         self.listener.reloaded()
 
@@ -148,9 +148,13 @@ async def test_a_store_that_has_gone_back_is_told_to_who_may_have_seen_what_is_l
         assert await stream.whole() == "e/10-0"
         replica.apply("12-0")
         assert (await stream.next()).cursor == "e/12-0"
-        replica.reload("11-0")
+        replica.reload("11-0", went_back=True)
         assert (await stream.next()).rewind.cursor == "e/11-0"
         assert await stream.whole() == "e/11-0"
+        # New entries have later ids than those that are lost.
+        replica.reload("14-0", went_back=True)
+        assert (await stream.next()).rewind.cursor == "e/14-0"
+        assert await stream.whole() == "e/14-0"
 
 
 @pytest.mark.parametrize(("entry_id", "epoch"), [("12-0", "e"), ("13-0", "e"), ("1-0", "f")])
@@ -181,10 +185,10 @@ async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
 async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_again(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def is_lost(_epoch: str, _entry_id: str) -> bool:
-        return False
+    async def has_entry(_entry_id: str) -> bool:
+        return True
 
-    monkeypatch.setattr(replica, "is_lost", is_lost)
+    monkeypatch.setattr(replica, "has_entry", has_entry)
     with pytest.raises(NoSnapshotError, match="behind"):
         async with watching(watches, cursor="e/20-0") as stream:
             await stream.next()

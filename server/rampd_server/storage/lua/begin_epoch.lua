@@ -32,4 +32,9 @@ local newest = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
 redis.call(
   'HSET', meta, 'schema', schema, 'epoch', epoch, 'adopted', adopted, 'head', newest and newest[1] or '0-0'
 )
+if adopted == '1' then
+  redis.call('HSET', meta, 'adopted_ms', now_ms())
+else
+  redis.call('HDEL', meta, 'adopted_ms')
+end
 return {DONE, epoch}

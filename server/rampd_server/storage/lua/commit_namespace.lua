@@ -51,7 +51,8 @@ if freeze == '' then
 else
   redis.call('HSET', meta, 'freeze', freeze)
 end
-append_history(history, '0', now, {unpack(ARGV, 12)})
-local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, {'namespace', namespace})
+local fields = {'namespace', namespace}
+local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
+append_history(history, id, '0', now, {unpack(ARGV, 12)})
 remember(request, life_ms, digest, nonce, id, '0', '1', result)
 return {DONE, id, previous}

@@ -18,24 +18,27 @@
 -- ARGV[6]  most bytes of the feed
 -- ARGV[7]  component
 -- ARGV[8]  revision that the caller expects, empty for any
--- ARGV[9]  1 if what is to be deleted must be there
--- ARGV[10] overrides, JSON: repo to text, empty to delete
--- ARGV[11] the repo if the request names one, empty if it is a bulk change
--- ARGV[12] 1 if the request id is the caller's own
--- ARGV[13] result: release, position, disposition
--- ARGV[14..] fields of the history entry, name and value in turn
+-- ARGV[9]  entry that the server knows at that revision, empty for any
+-- ARGV[10] 1 if what is to be deleted must be there
+-- ARGV[11] overrides, JSON: repo to text, empty to delete
+-- ARGV[12] the repo if the request names one, empty if it is a bulk change
+-- ARGV[13] 1 if the request id is the caller's own
+-- ARGV[14] result: release, position, disposition
+-- ARGV[15..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before, revision, ms} | {UNCHANGED, revision} | {WRONG_TYPE, key} | {MALFORMED, key, field}
+-- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
+--   | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
---   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo}
+--   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo} | {TOO_MANY_OVERRIDES, most}
 --
 -- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed.
 
 local meta, feed, feed_bytes, request, history, rollout = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local overrides, overrides_index, overrides_expiry = KEYS[7], KEYS[8], KEYS[9]
 local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, expected_revision, must_exist, changes_json = ARGV[7], ARGV[8], ARGV[9] == '1', ARGV[10]
-local single, is_own_id, result = ARGV[11], ARGV[12] == '1', ARGV[13]
+local component, expected_revision, expected_entry = ARGV[7], ARGV[8], ARGV[9]
+local must_exist, changes_json, single, is_own_id, result =
+  ARGV[10] == '1', ARGV[11], ARGV[12], ARGV[13] == '1', ARGV[14]
 
 local wrong = find_wrong_type(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream', rollout, 'hash',
@@ -48,15 +51,18 @@ local refusal = refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
 end
-local found = redis.call('HMGET', rollout, 'revision', 'current')
-local revision_found, current = found[1], found[2]
+local found = redis.call('HMGET', rollout, 'revision', 'current', 'entry')
+local revision_found, current, entry_found = found[1], found[2], found[3]
 if not current then
   return {NO_COMPONENT}
 end
-if not revision_found or not string.match(revision_found, '^%d+$') then
+if not revision_found or not is_count(revision_found) then
   return {MALFORMED, rollout, 'revision'}
 end
 if expected_revision ~= '' and expected_revision ~= revision_found then
+  return {REVISION_MISMATCH, revision_found}
+end
+if expected_entry ~= '' and expected_entry ~= entry_found then
   return {REVISION_MISMATCH, revision_found}
 end
 
@@ -106,15 +112,19 @@ if count == 0 then
   return {UNCHANGED, revision_found}
 end
 
+local more = #indexed / 2 - #deleted
+if more > 0 and redis.call('HLEN', overrides) + more > MAX_OVERRIDES then
+  return {TOO_MANY_OVERRIDES, MAX_OVERRIDES}
+end
+
 call_in_chunks('HSET', overrides, set)
 call_in_chunks('ZADD', overrides_index, indexed)
 call_in_chunks('ZADD', overrides_expiry, expiring)
 call_in_chunks('HDEL', overrides, deleted)
 call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
-local revision = string.format('%.0f', redis.call('HINCRBY', rollout, 'revision', 1))
-redis.call('HSET', rollout, 'update_ms', now)
-local event = {unpack(ARGV, 14)}
+local revision = next_revision(revision_found)
+local event = {unpack(ARGV, 15)}
 local told = {'count', tostring(count)}
 if single ~= '' then
   told = {'override', single, 'before', before[single] or '', 'after', changes[single]}
@@ -122,9 +132,12 @@ end
 for _, text in ipairs(told) do
   event[#event + 1] = text
 end
-append_history(history, revision, now, event)
-local patch = string.format('{"rollout":{"set":["revision","%s","update_ms","%s"]}}', revision, now)
-local fields = {'component', component, 'revision', revision, 'patch', patch, 'overrides', changes_json}
-local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+local patch = string.format('{"rollout":{"set":["update_ms","%s"]}}', now)
+local fields = {
+  'component', component, 'revision', revision, 'base', entry_found or '', 'patch', patch, 'overrides', changes_json
+}
+local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
+redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'update_ms', now)
+append_history(history, id, revision, now, event)
 remember(request, life_ms, digest, nonce, id, revision, '1', result)
-return {DONE, id, previous, revision, now}
+return {DONE, id, previous, revision, entry_found or '', now}

@@ -1,4 +1,4 @@
--- Purpose: writes a component's change from one revision to the next: state, history, feed and idempotency record.
+-- Purpose: writes a component's change as its next revision: state, history, feed and idempotency record.
 --
 -- KEYS[1]  meta              hash
 -- KEYS[2]  feed              stream
@@ -23,26 +23,29 @@
 -- ARGV[5]  most entries of the feed
 -- ARGV[6]  most bytes of the feed
 -- ARGV[7]  component
--- ARGV[8]  revision believed in
--- ARGV[9]  revision after
+-- ARGV[8]  entry of the last change of the rollout itself that is believed in, empty for none
+-- ARGV[9]  entry of the last change, overrides included, that is believed in; empty for any
 -- ARGV[10] the namespace's freeze believed in, empty for none
 -- ARGV[11] patch, JSON
 -- ARGV[12] result: release, position, disposition
 -- ARGV[13] when this was decided, ms; empty where that does not matter
--- ARGV[14..] fields of the history entry, name and value in turn
+-- ARGV[14] revision that the next one must be above
+-- ARGV[15..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
---   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision found} | {UNTIMELY, ms since 1970}
+-- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, key} | {MALFORMED, key, field}
+--   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
+--   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970} | {TOO_MANY_COMPONENTS, most}
 --
--- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one revision the second
--- changes nothing.
+-- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one state the second
+-- changes nothing. A state is named by its entry and not by its revision: two histories have the same numbers, and a change
+-- of overrides takes a number, but changes nothing that a decision rests on.
 
 local meta, feed, feed_bytes, request, components, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local rollout, queue, releases, attributes, quarantine = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local timeline, overrides, overrides_index, overrides_expiry = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, revision_before, revision, freeze, patch_json, result, decided =
-  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local component, state_entry, last_entry, freeze, patch_json, result, decided, revision_floor =
+  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
@@ -59,15 +62,28 @@ local refusal = refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
 end
-local revision_found = redis.call('HGET', rollout, 'revision') or '0'
-if revision_found ~= revision_before or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
+local found = redis.call('HMGET', rollout, 'revision', 'state_entry', 'entry')
+local revision_found = found[1] or '0'
+if (found[2] or '') ~= state_entry or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
   return {CONFLICT, revision_found}
+end
+if last_entry ~= '' and found[3] ~= last_entry then
+  return {CONFLICT, revision_found}
+end
+if not is_count(revision_found) then
+  return {MALFORMED, rollout, 'revision'}
 end
 local now = now_ms()
 if is_untimely(now, decided) then
   return {UNTIMELY, now}
 end
+local revision = next_revision(math.max(tonumber(revision_found), tonumber(revision_floor)))
 local patch = cjson.decode(patch_json)
+if not patch.delete and not redis.call('ZSCORE', components, component) then
+  if redis.call('ZCARD', components) >= MAX_COMPONENTS then
+    return {TOO_MANY_COMPONENTS, MAX_COMPONENTS}
+  end
+end
 
 if patch.delete then
   redis.call(
@@ -88,12 +104,19 @@ if patch.queue then
   redis.call('DEL', queue)
   call_in_chunks('RPUSH', queue, patch.queue)
 end
-append_history(history, revision, now, {unpack(ARGV, 14)})
-local fields = {'component', component, 'revision', revision, 'patch', patch_json}
+if patch.assignment then
+  redis.call('HSET', timeline, revision, patch.assignment)
+end
+if patch.is_new_current then
+  redis.call('HSET', rollout, 'current_revision', revision)
+end
+local fields = {'component', component, 'revision', revision, 'base', found[3] or '', 'patch', patch_json}
 if patch.delete then
   fields[#fields + 1] = 'deleted'
   fields[#fields + 1] = '1'
 end
-local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
+redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'state_entry', id)
+append_history(history, id, revision, now, {unpack(ARGV, 15)})
 remember(request, life_ms, digest, nonce, id, revision, '1', result)
-return {DONE, id, previous}
+return {DONE, id, previous, revision, found[3] or ''}

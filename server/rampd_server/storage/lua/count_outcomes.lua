@@ -24,7 +24,7 @@
 -- ARGV[13] counts, JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed, wait in
 --          ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision": text}; each
 --          index once in each list; `releases` adds to what outlives the trial, `current_revision` tells one current from
---          the next
+--          the next; `longest_wait` is the longest that any of these could wait, ms
 --
 -- Returns: {DONE} | {WRONG_TYPE, key} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
 --   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
@@ -45,8 +45,8 @@ local wrong = find_wrong_type(
 if wrong then
   return {WRONG_TYPE, wrong}
 end
-local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches')
-local epoch_found, revision_found, batches = head[1] or '', head[4] or '0', head[5] or '0'
+local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches', 'longest_wait')
+local epoch_found, revision_found, batches, longest_wait = head[1] or '', head[4] or '0', head[5] or '0', head[6] or '0'
 local is_same_epoch = epoch_found == epoch
 if not is_same_epoch and epoch_found ~= replaced then
   return {RESET, epoch_found}
@@ -56,6 +56,9 @@ if not is_count(revision_found) then
 end
 if not is_count(batches) then
   return {MALFORMED, outcomes, 'batches'}
+end
+if not is_count(longest_wait) then
+  return {MALFORMED, outcomes, 'longest_wait'}
 end
 
 local record = is_same_epoch and redis.call('HGET', clients, client)
@@ -117,8 +120,8 @@ end
 
 local matured_outcomes, matured_failures, waiting = {}, {}, {0, 0}
 if is_same_trial then
-  matured_outcomes = redis.call('ZRANGEBYSCORE', waiting_outcomes, '-inf', now, 'LIMIT', 0, MAX_MATURED)
-  matured_failures = redis.call('ZRANGEBYSCORE', waiting_failures, '-inf', now, 'LIMIT', 0, MAX_MATURED)
+  matured_outcomes = find_matured(waiting_outcomes, now, longest_wait, MAX_MATURED)
+  matured_failures = find_matured(waiting_failures, now, longest_wait, MAX_MATURED)
   waiting = {redis.call('ZCARD', waiting_outcomes), redis.call('ZCARD', waiting_failures)}
 end
 for _, member in ipairs(matured_outcomes) do
@@ -216,6 +219,9 @@ else
     others[#others + 1] = release_outcomes
   end
   begin_trial(outcomes, others, epoch, release, trial, revision, batch_number)
+end
+if tonumber(counts.longest_wait) > (is_same_trial and tonumber(longest_wait) or 0) then
+  redis.call('HSET', outcomes, 'longest_wait', counts.longest_wait)
 end
 if #names > 1 then
   redis.call('HSET', release_outcomes, unpack(release_fields))

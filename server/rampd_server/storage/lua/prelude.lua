@@ -80,13 +80,46 @@ local function count_bytes(fields)
   return bytes
 end
 
+-- The id of the entry that follows on `previous`: the time, and as sequence a number drawn by chance (`nonce`, hexadecimal).
+-- So an id names one entry beyond doubt, also among histories of which a failover has lost one.
+local function next_id(previous, now, nonce)
+  local chance = tonumber(string.sub(nonce, 1, 8), 16) + 1
+  local time, sequence = string.match(previous, '^(%d+)%-(%d+)$')
+  time, sequence = tonumber(time or 0), tonumber(sequence or 0)
+  if tonumber(now) > time then
+    return now .. '-' .. string.format('%.0f', chance)
+  end
+  -- Above this a double does not hold every number.
+  if sequence > 2 ^ 52 then
+    time, sequence = time + 1, 0
+  end
+  return string.format('%.0f-%.0f', time, sequence + chance)
+end
+
+-- Appends under an id, with options such as MAXLEN. Where somebody else has put a later entry there, Redis gives the id:
+-- no write may fail half-way.
+local function append(stream, options, id, fields)
+  local arguments = {unpack(options)}
+  local place = #arguments + 1
+  arguments[place] = id
+  for _, text in ipairs(fields) do
+    arguments[#arguments + 1] = text
+  end
+  local added = redis.pcall('XADD', stream, unpack(arguments))
+  if type(added) == 'table' then
+    arguments[place] = '*'
+    added = redis.call('XADD', stream, unpack(arguments))
+  end
+  return added
+end
+
 -- Appends to the feed and keeps it within its limits; the newest entry always stays. Ids of the entry and
 -- of the one before.
-local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
   local previous = redis.call('HGET', meta, 'head') or '0-0'
   fields[#fields + 1] = 'prev'
   fields[#fields + 1] = previous
-  local id = redis.call('XADD', feed, '*', unpack(fields))
+  local id = append(feed, {}, next_id(previous, now, nonce), fields)
   redis.call('HSET', meta, 'head', id)
   local length = redis.call('XLEN', feed)
   local bytes = count_bytes(fields)
@@ -107,12 +140,31 @@ local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, field
   return id, previous
 end
 
-local function append_history(history, revision, now, fields)
-  redis.call('XADD', history, 'MAXLEN', '=', MAX_EVENTS, '*', 'revision', revision, 'time', now, unpack(fields))
+-- Under the id of the feed's entry of the same change, which tells whether a history has it.
+local function append_history(history, id, revision, now, fields)
+  append(history, {'MAXLEN', '=', MAX_EVENTS}, id, {'revision', revision, 'time', now, unpack(fields)})
+end
+
+-- The revision after the one found, as text.
+local function next_revision(found)
+  return string.format('%.0f', tonumber(found) + 1)
 end
 
 local function remember(request, life_ms, ...)
   redis.call('SET', request, table.concat({...}, ' '), 'PX', life_ms)
+end
+
+-- The members of what waits whose wait is over, at most `most` of them: at the time that is their score, or because it is
+-- further ahead than any of them had to wait, which is so where the clock was set back. `longest_wait` '0': not known.
+local function find_matured(waiting, now, longest_wait, most)
+  local matured = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, most)
+  if longest_wait ~= '0' and #matured < most then
+    local latest = string.format('(%.0f', now + longest_wait)
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, latest, '+inf', 'LIMIT', 0, most - #matured)) do
+      matured[#matured + 1] = member
+    end
+  end
+  return matured
 end
 
 -- Drops what a component's outcomes were counted for, and begins to count for another trial. The first write is one that

@@ -4,7 +4,7 @@
 -- KEYS[2] waiting-outcomes  zset
 -- KEYS[3] waiting-failures  zset
 --
--- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, key}
+-- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --
 -- Why atomic: what is moved from waiting to counted is seen in one place. It writes nothing: reads have to go on where
 -- memory is full.
@@ -15,11 +15,15 @@ local wrong = find_wrong_type(outcomes, 'hash', waiting_outcomes, 'zset', waitin
 if wrong then
   return {WRONG_TYPE, wrong}
 end
-local now = now_ms()
+local now = tonumber(now_ms())
+local longest_wait = redis.call('HGET', outcomes, 'longest_wait') or '0'
+if not is_count(longest_wait) then
+  return {MALFORMED, outcomes, 'longest_wait'}
+end
 
 return {
   DONE,
   redis.call('HGETALL', outcomes),
-  redis.call('ZRANGEBYSCORE', waiting_outcomes, '-inf', now),
-  redis.call('ZRANGEBYSCORE', waiting_failures, '-inf', now),
+  find_matured(waiting_outcomes, now, longest_wait, redis.call('ZCARD', waiting_outcomes)),
+  find_matured(waiting_failures, now, longest_wait, redis.call('ZCARD', waiting_failures)),
 }

@@ -12,6 +12,7 @@
 -- ARGV[3]  most bytes of the feed
 -- ARGV[4]  component
 -- ARGV[5]  most overrides to remove
+-- ARGV[6]  nonce of this attempt
 --
 -- Returns: {DONE, number removed} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
@@ -20,7 +21,7 @@
 
 local meta, feed, feed_bytes = KEYS[1], KEYS[2], KEYS[3]
 local overrides, overrides_index, overrides_expiry = KEYS[4], KEYS[5], KEYS[6]
-local epoch, max_entries, max_bytes, component, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local epoch, max_entries, max_bytes, component, limit, nonce = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local wrong = find_wrong_type(
   meta, 'hash', feed, 'stream', feed_bytes, 'string',
@@ -33,7 +34,8 @@ local refusal = refuse_store(meta, epoch)
 if refusal then
   return refusal
 end
-local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', now_ms(), 'LIMIT', 0, limit)
+local now = now_ms()
+local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', now, 'LIMIT', 0, limit)
 if #expired == 0 then
   return {DONE, 0}
 end
@@ -42,5 +44,5 @@ call_in_chunks('HDEL', overrides, expired)
 call_in_chunks('ZREM', overrides_index, expired)
 call_in_chunks('ZREM', overrides_expiry, expired)
 local fields = {'component', component, 'expired', table.concat(expired, ' ')}
-append_feed(meta, feed, feed_bytes, max_entries, max_bytes, fields)
+append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
 return {DONE, #expired}

@@ -1,0 +1,73 @@
+"""What follows from it that a store has lost writes of a component: a failover to a replica that was behind, an older copy.
+
+What is lost stays lost: the store is the truth. But revisions and release numbers that somebody has seen are given to
+nothing else, and a release that was taken away from jobs is not given to them again until a person says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rampd_server.domain import commands, model, moves, reverting
+from rampd_server.domain.model import FULL, Absent, Assignment, LostRevisions, Means, Rollout
+from rampd_server.domain.moves import Context
+
+
+def after_loss(
+    stored: Rollout | Absent, known: Rollout, lost: LostRevisions, context: Context, *, protects: bool
+) -> Rollout | Absent:
+    """The component after a server that knew `known` has found it at `stored`, sealed; `stored` itself where another server,
+    which knew at least as much, was first. With `protects`, jobs get no release that `known` had taken away.
+    """
+    revision = max(stored.revision, known.revision) + 1
+    last_number = max(stored.last_number, known.last_number)
+    if isinstance(stored, Absent):
+        if stored.revision > known.revision:
+            return stored
+        return replace(stored, revision=revision, last_number=last_number)
+    if stored.has_lost(known.revision):
+        return stored
+    after = replace(stored, lost=(*stored.lost, lost)[-model.MAX_LOST :], last_number=last_number)
+    if protects:
+        after = _protected(after, known, context)
+    return moves.seal(replace(stored, revision=revision - 1), after, context)
+
+
+def first_difference(known: Sequence[Assignment], stored: Sequence[Assignment], default: int) -> int:
+    """The first revision at which two timelines say different things; `default` where they never do."""
+    common = set(known) & set(stored)
+    start = max((timeline[0].revision for timeline in (known, stored) if timeline), default=0)
+    differing = [each.revision for each in (*known, *stored) if each not in common and each.revision > start]
+    return min(differing, default=default)
+
+
+def _protected(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
+    for tag in known.quarantine.keys() - rollout.quarantine.keys():
+        mark = known.quarantine[tag]
+        rollout = moves.quarantine(rollout, tag, replace(context, actor=mark.actor, note=mark.note))
+    if known.freeze and not rollout.freeze and known.freeze.is_in_force(context.now_ms):
+        rollout = replace(rollout, freeze=known.freeze)
+    rollout = _reverted(rollout, known, context)
+    following = rollout.next_release
+    if following is None:
+        return rollout
+    is_paused = known.next is not None and (known.paused or bool(known.held_reason))
+    if rollout.basis_points > _exposure(known, following.tag) or is_paused:
+        rollout = moves.hold(rollout, context.because("the store has lost writes"))
+    return rollout
+
+
+def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
+    """A lost Revert is done again, where what it went back to is still there."""
+    arrival, tag = known.arrival, known.current_release.tag
+    if arrival is None or arrival.means is not Means.REVERT or rollout.current_release.tag != arrival.from_tag:
+        return rollout
+    if all(release.tag != tag for release in rollout.previous_releases):
+        return rollout
+    return reverting.revert(rollout, commands.Revert(tag, quarantine=False), context).rollout
+
+
+def _exposure(known: Rollout, tag: str) -> int:
+    """How many of the units got a tag, in basis points."""
+    if known.current_release.tag == tag:
+        return FULL
+    return known.basis_points if known.next_release and known.next_release.tag == tag else 0

@@ -1,0 +1,369 @@
+"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and goes on from there.
+
+A revision is then no identity: two histories have the same numbers.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from rampd_server.domain import commands
+from rampd_server.domain.admission import Admission, IgnoredReason, JobOutcome
+from rampd_server.domain.commands import Command
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.loss import after_loss
+from rampd_server.domain.model import Freeze, LostRevisions, Rollout, RolloutState
+from rampd_server.domain.moves import Context
+from rampd_server.domain.progress import Progress
+from rampd_server.ports import SELF, Author, Override
+from rampd_server.replica import Replica
+from rampd_server.service import Answer, Service
+from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import COMPONENT, do
+from tests.contract.test_freezes import following
+from tests.stores import StoreServer
+
+ADA, BOB = Author("ada", "Ramp"), Author("bob", "Ramp")
+GoBack = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+async def store(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
+    store = real_server.store(namespace)
+    store.believe(await store.begin_epoch(adopted=False))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def elsewhere(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
+    """The store as somebody else writes to it who knows nothing of what is lost."""
+    store = real_server.store(namespace)
+    head = await store.head()
+    store.believe(head.epoch if head else await store.begin_epoch(adopted=False))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def base(store: RedisStore, elsewhere: RedisStore) -> Rollout:
+    """A rollout at revision 3, before anything is lost: b is next at 20 %."""
+    return await do(store, commands.Release("a"), commands.Release("b"), commands.Ramp(2000))
+
+
+@pytest.fixture
+async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) -> AsyncIterator[GoBack]:
+    """Puts back all data of the namespace as they were, in one step."""
+    client = Redis.from_url(real_server.url, protocol=2)
+    keys = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
+    kept = {key: await client.dump(key) for key in keys}
+
+    async def put_back() -> None:
+        present = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
+        pipe = client.pipeline(transaction=True)
+        pipe.delete(*present)
+        for key, value in kept.items():
+            pipe.restore(key, 0, value)
+        await pipe.execute()
+
+    yield put_back
+    await client.aclose()
+
+
+@pytest.fixture
+async def replica(store: RedisStore, go_back: GoBack) -> Replica:
+    """The copy of a server that does not look at the store by itself, until it is told to."""
+    replica = Replica(store)
+    await replica.read_anew()
+    return replica
+
+
+@pytest.fixture
+def service(store: RedisStore, replica: Replica) -> Service:
+    return Service(store, replica)
+
+
+async def run(service: Service, *verbs: Command) -> Answer:
+    for verb in verbs:
+        answer = await service.execute(COMPONENT, verb, ADA)
+    return answer
+
+
+def present(replica: Replica) -> Rollout:
+    known = replica.get(COMPONENT)
+    assert known is not None
+    return known.rollout
+
+
+async def stored(store: RedisStore) -> Rollout:
+    rollout = (await store.read(COMPONENT)).rollout
+    assert isinstance(rollout, Rollout)
+    return rollout
+
+
+async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the_same_revision(
+    service: Service, elsewhere: RedisStore, go_back: GoBack
+):
+    """Given a lost and a new state of one revision, expect that Rollback speaks of the one that is there."""
+    await run(service, commands.Finalize(force=True))  # lost: everybody gets b
+    await go_back()
+    await do(elsewhere, commands.Ramp(9000))  # of the same revision
+
+    answer = await run(service, commands.Rollback())
+
+    assert isinstance(answer.rollout, Rollout)
+    assert answer.rollout.current_release.tag == "a"
+    assert answer.rollout.state is RolloutState.HELD
+    assert "Everybody gets a" in answer.message
+    assert await stored(elsewhere) == answer.rollout
+
+
+async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack
+):
+    lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
+    await go_back()
+    await replica.read_anew()
+
+    assert lost.result.revision == 5
+    assert present(replica).revision == 6
+    assert present(replica).lost == (LostRevisions(4, 5),)
+    assert (present(replica).basis_points, present(replica).state) == (2000, RolloutState.ROLLING_OUT)
+    assert present(replica) == await stored(store)
+
+
+async def test_what_was_lost_is_said_once_in_the_history(
+    service: Service, replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
+):
+    async with following(elsewhere) as other:
+        await run(service, commands.Ramp(3000), commands.Ramp(4000))
+        assert await other.wait_for(COMPONENT, 5)
+        await go_back()
+        await asyncio.gather(replica.read_anew(), other.read_anew())
+        await replica.read_anew()
+
+        assert present(other) == await stored(store)
+    told = [event for event in await store.events(COMPONENT, limit=10) if event.actor == SELF]
+    assert [(event.action, event.revision) for event in told] == [("RecordLoss", 6)]
+    assert told[0].note.startswith("the store has lost revisions 4 to 5")
+
+
+async def test_a_release_that_was_rolled_back_is_not_given_out_again(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    """Given a rollback that is lost, expect that the release stays at 0 % until a person raises it."""
+    await run(service, commands.Rollback())
+    await go_back()
+    await do(elsewhere, commands.Ramp(3000))
+
+    await replica.read_anew()
+
+    assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
+    assert present(replica).held_reason.startswith("the store has lost writes by rampd")
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state"),
+    [
+        ((commands.Pause(),), RolloutState.HELD),
+        ((commands.Quarantine("b"),), RolloutState.HELD),
+        ((commands.Abandon(),), RolloutState.HELD),
+        ((commands.Abandon(), commands.Release("c"), commands.Ramp(100)), RolloutState.HELD),
+        ((commands.Ramp(1000),), RolloutState.HELD),
+        ((commands.Ramp(9000),), RolloutState.ROLLING_OUT),
+        ((commands.Finalize(force=True),), RolloutState.ROLLING_OUT),
+        ((commands.Release("c"),), RolloutState.ROLLING_OUT),
+    ],
+    ids=str,
+)
+async def test_jobs_get_nothing_more_than_the_lost_state_gave_them(
+    service: Service, replica: Replica, go_back: GoBack, verbs: tuple[Command, ...], state: RolloutState
+):
+    await run(service, *verbs)
+    before = present(replica)
+    await go_back()
+    await replica.read_anew()
+    after = present(replica)
+
+    assert (after.current_release.tag, after.state) == ("a", state)
+    assert after.quarantine.keys() == before.quarantine.keys()
+    assert after.last_number == before.last_number
+    assert after.revision == before.revision + 1
+
+
+async def test_a_lost_revert_is_done_again(service: Service, replica: Replica, store: RedisStore, go_back: GoBack):
+    await run(service, commands.Finalize(force=True))
+    kept = present(replica)
+    await run(service, commands.Revert())
+    rollout = present(replica)
+
+    after = after_loss(kept, rollout, LostRevisions(5, 5), Context(1, "rampd"), protects=True)
+
+    assert isinstance(after, Rollout)
+    assert after.current_release.tag == "a"
+    assert after.quarantine.keys() == {"b"}
+
+
+async def test_an_outcome_of_a_lost_history_is_counted_at_nobodys_weight(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+    await replica.read_anew()
+
+    outcome = JobOutcome(COMPONENT, 2, lost.result.revision, True, "WEIGHT", "acme/app", "", False, 0)
+    assert Admission(present(replica)).admit(outcome) is IgnoredReason.REVISION_UNKNOWN
+    assert Admission(present(replica)).admit(outcome._replace(revision=3)) is not IgnoredReason.REVISION_UNKNOWN
+
+
+async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+
+    for verb in (commands.Ramp(9500), commands.Rollback()):
+        with pytest.raises(RefusedError) as caught:
+            await service.execute(COMPONENT, verb, ADA, expected_revision=lost.result.revision)
+        assert caught.value.reason is Reason.REVISION_MISMATCH
+
+
+async def test_overrides_that_name_a_lost_revision_are_refused(
+    service: Service, elsewhere: RedisStore, go_back: GoBack
+):
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+
+    with pytest.raises(RefusedError, match="lost") as caught:
+        await service.set_overrides(
+            COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA, expected_revision=lost.result.revision
+        )
+
+    assert caught.value.reason is Reason.REVISION_MISMATCH
+
+
+async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Service, replica: Replica, go_back: GoBack):
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    await replica.read_anew()
+
+    assert not await replica.wait_for(COMPONENT, lost.result.revision, timeout_s=0.01)
+    assert await replica.wait_for(COMPONENT, lost.result.revision + 1, timeout_s=0.01)
+
+
+async def test_a_decision_of_a_lost_state_is_void(
+    service: Service, elsewhere: RedisStore, replica: Replica, go_back: GoBack
+):
+    await run(service, commands.Ramp(9000))
+    ground = present(replica).state_entry
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+    before = await stored(elsewhere)
+
+    with pytest.raises(RefusedError) as caught:
+        await service.execute(
+            COMPONENT,
+            commands.Decide(Progress(), commands.Finalize(force=True)),
+            Author(SELF, "Finalize"),
+            ground=ground,
+        )
+
+    assert caught.value.reason is Reason.REVISION_MISMATCH
+    assert (await stored(elsewhere)).current_release.tag == before.current_release.tag == "a"
+
+
+async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewhere: RedisStore, replica: Replica):
+    ground = present(replica).state_entry
+    for number in range(5):
+        await elsewhere.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, BOB)
+
+    decided = commands.Decide(Progress(), commands.Rollback())
+    answer = await service.execute(COMPONENT, decided, Author(SELF, "Rollback"), ground=ground)
+
+    assert answer.result.revision == 9
+    assert (await stored(elsewhere)).state is RolloutState.HELD
+
+
+async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
+    service: Service, replica: Replica, go_back: GoBack
+):
+    made = await service.execute("formatter", commands.Release("x"), ADA)
+    await go_back()
+    await replica.read_anew()
+    assert replica.get("formatter") is None
+
+    again = await service.execute("formatter", commands.Release("y"), ADA)
+
+    assert made.result.revision == 1
+    assert (again.result.revision, again.result.release) == (3, 2)
+
+
+async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Replica, go_back: GoBack):
+    await run(service, commands.Freeze())
+    await go_back()
+    await replica.read_anew()
+
+    freeze = present(replica).freeze
+    assert isinstance(freeze, Freeze)
+    assert freeze.actor == "ada"
+
+
+async def test_a_server_that_was_merely_behind_has_lost_nothing(
+    service: Service, replica: Replica, elsewhere: RedisStore
+):
+    await do(elsewhere, commands.Ramp(3000), commands.Rollback())
+    await replica.read_anew()
+
+    assert (present(replica).revision, present(replica).lost) == (5, ())
+    assert not replica.went_back
+
+
+async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back: GoBack):
+    await run(service, commands.Ramp(9000))
+    await go_back()
+    await replica.read_anew()
+
+    assert replica.went_back
+
+
+async def test_while_another_epoch_is_read_nothing_is_written(
+    service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    await store.begin_epoch(adopted=True)
+    goes_on = asyncio.Event()
+    components = store.components
+
+    async def wait_and_list(**options: object) -> list[str]:
+        await goes_on.wait()
+        return await components(**options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "components", wait_and_list)
+    reading = asyncio.create_task(replica.read_anew())
+    while replica._writable.is_set():  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0)
+    with pytest.raises(NoSnapshotError, match="new epoch"):
+        await run(service, commands.Ramp(9000))
+    goes_on.set()
+    await reading
+
+    assert (await run(service, commands.Ramp(9000))).result.changed
+
+
+async def test_a_server_that_looks_by_itself_settles_it_too(
+    store: RedisStore, service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    async with following(elsewhere) as other:
+        await run(service, commands.Rollback())
+        assert await other.wait_for(COMPONENT, 4)
+        await go_back()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while not present(other).lost:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)
+
+        assert present(other).lost == (LostRevisions(4, 4),)
+        assert present(other).state is RolloutState.HELD

@@ -1,0 +1,80 @@
+"""The line of those who write to one thing."""
+
+import asyncio
+
+import pytest
+
+from rampd_server.domain import commands
+from rampd_server.domain.commands import Command, lowers_exposure
+from rampd_server.domain.progress import Progress
+from rampd_server.line import Line
+from tests.rollouts import rolling_out
+
+
+async def order_of(*is_urgent: bool) -> list[int]:
+    """In which order writers have their turn who come one after the other while the first one writes."""
+    line, order, first_goes_on = Line(), [], asyncio.Event()
+
+    async def write(number: int) -> None:
+        order.append(number)
+        if number == 0:
+            await first_goes_on.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        for number, urgent in enumerate(is_urgent):
+            tasks.create_task(line.have_turn(lambda number=number: write(number), "it", is_urgent=urgent))
+            await asyncio.sleep(0)
+        first_goes_on.set()
+    return order
+
+
+async def test_writers_have_their_turn_as_they_come():
+    assert await order_of(False, False, False, False) == [0, 1, 2, 3]
+    assert await order_of(True, True, True) == [0, 1, 2]
+
+
+async def test_who_is_urgent_goes_ahead_of_all_who_wait():
+    assert await order_of(*[False] * 50, True) == [0, 50, *range(1, 50)]
+    assert await order_of(True, False, False, True, True) == [0, 1, 3, 4, 2]
+
+
+async def test_who_leaves_the_line_holds_nobody_up():
+    line, goes_on = Line(), asyncio.Event()
+
+    async def wait() -> str:
+        await goes_on.wait()
+        return "done"
+
+    async with asyncio.TaskGroup() as tasks:
+        kept = [
+            tasks.create_task(line.have_turn(wait, "it", is_urgent=urgent)) for urgent in (False, False, True, False)
+        ]
+        left = [tasks.create_task(line.have_turn(wait, "it", is_urgent=urgent)) for urgent in (False, True)]
+        await asyncio.sleep(0)
+        for task in left:
+            task.cancel()
+        goes_on.set()
+    assert [task.result() for task in kept] == ["done"] * 4
+
+
+@pytest.mark.parametrize(
+    ("command", "lowers"),
+    [
+        (commands.Rollback(), True),
+        (commands.Abandon(), True),
+        (commands.Revert(), True),
+        (commands.Quarantine("x"), True),
+        (commands.Pause(), True),
+        (commands.Freeze(), True),
+        (commands.Ramp(0), True),
+        (commands.Ramp(10_000), False),
+        (commands.Release("x"), False),
+        (commands.Finalize(), False),
+        (commands.Decide(Progress(), commands.Rollback()), True),
+        (commands.Decide(Progress(), commands.Ramp(10_000)), False),
+        (commands.Decide(Progress()), False),
+    ],
+    ids=str,
+)
+def test_what_lowers_exposure_is_urgent(command: Command, lowers: bool):
+    assert lowers_exposure(command, rolling_out()) is lowers
