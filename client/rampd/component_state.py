@@ -141,7 +141,13 @@ def _fill(message: v1.Override, repo: str, choice: Choice) -> None:
 class Assembly:
     """A whole state that is not whole yet. Nothing of it is seen before it is."""
 
+    damaged: dict[str, int] = field(default_factory=dict)
+    """Components that the server can't read: when the store last confirmed what was known of them, in ms by its clock."""
     _components: dict[str, "_Unfinished"] = field(default_factory=dict)
+
+    def note(self, damaged: Iterable[v1.DamagedComponent]) -> None:
+        """Takes in the components of a part that the server can't read."""
+        self.damaged.update((each.component, _milliseconds(each.confirmed_time)) for each in damaged)
 
     def add(self, pieces: Iterable[v1.ComponentState]) -> None:
         """Takes in the components of a part. Raises MalformedStateError."""

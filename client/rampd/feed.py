@@ -50,11 +50,12 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
-    """A component that is gone, as it last was."""
+class Last:
+    """A component as it last was: it is gone, or the server can't read it any more."""
 
     component: Component
     since_s: float
+    """When it was last confirmed, by the monotonic clock."""
 
 
 class Feed:
@@ -73,7 +74,11 @@ class Feed:
         """To resolve from. Another dict after a whole state."""
         self.confirmed_s = -math.inf
         """When the store last confirmed them, by the monotonic clock, both hops counted."""
-        self.deleted: dict[str, Deleted] = {}
+        self.deleted: dict[str, Last] = {}
+        self.damaged: dict[str, Last | None] = {}
+        """Components that the server can't read, as they last were; None where that is not known. None of them is among
+        `components`.
+        """
         self.cursor = ""
         """What they are the state at; empty where there is none yet."""
         self.told_s = -math.inf
@@ -116,7 +121,9 @@ class Feed:
     def begin(self) -> v1.WatchRequest:
         """The request to open a stream with."""
         self._reset(self._clock())
-        return v1.WatchRequest(components=self.selection, cursor="" if self._needs_whole_state else self.cursor)
+        # Only a whole state says that what could not be read can be read again.
+        cursor = "" if self._needs_whole_state or self.damaged else self.cursor
+        return v1.WatchRequest(components=self.selection, cursor=cursor)
 
     def take(self, message: v1.WatchResponse) -> list[Change]:
         """Takes in a message; what has changed. Raises MalformedStateError: the stream is good for nothing any more."""
@@ -147,7 +154,14 @@ class Feed:
         """Whether nothing was heard for longer than a stream that is alive takes."""
         return self._clock() - self._heard_s > (SILENT_AFTER_S if self._has_heard else FIRST_MESSAGE_S)
 
-    def find_deleted(self, component: str) -> Deleted | None:
+    def find(self, component: str) -> Component | None:
+        """A component that is there, damaged or not."""
+        known = self.components.get(component)
+        if known is None and (last := self.damaged.get(component)) is not None:
+            return last.component
+        return known
+
+    def find_deleted(self, component: str) -> Last | None:
         """A component that went not too long ago."""
         deleted = self.deleted.get(component)
         return deleted if deleted is not None and self._clock() - deleted.since_s <= self._keep_deleted_s else None
@@ -185,19 +199,26 @@ class Feed:
         if self._assembly is None:
             raise MalformedStateError("a whole state came without its first part")
         self._assembly.add(state.components)
+        self._assembly.note(state.damaged)
         if not state.last:
             return []
-        after, self._assembly = self._assembly.finish(), None
+        after, damaged, self._assembly = self._assembly.finish(), self._assembly.damaged, None
         # Where what is known makes no sense, an older state is better; what it lacks follows at once.
         if is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
             raise MalformedStateError(f"the server is at {cursor}, and this process was at {self.cursor} already")
         if self.cursor and (self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]):
             self.told_s = now_s
         self._may_go_back = self._needs_whole_state = False
-        before, self.components = self.components, after
+        before = self._present()
+        # In this order, so that who reads at the same time finds a component in one of the two.
+        kept = {name: self._last_of(name, confirmed_ms, after, now_s) for name, confirmed_ms in damaged.items()}
+        self.damaged = self.damaged | kept
+        self.components = {name: known for name, known in after.items() if name not in kept} if kept else after
+        self.damaged = kept
         self.cursor = cursor
-        for name in before.keys() - after.keys():
-            self.deleted[name] = Deleted(before[name], now_s)
+        after = self._present()
+        for name in before.keys() - after.keys() - kept.keys():
+            self.deleted[name] = Last(before[name], now_s)
         for name in self.deleted.keys() & after.keys():
             del self.deleted[name]
         if not before and not self._was_live:
@@ -208,14 +229,30 @@ class Feed:
             if (change := _change_of(_snapshot(before.get(name)), _snapshot(after.get(name)))) is not None
         ]
 
+    def _present(self) -> dict[str, Component]:
+        """All that is there, damaged or not."""
+        return self.components | {name: last.component for name, last in self.damaged.items() if last is not None}
+
+    def _last_of(self, name: str, confirmed_ms: int, after: Mapping[str, Component], now_s: float) -> Last | None:
+        """A component that the server can't read, as the server or else this process knows it."""
+        component = after.get(name) or self.find(name)
+        if component is None and (deleted := self.find_deleted(name)) is not None:
+            component = deleted.component
+        if component is None:
+            return None
+        since_s = now_s - max(0.0, (self.now_ms() - confirmed_ms) / 1000)
+        known = self.damaged.get(name)
+        return Last(component, since_s if known is None else min(since_s, known.since_s))
+
     def _take_change(self, change: v1.WatchChange, now_s: float) -> list[Change]:
         name = change.component.component
-        known = self.components.get(name)
+        known = self.find(name)
         before = _snapshot(known)
         if change.deleted:
             if known is not None:
-                self.deleted[name] = Deleted(known, now_s)
-                del self.components[name]
+                self.deleted[name] = Last(known, now_s)
+                self.components.pop(name, None)
+            self.damaged.pop(name, None)
             after = None
         else:
             try:
@@ -223,7 +260,9 @@ class Feed:
             except MalformedStateError:
                 self._needs_whole_state = True
                 raise
-            self.components[name] = component
+            if self.damaged.get(name) is None:
+                self.components[name] = component
+                self.damaged.pop(name, None)
             self.deleted.pop(name, None)
             after = component.snapshot
         found = _change_of(before, after)

@@ -120,6 +120,10 @@ class Status:
     """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. Empty while there is one."""
     snapshot_file_error: str
     """Why the snapshot file was not read, or not written the last time; empty where it was."""
+    damaged: tuple[str, ...] = ()
+    """Components whose data the server can't read. They are answered for as they last were, where that is known, and are
+    older than `snapshot_age_s` says.
+    """
     reports: Reports = field(default_factory=Reports)
     """What became of the outcomes that this process reported."""
 
@@ -240,7 +244,8 @@ class Local:
         # Where a change comes in between after all, to take it in once more does no harm.
         ahead_s = time.time() - now_s
         moment = Moment(feed.cursor, feed.confirmed_s + ahead_s, max(0.0, feed.told_s + ahead_s))
-        components = [(known.snapshot, list(known.overrides.items())) for known in feed.components.values()]
+        present = [*feed.components.values(), *(last.component for last in feed.damaged.values() if last is not None)]
+        components = [(known.snapshot, list(known.overrides.items())) for known in present]
 
         def write() -> None:
             try:
@@ -266,6 +271,8 @@ class Local:
         now_s = time.monotonic()
         age_s = now_s - feed.confirmed_s
         known = feed.components.get(component)
+        if known is None and (damaged := feed.damaged.get(component)) is not None:
+            known, age_s = damaged.component, max(age_s, now_s - damaged.since_s)
         if known is not None and known.snapshot.revision < min_revision:
             if fallback is None:
                 raise _behind(component, known.snapshot.revision, min_revision)
@@ -278,7 +285,7 @@ class Local:
             return fallback_of(fallback, age_s)
         raise NoVersionError(
             self._nothing_known(component, age_s),
-            reason="COMPONENT_NOT_FOUND" if self._connected else "",
+            reason=self._reason(component),
             metadata={"component": component},
         )
 
@@ -300,10 +307,9 @@ class Local:
 
     def reaches(self, jobs: Iterable[v1.ResolveRequest]) -> bool:
         """Whether the component of each job is there, and at the job's `min_revision` or after it."""
-        components = self.feed.components
+        find = self.feed.find
         return all(
-            (known := components.get(job.component)) is not None and known.snapshot.revision >= job.min_revision
-            for job in jobs
+            (known := find(job.component)) is not None and known.snapshot.revision >= job.min_revision for job in jobs
         )
 
     def status(self) -> Status:
@@ -315,19 +321,27 @@ class Local:
             target=self.settings.target,
             source=self._source,
             connected=self._connected and not feed.is_silent(),
-            components=len(feed.components),
+            components=len(feed.components) + sum(last is not None for last in list(feed.damaged.values())),
             deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
             snapshot_age_s=age_s,
             stale=age_s >= STALE_AFTER_S,
             next_withheld=age_s > self._next_max_stale_s,
             error=self._error,
             snapshot_file_error=self._file_error,
+            damaged=tuple(sorted(feed.damaged)),
         )
+
+    def _reason(self, component: str) -> str:
+        if not self._connected:
+            return ""
+        return "STORE_CORRUPT" if component in self.feed.damaged else "COMPONENT_NOT_FOUND"
 
     def _nothing_known(self, component: str, age_s: float) -> str:
         target, path = self.settings.target, self.settings.snapshot_path
         if self.settings.components and component not in self.settings.components:
             tried = f"this resolver watches only {', '.join(self.settings.components)}"
+        elif component in self.feed.damaged:
+            tried = f"its data in the store is damaged, and the server at {target} can't read it: ListRollouts says what is wrong"
         elif self._source == "server":
             tried = f"the server at {target} had none {max(age_s, 0):.1f} s ago"
         else:

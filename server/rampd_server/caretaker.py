@@ -9,7 +9,7 @@ import structlog
 from rampd_server.domain.admission import Trial, trial_of
 from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Rollout
-from rampd_server.outage import Outage
+from rampd_server.outage import Outages
 from rampd_server.ports import Store
 from rampd_server.replica import Replica
 from rampd_server.service import Service
@@ -35,7 +35,7 @@ class Caretaker:
         self._replica = replica
         self._store = store
         self._seen: dict[str, _Seen] = {}
-        self._troubles: dict[str, Outage] = {}
+        self._troubles = Outages("caretaker_failed", "caretaker_works", ("component", "work"))
 
     async def run(self) -> None:
         """Looks again and again, for ever; what fails is tried again at the next look."""
@@ -53,28 +53,34 @@ class Caretaker:
 
     async def _look(self, *, is_sweep: bool) -> None:
         await self._service.expire_freeze_all()
-        for component, error in (await self._service.settle_all()).items():
-            self._trouble(component).tell(error)
+        await self._settle()
         await self.forget_ended_trials()
         if is_sweep:
             await self.sweep()
+        for component, work in self._troubles.away:
+            if component not in self._seen and self._replica.get(component) is None:
+                self._troubles.end(component, work)
 
-    def _trouble(self, component: str) -> Outage:
-        found = self._troubles.get(component)
-        if found is None:
-            found = self._troubles[component] = Outage(f"caretaker_failed:{component}", f"caretaker_works:{component}")
-        return found
+    async def _settle(self) -> None:
+        left = await self._service.settle_all()
+        for component, error in left.items():
+            self._troubles.tell(component, "settle", error=error)
+        for component, work in self._troubles.away:
+            if work == "settle" and component not in left:
+                self._troubles.end(component, work)
 
-    async def _by_itself(self, component: str, work: Awaitable[None]) -> None:
+    async def _by_itself(self, component: str, name: str, work: Awaitable[None]) -> None:
         """Waits for the work on one component. Where it fails, the log says so, and the others go on."""
         try:
             await work
         except (StoreUnavailableError, StoreResetError):
             raise
         except RampdError as error:
-            self._trouble(component).tell(error.message)
+            self._troubles.tell(component, name, error=error.message)
         except Exception as error:  # noqa: BLE001 - one component is not to stop the others
-            self._trouble(component).tell("A defect of rampd.", exc_info=error)
+            self._troubles.tell(component, name, error="A defect of rampd.", exc_info=error)
+        else:
+            self._troubles.end(component, name)
 
     async def forget_ended_trials(self) -> None:
         """Drops what was counted for trials that are over, for releases that are forgotten, and for components that are
@@ -83,9 +89,9 @@ class Caretaker:
         present = {known.rollout.component: known.rollout for known in self._replica.components()}
         for component, seen in list(self._seen.items()):
             if component not in present:
-                await self._by_itself(component, self._forget_gone(component, seen))
+                await self._by_itself(component, "forget", self._forget_gone(component, seen))
         for component, rollout in present.items():
-            await self._by_itself(component, self._forget_of(rollout))
+            await self._by_itself(component, "forget", self._forget_of(rollout))
 
     async def _forget_gone(self, component: str, seen: _Seen) -> None:
         # It went at a later revision than the last that was seen here.
@@ -107,7 +113,8 @@ class Caretaker:
         for known in self._replica.components():
             if not len(known.overrides):
                 continue
-            await self._by_itself(known.rollout.component, self._sweep(known.rollout.component))
+            component = known.rollout.component
+            await self._by_itself(component, "sweep", self._sweep(component))
 
     async def _sweep(self, component: str) -> None:
         while await self._store.sweep_overrides(component):

@@ -1,7 +1,7 @@
 """What the log says of something that is away for long: once, then at growing intervals, and once when it is back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -17,9 +17,13 @@ log = structlog.get_logger()
 class Outage:
     """Logs `lost` while something is away, and `found` once it is back. What fails often may tell of each failure."""
 
-    def __init__(self, lost: str, found: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, lost: str, found: str, *, monotonic: Callable[[], float] = time.monotonic, **fields: str
+    ) -> None:
+        """`fields` are in each line."""
         self._lost = lost
         self._found = found
+        self._fields = fields
         self._monotonic = monotonic
         self._began_s: float | None = None
         self._texts: set[str] = set()
@@ -45,12 +49,45 @@ class Outage:
             return
         self._texts.add(error)
         more = {} if exc_info is None else {"exc_info": exc_info}
-        log.warning(self._lost, error=error, for_s=round(now_s - self._began_s), **more)
+        log.warning(self._lost, error=error, for_s=round(now_s - self._began_s), **self._fields, **more)
 
     def end(self) -> None:
         """It is there. Costs nothing where it was before."""
         if self._began_s is None:
             return
-        log.info(self._found, after_s=round(self._monotonic() - self._began_s))
+        log.info(self._found, after_s=round(self._monotonic() - self._began_s), **self._fields)
         self._began_s = None
         self._texts.clear()
+
+
+class Outages:
+    """The outages of many things that are told by one name. Only those that are away are kept."""
+
+    def __init__(
+        self, lost: str, found: str, names: tuple[str, ...], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`names` are the fields of a line that say which thing it is about."""
+        self._lost = lost
+        self._found = found
+        self._names = names
+        self._monotonic = monotonic
+        self._outages: dict[tuple[str, ...], Outage] = {}
+
+    @property
+    def away(self) -> Iterable[tuple[str, ...]]:
+        """What is away, each as it was told."""
+        return tuple(self._outages)
+
+    def tell(self, *thing: str, error: str, exc_info: BaseException | None = None) -> None:
+        """One is away, for this reason."""
+        found = self._outages.get(thing)
+        if found is None:
+            fields = dict(zip(self._names, thing, strict=True))
+            found = self._outages[thing] = Outage(self._lost, self._found, monotonic=self._monotonic, **fields)
+        found.tell(error, exc_info=exc_info)
+
+    def end(self, *thing: str) -> None:
+        """One is there, or nobody expects it any more. Costs nothing where it was there before."""
+        found = self._outages.pop(thing, None)
+        if found is not None:
+            found.end()

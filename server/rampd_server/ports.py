@@ -107,6 +107,8 @@ class FeedEntry:
     """The component went, and its overrides with it."""
     base_entry: str = ""
     """The last entry of the component before; empty where it had none."""
+    problem: str = ""
+    """Why it is none that rampd wrote. It has nothing but its id then, and follows on no other."""
 
     @property
     def is_of_overrides_only(self) -> bool:
@@ -222,7 +224,9 @@ class Store(Protocol):
         """The epoch that every later write names; a write under another one raises StoreResetError."""
 
     async def read(self, component: str) -> Stored:
-        """A component at one moment; Absent where it is not there."""
+        """A component at one moment; Absent where it is not there. StoreCorruptError also where it is among `components`, and
+        nothing is left of it.
+        """
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
         """Names in order, those after `after`."""
@@ -319,7 +323,7 @@ class Store(Protocol):
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         """Entries after an id. It waits for the first for `block_ms`, on a connection of its own; 0: not at all, on one of
-        those that everything else goes over.
+        those that everything else goes over. What rampd did not write is among them, with its `problem`.
         """
 
     async def has_entry(self, entry_id: str) -> bool:

@@ -13,14 +13,15 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from random import SystemRandom
 from typing import Protocol
 
 import structlog
 
 from rampd.resolution import ComponentSnapshot, Overrides
+from rampd_server.damage import Damage, damage_of
 from rampd_server.domain.clock import Look
 from rampd_server.domain.errors import (
     HOW_TO_ADOPT,
@@ -28,11 +29,10 @@ from rampd_server.domain.errors import (
     RampdError,
     StoreCorruptError,
     StoreResetError,
-    StoreUnavailableError,
 )
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.lost_writes import Seen, settle_loss
-from rampd_server.outage import Outage
+from rampd_server.outage import Outage, Outages
 from rampd_server.ports import FeedEntry, Head, Namespace, Store, entry_order
 from rampd_server.projection import choice_of, snapshot_of
 
@@ -65,6 +65,8 @@ class Component:
     rollout: Rollout
     snapshot: ComponentSnapshot
     overrides: Overrides
+    damaged_since_s: float | None = None
+    """As `Damage.since_s`, where this is the last good state of a component that can't be read; otherwise None."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class _State:
     entry_id: str = ""
     namespace: Namespace = field(default_factory=Namespace)
     components: dict[str, Component] = field(default_factory=dict)
-    damaged: dict[str, StoreCorruptError] = field(default_factory=dict)
+    damaged: dict[str, Damage] = field(default_factory=dict)
     """Components that could not be read. One that is in `components` as well has the last good state."""
 
 
@@ -102,9 +104,11 @@ class Replica:
         self._listeners: list[Listener] = []
         self._trouble = ""
         self._outage = Outage("store_lost", "store_found", monotonic=monotonic)
-        self._damage = Outage("component_damaged", "components_repaired", monotonic=monotonic)
+        self._damage = Outages("component_damaged", "component_damage_ended", ("component",), monotonic=monotonic)
         self._damage_checked_s = -math.inf
         self._is_in_doubt = False
+        self._strays_end = "0-0"
+        """Up to here the feed has nothing but what rampd did not write, after all that the state has."""
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -126,9 +130,23 @@ class Replica:
         """All components, as they are now."""
         return list(self._state.components.values())
 
+    @property
+    def damaged(self) -> Mapping[str, Damage]:
+        """The components that could not be read, by name, as they are now: what a look at this server's health shows."""
+        return self._state.damaged
+
     def damage(self, component: str) -> StoreCorruptError | None:
         """Why a component could not be read; None where it could."""
-        return self._state.damaged.get(component)
+        found = self._state.damaged.get(component)
+        return None if found is None else found.error
+
+    def age_of(self, known: Component, age_s: float) -> float:
+        """Seconds since the store last confirmed a component, at `age_s` since it confirmed the state: a component that is
+        damaged gets older than the others.
+        """
+        if known.damaged_since_s is None:
+            return age_s
+        return max(age_s, self._monotonic() - known.damaged_since_s)
 
     @property
     def namespace(self) -> Namespace:
@@ -145,7 +163,7 @@ class Replica:
     @property
     def is_confirmed(self) -> bool:
         """Whether the store confirms the state: only then a write can be expected to work."""
-        if self._confirmed_s is None or self.age_s > STALE_AFTER_S:
+        if self._confirmed_s is None or self._is_in_doubt or self.age_s > STALE_AFTER_S:
             return False
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
@@ -154,6 +172,10 @@ class Replica:
         if self._store_ahead_ms is None:
             raise self._no_state_yet()
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
+
+    def store_time_ms(self, monotonic_s: float) -> int:
+        """The store's clock at a time of the monotonic one. Raises NoSnapshotError as `now_ms`."""
+        return self.now_ms() - round((self._monotonic() - monotonic_s) * 1000)
 
     @property
     def look(self) -> Look:
@@ -291,16 +313,21 @@ class Replica:
         # At once, so that a link that was lost for a moment is no outage.
         await self._check_head()
         while True:
-            entries = await self._read_feed(block_ms=int(_HEAD_CHECK_S * 1000))
+            read_from = max(self._state.entry_id, self._strays_end, key=entry_order)
+            entries = await self._store.feed(read_from, block_ms=int(_HEAD_CHECK_S * 1000))
             if self._monotonic() - self._wrote_s < _OWN_WRITE_S:
                 # What comes is most likely this server's own change, which `offer` brings at less cost.
                 await self._rest()
             if self._is_in_doubt:
                 await self._reload(await self._read_head())
             elif not await self._apply_all(entries):
-                if not self._is_in_doubt:
-                    log.warning("feed_gap", after=self._state.entry_id)
-                await self._reload(await self._read_head())
+                head = await self._read_head()
+                if self._is_in_doubt or head.epoch != self._state.epoch or head.entry_id != self._state.entry_id:
+                    if not self._is_in_doubt:
+                        log.warning("feed_gap", after=self._state.entry_id)
+                    await self._reload(head)
+                else:
+                    self._pass_by(entries)
             if not entries or self.age_s >= _HEAD_CHECK_S:
                 await self._check_head()
 
@@ -323,7 +350,7 @@ class Replica:
         # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
         is_forked = entry_order(head.entry_id) < entry_order(here)
         while not is_forked and entry_order(head.entry_id) > entry_order(self._state.entry_id):
-            entries = await self._read_feed(block_ms=0)
+            entries = await self._store.feed(self._state.entry_id, block_ms=0)
             is_forked = not entries or not await self._apply_all(entries)
         if self._is_in_doubt:
             return await self._reload(head)
@@ -332,14 +359,12 @@ class Replica:
             return await self._reload(head)
         return self._confirm(read_s)
 
-    async def _read_feed(self, *, block_ms: int) -> list[FeedEntry]:
-        """The next entries. One that makes no sense puts the copy in doubt."""
-        try:
-            return await self._store.feed(self._state.entry_id, block_ms=block_ms)
-        except StoreCorruptError as error:
-            log.warning("feed_entry_damaged", after=self._state.entry_id, error=error.message)
-            self._is_in_doubt = True
-            return []
+    def _pass_by(self, entries: Iterable[FeedEntry]) -> None:
+        """Reads on behind entries that no script wrote: a script moves the end that the head names together with the feed."""
+        for entry in entries:
+            if entry_order(entry.id) > entry_order(self._state.entry_id):
+                _log_stray(entry)
+                self._strays_end = entry.id
 
     async def _is_repaired(self) -> bool:
         """Whether a damaged component can be read again, or is gone. Looks every few seconds."""
@@ -349,9 +374,10 @@ class Replica:
         for name in list(self._state.damaged):
             try:
                 await self._load(name)
-            except StoreCorruptError as error:
-                self._state.damaged[name] = error
-                self._damage.tell(error.message)
+            except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+                damage = damage_of(name, error)
+                self._state.damaged[name] = replace(self._state.damaged[name], error=damage)
+                self._damage.tell(name, error=damage.message)
             else:
                 return True
         return False
@@ -400,52 +426,29 @@ class Replica:
         last = ""
         while names := await self._store.components(after=last, limit=1000):
             for name in names:
-                await self._load_into(state, name, is_listed=True)
+                await self._load_into(state, name)
             last = names[-1]
-        await self._read_changes(state)
+        strays_end = await self._catch_up_to_head(state)
         if await self._settle_losses(state):
-            await self._read_changes(state)
+            strays_end = await self._catch_up_to_head(state)
         self.went_back = await self._goes_back_to(state)
-        self._state = state
+        self._state, self._strays_end = state, strays_end
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
         self._damage_checked_s = self._monotonic()
-        for damage in state.damaged.values():
-            self._damage.tell(damage.message)
-        if not state.damaged:
-            self._damage.end()
-        # Until every listener has heard of it, the copy is in doubt, and not confirmed.
-        self._is_in_doubt = True
-        for listener in self._listeners:
-            listener.reloaded()
-        self._is_in_doubt = False
-        self._confirm(read_s)
+        self._tell_damage()
+        if self._confirmed_s is None:
+            # A server that has a state answers from it, whatever else fails.
+            self._confirmed_s = read_s
         self.loaded.set()
         self._writable.set()
         self._wake()
+        # Until every listener has heard of it, the copy is in doubt, and not confirmed.
+        self._is_in_doubt = True
+        self._tell_reloaded()
+        self._is_in_doubt = False
+        self._confirm(read_s)
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
-
-    async def _read_changes(self, state: _State) -> None:
-        """Applies what the feed has after a state that is being read."""
-        while entries := await self._store.feed(state.entry_id, block_ms=0):
-            for entry in entries:
-                if entry.previous_id != state.entry_id:
-                    raise StoreUnavailableError(
-                        "The store was put back to an older state while it was read. It is read again."
-                    )
-                if entry.component and (entry.component not in state.components or entry.component in state.damaged):
-                    # It came, or went and came, after the names were listed; or it is damaged.
-                    await self._load_into(state, entry.component)
-                else:
-                    try:
-                        _apply(state, entry, self._store)
-                    except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
-                        log.warning(
-                            "feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error)
-                        )
-                        await self._load_into(state, entry.component)
-                state.entry_id = entry.id
-                await asyncio.sleep(0)
 
     async def _settle_losses(self, state: _State) -> bool:
         """Sees whether the store has lost what this copy knows, and writes down what follows; whether it has.
@@ -472,27 +475,84 @@ class Replica:
             return False
         return not await self._store.has_entry(here)
 
-    async def _load_into(self, state: _State, name: str, *, is_listed: bool = False) -> None:
+    async def _catch_up_to_head(self, state: _State) -> str:
+        """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end
+        that the head names, or does not follow on, was written by no script. Raises StoreCorruptError where an entry is
+        missing.
+        """
+        read_from = state.entry_id
+        while entries := await self._store.feed(read_from, block_ms=0):
+            # Asked for after the entries, so that all that a script wrote is up to this one.
+            head = await self._read_head()
+            for entry in entries:
+                if entry.previous_id == state.entry_id and entry_order(entry.id) <= entry_order(head.entry_id):
+                    await self._take_into(state, entry)
+                else:
+                    _log_stray(entry)
+                await asyncio.sleep(0)
+            read_from = entries[-1].id
+            if entry_order(state.entry_id) < entry_order(head.entry_id) <= entry_order(read_from):
+                raise StoreCorruptError(
+                    f"The feed has nothing that follows on {state.entry_id}, and the store is at {head.entry_id} already. It "
+                    "is read again.",
+                    key="feed",
+                )
+        return read_from
+
+    async def _take_into(self, state: _State, entry: FeedEntry) -> None:
+        if entry.component and (entry.component not in state.components or entry.component in state.damaged):
+            # It came, or went and came, after the names were listed; or it is damaged.
+            await self._load_into(state, entry.component)
+        else:
+            try:
+                _apply(state, entry, self._store)
+            except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
+                log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error))
+                await self._load_into(state, entry.component)
+        state.entry_id = entry.id
+
+    def _tell_damage(self) -> None:
+        for name, damage in self._state.damaged.items():
+            self._damage.tell(name, error=damage.error.message)
+        for (name,) in self._damage.away:
+            if name not in self._state.damaged:
+                self._damage.end(name)
+
+    def _tell_reloaded(self) -> None:
+        """Tells all listeners, those after one that fails as well. Raises what the first of these has raised."""
+        failed: list[Exception] = []
+        for listener in self._listeners:
+            try:
+                listener.reloaded()
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    async def _load_into(self, state: _State, name: str) -> None:
         """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
         state.damaged.pop(name, None)
         try:
-            component = await self._load(name, is_listed=is_listed)
-        except StoreCorruptError as error:
-            state.damaged[name] = error
+            component = await self._load(name)
+        except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+            damage = Damage(damage_of(name, error), self._damaged_since_s(name))
+            state.damaged[name] = damage
             component = state.components.get(name) or self._state.components.get(name)
+            if component is not None:
+                component.damaged_since_s = damage.since_s
         if component is None:
             state.components.pop(name, None)
         else:
             state.components[name] = component
 
-    async def _load(self, name: str, *, is_listed: bool = False) -> Component | None:
+    def _damaged_since_s(self, name: str) -> float:
+        if (known := self._state.damaged.get(name)) is not None:
+            return known.since_s
+        return self._monotonic() if self._confirmed_s is None else self._confirmed_s
+
+    async def _load(self, name: str) -> Component | None:
         rollout = (await self._store.read(name)).rollout
         if isinstance(rollout, Absent):
-            if is_listed and not rollout.revision:
-                raise StoreCorruptError(
-                    f"{name} is among the components of the store, but its data is gone. Restore it from a backup.",
-                    key=name,
-                )
             return None
         overrides = Overrides()
         async for piece in self._store.walk_overrides(name):
@@ -501,17 +561,23 @@ class Replica:
         return Component(rollout, snapshot_of(rollout), overrides)
 
     async def _apply_all(self, entries: Iterable[FeedEntry]) -> bool:
-        """Whether all entries fit; those that `offer` has applied already do."""
+        """Whether all entries fit; those that `offer` has applied already do. So do those between two that follow on each
+        other: no script wrote them.
+        """
+        strays: list[FeedEntry] = []
         for entry in entries:
             if entry_order(entry.id) <= entry_order(self._state.entry_id):
                 continue
             if entry.previous_id != self._state.entry_id:
-                return False
+                strays.append(entry)
+                continue
+            self._pass_by(strays)
+            strays.clear()
             if not self._try_apply(entry):
                 return False
             # An entry may have a thousand overrides, and Resolve is not to wait for many of them.
             await asyncio.sleep(0)
-        return True
+        return not strays
 
     def _try_apply(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> bool:
         """Whether an entry, and every listener, was taken in whole. Otherwise the copy is in doubt until it is read again."""
@@ -543,6 +609,7 @@ class Replica:
         self._damage_checked_s = -math.inf
         if entry.is_deletion:
             del self._state.damaged[entry.component]
+            self._damage.end(entry.component)
             self._state.components.pop(entry.component, None)
         elif entry.component in self._state.components:
             with contextlib.suppress(StoreCorruptError):
@@ -561,6 +628,11 @@ class Replica:
 
 def _has_entry(component: Component | None, entry_id: str) -> bool:
     return component is not None and component.rollout.entry == entry_id
+
+
+def _log_stray(entry: FeedEntry) -> None:
+    problem = entry.problem or "It does not follow on what the store says is its last entry."
+    log.warning("feed_entry_stray", entry=entry.id, problem=problem)
 
 
 def _apply(state: _State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:

@@ -2,20 +2,26 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from rampd import v1
 from rampd_server import replica as module
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain import commands
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Rollout
-from rampd_server.ports import Override
+from rampd_server.ports import Override, Stored
 from rampd_server.replica import Replica
+from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import ADA, COMPONENT, do
+from tests.contract.driving import ADA, COMPONENT, commit, decide, do
+from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
 from tests.rollouts import NOW
 
 
@@ -210,34 +216,6 @@ async def test_one_corrupt_component_leaves_the_others_readable(store: RedisStor
     assert await store.components(limit=9) == ["other", COMPONENT]
 
 
-DAMAGE_OF_A_COMPONENT = [
-    *((section, "type") for section in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline")),
-    *((section, "type") for section in ("overrides", "overrides_index", "overrides_expiry")),
-    *((section, "gone") for section in ("rollout", "queue", "releases", "overrides", "overrides_index")),
-    *(("rollout", field) for field in ("revision", "current", "current_tag", "next_percent", "state", "policy")),
-    *(("rollout", field) for field in ("trial", "unit", "previous", "freeze", "create_ms", "last_number")),
-    *(("releases", field) for field in ("2", "3", "4", "x")),
-    *(("attributes", "3"), ("attributes", "77"), ("quarantine", "x"), ("timeline", "99"), ("timeline", "x")),
-    *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone")),
-]
-
-
-async def damage(store: RedisStore, section: str, how: str) -> None:
-    """What a hand with redis-cli does to the component."""
-    keys = store.keys.component(COMPONENT)
-    if section == "everything":
-        for each in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline"):
-            await store.client.delete(getattr(keys, each))
-        return
-    key = getattr(keys, section)
-    if how in {"type", "gone"}:
-        await store.client.delete(key)
-        if how == "type":
-            await store.client.set(key, "x")
-    else:
-        await store.client.hset(key, how, "{")
-
-
 @contextlib.asynccontextmanager
 async def following(store: RedisStore) -> AsyncIterator[Replica]:
     """A replica that has its first state."""
@@ -267,7 +245,7 @@ async def set_override(store: RedisStore, component: str = COMPONENT) -> None:
 async def test_a_damaged_component_takes_no_other_down_at_a_start(store: RedisStore, section: str, how: str):
     await do(store, commands.Release("a"), component="other")
     await set_override(store)
-    await damage(store, section, how)
+    await damage(store, COMPONENT, section, how)
 
     async with following(store) as replica:
         assert replica.get("other") is not None
@@ -290,8 +268,7 @@ async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaire
         state = await store.client.hget(key, "state")
         await store.client.hset(key, "state", "{")
         # Whatever makes the server read everything again.
-        entry_id = await store.client.xadd(store.keys.feed, {"component": COMPONENT, "revision": "x", "prev": "0-0"})
-        await store.client.hset(store.keys.meta, "head", entry_id)
+        await have_it_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         known = replica.get(COMPONENT)
         assert known is not None
@@ -378,3 +355,232 @@ async def test_a_damaged_component_does_not_end_the_sweep_of_others(store: Redis
         await Caretaker(Service(store, replica), replica, store).sweep()
 
         assert not await store.list_overrides("zeta", prefix="", after="", limit=9)
+
+
+@pytest.mark.parametrize("fields", [{"x": "y"}, {"component": COMPONENT, "revision": "x"}, {"prev": "0-0"}])
+async def test_an_entry_that_no_script_wrote_keeps_no_server_from_a_state(store: RedisStore, fields: dict[str, str]):
+    with capture_logs() as lines:
+        async with following(store) as running:
+            stray = await store.client.xadd(store.keys.feed, fields)
+            await until(lambda: strays(lines) == [stray])
+            async with following(store) as starting:
+                assert starting.is_confirmed
+                await set_override(store)
+                for replica in (running, starting):
+                    assert await replica.catch_up(timeout_s=8.0)
+                    known = replica.get(COMPONENT)
+                    assert known is not None
+                    assert dict(known.overrides.items()).keys() == {"acme/app"}
+
+    # Each server passes it by once, and nothing was read again for it.
+    assert strays(lines) == [stray] * 2
+    assert [line["event"] for line in lines].count("replica_loaded") == 2
+
+
+def strays(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line["entry"] for line in lines if line["event"] == "feed_entry_stray"]
+
+
+async def test_entries_that_no_script_wrote_change_nothing_while_a_server_starts(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given one that looks right between two that are, written while the components are read, expect what is in Redis."""
+    read, is_first = store.read, True
+
+    async def read_and_write(component: str) -> Stored:
+        nonlocal is_first
+        found = await read(component)
+        if is_first:
+            is_first = False
+            await set_override(store)
+            head = await store.client.hget(store.keys.meta, "head")
+            revision = (await read(component)).rollout.revision
+            patch = f'{{"rollout":{{"set":["revision","{revision + 1}","next_percent","99"]}}}}'
+            forged = {"component": component, "revision": revision + 1, "patch": patch, "prev": head}
+            await store.client.xadd(store.keys.feed, forged)
+        return found
+
+    monkeypatch.setattr(store, "read", read_and_write)
+    async with following(store) as replica:
+        known = replica.get(COMPONENT)
+        assert known is not None
+        assert known.rollout == (await read(COMPONENT)).rollout
+
+
+@pytest.mark.parametrize("error", [RecursionError(), ValueError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "x")])
+async def test_whatever_is_raised_for_one_component_takes_no_other_down(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    await do(store, commands.Release("a"), component="other")
+    read = store.read
+
+    async def fail(component: str) -> Stored:
+        if component == COMPONENT:
+            raise error
+        return await read(component)
+
+    monkeypatch.setattr(store, "read", fail)
+    with capture_logs() as lines:
+        async with following(store) as replica:
+            assert replica.get("other") is not None
+            assert replica.get(COMPONENT) is None
+            found = replica.damage(COMPONENT)
+            assert found is not None
+            assert (COMPONENT in found.message, type(error).__name__ in found.message) == (True, True)
+            assert replica.is_confirmed
+    assert "component_not_read" in [line["event"] for line in lines]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("Redis is away."), StoreResetError("Another store.")])
+async def test_a_store_that_fails_is_no_damage_of_a_component(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    asked = asyncio.Event()
+
+    async def fail(_component: str) -> Stored:
+        asked.set()
+        raise error
+
+    monkeypatch.setattr(store, "read", fail)
+    replica = Replica(store)
+    running = asyncio.create_task(replica.run())
+    async with asyncio.timeout(30):
+        await asked.wait()
+        await asyncio.sleep(0)
+    assert not replica.loaded.is_set()
+    assert not replica.damaged
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_listener_that_always_fails_leaves_a_starting_server_a_state(store: RedisStore):
+    class Failing:
+        def applied(self, *_: object) -> None: ...
+
+        def reloaded(self) -> None:
+            raise RuntimeError("a defect")
+
+    class Counting:
+        reloads = 0
+
+        def applied(self, *_: object) -> None: ...
+
+        def reloaded(self) -> None:
+            self.reloads += 1
+
+    others = Counting()
+    replica = Replica(store)
+    for listener in (Failing(), others):
+        replica.tell(listener)
+    with capture_logs() as lines:
+        running = asyncio.create_task(replica.run())
+        async with asyncio.timeout(30):
+            await replica.loaded.wait()
+        await until(lambda: others.reloads > 1)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    assert replica.get(COMPONENT) is not None
+    assert replica.age_s >= 0
+    assert not replica.is_confirmed
+    assert "store_lost" in [line["event"] for line in lines]
+
+
+async def test_each_damaged_component_is_told_by_its_name_once_and_when_that_is_over(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_DAMAGE_CHECK_S", 0.0)
+    await do(store, commands.Release("a"), component="other")
+    states = {}
+    for name in ("other", COMPONENT):
+        key = store.keys.component(name).rollout
+        states[key] = await store.client.hget(key, "state")
+        await store.client.hset(key, "state", "{")
+    with capture_logs() as lines:
+        async with following(store) as replica:
+            for count, (key, state) in enumerate(states.items(), 1):
+                await store.client.hset(key, "state", state)
+                await until(lambda: len(replica.damaged) == 2 - count)  # noqa: B023 - called at once
+
+    told = [(line["event"], line["component"]) for line in lines if "damage" in line["event"]]
+    assert told == [
+        ("component_damaged", "other"),
+        ("component_damaged", COMPONENT),
+        ("component_damage_ended", "other"),
+        ("component_damage_ended", COMPONENT),
+    ]
+
+
+async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store: RedisStore):
+    now_ms = (await store.read(COMPONENT)).time_ms
+    for name in ("alpha", "zeta"):
+        await do(store, commands.Release("a"), component=name)
+        await store.commit_overrides(name, {"acme/app": Override(channel="CURRENT", expire_ms=now_ms + 1)}, ADA)
+    with capture_logs() as lines:
+        async with following(store) as replica:
+            caretaker = Caretaker(Service(store, replica), replica, store)
+            kept = {}
+            for name in ("alpha", "zeta"):
+                key = store.keys.component(name).overrides_expiry
+                kept[name] = await store.client.zrange(key, 0, -1, withscores=True)
+                await store.client.delete(key)
+                await store.client.set(key, "x")
+            await caretaker._look(is_sweep=True)
+            await caretaker._look(is_sweep=True)
+
+            # One is repaired, and one is gone.
+            await store.client.delete(store.keys.component("alpha").overrides_expiry)
+            await store.client.zadd(store.keys.component("alpha").overrides_expiry, dict(kept["alpha"]))
+            await do_delete(store, "zeta")
+            assert await replica.catch_up(timeout_s=8.0)
+            await caretaker._look(is_sweep=True)
+            assert not caretaker._troubles.away
+
+    told = [(line["event"], line["component"], line["work"]) for line in lines if "caretaker" in line["event"]]
+    assert sorted(told) == [
+        *(("caretaker_failed", name, "sweep") for name in ("alpha", "zeta")),
+        *(("caretaker_works", name, "sweep") for name in ("alpha", "zeta")),
+    ]
+
+
+async def do_delete(store: RedisStore, component: str) -> None:
+    stored = await store.read(component)
+    await commit(store, stored.rollout, decide(stored.rollout, commands.DeleteComponent()))
+
+
+async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_then_gives_nobody_next(store: RedisStore):
+    await do(store, commands.Unfreeze(), commands.Ramp(10_000))
+    await do(store, commands.Release("a"), component="other")
+    async with following(store) as replica:
+        resolver: Any = ResolverServicer(replica, None, None)  # type: ignore[arg-type]
+
+        def answer(component: str) -> tuple[str, str, bool]:
+            request = v1.ResolveRequest(component=component, repo="acme/app")
+            found = v1.ResolveResponse.FromString(resolver.resolve(request, None))
+            assert found.stale == (found.snapshot_age.ToMilliseconds() >= 5000)
+            return found.tag, v1.ResolveReason.Name(found.reason).removeprefix("RESOLVE_REASON_"), found.stale
+
+        await damage(store, COMPONENT, "rollout", "policy")
+        await have_it_read_again(store, COMPONENT)
+        await until(lambda: replica.damage(COMPONENT) is not None)
+        assert answer(COMPONENT) == ("b", "WEIGHT", False)
+        known = replica.get(COMPONENT)
+        assert known is not None
+        for seconds, expected in ((6, ("b", "WEIGHT", True)), (300, ("a", "STALE", True))):
+            assert known.damaged_since_s is not None
+            known.damaged_since_s -= seconds
+            assert answer(COMPONENT) == expected
+            assert answer("other") == ("a", "STEADY", False)
+
+        # What is read again is no fresher for it, as long as it is damaged.
+        replica._state.damaged[COMPONENT] = replace(
+            replica._state.damaged[COMPONENT], since_s=known.damaged_since_s or 0.0
+        )
+        await have_it_read_again(store, COMPONENT)
+        assert await replica.catch_up(timeout_s=8.0)
+        assert answer(COMPONENT) == ("a", "STALE", True)
+        batch = v1.BatchResolveRequest(requests=[v1.ResolveRequest(component=COMPONENT, repo="acme/app")])
+        found = v1.BatchResolveResponse.FromString(await resolver.batch_resolve(batch, None))
+        assert found.results[0].response.stale

@@ -129,13 +129,17 @@ async def test_a_patch_that_makes_no_sense_is_an_error(store: RedisStore, writte
         {"namespace": '{"freeze":"x"}', "prev": "0-0"},
     ],
 )
-async def test_an_entry_that_rampd_did_not_write_is_an_error(store: RedisStore, fields: dict[str, str]):
+async def test_an_entry_that_rampd_did_not_write_comes_with_its_problem_and_keeps_no_other_back(
+    store: RedisStore, fields: dict[str, str]
+):
     entry_id = await store.client.xadd(store.keys.feed, fields)
+    entry, _ = await commit(store, Absent(COMPONENT), decide(Absent(COMPONENT), commands.Release("a")))
 
-    with pytest.raises(StoreCorruptError, match=entry_id) as caught:
-        await store.feed("0-0", block_ms=0)
+    stray, *others = await store.feed("0-0", block_ms=0)
 
-    assert caught.value.metadata == {"key": store.keys.feed}
+    assert (stray.id, stray.previous_id, stray.component) == (entry_id, "", "")
+    assert entry_id in stray.problem
+    assert others == [entry]
 
 
 async def test_a_reader_waits_for_the_next_entry(store: RedisStore):

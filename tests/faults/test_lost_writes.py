@@ -101,7 +101,9 @@ class OlderStore:
 
     def restore(self) -> None:
         """Puts an older copy back, as one, under all connections."""
-        copy = self._chance.choice(self._copies)
+        place = self._chance.randrange(len(self._copies))
+        copy = self._copies[place]
+        del self._copies[place + 1 :]  # of what is lost now
         with self._fault("restore"), self._client() as client, client.pipeline(transaction=True) as pipe:
             pipe.flushall()
             for key, ttl, data in copy:
@@ -335,7 +337,7 @@ def ask(run: Run, server: int) -> None:
                     if (ban.server, ban.component, ban.tag) == (server, component, answer.tag) and (
                         ban.since_s < began_s and ended_s < ban.until_s
                     ):
-                        run.tell("a rolled-back tag is given", f"server {server}: {answer.tag} of {component}")
+                        run.tell("a rolled-back tag is given", f"server {server}: {answer}")
             time.sleep(0.01)
 
 

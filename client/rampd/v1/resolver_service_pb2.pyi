@@ -139,14 +139,24 @@ class WatchResponse(_message.Message):
     def __init__(self, cursor: _Optional[str] = ..., state: _Optional[_Union[WatchState, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[WatchChange, _Mapping]]] = ..., heartbeat: _Optional[_Union[WatchHeartbeat, _Mapping]] = ..., rewind: _Optional[_Union[WatchRewind, _Mapping]] = ...) -> None: ...
 
 class WatchState(_message.Message):
-    __slots__ = ("first", "last", "components")
+    __slots__ = ("first", "last", "components", "damaged")
     FIRST_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     first: bool
     last: bool
     components: _containers.RepeatedCompositeFieldContainer[ComponentState]
-    def __init__(self, first: bool = ..., last: bool = ..., components: _Optional[_Iterable[_Union[ComponentState, _Mapping]]] = ...) -> None: ...
+    damaged: _containers.RepeatedCompositeFieldContainer[DamagedComponent]
+    def __init__(self, first: bool = ..., last: bool = ..., components: _Optional[_Iterable[_Union[ComponentState, _Mapping]]] = ..., damaged: _Optional[_Iterable[_Union[DamagedComponent, _Mapping]]] = ...) -> None: ...
+
+class DamagedComponent(_message.Message):
+    __slots__ = ("component", "confirmed_time")
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_TIME_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    confirmed_time: _timestamp_pb2.Timestamp
+    def __init__(self, component: _Optional[str] = ..., confirmed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ComponentState(_message.Message):
     __slots__ = ("component", "revision", "resolution", "releases", "overrides", "deleted_overrides")

@@ -107,7 +107,7 @@ AFTER_ROLLBACK_HOLD: AfterRollback
 AFTER_ROLLBACK_CONTINUE: AfterRollback
 
 class Rollout(_message.Message):
-    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence", "pause", "held", "current_outcomes")
+    __slots__ = ("component", "state", "current", "next", "next_percent", "queue", "previous", "revision", "held_reason", "frozen", "freezes", "paused", "unit", "policy", "create_time", "update_time", "trial", "confirm_deadline", "outcomes", "evidence", "pause", "held", "current_outcomes", "damage")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +131,7 @@ class Rollout(_message.Message):
     PAUSE_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     CURRENT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
     component: str
     state: RolloutState
     current: Release
@@ -154,7 +155,16 @@ class Rollout(_message.Message):
     pause: PauseStatus
     held: HeldStatus
     current_outcomes: CurrentOutcomes
-    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., pause: _Optional[_Union[PauseStatus, _Mapping]] = ..., held: _Optional[_Union[HeldStatus, _Mapping]] = ..., current_outcomes: _Optional[_Union[CurrentOutcomes, _Mapping]] = ...) -> None: ...
+    damage: Damage
+    def __init__(self, component: _Optional[str] = ..., state: _Optional[_Union[RolloutState, str]] = ..., current: _Optional[_Union[Release, _Mapping]] = ..., next: _Optional[_Union[Release, _Mapping]] = ..., next_percent: _Optional[float] = ..., queue: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., previous: _Optional[_Iterable[_Union[Release, _Mapping]]] = ..., revision: _Optional[int] = ..., held_reason: _Optional[str] = ..., frozen: bool = ..., freezes: _Optional[_Iterable[_Union[FreezeStatus, _Mapping]]] = ..., paused: bool = ..., unit: _Optional[_Union[Unit, str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trial: _Optional[int] = ..., confirm_deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcomes: _Optional[_Iterable[_Union[ChannelOutcomes, _Mapping]]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ..., pause: _Optional[_Union[PauseStatus, _Mapping]] = ..., held: _Optional[_Union[HeldStatus, _Mapping]] = ..., current_outcomes: _Optional[_Union[CurrentOutcomes, _Mapping]] = ..., damage: _Optional[_Union[Damage, _Mapping]] = ...) -> None: ...
+
+class Damage(_message.Message):
+    __slots__ = ("key", "problem")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    problem: str
+    def __init__(self, key: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class PauseStatus(_message.Message):
     __slots__ = ("reason", "actor", "cause", "create_time")

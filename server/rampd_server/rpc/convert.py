@@ -4,10 +4,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from rampd_server.domain import model
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import FULL, Absent, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.ports import Event, Namespace, Override
 from rampd_server.rpc.policy import set_policy_message
+
+_MAX_PROBLEM = 1_000
+"""Characters that are shown of what is wrong: it may quote a field that has any length."""
 
 
 def timestamp(milliseconds: int) -> Timestamp:
@@ -55,6 +59,21 @@ def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.R
     if rollout.confirm_deadline_ms is not None:
         message.confirm_deadline.FromMilliseconds(rollout.confirm_deadline_ms)
     return message
+
+
+def damaged_message(component: str, error: StoreCorruptError) -> v1.Rollout:
+    """A component that can't be read."""
+    return v1.Rollout(component=component, damage=damage_message(error))
+
+
+def damage_message(error: StoreCorruptError) -> v1.Damage:
+    """What is wrong with a component's data. Texts that are no UTF-8 are shown in an escaped form."""
+    key, problem = (_shown(text) for text in (error.metadata["key"], error.message))
+    return v1.Damage(key=key, problem=problem)
+
+
+def _shown(text: str) -> str:
+    return text[:_MAX_PROBLEM].encode("utf-8", "backslashreplace").decode()
 
 
 def rollout_or_none(rollout: Rollout | Absent | None, namespace: Namespace, now_ms: int) -> v1.Rollout | None:

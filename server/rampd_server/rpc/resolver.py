@@ -69,6 +69,8 @@ class ResolverServicer(OutcomesServicer):
         known = self._replica.get(request.component)
         if known is None:
             raise self._replica.damage(request.component) or component_not_found(request.component)
+        if known.damaged_since_s is not None:
+            age_s = self._replica.age_of(known, age_s)
         return resolve(known.snapshot, known.overrides, request.repo, request.job_id, self._replica.now_ms, age_s=age_s)
 
     async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest]) -> dict[int, RampdError]:

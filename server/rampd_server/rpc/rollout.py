@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from rampd import v1
+from rampd_server.damage import damage_of
 from rampd_server.domain import commands
 from rampd_server.domain.admission import trial_of
 from rampd_server.ports import Override, Store
@@ -154,7 +155,7 @@ class RolloutServicer:
         trial = trial_of(rollout)
         show_outcomes(message, rollout, await self._store.counters(rollout.component, trial.release, trial.number))
         show_current_outcomes(message, rollout, await self._store.release_counters(rollout.component))
-        return v1.GetRolloutResponse(rollout=message)
+        return v1.GetRolloutResponse(rollout=self._with_damage(message))
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, _call: Call) -> v1.ListRolloutsResponse:
         shown, token = await paged(request, self._rollouts(request.page_token, piece_size(request)))
@@ -163,13 +164,30 @@ class RolloutServicer:
     async def _rollouts(self, after: str, piece: int) -> AsyncGenerator[tuple[str, v1.Rollout]]:
         while True:
             names = await self._store.components(after=after, limit=piece)
-            stored = await asyncio.gather(*(self._store.read(name) for name in names))
-            for name, each in zip(names, stored, strict=True):
-                if message := convert.rollout_or_none(each.rollout, each.namespace, each.time_ms):
+            shown = await asyncio.gather(*(self._shown(name) for name in names))
+            for name, message in zip(names, shown, strict=True):
+                if message:
                     yield name, message
             if len(names) < piece:
                 return
             after = names[-1]
+
+    async def _shown(self, name: str) -> v1.Rollout | None:
+        """A component of the list, whatever is wrong with it; None where it is gone by now."""
+        if not name.isascii():
+            return None  # It is no name: somebody has written it into the store by hand.
+        try:
+            stored = await self._store.read(name)
+            message = convert.rollout_or_none(stored.rollout, stored.namespace, stored.time_ms)
+        except Exception as error:  # noqa: BLE001 - one component is not to hide the others
+            return convert.damaged_message(name, damage_of(name, error))
+        return message and self._with_damage(message)
+
+    def _with_damage(self, message: v1.Rollout) -> v1.Rollout:
+        """With what is wrong beside the rollout itself: its overrides, which are read by the replica only."""
+        if error := self._replica.damage(message.component):
+            message.damage.CopyFrom(convert.damage_message(error))
+        return message
 
     async def list_quarantine(self, request: v1.ListQuarantineRequest, _call: Call) -> v1.ListQuarantineResponse:
         rollout, _, _ = await self._service.read(request.component)

@@ -108,7 +108,8 @@ class Watches:
             return -1
         found = self._log.after(entry_id)
         if isinstance(found, int):
-            return found
+            # Only a whole state says what can't be read.
+            return -1 if self._replica.damaged else found
         return -1 if found is Missing.TOO_OLD and await self._is_of_history(entry_id) else None
 
     async def _is_of_history(self, entry_id: str) -> bool:
@@ -171,7 +172,8 @@ class Watches:
     def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
         """Encodes a change, once for all."""
         message = b""
-        if before is not None or after is not None:
+        # A watcher may know one that this server could not read.
+        if before is not None or after is not None or entry.is_deletion:
             change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
             message = v1.WatchResponse(cursor=self._cursor(entry.id), changes=[change]).SerializeToString()
         self._log.append(entry.id, entry.component, message)

@@ -98,7 +98,7 @@ class ReleaseWatches:
     def _rollout(self, component: str) -> Rollout:
         known = self._replica.get(component)
         if known is None:
-            raise component_not_found(component)
+            raise self._replica.damage(component) or component_not_found(component)
         return known.rollout
 
     def _message(self, rollout: Rollout, number: int) -> tuple[v1.WatchReleaseResponse, tuple[object, ...]]:

@@ -48,6 +48,10 @@ class _Encoded:
     pieces: tuple[bytes, ...]
 
 
+_Taken = _Encoded | tuple[ComponentSnapshot, list[tuple[str, Choice]]] | bytes
+"""What a state has of one component: as it was encoded before, what to encode, or a message as it is."""
+
+
 class WholeStates:
     """Makes and keeps whole states of a replica, whose changes a log has."""
 
@@ -102,17 +106,21 @@ class WholeStates:
         self._changed = set()
         position, cursor = self._log.end, f"{self._replica.epoch}/{self._replica.entry_id}"
         # What must be of one moment is taken in one go; encoding it takes far longer, and others get their turn.
-        taken = [
+        taken: list[_Taken] = [
             self._encoded_now(known.snapshot) or (known.snapshot, list(known.overrides.items()))
             for known in self._replica.components()
             if not selection or known.rollout.component in selection
+        ]
+        taken += [
+            _damaged(name, self._replica.store_time_ms(damage.since_s))
+            for name, damage in self._replica.damaged.items()
+            if (not selection or name in selection) and name.isascii()
         ]
         parts: list[Part] = []
         part: list[bytes] = [_FIRST]
         size = 0
         for each in taken:
-            encoded = each if isinstance(each, _Encoded) else await self._encode(*each)
-            for piece in encoded.pieces:
+            for piece in await self._pieces_of(each):
                 if size >= PART_BYTES:
                     parts.append(tuple(part))
                     part, size = [], 0
@@ -123,6 +131,12 @@ class WholeStates:
         self._keep(selection, state)
         _log.debug("whole_state_encoded", components=len(taken), parts=len(state.parts), bytes=_size_of([state]))
         return state
+
+    async def _pieces_of(self, taken: _Taken) -> Iterable[bytes]:
+        if isinstance(taken, bytes):
+            return (taken,)
+        encoded = taken if isinstance(taken, _Encoded) else await self._encode(*taken)
+        return encoded.pieces
 
     def _encoded_now(self, snapshot: ComponentSnapshot) -> _Encoded | None:
         known = self._encoded.get(snapshot.component)
@@ -159,6 +173,12 @@ class WholeStates:
         if self._kept and not self._making:
             self._kept, self._encoded = {}, {}
             asyncio.get_running_loop().run_in_executor(None, give_back)
+
+
+def _damaged(name: str, confirmed_ms: int) -> bytes:
+    damaged = v1.DamagedComponent(component=name)
+    damaged.confirmed_time.FromMilliseconds(confirmed_ms)
+    return v1.WatchResponse(state=v1.WatchState(damaged=[damaged])).SerializeToString()
 
 
 _FIRST = v1.WatchResponse(state=v1.WatchState(first=True)).SerializeToString()

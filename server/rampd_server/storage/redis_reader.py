@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored, entry_order
 from rampd_server.storage import feed, history, rebuild, texts
@@ -96,12 +97,13 @@ class RedisReader:
             self._scripts.read_rollout,
             (
                 *(self.keys.meta, keys.rollout, keys.queue),
-                *(keys.releases, keys.attributes, keys.quarantine, keys.timeline),
+                *(keys.releases, keys.attributes, keys.quarantine, keys.timeline, self.keys.components),
             ),
+            (component,),
         )
         if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(reply[1])
-        (epoch, freeze, entry_id, schema), (seconds, microseconds), rollout, queue, *hashes = reply[1:]
+            raise wrong_type(reply[1], component=component)
+        (epoch, freeze, entry_id, schema), (seconds, microseconds), listed, rollout, queue, *hashes = reply[1:]
         if not is_known(schema):
             raise newer_schema(schema)
         if not epoch or (self._epoch and epoch != self._epoch):
@@ -110,7 +112,10 @@ class RedisReader:
         try:
             loaded = rebuild.load(component, sections)
         except MalformedError as exc:
-            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
+            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem, component=component) from exc
+        if listed and isinstance(loaded, Absent):
+            problem = f"is gone or says that {component} was deleted, and {self.keys.components} names it still"
+            raise corrupt(keys.rollout, "", problem, component=component)
         time_ms = _milliseconds(int(seconds), int(microseconds))
         return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
 
@@ -146,12 +151,15 @@ class RedisReader:
             self._scripts.count_overrides, (keys.overrides, keys.overrides_index, keys.overrides_expiry)
         )
         if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(reply[1])
+            raise wrong_type(reply[1], component=component)
         count, indexed, expiring = reply[1:]
+        problem = ""
         if count != indexed:
-            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_index} names {indexed}")
-        if expiring > count:
-            raise corrupt(keys.overrides, "", f"has {count} overrides, but {keys.overrides_expiry} names {expiring}")
+            problem = f"has {count} overrides, but {keys.overrides_index} names {indexed}"
+        elif expiring > count:
+            problem = f"has {count} overrides, but {keys.overrides_expiry} names {expiring}"
+        if problem:
+            raise corrupt(keys.overrides, "", problem, component=component)
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int
@@ -198,7 +206,10 @@ class RedisReader:
             reply = await self._call(self.client.xread, place, _FEED_COUNT, key=self.keys.feed)
         entries = []
         for entry_id, fields in reply[0][1] if reply else ():
-            entries.append(self._entry(entry_id, fields))
+            try:
+                entries.append(self._entry(entry_id, fields))
+            except StoreCorruptError as error:
+                entries.append(FeedEntry(entry_id, "", problem=error.message))
             # An entry may have a thousand overrides, and others wait for the event loop.
             await asyncio.sleep(0)
         return entries

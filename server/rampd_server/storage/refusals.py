@@ -36,20 +36,25 @@ def newer_schema(found: str) -> StoreUnavailableError:
     )
 
 
-def corrupt(key: str, field: str, problem: str) -> StoreCorruptError:
+def corrupt(key: str, field: str, problem: str, *, component: str = "") -> StoreCorruptError:
     place = f"{key}, field {field!r}" if field else key
     return StoreCorruptError(
-        f"{place}: {ended(problem)} This is not what rampd wrote: put it right with redis-cli, or restore it from a backup.",
+        f"{place}: {ended(problem)} This is not what rampd wrote: put it right with redis-cli, or restore it from a backup."
+        f"{_or_delete(component)}",
         key=key,
     )
 
 
-def wrong_type(key: str) -> StoreCorruptError:
+def wrong_type(key: str, *, component: str = "") -> StoreCorruptError:
     return StoreCorruptError(
         f"{key} is not of the type that rampd writes. Look at it with `redis-cli TYPE '{key}'`, and restore it from a "
-        f"backup or rename it.",
+        f"backup or rename it.{_or_delete(component)}",
         key=key,
     )
+
+
+def _or_delete(component: str) -> str:
+    return f" Or begin {component} again: DeleteComponent works, and then Release." if component else ""
 
 
 def refusal(

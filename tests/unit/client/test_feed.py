@@ -191,6 +191,47 @@ def test_what_vanishes_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) 
     assert not feed.deleted
 
 
+def unreadable(message: v1.WatchResponse, name: str, confirmed_s: float) -> v1.WatchResponse:
+    damaged = message.state.damaged.add(component=name)
+    damaged.confirmed_time.FromMilliseconds(int(confirmed_s * 1000))
+    return message
+
+
+def test_what_the_server_cannot_read_stays_as_it_was_and_gets_old_by_itself(feed: Feed, clock: Clock) -> None:
+    feed.take(whole("e/5-0", component("a", 5), component("b", 1)))
+    feed.take(heartbeat(store_s=2000))
+    clock.now_s += 20
+    assert feed.take(unreadable(whole("e/6-0", component("b", 1)), "a", 2010)) == []
+    assert (revisions(feed), feed.deleted) == ({"b": 1}, {})
+    last = feed.damaged["a"]
+    assert last is not None
+    assert (last.component.snapshot.revision, last.since_s) == (5, 1010)
+    assert feed.find("a") is last.component
+
+    # The server has read it once, and follows it; it is no fresher for that, nor for another server that saw it later.
+    assert len(feed.take(unreadable(whole("e/7-0", component("a", 6), component("b", 1)), "a", 2019))) == 1
+    feed.take(change("e/8-0", component("a", 7)))
+    last = feed.damaged["a"]
+    assert last is not None
+    assert (last.component.snapshot.revision, last.since_s, revisions(feed)) == (7, 1010, {"b": 1})
+
+    # It is repaired.
+    assert feed.begin().cursor == ""
+    feed.take(whole("e/9-0", component("a", 7), component("b", 1)))
+    assert (revisions(feed), feed.damaged) == ({"a": 7, "b": 1}, {})
+
+
+def test_what_nobody_can_read_and_is_deleted_is_gone(feed: Feed, clock: Clock) -> None:
+    feed.take(whole("e/5-0", component("a", 5)))
+    feed.take(unreadable(unreadable(whole("e/6-0"), "a", 0), "c", 0))
+    assert feed.damaged["c"] is None
+    feed.take(gone("e/7-0", "a"))
+    feed.take(gone("e/8-0", "c"))
+    assert (feed.damaged, list(feed.deleted)) == ({}, ["a"])
+    feed.take(change("e/9-0", component("c", 9)))
+    assert revisions(feed) == {"c": 9}
+
+
 def test_the_age_is_that_of_both_hops(feed: Feed, clock: Clock) -> None:
     assert clock.now_s - feed.confirmed_s == math.inf
     feed.take(heartbeat(0.5, server_s=70))

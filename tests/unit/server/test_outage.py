@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from rampd_server.outage import Outage
+from rampd_server.outage import Outage, Outages
 
 
 class Clock:
@@ -57,3 +57,16 @@ def test_each_outage_is_told(outage: Outage, clock: Clock):
             outage.end()
 
     assert [line["event"] for line in lines] == ["lost", "found"] * 2
+
+
+def test_outages_of_many_things_have_one_name_and_are_kept_only_while_they_last(clock: Clock):
+    outages = Outages("lost", "found", ("component",), monotonic=clock)
+    with capture_logs() as lines:
+        for name in ("a", "b"):
+            outages.tell(name, error="gone")
+            outages.tell(name, error="gone")
+        outages.end("a")
+        outages.end("a")
+
+    assert [(line["event"], line["component"]) for line in lines] == [("lost", "a"), ("lost", "b"), ("found", "a")]
+    assert outages.away == (("b",),)

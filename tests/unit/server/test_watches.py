@@ -14,7 +14,8 @@ from rampd import v1
 from rampd.feed import SILENT_AFTER_S
 from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
 from rampd_server import memory
-from rampd_server.domain.errors import NoSnapshotError, StoreUnavailableError
+from rampd_server.damage import Damage
+from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreUnavailableError
 from rampd_server.ports import FeedEntry, Override
 from rampd_server.replica import Listener, Replica
 from rampd_server.rpc import watch
@@ -40,6 +41,10 @@ class FakeReplica:
         self.is_ahead = False
         self.store_error: Exception | None = None
         self.last_snapshot: ComponentSnapshot | None = None
+        self.damaged: dict[str, Damage] = {}
+
+    def store_time_ms(self, monotonic_s: float) -> int:
+        return round(monotonic_s * 1000)
 
     def tell(self, listener: Listener) -> None:
         self.listener = listener
@@ -377,3 +382,20 @@ async def test_with_more_watchers_heartbeats_come_less_often_and_before_a_client
             paces.append(watches._pause_s())
     assert paces == [1, 1, 1, 1.5, 2, 2, 2, 2, 2]
     assert 2 * max(paces) <= SILENT_AFTER_S
+
+
+async def test_what_cannot_be_read_is_named_in_each_whole_state_of_those_who_want_it(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    """Given a component that is damaged, expect nobody to resume without being told, and that it is gone when it goes."""
+    replica.damaged = {"bad": Damage(StoreCorruptError("bad", key="k"), 5.0)}
+    for components, expected in (([], {"bad": 5000}), ([C], {}), (["bad"], {"bad": 5000})):
+        async with watching(watches, cursor="e/10-0", components=components) as stream:
+            state = (await stream.next()).state
+            assert (state.first, state.last) == (True, True)
+            assert {each.component: each.confirmed_time.ToMilliseconds() for each in state.damaged} == expected
+            if expected:
+                deletion = FeedEntry(f"{20 + len(components)}-0", "10-0", "bad", 7, is_deletion=True)
+                replica.listener.applied(deletion, None, None)
+                (change,) = (await stream.next()).changes
+                assert (change.component.component, change.deleted) == ("bad", True)

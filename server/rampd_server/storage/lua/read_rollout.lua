@@ -7,15 +7,19 @@
 -- KEYS[5] attributes  hash
 -- KEYS[6] quarantine  hash
 -- KEYS[7] timeline    hash
+-- KEYS[8] components  zset
 --
--- Returns: {DONE, {epoch, freeze, head, schema}, TIME, rollout, queue, releases, attributes, quarantine, timeline}
---   | {WRONG_TYPE, key}
+-- ARGV[1] component
+--
+-- Returns: {DONE, {epoch, freeze, head, schema}, TIME, 1 if components names one of which nothing is left, rollout, queue,
+--   releases, attributes, quarantine, timeline} | {WRONG_TYPE, key}
 --
 -- Why atomic: what is read together was written together. A script, because MULTI is refused by a Redis whose memory is
 -- full, and reads have to go on.
 
 local meta, rollout, queue, releases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local attributes, quarantine, timeline = KEYS[5], KEYS[6], KEYS[7]
+local attributes, quarantine, timeline, components = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local component = ARGV[1]
 
 local wrong = find_wrong_type(
   meta, 'hash', rollout, 'hash', queue, 'list', releases, 'hash',
@@ -25,11 +29,17 @@ if wrong then
   return {WRONG_TYPE, wrong}
 end
 
+local fields = redis.call('HGETALL', rollout)
+local listed = 0
+if not redis.call('HGET', rollout, 'current') and not find_wrong_type(components, 'zset') then
+  listed = #redis.call('ZRANGEBYLEX', components, '[' .. component, '[' .. component)
+end
 local reply = {
   DONE,
   redis.call('HMGET', meta, 'epoch', 'freeze', 'head', 'schema'),
   redis.call('TIME'),
-  redis.call('HGETALL', rollout),
+  listed,
+  fields,
   redis.call('LRANGE', queue, 0, -1),
 }
 for _, key in ipairs({releases, attributes, quarantine, timeline}) do

@@ -1,0 +1,37 @@
+"""What a hand with redis-cli may do to a component."""
+
+from rampd_server.storage.redis_store import RedisStore
+
+DAMAGE_OF_A_COMPONENT = [
+    *((section, "type") for section in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline")),
+    *((section, "type") for section in ("overrides", "overrides_index", "overrides_expiry")),
+    *((section, "gone") for section in ("rollout", "queue", "releases", "overrides", "overrides_index")),
+    *(("rollout", field) for field in ("revision", "current", "current_tag", "next_percent", "state", "policy")),
+    *(("rollout", field) for field in ("trial", "unit", "previous", "freeze", "create_ms", "last_number")),
+    *(("releases", field) for field in ("2", "3", "4", "x")),
+    *(("attributes", "3"), ("attributes", "77"), ("quarantine", "x"), ("timeline", "99"), ("timeline", "x")),
+    *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone")),
+]
+
+
+async def damage(store: RedisStore, component: str, section: str, how: str) -> None:
+    """What a hand with redis-cli does to the component."""
+    keys = store.keys.component(component)
+    if section == "everything":
+        for each in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline"):
+            await store.client.delete(getattr(keys, each))
+        return
+    key = getattr(keys, section)
+    if how in {"type", "gone"}:
+        await store.client.delete(key)
+        if how == "type":
+            await store.client.set(key, "x")
+    else:
+        await store.client.hset(key, how, "{")
+
+
+async def have_it_read_again(store: RedisStore, component: str) -> None:
+    """Makes every server on the namespace read everything again."""
+    fields = {"component": component, "revision": "x", "prev": "0-0"}
+    entry_id = await store.client.xadd(store.keys.feed, fields)
+    await store.client.hset(store.keys.meta, "head", entry_id)
