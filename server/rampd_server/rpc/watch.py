@@ -6,7 +6,6 @@ read costs is one message.
 """
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -52,8 +51,8 @@ class Watches:
         self._of_history: dict[str, bool] = {}
         """Entries that the store was asked for: those who lost one server come back with the same few cursors."""
         self._asking = asyncio.Lock()
-        self._rewind_position = 0
-        """Who is before this position may have seen what the store has lost."""
+        self._rewinds = 0
+        """How often the store went back: who was told of fewer may have seen what it has lost."""
         self._heartbeat = (b"", 0.0)
         self._is_closed = False
         replica.tell(self)
@@ -67,8 +66,11 @@ class Watches:
         """The messages for one watcher. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
         if not self._replica.loaded.is_set():
             raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
+        rewinds = self._rewinds
         position = await self._position(request.cursor)
         watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
+        # What the store has lost since it was asked for the cursor, it may have answered for.
+        watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
         self._watchers.add(watcher)
         watcher.tick(self._pause_s)
         try:
@@ -76,9 +78,10 @@ class Watches:
                 yield self._rewind()
             while not self._is_closed:
                 if not self._log.reaches(watcher.position):
-                    if 0 <= watcher.position < self._rewind_position:
-                        yield self._rewind()
                     state = ref(await self._states.get(watcher.selection))
+                    told, watcher.rewinds = watcher.rewinds, self._rewinds
+                    if told != self._rewinds and (request.cursor or watcher.position >= 0):
+                        yield self._rewind()
                     index = 0
                     while (part := self._part(watcher, state, index)) is not None:
                         yield part
@@ -116,9 +119,15 @@ class Watches:
         """Whether the store has an entry that the log does not reach back to. Where nobody knows, it may have lost it."""
         async with self._asking:
             if entry_id not in self._of_history:
-                with contextlib.suppress(RampdError):
-                    self._of_history[entry_id] = await self._replica.has_entry(entry_id)
-            return self._of_history.get(entry_id, False)
+                rewinds = self._rewinds
+                try:
+                    is_there = await self._replica.has_entry(entry_id)
+                except RampdError:
+                    return False
+                if rewinds != self._rewinds:
+                    return False  # the answer may be of before
+                self._of_history[entry_id] = is_there
+            return self._of_history[entry_id]
 
     def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
         """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
@@ -186,7 +195,7 @@ class Watches:
         self._states.reloaded()
         self._of_history.clear()
         if self._replica.went_back:
-            self._rewind_position = self._log.end
+            self._rewinds += 1
         self._wake()
 
     def _pause_s(self) -> float:
@@ -198,11 +207,12 @@ class Watches:
 
 
 class _Watcher:
-    __slots__ = ("_future", "_timer", "is_due", "position", "selection")
+    __slots__ = ("_future", "_timer", "is_due", "position", "rewinds", "selection")
 
     def __init__(self, selection: Selection, position: int) -> None:
         self.selection = selection
         self.position = position
+        self.rewinds = 0
         self.is_due = False
         """Whether it is time for a heartbeat."""
         self._future: asyncio.Future[None] | None = None

@@ -199,6 +199,35 @@ async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_a
             await stream.next()
 
 
+@pytest.mark.parametrize("entry_id", ["9-0", "8-0"])
+async def test_who_comes_back_while_the_store_goes_back_is_told(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch, entry_id: str
+) -> None:
+    """Given a store that has a cursor when it is asked, and lost it by the time that a state is sent, expect rewind, also for
+    whoever comes with the same cursor later.
+    """
+    replica.reload("10-0")
+
+    async def has_entry(_entry_id: str) -> bool:
+        replica.reload("5-0", went_back=True)
+        monkeypatch.setattr(replica, "is_ahead", False)
+        monkeypatch.delattr(replica, "has_entry")
+        return True
+
+    monkeypatch.setattr(replica, "has_entry", has_entry, raising=False)
+    for _ in range(2):
+        async with watching(watches, cursor=f"e/{entry_id}") as stream:
+            assert (await stream.next()).HasField("rewind")
+            assert await stream.whole() == "e/5-0"
+
+
+async def test_who_knows_nothing_is_not_told_to_go_back(replica: FakeReplica, watches: Watches) -> None:
+    replica.reload("10-0")
+    replica.reload("5-0", went_back=True)
+    async with watching(watches) as stream:
+        assert await stream.whole() == "e/5-0"
+
+
 async def test_a_server_that_catches_up_goes_on_from_the_cursor(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
