@@ -18,7 +18,7 @@ GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint gen bench bench-rollout stats soak nightly clean python free linux h2load redis-server
+.PHONY: help run test check lint gen bench bench-rollout stats soak mutants nightly clean python free linux h2load redis-server
 
 # $(call need,program,package): ends a target that can't be made, before anything is installed or started for it.
 need = @command -v $(1) >/dev/null || \
@@ -58,8 +58,12 @@ stats: .venv/.dev ## simulate what the guards promise, and fail where they don't
 soak: linux redis-server .venv/.dev ## ten minutes of storm: do client and server keep what they should give back? (needs Linux, redis-server)
 	$(BIN)/python -m tests.soak $(ARGS)
 
-nightly: .venv/.dev ## the tests, with the long ones
+mutants: .venv/.dev ## make one line at a time wrong: does the test that is for it notice? (ten minutes)
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+nightly: .venv/.dev ## the tests, with the long ones, and the mutants
 	RAMPD_NIGHTLY=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
+	$(BIN)/python -m tests.mutants
 
 clean: ## remove the environments and what tools left; data in .rampd stays
 	rm -rf .venv .venv-gen build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

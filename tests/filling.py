@@ -15,7 +15,7 @@ LARGE = "c0000"
 LASTING_MS = 4_000_000_000_000
 BATCH = 1000
 OWNERS = 5_000
-_ADA = Author("ada", "BatchSetOverrides")
+ADA = Author("ada", "BatchSetOverrides")
 
 
 def component(number: int) -> str:
@@ -34,6 +34,11 @@ def override(number: int) -> Override:
     return Override(tag=f"pb/branch-{number % 1000}", expire_ms=LASTING_MS + number if number % 10 == 0 else None)
 
 
+def large_changes(number: int) -> dict[str, Override]:
+    """Half a MiB of overrides: the same repos each time, with another tag."""
+    return {f"{'o' * 39}/{place:0200}": Override(tag=f"{number:0>250}") for place in range(BATCH)}
+
+
 async def fill(store: RedisStore, *, components: int, overrides: int) -> None:
     """Components in a rollout, the first of them with `overrides` overrides."""
     store.believe(await store.begin_epoch(adopted=False))
@@ -41,7 +46,7 @@ async def fill(store: RedisStore, *, components: int, overrides: int) -> None:
         await _begin_rollout(store, component(number))
     for first in range(0, overrides, BATCH):
         numbers = range(first, min(overrides, first + BATCH))
-        await store.commit_overrides(LARGE, {repo(number): override(number) for number in numbers}, _ADA)
+        await store.commit_overrides(LARGE, {repo(number): override(number) for number in numbers}, ADA)
         await asyncio.sleep(0)
 
 

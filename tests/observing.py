@@ -68,5 +68,8 @@ def peak_memory_mb(process_id: int) -> float:
 
 def cpu_us(process_id: int) -> float:
     """Microseconds of processor time that a process and its threads have had."""
-    threads = Path(f"/proc/{process_id}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000
+    nanoseconds = 0
+    for thread in Path(f"/proc/{process_id}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            nanoseconds += int((thread / "schedstat").read_text().split()[0])
+    return nanoseconds / 1000

@@ -21,7 +21,7 @@ import pytest
 from rampd import v1
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
 
-_START_S = 30
+_START_S = 60
 _STOP_S = 20
 
 
@@ -43,6 +43,8 @@ class ServerProcess:
     directory: Path
     log: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    raw: list[str] = field(default_factory=list)
+    """Every line, as it was printed."""
 
     def event(self, name: str, *, within_s: float = _START_S) -> dict[str, Any]:
         """The last line of the log with this event; waits for it."""
@@ -71,6 +73,7 @@ class ServerProcess:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.raw.append(line.rstrip("\n"))
             if line.startswith("{"):
                 self.log.append(json.loads(line))
             else:

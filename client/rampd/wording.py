@@ -1,10 +1,39 @@
-"""How numbers and durations are written for people. Pure."""
+"""How numbers, durations, and what other people wrote, are written for people. Pure."""
 
 import math
 from decimal import Decimal
 
 _DIGITS = 6
+MISLEADING = "".join(
+    map(
+        chr,
+        (
+            *(*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029),
+            *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+        ),
+    )
+)
+"""Characters that make a text look like another one, or like several lines: control characters, and those of Unicode that end a
+line or set the direction of reading.
+"""
+# All of them are escapes of JSON as well, so that a document of JSON stays one.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in MISLEADING} | {
+    ord("\t"): r"\t",
+    ord("\n"): r"\n",
+    ord("\r"): r"\r",
+}
 _UNITS = (("day", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1))
+
+
+def one_line(text: str, *, keep: str = "") -> str:
+    r"""A text that somebody gave, as it may stand in a sentence or a line of a log: line ends are written `\n`, the characters
+    that turn text around `\u202e`. Those in `keep` stay as they are.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return text.translate(
+        {code: escape for code, escape in _ESCAPES.items() if chr(code) not in keep} if keep else _ESCAPES
+    )
 
 
 def number(value: float, *others: float) -> str:

@@ -109,7 +109,7 @@ class Caretaker:
         self._seen[component] = now
 
     async def sweep(self) -> None:
-        """Removes expired overrides from the store; the feed tells every server."""
+        """Removes what has long expired of the overrides from the store; the feed tells every server."""
         for known in self._replica.components():
             if not len(known.overrides):
                 continue

@@ -11,6 +11,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from rampd.wording import one_line
 from rampd_server.config import LogFormat, LogLevel
 
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@\"']*):[^\s/@\"']+@")
@@ -68,19 +69,29 @@ def _text(*, colors: bool) -> list[Processor]:
     console = structlog.dev.ConsoleRenderer(
         colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
     )
-    return [_without_passwords(console)]
+    return [_event_on_one_line, _presentable(console, keep="\n\t\x1b" if colors else "\n\t")]
 
 
 def _json() -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
-        _without_passwords(structlog.processors.JSONRenderer(default=str, ensure_ascii=False)),
+        _presentable(structlog.processors.JSONRenderer(default=str, ensure_ascii=False)),
     ]
 
 
-def _without_passwords(render: Processor) -> Processor:
+def _event_on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What a library says is its event, and stands in the line as it is; values of keys are quoted."""
+    event["event"] = one_line(str(event["event"]))
+    return event
+
+
+def _presentable(render: Processor, *, keep: str = "") -> Processor:
+    """Without passwords, and without characters that make a line look like another one; `keep` is what the renderer needs. In
+    JSON they are only inside strings, where their escape means the same.
+    """
+
     def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
-        return _PASSWORD.sub(r"\1:***@", str(render(logger, method, event)))
+        return one_line(_PASSWORD.sub(r"\1:***@", str(render(logger, method, event))), keep=keep)
 
     return rendered
 

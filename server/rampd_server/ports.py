@@ -281,7 +281,7 @@ class Store(Protocol):
         """Changes the namespace. Raises ConflictError where it is not at `before`; UntimelyError as `commit`."""
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
-        """Removes overrides that have expired by the store's clock: how many. No revision, no history; the feed tells."""
+        """Removes overrides that expired a day ago or longer by the store's clock: how many. No revision, no history; the feed tells."""
 
     async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
         """Counts a batch, once: what became of it, and the answer to give; where REPEATED, that of the first time.
@@ -326,8 +326,8 @@ class Store(Protocol):
         those that everything else goes over. What rampd did not write is among them, with its `problem`.
         """
 
-    async def has_entry(self, entry_id: str) -> bool:
-        """Whether the feed has an entry, still and at all."""
+    async def has_lost(self, entry_id: str) -> bool:
+        """Whether the feed reaches back to an entry that once was there, and does not have it."""
 
     async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
         """Of components, and an entry of each, those whose history has lost it. An entry that is older than all that is kept

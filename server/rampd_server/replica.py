@@ -205,13 +205,10 @@ class Replica:
         """From now on tells it of every change."""
         self._listeners.append(listener)
 
-    async def has_entry(self, entry_id: str) -> bool:
-        """Whether the store has an entry of the feed, and has neither lost nor dropped it.
-
-        Raises StoreUnavailableError, StoreResetError.
-        """
+    async def has_lost(self, entry_id: str) -> bool:
+        """Whether the store has lost an entry of the feed. Raises StoreUnavailableError, StoreResetError."""
         await self._read_head()
-        return await self._store.has_entry(entry_id)
+        return await self._store.has_lost(entry_id)
 
     def expect(self) -> None:
         """A change of this server's own is on its way to the store, and will be offered."""
@@ -473,7 +470,7 @@ class Replica:
         here = self._state.entry_id
         if not here or state.epoch != self._state.epoch or here == state.entry_id:
             return False
-        return not await self._store.has_entry(here)
+        return await self._store.has_lost(here)
 
     async def _catch_up_to_head(self, state: _State) -> str:
         """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end

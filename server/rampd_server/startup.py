@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rampd.wording import one_line
+
 
 class StartupError(Exception):
     """Raised when the server can't start as it was told to, or can't go on until somebody changes something.
@@ -43,5 +45,5 @@ NOT_STARTED = 2
 def report(error: StartupError) -> int:
     """Tells whoever typed the command; the exit code."""
     for sentence in error.sentences:
-        print(f"rampd-server: {sentence}", file=sys.stderr)
+        print(f"rampd-server: {one_line(sentence)}", file=sys.stderr)
     return NOT_STARTED

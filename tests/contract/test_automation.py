@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from rampd_server.domain.errors import Reason, RefusedError, StoreUnavailableErr
 from rampd_server.domain.guards import CheckReading
 from rampd_server.domain.model import RolloutState
 from rampd_server.domain.progress import Cause, Driver
-from rampd_server.ports import Event
+from rampd_server.ports import Event, FeedEntry, UntimelyError
 from tests.automation import BAD, GOOD, C, ServerWithoutPort, World, servers
 from tests.stores import StoreServer
 
@@ -318,10 +319,12 @@ async def test_a_server_that_starts_after_the_clock_was_set_back_waits_no_longer
         assert late.rollout().state is RolloutState.HELD
 
 
-async def test_each_ramp_that_waits_to_be_confirmed_has_its_own_time(one: ServerWithoutPort, world: World):
+@pytest.mark.parametrize("by_ms", [0, -60 * MINUTE_MS])
+async def test_each_ramp_that_waits_to_be_confirmed_has_its_own_time(one: ServerWithoutPort, world: World, by_ms: int):
     await one.do(commands.Ramp(2000, confirm_within_ms=MINUTE_MS))
     world.pass_ms(MINUTE_MS - 1)
     await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS))
+    world.store_ms += by_ms
     world.pass_ms(MINUTE_MS - 1)
     await one.look()
     assert one.rollout().basis_points == 5000
@@ -382,6 +385,27 @@ async def test_a_check_must_pass_before_the_next_step_and_one_that_fails_rolls_b
     world.readings = (CheckReading("errors", failures=1, value=7.0),)
     await one.look()
     assert one.rollout().state is RolloutState.HELD
+
+
+async def test_what_was_decided_before_the_store_hung_is_void(
+    one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a store that takes seconds over the write of a step, expect no step, and the hold to go by a later look."""
+    commit = one.store.commit
+
+    async def hang(*arguments: Any, **options: Any) -> FeedEntry:
+        world.pass_ms(2_000)
+        return await commit(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one.store, "commit", hang)
+        with pytest.raises(UntimelyError):
+            await one.look()
+    assert one.rollout().basis_points == 0
+
+    await one.look()
+    assert one.rollout().basis_points == 500
+    assert one.rollout().progress.hold_since_ms == world.store_ms
 
 
 async def test_when_the_store_is_away_nothing_is_decided(one: ServerWithoutPort, world: World):

@@ -20,6 +20,7 @@ from rampd_server.replica import Replica
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.scripts import SWEEP_AFTER_MS
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
 from tests.rollouts import NOW
@@ -347,7 +348,8 @@ async def test_a_damaged_component_does_not_end_the_sweep_of_others(store: Redis
     now_ms = (await store.read(COMPONENT)).time_ms
     for name in ("alpha", "zeta"):
         await do(store, commands.Release("a"), component=name)
-        await store.commit_overrides(name, {"acme/app": Override(channel="CURRENT", expire_ms=now_ms + 1)}, ADA)
+        expired = Override(channel="CURRENT", expire_ms=now_ms - SWEEP_AFTER_MS)
+        await store.commit_overrides(name, {"acme/app": expired}, ADA)
     async with following(store) as replica:
         expiry = store.keys.component("alpha").overrides_expiry
         await store.client.delete(expiry)
@@ -517,7 +519,8 @@ async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store:
     now_ms = (await store.read(COMPONENT)).time_ms
     for name in ("alpha", "zeta"):
         await do(store, commands.Release("a"), component=name)
-        await store.commit_overrides(name, {"acme/app": Override(channel="CURRENT", expire_ms=now_ms + 1)}, ADA)
+        expired = Override(channel="CURRENT", expire_ms=now_ms - SWEEP_AFTER_MS)
+        await store.commit_overrides(name, {"acme/app": expired}, ADA)
     with capture_logs() as lines:
         async with following(store) as replica:
             caretaker = Caretaker(Service(store, replica), replica, store)

@@ -156,6 +156,18 @@ async def test_a_reader_waits_for_the_next_entry(store: RedisStore):
     assert await reading == [entry]
 
 
+async def test_an_entry_that_the_feed_reaches_back_to_and_does_not_have_is_lost(
+    store: RedisStore, written: list[FeedEntry]
+):
+    assert not any([await store.has_lost(entry.id) for entry in written])
+    time, _, sequence = written[2].id.partition("-")
+    assert await store.has_lost(f"{time}-{int(sequence) - 1}")
+    assert await store.has_lost(f"{int(time) + 1000}-0")
+    assert not await store.has_lost("1-0")  # dropped, as far as anybody knows
+    await store.client.delete(store.keys.feed)
+    assert await store.has_lost(written[0].id)
+
+
 async def test_a_reader_to_whom_nothing_comes_gets_nothing(store: RedisStore):
     assert await store.feed("0-0", block_ms=20) == []
 

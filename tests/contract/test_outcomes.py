@@ -97,7 +97,7 @@ async def test_a_repeat_counts_nothing_and_answers_as_the_first_time(store: Redi
 
 async def test_a_sequence_is_of_one_batch_and_rises(store: RedisStore):
     huge = 2**63 - 2
-    before = await count(store, batch(9, ran("a")), batch(huge, ran("b")))
+    before = await count(store, batch(9, ran("a")), batch(10, ran("d")), batch(huge, ran("b")))
 
     assert (await store.count_outcomes(batch(huge, ran("c"), digest="def")))[0] is Receipt.REUSED
     assert (await store.count_outcomes(batch(huge - 1, ran("c"))))[0] is Receipt.TOO_OLD

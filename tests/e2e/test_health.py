@@ -16,6 +16,7 @@ import pytest
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.processes import children, has_ended
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -202,7 +203,7 @@ class ValkeyOf:
         os.kill(self.pid, number)
 
     def has_ended(self) -> bool:
-        return not Path(f"/proc/{self.pid}").exists()
+        return has_ended(self.pid)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -261,18 +262,7 @@ def test_nothing_outlives_a_server_that_is_killed(directory: Path, workers: int)
     with rampd_server(directory, "--workers", str(workers)) as server:
         eventually(lambda: len(events(server, "serving")) == workers)
         store = ValkeyOf(directory)
-        children = [int(pid) for pid in _children(server.process.pid)]
-        assert store.pid in children
+        started = children(server.process.pid)
+        assert store.pid in started
         server.process.kill()
-        eventually(lambda: all(_is_gone(pid) for pid in children))
-
-
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+        eventually(lambda: all(has_ended(pid) for pid in started))

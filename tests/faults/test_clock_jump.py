@@ -11,6 +11,7 @@ from unittest import mock
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
 from tests.servers import rampd_server, require, short_directory, stubs
@@ -155,6 +156,33 @@ def test_outcomes_that_wait_are_counted_although_the_clock_was_set_back(
             clock.set_by_s(0)
 
             _until(lambda: _failures(call) == 1)
+
+
+def test_what_expires_does_so_by_the_clock_that_is_set_and_an_override_comes_back_with_the_right_one(
+    directory: Path, store: StoreServer, clock: SettableClock
+) -> None:
+    with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            expires = Timestamp(seconds=int(asyncio.run(store_time_s(store))) + 1800)
+            for tag in ("t1", "t2"):
+                call("Release", component=C, tag=tag)
+            call("Ramp", component=C, percent=100)
+            call("SetOverride", component=C, repo="acme/app", channel=v1.CHANNEL_CURRENT, expire_time=expires)
+            call("Freeze", component=C, expire_time=expires)
+
+            def seen() -> tuple[str, bool]:
+                is_frozen = call("GetRollout", component=C).rollout.frozen
+                return call("Resolve", component=C, repo="acme/app").tag, is_frozen
+
+            assert seen() == ("t1", True)
+            clock.set_by_s(-3600)
+            _until(lambda: abs(asyncio.run(store_time_s(store)) + 5400 - expires.seconds) < 60)
+            assert seen() == ("t1", True)
+            clock.set_by_s(3600)
+            _until(lambda: seen() == ("t2", False))
+            clock.set_by_s(0)
+            _until(lambda: seen()[0] == "t1")
 
 
 def _failures(call) -> int:

@@ -811,6 +811,9 @@ def test_what_is_closed_is_not_adopted_by_a_resolve_that_had_begun(target: str, 
     closing.join(20)
     assert watching.feed is NOTHING
     with pytest.raises(rampd.ClosedError):
+        watching.adopt()
+    assert watching.feed is NOTHING
+    with pytest.raises(rampd.ClosedError):
         resolver.resolve(C, repo="acme/app")
 
 

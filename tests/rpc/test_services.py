@@ -14,6 +14,7 @@ from redis import Redis
 
 from rampd import Admin, v1
 from rampd_server import testing
+from rampd_server.storage.schema import SCHEMA
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -506,7 +507,7 @@ def test_a_running_server_writes_nothing_once_the_schema_is_newer(
 ) -> None:
     call("Release", component=C, tag="t1")
     with Redis.from_url(store_process.url) as client:
-        client.hset(f"rampd:{{{namespace}}}:meta", "schema", "2")
+        client.hset(f"rampd:{{{namespace}}}:meta", "schema", SCHEMA + 1)
 
     assert refusal(call, "Pause", component=C) == "STORE_UNAVAILABLE"
     assert refusal(call, "Resume", component=C) == "STORE_UNAVAILABLE"  # it is so already

@@ -1,13 +1,16 @@
 """Numbers, and what people wrote, as people read them: numbers short, and never so short that two which differ look the same."""
 
+import json
 import math
+import sys
+import unicodedata
 from fractions import Fraction
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rampd.wording import exact, number
+from rampd.wording import MISLEADING, exact, number
 from rampd_server.domain import wording
 from rampd_server.domain.evidence import log_limit
 
@@ -101,6 +104,28 @@ def test_a_value_never_looks_like_the_bound_that_it_is_not_on(pair: tuple[float,
     value, bound = pair
     shown, limit = (float(text.replace(",", "")) for text in (number(value, bound), exact(bound)))
     assert (shown < limit, shown == limit, shown > limit) == (value < bound, value == bound, value > bound)
+
+
+@pytest.mark.parametrize("character", MISLEADING)
+def test_no_character_ends_a_line_or_turns_its_text_around(character: str):
+    shown = wording.one_line(f"a{character}b")
+    assert shown != f"a{character}b"
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert json.loads(f'"{shown}"') == f"a{character}b"
+    assert wording.one_line(f"a{character}b", keep=character) == f"a{character}b"
+
+
+def test_every_line_end_and_every_direction_of_unicode_is_among_them():
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        ends_line = len(f"a{character}b".splitlines()) > 1
+        sets_direction = unicodedata.bidirectional(character) in {
+            *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
+        }
+        is_mark = unicodedata.name(character, "").endswith(("-TO-LEFT MARK", "-TO-RIGHT MARK", "LETTER MARK"))
+        is_control = unicodedata.category(character) == "Cc"
+        assert (character in MISLEADING) is (ends_line or sets_direction or is_mark or is_control), hex(code)
 
 
 def test_a_text_of_several_lines_is_one_line_of_a_sentence():

@@ -12,7 +12,7 @@ from rampd_server.domain.outcome import (
     what_starts,
     what_thaws,
 )
-from rampd_server.domain.wording import ended, moment, percent, span
+from rampd_server.domain.wording import ended, moment, one_line, percent, span
 
 
 def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done:
@@ -150,5 +150,5 @@ def _reverted_already(rollout: Rollout, arrival: Arrival, context: Context) -> s
     ago = span(max(0, context.now_ms - arrival.time_ms))
     return (
         f"Nothing changed. {arrival.actor} reverted {rollout.component} from {arrival.from_tag} to {current} {ago} ago, at "
-        f"{moment(arrival.time_ms)}{f': {ended(arrival.note)}' if arrival.note else '.'} Everybody gets {current}. {further}"
+        f"{moment(arrival.time_ms)}{f': {ended(one_line(arrival.note))}' if arrival.note else '.'} Everybody gets {current}. {further}"
     )

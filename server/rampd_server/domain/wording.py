@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from rampd.wording import exact, number, span, whole_span
+from rampd.wording import exact, number, one_line, span, whole_span
 
 __all__ = [
     "against_bounds",
@@ -28,7 +28,6 @@ __all__ = [
 _BILLION = 1_000_000_000
 _FAR = 50.0
 """A limit is 2 to a million: e to the power of this is over a billion times as much."""
-_BREAKS = {ord(character): ascii(character)[1:-1] for character in "\t\n\r\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"}
 
 
 def percent(basis_points: int) -> str:
@@ -50,11 +49,6 @@ def apart(one: Fraction, other: Fraction, *, decimals: int = 0) -> tuple[str, st
     """Two numbers: the one with `decimals`, or as many more as tell it from the other, which has no zeros at its end."""
     decimals = _decimals([one, other], least=decimals)
     return _fixed(one, decimals), _short(other, decimals)
-
-
-def one_line(text: str) -> str:
-    r"""A note, as a part of a sentence: its line ends and tabs are written `\n` and `\t`."""
-    return text.translate(_BREAKS)
 
 
 def ended(text: str) -> str:

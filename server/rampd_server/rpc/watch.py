@@ -48,7 +48,7 @@ class Watches:
         self._states = WholeStates(replica, self._log)
         self._watchers: set[_Watcher] = set()
         self._waking = Waking()
-        self._of_history: dict[str, bool] = {}
+        self._lost: dict[str, bool] = {}
         """Entries that the store was asked for: those who lost one server come back with the same few cursors."""
         self._asking = asyncio.Lock()
         self._rewinds = 0
@@ -103,7 +103,7 @@ class Watches:
         epoch, entry_id = match.groups()
         if epoch == self._replica.epoch and self._log.after(entry_id) is Missing.AHEAD:
             is_there = await self._replica.wait_for_entry(entry_id)
-            if not is_there and not await self._replica.has_entry(entry_id):
+            if not is_there and await self._replica.has_lost(entry_id):
                 return None
             if not is_there:
                 raise NoSnapshotError("This server is behind what the caller knows already. Try again in a moment.")
@@ -113,21 +113,21 @@ class Watches:
         if isinstance(found, int):
             # Only a whole state says what can't be read.
             return -1 if self._replica.damaged else found
-        return -1 if found is Missing.TOO_OLD and await self._is_of_history(entry_id) else None
+        return None if found is Missing.FORKED or await self._is_lost(entry_id) else -1
 
-    async def _is_of_history(self, entry_id: str) -> bool:
-        """Whether the store has an entry that the log does not reach back to. Where nobody knows, it may have lost it."""
+    async def _is_lost(self, entry_id: str) -> bool:
+        """Whether the store has lost an entry that the log does not reach back to. Where nobody knows, it may have."""
         async with self._asking:
-            if entry_id not in self._of_history:
+            if entry_id not in self._lost:
                 rewinds = self._rewinds
                 try:
-                    is_there = await self._replica.has_entry(entry_id)
+                    is_lost = await self._replica.has_lost(entry_id)
                 except RampdError:
-                    return False
+                    return True
                 if rewinds != self._rewinds:
-                    return False  # the answer may be of before
-                self._of_history[entry_id] = is_there
-            return self._of_history[entry_id]
+                    return True  # the answer may be of before
+                self._lost[entry_id] = is_lost
+            return self._lost[entry_id]
 
     def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
         """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
@@ -193,7 +193,7 @@ class Watches:
         """Everybody begins again: what is between the states of before and of now is not known."""
         self._log.restart(self._replica.entry_id)
         self._states.reloaded()
-        self._of_history.clear()
+        self._lost.clear()
         if self._replica.went_back:
             self._rewinds += 1
         self._wake()

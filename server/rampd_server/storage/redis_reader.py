@@ -214,8 +214,12 @@ class RedisReader:
             await asyncio.sleep(0)
         return entries
 
-    async def has_entry(self, entry_id: str) -> bool:
-        return bool(await self._call(self.client.xrange, self.keys.feed, entry_id, entry_id, 1, key=self.keys.feed))
+    async def has_lost(self, entry_id: str) -> bool:
+        up_to = await self._call(self.client.xrevrange, self.keys.feed, entry_id, "-", 1, key=self.keys.feed)
+        if up_to:
+            return bool(up_to[0][0] != entry_id)
+        # All that is kept is later: it was dropped. Of a feed with nothing in it nobody knows.
+        return not await self._call(self.client.xrange, self.keys.feed, "-", "+", 1, key=self.keys.feed)
 
     async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
         missing: set[str] = set()

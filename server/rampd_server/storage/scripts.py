@@ -20,6 +20,10 @@ MAX_LEASE_MS: Final = 60_000
 
 MAX_DECISION_AGE_MS: Final = 1_000
 """How far from the store's clock a decision of automation may be: a store that hung, or whose clock was set, refuses it."""
+SWEEP_AFTER_MS: Final = 24 * 3_600_000
+"""How long an override stays in the store after it has expired: one that a wrong clock has ended is there again once the clock is
+right.
+"""
 MAX_MATURED: Final = 1_000
 """Outcomes whose wait is over that one batch moves at most, of each kind."""
 UNIT_BITS: Final = 2**21
@@ -68,6 +72,7 @@ def _constants() -> str:
         "MAX_LEASE_MS": MAX_LEASE_MS,
         "MAX_DECISION_AGE_MS": MAX_DECISION_AGE_MS,
         "MAX_MATURED": MAX_MATURED,
+        "SWEEP_AFTER_MS": SWEEP_AFTER_MS,
         "MAX_REPORTERS": MAX_REPORTERS,
         "MAX_COMPONENTS": MAX_COMPONENTS,
         "MAX_OVERRIDES": MAX_OVERRIDES,

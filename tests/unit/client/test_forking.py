@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -61,23 +62,44 @@ def test_a_call_waits_for_a_fork() -> None:
     assert order == ["fork", "call"]
 
 
+@contextmanager
+def call_under_way() -> Iterator[threading.Event]:
+    """Another thread behind the gate; the event is set once it leaves, which it does at the end of the block."""
+    inside, leave, has_left = threading.Event(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        with call_gate:
+            inside.set()
+            leave.wait(20)
+            has_left.set()
+
+    thread = in_thread(call)
+    inside.wait(20)
+    try:
+        yield has_left
+    finally:
+        leave.set()
+        thread.join()
+
+
 def test_a_fork_does_not_wait_for_ever(monkeypatch) -> None:
     monkeypatch.setattr(forking, "_PATIENCE_S", 0.01)
-    with call_gate:
+    with call_under_way() as has_left:
         child = os.fork()
         if not child:
             os._exit(0)
+        assert not has_left.is_set()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_child_is_not_kept_waiting_by_calls_of_its_parent(monkeypatch) -> None:
     monkeypatch.setattr(forking, "_PATIENCE_S", 0.01)
-    with call_gate:
+    with call_under_way():
         child = os.fork()
         if not child:
             with call_gate:
-                os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+                os._exit(8 if call_gate.is_inside else 7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_long_call_makes_way_for_a_fork() -> None:

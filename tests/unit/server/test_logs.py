@@ -9,6 +9,7 @@ import warnings
 import pytest
 import structlog
 
+from rampd.wording import MISLEADING
 from rampd_server import logs
 from rampd_server.config import LogFormat, LogLevel
 from rampd_server.redis_url import RedisUrl
@@ -147,6 +148,34 @@ def test_a_note_of_several_lines_is_one_line_of_the_log(log_format):
     structlog.get_logger().info("changed", note="fix\n\n\tthe worker\r\nserver_started", actor="a\nb")
     [line] = out.getvalue().split("\n")[:-1]
     assert r"fix\n\n\tthe worker\r\nserver_started" in line
+
+
+@pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_character_forges_a_line_or_turns_one_around(log_format, terminal):
+    logs.configure(log_format, LogLevel.INFO, out := (Terminal() if terminal else io.StringIO()))
+    text = f"a{MISLEADING}b"
+    log = structlog.get_logger("rampd_server.service")
+    log.info("changed", note=text, nested={"note": [text]}, error=ValueError(text))
+    log.info(text)
+    logging.getLogger("redis").warning("lost %s", text, extra={"note": text})
+
+    printed = out.getvalue()
+    assert printed.count("\n") == 3
+    # Colours are escapes of the terminal.
+    allowed = "\n\x1b" if terminal and log_format is LogFormat.TEXT else "\n"
+    assert not set(printed) & (set(MISLEADING) - set(allowed))
+    assert printed.count("u202e") >= 5
+    if log_format is LogFormat.JSON:
+        assert lines(out)[0]["note"] == text
+        assert lines(out)[1]["event"].startswith("a")
+
+
+@pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
+def test_an_exception_turns_nothing_around(log_format):
+    logs.configure(log_format, LogLevel.INFO, out := io.StringIO())
+    structlog.get_logger().error("call_failed", exc_info=ValueError(f"a{MISLEADING}b"))
+    assert not set(out.getvalue()) & (set(MISLEADING) - {"\n", "\t"})
 
 
 def test_configuring_twice_logs_once():

@@ -10,7 +10,7 @@ import pytest
 
 from rampd_server import replica as module
 from rampd_server.domain import clock as clocks
-from rampd_server.domain.errors import NoSnapshotError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
 from rampd_server.replica import Replica
@@ -54,8 +54,8 @@ class ScriptedStore:
         assert isinstance(rollout, Rollout)
         return replace(rollout, revision=entry.revision)
 
-    async def has_entry(self, _entry_id: str) -> bool:
-        return False
+    async def has_lost(self, _entry_id: str) -> bool:
+        return True
 
     def tell(self, entry: FeedEntry) -> None:
         self.newest = entry.id
@@ -191,6 +191,25 @@ async def test_a_store_that_ends_before_this_copy_has_lost_changes(
     replica.offer(entry(1))
     await replica._check_head()
     assert reloads == ["1-0"]
+
+
+async def test_a_change_of_its_own_that_cannot_be_taken_in_is_no_part_of_what_is_confirmed(
+    replica: Replica, store: ScriptedStore, reloads: list[str]
+):
+    """Given an entry that was offered and can't be applied, expect that everything is read again before the copy counts as
+    one that has it.
+    """
+
+    def fail(rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
+        raise StoreCorruptError("This is not what rampd wrote.", key="feed")
+
+    store.apply = fail  # type: ignore[method-assign]
+    replica.offer(entry(1))
+    assert replica.entry_id == "1-0"
+
+    store.newest = entry(1).id
+    await replica._check_head()
+    assert reloads == [entry(1).id]
 
 
 async def test_a_server_without_a_state_says_what_keeps_it_from_one(

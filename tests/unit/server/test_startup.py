@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rampd_server.startup import StartupError, ungrouped
+from rampd_server.startup import StartupError, report, ungrouped
 
 
 async def fail(error: Exception) -> None:
@@ -44,6 +44,13 @@ async def test_a_defect_beside_a_refusal_is_not_hidden(errors: list[Exception]) 
     with pytest.raises(ExceptionGroup) as caught, ungrouped():
         await run_in_a_group(*errors)
     assert caught.value.subgroup(KeyError)
+
+
+def test_a_sentence_is_one_line_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(StartupError("The data directory a\nb\u202ec can't be used.", "More.")) == 2
+    assert capsys.readouterr().err == (
+        "rampd-server: The data directory a\\nb\\u202ec can't be used.\nrampd-server: More.\n"
+    )
 
 
 def test_no_module_catches_by_except_star() -> None:

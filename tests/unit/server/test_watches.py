@@ -68,10 +68,10 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
-    async def has_entry(self, _entry_id: str) -> bool:
+    async def has_lost(self, _entry_id: str) -> bool:
         if self.store_error is not None:
             raise self.store_error
-        return self.is_ahead
+        return not self.is_ahead
 
     def reload(self, entry_id: str, *, epoch: str = "e", went_back: bool = False) -> None:
         self.epoch, self.entry_id, self.went_back = epoch, entry_id, went_back
@@ -190,10 +190,10 @@ async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
 async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_again(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def has_entry(_entry_id: str) -> bool:
-        return True
+    async def has_lost(_entry_id: str) -> bool:
+        return False
 
-    monkeypatch.setattr(replica, "has_entry", has_entry)
+    monkeypatch.setattr(replica, "has_lost", has_lost)
     with pytest.raises(NoSnapshotError, match="behind"):
         async with watching(watches, cursor="e/20-0") as stream:
             await stream.next()
@@ -208,13 +208,13 @@ async def test_who_comes_back_while_the_store_goes_back_is_told(
     """
     replica.reload("10-0")
 
-    async def has_entry(_entry_id: str) -> bool:
+    async def has_lost(_entry_id: str) -> bool:
         replica.reload("5-0", went_back=True)
         monkeypatch.setattr(replica, "is_ahead", False)
-        monkeypatch.delattr(replica, "has_entry")
-        return True
+        monkeypatch.delattr(replica, "has_lost")
+        return False
 
-    monkeypatch.setattr(replica, "has_entry", has_entry, raising=False)
+    monkeypatch.setattr(replica, "has_lost", has_lost)
     for _ in range(2):
         async with watching(watches, cursor=f"e/{entry_id}") as stream:
             assert (await stream.next()).HasField("rewind")

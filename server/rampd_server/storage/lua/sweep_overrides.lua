@@ -1,4 +1,4 @@
--- Purpose: removes overrides that have expired, some at a time.
+-- Purpose: removes overrides that expired a while ago, some at a time.
 --
 -- KEYS[1]  meta              hash
 -- KEYS[2]  feed              stream
@@ -35,7 +35,8 @@ if refusal then
   return refusal
 end
 local now = now_ms()
-local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', now, 'LIMIT', 0, limit)
+local latest = string.format('%.0f', now - SWEEP_AFTER_MS)
+local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', latest, 'LIMIT', 0, limit)
 if #expired == 0 then
   return {DONE, 0}
 end

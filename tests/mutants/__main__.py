@@ -1,0 +1,99 @@
+"""`make mutants`: makes one line at a time wrong, and sees that the test that is for it notices.
+
+A test that passes with the mechanism removed proves nothing. Each row of mutations.toml names a line and a test; both are
+run in a copy of the repository, two at once. Ends with 1 where a test did not notice.
+"""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TypeVar
+
+from tests.markdown import table
+from tests.mutants.mutations import Mutation, load
+from tests.mutants.trying import Scratch, Verdict, scratch
+
+AT_ONCE = 2
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+Row = tuple[Mutation, Verdict, float]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows that have this text in any of their fields")
+    parser.add_argument("--markdown", action="store_true", help="prints the table as it stands in a document")
+    arguments = parser.parse_args()
+    mutations = [each for each in load() if arguments.only in f"{each}"]
+    began_s = time.monotonic()
+    rows = list(tried(mutations))
+    faults = [row for row in rows if row[1].is_fault]
+    if arguments.markdown:
+        print(markdown(rows))
+    print(summary(rows, time.monotonic() - began_s))
+    for mutation, verdict, _ in faults:
+        print(f"{verdict}: {mutation.protects} ({mutation.file}, {mutation.test})")
+    return 1 if faults or not rows else 0
+
+
+def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
+    """What came of each mutation, in order. Prints a line for each as it comes."""
+    with contextlib.ExitStack() as stack:
+        free: SimpleQueue[Scratch] = SimpleQueue()
+        for _ in range(AT_ONCE):
+            free.put(stack.enter_context(scratch()))
+        tests = list(dict.fromkeys(mutation.test for mutation in mutations))
+        doubts = dict(zip(tests, _at_once(free, Scratch.without_mutation, tests), strict=True))
+        print(f"{sum(1 for doubt in doubts.values() if doubt is None)} of {len(tests)} tests pass without a mutation")
+
+        def verdict_of(copy: Scratch, mutation: Mutation) -> Row:
+            began_s = time.monotonic()
+            verdict = doubts[mutation.test] or copy.with_mutation(mutation)
+            return mutation, verdict, time.monotonic() - began_s
+
+        for row in _at_once(free, verdict_of, mutations):
+            mutation, verdict, seconds = row
+            print(f"{verdict:9} {seconds:5.1f} s  {mutation.protects}", flush=True)
+            yield row
+
+
+def _at_once(
+    free: "SimpleQueue[Scratch]", do: Callable[[Scratch, Item], Found], items: Sequence[Item]
+) -> Iterable[Found]:
+    """Does it with each, as many at once as there are copies; the results in order."""
+
+    def with_a_copy(item: Item) -> Found:
+        copy = free.get()
+        try:
+            return do(copy, item)
+        finally:
+            free.put(copy)
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        yield from threads.map(with_a_copy, items)
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """The table for a document."""
+    return table(
+        ("what the line protects", "file", "test that must notice", "verdict"),
+        (
+            (mutation.protects, f"`{mutation.file}`", f"`{mutation.test.partition('::')[2]}`", verdict)
+            for mutation, verdict, _ in rows
+        ),
+    )
+
+
+def summary(rows: Sequence[Row], seconds: float) -> str:
+    counts = {verdict: sum(1 for row in rows if row[1] is verdict) for verdict in Verdict}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return f"{len(rows)} mutations in {seconds:.0f} s: {told or 'none'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The list of mutations, as `mutations.toml` has it."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LIST = Path(__file__).parent / "mutations.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One line made wrong, and the test that must notice."""
+
+    protects: str
+    """What the line is for, in a sentence."""
+    file: str
+    """From the root of the repository."""
+    old: str
+    """In the file exactly once."""
+    new: str
+    test: str
+    """A node id of pytest."""
+
+    def is_stale(self, text: str) -> bool:
+        """Whether the text of the file has moved on, so that this changes nothing, or more than one place."""
+        return text.count(self.old) != 1
+
+    def apply(self, text: str) -> str:
+        return text.replace(self.old, self.new)
+
+
+def load() -> list[Mutation]:
+    """All rows of the list, in their order."""
+    return [Mutation(**row) for row in tomllib.loads(LIST.read_text("utf-8"))["mutation"]]

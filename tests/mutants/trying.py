@@ -1,0 +1,150 @@
+"""A copy of the repository in which one mutation at a time is made, and tests are run against it."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from tests.mutants.mutations import ROOT, Mutation
+
+LIMIT_S = 100
+"""Of one run. pytest ends a test that hangs a little earlier, and shows where."""
+_TEST_LIMIT_S = 60
+_COPIED = ("client", "server", "proto", "tests", "docs", "pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md")
+_IMPORTED = "import rampd, rampd_server; print(rampd.__file__); print(rampd_server.__file__)"
+_PASSED, _FAILED = 0, 1
+"""Exit codes of pytest. With every other one no test was run to its end."""
+
+
+class Verdict(StrEnum):
+    """What came of a mutation."""
+
+    NOTICED = "noticed"
+    HUNG = "hung"
+    """The test did not end in time, which notices as well. On a machine that is busy it may say nothing."""
+    SURVIVED = "SURVIVED"
+    """The test passes without what the line is for."""
+    STALE = "stale"
+    """The old text is not in the file exactly once: whoever moved the code moves the row."""
+    BROKEN = "BROKEN"
+    """The test fails without the mutation, or could not be run with it."""
+    SKIPPED = "skipped"
+    """The test needs a program that is not here. CI, and the night, skip nothing."""
+
+    @property
+    def is_fault(self) -> bool:
+        return self not in {self.NOTICED, self.HUNG, self.SKIPPED}
+
+
+class Scratch:
+    """The copy. What is imported comes from it, also in processes that tests start: they have its PYTHONPATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # Neither what a server would read, nor what a pytest around this one has said.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAMPD_", "PYTEST_"))}
+        self._environment = kept | {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("client", "server"))}
+        self._marks = 0
+
+    def check(self) -> None:
+        """Sees that what is imported is the copy. Otherwise no mutation would change anything."""
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPORTED],
+            env=self._environment,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        if not all(Path(line).is_relative_to(self._folder) for line in done.stdout.split()):
+            raise RuntimeError(f"the copy in {self._folder} is not what is imported, but {done.stdout}")
+
+    def without_mutation(self, test: str) -> Verdict | None:
+        """Why a test can tell nothing; None where it passes as the code is, and so may."""
+        code, output = self._run(test)
+        if code != _PASSED:
+            print(output, file=sys.stderr)
+            return Verdict.BROKEN
+        return None if re.search(r"\d+ passed", output) else Verdict.SKIPPED
+
+    def with_mutation(self, mutation: Mutation) -> Verdict:
+        """Whether the test of a mutation notices it."""
+        path = self._folder / mutation.file
+        text = path.read_text("utf-8")
+        if mutation.is_stale(text):
+            return Verdict.STALE
+        try:
+            self._write(path, mutation.apply(text))
+            code, output = self._run(mutation.test)
+        finally:
+            self._write(path, text)
+        if code == _PASSED:
+            return Verdict.SURVIVED
+        if code == _FAILED and "Timeout (>" in output:
+            return Verdict.HUNG
+        if code == _FAILED and re.search(r"\d+ (?:failed|error)", output):
+            return Verdict.NOTICED
+        print(output, file=sys.stderr)
+        return Verdict.BROKEN
+
+    def _write(self, path: Path, text: str) -> None:
+        path.write_text(text, "utf-8")
+        # Python knows a file that changed by its size and its second, and both may be as before.
+        self._marks += 1
+        os.utime(path, (self._marks, self._marks))
+
+    def _run(self, test: str) -> tuple[int, str]:
+        """The exit code of pytest and what it printed. Whoever hangs for too long has failed."""
+        command = (
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--timeout={_TEST_LIMIT_S}",
+            test,
+        )
+        process = subprocess.Popen(
+            command,
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+        try:
+            output, _ = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return _FAILED, f"Timeout (>{LIMIT_S} s) of {test}"
+        else:
+            return process.returncode, output
+        finally:
+            # With all that the test has left.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Scratch]:
+    """A copy for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="rampd-mutants-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        for each in _COPIED:
+            if (ROOT / each).is_dir():
+                shutil.copytree(ROOT / each, folder / each)
+            else:
+                shutil.copy(ROOT / each, folder / each)
+        made = Scratch(folder)
+        made.check()
+        yield made

@@ -1,0 +1,19 @@
+"""What the client library logs."""
+
+import logging
+
+import pytest
+
+from rampd.local import log
+from rampd.wording import MISLEADING
+
+
+def test_what_others_say_stands_on_one_line_and_turns_nothing_around(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "rampd"):
+        log.warning("nobody gets next any more: %s", f"a{MISLEADING}b")
+        log.warning("%s is away", "a server")
+    misleading, plain = caplog.records
+    assert not set(misleading.getMessage()) & set(MISLEADING)
+    assert misleading.getMessage().startswith(r"nobody gets next any more: a\u0000")
+    # Programs group lines by what is not filled in.
+    assert (plain.msg, plain.args) == ("%s is away", ("a server",))
