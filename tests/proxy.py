@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 
@@ -22,6 +23,8 @@ class Proxy:
         """Asked of each piece of a request: true stalls its connection, and leaves it open."""
         self.is_silent = threading.Event()
         """While set, what the server says is kept back: the link looks open and is dead."""
+        self.delay_s = 0.0
+        """How long each piece of a request is under way."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._stalled: set[tuple[socket.socket, socket.socket]] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -64,6 +67,8 @@ class Proxy:
                     is_doomed.set()
                 if self.keeps_back(data):
                     self._stalled.add(pair)
+                if self.delay_s:
+                    time.sleep(self.delay_s)
                 if pair not in self._stalled:
                     far.sendall(data)
         self._drop(pair)

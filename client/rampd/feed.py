@@ -128,8 +128,10 @@ class Feed:
     def begin(self) -> v1.WatchRequest:
         """The request to open a stream with."""
         self._reset(self._clock())
-        # Only a whole state says that what could not be read can be read again.
-        if self._needs_whole_state or self.damaged:
+        if self.damaged:
+            # Only a whole state says that what could not be read can be read again.
+            self._needs_whole_state = True
+        if self._needs_whole_state:
             return v1.WatchRequest(components=self.selection, epoch=split_cursor(self.cursor)[0])
         return v1.WatchRequest(components=self.selection, cursor=self.cursor)
 

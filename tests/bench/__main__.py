@@ -10,7 +10,7 @@ from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
     *("resolve", "profile", "kinds", "workers", "commands", "ramp", "propagation"),
-    *("size", "memory", "feed", "outcomes", "rollback"),
+    *("size", "memory", "feed", "outcomes", "rollback", "protection"),
     *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting"),
 )
 RESULT = Path("build/bench.json")

@@ -61,7 +61,7 @@ class Http2:
             elif kind in (SETTINGS, PING) and not flags & ACK:
                 payload = data[place + 9 : after] if kind == PING else b""
                 self.socket.sendall(frame(kind, ACK, 0, payload))
-            elif kind in (RST_STREAM, GOAWAY):
+            elif kind == GOAWAY or (kind == RST_STREAM and any(data[place + 9 : after])):  # 0: the answer is whole
                 raise ConnectionError(f"{self._target} has reset stream {stream}: {data[place + 9 : after]!r}")
             place = after
         self._rest = data[place:]

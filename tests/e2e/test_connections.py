@@ -2,6 +2,7 @@
 
 import contextlib
 import resource
+import selectors
 import socket
 import struct
 import threading
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import v1
-from tests.servers import ServerProcess, rampd_server, short_directory, stubs
+from rampd_server.rpc.streams import MAX_STREAMS
+from tests.bench.http2 import Http2
+from tests.servers import ServerProcess, rampd_server, reason_of, short_directory, stubs
 
 _IDLE = 1_200
 _NO_RETRIES = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+_HONEST_S = 30
+"""Ten times what a call takes at the worst while 10,000 streams are opened or refused before it."""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
@@ -112,20 +118,67 @@ def _streams(server: ServerProcess, number: int) -> None:
             call.cancel()
 
 
-@pytest.mark.parametrize(("misuse", "number"), [(_resets, 50_000), (_streams, 6_000)], ids=["resets", "streams"])
-def test_what_one_connection_does_takes_no_call_away_from_others(
+def _streams_of_ten(server: ServerProcess, number: int) -> None:
+    """Opens Watch `number` times over ten connections, and reads until each has something or is refused."""
+    watch, everything = "/rampd.v1.ResolverService/Watch", v1.WatchRequest().SerializeToString()
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for place in range(10):
+            link = stack.enter_context(contextlib.closing(Http2(server.target)))
+            link.socket.sendall(b"".join(link.request(watch, everything) for _ in range(number // 10)))
+            selector.register(link.socket, selectors.EVENT_READ, (place, link))
+        told: set[tuple[int, int]] = set()
+        refused = 0
+        while len(told) + refused < number:
+            for key, _ in selector.select(60):
+                place, link = key.data
+                for stream, data, is_end in link.read():
+                    if data:
+                        told.add((place, stream))
+                    refused += is_end
+        assert (len(told), refused) == (MAX_STREAMS, number - MAX_STREAMS)
+        with stubs(server.target) as call:
+            for fields in ({"method": "Watch"}, {"method": "WatchRelease", "component": "restyler", "release": 1}):
+                with pytest.raises(grpc.RpcError) as full:
+                    next(call(**fields))
+                assert (full.value.code(), reason_of(full.value)) == (grpc.StatusCode.UNAVAILABLE, "NO_SNAPSHOT")
+                assert "4,000 streams open" in full.value.details()
+                assert "start more servers" in full.value.details()
+            with pytest.raises(grpc.RpcError) as full:
+                next(health_pb2_grpc.HealthStub(call.channel).Watch(health_pb2.HealthCheckRequest(), timeout=10))
+            assert full.value.code() is grpc.StatusCode.UNAVAILABLE
+    server.event("streams_at_limit")
+    server.event("streams_below_limit")
+
+
+@pytest.mark.parametrize(
+    ("misuse", "number"),
+    [(_resets, 50_000), (_streams, 6_000), (_streams_of_ten, 6_000)],
+    ids=["resets", "streams", "streams of ten"],
+)
+def test_what_some_connections_do_takes_no_call_away_from_others(
     misuse: Callable[[ServerProcess, int], None], number: int
 ) -> None:
+    """Given callers who ask for all that they can get, expect an answer to every Resolve of a launcher, and to what a person
+    does, and afterwards streams for everybody again.
+    """
     with short_directory() as directory, rampd_server(directory, "--insecure-admin") as server:
         server.event("serving")
         with stubs(server.target) as call:
-            call("Release", component="restyler", tag="t1")
+            for tag in ("t1", "t2"):
+                call("Release", component="restyler", tag=tag)
         with ThreadPoolExecutor(1) as beside, grpc.insecure_channel(server.target, options=_NO_RETRIES) as channel:
             resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
+            ramp = channel.unary_unary("/rampd.v1.RolloutService/Ramp")
+            roll_back = channel.unary_unary("/rampd.v1.RolloutService/Rollback")
             request = v1.ResolveRequest(component="restyler", repo="a/b").SerializeToString()
             misused = beside.submit(misuse, server, number)
             answered = 0
             while not misused.done() or not answered:
-                resolve(request, timeout=20)
+                resolve(request, timeout=_HONEST_S)
+                if answered % 50 == 0:
+                    ramp(v1.RampRequest(component="restyler", percent=10).SerializeToString(), timeout=_HONEST_S)
+                    roll_back(v1.RollbackRequest(component="restyler").SerializeToString(), timeout=_HONEST_S)
                 answered += 1
             misused.result()
+            with stubs(server.target) as call:
+                assert next(call("Watch")).state.first

@@ -24,7 +24,10 @@ from rampd import AsyncResolver, Job, Resolver, v1
 from rampd.feed import Change
 from rampd.local import NOTHING
 from rampd.resolution import ResolveReason
+from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server import testing
+from rampd_server.rpc import binding
+from rampd_server.rpc.streams import Streams
 from tests.proxy import proxy_to
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
@@ -844,3 +847,25 @@ def test_a_program_that_has_set_up_no_logging_sees_no_output(kind: str, tmp_path
         asyncio.run(main())
     """
     assert run(script, kind, NOBODY, str(tmp_path)) == (0, "FALLBACK True True\n", "")
+
+
+async def test_a_resolver_whose_server_takes_no_more_streams_tries_less_and_less_often_until_there_is_room(
+    face: Face, store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binding, "Streams", lambda: Streams(1))
+    with (
+        short_directory() as directory,
+        testing.run(directory, store_process.url, namespace=namespace) as target,
+        stubs(target) as call,
+    ):
+        call("Release", component=C, tag="t1")
+        other = resolver_service_pb2_grpc.ResolverServiceStub(call.channel).Watch(v1.WatchRequest(), timeout=120)
+        assert next(other).state.first
+        resolver = face(target)
+        assert await tag(resolver, fallback="t0", timeout=0.5) == "t0"
+        await until(lambda: "1 streams open" in resolver.status().error)
+        await until(lambda: resolver._watching.local.feed.failures > 3)
+        assert call("Resolve", component=C, repo="acme/app").tag == "t1"
+        other.cancel()
+        await until(lambda: resolver.status().connected, within_s=60)
+        assert await tag(resolver) == "t1"

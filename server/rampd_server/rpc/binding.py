@@ -22,6 +22,7 @@ from rampd_server.access import Access, Role
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError, Reason
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.errors import abort, not_implemented
+from rampd_server.rpc.streams import Streams
 
 __all__ = ["SERVICES", "Call", "Violations", "bind", "required_role"]
 
@@ -46,7 +47,9 @@ _STOPS = NoSnapshotError(
 _log = structlog.get_logger(__name__)
 
 
-def bind(servicers: Mapping[str, object], *, violations: Violations, access: Access) -> "Handlers":
+def bind(
+    servicers: Mapping[str, object], *, violations: Violations, access: Access, streams: Streams | None = None
+) -> "Handlers":
     """The handler of all methods of all services.
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
@@ -57,12 +60,14 @@ def bind(servicers: Mapping[str, object], *, violations: Violations, access: Acc
     """
     if unknown := servicers.keys() - SERVICES.keys():
         raise ValueError(f"no such service in rampd.v1: {', '.join(sorted(unknown))}")
+    streams = streams or Streams()
     return Handlers(
         {
-            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, access)
+            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, access, streams)
             for name, service in SERVICES.items()
             for method in service.methods
-        }
+        },
+        streams,
     )
 
 
@@ -78,7 +83,9 @@ def required_role(method: MethodDescriptor) -> Role | None:
 class Handlers(grpc.GenericRpcHandler):
     """What answers each method, until the server stops."""
 
-    def __init__(self, handlers: Mapping[str, _Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, _Handler], streams: Streams) -> None:
+        self.streams = streams
+        """All that are open, of any method."""
         self._handlers = handlers
         self._refuses = asyncio.Event()
         self.held = 0
@@ -102,7 +109,9 @@ class Handlers(grpc.GenericRpcHandler):
         raise AssertionError
 
 
-def _bind_method(method: MethodDescriptor, servicer: object, violations: Violations, access: Access) -> _Handler:
+def _bind_method(
+    method: MethodDescriptor, servicer: object, violations: Violations, access: Access, streams: Streams
+) -> _Handler:
     name = _full_name(method)
     admit = _admission(method, violations, access)
     answer = getattr(servicer, _snake_case(method.name), None)
@@ -110,7 +119,7 @@ def _bind_method(method: MethodDescriptor, servicer: object, violations: Violati
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _streaming(name, admit, answer or _not_there_stream(method.name), encode)
+            _streaming(name, admit, answer or _not_there_stream(method.name), encode, streams)
         )
     return grpc.unary_unary_rpc_method_handler(_unary(name, admit, answer or _not_there(method.name), encode))
 
@@ -136,15 +145,20 @@ def _unary(
 
 
 def _streaming(
-    name: str, admit: _Admit, answer: Callable[[Any, Call], AsyncGenerator[Any]], encode: Callable[[Any], bytes]
+    name: str,
+    admit: _Admit,
+    answer: Callable[[Any, Call], AsyncGenerator[Any]],
+    encode: Callable[[Any], bytes],
+    streams: Streams,
 ) -> Callable[[bytes, Context], Awaitable[None]]:
     async def handle(data: bytes, context: Context) -> None:
         try:
-            request, call = admit(data, context)
-            # A cancelled call closes the generator here and now, not when it is collected.
-            async with aclosing(answer(request, call)) as responses:
-                async for response in responses:
-                    await context.write(encode(response))
+            with streams.one_more():
+                request, call = admit(data, context)
+                # A cancelled call closes the generator here and now, not when it is collected.
+                async with aclosing(answer(request, call)) as responses:
+                    async for response in responses:
+                        await context.write(encode(response))
         except RampdError as error:
             refusal = error
         except BaseException as error:

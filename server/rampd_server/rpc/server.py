@@ -13,11 +13,15 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 from rampd_server.address import Address
+from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.embedded import MAX_SOCKET_PATH
 from rampd_server.own_folder import make_own
 from rampd_server.port import check_free
 from rampd_server.rpc.binding import SERVICES, Handlers
+from rampd_server.rpc.call import Context
 from rampd_server.rpc.descriptors import WrittenFiles
+from rampd_server.rpc.errors import abort
+from rampd_server.rpc.streams import Streams
 from rampd_server.startup import StartupError
 
 MAX_MESSAGE = 4 * 1024 * 1024
@@ -55,7 +59,18 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
-    """With `List`, which the servicer for asyncio lacks up to 1.85 at least."""
+    """With `List`, which the servicer for asyncio lacks up to 1.85 at least, and a bound for `Watch`."""
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__()
+        self._streams = streams
+
+    async def Watch(self, request: object, context: Context) -> None:  # noqa: N802 - as gRPC names it
+        try:
+            with self._streams.one_more():
+                await super().Watch(request, context)
+        except NoSnapshotError as error:
+            await abort(context, error)
 
     async def List(self, _request: object, context: object) -> object:  # noqa: N802 - as gRPC names it
         statuses = {
@@ -83,7 +98,7 @@ class Server:
             options.append(("grpc.max_allowed_incoming_connections", max_connections))
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((handlers,))
-        self._health = _Health()
+        self._health = _Health(handlers.streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             reflection.enable_server_reflection(

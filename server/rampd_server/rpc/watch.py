@@ -6,7 +6,6 @@ read costs is one message.
 """
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -25,9 +24,14 @@ from rampd_server.ports import FeedEntry
 from rampd_server.projection import choice_of
 from rampd_server.replica import Replica
 from rampd_server.rpc.change_log import ChangeLog, Missing
+from rampd_server.rpc.waking import Waking
 from rampd_server.rpc.whole_state import Selection, WholeState, WholeStates
 
 HEARTBEAT_S = 1.0
+_SLOWEST_HEARTBEAT_S = 2.0
+"""Half of what a client waits before it takes a stream for dead."""
+_HEARTBEATS_PER_S = 1_500
+"""How many a server sends at the usual pace: a tenth of a core's time. For more watchers the pace is slower."""
 _chance = SystemRandom()
 _HEARTBEAT_MAX_AGE_S = 0.05
 _CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
@@ -44,11 +48,12 @@ class Watches:
         self._log = ChangeLog() if log is None else log
         self._states = WholeStates(replica, self._log)
         self._watchers: set[_Watcher] = set()
+        self._waking = Waking()
         self._lost: dict[str, bool] = {}
         """Entries that the store was asked for: those who lost one server come back with the same few cursors."""
         self._asking = asyncio.Lock()
-        self._rewind_position = 0
-        """Who is before this position may have seen what the store has lost."""
+        self._rewinds = 0
+        """How often the store went back: who was told of fewer may have seen what it has lost."""
         self._heartbeat = (b"", 0.0)
         self._is_closed = False
         self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
@@ -63,18 +68,22 @@ class Watches:
         """The messages for one watcher. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
         if not self._replica.answers.is_set():
             raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
+        rewinds = self._rewinds
         position = await self._position(request)
         watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
+        # What the store has lost since it was asked for the cursor, it may have answered for.
+        watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
         self._watchers.add(watcher)
-        watcher.tick()
+        watcher.tick(self._pause_s)
         try:
             if position is None:
                 yield self._rewind()
             while not self._is_closed:
                 if not self._log.reaches(watcher.position):
-                    if 0 <= watcher.position < self._rewind_position:
-                        yield self._rewind()
                     state = ref(await self._states.get(watcher.selection))
+                    told, watcher.rewinds = watcher.rewinds, self._rewinds
+                    if told != self._rewinds and (request.cursor or watcher.position >= 0):
+                        yield self._rewind()
                     index = 0
                     while (part := self._part(watcher, state, index)) is not None:
                         yield part
@@ -86,6 +95,7 @@ class Watches:
         finally:
             watcher.end()
             self._watchers.discard(watcher)
+            self._waking.forget(watcher)
 
     async def _position(self, request: v1.WatchRequest) -> int | None:
         """Where the log goes on after a cursor, which may be out of its reach; None where the store may have lost it."""
@@ -113,9 +123,15 @@ class Watches:
         """Whether the store has lost an entry that the log does not reach back to. Where nobody knows, it may have."""
         async with self._asking:
             if entry_id not in self._lost:
-                with contextlib.suppress(RampdError):
-                    self._lost[entry_id] = await self._replica.has_lost(entry_id)
-            return self._lost.get(entry_id, True)
+                rewinds = self._rewinds
+                try:
+                    is_lost = await self._replica.has_lost(entry_id)
+                except RampdError:
+                    return True
+                if rewinds != self._rewinds:
+                    return True  # the answer may be of before
+                self._lost[entry_id] = is_lost
+            return self._lost[entry_id]
 
     async def _require_succession(self, epoch: str) -> None:
         try:
@@ -190,20 +206,24 @@ class Watches:
         self._strangers.end()
         self._lost.clear()
         if self._replica.went_back:
-            self._rewind_position = self._log.end
+            self._rewinds += 1
         self._wake()
 
+    def _pause_s(self) -> float:
+        """Between two heartbeats of a watcher."""
+        return min(max(HEARTBEAT_S, len(self._watchers) / _HEARTBEATS_PER_S), _SLOWEST_HEARTBEAT_S)
+
     def _wake(self) -> None:
-        for watcher in self._watchers:
-            watcher.wake()
+        self._waking.wake(self._watchers)
 
 
 class _Watcher:
-    __slots__ = ("_future", "_timer", "is_due", "position", "selection")
+    __slots__ = ("_future", "_timer", "is_due", "position", "rewinds", "selection")
 
     def __init__(self, selection: Selection, position: int) -> None:
         self.selection = selection
         self.position = position
+        self.rewinds = 0
         self.is_due = False
         """Whether it is time for a heartbeat."""
         self._future: asyncio.Future[None] | None = None
@@ -220,12 +240,14 @@ class _Watcher:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def tick(self) -> None:
-        """Asks for a heartbeat, now and from now on: each watcher at another moment, so that they don't come in step."""
+    def tick(self, pause_s: Callable[[], float]) -> None:
+        """Asks for a heartbeat, now and from now on: each watcher at another moment. Every pause is drawn again, so that
+        those who came in step, or came into step while the server was busy, do not stay in it.
+        """
         self.is_due = True
         self.wake()
-        delay_s = HEARTBEAT_S * (1 if self._timer else _chance.uniform(0.5, 1))
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick)
+        delay_s = pause_s() * _chance.uniform(0.5 if self._timer is None else 0.8, 1)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick, pause_s)
 
     def end(self) -> None:
         if self._timer is not None:

@@ -17,6 +17,7 @@ from rampd_server.domain.standing import has_ended, is_under_way, standing
 from rampd_server.ports import FeedEntry
 from rampd_server.replica import Replica
 from rampd_server.rpc import convert
+from rampd_server.rpc.waking import Waking
 from rampd_server.service import Service
 
 WaitsFor = Callable[[str], str]
@@ -36,7 +37,8 @@ class ReleaseWatches:
         self._service = service
         self._replica = replica
         self._waits_for = waits_for
-        self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._watchers: dict[str, set[_News]] = defaultdict(set)
+        self._waking = Waking()
         self._is_closed = False
         replica.tell(self)
 
@@ -52,7 +54,7 @@ class ReleaseWatches:
         watched; NoSnapshotError where the server stops; the errors of the store.
         """
         await self._catch_up(component, number)
-        changed = asyncio.Event()
+        changed = _News()
         self._watchers[component].add(changed)
         said: tuple[object, ...] = ()
         said_waits_for, said_s = "", 0.0
@@ -78,6 +80,7 @@ class ReleaseWatches:
                         await changed.wait()
         finally:
             self._watchers[component].discard(changed)
+            self._waking.forget(changed)
             if not self._watchers[component]:
                 del self._watchers[component]
 
@@ -119,12 +122,18 @@ class ReleaseWatches:
         if not entry.component:
             self.reloaded()
         elif entry.component in self._watchers and not entry.is_of_overrides_only:
-            _wake(self._watchers[entry.component])
+            self._waking.wake(self._watchers[entry.component])
 
     def reloaded(self) -> None:
         """Anything may have changed."""
         for watchers in self._watchers.values():
-            _wake(watchers)
+            self._waking.wake(watchers)
+
+
+class _News(asyncio.Event):
+    """Set when there is something new for a watcher."""
+
+    wake = asyncio.Event.set
 
 
 def release_not_found(component: str, number: int) -> RefusedError:
@@ -135,11 +144,6 @@ def release_not_found(component: str, number: int) -> RefusedError:
         component=component,
         release=number,
     )
-
-
-def _wake(watchers: set[asyncio.Event]) -> None:
-    for watcher in watchers:
-        watcher.set()
 
 
 def _news(message: v1.WatchReleaseResponse) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 """The streams of Watch over a replica that a test moves: what a real store seldom does."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from rampd import v1
+from rampd.feed import SILENT_AFTER_S
 from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
 from rampd_server import memory
 from rampd_server.damage import Damage
@@ -19,6 +21,7 @@ from rampd_server.replica import Listener, Replica
 from rampd_server.rpc import watch
 from rampd_server.rpc import whole_state as whole_states
 from rampd_server.rpc.change_log import ChangeLog
+from rampd_server.rpc.waking import AT_ONCE, Waking
 from rampd_server.rpc.watch import Watches
 
 C = "restyler"
@@ -201,6 +204,35 @@ async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_a
             await stream.next()
 
 
+@pytest.mark.parametrize("entry_id", ["9-0", "8-0"])
+async def test_who_comes_back_while_the_store_goes_back_is_told(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch, entry_id: str
+) -> None:
+    """Given a store that has a cursor when it is asked, and lost it by the time that a state is sent, expect rewind, also for
+    whoever comes with the same cursor later.
+    """
+    replica.reload("10-0")
+
+    async def has_lost(_entry_id: str) -> bool:
+        replica.reload("5-0", went_back=True)
+        monkeypatch.setattr(replica, "is_ahead", False)
+        monkeypatch.delattr(replica, "has_lost")
+        return False
+
+    monkeypatch.setattr(replica, "has_lost", has_lost)
+    for _ in range(2):
+        async with watching(watches, cursor=f"e/{entry_id}") as stream:
+            assert (await stream.next()).HasField("rewind")
+            assert await stream.whole() == "e/5-0"
+
+
+async def test_who_knows_nothing_is_not_told_to_go_back(replica: FakeReplica, watches: Watches) -> None:
+    replica.reload("10-0")
+    replica.reload("5-0", went_back=True)
+    async with watching(watches) as stream:
+        assert await stream.whole() == "e/5-0"
+
+
 async def test_a_server_that_catches_up_goes_on_from_the_cursor(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +375,47 @@ async def test_a_server_that_stops_ends_every_stream(replica: FakeReplica, watch
     async with watching(watches) as stream:
         assert await anext(stream.messages, None) is None
     assert not watches._watchers
+
+
+class Waiting:
+    def __init__(self, woken: list[object]) -> None:
+        self.woken = woken
+
+    def wake(self) -> None:
+        self.woken.append(self)
+
+
+async def test_however_many_wait_calls_get_their_turn_between_them() -> None:
+    """Given a thousand who wait, and a call that comes at the same time, expect that it is not behind all of them."""
+    woken: list[object] = []
+    waiters = [Waiting(woken) for _ in range(1000)]
+    waking, loop = Waking(), asyncio.get_running_loop()
+    loop.call_soon(woken.append, "a call")
+    waking.wake(waiters)
+    loop.call_soon(woken.append, "another one")
+    assert woken == waiters[:AT_ONCE]
+    waking.forget(waiters[-1])
+    waking.wake(waiters[:1])  # there is news again for one who was woken
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert woken.index("a call") == AT_ONCE
+    assert woken.index("another one") <= 2 * AT_ONCE + 1
+    assert [each for each in woken if isinstance(each, Waiting)] == [*waiters[:-1], waiters[0]]
+
+
+async def test_with_more_watchers_heartbeats_come_less_often_and_before_a_client_misses_them(
+    replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_HEARTBEATS_PER_S", 2)
+    replica.reload("1-0")
+    async with contextlib.AsyncExitStack() as stack:
+        paces = [watches._pause_s()]
+        for _ in range(8):
+            stream = await stack.enter_async_context(watching(watches))
+            await stream.next()
+            paces.append(watches._pause_s())
+    assert paces == [1, 1, 1, 1.5, 2, 2, 2, 2, 2]
+    assert 2 * max(paces) <= SILENT_AFTER_S
 
 
 async def test_what_cannot_be_read_is_named_in_each_whole_state_of_those_who_want_it(

@@ -1,0 +1,457 @@
+"""A store whose data are put back to an older copy again and again, under writers, watchers and launchers: a random run.
+
+Each component has one writer. So it knows what its component must be like, and numbers its writes in an override: a number that
+falls is a state that went back.
+"""
+
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from redis import Redis
+
+from rampd import Resolver, v1
+from rampd.component_state import MalformedStateError
+from rampd.errors import RampdError
+from rampd.feed import Feed, is_before
+from rampd.v1 import resolver_service_pb2_grpc
+from tests.proxy import Proxy
+from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.stores import REDIS, VALKEY, StoreServer, store_server
+
+IS_NIGHTLY = os.environ.get("RAMPD_NIGHTLY") == "1"
+RUN_S = 60.0 if IS_NIGHTLY else 8.0
+COMPONENTS = ("restyler", "linter", "formatter")
+MARK = "mark/er"
+REPOS = ("acme/a", "acme/b", "acme/c", "acme/d", "acme/e", "acme/f")
+SETTLED_S = 60.0
+QUIET_S = 3.0
+SHOWN = 3
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class OlderStore:
+    """A store behind a proxy, which always leads to the one that is the primary."""
+
+    def __init__(self, kind: str, chance: random.Random, folder: Path) -> None:
+        self._kind = kind
+        self._chance = chance
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._running: list[contextlib.ExitStack] = []
+        self._primary, self._port = self._start()
+        self.proxy = Proxy(lambda: socket.create_connection(("127.0.0.1", self._port)))
+        self._copies: list[list[tuple[bytes, int, bytes]]] = []
+        self.faults = 0
+        """How many have begun or ended: an even number while there is none."""
+        self.done: list[str] = []
+
+    def _start(self, folder: Path | None = None) -> tuple[StoreServer, int]:
+        folder = folder or self._folder / str(next(self._numbers))
+        folder.mkdir(exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        stack = contextlib.ExitStack()
+        options = {"port": str(port), "repl_diskless_sync_delay": "0", "save": ""}
+        store = stack.enter_context(store_server(self._kind, directory=folder, **options))
+        self._running.append(stack)
+        return store, port
+
+    def close(self) -> None:
+        self.proxy.close()
+        for stack in self._running:
+            stack.close()
+
+    def _client(self, port: int | None = None) -> "Redis[bytes]":
+        return Redis(port=port or self._port, socket_timeout=10)
+
+    def copy(self) -> None:
+        """Remembers the data as they are, as one."""
+        with self._client() as client:
+            keys = list(client.scan_iter(count=1000))
+            with client.pipeline(transaction=True) as pipe:
+                for key in keys:
+                    pipe.dump(key)
+                    pipe.pttl(key)
+                found = pipe.execute()
+        parts = zip(keys, found[1::2], found[::2], strict=True)
+        self._copies.append([(key, max(0, ttl), data) for key, ttl, data in parts if data is not None])
+        del self._copies[:-4]
+
+    @contextlib.contextmanager
+    def _fault(self, name: str) -> Iterator[None]:
+        self.done.append(name)
+        self.faults += 1
+        yield
+        self.faults += 1
+
+    def restore(self) -> None:
+        """Puts an older copy back, as one, under all connections."""
+        place = self._chance.randrange(len(self._copies))
+        copy = self._copies[place]
+        del self._copies[place + 1 :]  # of what is lost now
+        with self._fault("restore"), self._client() as client, client.pipeline(transaction=True) as pipe:
+            pipe.flushall()
+            for key, ttl, data in copy:
+                pipe.restore(key, ttl, data)
+            pipe.execute()
+
+    def restart(self) -> None:
+        """Ends the store, and starts it on a file that was written a moment before."""
+        with self._client() as client:
+            client.save()
+        time.sleep(self._chance.uniform(0.1, 0.6))
+        with self._fault("restart"):
+            folder = self._folder / str(next(self._numbers))
+            folder.mkdir()
+            shutil.copy(Path(self._primary.url.removeprefix("unix://")).parent / "dump.rdb", folder)
+            self._replace(*self._start(folder))
+
+    def fail_over(self) -> None:
+        """Makes a replica the primary that has not had the last writes."""
+        replica, port = self._start()
+        with self._client(port) as client:
+            client.replicaof("127.0.0.1", str(self._port))
+            end = time.monotonic() + 20
+            while client.info("replication").get("master_link_status") != "up":
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            client.replicaof("NO", "ONE")
+        time.sleep(self._chance.uniform(0.1, 0.6))
+        with self._fault("failover"):
+            self._replace(replica, port)
+
+    def _replace(self, store: StoreServer, port: int) -> None:
+        old, self._primary, self._port = self._primary, store, port
+        old.signal(signal.SIGKILL)
+        self.proxy.cut()
+
+
+@dataclass
+class Ban:
+    """A tag that somebody took away from everybody, at one server, until somebody raises it."""
+
+    server: int
+    component: str
+    tag: str
+    revision: int
+    since_s: float
+    until_s: float = float("inf")
+
+
+@dataclass
+class Run:
+    """What all threads share."""
+
+    store: OlderStore
+    servers: list[ServerProcess]
+    over: threading.Event = field(default_factory=threading.Event)
+    bans: list[Ban] = field(default_factory=list)
+    wrong: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """What must not be, by its kind."""
+    written: int = 0
+    resolved: int = 0
+    rewinds: int = 0
+
+    def tell(self, kind: str, what: str) -> None:
+        last = self.store.done[-1] if self.store.done else "nothing"
+        self.wrong[kind].append(f"after {last} ({len(self.store.done)}): {what}")
+
+    def summary(self) -> str:
+        """How often each kind was seen, and the first ones."""
+        return "\n".join(
+            f"{kind} ({len(found)} times):\n  " + "\n  ".join(found[:SHOWN]) for kind, found in self.wrong.items()
+        )
+
+
+def shown(rollout: v1.Rollout) -> tuple[object, ...]:
+    """What everybody gets of a component."""
+    return rollout.current.tag, rollout.next.tag, rollout.next_percent, v1.RolloutState.Name(rollout.state)
+
+
+class Writer:
+    """The only one that writes to its component, at either server."""
+
+    def __init__(self, run: Run, component: str, seed: str, calls: list[Stubs]) -> None:
+        self._run = run
+        self._component = component
+        self._chance = random.Random(seed)
+        self._calls = calls
+        self._mark = 0
+        self._calm_until_s = 0.0
+        """Until then nobody raises anything, so that what was rolled back has to stay so, whatever becomes of the store."""
+
+    def begin(self) -> None:
+        for tag in ("t0", "t1"):
+            self._calls[0]("Release", component=self._component, tag=tag)
+        self._calls[0]("Ramp", component=self._component, percent=50)
+
+    def __call__(self) -> None:
+        while not self._run.over.is_set():
+            server = self._chance.randrange(2)
+            try:
+                self._write(server)
+            except grpc.RpcError as error:
+                self._check_refusal(error)
+                time.sleep(0.02)
+
+    def _check_refusal(self, error: grpc.RpcError) -> None:
+        if error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED):
+            self._run.tell(
+                "a write fails with what is no refusal", f"{self._component}: {error.code().name} {error.details()}"
+            )
+
+    def _write(self, server: int) -> None:
+        self._mark += 1
+        kind = self._chance.choice(
+            ["mark", "mark", "mark", "Ramp", "Ramp", "Rollback", "Release", "Abandon", "Finalize"]
+        )
+        fields: dict[str, Any] = {}
+        method = kind
+        if kind == "mark":
+            method, fields = "SetOverride", {"repo": MARK, "tag": f"m{self._mark}"}
+        elif kind == "Ramp":
+            fields = {"percent": self._chance.choice([0, 10, 50, 90, 100])}
+        elif kind == "Rollback":
+            fields = {"quarantine": self._chance.random() < 0.5}
+        elif kind == "Release":
+            fields = {"tag": f"t{self._mark}"}
+        elif kind == "Finalize":
+            fields = {"force": True}
+        if kind in ("Ramp", "Finalize"):
+            self._lift()
+        faults = self._run.store.faults
+        answer = self._calls[server](method, component=self._component, **fields)
+        now_s = time.monotonic()
+        self._run.written += 1
+        if kind == "Rollback":
+            self._calm_until_s = now_s + self._chance.choice([0, 0, 2])
+            self._run.bans.append(Ban(server, self._component, answer.rollout.next.tag, answer.rollout.revision, now_s))
+        stored = self._calls[1 - server]("GetRollout", component=self._component).rollout
+        if faults % 2 or faults != self._run.store.faults:
+            return
+        is_older = stored.revision < answer.rollout.revision
+        is_other = stored.revision == answer.rollout.revision and shown(stored) != shown(answer.rollout)
+        is_higher = stored.next.tag == answer.rollout.next.tag and stored.next_percent > answer.rollout.next_percent
+        if is_older or is_other or is_higher:
+            self._tell(method, answer.rollout, stored)
+
+    def _tell(self, method: str, answered: v1.Rollout, stored: v1.Rollout) -> None:
+        self._run.tell(
+            "an answer names what is not stored",
+            f"{self._component}: {method} was answered {answered.revision} {shown(answered)}, stored is {stored.revision} "
+            f"{shown(stored)}",
+        )
+
+    def _lift(self) -> None:
+        now_s = time.monotonic()
+        for ban in self._run.bans:
+            if ban.component == self._component:
+                ban.until_s = min(ban.until_s, now_s)
+
+
+def watch(run: Run, server: int) -> None:
+    """Follows a stream of Watch as the client does, and looks whether what is sent goes back unsaid."""
+    feed = Feed()
+    seen: dict[tuple[str, int], tuple[object, ...]] = {}
+    with stubs(run.servers[server].target) as call:
+        stub = resolver_service_pb2_grpc.ResolverServiceStub(call.channel)
+        while not run.over.is_set():
+            may_go_back = False
+            try:
+                for message in stub.Watch(feed.begin(), timeout=5):
+                    before, cursor = marks(feed), feed.cursor
+                    if message.HasField("rewind"):
+                        may_go_back = True
+                        run.rewinds += 1
+                    feed.take(message)
+                    went = [name for name, mark in marks(feed).items() if mark < before.get(name, (0, 0))]
+                    if (went or is_before(feed.cursor, cursor)) and not may_go_back:
+                        run.tell(
+                            "a watcher goes back without rewind",
+                            f"server {server}: {went} from {before} at {cursor} to {marks(feed)} at {feed.cursor}",
+                        )
+                    may_go_back = may_go_back and not message.state.last
+                    for component in feed.components.values():
+                        check_identity(run, f"a watcher of server {server}", seen, component.snapshot)
+                    if run.over.is_set():
+                        break
+            except MalformedStateError as error:
+                run.tell("a watcher goes back without rewind", f"server {server}: {error}")
+                feed.lost(None)
+            except grpc.RpcError:
+                feed.lost(None)
+                time.sleep(0.05)
+
+
+def marks(feed: Feed) -> dict[str, tuple[int, int]]:
+    """Of each component its writer's number, and its revision."""
+    found = {}
+    for name, known in feed.components.items():
+        choices = dict(known.overrides.items())
+        mark = int(choices[MARK].tag[1:]) if MARK in choices else 0
+        found[name] = mark, known.snapshot.revision
+    return found
+
+
+def check_identity(run: Run, who: str, seen: dict[tuple[str, int], tuple[object, ...]], state: Any) -> None:
+    """One revision names one state to one launcher."""
+    next_ = state.next.tag if state.next is not None else ""
+    found = (state.current.tag, next_, state.basis_points, state.state.name)
+    known = seen.setdefault((state.component, state.revision), found)
+    if known != found:
+        run.tell(
+            "a revision names two states", f"to {who} {state.component} at {state.revision} was {known}, and is {found}"
+        )
+        seen[state.component, state.revision] = found
+
+
+def ask(run: Run, server: int) -> None:
+    """Resolves at a server."""
+    with stubs(run.servers[server].target) as call:
+        while not run.over.is_set():
+            for component, repo in itertools.product(COMPONENTS, REPOS):
+                began_s = time.monotonic()
+                try:
+                    answer = call("Resolve", component=component, repo=repo)
+                except grpc.RpcError as error:
+                    run.tell("a Resolve fails", f"{component}: {error.code().name} {error.details()}")
+                    continue
+                run.resolved += 1
+                ended_s = time.monotonic()
+                for ban in run.bans:
+                    if (ban.server, ban.component, ban.tag) == (server, component, answer.tag) and (
+                        ban.since_s < began_s and ended_s < ban.until_s
+                    ):
+                        run.tell("a rolled-back tag is given", f"server {server}: {answer}")
+            time.sleep(0.01)
+
+
+def launch(run: Run, server: int) -> None:
+    """Resolves in this process, as a launcher does."""
+    known: dict[str, int] = {}
+    with Resolver(run.servers[server].target) as resolver:
+        while not run.over.is_set():
+            for component, repo in itertools.product(COMPONENTS, REPOS):
+                began_s = time.monotonic()
+                try:
+                    answer = resolver.resolve(component, repo=repo)
+                except RampdError as error:
+                    run.tell("a Resolve fails", f"a launcher of server {server}: {component}: {error}")
+                    continue
+                ended_s = time.monotonic()
+                for ban in list(run.bans):
+                    is_in_force = ban.component == component and ban.since_s < began_s and ended_s < ban.until_s
+                    has_seen = known.get(f"{component} {ban.since_s}", 0) > 0
+                    if is_in_force and answer.revision >= ban.revision and answer.tag != ban.tag:
+                        known[f"{component} {ban.since_s}"] = 1
+                    elif is_in_force and has_seen and answer.tag == ban.tag:
+                        run.tell(
+                            "a rolled-back tag is given", f"a launcher of server {server}: {ban.tag} of {component}"
+                        )
+            time.sleep(0.01)
+
+
+def disturb(run: Run, chance: random.Random) -> None:
+    """One fault after the other."""
+    often: list[Callable[[], None]] = [run.store.restore, run.store.restore, run.store.restart, run.store.fail_over]
+    end = time.monotonic() + RUN_S
+    while time.monotonic() < end:
+        run.store.copy()
+        time.sleep(chance.uniform(0.1, 1.0))
+        chance.choice(often)()
+        time.sleep(chance.choice([0.0, 0.3, 1.5]))
+
+
+@contextlib.contextmanager
+def running(run: Run, seed: int, calls: list[Stubs]) -> Iterator[None]:
+    """With all that goes on beside the faults. What a thread raises is wrong, too."""
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            run.tell("the test itself fails", repr(error))
+
+    writers = [Writer(run, component, f"{seed}{component}", calls) for component in COMPONENTS]
+    for writer in writers:
+        writer.begin()
+    beside = [lambda s=s, f=f: f(run, s) for s in range(2) for f in (watch, ask, launch)]
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in (*writers, *beside)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        run.over.set()
+        for thread in threads:
+            thread.join()
+
+
+def settled(call: Stubs) -> list[str]:
+    """What is still not right with any component at a server; waits for it to be."""
+    end = time.monotonic() + SETTLED_S
+    while True:
+        left = []
+        for component in COMPONENTS:
+            try:
+                if call("Resolve", component=component, repo="acme/a").stale:
+                    left.append(f"{component} is stale")
+                call("SetOverride", component=component, repo="acme/end", tag=f"e{time.monotonic()}")
+            except grpc.RpcError as error:
+                left.append(f"{component}: {error.code().name} {reason_of(error)} {error.details()}")
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "kind", [REDIS, pytest.param(VALKEY, marks=pytest.mark.skipif(not IS_NIGHTLY, reason="nightly"))]
+)
+def test_however_often_writes_are_lost_nobody_is_told_what_is_not_so(kind: str) -> None:
+    seed = int(os.environ.get("RAMPD_SEED", random.randrange(10**6)))
+    print(f"RAMPD_SEED={seed}")
+    chance = random.Random(seed)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(short_directory())
+        store = OlderStore(kind, chance, folder)
+        stack.callback(store.close)
+        url = f"redis://127.0.0.1:{store.proxy.port}"
+        servers = [
+            stack.enter_context(
+                rampd_server(stack.enter_context(short_directory()), "--insecure-admin", "--redis-url", url)
+            )
+            for _ in range(2)
+        ]
+        for server in servers:
+            server.event("serving")
+        calls = [stack.enter_context(stubs(server.target)) for server in servers]
+        run = Run(store, servers)
+        with running(run, seed, calls):
+            disturb(run, chance)
+        for number, call in enumerate(calls):
+            for left in settled(call):
+                run.tell("it does not come right again", f"server {number}: {left}")
+        loads = [[line.get("event") for line in server.log].count("replica_loaded") for server in servers]
+        time.sleep(QUIET_S)
+        again = [[line.get("event") for line in server.log].count("replica_loaded") for server in servers]
+        if loads != again:
+            run.tell("everything is read again and again", f"{loads}, {again}")
+    print(f"{len(store.done)} faults, {run.written} writes, {run.resolved} resolves, {run.rewinds} rewinds")
+    assert not run.wrong, run.summary()
+    assert len(store.done) >= 3
+    assert run.written > 50
