@@ -54,10 +54,10 @@ class ScriptedStore(RedisStore):
     async def read(self, component: str) -> Stored:
         return replace(await super().read(component), time_ms=self.world.store_ms)
 
-    async def commit(self, *arguments: Any, decided_ms: int | None = None, is_exact: bool = False) -> Any:
+    async def commit(self, *arguments: Any, decided_ms: int | None = None, **flags: bool) -> Any:
         if decided_ms is not None and abs(self.world.store_ms - decided_ms) > 1_000:
             raise UntimelyError("late")
-        return await super().commit(*arguments, is_exact=is_exact)
+        return await super().commit(*arguments, **flags)
 
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
         self.world.reads += 1

@@ -249,10 +249,11 @@ class Store(Protocol):
         *,
         decided_ms: int | None = None,
         is_exact: bool = False,
+        is_urgent: bool = False,
     ) -> tuple[FeedEntry, Rollout | Absent]:
         """Writes the whole change from `before` to `after` or nothing: its entry, and `after` at the revision that the store
         has given it, which is above the present one and above `before`. Changes of overrides since `before` are no obstacle,
-        unless it `is_exact`.
+        unless it `is_exact`. Where one that `is_urgent` conflicts, all that are not conflict for the next moment.
 
         Raises ConflictError where the component is not at `before.state_entry` (`is_exact`: `before.entry`), or `namespace`
         is not the present one; UntimelyError where `decided_ms` is over a second away from now by the store's clock.

@@ -33,6 +33,7 @@ from rampd_server.domain.errors import (
     RampdError,
     StoreCorruptError,
     StoreResetError,
+    StoreUnavailableError,
 )
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.lost_writes import Seen, settle_loss
@@ -585,7 +586,7 @@ class Replica:
 
     async def _catch_up_to_head(self, state: _State) -> str:
         """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end
-        that the head names, or does not follow on, was written by no script. Raises StoreCorruptError where an entry is
+        that the head names, or does not follow on, was written by no script. Raises StoreUnavailableError where an entry is
         missing.
         """
         read_from = state.entry_id
@@ -600,10 +601,9 @@ class Replica:
                 await asyncio.sleep(0)
             read_from = entries[-1].id
             if entry_order(state.entry_id) < entry_order(head.entry_id) <= entry_order(read_from):
-                raise StoreCorruptError(
-                    f"The feed has nothing that follows on {state.entry_id}, and the store is at {head.entry_id} already. It "
-                    "is read again.",
-                    key="feed",
+                raise StoreUnavailableError(
+                    f"The store changed under this server while it read everything: nothing follows on {state.entry_id}, and "
+                    f"the store is at {head.entry_id}. It is read again; try again in a moment."
                 )
         return read_from
 

@@ -11,6 +11,7 @@ import structlog
 from rampd_server.damage import shown
 from rampd_server.domain import commands
 from rampd_server.domain.commands import lowers_exposure
+from rampd_server.domain.deciding import ground_of
 from rampd_server.domain.errors import (
     DeadlineError,
     InvalidRequestError,
@@ -82,12 +83,12 @@ class Service:
         *,
         expected_revision: int | None = None,
         timeout_s: float | None = None,
-        ground: str | None = None,
+        ground: Rollout | None = None,
         decided_ms: int | None = None,
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
-        """One verb of the state machine, committed; with `ground` only on the state of that `state_entry`, and with
-        `decided_ms` only if that is now by the store's clock.
+        """One verb of the state machine, committed; with `ground` only where all is as there that the decision depends on,
+        and with `decided_ms` only if that is now by the store's clock.
 
         `judge` asks somebody else about a request that is new, and may refuse it: a repeat is answered without it.
 
@@ -105,6 +106,7 @@ class Service:
                     expected_revision=expected_revision,
                     ground=ground,
                     decided_ms=decided_ms,
+                    is_urgent=is_urgent,
                 )
             except StoreCorruptError as damage:
                 if not isinstance(command, commands.DeleteComponent) or expected_revision is not None:
@@ -274,8 +276,9 @@ class Service:
         author: Author,
         *,
         expected_revision: int | None,
-        ground: str | None,
+        ground: Rollout | None,
         decided_ms: int | None,
+        is_urgent: bool,
     ) -> Answer:
         # The copy in memory is nearly always the present state, and a commit compares: only what would not be written
         # (refusals, and what is so already) must be asked of the store before it is said.
@@ -289,11 +292,13 @@ class Service:
         while True:
             context = Context(stored.time_ms, author.actor, author.note, expected_revision, stored.namespace.freeze)
             try:
-                _require_ground(stored.rollout, ground)
+                _require_ground(stored.rollout, ground, command)
                 outcome = transition(stored.rollout, command, context)
                 if outcome.changed or is_certain:
                     is_exact = expected_revision is not None
-                    return await self._commit(stored, outcome, author, decided_ms, is_exact=is_exact)
+                    return await self._commit(
+                        stored, outcome, author, decided_ms, is_exact=is_exact, is_urgent=is_urgent
+                    )
             except ConflictError:
                 pass
             except (RefusedError, InvalidRequestError):
@@ -330,7 +335,14 @@ class Service:
         return Answer(gone, self._replica.namespace, Result(gone.revision), message)
 
     async def _commit(
-        self, stored: Stored, outcome: Outcome, author: Author, decided_ms: int | None, *, is_exact: bool
+        self,
+        stored: Stored,
+        outcome: Outcome,
+        author: Author,
+        decided_ms: int | None,
+        *,
+        is_exact: bool,
+        is_urgent: bool,
     ) -> Answer:
         result = _result(outcome)
         after = outcome.after
@@ -345,6 +357,7 @@ class Service:
                 stored.namespace,
                 decided_ms=decided_ms,
                 is_exact=is_exact,
+                is_urgent=is_urgent,
             )
             result = replace(result, revision=entry.revision)
             _log_change(author, entry)
@@ -409,14 +422,16 @@ class Service:
             raise InvalidRequestError(past)
 
 
-def _require_ground(rollout: Rollout | Absent, ground: str | None) -> None:
-    if ground is not None and rollout.state_entry != ground:
+def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: commands.Command) -> None:
+    if ground is None or rollout.state_entry == ground.state_entry:
+        return
+    if isinstance(rollout, Absent) or ground_of(rollout, command) != ground_of(ground, command):
         raise RefusedError(
             Reason.REVISION_MISMATCH,
             f"{rollout.component} is not as it was when this was decided: somebody changed it. Look at it with GetRollout and "
             "decide again.",
-            expected=ground,
-            actual=rollout.state_entry,
+            expected=ground.revision,
+            actual=rollout.revision,
         )
 
 

@@ -18,11 +18,11 @@ from rampd_server.domain.loss import after_loss
 from rampd_server.domain.model import Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.moves import Context
 from rampd_server.domain.progress import Progress
-from rampd_server.ports import SELF, Author, Override
+from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
 from rampd_server.replica import Replica
 from rampd_server.service import Answer, Service
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import COMPONENT, do
+from tests.contract.driving import COMPONENT, decide, do
 from tests.contract.test_freezes import following
 from tests.stores import StoreServer
 
@@ -259,7 +259,7 @@ async def test_a_decision_of_a_lost_state_is_void(
     service: Service, elsewhere: RedisStore, replica: Replica, go_back: GoBack
 ):
     await run(service, commands.Ramp(9000))
-    ground = present(replica).state_entry
+    ground = present(replica)
     await go_back()
     await do(elsewhere, commands.Ramp(100))
     before = await stored(elsewhere)
@@ -277,7 +277,7 @@ async def test_a_decision_of_a_lost_state_is_void(
 
 
 async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewhere: RedisStore, replica: Replica):
-    ground = present(replica).state_entry
+    ground = present(replica)
     for number in range(5):
         await elsewhere.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, BOB)
 
@@ -367,3 +367,56 @@ async def test_a_server_that_looks_by_itself_settles_it_too(
 
         assert present(other).lost == (LostRevisions(4, 4),)
         assert present(other).state is RolloutState.HELD
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "is_void"),
+    [
+        (commands.Release("c"), False),
+        (commands.Ramp(3000), False),
+        (commands.Abandon(), True),
+        (commands.SetPolicy(automation={"maturation_ms": 1000}), True),
+    ],
+    ids=str,
+)
+async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has_changed(
+    service: Service, elsewhere: RedisStore, replica: Replica, meanwhile: Command, *, is_void: bool
+):
+    ground = present(replica)
+    await do(elsewhere, meanwhile)
+
+    decided = service.execute(
+        COMPONENT, commands.Decide(Progress(), commands.Rollback()), Author(SELF, "Rollback"), ground=ground
+    )
+    if is_void:
+        with pytest.raises(RefusedError) as caught:
+            await decided
+        assert caught.value.reason is Reason.REVISION_MISMATCH
+    else:
+        assert (await decided).result.changed
+
+
+async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
+    service: Service, elsewhere: RedisStore, replica: Replica, store: RedisStore
+):
+    """Given an urgent change that came second, expect that nothing but another urgent one is committed before its repeat."""
+    before = present(replica)
+    now = await do(elsewhere, commands.Ramp(3000))
+    held = decide(before, commands.Rollback())
+    with pytest.raises(ConflictError):
+        await store.commit(before, held, ADA, Result(5), Namespace(), is_urgent=True)
+
+    with pytest.raises(ConflictError):
+        await elsewhere.commit(now, decide(now, commands.Ramp(3500)), BOB, Result(5), Namespace())
+    await store.commit(now, decide(now, commands.Rollback()), ADA, Result(5), Namespace(), is_urgent=True)
+
+    assert (await stored(elsewhere)).state is RolloutState.HELD
+    assert not await store.client.hexists(store.keys.component(COMPONENT).rollout, "yield_until")
+
+
+async def test_others_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
+    key = elsewhere.keys.component(COMPONENT).rollout
+    for until in ("9999999999999", "1", "x"):  # a clock that was set back, one that is over, and damage
+        await elsewhere.client.hset(key, "yield_until", until)
+        now = await stored(elsewhere)
+        await elsewhere.commit(now, decide(now, commands.Ramp(now.basis_points + 1)), BOB, Result(5), Namespace())

@@ -167,7 +167,7 @@ class Controller:
             rollout.component,
             command,
             author,
-            ground=rollout.state_entry,
+            ground=rollout,
             # A store that hung would do later what was right a while ago, its hold begun before the step; and one whose clock
             # was set an hour back would be told of a hold that is over.
             decided_ms=observed.clock.now_ms,

@@ -86,6 +86,7 @@ class RedisStore(RedisOutcomes):
         *,
         decided_ms: int | None = None,
         is_exact: bool = False,
+        is_urgent: bool = False,
     ) -> tuple[FeedEntry, Rollout | Absent]:
         if after.revision <= before.revision:
             raise ValueError(f"revision {after.revision} does not follow on {before.revision}")
@@ -104,7 +105,7 @@ class RedisStore(RedisOutcomes):
                 *self._write_arguments(request),
                 *(after.component, before.state_entry, before.entry if is_exact else "", _freeze_text(namespace) or ""),
                 *(patch.encode(), write_result(result, author), "" if decided_ms is None else decided_ms),
-                after.revision - 1,
+                *(after.revision - 1, texts.write_flag(is_urgent)),
                 *history.author_fields(author),
                 *history.change_fields(history.field_changes(difference)),
             ),

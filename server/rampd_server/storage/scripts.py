@@ -24,6 +24,8 @@ SWEEP_AFTER_MS: Final = 24 * 3_600_000
 """How long an override stays in the store after it has expired: one that a wrong clock has ended is there again once the clock is
 right.
 """
+YIELD_MS: Final = 200
+"""How long others wait for an urgent change that was second: long enough to read and write once more over a slow link."""
 MAX_MATURED: Final = 1_000
 """Outcomes whose wait is over that one batch moves at most, of each kind."""
 UNIT_BITS: Final = 2**21
@@ -72,6 +74,7 @@ def _constants() -> str:
         "MAX_LEASE_MS": MAX_LEASE_MS,
         "MAX_DECISION_AGE_MS": MAX_DECISION_AGE_MS,
         "MAX_MATURED": MAX_MATURED,
+        "YIELD_MS": YIELD_MS,
         "SWEEP_AFTER_MS": SWEEP_AFTER_MS,
         "MAX_REPORTERS": MAX_REPORTERS,
         "MAX_COMPONENTS": MAX_COMPONENTS,

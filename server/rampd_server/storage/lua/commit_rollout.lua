@@ -30,7 +30,8 @@
 -- ARGV[12] result: release, position, disposition
 -- ARGV[13] when this was decided, ms; empty where that does not matter
 -- ARGV[14] revision that the next one must be above
--- ARGV[15..] fields of the history entry, name and value in turn
+-- ARGV[15] 1 if others have to wait for this change
+-- ARGV[16..] fields of the history entry, name and value in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
@@ -38,14 +39,15 @@
 --
 -- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one state the second
 -- changes nothing. A state is named by its entry and not by its revision: two histories have the same numbers, and a change
--- of overrides takes a number, but changes nothing that a decision rests on.
+-- of overrides takes a number, but changes nothing that a decision rests on. Where another server was ahead of an urgent
+-- change, all that are not urgent conflict for a moment (`yield_until`): otherwise it may be second again and again.
 
 local meta, feed, feed_bytes, request, components, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local rollout, queue, releases, attributes, quarantine = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local timeline, overrides, overrides_index, overrides_expiry = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, state_entry, last_entry, freeze, patch_json, result, decided, revision_floor =
-  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local component, state_entry, last_entry, freeze, patch_json, result, decided, revision_floor, is_urgent =
+  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15] == '1'
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
@@ -62,10 +64,20 @@ local refusal = refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
 end
-local found = redis.call('HMGET', rollout, 'revision', 'state_entry', 'entry')
-local revision_found = found[1] or '0'
+local found = redis.call('HMGET', rollout, 'revision', 'state_entry', 'entry', 'yield_until')
+local revision_found, yield_until = found[1] or '0', found[4]
+local now = now_ms()
 if (found[2] or '') ~= state_entry or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
+  if is_urgent and found[2] then
+    redis.call('HSET', rollout, 'yield_until', string.format('%.0f', now + YIELD_MS))
+  end
   return {CONFLICT, revision_found}
+end
+if yield_until and not is_urgent then
+  local left_ms = (tonumber(yield_until) or 0) - now
+  if left_ms > 0 and left_ms <= YIELD_MS then
+    return {CONFLICT, revision_found}
+  end
 end
 if last_entry ~= '' and found[3] ~= last_entry then
   return {CONFLICT, revision_found}
@@ -73,7 +85,6 @@ end
 if not is_count(revision_found) then
   return {MALFORMED, rollout, 'revision'}
 end
-local now = now_ms()
 if is_untimely(now, decided) then
   return {UNTIMELY, now}
 end
@@ -117,6 +128,9 @@ if patch.delete then
 end
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
 redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'state_entry', id)
-append_history(history, id, revision, now, {unpack(ARGV, 15)})
+if yield_until then
+  redis.call('HDEL', rollout, 'yield_until')
+end
+append_history(history, id, revision, now, {unpack(ARGV, 16)})
 remember(request, life_ms, digest, nonce, id, revision, '1', result)
 return {DONE, id, previous, revision, found[3] or ''}
