@@ -54,6 +54,5 @@ async def _begin_rollout(store: RedisStore, name: str) -> None:
     rollout = (await store.read(name)).rollout
     for command in (commands.Release("20200301"), commands.Release("20200409"), commands.Ramp(1000)):
         after = transition(rollout, command, Context(NOW, "ada")).after
-        await store.commit(rollout, after, Author("ada", "Ramp"), Result(after.revision), Namespace())
-        rollout = after
+        _, rollout = await store.commit(rollout, after, Author("ada", "Ramp"), Result(after.revision), Namespace())
         assert not isinstance(rollout, Absent)

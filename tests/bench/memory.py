@@ -77,6 +77,6 @@ async def _queue_releases(store: RedisStore, component: str) -> None:
         author = Author(
             "ci", "Release", request_id="ci-build-4711" if number == 0 else "", digest="0" * 32, parts=PARTS
         )
-        await store.commit(rollout, after, author, Result(after.revision, "QUEUED", number, number), Namespace())
-        rollout = after
+        result = Result(after.revision, "QUEUED", number, number)
+        _, rollout = await store.commit(rollout, after, author, result, Namespace())
     assert isinstance(rollout, Rollout)

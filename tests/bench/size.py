@@ -47,8 +47,10 @@ def filled(components: int, overrides: int) -> Iterator[StoreServer]:
 
         async def fill() -> None:
             store = server.store()
-            await filling.fill(store, components=components, overrides=overrides)
-            await store.close()
+            try:
+                await filling.fill(store, components=components, overrides=overrides)
+            finally:
+                await store.close()
 
         event_loop.run(fill())
         yield server

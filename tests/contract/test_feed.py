@@ -156,6 +156,14 @@ async def test_a_reader_waits_for_the_next_entry(store: RedisStore):
     assert await reading == [entry]
 
 
+async def test_an_id_has_a_number_that_is_drawn_by_chance(store: RedisStore, written: list[FeedEntry]):
+    """So that histories of the same moments, of which a failover has lost one, have no id in common."""
+    numbers = {int(entry.id.partition("-")[2]) for entry in written}
+
+    assert len(numbers) == len(written)
+    assert max(numbers) > 2**20
+
+
 async def test_an_entry_that_the_feed_reaches_back_to_and_does_not_have_is_lost(
     store: RedisStore, written: list[FeedEntry]
 ):

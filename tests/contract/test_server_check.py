@@ -44,6 +44,24 @@ async def test_a_server_that_evicts_is_refused(store: RedisStore):
         await check_server(store)
 
 
+@pytest.mark.parametrize("may_ask", [True, False], ids=["knows the role", "may not ask for it"])
+async def test_only_a_primary_confirms(store: RedisStore, *, may_ask: bool):
+    """Given a Redis that becomes a replica and reaches no primary, expect that it tells no server where the store stands."""
+    await store.begin_epoch(adopted=False)
+    if not may_ask:
+        await store.client.execute_command("ACL", "SETUSER", "default", "-role")
+    assert await store.head() is not None
+    await store.client.replicaof("127.0.0.1", "1")
+
+    if not may_ask:
+        assert await store.head() is not None
+        return
+    with pytest.raises(StoreUnavailableError, match="it is a replica: point .* at the primary"):
+        await store.head()
+    await store.client.replicaof("NO", "ONE")
+    assert await store.head() is not None
+
+
 async def test_a_replica_is_refused(store: RedisStore):
     await store.client.replicaof("127.0.0.1", "1")
 

@@ -39,8 +39,10 @@ def store() -> Iterator[StoreServer]:
 
 async def fill(server: StoreServer) -> None:
     store = server.store()
-    await filling.fill(store, components=COMPONENTS, overrides=OVERRIDES)
-    await store.close()
+    try:
+        await filling.fill(store, components=COMPONENTS, overrides=OVERRIDES)
+    finally:
+        await store.close()
 
 
 @contextlib.contextmanager
