@@ -572,6 +572,9 @@ class Replica:
         lost = await self._store.missing_entries(known) if known else frozenset()
         is_same_epoch = state.epoch == self._state.epoch
         for name in sorted(lost - state.damaged.keys()):
+            if not is_same_epoch and name not in state.components:
+                # The operator has said that the store, which does not have it, is right: it may begin again.
+                continue
             rollout = self._state.components[name].rollout
             seen = [each for each in self._recent if each.component == name]
             await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())

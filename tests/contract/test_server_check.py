@@ -56,7 +56,7 @@ async def test_only_a_primary_confirms(store: RedisStore, *, may_ask: bool):
     if not may_ask:
         assert await store.head() is not None
         return
-    with pytest.raises(StoreUnavailableError, match="it is a replica: point .* at the primary"):
+    with pytest.raises(StoreUnavailableError, match=r"it is a replica: point .* at the primary"):
         await store.head()
     await store.client.replicaof("NO", "ONE")
     assert await store.head() is not None

@@ -419,9 +419,7 @@ def settled(call: Stubs) -> list[str]:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    "kind", [REDIS, pytest.param(VALKEY, marks=pytest.mark.skipif(not IS_NIGHTLY, reason="nightly"))]
-)
+@pytest.mark.parametrize("kind", [REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
 def test_however_often_writes_are_lost_nobody_is_told_what_is_not_so(kind: str) -> None:
     seed = int(os.environ.get("RAMPD_SEED", random.randrange(10**6)))
     print(f"RAMPD_SEED={seed}")

@@ -105,11 +105,13 @@ async def test_a_text_that_is_no_text_and_a_name_that_is_none_hide_nothing(
 
 @pytest.fixture
 def begun(store_process: StoreServer, namespace: str) -> Iterator[Callable[[], contextlib.AbstractContextManager[str]]]:
-    """A server that can be ended and begun again at the same address."""
+    """A server that can be ended and begun again at the same address, and then remembers nothing."""
     with short_directory() as directory:
 
         @contextlib.contextmanager
         def run() -> Iterator[str]:
+            for remembered in directory.rglob("last-state-*"):
+                remembered.unlink()
             path = directory / "rampd.sock"
             with testing.run(directory, store_process.url, namespace=namespace, socket=path):
                 yield f"unix:{path}"

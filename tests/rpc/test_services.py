@@ -322,6 +322,7 @@ def test_what_was_pinned_before_there_was_a_rule_loads_is_listed_and_can_be_dele
     with Redis.from_url(store_process.url) as client:
         client.hset(keys[0], mapping=old)
         client.zadd(keys[1], dict.fromkeys(old, 0))
+        client.hdel(f"rampd:{{{namespace}}}:rollout:{C}", "overrides")  # it was not counted then
     with (
         short_directory() as directory,
         testing.run(directory, store_process.url, namespace=namespace) as running,
