@@ -536,11 +536,12 @@ class Replica:
             for name in names:
                 await self._load_into(state, name)
             last = names[-1]
-        strays_end = await self._catch_up_to_head(state)
-        if await self._settle_losses(state):
-            strays_end = await self._catch_up_to_head(state)
-        self.went_back = await self._goes_back_to(state)
-        self._state, self._strays_end = state, strays_end
+        read_to = await self._catch_up_to_head(state, state.entry_id)
+        await self._settle_losses(state)
+        went_back = await self._goes_back_to(state)
+        # The last that is waited for: what this server writes meanwhile is in it.
+        self._strays_end = await self._catch_up_to_head(state, read_to)
+        self._state, self.went_back = state, went_back
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
         self._damage_checked_s = self._monotonic()
@@ -559,8 +560,8 @@ class Replica:
         self._confirm(read_s)
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 
-    async def _settle_losses(self, state: _State) -> bool:
-        """Sees whether the store has lost what this copy knows, and writes down what follows; whether it has.
+    async def _settle_losses(self, state: _State) -> None:
+        """Sees whether the store has lost what this copy knows, and writes down what follows.
 
         That is done before anybody is served the older state, so that no version that was rolled back is given out again.
         """
@@ -578,7 +579,6 @@ class Replica:
             rollout = self._state.components[name].rollout
             seen = [each for each in self._recent if each.component == name]
             await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
-        return bool(lost)
 
     async def _goes_back_to(self, state: _State) -> bool:
         """Whether the store, in the same epoch, does not have all that this copy has."""
@@ -587,12 +587,11 @@ class Replica:
             return False
         return await self._store.has_lost(here)
 
-    async def _catch_up_to_head(self, state: _State) -> str:
+    async def _catch_up_to_head(self, state: _State, read_from: str) -> str:
         """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end
         that the head names, or does not follow on, was written by no script. Raises StoreUnavailableError where an entry is
         missing.
         """
-        read_from = state.entry_id
         while entries := await self._store.feed(read_from, block_ms=0):
             # Asked for after the entries, so that all that a script wrote is up to this one.
             head = await self._read_head()
