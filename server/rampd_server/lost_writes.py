@@ -31,7 +31,8 @@ async def settle_loss(store: Store, known: Rollout, seen: Sequence[Seen], *, pro
     while True:
         stored = await store.read(component)
         lost = LostRevisions(_first_lost(known, stored.rollout, seen, before_fork), known.revision)
-        note = f"the store has lost revisions {lost.first} to {lost.last}, after a failover or with an older copy of its data"
+        revisions = f"revision {lost.last}" if lost.first == lost.last else f"revisions {lost.first} to {lost.last}"
+        note = f"the store has lost {revisions}, by a failover or with an older copy of its data"
         context = Context(now_ms, SELF, note, freeze_all=stored.namespace.freeze)
         after = after_loss(stored.rollout, known, lost, context, protects=protects)
         if after is stored.rollout:

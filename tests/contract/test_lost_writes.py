@@ -162,7 +162,9 @@ async def test_a_release_that_was_rolled_back_is_not_given_out_again(
     await replica.read_anew()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
-    assert present(replica).held_reason.startswith("the store has lost writes by rampd")
+    assert present(replica).held_reason == (
+        "the store has lost revision 4, by a failover or with an older copy of its data; before, b was held: rolled back by ada"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from rampd_server.domain import commands, model, moves, reverting
 from rampd_server.domain.model import FULL, Absent, Assignment, LostRevisions, Means, Rollout
 from rampd_server.domain.moves import Context
+from rampd_server.domain.wording import percent
 
 
 def after_loss(
@@ -50,10 +51,18 @@ def _protected(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
     following = rollout.next_release
     if following is None:
         return rollout
-    is_paused = known.next is not None and (known.paused or bool(known.held_reason))
-    if rollout.basis_points > _exposure(known, following.tag) or is_paused:
-        rollout = moves.hold(rollout, context.because("the store has lost writes"))
-    return rollout
+    before = _what_kept_away(known, following.tag, rollout.basis_points)
+    return moves.hold(rollout, f"{context.note}; before, {following.tag} was {before}") if before else rollout
+
+
+def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:
+    """In words, why jobs may not get a tag at this percentage by itself; empty where they may."""
+    if known.next is not None and known.held_reason:
+        return f"held: {known.held_reason}"
+    if known.next is not None and known.paused:
+        return f"paused at {percent(known.basis_points)}"
+    exposure = _exposure(known, tag)
+    return f"at {percent(exposure)}" if basis_points > exposure else ""
 
 
 def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
