@@ -536,11 +536,14 @@ class Replica:
             for name in names:
                 await self._load_into(state, name)
             last = names[-1]
-        read_to = await self._catch_up_to_head(state, state.entry_id)
+        self._strays_end = await self._catch_up_to_head(state, state.entry_id)
         await self._settle_losses(state)
-        went_back = await self._goes_back_to(state)
-        # The last that is waited for: what this server writes meanwhile is in it.
-        self._strays_end = await self._catch_up_to_head(state, read_to)
+        while True:
+            went_back = await self._goes_back_to(state)
+            self._strays_end = await self._catch_up_to_head(state, self._strays_end)
+            # What other tasks have written and applied meanwhile is in the feed, or lost by now.
+            if went_back or not self._lacks(state):
+                break
         self._state, self.went_back = state, went_back
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
@@ -579,6 +582,11 @@ class Replica:
             rollout = self._state.components[name].rollout
             seen = [each for each in self._recent if each.component == name]
             await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+
+    def _lacks(self, state: _State) -> bool:
+        """Whether a state of the same epoch that is being read ends before this copy does by now."""
+        is_same_epoch = state.epoch == self._state.epoch
+        return is_same_epoch and entry_order(state.entry_id) < entry_order(self._state.entry_id)
 
     async def _goes_back_to(self, state: _State) -> bool:
         """Whether the store, in the same epoch, does not have all that this copy has."""

@@ -10,8 +10,7 @@ import structlog
 
 from rampd_server.damage import shown
 from rampd_server.domain import commands
-from rampd_server.domain.commands import lowers_exposure
-from rampd_server.domain.deciding import ground_of
+from rampd_server.domain.commands import ground_of, lowers_exposure
 from rampd_server.domain.errors import (
     DeadlineError,
     InvalidRequestError,

@@ -6,6 +6,7 @@ A revision is then no identity: two histories have the same numbers.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -422,3 +423,21 @@ async def test_others_wait_no_longer_than_a_moment(service: Service, elsewhere: 
         await elsewhere.client.hset(key, "yield_until", until)
         now = await stored(elsewhere)
         await elsewhere.commit(now, decide(now, commands.Ramp(now.basis_points + 1)), BOB, Result(5), Namespace())
+
+
+async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_read(
+    service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a write between the last reads and the swap, expect that the new state is not behind what was told already."""
+    goes_back_to, answers = replica._goes_back_to, []
+
+    async def write_first(state: Any) -> bool:
+        if not answers:
+            answers.append(await run(service, commands.Ramp(3000)))
+        return await goes_back_to(state)
+
+    monkeypatch.setattr(replica, "_goes_back_to", write_first)
+    await replica.read_anew()
+
+    assert present(replica).revision == answers[0].result.revision
+    assert not replica.went_back

@@ -142,3 +142,14 @@ def lowers_exposure(command: Command, rollout: Rollout) -> bool:
     if isinstance(command, Ramp):
         return command.basis_points < rollout.basis_points
     return isinstance(command, Rollback | Abandon | Revert | Pause | Freeze | Quarantine)
+
+
+def ground_of(rollout: Rollout, command: Command) -> tuple[object, ...]:
+    """What a decision of automation depends on, to be compared with what is so when it is carried out.
+
+    What lowers exposure depends on less: evidence against a trial holds at whatever percentage it is by now.
+    """
+    ground = rollout.next, rollout.trial, rollout.unit, rollout.policy, rollout.held_reason, rollout.confirm_deadline_ms
+    if lowers_exposure(command, rollout):
+        return ground
+    return *ground, rollout.basis_points, rollout.progress, rollout.paused, rollout.pause, rollout.freeze

@@ -18,17 +18,6 @@ _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
 }
 
 
-def ground_of(rollout: Rollout, command: commands.Command) -> tuple[object, ...]:
-    """What a decision of automation depends on, to be compared with what is so when it is carried out.
-
-    What lowers exposure depends on less: evidence against a trial holds at whatever percentage it is by now.
-    """
-    ground = rollout.next, rollout.trial, rollout.unit, rollout.policy, rollout.held_reason, rollout.confirm_deadline_ms
-    if commands.lowers_exposure(command, rollout):
-        return ground
-    return *ground, rollout.basis_points, rollout.progress, rollout.paused, rollout.pause, rollout.freeze
-
-
 def decide(rollout: Rollout, command: commands.Decide, context: Context) -> Done:
     """The progress is that of the present next: where the command ends it, the one after it begins its own."""
     require_next(rollout, unless_held="Automation is off meanwhile.")
