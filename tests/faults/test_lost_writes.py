@@ -27,6 +27,7 @@ from rampd import Resolver, v1
 from rampd.component_state import MalformedStateError
 from rampd.errors import RampdError
 from rampd.feed import Feed, is_before
+from rampd.resolution import Channel
 from rampd.v1 import resolver_service_pb2_grpc
 from tests.proxy import Proxy
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
@@ -360,7 +361,7 @@ def launch(run: Run, server: int) -> None:
                     has_seen = known.get(f"{component} {ban.since_s}", 0) > 0
                     if is_in_force and answer.revision >= ban.revision and answer.tag != ban.tag:
                         known[f"{component} {ban.since_s}"] = 1
-                    elif is_in_force and has_seen and answer.tag == ban.tag:
+                    elif is_in_force and has_seen and answer.tag == ban.tag and answer.channel is Channel.NEXT:
                         run.tell(
                             "a rolled-back tag is given", f"a launcher of server {server}: {ban.tag} of {component}"
                         )
