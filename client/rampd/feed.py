@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from rampd import v1
 from rampd.chance import chance as of_the_system
@@ -32,6 +33,8 @@ _MAX_PAUSE_S = 10.0
 _HOPELESS_PAUSE_S = 30.0
 _HOPELESS = (InvalidArgumentError, UnauthenticatedError, PermissionDeniedError, UnimplementedError)
 """What somebody has to do something about before another try can succeed."""
+_LONGEST_AGE_S = 10 * 365 * 86_400.0
+"""Older is as good as unknown."""
 _CLOCK_DRIFT = 0.0005
 """By how much two monotonic clocks may run apart."""
 
@@ -56,6 +59,8 @@ class Last:
     component: Component
     since_s: float
     """When it was last confirmed, by the monotonic clock."""
+    gone_s: float = math.inf
+    """When it went; infinite where it is only damaged."""
 
 
 class Feed:
@@ -128,12 +133,13 @@ class Feed:
     def begin(self) -> v1.WatchRequest:
         """The request to open a stream with."""
         self._reset(self._clock())
-        if self.damaged:
-            # Only a whole state says that what could not be read can be read again.
-            self._needs_whole_state = True
-        if self._needs_whole_state:
-            return v1.WatchRequest(components=self.selection, epoch=split_cursor(self.cursor)[0])
-        return v1.WatchRequest(components=self.selection, cursor=self.cursor)
+        # Only a whole state says that what could not be read can be read again.
+        is_whole = self._needs_whole_state or bool(self.damaged)
+        request = v1.WatchRequest(components=self.selection, cursor=self.cursor, whole=is_whole)
+        age_s = self._clock() - self.confirmed_s
+        if self.cursor and age_s < _LONGEST_AGE_S:
+            request.snapshot_age.FromTimedelta(timedelta(seconds=max(0.0, age_s)))
+        return request
 
     def take(self, message: v1.WatchResponse) -> list[Change]:
         """Takes in a message; what has changed. Raises MalformedStateError: the stream is good for nothing any more."""
@@ -174,7 +180,7 @@ class Feed:
     def find_deleted(self, component: str) -> Last | None:
         """A component that went not too long ago."""
         deleted = self.deleted.get(component)
-        return deleted if deleted is not None and self._clock() - deleted.since_s <= self._keep_deleted_s else None
+        return deleted if deleted is not None and self._clock() - deleted.gone_s <= self._keep_deleted_s else None
 
     def _reset(self, now_s: float) -> None:
         self._assembly = None
@@ -228,7 +234,7 @@ class Feed:
         self.cursor = cursor
         after = self._present()
         for name in before.keys() - after.keys() - kept.keys():
-            self.deleted[name] = Last(before[name], now_s)
+            self.deleted[name] = self._gone(before[name], now_s)
         for name in self.deleted.keys() & after.keys():
             del self.deleted[name]
         if not before and not self._was_live:
@@ -238,6 +244,10 @@ class Feed:
             for name in before.keys() | after.keys()
             if (change := _change_of(_snapshot(before.get(name)), _snapshot(after.get(name)))) is not None
         ]
+
+    def _gone(self, component: Component, now_s: float) -> Last:
+        # It is as old as what was known: news that it is gone do not make it fresh.
+        return Last(component, min(now_s, self.confirmed_s), now_s)
 
     def _present(self) -> dict[str, Component]:
         """All that is there, damaged or not."""
@@ -260,7 +270,7 @@ class Feed:
         before = _snapshot(known)
         if change.deleted:
             if known is not None:
-                self.deleted[name] = Last(known, now_s)
+                self.deleted[name] = self._gone(known, now_s)
                 self.components.pop(name, None)
             self.damaged.pop(name, None)
             after = None

@@ -195,7 +195,8 @@ FIELDS: Mapping[str, Rule] = {
     "ListReleasesRequest.page_size": _whole_number(0, 100),
     "page_token": _word(grammar.OPAQUE),
     "cursor": _word(grammar.OPAQUE),
-    "epoch": _word(grammar.OPAQUE),
+    "whole": FLAG,
+    "snapshot_age": _DURATION,
     # Outcomes.
     "sequence": _required(_whole_number(1)),
     "revision": _whole_number(0),

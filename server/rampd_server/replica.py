@@ -301,14 +301,15 @@ class Replica:
         """From now on tells it of every change."""
         self._listeners.append(listener)
 
-    async def require_succession(self, epoch: str) -> None:
-        """Raises an error where the present state is not what comes after that of another epoch, of which a caller has one:
-        StoreResetError where nobody has adopted the present epoch, NoSnapshotError where this copy is behind.
+    async def require_succession(self, epoch: str, age_s: float) -> None:
+        """Raises an error where the present state is not what comes after that of another epoch, of which a caller has one that
+        the store confirmed `age_s` ago: StoreResetError where nobody has adopted the present epoch since, NoSnapshotError where
+        this copy is behind.
         """
         head = await self._read_head()
         if head.epoch != self._state.epoch:
             raise NoSnapshotError("This server is about to follow another epoch. Try again in a moment.")
-        if head.adopted_ms is None:
+        if not _is_adopted_since(head, age_s):
             raise StoreResetError(
                 f"The caller knows epoch {epoch} of this namespace, and the store has another one, {head.epoch}, which "
                 f"nobody has adopted: it was emptied or replaced. What the caller knows goes on. Restore the data; or, to "
@@ -509,10 +510,7 @@ class Replica:
         """
         if self._state.epoch == head.epoch:
             return True
-        if head.adopted_ms is None:
-            return False
-        age_s = max(0.0, self._wall_clock() - self._confirmed_wall_s())
-        return 0 <= head.time_ms - head.adopted_ms <= (age_s + _ANSWER_S) * 1000
+        return _is_adopted_since(head, max(0.0, self._wall_clock() - self._confirmed_wall_s()))
 
     def _confirm(self, read_s: float) -> None:
         """The copy has all that the store had at `read_s`, by the monotonic clock."""
@@ -537,6 +535,7 @@ class Replica:
                 await self._load_into(state, name)
             last = names[-1]
         self._strays_end = await self._catch_up_to_head(state, state.entry_id)
+        await self._require_one_history(state, head)
         await self._settle_losses(state)
         while True:
             went_back = await self._goes_back_to(state)
@@ -562,6 +561,17 @@ class Replica:
         self._is_in_doubt = False
         self._confirm(read_s)
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
+
+    async def _require_one_history(self, state: _State, head: Head) -> None:
+        """Raises StoreUnavailableError where the store has lost, while it was read, what was read first."""
+        begin = entry_order(head.entry_id)
+        newer = {
+            name: component.rollout.entry
+            for name, component in state.components.items()
+            if component.rollout.entry and entry_order(component.rollout.entry) > begin
+        }
+        if newer and await self._store.missing_entries(newer):
+            raise StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
 
     async def _settle_losses(self, state: _State) -> None:
         """Sees whether the store has lost what this copy knows, and writes down what follows.
@@ -742,6 +752,11 @@ class Replica:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _is_adopted_since(head: Head, age_s: float) -> bool:
+    """Whether the store's epoch was adopted after a state that was confirmed `age_s` ago."""
+    return head.adopted_ms is not None and 0 <= head.time_ms - head.adopted_ms <= (age_s + _ANSWER_S) * 1000
 
 
 def _has_entry(component: Component | None, entry_id: str) -> bool:

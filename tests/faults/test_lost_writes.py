@@ -45,6 +45,18 @@ SHOWN = 3
 pytestmark = pytest.mark.timeout(300)
 
 
+COPY = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  found[#found + 1] = key
+  found[#found + 1] = redis.call('PTTL', key)
+  found[#found + 1] = redis.call('DUMP', key)
+end
+return found
+"""
+"""Keys and data of one moment: a list of keys from before it may lack one."""
+
+
 class OlderStore:
     """A store behind a proxy, which always leads to the one that is the primary."""
 
@@ -83,14 +95,9 @@ class OlderStore:
     def copy(self) -> None:
         """Remembers the data as they are, as one."""
         with self._client() as client:
-            keys = list(client.scan_iter(count=1000))
-            with client.pipeline(transaction=True) as pipe:
-                for key in keys:
-                    pipe.dump(key)
-                    pipe.pttl(key)
-                found = pipe.execute()
-        parts = zip(keys, found[1::2], found[::2], strict=True)
-        self._copies.append([(key, max(0, ttl), data) for key, ttl, data in parts if data is not None])
+            found = client.eval(COPY, 0)
+        parts = zip(found[::3], found[1::3], found[2::3], strict=True)
+        self._copies.append([(key, max(0, ttl), data) for key, ttl, data in parts])
         del self._copies[:-4]
 
     @contextlib.contextmanager

@@ -230,7 +230,7 @@ def test_who_comes_from_where_the_log_does_not_reach_gets_the_whole_state(
         assert not any(message.HasField("rewind") for message in messages)
 
 
-@pytest.mark.parametrize("known", [{"cursor": "e/1-0"}, {"epoch": "e"}])
+@pytest.mark.parametrize("known", [{"cursor": "e/1-0"}, {"cursor": "e/1-0", "whole": True}])
 def test_who_knows_another_epoch_gets_nothing_in_its_place_before_somebody_adopts(
     target: str, call: Stubs, store_process: StoreServer, namespace: str, known: dict[str, str]
 ) -> None:

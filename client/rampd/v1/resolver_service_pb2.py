@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from rampd.v1 import rollout_pb2 as rampd_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frampd/v1/resolver_service.proto\x12\x08rampd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x16rampd/v1/rollout.proto\"W\n\x0eResolveRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0c\n\x04repo\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x14\n\x0cmin_revision\x18\x04 \x01(\x03\"\xe0\x02\n\x0fResolveResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\"\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x11.rampd.v1.Channel\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.rampd.v1.ResolveReason\x12\x0f\n\x07release\x18\x04 \x01(\x03\x12=\n\nattributes\x18\x05 \x03(\x0b\x32).rampd.v1.ResolveResponse.AttributesEntry\x12\x13\n\x06\x62ucket\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08revision\x18\x07 \x01(\x03\x12\r\n\x05stale\x18\x08 \x01(\x08\x12/\n\x0csnapshot_age\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_bucket\"A\n\x13\x42\x61tchResolveRequest\x12*\n\x08requests\x18\x01 \x03(\x0b\x32\x18.rampd.v1.ResolveRequest\"y\n\x14\x42\x61tchResolveResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.rampd.v1.ResolveResult\x12\x37\n\x12release_attributes\x18\x02 \x03(\x0b\x32\x1b.rampd.v1.ReleaseAttributes\"n\n\rResolveResult\x12-\n\x08response\x18\x01 \x01(\x0b\x32\x19.rampd.v1.ResolveResponseH\x00\x12$\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xab\x01\n\x11ReleaseAttributes\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\x03\x12?\n\nattributes\x18\x03 \x03(\x0b\x32+.rampd.v1.ReleaseAttributes.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0cWatchRequest\x12\x12\n\ncomponents\x18\x01 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\t\"\xc0\x01\n\rWatchResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0b\x32\x14.rampd.v1.WatchState\x12&\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x15.rampd.v1.WatchChange\x12+\n\theartbeat\x18\x04 \x01(\x0b\x32\x18.rampd.v1.WatchHeartbeat\x12%\n\x06rewind\x18\x05 \x01(\x0b\x32\x15.rampd.v1.WatchRewind\"\x84\x01\n\nWatchState\x12\r\n\x05\x66irst\x18\x01 \x01(\x08\x12\x0c\n\x04last\x18\x02 \x01(\x08\x12,\n\ncomponents\x18\x03 \x03(\x0b\x32\x18.rampd.v1.ComponentState\x12+\n\x07\x64\x61maged\x18\x04 \x03(\x0b\x32\x1a.rampd.v1.DamagedComponent\"Y\n\x10\x44\x61magedComponent\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x32\n\x0e\x63onfirmed_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x0e\x43omponentState\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12-\n\nresolution\x18\x03 \x01(\x0b\x32\x19.rampd.v1.ResolutionState\x12#\n\x08releases\x18\x04 \x03(\x0b\x32\x11.rampd.v1.Release\x12%\n\toverrides\x18\x05 \x03(\x0b\x32\x12.rampd.v1.Override\x12\x19\n\x11\x64\x65leted_overrides\x18\x06 \x03(\t\"\xad\x01\n\x0fResolutionState\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.rampd.v1.RolloutState\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x03\x12\x0c\n\x04next\x18\x03 \x01(\x03\x12\x14\n\x0cnext_percent\x18\x04 \x01(\x01\x12\x1c\n\x04unit\x18\x05 \x01(\x0e\x32\x0e.rampd.v1.Unit\x12\x0e\n\x06queued\x18\x06 \x03(\x03\x12\x10\n\x08previous\x18\x07 \x03(\x03\"K\n\x0bWatchChange\x12+\n\tcomponent\x18\x01 \x01(\x0b\x32\x18.rampd.v1.ComponentState\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"\xa2\x01\n\x0eWatchHeartbeat\x12/\n\x0csnapshot_age\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nstore_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cserver_clock\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1d\n\x0bWatchRewind\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"a\n\x15ReportOutcomesRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12#\n\x08outcomes\x18\x03 \x03(\x0b\x32\x11.rampd.v1.Outcome\"\x80\x02\n\x07Outcome\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\"\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x11.rampd.v1.Channel\x12\'\n\x06reason\x18\x05 \x01(\x0e\x32\x17.rampd.v1.ResolveReason\x12\x0c\n\x04repo\x18\x06 \x01(\t\x12\x0e\n\x06job_id\x18\x07 \x01(\t\x12\'\n\x06result\x18\x08 \x01(\x0e\x32\x17.rampd.v1.OutcomeResult\x12+\n\x08\x64uration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"U\n\x16ReportOutcomesResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12)\n\x07ignored\x18\x02 \x03(\x0b\x32\x18.rampd.v1.IgnoredOutcome\"@\n\x0eIgnoredOutcome\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*\xe2\x01\n\rResolveReason\x12\x1e\n\x1aRESOLVE_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15RESOLVE_REASON_STEADY\x10\x01\x12\x19\n\x15RESOLVE_REASON_WEIGHT\x10\x02\x12#\n\x1fRESOLVE_REASON_OVERRIDE_CHANNEL\x10\x03\x12\x1f\n\x1bRESOLVE_REASON_OVERRIDE_TAG\x10\x04\x12\x18\n\x14RESOLVE_REASON_STALE\x10\x05\x12\x1b\n\x17RESOLVE_REASON_FALLBACK\x10\x06*h\n\rOutcomeResult\x12\x1e\n\x1aOUTCOME_RESULT_UNSPECIFIED\x10\x00\x12\x1c\n\x18OUTCOME_RESULT_SUCCEEDED\x10\x01\x12\x19\n\x15OUTCOME_RESULT_FAILED\x10\x02\x32\xb1\x02\n\x0fResolverService\x12>\n\x07Resolve\x12\x18.rampd.v1.ResolveRequest\x1a\x19.rampd.v1.ResolveResponse\x12M\n\x0c\x42\x61tchResolve\x12\x1d.rampd.v1.BatchResolveRequest\x1a\x1e.rampd.v1.BatchResolveResponse\x12:\n\x05Watch\x12\x16.rampd.v1.WatchRequest\x1a\x17.rampd.v1.WatchResponse0\x01\x12S\n\x0eReportOutcomes\x12\x1f.rampd.v1.ReportOutcomesRequest\x1a .rampd.v1.ReportOutcomesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frampd/v1/resolver_service.proto\x12\x08rampd.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x16rampd/v1/rollout.proto\"W\n\x0eResolveRequest\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0c\n\x04repo\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x14\n\x0cmin_revision\x18\x04 \x01(\x03\"\xe0\x02\n\x0fResolveResponse\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\"\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x11.rampd.v1.Channel\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.rampd.v1.ResolveReason\x12\x0f\n\x07release\x18\x04 \x01(\x03\x12=\n\nattributes\x18\x05 \x03(\x0b\x32).rampd.v1.ResolveResponse.AttributesEntry\x12\x13\n\x06\x62ucket\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x08revision\x18\x07 \x01(\x03\x12\r\n\x05stale\x18\x08 \x01(\x08\x12/\n\x0csnapshot_age\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_bucket\"A\n\x13\x42\x61tchResolveRequest\x12*\n\x08requests\x18\x01 \x03(\x0b\x32\x18.rampd.v1.ResolveRequest\"y\n\x14\x42\x61tchResolveResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.rampd.v1.ResolveResult\x12\x37\n\x12release_attributes\x18\x02 \x03(\x0b\x32\x1b.rampd.v1.ReleaseAttributes\"n\n\rResolveResult\x12-\n\x08response\x18\x01 \x01(\x0b\x32\x19.rampd.v1.ResolveResponseH\x00\x12$\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xab\x01\n\x11ReleaseAttributes\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\x03\x12?\n\nattributes\x18\x03 \x03(\x0b\x32+.rampd.v1.ReleaseAttributes.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"r\n\x0cWatchRequest\x12\x12\n\ncomponents\x18\x01 \x03(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\r\n\x05whole\x18\x03 \x01(\x08\x12/\n\x0csnapshot_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc0\x01\n\rWatchResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0b\x32\x14.rampd.v1.WatchState\x12&\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x15.rampd.v1.WatchChange\x12+\n\theartbeat\x18\x04 \x01(\x0b\x32\x18.rampd.v1.WatchHeartbeat\x12%\n\x06rewind\x18\x05 \x01(\x0b\x32\x15.rampd.v1.WatchRewind\"\x84\x01\n\nWatchState\x12\r\n\x05\x66irst\x18\x01 \x01(\x08\x12\x0c\n\x04last\x18\x02 \x01(\x08\x12,\n\ncomponents\x18\x03 \x03(\x0b\x32\x18.rampd.v1.ComponentState\x12+\n\x07\x64\x61maged\x18\x04 \x03(\x0b\x32\x1a.rampd.v1.DamagedComponent\"Y\n\x10\x44\x61magedComponent\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x32\n\x0e\x63onfirmed_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x0e\x43omponentState\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12-\n\nresolution\x18\x03 \x01(\x0b\x32\x19.rampd.v1.ResolutionState\x12#\n\x08releases\x18\x04 \x03(\x0b\x32\x11.rampd.v1.Release\x12%\n\toverrides\x18\x05 \x03(\x0b\x32\x12.rampd.v1.Override\x12\x19\n\x11\x64\x65leted_overrides\x18\x06 \x03(\t\"\xad\x01\n\x0fResolutionState\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.rampd.v1.RolloutState\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\x03\x12\x0c\n\x04next\x18\x03 \x01(\x03\x12\x14\n\x0cnext_percent\x18\x04 \x01(\x01\x12\x1c\n\x04unit\x18\x05 \x01(\x0e\x32\x0e.rampd.v1.Unit\x12\x0e\n\x06queued\x18\x06 \x03(\x03\x12\x10\n\x08previous\x18\x07 \x03(\x03\"K\n\x0bWatchChange\x12+\n\tcomponent\x18\x01 \x01(\x0b\x32\x18.rampd.v1.ComponentState\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"\xa2\x01\n\x0eWatchHeartbeat\x12/\n\x0csnapshot_age\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nstore_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cserver_clock\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1d\n\x0bWatchRewind\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"a\n\x15ReportOutcomesRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12#\n\x08outcomes\x18\x03 \x03(\x0b\x32\x11.rampd.v1.Outcome\"\x80\x02\n\x07Outcome\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\"\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x11.rampd.v1.Channel\x12\'\n\x06reason\x18\x05 \x01(\x0e\x32\x17.rampd.v1.ResolveReason\x12\x0c\n\x04repo\x18\x06 \x01(\t\x12\x0e\n\x06job_id\x18\x07 \x01(\t\x12\'\n\x06result\x18\x08 \x01(\x0e\x32\x17.rampd.v1.OutcomeResult\x12+\n\x08\x64uration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"U\n\x16ReportOutcomesResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12)\n\x07ignored\x18\x02 \x03(\x0b\x32\x18.rampd.v1.IgnoredOutcome\"@\n\x0eIgnoredOutcome\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*\xe2\x01\n\rResolveReason\x12\x1e\n\x1aRESOLVE_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15RESOLVE_REASON_STEADY\x10\x01\x12\x19\n\x15RESOLVE_REASON_WEIGHT\x10\x02\x12#\n\x1fRESOLVE_REASON_OVERRIDE_CHANNEL\x10\x03\x12\x1f\n\x1bRESOLVE_REASON_OVERRIDE_TAG\x10\x04\x12\x18\n\x14RESOLVE_REASON_STALE\x10\x05\x12\x1b\n\x17RESOLVE_REASON_FALLBACK\x10\x06*h\n\rOutcomeResult\x12\x1e\n\x1aOUTCOME_RESULT_UNSPECIFIED\x10\x00\x12\x1c\n\x18OUTCOME_RESULT_SUCCEEDED\x10\x01\x12\x19\n\x15OUTCOME_RESULT_FAILED\x10\x02\x32\xb1\x02\n\x0fResolverService\x12>\n\x07Resolve\x12\x18.rampd.v1.ResolveRequest\x1a\x19.rampd.v1.ResolveResponse\x12M\n\x0c\x42\x61tchResolve\x12\x1d.rampd.v1.BatchResolveRequest\x1a\x1e.rampd.v1.BatchResolveResponse\x12:\n\x05Watch\x12\x16.rampd.v1.WatchRequest\x1a\x17.rampd.v1.WatchResponse0\x01\x12S\n\x0eReportOutcomes\x12\x1f.rampd.v1.ReportOutcomesRequest\x1a .rampd.v1.ReportOutcomesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVERESPONSE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_RELEASEATTRIBUTES_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_RELEASEATTRIBUTES_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_RESOLVEREASON']._serialized_start=2734
-  _globals['_RESOLVEREASON']._serialized_end=2960
-  _globals['_OUTCOMERESULT']._serialized_start=2962
-  _globals['_OUTCOMERESULT']._serialized_end=3066
+  _globals['_RESOLVEREASON']._serialized_start=2783
+  _globals['_RESOLVEREASON']._serialized_end=3009
+  _globals['_OUTCOMERESULT']._serialized_start=3011
+  _globals['_OUTCOMERESULT']._serialized_end=3115
   _globals['_RESOLVEREQUEST']._serialized_start=159
   _globals['_RESOLVEREQUEST']._serialized_end=246
   _globals['_RESOLVERESPONSE']._serialized_start=249
@@ -60,31 +60,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASEATTRIBUTES_ATTRIBUTESENTRY']._serialized_start=541
   _globals['_RELEASEATTRIBUTES_ATTRIBUTESENTRY']._serialized_end=590
   _globals['_WATCHREQUEST']._serialized_start=1079
-  _globals['_WATCHREQUEST']._serialized_end=1144
-  _globals['_WATCHRESPONSE']._serialized_start=1147
-  _globals['_WATCHRESPONSE']._serialized_end=1339
-  _globals['_WATCHSTATE']._serialized_start=1342
-  _globals['_WATCHSTATE']._serialized_end=1474
-  _globals['_DAMAGEDCOMPONENT']._serialized_start=1476
-  _globals['_DAMAGEDCOMPONENT']._serialized_end=1565
-  _globals['_COMPONENTSTATE']._serialized_start=1568
-  _globals['_COMPONENTSTATE']._serialized_end=1771
-  _globals['_RESOLUTIONSTATE']._serialized_start=1774
-  _globals['_RESOLUTIONSTATE']._serialized_end=1947
-  _globals['_WATCHCHANGE']._serialized_start=1949
-  _globals['_WATCHCHANGE']._serialized_end=2024
-  _globals['_WATCHHEARTBEAT']._serialized_start=2027
-  _globals['_WATCHHEARTBEAT']._serialized_end=2189
-  _globals['_WATCHREWIND']._serialized_start=2191
-  _globals['_WATCHREWIND']._serialized_end=2220
-  _globals['_REPORTOUTCOMESREQUEST']._serialized_start=2222
-  _globals['_REPORTOUTCOMESREQUEST']._serialized_end=2319
-  _globals['_OUTCOME']._serialized_start=2322
-  _globals['_OUTCOME']._serialized_end=2578
-  _globals['_REPORTOUTCOMESRESPONSE']._serialized_start=2580
-  _globals['_REPORTOUTCOMESRESPONSE']._serialized_end=2665
-  _globals['_IGNOREDOUTCOME']._serialized_start=2667
-  _globals['_IGNOREDOUTCOME']._serialized_end=2731
-  _globals['_RESOLVERSERVICE']._serialized_start=3069
-  _globals['_RESOLVERSERVICE']._serialized_end=3374
+  _globals['_WATCHREQUEST']._serialized_end=1193
+  _globals['_WATCHRESPONSE']._serialized_start=1196
+  _globals['_WATCHRESPONSE']._serialized_end=1388
+  _globals['_WATCHSTATE']._serialized_start=1391
+  _globals['_WATCHSTATE']._serialized_end=1523
+  _globals['_DAMAGEDCOMPONENT']._serialized_start=1525
+  _globals['_DAMAGEDCOMPONENT']._serialized_end=1614
+  _globals['_COMPONENTSTATE']._serialized_start=1617
+  _globals['_COMPONENTSTATE']._serialized_end=1820
+  _globals['_RESOLUTIONSTATE']._serialized_start=1823
+  _globals['_RESOLUTIONSTATE']._serialized_end=1996
+  _globals['_WATCHCHANGE']._serialized_start=1998
+  _globals['_WATCHCHANGE']._serialized_end=2073
+  _globals['_WATCHHEARTBEAT']._serialized_start=2076
+  _globals['_WATCHHEARTBEAT']._serialized_end=2238
+  _globals['_WATCHREWIND']._serialized_start=2240
+  _globals['_WATCHREWIND']._serialized_end=2269
+  _globals['_REPORTOUTCOMESREQUEST']._serialized_start=2271
+  _globals['_REPORTOUTCOMESREQUEST']._serialized_end=2368
+  _globals['_OUTCOME']._serialized_start=2371
+  _globals['_OUTCOME']._serialized_end=2627
+  _globals['_REPORTOUTCOMESRESPONSE']._serialized_start=2629
+  _globals['_REPORTOUTCOMESRESPONSE']._serialized_end=2714
+  _globals['_IGNOREDOUTCOME']._serialized_start=2716
+  _globals['_IGNOREDOUTCOME']._serialized_end=2780
+  _globals['_RESOLVERSERVICE']._serialized_start=3118
+  _globals['_RESOLVERSERVICE']._serialized_end=3423
 # @@protoc_insertion_point(module_scope)

@@ -117,14 +117,16 @@ class ReleaseAttributes(_message.Message):
     def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("components", "cursor", "epoch")
+    __slots__ = ("components", "cursor", "whole", "snapshot_age")
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
-    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_AGE_FIELD_NUMBER: _ClassVar[int]
     components: _containers.RepeatedScalarFieldContainer[str]
     cursor: str
-    epoch: str
-    def __init__(self, components: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ..., epoch: _Optional[str] = ...) -> None: ...
+    whole: bool
+    snapshot_age: _duration_pb2.Duration
+    def __init__(self, components: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ..., whole: bool = ..., snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("cursor", "state", "changes", "heartbeat", "rewind")

@@ -6,6 +6,7 @@ read costs is one message.
 """
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -100,11 +101,13 @@ class Watches:
     async def _position(self, request: v1.WatchRequest) -> int | None:
         """Where the log goes on after a cursor, which may be out of its reach; None where the store may have lost it."""
         match = _CURSOR.fullmatch(request.cursor)
-        epoch, entry_id = match.groups() if match else (request.epoch, "")
-        if epoch and epoch != self._replica.epoch:
-            await self._require_succession(epoch)
-        if not entry_id:
+        if match is None:
             return -1
+        epoch, entry_id = match.groups()
+        if epoch != self._replica.epoch:
+            age = request.snapshot_age
+            known_for_s = age.seconds + age.nanos / 1e9 if request.HasField("snapshot_age") else math.inf
+            await self._require_succession(epoch, known_for_s)
         if epoch == self._replica.epoch and self._log.after(entry_id) is Missing.AHEAD:
             is_there = await self._replica.wait_for_entry(entry_id)
             if not is_there and await self._replica.has_lost(entry_id):
@@ -116,7 +119,7 @@ class Watches:
         found = self._log.after(entry_id)
         if isinstance(found, int):
             # Only a whole state says what can't be read.
-            return -1 if self._replica.damaged else found
+            return -1 if self._replica.damaged or request.whole else found
         return None if found is Missing.FORKED or await self._is_lost(entry_id) else -1
 
     async def _is_lost(self, entry_id: str) -> bool:
@@ -133,9 +136,9 @@ class Watches:
                 self._lost[entry_id] = is_lost
             return self._lost[entry_id]
 
-    async def _require_succession(self, epoch: str) -> None:
+    async def _require_succession(self, epoch: str, age_s: float) -> None:
         try:
-            await self._replica.require_succession(epoch)
+            await self._replica.require_succession(epoch, age_s)
         except StoreResetError as error:
             self._strangers.tell(error.message)
             raise

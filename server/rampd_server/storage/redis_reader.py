@@ -235,10 +235,15 @@ class RedisReader:
             for (component, entry_id), found in zip(
                 chunk, await self._call(partial(self._ask_histories, chunk)), strict=True
             ):
-                if all(isinstance(reply, list) for reply in found):
-                    this, oldest = found
-                    if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
-                        missing.add(component)
+                if any(isinstance(reply, exceptions.ResponseError) and "WRONGTYPE" in str(reply) for reply in found):
+                    continue  # damage of that key says nothing of what is lost
+                for reply in found:
+                    if isinstance(reply, Exception):
+                        with redis_errors():
+                            raise reply
+                this, oldest = found
+                if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
+                    missing.add(component)
         return frozenset(missing)
 
     async def _ask_histories(self, entries: Sequence[tuple[str, str]]) -> list[tuple[Any, Any]]:

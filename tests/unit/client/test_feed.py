@@ -155,7 +155,7 @@ def test_after_a_change_that_makes_no_sense_a_whole_state_is_asked_for(feed: Fee
     with pytest.raises(MalformedStateError):
         feed.take(change("e/6-0", v1.ComponentState(component="b", revision=3)))
     feed.lost(None)
-    assert feed.begin().cursor == ""
+    assert feed.begin().whole
     feed.take(whole("e/6-0", component("a", 5), component("b", 3)))
     feed.lost(None)
     assert feed.begin().cursor == "e/6-0"
@@ -172,7 +172,9 @@ def test_that_whole_state_may_be_an_older_one_since_changes_follow_it(feed: Feed
 
 
 def test_what_vanishes_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) -> None:
+    """It is kept for a time from when it went, and is as old as the last confirmation of it: it must not become fresh again."""
     feed.take(whole("e/5-0", component("a", 5), component("b", 1)))
+    feed.take(heartbeat())
     feed.take(gone("e/6-0", "a"))
     clock.now_s += 100
     feed.take(whole("f/1-0"))
@@ -181,7 +183,8 @@ def test_what_vanishes_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) 
     a, b = feed.find_deleted("a"), feed.find_deleted("b")
     assert a is not None
     assert b is not None
-    assert (a.component.snapshot.revision, a.since_s, b.since_s) == (5, 1000, 1100)
+    assert (a.component.snapshot.revision, a.gone_s, b.gone_s) == (5, 1000, 1100)
+    assert a.since_s == b.since_s == feed.confirmed_s <= 1000
     clock.now_s += 1
     assert feed.find_deleted("a") is None
     assert feed.find_deleted("b") is not None
@@ -216,7 +219,7 @@ def test_what_the_server_cannot_read_stays_as_it_was_and_gets_old_by_itself(feed
     assert (last.component.snapshot.revision, last.since_s, revisions(feed)) == (7, 1010, {"b": 1})
 
     # It is repaired.
-    assert feed.begin().cursor == ""
+    assert feed.begin().whole
     feed.take(whole("e/9-0", component("a", 7), component("b", 1)))
     assert (revisions(feed), feed.damaged) == ({"a": 7, "b": 1}, {})
 

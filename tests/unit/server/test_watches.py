@@ -69,7 +69,7 @@ class FakeReplica:
     async def wait_for_entry(self, _entry_id: str) -> bool:
         return self.is_ahead
 
-    async def require_succession(self, _epoch: str) -> None:
+    async def require_succession(self, _epoch: str, _age_s: float) -> None:
         if self.successor is not None:
             raise self.successor
 
