@@ -21,7 +21,9 @@ class Seen(NamedTuple):
     entry: str
 
 
-async def settle_loss(store: Store, known: Rollout, seen: Sequence[Seen], *, protects: bool, now_ms: int) -> None:
+async def settle_loss(
+    store: Store, known: Rollout | Absent, seen: Sequence[Seen], *, protects: bool, now_ms: int
+) -> None:
     """Commits what follows from it that the store has lost `known`, once among all servers that knew it; says so in the log.
 
     `seen`: the last changes of the component, oldest first. Raises StoreUnavailableError, StoreResetError, StoreCorruptError.
@@ -66,11 +68,13 @@ async def _last_in_common(store: Store, seen: Sequence[Seen]) -> int | None:
     return seen[first - 1].revision if first else None
 
 
-def _first_lost(known: Rollout, stored: Rollout | Absent, seen: Sequence[Seen], before_fork: int | None) -> int:
+def _first_lost(
+    known: Rollout | Absent, stored: Rollout | Absent, seen: Sequence[Seen], before_fork: int | None
+) -> int:
     if before_fork is not None:
         return before_fork + 1
     oldest = seen[0].revision if seen else known.revision
     first = min(oldest, known.revision, stored.revision + 1)
-    if isinstance(stored, Absent):
+    if isinstance(stored, Absent) or isinstance(known, Absent):
         return first
     return min(first, first_difference(known.timeline, stored.timeline, first))

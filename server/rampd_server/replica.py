@@ -38,7 +38,18 @@ from rampd_server.domain.errors import (
 from rampd_server.domain.model import Absent, Rollout
 from rampd_server.lost_writes import Seen, settle_loss
 from rampd_server.outage import Outage, Outages
-from rampd_server.ports import FeedEntry, Head, LastServed, LastState, Namespace, Store, entry_order
+from rampd_server.ports import (
+    SELF,
+    Author,
+    ConflictError,
+    FeedEntry,
+    Head,
+    LastServed,
+    LastState,
+    Namespace,
+    Store,
+    entry_order,
+)
 from rampd_server.projection import choice_of, snapshot_of
 
 STALE_AFTER_S = 5.0
@@ -52,7 +63,9 @@ _ANSWER_S = 2.0
 """How much later than the store's look at its clock its answer may be here, and more."""
 _DAMAGE_CHECK_S = 5.0
 """How often damaged components are read again: somebody may have repaired them."""
+_DOUBT_S = 60.0
 _OWN_WRITE_S = 0.01
+_GONE = 1000
 _RECENT = 4096
 """How many of the last entries are remembered, to tell which revisions a store has lost."""
 _FEED_S = 0.05
@@ -86,6 +99,8 @@ class _State:
     entry_id: str = ""
     namespace: Namespace = field(default_factory=Namespace)
     components: dict[str, Component] = field(default_factory=dict)
+    gone: dict[str, Absent] = field(default_factory=dict)
+    """The last components that went, as far as this server has seen it: an older copy of the data may bring one back."""
     damaged: dict[str, Damage] = field(default_factory=dict)
     """Components that could not be read. One that is in `components` as well has the last good state."""
 
@@ -127,6 +142,7 @@ class Replica:
         self._is_in_doubt = False
         self._strays_end = "0-0"
         """Up to here the feed has nothing but what rampd did not write, after all that the state has."""
+        self._doubted: dict[str, float] = {}
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -294,6 +310,17 @@ class Replica:
     def note(self, trouble: RampdError) -> None:
         """Why the store's own state is not read yet, for those who ask for what needs it."""
         self._trouble = trouble
+
+    def doubt(self, component: str) -> None:
+        """Somebody could not read a component, of which this copy knows nothing wrong: everything is read again soon, so that
+        it is marked. At most once a minute for each.
+        """
+        now_s = self._monotonic()
+        is_known = component not in self._state.components or component in self._state.damaged
+        if is_known or now_s - self._doubted.get(component, -math.inf) < _DOUBT_S:
+            return
+        self._doubted[component] = now_s
+        self._is_in_doubt = True
 
     # How it keeps up.
 
@@ -539,10 +566,13 @@ class Replica:
         await self._settle_losses(state)
         while True:
             went_back = await self._goes_back_to(state)
+            if went_back:
+                await self._freeze_again(state)
             self._strays_end = await self._catch_up_to_head(state, self._strays_end)
             # What other tasks have written and applied meanwhile is in the feed, or lost by now.
             if went_back or not self._lacks(state):
                 break
+        self._require_no_step_back(state)
         self._state, self.went_back = state, went_back
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
@@ -583,15 +613,47 @@ class Replica:
             for name, component in self._state.components.items()
             if component.rollout.entry and not _has_entry(state.components.get(name), component.rollout.entry)
         }
+        came_back = {name: absent for name, absent in self._state.gone.items() if name in state.components}
+        known |= {name: absent.entry for name, absent in came_back.items() if name not in known and absent.entry}
         lost = await self._store.missing_entries(known) if known else frozenset()
         is_same_epoch = state.epoch == self._state.epoch
         for name in sorted(lost - state.damaged.keys()):
             if not is_same_epoch and name not in state.components:
                 # The operator has said that the store, which does not have it, is right: it may begin again.
                 continue
-            rollout = self._state.components[name].rollout
+            present = self._state.components.get(name)
+            rollout = present.rollout if present else came_back[name]
             seen = [each for each in self._recent if each.component == name]
             await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+        state.gone = {name: absent for name, absent in self._state.gone.items() if name not in state.components}
+
+    def _require_no_step_back(self, state: _State) -> None:
+        """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
+        lost, while it was read, what was written down of a loss. Remembers what is not there any more.
+        """
+        if state.epoch != self._state.epoch:
+            return
+        for name, before in self._state.components.items():
+            after = state.components.get(name)
+            if after is None:
+                known = before.rollout
+                numbers = Absent(name, known.revision, known.last_number, known.entry, known.state_entry)
+                state.gone.setdefault(name, numbers)
+            elif name not in state.damaged and not _follows(after.rollout, before.rollout):
+                raise StoreUnavailableError(
+                    "The store was put back to an older state while it was read. It is read again."
+                )
+
+    async def _freeze_again(self, state: _State) -> None:
+        """A freeze of everything that the store has lost is made again: nothing starts that somebody has stopped."""
+        freeze = self._state.namespace.freeze
+        if state.namespace.freeze or freeze is None or not freeze.is_in_force(self.now_ms()):
+            return
+        note = f"the store has lost the freeze of everything by {freeze.actor}, which is made again"
+        author = Author(SELF, "RecordLoss", note, is_claimed=False)
+        with contextlib.suppress(ConflictError):
+            await self._store.commit_namespace(state.namespace, replace(state.namespace, freeze=freeze), author)
+            log.error("freeze_lost", actor=freeze.actor, note=freeze.note)
 
     def _lacks(self, state: _State) -> bool:
         """Whether a state of the same epoch that is being read ends before this copy does by now."""
@@ -754,6 +816,11 @@ class Replica:
                 waiter.set_result(None)
 
 
+def _follows(after: Rollout, before: Rollout) -> bool:
+    is_same = after.revision == before.revision and after.entry == before.entry
+    return is_same or after.revision > before.revision
+
+
 def _is_adopted_since(head: Head, age_s: float) -> bool:
     """Whether the store's epoch was adopted after a state that was confirmed `age_s` ago."""
     return head.adopted_ms is not None and 0 <= head.time_ms - head.adopted_ms <= (age_s + _ANSWER_S) * 1000
@@ -781,6 +848,9 @@ def _apply(state: _State, entry: FeedEntry, store: Store, after: Rollout | Absen
             after = store.apply(before, entry)
         if isinstance(after, Absent):
             state.components.pop(entry.component, None)
+            state.gone[entry.component] = after
+            while len(state.gone) > _GONE:
+                del state.gone[next(iter(state.gone))]
             return
         if known is None:
             known = state.components[entry.component] = Component(after, snapshot_of(after), Overrides())

@@ -214,7 +214,11 @@ class Service:
 
     async def read(self, component: str) -> tuple[Rollout, Namespace, int]:
         """A component and the namespace as the store has them now, and its time in ms. Raises COMPONENT_NOT_FOUND."""
-        stored = await self._store.read(component)
+        try:
+            stored = await self._store.read(component)
+        except StoreCorruptError:
+            self._replica.doubt(component)
+            raise
         if isinstance(stored.rollout, Absent):
             raise component_not_found(component)
         return stored.rollout, stored.namespace, stored.time_ms
@@ -251,6 +255,9 @@ class Service:
                 return await line.have_turn(attempt, what, is_urgent=is_urgent)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
+        except StoreCorruptError:
+            self._replica.doubt(component)
+            raise
         except (RefusedError, InvalidRequestError):
             # Another copy of this request may have been under way, and what it changed is what refuses this one.
             record = await self._store.request_record(author.request_id) if author.request_id else None

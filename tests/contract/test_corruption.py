@@ -586,3 +586,24 @@ async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_the
         batch = v1.BatchResolveRequest(requests=[v1.ResolveRequest(component=COMPONENT, repo="acme/app")])
         found = v1.BatchResolveResponse.FromString(await resolver.batch_resolve(batch, None))
         assert found.results[0].response.stale
+
+
+async def test_damage_that_a_request_meets_is_marked_by_a_server_that_runs(store: RedisStore):
+    """Given a component that is damaged under a server, expect that it is marked once somebody could not read it."""
+    async with following(store) as replica:
+        await store.client.set(store.keys.component(COMPONENT).rollout, "x")
+        assert replica.damage(COMPONENT) is None
+        with pytest.raises(StoreCorruptError):
+            await Service(store, replica).read(COMPONENT)
+        async with asyncio.timeout(30):
+            while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        assert replica.get(COMPONENT) is not None
+
+
+async def test_overrides_that_are_gone_are_no_empty_list(store: RedisStore):
+    await store.commit_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
+    await store.client.delete(store.keys.component(COMPONENT).overrides)
+
+    with pytest.raises(StoreCorruptError, match="overrides"):
+        await store.list_overrides(COMPONENT, prefix="", after="", limit=10)

@@ -276,3 +276,12 @@ async def test_a_meta_of_the_wrong_type_is_named(store: RedisStore):
         with pytest.raises(StoreCorruptError) as caught:
             await call
         assert caught.value.metadata == {"key": store.keys.meta}
+
+
+async def test_nothing_found_in_a_store_that_was_emptied_is_an_error_and_no_empty_list(store: RedisStore):
+    await do(store, commands.Release("a"))
+    await store.client.delete(*[key async for key in store.client.scan_iter(match=f"{store.keys.prefix}*")])
+
+    for read in (store.components(limit=10), store.events("", limit=10), store.events(COMPONENT, limit=10)):
+        with pytest.raises(StoreResetError):
+            await read

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from rampd_server.domain import commands
 from rampd_server.domain.admission import Admission, IgnoredReason, JobOutcome
 from rampd_server.domain.commands import Command
-from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
 from rampd_server.domain.loss import after_loss
 from rampd_server.domain.model import Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.moves import Context
@@ -441,3 +441,64 @@ async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_
 
     assert present(replica).revision == answers[0].result.revision
     assert not replica.went_back
+
+
+async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack
+):
+    gone = await run(service, commands.DeleteComponent())
+    await go_back()
+    await replica.read_anew()
+
+    assert present(replica).revision == gone.result.revision + 1
+    assert present(replica).lost == (LostRevisions(4, 4),)
+    assert [event.action for event in await store.events(COMPONENT, limit=1)] == ["RecordLoss"]
+
+
+async def test_a_freeze_of_everything_that_is_lost_is_made_again(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack
+):
+    await service.freeze_all(None, Author("ada", "Freeze", "holidays"))
+    await go_back()
+    await replica.read_anew()
+
+    freeze = replica.namespace.freeze
+    assert freeze is not None
+    assert (freeze.actor, freeze.note) == ("ada", "holidays")
+    (event,) = await store.events("", limit=1)
+    assert (event.action, event.note) == (
+        "RecordLoss",
+        "the store has lost the freeze of everything by ada, which is made again",
+    )
+
+
+async def test_what_was_dropped_before_is_held_and_said_so(service: Service, replica: Replica, go_back: GoBack):
+    await run(service, commands.Abandon())
+    await go_back()
+    await replica.read_anew()
+
+    assert present(replica).held_reason.endswith("; before, b was not rolled out any more")
+
+
+async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read_again(
+    service: Service, replica: Replica, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a record of a loss that is lost itself before it is read, expect no revision to be given twice."""
+    await run(service, commands.Ramp(3000), commands.Rollback())
+    await go_back()
+    settle_losses, times = replica._settle_losses, 0
+
+    async def settle_and_go_back(state: Any) -> None:
+        nonlocal times
+        await settle_losses(state)
+        times += 1
+        if times == 1:
+            await go_back()
+
+    monkeypatch.setattr(replica, "_settle_losses", settle_and_go_back)
+    with pytest.raises(StoreUnavailableError, match="It is read again"):
+        await replica.read_anew()
+    assert (present(replica).revision, present(replica).state) == (5, RolloutState.HELD)
+    await replica.read_anew()
+
+    assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)

@@ -323,7 +323,7 @@ async def test_an_override_of_a_repo_that_is_no_text_is_named(store: RedisStore)
 async def test_an_index_or_a_hash_of_the_wrong_type_is_named_on_reading(store: RedisStore):
     await store.commit_overrides(COMPONENT, {"acme/app": PINNED}, ADA)
     keys = store.keys.component(COMPONENT)
-    for key, read in ((keys.overrides, _walk), (keys.overrides, _all), (keys.overrides_index, _all)):
+    for key, read in ((keys.overrides_index, _all), (keys.overrides, _walk), (keys.overrides, _all)):
         await store.client.delete(key)
         await store.client.set(key, "x")
         with pytest.raises(StoreCorruptError) as caught:

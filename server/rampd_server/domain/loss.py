@@ -14,7 +14,7 @@ from rampd_server.domain.wording import percent
 
 
 def after_loss(
-    stored: Rollout | Absent, known: Rollout, lost: LostRevisions, context: Context, *, protects: bool
+    stored: Rollout | Absent, known: Rollout | Absent, lost: LostRevisions, context: Context, *, protects: bool
 ) -> Rollout | Absent:
     """The component after a server that knew `known` has found it at `stored`, sealed; `stored` itself where another server,
     which knew at least as much, was first. With `protects`, jobs get no release that `known` had taken away.
@@ -28,7 +28,7 @@ def after_loss(
     if stored.has_lost(known.revision):
         return stored
     after = replace(stored, lost=(*stored.lost, lost)[-model.MAX_LOST :], last_number=last_number)
-    if protects:
+    if protects and isinstance(known, Rollout):
         after = _protected(after, known, context)
     return moves.seal(replace(stored, revision=revision - 1), after, context)
 
@@ -62,7 +62,10 @@ def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:
     if known.next is not None and known.paused:
         return f"paused at {percent(known.basis_points)}"
     exposure = _exposure(known, tag)
-    return f"at {percent(exposure)}" if basis_points > exposure else ""
+    if basis_points <= exposure:
+        return ""
+    is_there = known.next_release is not None and known.next_release.tag == tag
+    return f"at {percent(exposure)}" if is_there else "not rolled out any more"
 
 
 def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:

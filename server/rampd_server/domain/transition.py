@@ -95,9 +95,11 @@ def _what_made_room(before: Rollout, after: Rollout) -> str:
 
 def _require_revision(before: Rollout | Absent, context: Context) -> None:
     if context.expected_revision is not None and context.expected_revision != before.revision:
+        is_lost = isinstance(before, Rollout) and before.has_lost(context.expected_revision)
+        why = "the store has lost that one" if is_lost else "somebody changed it"
         raise RefusedError(
             Reason.REVISION_MISMATCH,
-            f"{before.component} is at revision {before.revision}, not {context.expected_revision}: somebody changed it. "
+            f"{before.component} is at revision {before.revision}, not {context.expected_revision}: {why}. "
             "Look at it with GetRollout and decide again.",
             expected=context.expected_revision,
             actual=before.revision,

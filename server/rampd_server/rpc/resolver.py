@@ -95,6 +95,12 @@ class ResolverServicer(OutcomesServicer):
         known = self._replica.get(request.component)
         if known is None:
             raise self._replica.damage(request.component) or component_not_found(request.component)
+        if known.rollout.has_lost(request.min_revision):
+            raise NoSnapshotError(
+                f"The store has lost revision {request.min_revision} of {request.component}, so it does not come. Ask without "
+                "min_revision.",
+                revision=known.rollout.revision,
+            )
         raise NoSnapshotError(
             f"{request.component} is at revision {known.rollout.revision} here, and revision {request.min_revision} "
             f"did not come in {CATCH_UP_S:g} s. Try again, or ask without min_revision.",

@@ -180,6 +180,7 @@ class RolloutServicer:
             stored = await self._store.read(name)
             message = convert.rollout_or_none(stored.rollout, stored.namespace, stored.time_ms)
         except Exception as error:  # noqa: BLE001 - one component is not to hide the others
+            self._replica.doubt(name)
             return convert.damaged_message(name, damage_of(name, error))
         return message and self._with_damage(message)
 

@@ -18,6 +18,7 @@ URL = "RAMPD_REDIS_URL (--redis-url)"
 
 _PASSES = {
     "READONLY": f"it is a replica: point {URL} at the primary",
+    "UNBLOCKED": f"it has become a primary or a replica just now: {URL} has to name the primary",
     "OOM": "it is out of memory: raise maxmemory, or free some",
     "MISCONF": "it can't save to disk: look at its log, and free disk space",
     "NOREPLICAS": "too few of its replicas are connected (min-replicas-to-write): look at them",

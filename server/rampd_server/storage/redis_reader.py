@@ -122,7 +122,15 @@ class RedisReader:
     async def components(self, *, after: str = "", limit: int) -> list[str]:
         key, first = self.keys.components, f"({after}" if after else "-"
         names: list[str] = await self._call(self.client.zrangebylex, key, first, "+", 0, limit, key=key)
+        if not names:
+            await self._require_epoch()
         return names
+
+    async def _require_epoch(self) -> None:
+        """Raises StoreResetError where nothing was found because the store was emptied or replaced."""
+        epoch = await self._call(self.client.hget, self.keys.meta, "epoch", key=self.keys.meta)
+        if self._epoch and epoch != self._epoch:
+            raise store_reset(self.keys.meta, self._epoch, epoch)
 
     async def request_record(self, request_id: str) -> RequestRecord | None:
         key = self.keys.request(request_id)
@@ -175,6 +183,8 @@ class RedisReader:
         # No repo has a character after `~`, so that this is behind all that begin with the prefix.
         last = f"({prefix}\x7f" if prefix else "+"
         overrides: list[tuple[str, Override]] = []
+        if not after:
+            await self._require_whole_overrides(component)
         while len(overrides) < limit:
             wanted, index = limit - len(overrides), keys.overrides_index
             repos = await self._call(self.client.zrangebylex, index, first, last, 0, wanted, key=index)
@@ -195,6 +205,8 @@ class RedisReader:
             raise ValueError(f"{before!r} is no id of an event")
         newest = f"({before}" if before else "+"
         entries = await self._call(self.client.xrevrange, key, newest, "-", limit, key=key)
+        if not entries:
+            await self._require_epoch()
         try:
             return [history.read_event(entry_id, fields) for entry_id, fields in entries]
         except MalformedError as exc:
