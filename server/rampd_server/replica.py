@@ -616,6 +616,13 @@ class Replica:
         came_back = {name: absent for name, absent in self._state.gone.items() if name in state.components}
         known |= {name: absent.entry for name, absent in came_back.items() if name not in known and absent.entry}
         lost = await self._store.missing_entries(known) if known else frozenset()
+        lost |= {
+            name
+            for name, component in state.components.items()
+            if (before := self._state.components.get(name))
+            and not before.rollout.entry  # of schema 1, unchanged since
+            and component.rollout.revision < before.rollout.revision
+        }
         is_same_epoch = state.epoch == self._state.epoch
         for name in sorted(lost - state.damaged.keys()):
             if not is_same_epoch and name not in state.components:

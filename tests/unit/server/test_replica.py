@@ -25,6 +25,7 @@ class ScriptedStore:
     def __init__(self) -> None:
         self.entries: asyncio.Queue[FeedEntry] = asyncio.Queue()
         self.newest = "1-0"
+        self.stored = BEFORE
         self.applied: list[str] = []
 
     async def head(self) -> Head:
@@ -37,7 +38,7 @@ class ScriptedStore:
         return [] if after else [BEFORE.component]
 
     async def read(self, component: str) -> Stored:
-        return Stored(BEFORE, Namespace(), 0)
+        return Stored(self.stored, Namespace(), 0)
 
     async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
         yield {}
@@ -189,8 +190,13 @@ async def test_a_store_that_ends_before_this_copy_has_lost_changes(
     replica: Replica, store: ScriptedStore, reloads: list[str]
 ):
     replica.offer(entry(1))
+    known = replica.get(BEFORE.component)
+    assert known is not None
+    # What is written down of the loss has a revision above all that was seen.
+    store.stored = replace(BEFORE, revision=known.rollout.revision + 1)
     await replica._check_head()
     assert reloads == ["1-0"]
+    assert replica.went_back
 
 
 async def test_a_change_of_its_own_that_cannot_be_taken_in_is_no_part_of_what_is_confirmed(
