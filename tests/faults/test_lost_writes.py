@@ -456,7 +456,8 @@ def test_however_often_writes_are_lost_nobody_is_told_what_is_not_so(kind: str) 
         loads = [[line.get("event") for line in server.log].count("replica_loaded") for server in servers]
         time.sleep(QUIET_S)
         again = [[line.get("event") for line in server.log].count("replica_loaded") for server in servers]
-        if loads != again:
+        # What came last may still call for one; a server that does not come to an end reads many times in this time.
+        if any(after - before > 1 for before, after in zip(loads, again, strict=True)):
             run.tell("everything is read again and again", f"{loads}, {again}")
     print(f"{len(store.done)} faults, {run.written} writes, {run.resolved} resolves, {run.rewinds} rewinds")
     assert not run.wrong, run.summary()
