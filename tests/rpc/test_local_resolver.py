@@ -76,7 +76,8 @@ def age(resolver: Any, seconds: float) -> None:
     local = resolver._watching.local
     local.feed.confirmed_s -= seconds
     local.feed.deleted = {
-        name: type(gone)(gone.component, gone.since_s - seconds) for name, gone in local.feed.deleted.items()
+        name: type(gone)(gone.component, gone.since_s - seconds, gone.gone_s - seconds)
+        for name, gone in local.feed.deleted.items()
     }
 
 
