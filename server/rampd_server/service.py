@@ -316,12 +316,10 @@ class Service:
     async def _read_now(self, component: str) -> Stored:
         """The component as the store has it. Where the store has lost what is known here, that is settled first."""
         known = self._replica.get(component)
+        # What is known now: it goes on while the store is read.
+        before = None if known is None else known.rollout
         stored = await self._store.read(component)
-        if (
-            known is None
-            or known.rollout.entry == stored.rollout.entry
-            or known.rollout.revision < stored.rollout.revision
-        ):
+        if before is None or before.entry == stored.rollout.entry or before.revision < stored.rollout.revision:
             return stored
         await self._replica.read_anew()
         return await self._store.read(component)

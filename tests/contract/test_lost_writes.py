@@ -502,3 +502,25 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
     await replica.read_anew()
 
     assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)
+
+
+async def test_what_comes_while_the_store_is_read_is_no_loss(
+    service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given another change of this server that is taken in during a look at the store, expect no reading of everything."""
+    read, changes = store.read, []
+
+    async def read_and_change(component: str) -> Any:
+        found = await read(component)
+        if not changes:
+            changes.append(await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, BOB))
+        return found
+
+    async def read_anew() -> None:
+        raise AssertionError("everything is read again")
+
+    monkeypatch.setattr(store, "read", read_and_change)
+    monkeypatch.setattr(replica, "read_anew", read_anew)
+    # A verb that changes nothing is not said to before the store was asked.
+    assert not (await run(service, commands.Resume())).result.changed
+    assert changes
