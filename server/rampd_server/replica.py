@@ -654,7 +654,7 @@ class Replica:
     async def _freeze_again(self, state: _State) -> None:
         """A freeze of everything that the store has lost is made again: nothing starts that somebody has stopped."""
         freeze = self._state.namespace.freeze
-        if state.namespace.freeze or freeze is None or not freeze.is_in_force(self.now_ms()):
+        if freeze is None or not freeze.is_in_force(self.now_ms()) or not freeze.outlasts(state.namespace.freeze):
             return
         note = f"the store has lost the freeze of everything by {freeze.actor}, which is made again"
         author = Author(SELF, "RecordLoss", note, is_claimed=False)

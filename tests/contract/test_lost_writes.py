@@ -524,3 +524,30 @@ async def test_what_comes_while_the_store_is_read_is_no_loss(
     # A verb that changes nothing is not said to before the store was asked.
     assert not (await run(service, commands.Resume())).result.changed
     assert changes
+
+
+async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_again(
+    service: Service, replica: Replica
+):
+    """Given two lost Reverts, expect that everybody goes back as far as there is something to go back to."""
+    await run(service, commands.Finalize(force=True), commands.Release("c", expedite=True))
+    kept = present(replica)  # c is current, b and a were before
+    await run(service, commands.Revert(), commands.Revert("a"))
+    known = present(replica)
+
+    after = after_loss(kept, known, LostRevisions(6, 7), Context(1, "rampd"), protects=True)
+
+    assert isinstance(after, Rollout)
+    assert after.current_release.tag == "a"
+    assert after.quarantine.keys() == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("lost_ms", "kept_ms", "outlasts"),
+    [(None, 1, True), (2, 1, True), (1, 2, False), (1, None, False), (None, None, False), (1, 1, False)],
+)
+def test_a_freeze_that_was_prolonged_outlasts_the_one_before(
+    lost_ms: int | None, kept_ms: int | None, *, outlasts: bool
+):
+    assert Freeze("ada", "", 0, lost_ms).outlasts(Freeze("bob", "", 0, kept_ms)) is outlasts
+    assert Freeze("ada", "", 0, lost_ms).outlasts(None)

@@ -45,7 +45,7 @@ def _protected(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
     for tag in known.quarantine.keys() - rollout.quarantine.keys():
         mark = known.quarantine[tag]
         rollout = moves.quarantine(rollout, tag, replace(context, actor=mark.actor, note=mark.note))
-    if known.freeze and not rollout.freeze and known.freeze.is_in_force(context.now_ms):
+    if known.freeze and known.freeze.is_in_force(context.now_ms) and known.freeze.outlasts(rollout.freeze):
         rollout = replace(rollout, freeze=known.freeze)
     rollout = _reverted(rollout, known, context)
     following = rollout.next_release
@@ -69,13 +69,17 @@ def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:
 
 
 def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
-    """A lost Revert is done again, where what it went back to is still there."""
-    arrival, tag = known.arrival, known.current_release.tag
-    if arrival is None or arrival.means is not Means.REVERT or rollout.current_release.tag != arrival.from_tag:
+    """What was taken from everybody is not given to everybody again, where something is there to go back to."""
+    current, tag, arrival = rollout.current_release.tag, known.current_release.tag, known.arrival
+    is_left = arrival is not None and arrival.means is Means.REVERT and current == arrival.from_tag
+    if current == tag or not (is_left or current in known.quarantine):
         return rollout
-    if all(release.tag != tag for release in rollout.previous_releases):
+    # Without what the lost state had quarantined, which is marked by now.
+    there = [release.tag for release in rollout.previous_releases]
+    if not there:
         return rollout
-    return reverting.revert(rollout, commands.Revert(tag, quarantine=False), context).rollout
+    target = tag if tag in there else there[0]
+    return reverting.revert(rollout, commands.Revert(target, quarantine=False), context).rollout
 
 
 def _exposure(known: Rollout, tag: str) -> int:

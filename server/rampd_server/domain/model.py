@@ -109,6 +109,12 @@ class Freeze:
     def is_in_force(self, now_ms: int) -> bool:
         return self.expire_ms is None or now_ms < self.expire_ms
 
+    def outlasts(self, other: "Freeze | None") -> bool:
+        """Whether it ends after another one, or there is no other."""
+        if other is None or other.expire_ms is None:
+            return other is None
+        return self.expire_ms is None or self.expire_ms > other.expire_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
