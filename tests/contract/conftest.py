@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 
+from rampd_server.domain import commands
 from rampd_server.storage.redis_store import RedisStore
+from tests.contract.driving import do
 from tests.stores import ALL, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
 
 
@@ -64,3 +66,13 @@ async def client(server: StoreServer) -> AsyncIterator[Redis]:
     client = server.client()
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
+    """A store with a rollout, on a server of the test's own (`own_server` of its file). It waits for a second at most."""
+    store = own_server.store(timeout_s=1.0)
+    store.believe(await store.begin_epoch(adopted=False))
+    await do(store, commands.Release("a"), commands.Release("b"))
+    yield store
+    await store.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,6 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
     """A server that a test may mistreat."""
     with store_server(request.param) as server:
         yield server
-
-
-@pytest.fixture
-async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
-    store = own_server.store(timeout_s=1.0)
-    store.believe(await store.begin_epoch(adopted=False))
-    await do(store, commands.Release("a"), commands.Release("b"))
-    yield store
-    await store.close()
 
 
 async def test_a_full_memory_is_named_and_leaves_nothing_half_written(own_store: RedisStore):

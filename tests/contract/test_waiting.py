@@ -14,7 +14,7 @@ from rampd_server.domain.errors import DeadlineError, Reason, RefusedError, Stor
 from rampd_server.ports import Author, ConflictError, FeedEntry
 from rampd_server.service import Service
 from rampd_server.storage.redis_store import RedisStore
-from tests.contract.driving import ADA, COMPONENT, do
+from tests.contract.driving import ADA, COMPONENT
 from tests.contract.test_freezes import following
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -26,15 +26,6 @@ def own_server() -> Iterator[StoreServer]:
     """A server that a test may stop."""
     with store_server(REDIS) as server:
         yield server
-
-
-@pytest.fixture
-async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
-    store = own_server.store(timeout_s=1.0)
-    store.believe(await store.begin_epoch(adopted=False))
-    await do(store, commands.Release("a"), commands.Release("b"))
-    yield store
-    await store.close()
 
 
 @pytest.fixture
