@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from redis import exceptions
@@ -244,28 +243,25 @@ class RedisReader:
         asked = list(entries.items())
         for first in range(0, len(asked), _SCAN_COUNT):
             chunk = asked[first : first + _SCAN_COUNT]
-            for (component, entry_id), found in zip(
-                chunk, await self._call(partial(self._ask_histories, chunk)), strict=True
-            ):
-                if any(isinstance(reply, exceptions.ResponseError) and "WRONGTYPE" in str(reply) for reply in found):
-                    continue  # damage of that key says nothing of what is lost
-                for reply in found:
-                    if isinstance(reply, Exception):
-                        with redis_errors():
-                            raise reply
-                this, oldest = found
+            found = await self._call(self._ask_histories, chunk)
+            for (component, entry_id), (this, oldest) in zip(chunk, found, strict=True):
                 if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
                     missing.add(component)
         return frozenset(missing)
 
     async def _ask_histories(self, entries: Sequence[tuple[str, str]]) -> list[tuple[Any, Any]]:
-        """For each component, its entry as the history has it, and the oldest one there; or the errors of such a key."""
+        """For each component, its entry as the history has it, and the oldest one there. A key of the wrong type says nothing
+        of what is lost: it counts as having the entry.
+        """
         pipe = self.client.pipeline(transaction=False)
         for component, entry_id in entries:
             key = self.keys.component(component).history
             pipe.xrange(key, entry_id, entry_id, 1)
             pipe.xrange(key, "-", "+", 1)
         replies = await pipe.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+                raise reply
         return list(zip(replies[::2], replies[1::2], strict=True))
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:

@@ -74,7 +74,7 @@ for i = 1, #newest[2], 2 do
     revision = larger(revision, newest[2][i + 1])
   end
 end
-revision, last_number = string.format('%.0f', revision + 1), string.format('%.0f', last_number)
+revision, last_number = next_revision(revision), string.format('%.0f', last_number)
 
 redis.call(
   'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry
