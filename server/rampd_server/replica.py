@@ -146,6 +146,9 @@ class Replica:
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._readings = 0
+        """How often everything began to be read; `_read` is the last of these that came to its end."""
+        self._read = 0
         self._writable = asyncio.Event()
         """Clear while a state of another epoch is being read: the one of before serves no writes."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
@@ -378,7 +381,12 @@ class Replica:
 
     async def read_anew(self) -> None:
         """Reads everything again: the store has lost what is known here. Raises StoreUnavailableError, StoreResetError."""
-        await self._reload(await self._read_head())
+        begun = self._readings
+        head = await self._read_head()
+        async with self._reading:
+            # One that began meanwhile, for somebody else, has read what this one would.
+            if self._read <= begun:
+                await self._read_all(head)
 
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
         """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""
@@ -552,6 +560,8 @@ class Replica:
 
     async def _read_all(self, head: Head) -> None:
         started = self._monotonic()
+        self._readings += 1
+        reading = self._readings
         if head.epoch != self._state.epoch:
             self._writable.clear()
         self._store.believe(head.epoch)
@@ -589,6 +599,7 @@ class Replica:
         self._is_in_doubt = True
         self._tell_reloaded()
         self._is_in_doubt = False
+        self._read = reading
         self._confirm(read_s)
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 
@@ -601,7 +612,7 @@ class Replica:
             if component.rollout.entry and entry_order(component.rollout.entry) > begin
         }
         if newer and await self._store.missing_entries(newer):
-            raise StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
+            raise _put_back()
 
     async def _settle_losses(self, state: _State) -> None:
         """Sees whether the store has lost what this copy knows, and writes down what follows.
@@ -647,9 +658,7 @@ class Replica:
                 numbers = Absent(name, known.revision, known.last_number, known.entry, known.state_entry)
                 state.gone.setdefault(name, numbers)
             elif name not in state.damaged and not _follows(after.rollout, before.rollout):
-                raise StoreUnavailableError(
-                    "The store was put back to an older state while it was read. It is read again."
-                )
+                raise _put_back()
 
     async def _freeze_again(self, state: _State) -> None:
         """A freeze of everything that the store has lost is made again: nothing starts that somebody has stopped."""
@@ -821,6 +830,10 @@ class Replica:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _put_back() -> StoreUnavailableError:
+    return StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
 
 
 def _follows(after: Rollout, before: Rollout) -> bool:

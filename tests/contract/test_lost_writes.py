@@ -551,3 +551,22 @@ def test_a_freeze_that_was_prolonged_outlasts_the_one_before(
 ):
     assert Freeze("ada", "", 0, lost_ms).outlasts(Freeze("bob", "", 0, kept_ms)) is outlasts
     assert Freeze("ada", "", 0, lost_ms).outlasts(None)
+
+
+async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    await run(service, commands.Ramp(9000))
+    await go_back()
+    components, listed = store.components, []
+
+    async def count_and_list(**options: Any) -> list[str]:
+        if not options["after"]:
+            listed.append(options)
+        return await components(**options)
+
+    monkeypatch.setattr(store, "components", count_and_list)
+    await asyncio.gather(*(replica.read_anew() for _ in range(20)))
+
+    assert 1 <= len(listed) <= 2
+    assert present(replica).lost == (LostRevisions(4, 4),)
