@@ -273,13 +273,13 @@ class Store(Protocol):
         author: Author,
         *,
         expected_revision: int | None = None,
-        expected_entry: str = "",
+        known: Rollout | Absent | None = None,
         must_exist: bool = False,
     ) -> tuple[FeedEntry | None, Result]:
         """Sets and (None) deletes overrides: all, or none. One revision, one history entry; where all was so already,
-        no entry (None) and `Result.changed` is False. `expected_entry`: what the caller of this knows at `expected_revision`.
+        no entry (None) and `Result.changed` is False.
 
-        Raises RefusedError: COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to
+        Raises ConflictError where the store has lost what the caller of this knows (`known`); RefusedError: COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to
         be deleted is not there, or has expired by the store's clock.
         """
 
@@ -374,6 +374,8 @@ class LastState:
 
     about: LastServed
     components: Sequence[tuple[Rollout, Mapping[str, Override]]]
+    gone: Sequence[Absent] = ()
+    """The last components that went."""
 
 
 class LastStateError(Exception):
@@ -386,8 +388,8 @@ class Memory(Protocol):
     def read(self) -> LastState | None:
         """What was kept; None where nothing was. Raises LastStateError."""
 
-    def encode(self, rollout: Rollout, overrides: Iterable[tuple[str, Override]]) -> Iterator[bytes]:
-        """A component in pieces for `write`, each made in about a millisecond."""
+    def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
+        """A component, or what is left of it, in pieces for `write`, each made in about a millisecond."""
 
     def write(self, about: LastServed, components: list[bytes]) -> None:
         """Keeps it whole in the place of what was kept, where that was not confirmed later. Raises OSError."""

@@ -117,11 +117,12 @@ class Remembering:
                 _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())
                 for known in self._replica.components()
             ]
+            pieces = [self._memory.encode(absent) for absent in self._replica.gone()]
+            pieces += [self._memory.encode(each.rollout, each.overrides()) for each in taken]
             lines = []
-            for each in taken:
-                for line in self._memory.encode(each.rollout, each.overrides()):
-                    lines.append(line)
-                    await asyncio.sleep(0)
+            for line in chain.from_iterable(pieces):
+                lines.append(line)
+                await asyncio.sleep(0)
             await asyncio.to_thread(self._memory.write, about, lines)
         except OSError as error:
             self._is_changed.set()

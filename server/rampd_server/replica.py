@@ -169,6 +169,17 @@ class Replica:
         """All components, as they are now."""
         return list(self._state.components.values())
 
+    def gone(self) -> Iterable[Absent]:
+        """The last components that went."""
+        return list(self._state.gone.values())
+
+    def last_known(self, component: str) -> Rollout | Absent | None:
+        """A component as it is here, or was when it went; None where that is not known, or could not be read."""
+        if component in self._state.damaged:
+            return None
+        known = self._state.components.get(component)
+        return known.rollout if known else self._state.gone.get(component)
+
     @property
     def damaged(self) -> Mapping[str, Damage]:
         """The components that could not be read, by name, as they are now: what a look at this server's health shows."""
@@ -269,7 +280,8 @@ class Replica:
             choices = {number: choice_of(override) for number, override in different.items()}
             overrides.set_all((repo, choices[id(override)]) for repo, override in pinned.items())
             components[rollout.component] = Component(rollout, snapshot_of(rollout), overrides)
-        self._state = _State(about.epoch, about.entry_id, about.namespace, components)
+        gone = {absent.component: absent for absent in state.gone}
+        self._state = _State(about.epoch, about.entry_id, about.namespace, components, gone)
         self._store.believe(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
@@ -624,8 +636,8 @@ class Replica:
             for name, component in self._state.components.items()
             if component.rollout.entry and not _has_entry(state.components.get(name), component.rollout.entry)
         }
-        came_back = {name: absent for name, absent in self._state.gone.items() if name in state.components}
-        known |= {name: absent.entry for name, absent in came_back.items() if name not in known and absent.entry}
+        gone = self._state.gone
+        known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
         lost = await self._store.missing_entries(known) if known else frozenset()
         lost |= {
             name
@@ -640,10 +652,10 @@ class Replica:
                 # The operator has said that the store, which does not have it, is right: it may begin again.
                 continue
             present = self._state.components.get(name)
-            rollout = present.rollout if present else came_back[name]
+            rollout = present.rollout if present else gone[name]
             seen = [each for each in self._recent if each.component == name]
             await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
-        state.gone = {name: absent for name, absent in self._state.gone.items() if name not in state.components}
+        state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
 
     def _require_no_step_back(self, state: _State) -> None:
         """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
@@ -654,9 +666,7 @@ class Replica:
         for name, before in self._state.components.items():
             after = state.components.get(name)
             if after is None:
-                known = before.rollout
-                numbers = Absent(name, known.revision, known.last_number, known.entry, known.state_entry)
-                state.gone.setdefault(name, numbers)
+                state.gone.setdefault(name, _absent(before.rollout))
             elif name not in state.damaged and not _follows(after.rollout, before.rollout):
                 raise _put_back()
 
@@ -834,6 +844,11 @@ class Replica:
 
 def _put_back() -> StoreUnavailableError:
     return StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
+
+
+def _absent(known: Rollout) -> Absent:
+    """What is left of a component that the store does not have any more."""
+    return Absent(known.component, known.revision, known.last_number, known.entry, known.state_entry, known.quarantine)
 
 
 def _follows(after: Rollout, before: Rollout) -> bool:

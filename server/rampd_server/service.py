@@ -25,7 +25,7 @@ from rampd_server.domain.model import Absent, Freeze, Rollout
 from rampd_server.domain.moves import Context, settle
 from rampd_server.domain.outcome import component_not_found
 from rampd_server.domain.protection import new_freeze
-from rampd_server.domain.transition import Outcome, transition
+from rampd_server.domain.transition import Outcome, require_revision, transition
 from rampd_server.line import Line
 from rampd_server.ports import (
     SELF,
@@ -130,23 +130,28 @@ class Service:
 
         async def attempt() -> Answer:
             self._refuse_past(changes)
+            known = self._replica.last_known(component)
+            if isinstance(known, Rollout) and expected_revision is not None and known.has_lost(expected_revision):
+                require_revision(known, expected_revision)
             self._replica.expect()
-            known = self._replica.get(component)
-            is_known = known is not None and known.rollout.revision == expected_revision
-            entry, result = await self._store.commit_overrides(
-                component,
-                changes,
-                author,
-                expected_revision=expected_revision,
-                expected_entry=known.rollout.entry if known and is_known else "",
-                must_exist=must_exist,
-            )
+            try:
+                entry, result = await self._store.commit_overrides(
+                    component,
+                    changes,
+                    author,
+                    expected_revision=expected_revision,
+                    known=known,
+                    must_exist=must_exist,
+                )
+            except ConflictError:
+                await self._replica.read_anew()
+                return await attempt()
             if entry is not None:
                 _log_change(author, entry)
                 await self._take_in(entry)
-            known = self._replica.get(component)
-            if known is not None and known.rollout.revision == result.revision:
-                return Answer(known.rollout, self._replica.namespace, result, _overrides_message(changes, result))
+            present = self._replica.get(component)
+            if present is not None and present.rollout.revision == result.revision:
+                return Answer(present.rollout, self._replica.namespace, result, _overrides_message(changes, result))
             stored = await self._store.read(component)
             return Answer(stored.rollout, stored.namespace, result, _overrides_message(changes, result))
 
@@ -292,7 +297,7 @@ class Service:
         stored = (
             Stored(known.rollout, self._replica.namespace, self._replica.now_ms())
             if known
-            else await self._store.read(component)
+            else await self._read_now(component)
         )
         is_certain = known is None
         while True:
@@ -315,9 +320,8 @@ class Service:
 
     async def _read_now(self, component: str) -> Stored:
         """The component as the store has it. Where the store has lost what is known here, that is settled first."""
-        known = self._replica.get(component)
         # What is known now: it goes on while the store is read.
-        before = None if known is None else known.rollout
+        before = self._replica.last_known(component)
         stored = await self._store.read(component)
         if before is None or before.entry == stored.rollout.entry or before.revision < stored.rollout.revision:
             return stored

@@ -6,6 +6,7 @@ A revision is then no identity: two histories have the same numbers.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from rampd_server.domain.model import Freeze, LostRevisions, Rollout, RolloutSta
 from rampd_server.domain.moves import Context
 from rampd_server.domain.progress import Progress
 from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
+from rampd_server.remembering import Remembering
 from rampd_server.replica import Replica
 from rampd_server.service import Answer, Service
+from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.redis_store import RedisStore
 from tests.contract.driving import COMPONENT, decide, do
 from tests.contract.test_freezes import following
@@ -570,3 +573,125 @@ async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
 
     assert 1 <= len(listed) <= 2
     assert present(replica).lost == (LostRevisions(4, 4),)
+
+
+async def test_an_override_is_not_set_on_another_history(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    """Given a loss that the server has not seen yet, expect that an override gets a revision that nobody has seen."""
+    lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+
+    answer = await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
+
+    assert answer.result.revision == lost.result.revision + 2  # the loss has the one between
+    assert (await stored(elsewhere)).lost == (LostRevisions(4, 5),)
+
+
+async def test_an_override_for_a_revision_that_another_server_has_told_is_not_set_on_another_history(
+    service: Service, elsewhere: RedisStore, go_back: GoBack
+):
+    """Given a caller who expects a revision that this server knows under no name, expect the loss to be settled first."""
+    await run(service, commands.Ramp(3000), commands.Ramp(4000))
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+
+    with pytest.raises(RefusedError) as caught:
+        await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA, expected_revision=4)
+
+    assert caught.value.reason is Reason.REVISION_MISMATCH
+    assert (await stored(elsewhere)).lost == (LostRevisions(4, 5),)
+
+
+async def test_a_verb_on_a_component_that_is_back_gets_a_revision_that_nobody_has_seen(
+    service: Service, replica: Replica, go_back: GoBack
+):
+    gone = await run(service, commands.Ramp(3000), commands.DeleteComponent())
+    await go_back()
+
+    answer = await run(service, commands.Ramp(100))
+
+    assert answer.result.revision == gone.result.revision + 2
+
+
+async def test_an_override_of_a_component_that_is_back_gets_a_revision_that_nobody_has_seen(
+    service: Service, replica: Replica, go_back: GoBack
+):
+    gone = await run(service, commands.Ramp(3000), commands.DeleteComponent())
+    await go_back()
+
+    answer = await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
+
+    assert answer.result.revision == gone.result.revision + 2
+
+
+async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_number_again(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack
+):
+    for verb in (commands.Release("x"), commands.Release("y"), commands.DeleteComponent()):
+        gone = await service.execute("formatter", verb, ADA)
+    await go_back()
+    await replica.read_anew()
+    await replica.read_anew()
+
+    again = await service.execute("formatter", commands.Release("z"), ADA)
+
+    assert (again.result.revision, again.result.release) == (gone.result.revision + 2, 3)
+
+
+async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component_is_lost_whole(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    for verb in (commands.Release("x"), commands.Release("y"), commands.Quarantine("y"), commands.Quarantine("x")):
+        await service.execute("formatter", verb, ADA)
+    await go_back()
+    await replica.read_anew()
+
+    async with following(elsewhere) as other:
+        with pytest.raises(RefusedError) as caught:
+            await service.execute("formatter", commands.Release("y"), ADA)
+        assert caught.value.reason is Reason.TAG_QUARANTINED
+        answer = await service.execute("formatter", commands.Release("y", force=True), ADA)
+
+        assert isinstance(answer.rollout, Rollout)
+        assert answer.rollout.quarantine.keys() == {"x"}
+        assert await other.wait_for("formatter", answer.result.revision)
+        for known in (replica, other):
+            copied = known.get("formatter")
+            assert copied is not None
+            assert copied.rollout == (await elsewhere.read("formatter")).rollout == answer.rollout
+
+
+async def test_who_deletes_a_component_deletes_its_quarantine(service: Service, replica: Replica):
+    await run(service, commands.Quarantine("b"), commands.DeleteComponent())
+
+    assert (await run(service, commands.Release("b"))).result.changed
+
+
+async def test_a_deadline_to_confirm_that_is_lost_is_there_again(service: Service, replica: Replica, go_back: GoBack):
+    """Given that somebody asked for 0 % unless it is confirmed, expect that a loss does not leave it unwatched."""
+    lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
+    assert isinstance(lost.rollout, Rollout)
+    await go_back()
+    await replica.read_anew()
+
+    assert present(replica).basis_points == 2000
+    assert present(replica).confirm_deadline_ms == lost.rollout.confirm_deadline_ms is not None
+
+
+async def test_a_server_that_was_started_again_knows_what_was_deleted(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack, tmp_path: Path
+):
+    """Given a deletion, a restart and a loss, expect that the component comes back at a revision that nobody has seen."""
+    gone = await run(service, commands.Ramp(3000), commands.DeleteComponent())
+    memory = LastStateFile(tmp_path, "here", "default")
+    await Remembering(replica, memory).end()
+    await go_back()
+
+    started = Replica(store)
+    Remembering(started, memory).recall()
+    await started.read_anew()
+
+    assert present(started).revision == gone.result.revision + 1
+    assert present(started).lost[-1].last == gone.result.revision

@@ -54,6 +54,8 @@ async def write_everything(store: RedisStore) -> None:
     await store.commit_overrides(COMPONENT, changes, ADA)
     gone = await do(store, commands.Release("z"), component="gone")
     await commit(store, gone, Absent("gone", gone.revision + 1, gone.last_number))
+    lost = await do(store, commands.Release("z"), commands.Quarantine("y"), component="lost")
+    await commit(store, lost, Absent("lost", lost.revision + 1, lost.last_number, quarantine=lost.quarantine))
     await store.commit_namespace(Namespace(), Namespace(Freeze("ada", "holidays", NOW)), ADA)
     outcomes = [Counted(500, True, True, "acme/app", 10), Counted(500, False, False, "acme/b", 10)]
     for maturation_ms in (0, 3_600_000_000):

@@ -89,17 +89,20 @@ def command(text: str) -> commands.Command:
 def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Rollout | Absent, Context]:
     if given == "no component":
         return Absent("restyler"), context
+    if given == "lost":
+        return Absent("restyler", 7, 3), context
     if given == "all frozen":
         return rollout, replace(context, freeze_all=Freeze("ada", "", NOW))
+    match given.split():
+        case [tag, "quarantined"]:
+            # The mark alone: the verb would roll back and cancel as well, which has rows of its own.
+            return replace(rollout, quarantine={tag: moves.Quarantine("ada", "", NOW)}), context
     assert isinstance(rollout, Rollout)
     match given.split():
         case ["frozen"]:
             return frozen(rollout), context
         case ["freeze", "ended"]:
             return replace(frozen(rollout), freeze=Freeze("ada", "", NOW - 2, NOW - 1)), context
-        case [tag, "quarantined"]:
-            # The mark alone: the verb would roll back and cancel as well, which has rows of its own.
-            return replace(rollout, quarantine={tag: moves.Quarantine("ada", "", NOW)}), context
         case ["quarantine", "full"]:
             marks = {f"Q{n}": moves.Quarantine("ada", "", NOW) for n in range(model.MAX_QUARANTINE)}
             return replace(rollout, quarantine=marks), context
@@ -166,7 +169,7 @@ def describe(before: Rollout | Absent, outcome: Outcome) -> str:
     now = outcome.after
     if isinstance(now, Absent):
         return "gone"
-    old = facts(before) if isinstance(before, Rollout) else _NOTHING
+    old = facts(before) if isinstance(before, Rollout) else {**_NOTHING, "quarantine": _quarantine(before)}
     new = facts(now)
     said += [f"{name} {value}".strip() for name, value in new.items() if value != old.get(name)]
     if isinstance(before, Rollout) and before.confirm_deadline_ms and now.confirm_deadline_ms:
@@ -188,6 +191,10 @@ def _pause(rollout: Rollout) -> str:
     return f"for {rollout.pause_cause}" if rollout.pause_cause else "yes"
 
 
+def _quarantine(rollout: Rollout | Absent) -> str:
+    return " ".join(sorted(rollout.quarantine)) or "empty"
+
+
 def facts(rollout: Rollout) -> dict[str, str]:
     """What the table speaks of, by name."""
     next_release = rollout.next_release
@@ -204,7 +211,7 @@ def facts(rollout: Rollout) -> dict[str, str]:
         "driver": rollout.progress.driver,
         "queue": " ".join(release.tag for release in rollout.queued_releases) or "empty",
         "previous": " ".join(release.tag for release in rollout.previous_releases) or "empty",
-        "quarantine": " ".join(sorted(rollout.quarantine)) or "empty",
+        "quarantine": _quarantine(rollout),
         "frozen": "yes" if rollout.freeze else "no",
         "paused": _pause(rollout),
         "approved": "yes" if rollout.progress.is_approved else "no",

@@ -29,9 +29,13 @@ from rampd_server.domain.outcome import (
 )
 from rampd_server.domain.reverting import what_goes_back
 
+_IF_FINE = "Release it with `force` where it is fine after all."
+
 
 def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Done:
-    """The first release of a component is current at once."""
+    """The first release of a component is current at once, unless its tag was quarantined before the store lost the rest."""
+    if not command.force:
+        refuse_quarantined(absent, command.tag, _IF_FINE)
     number = absent.last_number + 1
     rollout = Rollout(
         component=absent.component,
@@ -41,6 +45,7 @@ def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Do
         releases={number: moves.new_release(number, command.tag, ReleaseState.CURRENT, command.attributes, context)},
         create_ms=context.now_ms,
         update_ms=context.now_ms,
+        quarantine={tag: mark for tag, mark in absent.quarantine.items() if tag != command.tag},
         arrival=Arrival(Means.BOOTSTRAP, context.actor, context.note, context.now_ms),
     )
     return Done(
@@ -65,7 +70,7 @@ def _release(rollout: Rollout, command: commands.Release, context: Context) -> D
         return Done(rollout, message, Disposition.UNCHANGED, live.number)
     if command.expedite:
         refuse_frozen(rollout, context)
-    refuse_quarantined(rollout, command.tag, "Release it with `force` where it is fine after all.")
+    refuse_quarantined(rollout, command.tag, _IF_FINE)
     if command.expedite:
         return _promote(rollout, live, command, context)
     return _enqueue(rollout, command, context)

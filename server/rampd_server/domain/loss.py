@@ -24,11 +24,12 @@ def after_loss(
     if isinstance(stored, Absent):
         if stored.revision > known.revision:
             return stored
-        return replace(stored, revision=revision, last_number=last_number)
+        quarantine = {**known.quarantine, **stored.quarantine} if protects else stored.quarantine
+        return replace(stored, revision=revision, last_number=last_number, quarantine=quarantine)
     if stored.has_lost(known.revision):
         return stored
     after = replace(stored, lost=(*stored.lost, lost)[-model.MAX_LOST :], last_number=last_number)
-    if protects and isinstance(known, Rollout):
+    if protects:
         after = _protected(after, known, context)
     return moves.seal(replace(stored, revision=revision - 1), after, context)
 
@@ -41,10 +42,12 @@ def first_difference(known: Sequence[Assignment], stored: Sequence[Assignment], 
     return min(differing, default=default)
 
 
-def _protected(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
+def _protected(rollout: Rollout, known: Rollout | Absent, context: Context) -> Rollout:
     for tag in known.quarantine.keys() - rollout.quarantine.keys():
         mark = known.quarantine[tag]
         rollout = moves.quarantine(rollout, tag, replace(context, actor=mark.actor, note=mark.note))
+    if isinstance(known, Absent):
+        return rollout
     if known.freeze and known.freeze.is_in_force(context.now_ms) and known.freeze.outlasts(rollout.freeze):
         rollout = replace(rollout, freeze=known.freeze)
     rollout = _reverted(rollout, known, context)
@@ -52,7 +55,18 @@ def _protected(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
     if following is None:
         return rollout
     before = _what_kept_away(known, following.tag, rollout.basis_points)
-    return moves.hold(rollout, f"{context.note}; before, {following.tag} was {before}") if before else rollout
+    if before:
+        return moves.hold(rollout, f"{context.note}; before, {following.tag} was {before}")
+    return _with_deadline(rollout, known, following.tag)
+
+
+def _with_deadline(rollout: Rollout, known: Rollout, tag: str) -> Rollout:
+    """Who has asked that the release goes back to 0 percent unless somebody confirms it gets that."""
+    deadline_ms = known.confirm_deadline_ms
+    is_same = known.next_release is not None and known.next_release.tag == tag
+    if not is_same or deadline_ms is None or not rollout.basis_points:
+        return rollout
+    return replace(rollout, confirm_deadline_ms=min(deadline_ms, rollout.confirm_deadline_ms or deadline_ms))
 
 
 def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:

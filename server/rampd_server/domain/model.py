@@ -180,6 +180,10 @@ class Absent:
     entry: str = ""
     """As of `Rollout`; so is the next one."""
     state_entry: str = ""
+    quarantine: Mapping[str, Quarantine] = field(default_factory=dict)
+    """What a component had that the store has lost whole: it outlives it, so that nobody gets one of these tags again. Who
+    deletes a component deletes this, too.
+    """
 
 
 @dataclass(frozen=True, slots=True)

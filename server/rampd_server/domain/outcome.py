@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rampd_server.domain.errors import Reason, RefusedError
-from rampd_server.domain.model import Disposition, Release, Rollout
+from rampd_server.domain.model import Absent, Disposition, Release, Rollout
 from rampd_server.domain.moves import Context, freezes
 from rampd_server.domain.progress import Cause
 from rampd_server.domain.wording import ended, one_line
@@ -115,7 +115,7 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
         )
 
 
-def refuse_quarantined(rollout: Rollout, tag: str, instead: str) -> None:
+def refuse_quarantined(rollout: Rollout | Absent, tag: str, instead: str) -> None:
     mark = rollout.quarantine.get(tag)
     if mark is not None:
         raise RefusedError(

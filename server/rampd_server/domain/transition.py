@@ -63,10 +63,10 @@ def transition(before: Rollout | Absent, command: commands.Command, context: Con
     if isinstance(before, Absent):
         if not isinstance(command, commands.Release):
             raise component_not_found(before.component)
-        _require_revision(before, context)
+        require_revision(before, context.expected_revision)
         done = lifecycle.bootstrap(before, command, context)
         return Outcome(seal(before, done.rollout, context), True, done.message, done.disposition, done.release)
-    _require_revision(before, context)
+    require_revision(before, context.expected_revision)
     if isinstance(command, commands.DeleteComponent):
         gone = Absent(before.component, before.revision + 1, before.last_number)
         return Outcome(gone, True, f"{before.component} is deleted. A Release makes it again.")
@@ -93,14 +93,15 @@ def _what_made_room(before: Rollout, after: Rollout) -> str:
     )
 
 
-def _require_revision(before: Rollout | Absent, context: Context) -> None:
-    if context.expected_revision is not None and context.expected_revision != before.revision:
-        is_lost = isinstance(before, Rollout) and before.has_lost(context.expected_revision)
+def require_revision(before: Rollout | Absent, expected: int | None) -> None:
+    """Raises REVISION_MISMATCH where a component is not at the revision that a caller expects (None: at any)."""
+    if expected is not None and expected != before.revision:
+        is_lost = isinstance(before, Rollout) and before.has_lost(expected)
         why = "the store has lost that one" if is_lost else "somebody changed it"
         raise RefusedError(
             Reason.REVISION_MISMATCH,
-            f"{before.component} is at revision {before.revision}, not {context.expected_revision}: {why}. "
+            f"{before.component} is at revision {before.revision}, not {expected}: {why}. "
             "Look at it with GetRollout and decide again.",
-            expected=context.expected_revision,
+            expected=expected,
             actual=before.revision,
         )

@@ -10,7 +10,7 @@ from rampd_server.storage import texts
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import Patch
 from rampd_server.storage.rebuild import rebuild
-from rampd_server.storage.rollout_hash import GIVEN_BY_STORE, read_tombstone, write_hash
+from rampd_server.storage.rollout_hash import GIVEN_BY_STORE, write_hash
 from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
 
 
@@ -89,8 +89,6 @@ def apply(rollout: Rollout | Absent, entry: FeedEntry, *, feed_key: str) -> Roll
         patch = Patch.from_json(entry.patch).given(
             entry.revision, entry.id, is_of_overrides_only=entry.is_of_overrides_only
         )
-        if patch.is_deletion:
-            return read_tombstone(component, patch.hashes[ROLLOUT])
         return rebuild(component, rollout if isinstance(rollout, Rollout) else None, patch)
     except MalformedError as exc:
         raise StoreCorruptError(

@@ -2,9 +2,9 @@
 
 Lines: what the file is; the SHA-256 of all that follows; an object in JSON about the whole (`store`, `namespace`, `epoch`,
 `entry`: the newest of the feed, `confirmed`: seconds since 1970 by this machine's clock, `clock_ahead_ms`: of the store's
-clock, `freeze`: as in `meta`, `is_last`: whether nothing newer was served); then each component, an object with its name and
-its sections as they are in Redis, followed by objects with more of its releases, attributes and overrides, so that each line
-is made in a moment. No credentials are in it.
+clock, `freeze`: as in `meta`, `is_last`: whether nothing newer was served); then what is left of each component that went,
+and each component: an object with its name and its sections as they are in Redis, followed by objects with more of its
+releases, attributes and overrides, so that each line is made in a moment. No credentials are in it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import structlog
 
 from rampd import private_file
 from rampd.private_file import PrivateFileError
-from rampd_server.domain.model import Release, Rollout
+from rampd_server.domain.model import Absent, Release, Rollout
 from rampd_server.ports import LastServed, LastState, LastStateError, Override
 from rampd_server.storage import feed, rebuild, texts
 from rampd_server.storage.malformed import MalformedError
@@ -67,20 +67,27 @@ class LastStateFile:
                 namespace=feed.read_namespace(head["freeze"]),
                 is_last=head["is_last"] is True,
             )
-            return LastState(about, tuple(_read_components(lines)))
+            components = list(_read_components(lines))
+            return LastState(
+                about,
+                tuple((rollout, overrides) for rollout, overrides in components if isinstance(rollout, Rollout)),
+                tuple(absent for absent, _ in components if isinstance(absent, Absent)),
+            )
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             raise PrivateFileError(f"it makes no sense: {exc!r}") from exc
 
-    def encode(self, rollout: Rollout, overrides: Iterable[tuple[str, Override]]) -> Iterator[bytes]:
-        yield _line(
-            {
-                _COMPONENT: rollout.component,
-                ROLLOUT: write_hash(rollout),
-                QUEUE: [str(number) for number in rollout.queue],
-                QUARANTINE: {tag: texts.write_quarantine(quarantine) for tag, quarantine in rollout.quarantine.items()},
-                TIMELINE: {each.revision: texts.write_assignment(each) for each in rollout.timeline},
-            }
-        )
+    def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
+        head = {
+            _COMPONENT: rollout.component,
+            ROLLOUT: write_hash(rollout),
+            QUARANTINE: {tag: texts.write_quarantine(quarantine) for tag, quarantine in rollout.quarantine.items()},
+        }
+        if isinstance(rollout, Absent):
+            yield _line(head)
+            return
+        head[QUEUE] = [str(number) for number in rollout.queue]
+        head[TIMELINE] = {str(each.revision): texts.write_assignment(each) for each in rollout.timeline}
+        yield _line(head)
         for releases in _pieces_of(rollout.releases.values()):
             yield _line(
                 {
@@ -147,21 +154,21 @@ def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
         raise PrivateFileError(f"it makes no sense: {exc}") from exc
 
 
-def _read_components(lines: Iterable[bytes]) -> Iterator[tuple[Rollout, Mapping[str, Override]]]:
+def _read_components(lines: Iterable[bytes]) -> Iterator[tuple[Rollout | Absent, Mapping[str, Override]]]:
     """Each component. One that makes no sense to this version of rampd is left out, and the log names it."""
     whole: dict[str, Any] = {}
     for line in lines:
         value = json.loads(line)
         if _COMPONENT in value:
             yield from _read_component(whole)
-            whole = {RELEASES: {}, ATTRIBUTES: {}, _OVERRIDES: {}, **value}
+            whole = {QUEUE: (), RELEASES: {}, ATTRIBUTES: {}, TIMELINE: {}, _OVERRIDES: {}, **value}
         else:
             for section, fields in value.items():
                 whole[section].update(fields)
     yield from _read_component(whole)
 
 
-def _read_component(whole: Mapping[str, Any]) -> Iterator[tuple[Rollout, Mapping[str, Override]]]:
+def _read_component(whole: Mapping[str, Any]) -> Iterator[tuple[Rollout | Absent, Mapping[str, Override]]]:
     if not whole:
         return
     name = str(whole[_COMPONENT])
@@ -176,8 +183,7 @@ def _read_component(whole: Mapping[str, Any]) -> Iterator[tuple[Rollout, Mapping
     except (MalformedError, ValueError, TypeError, KeyError) as exc:
         _log.warning("last_state_left_out", component=name, error=str(exc))
         return
-    if isinstance(rollout, Rollout):
-        yield rollout, overrides
+    yield rollout, overrides
 
 
 def _pieces_of(releases: Iterable[Release]) -> Iterator[list[Release]]:

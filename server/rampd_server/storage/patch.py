@@ -121,7 +121,9 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
         # The hash is emptied first: what stays the same has to be written too.
         fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
         queue = before.queue if isinstance(before, Rollout) else ()
-        return Difference({ROLLOUT: fields}, (queue, ()) if queue else None, True, after.revision)
+        marks = _write_quarantine(after)
+        kept: dict[str, Texts] = {tag: (None, text) for tag, text in marks.items()}
+        return Difference({ROLLOUT: fields, QUARANTINE: kept}, (queue, ()) if queue else None, True, after.revision)
     old = before if isinstance(before, Rollout) else None
     old_queue = old.queue if old else ()
     releases, attributes = _release_changes(old, after)
@@ -130,7 +132,7 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
             ROLLOUT: hash_changes(old, after) if old else _changed(write_hash(before), write_hash(after)),
             RELEASES: releases,
             ATTRIBUTES: attributes,
-            QUARANTINE: _quarantine_changes(old, after),
+            QUARANTINE: _quarantine_changes(before, after),
             TIMELINE: _timeline_changes(old, after),
         },
         None if old_queue == after.queue else (old_queue, after.queue),
@@ -176,14 +178,18 @@ def _write_attributes(attributes: Mapping[str, str]) -> str | None:
     return texts.write_json(dict(attributes)) if attributes else None
 
 
-def _quarantine_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts]:
-    old = before.quarantine if before else {}
-    if after.quarantine is old or after.quarantine == old:
+def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, Texts]:
+    if isinstance(before, Absent):
+        # Who applies the first patch of a component need not know what was before it: it has to be whole.
+        lifted: dict[str, Texts] = dict.fromkeys(before.quarantine.keys() - after.quarantine.keys(), (None, None))
+        return {**lifted, **_changed({}, _write_quarantine(after))}
+    if after.quarantine is before.quarantine or after.quarantine == before.quarantine:
         return {}
-    return _changed(
-        {tag: texts.write_quarantine(quarantine) for tag, quarantine in old.items()},
-        {tag: texts.write_quarantine(quarantine) for tag, quarantine in after.quarantine.items()},
-    )
+    return _changed(_write_quarantine(before), _write_quarantine(after))
+
+
+def _write_quarantine(rollout: Rollout | Absent) -> dict[str, str]:
+    return {tag: texts.write_quarantine(mark) for tag, mark in rollout.quarantine.items()}
 
 
 def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts]:

@@ -41,12 +41,12 @@ class Sections:
 
 def load(component: str, sections: Sections) -> Rollout | Absent:
     """The component as it stands in Redis. Raises MalformedError."""
-    rest = (sections.queue, sections.releases, sections.attributes, sections.quarantine, sections.timeline)
+    rest = (sections.queue, sections.releases, sections.attributes, sections.timeline)
     if "current" not in sections.rollout and not any(rest):
-        if not sections.rollout:
+        if not sections.rollout and not sections.quarantine:
             return Absent(component)
         if sections.rollout.get("deleted") == "1":
-            return read_tombstone(component, sections.rollout)
+            return _tombstone(component, sections.rollout, sections.quarantine)
     if "deleted" in sections.rollout:
         raise MalformedError(ROLLOUT, "deleted", "is there, and so are parts of a component that is not deleted")
     hashes: dict[str, Hash] = {
@@ -59,9 +59,15 @@ def load(component: str, sections: Sections) -> Rollout | Absent:
     return rebuild(component, None, Patch(hashes, sections.queue))
 
 
-def rebuild(component: str, base: Rollout | None, patch: Patch) -> Rollout:
+def _tombstone(component: str, rollout: Mapping[str, str | None], quarantine: Mapping[str, str | None]) -> Absent:
+    return replace(read_tombstone(component, rollout), quarantine=_quarantine(None, quarantine))
+
+
+def rebuild(component: str, base: Rollout | None, patch: Patch) -> Rollout | Absent:
     """`base` after `patch`; without a base the patch must be whole. Raises MalformedError."""
     hashes = patch.hashes
+    if patch.is_deletion:
+        return _tombstone(component, hashes.get(ROLLOUT, {}), hashes.get(QUARANTINE, {}))
     rollout = Rollout(
         component=component,
         releases=_releases(base, hashes.get(RELEASES, {}), hashes.get(ATTRIBUTES, {})),

@@ -177,7 +177,7 @@ class RedisStore(RedisOutcomes):
         author: Author,
         *,
         expected_revision: int | None = None,
-        expected_entry: str = "",
+        known: Rollout | Absent | None = None,
         must_exist: bool = False,
     ) -> tuple[FeedEntry | None, Result]:
         if not changes:
@@ -192,7 +192,8 @@ class RedisStore(RedisOutcomes):
             ),
             (
                 *self._write_arguments(request),
-                *(component, "" if expected_revision is None else expected_revision, expected_entry),
+                *(component, "" if expected_revision is None else expected_revision),
+                *((known.revision, known.entry) if known else (0, "")),
                 *(texts.write_flag(must_exist), feed.write_overrides(changes).encode()),
                 next(iter(changes)) if len(changes) == 1 else "",
                 *(texts.write_flag(bool(author.request_id)), write_result(Result(0), author)),

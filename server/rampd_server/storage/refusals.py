@@ -86,14 +86,10 @@ def refusal(
                 component=component,
             )
         case Code.REVISION_MISMATCH:
-            is_lost = reply[1] == str(expected_revision)
             return RefusedError(
                 Reason.REVISION_MISMATCH,
-                f"{component} is at another revision {reply[1]}: the store has lost the one that you saw. Look at it with "
-                f"GetRollout, and decide again."
-                if is_lost
-                else f"{component} is at revision {reply[1]}, not {expected_revision}: look at it with GetRollout, and decide "
-                f"again.",
+                f"{component} is at revision {reply[1]}, not {expected_revision}: somebody changed it. Look at it with "
+                "GetRollout and decide again.",
                 expected=str(expected_revision),
                 actual=reply[1],
             )

@@ -18,27 +18,29 @@
 -- ARGV[6]  most bytes of the feed
 -- ARGV[7]  component
 -- ARGV[8]  revision that the caller expects, empty for any
--- ARGV[9]  entry that the server knows at that revision, empty for any
--- ARGV[10] 1 if what is to be deleted must be there
--- ARGV[11] overrides, JSON: repo to text, empty to delete
--- ARGV[12] the repo if the request names one, empty if it is a bulk change
--- ARGV[13] 1 if the request id is the caller's own
--- ARGV[14] result: release, position, disposition
--- ARGV[15..] fields of the history entry, name and value in turn
+-- ARGV[9]  revision that the server knows, 0 for none
+-- ARGV[10] entry by which it knows it, empty for any
+-- ARGV[11] 1 if what is to be deleted must be there
+-- ARGV[12] overrides, JSON: repo to text, empty to delete
+-- ARGV[13] the repo if the request names one, empty if it is a bulk change
+-- ARGV[14] 1 if the request id is the caller's own
+-- ARGV[15] result: release, position, disposition
+-- ARGV[16..] fields of the history entry, name and value in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
 --   | {WRONG_TYPE, key} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
---   | {REVISION_MISMATCH, revision found} | {NO_OVERRIDE, repo} | {TOO_MANY_OVERRIDES, most}
+--   | {REVISION_MISMATCH, revision found} | {CONFLICT, revision found} | {NO_OVERRIDE, repo} | {TOO_MANY_OVERRIDES, most}
 --
--- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed.
+-- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed. A store that has lost what the
+-- server knows is not written to before that is settled: otherwise a revision is given a second time.
 
 local meta, feed, feed_bytes, request, history, rollout = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local overrides, overrides_index, overrides_expiry = KEYS[7], KEYS[8], KEYS[9]
 local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, expected_revision, expected_entry = ARGV[7], ARGV[8], ARGV[9]
+local component, expected_revision, revision_known, entry_known = ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10]
 local must_exist, changes_json, single, is_own_id, result =
-  ARGV[10] == '1', ARGV[11], ARGV[12], ARGV[13] == '1', ARGV[14]
+  ARGV[11] == '1', ARGV[12], ARGV[13], ARGV[14] == '1', ARGV[15]
 
 local wrong = find_wrong_type(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream', rollout, 'hash',
@@ -59,10 +61,11 @@ end
 if not revision_found or not is_count(revision_found) then
   return {MALFORMED, rollout, 'revision'}
 end
-if expected_revision ~= '' and expected_revision ~= revision_found then
-  return {REVISION_MISMATCH, revision_found}
+local ahead = tonumber(revision_found) - revision_known
+if ahead < 0 or (ahead == 0 and entry_known ~= '' and entry_known ~= entry_found) then
+  return {CONFLICT, revision_found}
 end
-if expected_entry ~= '' and expected_entry ~= entry_found then
+if expected_revision ~= '' and expected_revision ~= revision_found then
   return {REVISION_MISMATCH, revision_found}
 end
 
@@ -125,7 +128,7 @@ call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
 count_by(rollout, #indexed / 2 - #deleted, overrides)
 local revision = next_revision(revision_found)
-local event = {unpack(ARGV, 15)}
+local event = {unpack(ARGV, 16)}
 local told = {'count', tostring(count)}
 if single ~= '' then
   told = {'override', single, 'before', before[single] or '', 'after', changes[single]}
