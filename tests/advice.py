@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from rampd_server.domain import commands
-from rampd_server.domain.model import FULL, Absent, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import FULL, Absent, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 
 _COMMAND = re.compile(
     # A noun (`the Ramp of`), or what ends something later (`until Resume`), is no advice.

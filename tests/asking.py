@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from rampd_server.automation import checks as asking
-from rampd_server.domain.automation_policy import Automation, Check, Step
-from rampd_server.domain.check_answer import Answer
-from rampd_server.domain.model import Policy, Rollout
-from rampd_server.domain.progress import Driver, Progress
-from rampd_server.replica import Component
+from rampd_server.domain.automation.check_answer import Answer
+from rampd_server.domain.rollout.automation_policy import Automation, Check, Step
+from rampd_server.domain.rollout.model import Policy, Rollout
+from rampd_server.domain.rollout.progress import Driver, Progress
+from rampd_server.replica.replica import Component
 from tests.rollouts import NOW, rolling_out
 
 WITHIN_S = 30

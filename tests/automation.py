@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rampd_server.automation.controller import Controller
-from rampd_server.domain import commands
-from rampd_server.domain.counters import Split, Tally, TrialCounters
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.model import Rollout
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Author, Event, Head, Stored, UntimelyError
-from rampd_server.replica import Replica
-from rampd_server.service import Service
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Service
+from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
 from tests.stores import StoreServer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd.bucketing import bucket
+from rampd._decision.bucketing import bucket
 
 FILE = Path(__file__).parents[1] / "proto/rampd/v1/bucketing_vectors.json"
 

@@ -1,6 +1,6 @@
 """What a hand with redis-cli may do to a component."""
 
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 
 DAMAGE_OF_A_COMPONENT = [
     *((section, "type") for section in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline")),

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from rampd_server.domain import commands
-from rampd_server.domain.model import Absent
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, Namespace, Override, Result
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
 
 LARGE = "c0000"

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import Event, FieldChange
-from rampd_server.storage.history import field_changes
-from rampd_server.storage.patch import diff
-from rampd_server.storage.words import in_words
+from rampd_server.storage.codec.history import field_changes
+from rampd_server.storage.codec.history_words import in_words
+from rampd_server.storage.codec.patch import diff
 
 
 def replay(events: Iterable[Event]) -> dict[str, str]:

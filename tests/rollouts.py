@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from rampd_server.domain import commands
-from rampd_server.domain.model import Absent, Freeze, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 
 NOW = 1_700_000_000_000
 

@@ -2,7 +2,15 @@
 
 from hypothesis import strategies as st
 
-from rampd.resolution import Channel, Choice, ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, Unit
+from rampd._decision.resolution import (
+    Channel,
+    Choice,
+    ComponentSnapshot,
+    Overrides,
+    RolloutState,
+    SnapshotRelease,
+    Unit,
+)
 
 REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "acme/app/*", "group/sub/*", "other/x", "plain", "a/*/b"])
 """What overrides are for."""

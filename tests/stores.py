@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from rampd_server.storage.connection import connect
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 
 FAKEREDIS, VALKEY, REDIS = "fakeredis", "valkey", "redis"
 ALL = (FAKEREDIS, VALKEY, REDIS)

@@ -13,6 +13,12 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rampd._calls.resolve_call import Job
+    from rampd._decision.resolution import Channel, Resolution, ResolveReason, SnapshotRelease
+    from rampd._reporting.job_block import AsyncRunningJob, RunningJob
+    from rampd._reporting.outcome_buffer import Outcome, Reports
+    from rampd._watching.feed import Change
+    from rampd._watching.local import Status
     from rampd.admin import Admin
     from rampd.aio import AsyncAdmin, AsyncResolver
     from rampd.errors import (
@@ -32,13 +38,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
     )
-    from rampd.feed import Change
-    from rampd.local import Status
-    from rampd.reporting import Outcome, Reports
-    from rampd.resolution import Channel, Resolution, ResolveReason, SnapshotRelease
     from rampd.resolver import Resolver
-    from rampd.resolving import Job
-    from rampd.running import AsyncRunningJob, RunningJob
 
     __version__: str
 
@@ -79,18 +79,18 @@ _MODULES = {
     "Admin": "rampd.admin",
     "AsyncAdmin": "rampd.aio",
     "AsyncResolver": "rampd.aio",
-    "AsyncRunningJob": "rampd.running",
-    "Change": "rampd.feed",
-    "Channel": "rampd.resolution",
-    "Job": "rampd.resolving",
-    "Outcome": "rampd.reporting",
-    "Reports": "rampd.reporting",
-    "Resolution": "rampd.resolution",
-    "ResolveReason": "rampd.resolution",
+    "AsyncRunningJob": "rampd._reporting.job_block",
+    "Change": "rampd._watching.feed",
+    "Channel": "rampd._decision.resolution",
+    "Job": "rampd._calls.resolve_call",
+    "Outcome": "rampd._reporting.outcome_buffer",
+    "Reports": "rampd._reporting.outcome_buffer",
+    "Resolution": "rampd._decision.resolution",
+    "ResolveReason": "rampd._decision.resolution",
     "Resolver": "rampd.resolver",
-    "RunningJob": "rampd.running",
-    "SnapshotRelease": "rampd.resolution",
-    "Status": "rampd.local",
+    "RunningJob": "rampd._reporting.job_block",
+    "SnapshotRelease": "rampd._decision.resolution",
+    "Status": "rampd._watching.local",
 }
 
 

@@ -10,14 +10,15 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args, get_typ
 
 from google.protobuf.message import Message
 
-from rampd import v1, verbs
-from rampd.asking import Ask, Follow, Pages
-from rampd.connection import Connection
+from rampd import v1
+from rampd._calls.connection import Connection
+from rampd._calls.methods import checked_timeout
+from rampd._calls.request import actor_metadata
+from rampd._runtime.fork_gate import OnePerProcess
+from rampd._verbs import verbs
+from rampd._verbs.pending_call import Ask, Follow, Pages
+from rampd._verbs.release_wait import Waiting
 from rampd.errors import RampdError, ReleaseFailedError
-from rampd.forking import OnePerProcess
-from rampd.methods import checked_timeout
-from rampd.request import actor_metadata
-from rampd.waiting import Waiting
 
 DEFAULT_TIMEOUT_S = 5.0
 

@@ -13,32 +13,11 @@ from weakref import finalize
 
 from google.protobuf.message import Message
 
-from rampd import v1, verbs
-from rampd.admin import DEFAULT_TIMEOUT_S as ADMIN_TIMEOUT_S
-from rampd.admin import as_method_of
-from rampd.aio_connection import AioCaller, AioConnection
-from rampd.asking import Ask, Follow, Pages
-from rampd.errors import RampdError, ReleaseFailedError
-from rampd.feed import Change
-from rampd.forking import OnePerProcess
-from rampd.local import (
-    Callback,
-    Local,
-    Status,
-    answer_at_once,
-    call_back,
-    check_local,
-    check_question,
-    checked_settings,
-    fallback_of,
-    rpc_status,
-)
-from rampd.methods import checked_timeout
-from rampd.reporter import Reporter, Sink
-from rampd.reporting import Outcome, checked
-from rampd.request import actor_metadata
-from rampd.resolution import NEXT_MAX_STALE_S, Resolution
-from rampd.resolving import (
+from rampd import v1
+from rampd._calls.aio_connection import AioCaller, AioConnection
+from rampd._calls.methods import checked_timeout
+from rampd._calls.request import actor_metadata
+from rampd._calls.resolve_call import (
     CATCH_UP_S,
     DEFAULT_MODE,
     DEFAULT_TIMEOUT_S,
@@ -53,9 +32,31 @@ from rampd.resolving import (
     resolve_request,
     results_of,
 )
-from rampd.running import AsyncRunningJob
-from rampd.waiting import Waiting
-from rampd.watching import Watching
+from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution
+from rampd._reporting.job_block import AsyncRunningJob
+from rampd._reporting.outcome_buffer import Outcome, checked
+from rampd._reporting.report_thread import Reporter, Sink
+from rampd._runtime.fork_gate import OnePerProcess
+from rampd._verbs import verbs
+from rampd._verbs.pending_call import Ask, Follow, Pages
+from rampd._verbs.release_wait import Waiting
+from rampd._watching.feed import Change
+from rampd._watching.local import (
+    Callback,
+    Local,
+    Status,
+    answer_at_once,
+    call_back,
+    check_local,
+    check_question,
+    checked_settings,
+    fallback_of,
+    rpc_status,
+)
+from rampd._watching.watch_thread import Watching
+from rampd.admin import DEFAULT_TIMEOUT_S as ADMIN_TIMEOUT_S
+from rampd.admin import as_method_of
+from rampd.errors import RampdError, ReleaseFailedError
 
 _LOOK_S = 0.005
 

@@ -20,7 +20,7 @@ RampdError                      has a reason and metadata for programs, a messag
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rampd.grammar import Violation
+from rampd._contract.grammar import Violation
 
 if TYPE_CHECKING:  # protobuf takes a while to import, and an error is no reason to
     from rampd import v1

@@ -41,11 +41,11 @@ except ImportError as error:
         "rampd.openfeature needs OpenFeature's SDK, which is not installed: pip install 'rampd[openfeature]'"
     ) from error
 
+from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution, ResolveReason
+from rampd._runtime.fork_gate import OnePerProcess, in_child
+from rampd._watching.feed import Change
+from rampd._watching.local import Status
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
-from rampd.feed import Change
-from rampd.forking import OnePerProcess, in_child
-from rampd.local import Status
-from rampd.resolution import NEXT_MAX_STALE_S, Resolution, ResolveReason
 from rampd.resolver import Resolver
 
 __all__ = ["RampdProvider"]

@@ -10,27 +10,9 @@ from typing import Self
 from weakref import finalize
 
 from rampd import v1
-from rampd.connection import Caller, Connection
-from rampd.errors import RampdError
-from rampd.forking import OnePerProcess
-from rampd.local import (
-    Callback,
-    Local,
-    Status,
-    check_local,
-    check_question,
-    checked_settings,
-    fallback_of,
-    is_right,
-    right_repos,
-    right_tags,
-    rpc_status,
-)
-from rampd.methods import checked_timeout
-from rampd.reporter import Reporter, Sink
-from rampd.reporting import Outcome, checked
-from rampd.resolution import NEXT_MAX_STALE_S, STALE_AFTER_S, Resolution, resolve
-from rampd.resolving import (
+from rampd._calls.connection import Caller, Connection
+from rampd._calls.methods import checked_timeout
+from rampd._calls.resolve_call import (
     CATCH_UP_S,
     DEFAULT_MODE,
     DEFAULT_TIMEOUT_S,
@@ -45,8 +27,26 @@ from rampd.resolving import (
     resolve_request,
     results_of,
 )
-from rampd.running import RunningJob
-from rampd.watching import Watching
+from rampd._decision.resolution import NEXT_MAX_STALE_S, STALE_AFTER_S, Resolution, resolve
+from rampd._reporting.job_block import RunningJob
+from rampd._reporting.outcome_buffer import Outcome, checked
+from rampd._reporting.report_thread import Reporter, Sink
+from rampd._runtime.fork_gate import OnePerProcess
+from rampd._watching.local import (
+    Callback,
+    Local,
+    Status,
+    check_local,
+    check_question,
+    checked_settings,
+    fallback_of,
+    is_right,
+    right_repos,
+    right_tags,
+    rpc_status,
+)
+from rampd._watching.watch_thread import Watching
+from rampd.errors import RampdError
 
 
 class Resolver(OnePerProcess):

@@ -7,15 +7,12 @@ from functools import partial
 
 import structlog
 
-from rampd.validation import violations
-from rampd_server import files
+from rampd._contract.validation import violations
 from rampd_server.access import Access
-from rampd_server.address import Address
 from rampd_server.automation.checks import Checks, NoSource
 from rampd_server.automation.controller import Controller
 from rampd_server.automation.prometheus import Prometheus, TokenError, read_token
 from rampd_server.caretaker import Caretaker
-from rampd_server.config import Config
 from rampd_server.domain.errors import (
     HOW_TO_ADOPT,
     RampdError,
@@ -23,27 +20,30 @@ from rampd_server.domain.errors import (
     StoreResetError,
     StoreUnavailableError,
 )
-from rampd_server.embedded import is_embedded
-from rampd_server.outage import Outage
-from rampd_server.outcomes import Outcomes
-from rampd_server.redis_url import place_of
-from rampd_server.remembering import Remembering
-from rampd_server.replica import Replica
+from rampd_server.process import open_files
+from rampd_server.process.address import Address
+from rampd_server.process.config import Config
+from rampd_server.process.embedded import is_embedded
+from rampd_server.process.outage import Outage
+from rampd_server.process.redis_url import place_of
+from rampd_server.process.startup import StartupError, ungrouped
+from rampd_server.process.welcome import welcome
+from rampd_server.replica.remembering import Remembering
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.release import ReleaseServicer
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
 from rampd_server.rpc.server import Server
-from rampd_server.rpc.watch import Watches
-from rampd_server.rpc.watch_release import ReleaseWatches
-from rampd_server.service import Service
-from rampd_server.startup import StartupError, ungrouped
+from rampd_server.rpc.watch.release import ReleaseWatches
+from rampd_server.rpc.watch.watch import Watches
+from rampd_server.service.outcome_intake import Outcomes
+from rampd_server.service.service import Service
+from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
-from rampd_server.storage.redis_checks import RedisChecks
-from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
-from rampd_server.welcome import welcome
+from rampd_server.storage.store import RedisStore
 
 _GRACE_S = 5.0
 _RETRY_S = 0.5
@@ -61,7 +61,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     an address is taken, the store is not one to build on, or Prometheus' token can't be read.
     """
     # A worker that is not the first has no unix socket.
-    max_connections = files.connections_of_each(files.raise_limit(), 1 if worker else 2)
+    max_connections = open_files.connections_of_each(open_files.raise_limit(), 1 if worker else 2)
     prometheus = _prometheus(config)
     source = prometheus or NoSource()
     store = RedisStore.connect(redis_url, namespace=config.namespace, name=name_of_server(config.namespace))
@@ -76,7 +76,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     remembering = Remembering(replica, _memory(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
-        partial(files.tell_when_near, max_connections),
+        partial(open_files.tell_when_near, max_connections),
     ]
     if not worker:
         beside.append(remembering.run)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import structlog
 
-from rampd_server.domain.admission import Trial, trial_of
 from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
-from rampd_server.domain.model import Rollout
-from rampd_server.outage import Outages
+from rampd_server.domain.evidence.admission import Trial, trial_of
+from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Store
-from rampd_server.replica import Replica
-from rampd_server.service import Service
+from rampd_server.process.outage import Outages
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Service
 
 _LOOK_S = 0.5
 _SWEEP_S = 60.0

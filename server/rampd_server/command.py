@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from rampd_server import app, config, event_loop, logs, startup, workers
-from rampd_server.config import Command, Config
-from rampd_server.embedded import embedded_store, embedded_store_of_before
-from rampd_server.signals import run_until, stop_signals
-from rampd_server.startup import StartupError
+from rampd_server import app, workers
+from rampd_server.process import config, event_loop, logs, startup
+from rampd_server.process.config import Command, Config
+from rampd_server.process.embedded import embedded_store, embedded_store_of_before
+from rampd_server.process.signals import run_until, stop_signals
+from rampd_server.process.startup import StartupError
 
 
 def run(arguments: Sequence[str]) -> int:

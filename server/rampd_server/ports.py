@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from rampd_server.domain.admission import Counted, Trial
-from rampd_server.domain.check_counts import CheckCounts
-from rampd_server.domain.counters import JobCount, ReleaseCounters, TrialCounters
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.automation.check_counts import CheckCounts
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.evidence.admission import Counted, Trial
+from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, TrialCounters
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
 SELF: Final = "rampd"
 """The actor of what the server does by itself."""

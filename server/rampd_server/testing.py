@@ -6,11 +6,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from rampd_server import app, logs
-from rampd_server.address import Address
-from rampd_server.config import Config
-from rampd_server.embedded import embedded_store
-from rampd_server.startup import ungrouped
+from rampd_server import app
+from rampd_server.process import logs
+from rampd_server.process.address import Address
+from rampd_server.process.config import Config
+from rampd_server.process.embedded import embedded_store
+from rampd_server.process.startup import ungrouped
 
 _START_TIMEOUT_S = 30.0
 

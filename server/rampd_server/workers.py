@@ -12,11 +12,12 @@ import sys
 
 import structlog
 
-from rampd_server import app, event_loop, logs, startup
-from rampd_server.config import Config
-from rampd_server.port import held
-from rampd_server.signals import run_until, stop_signals
-from rampd_server.startup import NOT_STARTED, StartupError, ungrouped
+from rampd_server import app
+from rampd_server.process import event_loop, logs, startup
+from rampd_server.process.config import Config
+from rampd_server.process.port import held
+from rampd_server.process.signals import run_until, stop_signals
+from rampd_server.process.startup import NOT_STARTED, StartupError, ungrouped
 
 _RETRY_S = 1.0
 _STOP_S = 20.0

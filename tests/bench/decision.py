@@ -5,7 +5,15 @@ from collections.abc import Callable
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd.resolution import Channel, Choice, ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, resolve
+from rampd._decision.resolution import (
+    Channel,
+    Choice,
+    ComponentSnapshot,
+    Overrides,
+    RolloutState,
+    SnapshotRelease,
+    resolve,
+)
 from tests.bench.report import Row, plain
 from tests.bench.scale import Scale
 

@@ -2,9 +2,9 @@
 
 from redis.asyncio import Redis
 
-from rampd_server import event_loop
 from rampd_server.ports import Author, Override
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.process import event_loop
+from rampd_server.storage.store import RedisStore
 from tests import filling
 from tests.bench import running
 from tests.bench.report import Row, at_most, plain

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from rampd_server import event_loop
-from rampd_server.domain import commands
-from rampd_server.domain.model import Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, Namespace, Result
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.process import event_loop
+from rampd_server.storage.store import RedisStore
 from tests import filling
 from tests.bench import running
 from tests.bench.report import Row, plain

@@ -11,7 +11,7 @@ import grpc
 import redis
 
 from rampd import v1
-from rampd.bucketing import bucket
+from rampd._decision.bucketing import bucket
 from tests.bench import cores, running
 from tests.bench.load import Load, percentile
 from tests.bench.report import Row, Spread, at_most, plain

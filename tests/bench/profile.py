@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from rampd import v1
-from rampd.resolution import Choice, Overrides, resolve
-from rampd.validation import violations
+from rampd._contract.validation import violations
+from rampd._decision.resolution import Choice, Overrides, resolve
 from rampd_server.access import Access
 from rampd_server.ports import Namespace
-from rampd_server.projection import snapshot_of
-from rampd_server.replica import Component
+from rampd_server.replica.projection import snapshot_of
+from rampd_server.replica.replica import Component
 from rampd_server.rpc.binding import bind
-from rampd_server.rpc.resolve_response import encode
+from rampd_server.rpc.messages.resolution import encode
 from rampd_server.rpc.resolver import ResolverServicer
 from tests.bench import running
 from tests.bench.load import Load

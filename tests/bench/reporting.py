@@ -3,9 +3,9 @@
 import timeit
 from collections.abc import Callable
 
-from rampd.reporter import Reporter
-from rampd.reporting import CAPACITY, Outcome, Reporting
-from rampd.resolution import Channel, Decision, Resolution, ResolveReason
+from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
+from rampd._reporting.outcome_buffer import CAPACITY, Outcome, Reporting
+from rampd._reporting.report_thread import Reporter
 from rampd.testing import FixedResolver
 from tests.bench.report import Row, at_most, plain
 from tests.bench.scale import Scale

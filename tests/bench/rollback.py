@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 from rampd import Resolver, v1
-from rampd.bucketing import bucket
-from rampd_server.domain import evidence
-from rampd_server.domain.automation_policy import Automation
-from rampd_server.domain.counters import Split
+from rampd._decision.bucketing import bucket
+from rampd_server.domain.evidence import e_process
+from rampd_server.domain.evidence.counters import Split
+from rampd_server.domain.rollout.automation_policy import Automation
 from tests.bench import cores, running
 from tests.bench.load import percentile
 from tests.bench.report import Row, at_most, plain
@@ -71,8 +71,8 @@ def of_next(number: int) -> Iterator[str]:
 
 def failures_needed() -> int:
     """Of next alone, until the relative guard's limit is reached."""
-    limit = evidence.log_limit(Automation().alpha)
-    return next(n for n in itertools.count(1) if evidence.log_evidence({PERCENT * 100: Split(0, n)}) >= limit)
+    limit = e_process.log_limit(Automation().alpha)
+    return next(n for n in itertools.count(1) if e_process.log_evidence({PERCENT * 100: Split(0, n)}) >= limit)
 
 
 def report(call: Stubs, revision: int, repos: list[str], sequence: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from rampd import v1
-from rampd_server import event_loop
+from rampd_server.process import event_loop
 from tests.bench import cores
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server

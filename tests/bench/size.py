@@ -12,7 +12,7 @@ from functools import partial
 import redis
 
 from rampd import v1
-from rampd_server import event_loop
+from rampd_server.process import event_loop
 from tests import filling
 from tests.bench import cores, running
 from tests.bench.load import Load, median, percentile

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from rampd_server.domain import commands
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.domain.rollout import commands
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import do
 from tests.stores import ALL, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
 

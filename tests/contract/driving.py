@@ -1,11 +1,11 @@
 """Commits as the service makes them: read, run the state machine, commit."""
 
-from rampd_server.domain import commands
-from rampd_server.domain.model import Absent, Freeze, Rollout, numbered
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout, numbered
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, FeedEntry, Namespace, Result
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
 
 COMPONENT = "restyler"

@@ -8,11 +8,11 @@ import pytest
 
 from rampd_server.automation import checks as asking
 from rampd_server.automation.checks import MAX_ASKING, Checks, NoSource
-from rampd_server.domain.automation_policy import Check
-from rampd_server.domain.check_answer import Answer
-from rampd_server.domain.guards import CheckReading
-from rampd_server.storage.redis_checks import RedisChecks
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.domain.automation.check_answer import Answer
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.rollout.automation_policy import Check
+from rampd_server.storage.checks import RedisChecks
+from rampd_server.storage.store import RedisStore
 from tests.asking import Copy, Scripted, checked, eventually, running
 
 ERRORS = Check("errors", 'errors{tag="{{tag}}"}', interval_ms=100, maximum=1.0)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import AfterRollback, Check, OnRegression, Step
+from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import Reason, RefusedError, StoreUnavailableError
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.model import RolloutState
-from rampd_server.domain.progress import Cause, Driver
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import AfterRollback, Check, OnRegression, Step
+from rampd_server.domain.rollout.model import RolloutState
+from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.ports import Event, FeedEntry, UntimelyError
 from tests.automation import BAD, GOOD, C, ServerWithoutPort, World, servers
 from tests.stores import StoreServer

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from rampd_server.domain.check_counts import CheckCounts
+from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.ports import CheckTurn
-from rampd_server.storage.check_texts import read_counts, write_counts
-from rampd_server.storage.redis_checks import RedisChecks
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.checks import RedisChecks
+from rampd_server.storage.codec.check_texts import read_counts, write_counts
 from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.store import RedisStore
 
 C, SCOPE = "restyler", "2:1:0:abc"
 COUNTS = CheckCounts(SCOPE, hold_ms=1_700_000_000_000, failures=2, errors=1, value=0.1, error='who\'s "there"? ü 🙂')

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.domain.model import Absent, Arrival, Freeze, Means, QueueMode, Rollout, Unit, numbered
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Arrival, Freeze, Means, QueueMode, Rollout, Unit, numbered
 from rampd_server.ports import Author, ConflictError, Namespace, Override, Result, UntimelyError
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do, is_committed
 from tests.rollouts import NOW
 from tests.stores import StoreServer

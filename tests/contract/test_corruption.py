@@ -10,17 +10,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from rampd import v1
-from rampd_server import replica as module
 from rampd_server.caretaker import Caretaker
-from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
-from rampd_server.domain.model import Rollout
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Override, Stored
-from rampd_server.replica import Replica
+from rampd_server.replica import replica as module
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.resolver import ResolverServicer
-from rampd_server.service import Service
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.service.service import Service
 from rampd_server.storage.scripts import SWEEP_AFTER_MS
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
 from tests.rollouts import NOW

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
-from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.ports import Author, Namespace, Override, Result
-from rampd_server.replica import Replica
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.replica.replica import Replica
 from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.rollouts import NOW
 from tests.stores import StoreServer

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.model import Absent, Freeze, QueueMode, Rollout, Unit
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout, Unit
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, ConflictError, Namespace, Override, ReplayedError, Result
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.replay import replay, told_in_words
 from tests.rollouts import NOW
 from tests.stores import FAKEREDIS, REDIS, VALKEY, StoreServer

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.ports import FeedEntry, Namespace, Override
-from rampd_server.storage.redis_reader import MAX_BLOCK_MS
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.reader import MAX_BLOCK_MS
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.rollouts import NOW
 from tests.stores import StoreServer

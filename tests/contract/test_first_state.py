@@ -5,12 +5,12 @@ import contextlib
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import Author, Override
-from rampd_server.replica import Replica
-from rampd_server.service import Service
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Service
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import contents, do
 from tests.stores import StoreServer
 

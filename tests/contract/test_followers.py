@@ -3,7 +3,7 @@
 import contextlib
 
 from rampd_server.storage.followers import count_servers, name_of_server
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.stores import StoreServer
 
 

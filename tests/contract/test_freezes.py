@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.model import Freeze, Rollout, RolloutState
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Freeze, Rollout, RolloutState
 from rampd_server.ports import Author, Head
-from rampd_server.replica import Replica
-from rampd_server.service import Service
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Service
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT
 from tests.stores import StoreServer
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.domain.model import Absent, Freeze, QueueMode
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode
 from rampd_server.ports import Author, FieldChange, Namespace, Override
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.replay import replay, told_in_words
 from tests.rollouts import NOW

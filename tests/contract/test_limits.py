@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import Override
 from rampd_server.storage import scripts
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.stores import StoreServer
 

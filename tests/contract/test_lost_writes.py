@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from rampd_server.domain import commands
-from rampd_server.domain.admission import Admission, IgnoredReason, JobOutcome
-from rampd_server.domain.commands import Command
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
-from rampd_server.domain.loss import after_loss
-from rampd_server.domain.model import Freeze, LostRevisions, Rollout, RolloutState
-from rampd_server.domain.moves import Context
-from rampd_server.domain.progress import Progress
+from rampd_server.domain.evidence.admission import Admission, IgnoredReason, JobOutcome
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.commands import Command
+from rampd_server.domain.rollout.loss import after_loss
+from rampd_server.domain.rollout.model import Freeze, LostRevisions, Rollout, RolloutState
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.progress import Progress
 from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
-from rampd_server.remembering import Remembering
-from rampd_server.replica import Replica
-from rampd_server.service import Answer, Service
+from rampd_server.replica.remembering import Remembering
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Answer, Service
 from rampd_server.storage.last_state import LastStateFile
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, decide, do
 from tests.contract.test_freezes import following
 from tests.stores import StoreServer

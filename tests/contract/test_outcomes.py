@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from rampd_server.domain.admission import Counted, Trial
-from rampd_server.domain.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
-from rampd_server.domain.reporter_cap import counted_failures
+from rampd_server.domain.evidence.admission import Counted, Trial
+from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
+from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
-from rampd_server.storage.outcome_counts import bit_of
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.codec.counters import bit_of
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import MAX_REPORTERS, UNIT_BITS
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, contents
 from tests.stores import StoreServer
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import Reason, RefusedError, StoreCorruptError
-from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import Override, Result
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 
 PINNED = Override(tag="20200301")

@@ -1,10 +1,10 @@
 """Where automation stands with a rollout is committed with it, and comes back."""
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import Step
-from rampd_server.domain.model import Rollout
-from rampd_server.domain.progress import Cause, Driver, Progress
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Step
+from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.progress import Cause, Driver, Progress
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, commit, decide, do, is_committed
 from tests.rollouts import NOW
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
-from rampd_server.domain.model import QueueMode
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import QueueMode
 from rampd_server.ports import Author, Override, RequestRecord
-from rampd_server.replica import Replica
-from rampd_server.service import Answer, Service
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Answer, Service
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, do
 from tests.contract.test_freezes import following
 

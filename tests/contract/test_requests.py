@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from redis import exceptions
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import Reason, RefusedError, StoreCorruptError
-from rampd_server.domain.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.ports import Author, Namespace, Override, ReplayedError, RequestRecord, Result
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, contents, decide, do
 from tests.rollouts import NOW
 

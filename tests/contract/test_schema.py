@@ -11,19 +11,19 @@ from pathlib import Path
 import fakeredis
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.admission import Counted, Trial
-from rampd_server.domain.automation_policy import Step
-from rampd_server.domain.check_counts import CheckCounts
-from rampd_server.domain.counters import JobCount
-from rampd_server.domain.model import Absent, Freeze, Rollout
-from rampd_server.domain.progress import Driver, Progress
+from rampd_server.domain.automation.check_counts import CheckCounts
+from rampd_server.domain.evidence.admission import Counted, Trial
+from rampd_server.domain.evidence.counters import JobCount
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Step
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout.progress import Driver, Progress
 from rampd_server.ports import Author, CheckTurn, Namespace, OutcomeBatch, Override, Result
-from rampd_server.replica import Replica
-from rampd_server.service import Service
-from rampd_server.storage.redis_checks import RedisChecks
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.replica.replica import Replica
+from rampd_server.service.service import Service
+from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, do
 from tests.rollouts import NOW
 

@@ -10,10 +10,10 @@ from redis import exceptions
 from rampd_server import storage
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage import server_check
-from rampd_server.storage.redis_store import RedisStore
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import source
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
+from rampd_server.storage.store import RedisStore
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
 

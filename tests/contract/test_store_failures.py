@@ -9,11 +9,11 @@ import pytest
 from redis import exceptions
 from redis.asyncio import UnixDomainSocketConnection
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import Override
-from rampd_server.storage.redis_errors import redis_errors
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.errors import redis_errors
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 

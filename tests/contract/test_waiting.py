@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from rampd_server import line as lines
-from rampd_server import service as module
-from rampd_server.domain import commands
 from rampd_server.domain.errors import DeadlineError, Reason, RefusedError, StoreUnavailableError
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import Author, ConflictError, FeedEntry
-from rampd_server.service import Service
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.service import line as lines
+from rampd_server.service import service as module
+from rampd_server.service.service import Service
+from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT
 from tests.contract.test_freezes import following
 from tests.stores import REDIS, StoreServer, store_server

@@ -12,7 +12,7 @@ import redis
 
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.ports import Override
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.certificates import make_certificate
 from tests.contract.driving import ADA, COMPONENT
 from tests.stores import REDIS, VALKEY, StoreServer, store_server

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from rampd_server import embedded, valkey_process
-from rampd_server.embedded import embedded_store
-from rampd_server.startup import StartupError
+from rampd_server.process import embedded, valkey_process
+from rampd_server.process.embedded import embedded_store
+from rampd_server.process.startup import StartupError
 from tests.processes import has_ended, is_reaped
 
 pytestmark = pytest.mark.skipif(
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.skipif(
 SERVER = """
 import asyncio, signal, sys
 from pathlib import Path
-from rampd_server import config, logs
-from rampd_server.embedded import embedded_store
-from rampd_server.startup import StartupError
+from rampd_server.process import config, logs
+from rampd_server.process.embedded import embedded_store
+from rampd_server.process.startup import StartupError
 
 async def main():
     stop = asyncio.Event()

@@ -16,7 +16,7 @@ import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import Resolver
-from rampd.bucketing import bucket
+from rampd._decision.bucketing import bucket
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
 

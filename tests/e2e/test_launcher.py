@@ -20,8 +20,8 @@ from urllib.parse import unquote
 import pytest
 import redis
 
-from rampd.bucketing import bucket
-from rampd.grammar import TAG
+from rampd._contract.grammar import TAG
+from rampd._decision.bucketing import bucket
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 

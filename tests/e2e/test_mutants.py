@@ -8,7 +8,7 @@ from tests.mutants.mutations import Mutation
 from tests.mutants.trying import Scratch, Verdict, scratch
 
 TEST = "tests/unit/test_clock.py::test_a_clock_that_is_set_has_jumped"
-CLOCK = "server/rampd_server/domain/clock.py"
+CLOCK = "server/rampd_server/domain/automation/clock.py"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_after_a_mutation_the_copy_is_as_it_was(copy: Scratch) -> None:
 def test_a_server_that_a_test_starts_is_of_the_copy_too(copy: Scratch) -> None:
     mutation = Mutation(
         "The exit code of a server that can't start",
-        "server/rampd_server/startup.py",
+        "server/rampd_server/process/startup.py",
         "NOT_STARTED = 2",
         "NOT_STARTED = 3",
         "tests/e2e/test_workers.py::test_what_a_worker_can_t_do_ends_all_with_a_sentence",

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from rampd.bucketing import bucket
+from rampd._decision.bucketing import bucket
 from tests.bench.writers import writing
 from tests.proxy import proxy_to_unix
 from tests.servers import Stubs, rampd_server, short_directory, stubs

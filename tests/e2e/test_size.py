@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from rampd import v1
-from rampd_server import event_loop
-from rampd_server.storage.feed import write_overrides
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.process import event_loop
+from rampd_server.storage.codec.feed_entry import write_overrides
+from rampd_server.storage.store import RedisStore
 from tests import filling
 from tests.observing import health_checks, peak_memory_mb, pings
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs

@@ -10,8 +10,8 @@ import pytest
 from google.protobuf.message import Message
 
 from rampd import v1
-from rampd.grammar import NOTE
-from rampd.wording import MISLEADING
+from rampd._contract.grammar import NOTE
+from rampd._contract.wording import MISLEADING
 from tests.servers import Stubs, metadata_of, rampd_server, short_directory, stubs
 
 C = "restyler"

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from rampd import v1
-from rampd.feed import Feed
+from rampd._watching.feed import Feed
 from rampd.v1 import resolver_service_pb2_grpc
 from tests.observing import peak_memory_mb
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from rampd_server.address import PrometheusUrl
 from rampd_server.automation.prometheus import MAX_BYTES, Prometheus
-from rampd_server.domain.check_answer import Answer, Judgement
+from rampd_server.domain.automation.check_answer import Answer, Judgement
+from rampd_server.process.address import PrometheusUrl
 
 Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 

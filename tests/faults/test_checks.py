@@ -13,12 +13,12 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from rampd import v1
-from rampd.placeholders import fill
-from rampd_server.address import PrometheusUrl
+from rampd._contract.placeholders import fill
 from rampd_server.automation.prometheus import Prometheus
-from rampd_server.domain.check_answer import Answer
-from rampd_server.domain.check_counts import CheckCounts
-from rampd_server.storage.redis_checks import RedisChecks
+from rampd_server.domain.automation.check_answer import Answer
+from rampd_server.domain.automation.check_counts import CheckCounts
+from rampd_server.process.address import PrometheusUrl
+from rampd_server.storage.checks import RedisChecks
 from tests.prometheus import exporter, prometheus
 from tests.servers import rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from rampd_server.domain.model import Absent
+from rampd_server.domain.rollout.model import Absent
 from tests.replay import replay, told_in_words
 from tests.servers import ServerProcess, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server

@@ -24,10 +24,10 @@ import pytest
 from redis import Redis
 
 from rampd import Resolver, v1
-from rampd.component_state import MalformedStateError
+from rampd._contract.component_state import MalformedStateError
+from rampd._decision.resolution import Channel
+from rampd._watching.feed import Feed, is_before
 from rampd.errors import RampdError
-from rampd.feed import Feed, is_before
-from rampd.resolution import Channel
 from rampd.v1 import resolver_service_pb2_grpc
 from tests.proxy import Proxy
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs

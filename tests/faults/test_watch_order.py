@@ -15,17 +15,18 @@ from typing import TypeAlias
 import pytest
 
 import rampd
-from rampd import Admin, feed, v1
-from rampd.component_state import Component
-from rampd.local import Local, Settings
-from rampd.resolution import Choice, ComponentSnapshot
-from rampd.watching import Watching
+from rampd import Admin, v1
+from rampd._contract.component_state import Component
+from rampd._decision.resolution import Choice, ComponentSnapshot
+from rampd._watching import feed
+from rampd._watching.local import Local, Settings
+from rampd._watching.watch_thread import Watching
 from rampd_server import testing
-from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import FeedEntry
-from rampd_server.projection import choice_of, snapshot_of
-from rampd_server.rpc import watch
-from rampd_server.rpc.change_log import ChangeLog
+from rampd_server.replica.projection import choice_of, snapshot_of
+from rampd_server.rpc.watch import watch
+from rampd_server.rpc.watch.change_log import ChangeLog
 from tests.proxy import Proxy, proxy_to
 from tests.servers import short_directory
 from tests.stores import VALKEY, StoreServer, store_server

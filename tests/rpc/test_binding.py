@@ -13,8 +13,8 @@ from grpc_status import rpc_status
 
 from rampd import v1
 from rampd_server.access import Access
-from rampd_server.address import Address
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, Reason, RefusedError
+from rampd_server.process.address import Address
 from rampd_server.rpc.binding import SERVICES, Call, bind, required_role
 from rampd_server.rpc.server import Server
 

@@ -12,7 +12,7 @@ import pytest
 import rampd
 from rampd import Resolver, v1
 from rampd_server import testing
-from rampd_server.storage.redis_store import RedisStore
+from rampd_server.storage.store import RedisStore
 from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage, have_it_read_again
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer

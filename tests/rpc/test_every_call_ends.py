@@ -10,7 +10,7 @@ import pytest
 
 from rampd import v1
 from rampd_server.access import Access
-from rampd_server.address import Address
+from rampd_server.process.address import Address
 from rampd_server.rpc import binding
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.server import Server

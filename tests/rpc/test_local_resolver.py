@@ -21,9 +21,9 @@ import pytest
 
 import rampd
 from rampd import AsyncResolver, Job, Resolver, v1
-from rampd.feed import Change
-from rampd.local import NOTHING
-from rampd.resolution import ResolveReason
+from rampd._decision.resolution import ResolveReason
+from rampd._watching.feed import Change
+from rampd._watching.local import NOTHING
 from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server import testing
 from rampd_server.rpc import binding
@@ -559,7 +559,7 @@ async def test_a_log_that_fails_does_not_end_the_watching(
         def handle(self, _record: logging.LogRecord) -> bool:
             raise SystemExit(3)
 
-    monkeypatch.setattr("rampd.worker.AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", 0.01)
     call("Release", component=C, tag="t1")
     resolver = face(target)
     assert await tag(resolver) == "t1"
@@ -591,7 +591,7 @@ async def test_a_watching_thread_that_died_is_seen_and_started_again(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("rampd.worker.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
+        patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
         patched.setattr(threading, "excepthook", lambda _: None)
         patched.setattr(resolver._watching.local, "lost", fail)
         resolver._watching._call.cancel()
@@ -739,7 +739,7 @@ async def test_an_event_loop_goes_on_while_a_snapshot_file_is_read(
         reading.set()
         assert go_on.wait(20)
 
-    monkeypatch.setattr("rampd.snapshot_file.read", read)
+    monkeypatch.setattr("rampd._watching.snapshot_file.read", read)
     resolver = AsyncResolver(NOBODY, snapshot_file=tmp_path / "rampd.snapshot", timeout=0.1)
     answers = [asyncio.create_task(tag(resolver, fallback="t0")) for _ in range(3)]
     await until(reading.is_set)  # in this event loop, which the file keeps from nothing

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from rampd import v1
-from rampd.bucketing import bucket
+from rampd._decision.bucketing import bucket
 from rampd_server import testing
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer

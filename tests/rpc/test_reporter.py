@@ -172,7 +172,7 @@ async def test_it_outlives_a_server_that_is_away(server: ScriptedServer) -> None
             away.report(found, C, repo="acme/app", job_id=str(number), succeeded=True, duration=1)
         await until(lambda: away.status().reports.error)
         assert away.status().reports.buffered == 2500
-        away._reporter._connection = rampd.connection.Connection(server.target)  # it is back
+        away._reporter._connection = rampd._calls.connection.Connection(server.target)  # it is back
         await until(lambda: away.status().reports.sent == 2500)
     batches = server.requests("ReportOutcomes")
     assert [(batch.sequence, len(batch.outcomes)) for batch in batches] == [(1, 1000), (2, 1000), (3, 500)]
@@ -329,13 +329,13 @@ async def test_status_starts_a_reporting_thread_that_died(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("rampd.worker.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
+        patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
         patched.setattr(threading, "excepthook", lambda _: None)
         patched.setattr(resolver._reporter._reporting, "pause_s", fail)  # type: ignore[attr-defined]
         resolver._reporter._tell()  # type: ignore[attr-defined]
         await until(lambda: not dead.is_alive())
     resolver._reporter._reporting.add(  # type: ignore[attr-defined]
-        rampd.reporting.Outcome(C, "acme/app", "2", resolver.resolve(C, repo="acme/app"), True, 0.1)
+        rampd._reporting.outcome_buffer.Outcome(C, "acme/app", "2", resolver.resolve(C, repo="acme/app"), True, 0.1)
     )
     await until(lambda: resolver.status().reports.sent == 2)
     assert worker._thread is not dead
@@ -349,7 +349,7 @@ async def test_no_job_fails_for_its_report(
         raise MemoryError
 
     answer = await result(resolver.resolve(C, repo="acme/app"))
-    monkeypatch.setattr(rampd.reporting.Reporting, "add", fail)
+    monkeypatch.setattr(rampd._reporting.outcome_buffer.Reporting, "add", fail)
     async with block(resolver):
         pass
     resolver.report(answer, C, repo="acme/app", succeeded=True, duration=1.0)

@@ -15,10 +15,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import v1
 from rampd_server.access import Access
-from rampd_server.address import Address
+from rampd_server.process.address import Address
+from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.server import MAX_MESSAGE, MAX_STREAMS, Server
-from rampd_server.startup import StartupError
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,12 @@ import grpc
 
 from rampd import v1
 from rampd_server import testing
-from rampd_server.domain import commands
-from rampd_server.domain.model import Absent, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Namespace
-from rampd_server.rpc.convert import milliseconds, rollout_message
+from rampd_server.rpc.messages.convert import milliseconds, rollout_message
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 

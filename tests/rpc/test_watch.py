@@ -12,11 +12,11 @@ import grpc
 import pytest
 
 from rampd import v1
-from rampd.feed import Feed
+from rampd._watching.feed import Feed
 from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server import testing
-from rampd_server.rpc import watch, whole_state
-from rampd_server.rpc.change_log import ChangeLog
+from rampd_server.rpc.watch import watch, whole_state
+from rampd_server.rpc.watch.change_log import ChangeLog
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 

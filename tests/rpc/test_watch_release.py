@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from rampd import Admin, AsyncAdmin, DeadlineExceededError, NotFoundError, ReleaseFailedError, UnavailableError, v1
 from rampd.v1 import release_service_pb2_grpc
 from rampd_server import testing
-from rampd_server.rpc import watch_release
+from rampd_server.rpc.watch import release as watch_release
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rampd import AsyncResolver, Resolver
-from rampd.resolution import Resolution
+from rampd._decision.resolution import Resolution
 
 COMPONENTS = [f"component-{number}" for number in range(10)]
 REPOS = [f"acme/app-{number}" for number in range(500)]

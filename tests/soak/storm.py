@@ -15,7 +15,7 @@ import grpc
 from rampd import Admin, AsyncAdmin, v1
 from rampd.errors import RampdError
 from rampd.v1 import resolver_service_pb2_grpc
-from rampd_server.rpc.change_log import MAX_ENTRIES
+from rampd_server.rpc.watch.change_log import MAX_ENTRIES
 from tests.servers import ServerProcess, rampd_server
 from tests.soak.client import COMPONENTS, REPOS
 

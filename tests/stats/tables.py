@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd_server.domain import absolute_guard, evidence
+from rampd_server.domain.evidence import absolute_guard, e_process
 from tests.stats.scenarios import Scenario, slower, worse
 from tests.stats.trial import Alarms, detect, watch
 
@@ -84,7 +84,7 @@ def doublings_found(weight: int, runs: int) -> float:
 
 def absolute_detection(rate: float, runs: int) -> float:
     """Median of next's jobs until the absolute guard, which defends 10 %, raises its alarm."""
-    limit = evidence.log_limit(absolute_guard.ALPHA)
+    limit = e_process.log_limit(absolute_guard.ALPHA)
 
     def jobs(random: Random) -> int:
         failures = 0

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rampd_server.domain import absolute_guard, assignment_check, evidence
-from rampd_server.domain.counters import Split
+from rampd_server.domain.evidence import absolute_guard, assignment_check, e_process
+from rampd_server.domain.evidence.counters import Split
 
 ALPHA = 0.01
 CURRENT, NEXT = Split(1, 0), Split(0, 1)
@@ -45,7 +45,7 @@ def watch(jobs: Iterable[Job], *, max_failure_rate: float = 0.0) -> Alarms:
         if is_failed and unit not in failed:
             failed.add(unit)
             first_failures[weight] = first_failures.get(weight, Split()) + one
-            if relative is None and evidence.log_evidence(first_failures) >= evidence.log_limit(ALPHA):
+            if relative is None and e_process.log_evidence(first_failures) >= e_process.log_limit(ALPHA):
                 relative = number
         if unit in reported:
             continue
@@ -56,11 +56,11 @@ def watch(jobs: Iterable[Job], *, max_failure_rate: float = 0.0) -> Alarms:
             next_failures += is_failed
             if absolute is None and is_failed and max_failure_rate:
                 log = absolute_guard.log_evidence(next_failures, next_outcomes, max_failure_rate)
-                absolute = number if log >= evidence.log_limit(absolute_guard.ALPHA) else None
+                absolute = number if log >= e_process.log_limit(absolute_guard.ALPHA) else None
         if unasked:
             unasked -= 1
         elif assignment is None:
-            left = evidence.log_limit(assignment_check.ALPHA) - assignment_check.log_evidence(first_outcomes)
+            left = e_process.log_limit(assignment_check.ALPHA) - assignment_check.log_evidence(first_outcomes)
             if left <= 0:
                 assignment = number
             unasked = max(0, int(left / GREATEST_STEP) - 1)
@@ -75,6 +75,6 @@ def detect(jobs: Iterable[Job]) -> tuple[int, int] | None:
         ran_next += is_next
         if is_failed:
             counts[weight] = counts.get(weight, Split()) + (NEXT if is_next else CURRENT)
-            if evidence.log_evidence(counts) >= evidence.log_limit(ALPHA):
+            if e_process.log_evidence(counts) >= e_process.log_limit(ALPHA):
                 return number, ran_next
     return None

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rampd_server.domain import commands, model, moves
-from rampd_server.domain.automation_policy import Automation, Step
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.model import Absent, Arrival, Freeze, Means, Pause, Policy, QueueMode, Rollout, Unit
-from rampd_server.domain.moves import Context
-from rampd_server.domain.progress import Cause, Driver, Progress
-from rampd_server.domain.transition import Outcome, transition
+from rampd_server.domain.rollout import commands, model, moves
+from rampd_server.domain.rollout.automation_policy import Automation, Step
+from rampd_server.domain.rollout.model import Absent, Arrival, Freeze, Means, Pause, Policy, QueueMode, Rollout, Unit
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.progress import Cause, Driver, Progress
+from rampd_server.domain.rollout.transition import Outcome, transition
 from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "state-machine.md"

@@ -2,12 +2,20 @@
 
 import pytest
 
-from rampd.bucketing import bucket
-from rampd_server.domain import commands
-from rampd_server.domain.admission import EXPLANATIONS, Admission, Counted, IgnoredReason, JobOutcome, Trial, trial_of
-from rampd_server.domain.model import Absent, Rollout, Unit
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd._decision.bucketing import bucket
+from rampd_server.domain.evidence.admission import (
+    EXPLANATIONS,
+    Admission,
+    Counted,
+    IgnoredReason,
+    JobOutcome,
+    Trial,
+    trial_of,
+)
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Rollout, Unit
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
 CURRENT, NEXT = 3, 4

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import Step
-from rampd_server.domain.clock import Clock
-from rampd_server.domain.controller import Observed, decide
-from rampd_server.domain.counters import TrialCounters
+from rampd_server.domain.automation.clock import Clock
+from rampd_server.domain.automation.decision import Observed, decide
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.model import Absent, Freeze, QueueMode, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.standing import standing
-from rampd_server.domain.transition import transition
+from rampd_server.domain.evidence.counters import TrialCounters
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Step
+from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.standing import standing
+from rampd_server.domain.rollout.transition import transition
 from tests.advice import recommended, require_taken
 from tests.rollouts import NOW, after
 

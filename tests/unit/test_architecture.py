@@ -55,37 +55,46 @@ RULES = (
     Rule("rampd", never=("rampd_server",), exceptions=("rampd.testing",)),
     Rule("rampd", never=REDIS),
     # The decision that both share is pure.
-    Rule("rampd.bucketing", never=(*IMPURE, "rampd")),
-    Rule("rampd.placeholders", never=(*IMPURE, "rampd")),
-    Rule("rampd.wording", never=(*IMPURE, "rampd")),
-    Rule("rampd.overrides", never=(*IMPURE, "rampd")),
-    Rule("rampd.resolution", never=(*IMPURE, "rampd"), allowed=("rampd.bucketing", "rampd.overrides")),
+    Rule("rampd._decision.bucketing", never=(*IMPURE, "rampd")),
+    Rule("rampd._contract.placeholders", never=(*IMPURE, "rampd")),
+    Rule("rampd._contract.wording", never=(*IMPURE, "rampd")),
+    Rule("rampd._decision.overrides", never=(*IMPURE, "rampd")),
+    Rule(
+        "rampd._decision.resolution",
+        never=(*IMPURE, "rampd"),
+        allowed=("rampd._decision.bucketing", "rampd._decision.overrides"),
+    ),
     # The server, from the inside out.
     Rule(
         "rampd_server",
         never=("rampd",),
         allowed=(
             "rampd.v1",
-            "rampd.resolution",
-            "rampd.component_state",
-            "rampd.bucketing",
-            "rampd.placeholders",
-            "rampd.wording",
-            "rampd.validation",
-            "rampd.grammar",
-            "rampd.private_file",
+            "rampd._decision.resolution",
+            "rampd._contract.component_state",
+            "rampd._decision.bucketing",
+            "rampd._contract.placeholders",
+            "rampd._contract.wording",
+            "rampd._contract.validation",
+            "rampd._contract.grammar",
+            "rampd._runtime.private_file",
         ),
     ),
     Rule(
         "rampd_server.domain",
         never=(*IMPURE, "rampd", "rampd_server"),
-        allowed=("rampd_server.domain", "rampd.bucketing", "rampd.placeholders", "rampd.wording"),
+        allowed=(
+            "rampd_server.domain",
+            "rampd._decision.bucketing",
+            "rampd._contract.placeholders",
+            "rampd._contract.wording",
+        ),
     ),
     Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
     Rule(
         "rampd_server.storage",
         never=("rampd", "rampd_server"),
-        allowed=("rampd_server.storage", "rampd_server.domain", "rampd_server.ports", "rampd.private_file"),
+        allowed=("rampd_server.storage", "rampd_server.domain", "rampd_server.ports", "rampd._runtime.private_file"),
     ),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
     Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),
@@ -182,42 +191,49 @@ def test_what_a_rule_is_about_is_there(rule: Rule) -> None:
 PLANTED = {
     "client/rampd/resolver.py": [
         ("import rampd_server", "rampd.resolver imports rampd_server"),
-        ("from rampd_server.domain import model", "rampd.resolver imports rampd_server.domain.model"),
+        ("from rampd_server.domain.rollout import model", "rampd.resolver imports rampd_server.domain.rollout.model"),
         ("import redis.asyncio", "rampd.resolver imports redis.asyncio"),
         ("if x:\n    def f():\n        from redis import Redis", "rampd.resolver imports redis.Redis"),
     ],
     "client/rampd/testing/plugin.py": [("import redis", "rampd.testing.plugin imports redis")],
-    "client/rampd/bucketing.py": [("from rampd import v1", "rampd.bucketing imports rampd.v1")],
-    "client/rampd/placeholders.py": [("from rampd import v1", "rampd.placeholders imports rampd.v1")],
-    "client/rampd/wording.py": [("from rampd import v1", "rampd.wording imports rampd.v1")],
-    "client/rampd/overrides.py": [("import time", "rampd.overrides imports time")],
-    "client/rampd/resolution.py": [("from . import resolver", "rampd.resolution imports rampd.resolver")],
-    "server/rampd_server/replica.py": [
-        ("from rampd import Resolver", "rampd_server.replica imports rampd.Resolver"),
-        ("import rampd", "rampd_server.replica imports rampd"),
-        ("from rampd.v1 import rollout_pb2", "rampd_server.replica imports rampd.v1.rollout_pb2"),
-        ("from .storage.keys import Keys", "rampd_server.replica imports rampd_server.storage.keys.Keys"),
+    "client/rampd/_decision/bucketing.py": [("from rampd import v1", "rampd._decision.bucketing imports rampd.v1")],
+    "client/rampd/_contract/placeholders.py": [
+        ("from rampd import v1", "rampd._contract.placeholders imports rampd.v1")
     ],
-    "server/rampd_server/service.py": [
-        ("import grpc", "rampd_server.service imports grpc"),
-        ("import redis", "rampd_server.service imports redis"),
-        ("import httpx", "rampd_server.service imports httpx"),
-        ("from rampd_server import rpc", "rampd_server.service imports rampd_server.rpc"),
-        ("from rampd_server.app import App", "rampd_server.service imports rampd_server.app.App"),
+    "client/rampd/_contract/wording.py": [("from rampd import v1", "rampd._contract.wording imports rampd.v1")],
+    "client/rampd/_decision/overrides.py": [("import time", "rampd._decision.overrides imports time")],
+    "client/rampd/_decision/resolution.py": [
+        ("from .. import resolver", "rampd._decision.resolution imports rampd.resolver")
+    ],
+    "server/rampd_server/replica/replica.py": [
+        ("from rampd import Resolver", "rampd_server.replica.replica imports rampd.Resolver"),
+        ("import rampd", "rampd_server.replica.replica imports rampd"),
+        ("from rampd.v1 import rollout_pb2", "rampd_server.replica.replica imports rampd.v1.rollout_pb2"),
+        ("from ..storage.keys import Keys", "rampd_server.replica.replica imports rampd_server.storage.keys.Keys"),
+    ],
+    "server/rampd_server/service/service.py": [
+        ("import grpc", "rampd_server.service.service imports grpc"),
+        ("import redis", "rampd_server.service.service imports redis"),
+        ("import httpx", "rampd_server.service.service imports httpx"),
+        ("from rampd_server import rpc", "rampd_server.service.service imports rampd_server.rpc"),
+        ("from rampd_server.app import App", "rampd_server.service.service imports rampd_server.app.App"),
     ],
     "server/rampd_server/ports.py": [
-        ("import rampd_server.replica", "rampd_server.ports imports rampd_server.replica")
+        ("import rampd_server.replica.replica", "rampd_server.ports imports rampd_server.replica.replica")
     ],
-    "server/rampd_server/domain/model.py": [
-        ("from ..ports import Store", "rampd_server.domain.model imports rampd_server.ports.Store"),
-        ("from random import random", "rampd_server.domain.model imports random.random"),
+    "server/rampd_server/domain/rollout/model.py": [
+        ("from ...ports import Store", "rampd_server.domain.rollout.model imports rampd_server.ports.Store"),
+        ("from random import random", "rampd_server.domain.rollout.model imports random.random"),
         (
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import asyncio",
-            "rampd_server.domain.model imports asyncio",
+            "rampd_server.domain.rollout.model imports asyncio",
         ),
     ],
     "server/rampd_server/storage/keys.py": [
-        ("from rampd_server.service import Service", "rampd_server.storage.keys imports rampd_server.service.Service"),
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.storage.keys imports rampd_server.service.service.Service",
+        ),
         ("from rampd import v1", "rampd_server.storage.keys imports rampd.v1"),
     ],
     "server/rampd_server/rpc/server.py": [
@@ -244,10 +260,13 @@ def test_every_rule_is_broken_by_something_planted(tmp_path: Path, rule: Rule) -
     ("path", "code"),
     [
         ("client/rampd/testing/plugin.py", "from rampd_server.testing import serve"),
-        ("client/rampd/resolution.py", "from rampd.bucketing import bucket"),
-        ("server/rampd_server/replica.py", "from rampd.resolution import resolve\nimport asyncio, time"),
+        ("client/rampd/_decision/resolution.py", "from rampd._decision.bucketing import bucket"),
+        (
+            "server/rampd_server/replica/replica.py",
+            "from rampd._decision.resolution import resolve\nimport asyncio, time",
+        ),
         ("server/rampd_server/rpc/server.py", "import grpc\nfrom rampd import v1\nfrom google.protobuf import message"),
-        ("server/rampd_server/storage/store.py", "import redis\nfrom rampd_server.domain.model import Rollout"),
+        ("server/rampd_server/storage/store.py", "import redis\nfrom rampd_server.domain.rollout.model import Rollout"),
         ("server/rampd_server/app.py", "import grpc, redis\nfrom rampd_server import rpc, storage"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),
     ],

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import Automation, Check, OnRegression, Step, violations
 from rampd_server.domain.errors import InvalidRequestError
-from rampd_server.domain.model import Policy
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Automation, Check, OnRegression, Step, violations
+from rampd_server.domain.rollout.model import Policy
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, rolling_out
 
 HOUR_MS = 3_600_000

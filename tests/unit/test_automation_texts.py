@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
-from rampd_server.domain.model import Policy
-from rampd_server.storage import texts
-from rampd_server.storage.automation_texts import read_automation, write_automation
+from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
+from rampd_server.domain.rollout.model import Policy
+from rampd_server.storage.codec import texts
+from rampd_server.storage.codec.automation_texts import read_automation, write_automation
 
 COUNTS = st.integers(0, 10**12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd.bucketing import BUCKETS, bucket, bucket_after, hash_prefix
+from rampd._decision.bucketing import BUCKETS, bucket, bucket_after, hash_prefix
 from tests import bucketing_vectors
 
 ROOT = Path(__file__).parents[2]

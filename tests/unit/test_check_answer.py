@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain.check_answer import Answer, error, read_answer
+from rampd_server.domain.automation.check_answer import Answer, error, read_answer
 
 
 def success(kind: str, result: object, **more: object) -> dict[str, object]:

@@ -6,13 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import Automation, Check, Step
-from rampd_server.domain.check_answer import Answer
-from rampd_server.domain.check_counts import CheckCounts, count, is_asked, passes, query_of, reading, scope_of
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.model import Rollout
-from rampd_server.domain.progress import Cause, Driver, Progress
+from rampd_server.domain.automation.check_answer import Answer
+from rampd_server.domain.automation.check_counts import (
+    CheckCounts,
+    count,
+    is_asked,
+    passes,
+    query_of,
+    reading,
+    scope_of,
+)
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Automation, Check, Step
+from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.progress import Cause, Driver, Progress
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
 CHECK = Check("errors", 'sum(rate(errors{tag="{{tag}}"}[5m]))', minimum=0.0, maximum=1.0)

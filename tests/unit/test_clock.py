@@ -2,7 +2,7 @@
 
 import pytest
 
-from rampd_server.domain.clock import JUMP_MS, Clock, Deadline, Look, first_seen, read
+from rampd_server.domain.automation.clock import JUMP_MS, Clock, Deadline, Look, first_seen, read
 
 HOUR_MS = 3_600_000
 

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
-from rampd_server.domain.clock import Clock
-from rampd_server.domain.controller import Action, Decision, Observed, decide
-from rampd_server.domain.counters import Split, Tally, TrialCounters
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.looking import next_change_ms
-from rampd_server.domain.model import Freeze, Pause, Rollout
-from rampd_server.domain.progress import Cause, Driver, Progress
+from rampd_server.domain.automation.clock import Clock
+from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.automation.next_look import next_change_ms
+from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
+from rampd_server.domain.rollout.model import Freeze, Pause, Rollout
+from rampd_server.domain.rollout.progress import Cause, Driver, Progress
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
 MINUTE_MS = 60_000

@@ -5,17 +5,24 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import AfterRollback, Automation, Check, OnRegression, Step, violations
-from rampd_server.domain.clock import Clock
-from rampd_server.domain.controller import Action, Decision, Observed, decide
-from rampd_server.domain.counters import Split, Tally, TrialCounters
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.looking import next_change_ms
-from rampd_server.domain.model import Freeze, Rollout, RolloutState
-from rampd_server.domain.moves import Context, freezes
-from rampd_server.domain.progress import Cause, Driver, Progress
-from rampd_server.domain.transition import Outcome, transition
+from rampd_server.domain.automation.clock import Clock
+from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.automation.next_look import next_change_ms
+from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import (
+    AfterRollback,
+    Automation,
+    Check,
+    OnRegression,
+    Step,
+    violations,
+)
+from rampd_server.domain.rollout.model import Freeze, Rollout, RolloutState
+from rampd_server.domain.rollout.moves import Context, freezes
+from rampd_server.domain.rollout.progress import Cause, Driver, Progress
+from rampd_server.domain.rollout.transition import Outcome, transition
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
 HOUR_MS = 3_600_000

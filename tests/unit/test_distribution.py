@@ -5,7 +5,7 @@ from math import sqrt
 
 import pytest
 
-from rampd.bucketing import BUCKETS, bucket
+from rampd._decision.bucketing import BUCKETS, bucket
 
 REPOS = [f"owner-{number % 977}/repo-{number}" for number in range(100_000)]
 STANDARD_ERRORS = 4

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain.counters import Split
-from rampd_server.domain.evidence import RATIOS, log_evidence, log_likelihood, log_limit, log_mean, to_odds
-from rampd_server.domain.model import FULL
+from rampd_server.domain.evidence.counters import Split
+from rampd_server.domain.evidence.e_process import RATIOS, log_evidence, log_likelihood, log_limit, log_mean, to_odds
+from rampd_server.domain.rollout.model import FULL
 
 WEIGHTS = st.integers(1, FULL - 1)
 SPLITS = st.builds(Split, st.integers(0, 60), st.integers(0, 60))

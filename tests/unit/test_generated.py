@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from rampd_server.rpc.binding import SERVICES
-from rampd_server.rpc.descriptors import written_files
+from rampd_server.rpc.reflection import written_files
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "client" / "rampd" / "v1"

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import Step
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.model import Freeze, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import Outcome, transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Step
+from rampd_server.domain.rollout.model import Freeze, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import Outcome, transition
 from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
 
 MINUTE_MS = 60_000

@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from rampd_server.domain import commands
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.model import Absent, Assignment, Rollout, Unit, numbered
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Assignment, Rollout, Unit, numbered
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Event, FeedEntry
-from rampd_server.storage import feed
-from rampd_server.storage.history import field_changes
-from rampd_server.storage.malformed import MalformedError
-from rampd_server.storage.patch import Difference, Patch, diff
-from rampd_server.storage.rebuild import Sections, load, rebuild
-from rampd_server.storage.rollout_hash import FIELDS
+from rampd_server.storage.codec import feed_entry
+from rampd_server.storage.codec.history import field_changes
+from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.codec.patch import Difference, Patch, diff
+from rampd_server.storage.codec.rebuild import Sections, load, rebuild
+from rampd_server.storage.codec.rollout_hash import FIELDS
 from tests.replay import replay, told
 from tests.rollouts import NOW, held, rolling_out, steady
 from tests.unit.test_rollout_properties import COMMANDS
@@ -91,9 +91,9 @@ class StoredRollout(RuleBasedStateMachine):
         self.redis.write(patch, revision, entry_id)
         assert load("restyler", self.redis.sections()) == self.rollout
         entry = FeedEntry(entry_id, "0-0", "restyler", revision, patch, base_entry=before.entry)
-        self.copy = feed.apply(self.copy, entry, feed_key="feed")
+        self.copy = feed_entry.apply(self.copy, entry, feed_key="feed")
         assert self.copy == self.rollout
-        assert feed.apply(self.copy, entry, feed_key="feed") is self.copy
+        assert feed_entry.apply(self.copy, entry, feed_key="feed") is self.copy
         changes = field_changes(difference)
         self.events.append(Event("1-1", len(self.events) + 1, NOW, "ada", False, "x", "", "", changes))
         assert replay(self.events) == told(self.rollout)

@@ -6,9 +6,17 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from rampd.validation import violations as violations_of_request
-from rampd_server.domain.automation_policy import DAY_MS, MAX_HOLD_MS, MAX_JOBS, Automation, Check, Step, violations
-from rampd_server.rpc.policy import policy_message, set_policy_of
+from rampd._contract.validation import violations as violations_of_request
+from rampd_server.domain.rollout.automation_policy import (
+    DAY_MS,
+    MAX_HOLD_MS,
+    MAX_JOBS,
+    Automation,
+    Check,
+    Step,
+    violations,
+)
+from rampd_server.rpc.messages.policy import policy_message, set_policy_of
 
 CHECK = Check("a", "up", maximum=1.0)
 
@@ -55,7 +63,7 @@ def test_a_request_may_say_what_the_domain_takes_and_nothing_else(changes: dict[
 
 
 def replace_policy(automation: Automation):
-    from rampd_server.domain.model import Policy
+    from rampd_server.domain.rollout.model import Policy
 
     return Policy(automation=automation)
 

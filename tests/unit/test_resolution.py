@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd.bucketing import bucket
-from rampd.resolution import (
+from rampd._decision.bucketing import bucket
+from rampd._decision.resolution import (
     Channel,
     Choice,
     ComponentSnapshot,

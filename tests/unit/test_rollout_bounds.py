@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from rampd_server.domain import commands, model
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.model import Absent, Assignment, Quarantine, ReleaseState, Rollout, Unit
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands, model
+from rampd_server.domain.rollout.model import Absent, Assignment, Quarantine, ReleaseState, Rollout, Unit
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, rolling_out, steady
 
 

@@ -4,16 +4,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rampd_server.domain import commands, model
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.model import Absent, Freeze, QueueMode, ReleaseState, Rollout, RolloutState, Unit, numbered
-from rampd_server.domain.moves import Context, freezes
-from rampd_server.domain.progress import Cause, Driver, Progress
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands, model
+from rampd_server.domain.rollout.model import (
+    Absent,
+    Freeze,
+    QueueMode,
+    ReleaseState,
+    Rollout,
+    RolloutState,
+    Unit,
+    numbered,
+)
+from rampd_server.domain.rollout.moves import Context, freezes
+from rampd_server.domain.rollout.progress import Cause, Driver, Progress
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Event, FeedEntry
-from rampd_server.storage.feed import apply
-from rampd_server.storage.history import field_changes
-from rampd_server.storage.patch import diff
+from rampd_server.storage.codec.feed_entry import apply
+from rampd_server.storage.codec.history import field_changes
+from rampd_server.storage.codec.patch import diff
 from tests.replay import replay, told
 from tests.rollouts import NOW
 

@@ -5,10 +5,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from rampd_server.domain import assignment_check
-from rampd_server.domain.controller import Action
-from rampd_server.domain.counters import Split
-from rampd_server.domain.evidence import log_limit
+from rampd_server.domain.automation.decision import Action
+from rampd_server.domain.evidence import assignment_check
+from rampd_server.domain.evidence.counters import Split
+from rampd_server.domain.evidence.e_process import log_limit
 from tests.bench.rollout.comparison import RULES, compare, settings, world
 from tests.bench.rollout.plot import bars
 from tests.bench.rollout.rampd_rule import Rampd

@@ -7,18 +7,18 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from rampd_server.domain import (
+from rampd_server.domain.rollout import (
     commands,
     deciding,
     lifecycle,
     moves,
-    outcome,
     protection,
     ramping,
+    refusals,
     reverting,
     transition,
 )
-from rampd_server.domain.model import RolloutState
+from rampd_server.domain.rollout.model import RolloutState
 from tests.unit.state_machine_table import DOCUMENT, Cell, cells, play
 
 CELLS = list(cells(DOCUMENT.read_text()))
@@ -56,7 +56,7 @@ MESSAGES_ONLY = {
 
 
 def _rules() -> Iterator[tuple[FunctionType, int]]:
-    modules: tuple[ModuleType, ...] = (deciding, lifecycle, moves, protection, ramping, reverting, outcome, transition)
+    modules: tuple[ModuleType, ...] = (deciding, lifecycle, moves, protection, ramping, reverting, refusals, transition)
     for module in modules:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and name not in MESSAGES_ONLY:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain.model import (
+from rampd_server.domain.rollout.model import (
     FULL,
     Arrival,
     Assignment,
@@ -21,7 +21,7 @@ from rampd_server.domain.model import (
     Unit,
 )
 from rampd_server.ports import Override
-from rampd_server.storage import texts
+from rampd_server.storage.codec import texts
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 TIMES = st.integers(0, 10**15)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.automation_policy import Automation, Check, Step
-from rampd_server.domain.model import Freeze, Policy
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Automation, Check, Step
+from rampd_server.domain.rollout.model import Freeze, Policy
 from rampd_server.ports import FieldChange, Override
-from rampd_server.storage import texts
-from rampd_server.storage.automation_texts import write_automation
-from rampd_server.storage.words import in_words
+from rampd_server.storage.codec import texts
+from rampd_server.storage.codec.automation_texts import write_automation
+from rampd_server.storage.codec.history_words import in_words
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 AUTOMATION = Automation(
@@ -111,7 +111,7 @@ def test_a_text_that_another_rampd_wrote_is_shown_as_it_is(field: str, text: str
 
 
 def test_what_a_command_changes_reads_well() -> None:
-    from rampd_server.domain.model import Absent
+    from rampd_server.domain.rollout.model import Absent
     from tests.contract.driving import decide
     from tests.replay import told_in_words
 

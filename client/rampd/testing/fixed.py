@@ -10,15 +10,15 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from rampd import v1
+from rampd._calls.connection import closed_error
+from rampd._calls.resolve_call import Job
+from rampd._calls.status import error_of_status
+from rampd._contract.grammar import COMPONENT, PINNED, TAG, Violation, Word, word_violation
+from rampd._decision.overrides import Choice, Overrides
+from rampd._reporting.outcome_buffer import Outcome, Reports
 from rampd.aio import AsyncResolver
-from rampd.connection import closed_error
 from rampd.errors import InvalidArgumentError, RampdError
-from rampd.grammar import COMPONENT, PINNED, TAG, Violation, Word, word_violation
-from rampd.overrides import Choice, Overrides
-from rampd.reporting import Outcome, Reports
 from rampd.resolver import Resolver
-from rampd.resolving import Job
-from rampd.status import error_of_status
 
 Response = TypeVar("Response", bound=Message)
 Tags = Mapping[tuple[str, str], str]

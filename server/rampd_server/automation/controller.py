@@ -12,19 +12,19 @@ from random import SystemRandom
 
 import structlog
 
-from rampd.resolution import ComponentSnapshot
+from rampd._decision.resolution import ComponentSnapshot
 from rampd_server.automation.turns import Turns
-from rampd_server.domain import clock as clocks
-from rampd_server.domain import commands
-from rampd_server.domain.clock import Clock, Deadline, Look
-from rampd_server.domain.controller import Action, Decision, Observed, decide
+from rampd_server.domain.automation import clock as clocks
+from rampd_server.domain.automation.clock import Clock, Deadline, Look
+from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
+from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.automation.next_look import next_change_ms
 from rampd_server.domain.errors import RampdError
-from rampd_server.domain.guards import CheckReading
-from rampd_server.domain.looking import next_change_ms
-from rampd_server.domain.model import Rollout, RolloutState
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Rollout, RolloutState
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
-from rampd_server.replica import STALE_AFTER_S, Replica
-from rampd_server.service import Service
+from rampd_server.replica.replica import STALE_AFTER_S, Replica
+from rampd_server.service.service import Service
 
 _LOOKERS = 8
 _RETRY_S = 1.0

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import httpx
 
-from rampd_server.address import PrometheusUrl
-from rampd_server.domain.check_answer import Answer, Judgement, error, judge_answer, read_answer
+from rampd_server.domain.automation.check_answer import Answer, Judgement, error, judge_answer, read_answer
+from rampd_server.process.address import PrometheusUrl
 
 MAX_BYTES = 64 * 1024
 """Of an answer. One number with its labels is far less; a query that finds a thousand series is no check."""

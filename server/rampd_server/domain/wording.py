@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from rampd.wording import exact, number, one_line, span, whole_span
+from rampd._contract.wording import exact, number, one_line, span, whole_span
 
 __all__ = [
     "against_bounds",

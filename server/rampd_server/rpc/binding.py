@@ -21,7 +21,7 @@ from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_
 from rampd_server.access import Access, Role
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError, Reason
 from rampd_server.rpc.call import Call, Context, actor_violations
-from rampd_server.rpc.errors import abort, not_implemented
+from rampd_server.rpc.error_status import abort, not_implemented
 from rampd_server.rpc.streams import Streams
 
 __all__ = ["SERVICES", "Call", "Violations", "bind", "required_role"]

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from rampd.grammar import ACTOR, word_violation
+from rampd._contract.grammar import ACTOR, word_violation
 
 ACTOR_KEY = "x-rampd-actor"
 ANONYMOUS = "anonymous"

@@ -5,10 +5,10 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from rampd_server.ports import Author
-from rampd_server.replica import Replica
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
-from rampd_server.rpc.convert import rollout_or_none
-from rampd_server.service import Answer
+from rampd_server.rpc.messages.convert import rollout_or_none
+from rampd_server.service.service import Answer
 
 
 class MutatingRequest(Protocol):

@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 
 from rampd import v1
-from rampd_server.domain.admission import EXPLANATIONS, JobOutcome
-from rampd_server.outcomes import Outcomes, Report
+from rampd_server.domain.evidence.admission import EXPLANATIONS, JobOutcome
 from rampd_server.rpc.binding import Call
+from rampd_server.service.outcome_intake import Outcomes, Report
 
 _CHUNK = 200
 _IS_NEXT = {v1.CHANNEL_CURRENT: False, v1.CHANNEL_NEXT: True}

@@ -4,15 +4,15 @@ import re
 from collections.abc import AsyncGenerator
 
 from rampd import v1
-from rampd_server.domain import commands
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import Store
-from rampd_server.replica import Replica
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
-from rampd_server.rpc.counted import release_with_outcomes
+from rampd_server.rpc.messages.outcomes import release_with_outcomes
 from rampd_server.rpc.mutation import author_of, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
-from rampd_server.rpc.watch_release import ReleaseWatches, release_not_found
-from rampd_server.service import Service
+from rampd_server.rpc.watch.release import ReleaseWatches, release_not_found
+from rampd_server.service.service import Service
 
 _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 

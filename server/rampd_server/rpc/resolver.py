@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
-from rampd.resolution import Decision, Resolution, resolve
+from rampd._decision.resolution import Decision, Resolution, resolve
 from rampd_server.domain.errors import NoSnapshotError, RampdError, Reason, RefusedError
-from rampd_server.domain.outcome import component_not_found
-from rampd_server.outcomes import Outcomes
-from rampd_server.replica import Replica
+from rampd_server.domain.rollout.refusals import component_not_found
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
-from rampd_server.rpc.errors import to_status
+from rampd_server.rpc.error_status import to_status
+from rampd_server.rpc.messages.resolution import BatchEncoder, encode
 from rampd_server.rpc.outcomes import OutcomesServicer
-from rampd_server.rpc.resolve_response import BatchEncoder, encode
-from rampd_server.rpc.watch import Watches
+from rampd_server.rpc.watch.watch import Watches
+from rampd_server.service.outcome_intake import Outcomes
 
 CATCH_UP_S = 1.0
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024

@@ -5,18 +5,18 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from rampd import v1
-from rampd_server.damage import damage_of
-from rampd_server.domain import commands
-from rampd_server.domain.admission import trial_of
+from rampd_server.domain.evidence.admission import trial_of
+from rampd_server.domain.rollout import commands
 from rampd_server.ports import Override, Store
-from rampd_server.replica import Replica
-from rampd_server.rpc import convert
+from rampd_server.replica.damage import damage_of
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
-from rampd_server.rpc.counted import show_current_outcomes, show_outcomes
+from rampd_server.rpc.messages import convert
+from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outcomes
+from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
-from rampd_server.rpc.policy import Judge, basis_points, judged, policy_message, set_policy_of
-from rampd_server.service import Service
+from rampd_server.service.service import Service
 
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 

@@ -12,17 +12,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
-from rampd_server.address import Address
 from rampd_server.domain.errors import NoSnapshotError
-from rampd_server.embedded import MAX_SOCKET_PATH
-from rampd_server.own_folder import make_own
-from rampd_server.port import check_free
+from rampd_server.process.address import Address
+from rampd_server.process.embedded import MAX_SOCKET_PATH
+from rampd_server.process.own_folder import make_own
+from rampd_server.process.port import check_free
+from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import SERVICES, Handlers
 from rampd_server.rpc.call import Context
-from rampd_server.rpc.descriptors import WrittenFiles
-from rampd_server.rpc.errors import abort
+from rampd_server.rpc.error_status import abort
+from rampd_server.rpc.reflection import WrittenFiles
 from rampd_server.rpc.streams import Streams
-from rampd_server.startup import StartupError
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of a request or a response."""

@@ -9,8 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from rampd_server.domain.errors import StoreUnavailableError
-from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
-from rampd_server.storage.redis_errors import (
+from rampd_server.storage.errors import (
     BROKEN_LINK,
     explained,
     no_certificate,
@@ -19,6 +18,7 @@ from rampd_server.storage.redis_errors import (
     tls_port,
     unreachable,
 )
+from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
 
 _CONNECT_SHARE: Final = 0.6
 """Of a call's time that it may take to connect: the rest is to find out why it can't."""

@@ -5,7 +5,7 @@ import secrets
 from redis import exceptions
 
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.redis_reader import RedisReader
+from rampd_server.storage.reader import RedisReader
 
 
 def name_of_server(namespace: str) -> str:

@@ -17,15 +17,15 @@ from typing import Any, Final
 
 import structlog
 
-from rampd import private_file
-from rampd.private_file import PrivateFileError
-from rampd_server.domain.model import Absent, Release, Rollout
+from rampd._runtime import private_file
+from rampd._runtime.private_file import PrivateFileError
+from rampd_server.domain.rollout.model import Absent, Release, Rollout
 from rampd_server.ports import LastServed, LastState, LastStateError, Override
-from rampd_server.storage import feed, rebuild, texts
-from rampd_server.storage.malformed import MalformedError
-from rampd_server.storage.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
-from rampd_server.storage.rollout_hash import SECTION as ROLLOUT
-from rampd_server.storage.rollout_hash import write_hash
+from rampd_server.storage.codec import feed_entry, rebuild, texts
+from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.codec.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
+from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
+from rampd_server.storage.codec.rollout_hash import write_hash
 
 _MAGIC: Final = b"rampd last state 1"
 _COMPONENT: Final = "component"
@@ -64,7 +64,7 @@ class LastStateFile:
                 entry_id=str(head["entry"]),
                 confirmed_s=float(head["confirmed"]),
                 clock_ahead_ms=float(head["clock_ahead_ms"]),
-                namespace=feed.read_namespace(head["freeze"]),
+                namespace=feed_entry.read_namespace(head["freeze"]),
                 is_last=head["is_last"] is True,
             )
             components = list(_read_components(lines))

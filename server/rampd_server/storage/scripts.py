@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from rampd_server.storage.history import MAX_EVENTS
+from rampd_server.storage.codec.history import MAX_EVENTS
 from rampd_server.storage.schema import SCHEMA
 
 MAX_REMOVED: Final = 10_000

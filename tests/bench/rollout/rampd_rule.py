@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from rampd_server.domain import commands, controller
-from rampd_server.domain.automation_policy import Automation, Step, violations
-from rampd_server.domain.clock import Clock
-from rampd_server.domain.counters import Split, Tally, TrialCounters
-from rampd_server.domain.model import Absent, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.automation import decision as controller
+from rampd_server.domain.automation.clock import Clock
+from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.automation_policy import Automation, Step, violations
+from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from tests.bench.rollout.rules import FINALIZED, Outcome
 
 NONE, CURRENT, NEXT = Split(), Split(1, 0), Split(0, 1)

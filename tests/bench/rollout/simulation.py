@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rampd.bucketing import bucket_after, hash_prefix
+from rampd._decision.bucketing import bucket_after, hash_prefix
 from tests.bench.rollout.rules import Rule
 from tests.bench.rollout.world import Job, Release
 

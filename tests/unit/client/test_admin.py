@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
-from rampd import Admin, AsyncAdmin, v1, verbs
+from rampd import Admin, AsyncAdmin, v1
+from rampd._verbs import verbs
 from rampd.v1 import release_service_pb2, rollout_service_pb2
 
 METHODS = [

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd import component_state, v1
-from rampd.component_state import (
+from rampd import v1
+from rampd._contract import component_state
+from rampd._contract.component_state import (
     Assembly,
     Component,
     MalformedStateError,
@@ -17,7 +18,7 @@ from rampd.component_state import (
     parts_of,
     service_of,
 )
-from rampd.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease
+from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease
 from tests.states import CHOICES, REPOS, overrides, snapshots
 
 

@@ -10,10 +10,10 @@ from google.rpc.status_pb2 import Status
 
 import rampd
 from rampd import errors, v1
-from rampd.status import error_of_call, error_of_status
+from rampd._calls.status import error_of_call, error_of_status
 from rampd_server.domain.errors import InvalidRequestError, Reason
 from rampd_server.domain.errors import RampdError as Refusal
-from rampd_server.rpc.errors import to_status
+from rampd_server.rpc.error_status import to_status
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.RampdError)]
 EXPECTED = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pytest
 
 from rampd import v1
-from rampd.component_state import MalformedStateError
+from rampd._contract.component_state import MalformedStateError
+from rampd._decision.resolution import Channel
+from rampd._watching.feed import Change, Feed
 from rampd.errors import UnauthenticatedError, UnavailableError
-from rampd.feed import Change, Feed
-from rampd.resolution import Channel
 
 AWAY = UnavailableError("nobody there")
 

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from rampd import Admin, AsyncAdmin, AsyncResolver, Resolver, forking
+from rampd import Admin, AsyncAdmin, AsyncResolver, Resolver
+from rampd._runtime import fork_gate
+from rampd._runtime.fork_gate import call_gate
 from rampd.errors import InvalidArgumentError
-from rampd.forking import call_gate
 from rampd.openfeature import RampdProvider
 
 
@@ -83,7 +84,7 @@ def call_under_way() -> Iterator[threading.Event]:
 
 
 def test_a_fork_does_not_wait_for_ever(monkeypatch) -> None:
-    monkeypatch.setattr(forking, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(fork_gate, "_PATIENCE_S", 0.01)
     with call_under_way() as has_left:
         child = os.fork()
         if not child:
@@ -93,7 +94,7 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch) -> None:
 
 
 def test_a_child_is_not_kept_waiting_by_calls_of_its_parent(monkeypatch) -> None:
-    monkeypatch.setattr(forking, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(fork_gate, "_PATIENCE_S", 0.01)
     with call_under_way():
         child = os.fork()
         if not child:
@@ -129,7 +130,7 @@ def test_a_long_call_makes_way_for_a_fork() -> None:
 
 
 def test_a_fork_does_not_wait_for_who_has_stepped_out(monkeypatch) -> None:
-    monkeypatch.setattr(forking, "_PATIENCE_S", 20)
+    monkeypatch.setattr(fork_gate, "_PATIENCE_S", 20)
     outside, leave = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -147,7 +148,7 @@ def test_a_fork_does_not_wait_for_who_has_stepped_out(monkeypatch) -> None:
 
 
 def test_a_fork_waits_a_moment_after_the_end_of_a_channel(monkeypatch) -> None:
-    monkeypatch.setattr(forking, "_SETTLE_S", 0.1)
+    monkeypatch.setattr(fork_gate, "_SETTLE_S", 0.1)
     call_gate.note_close()
     began = time.monotonic()
     call_gate.before_fork()
@@ -157,8 +158,8 @@ def test_a_fork_waits_a_moment_after_the_end_of_a_channel(monkeypatch) -> None:
 
 INTERRUPTED = """
 import os, random, signal, threading, time
-from rampd import forking
-from rampd.forking import call_gate
+from rampd._runtime import fork_gate as forking
+from rampd._runtime.fork_gate import call_gate
 
 forking._PATIENCE_S, forking._LOST_AFTER_S = 20, 0.2
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd import grammar
-from rampd.grammar import Word, check_resolve, is_percent, shown, word_violation
+from rampd._contract import grammar
+from rampd._contract.grammar import Word, check_resolve, is_percent, shown, word_violation
 
 LOWER = string.ascii_lowercase + string.digits
 ALNUM = string.ascii_letters + string.digits

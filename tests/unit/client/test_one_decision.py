@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rampd import v1
-from rampd.bucketing import bucket
-from rampd.component_state import parts_of
-from rampd.local import Local, Settings
-from rampd.resolution import (
+from rampd._calls.resolve_call import resolution_of
+from rampd._contract.component_state import parts_of
+from rampd._decision.bucketing import bucket
+from rampd._decision.resolution import (
     Channel,
     Choice,
     ComponentSnapshot,
@@ -25,8 +25,8 @@ from rampd.resolution import (
     Unit,
     resolve,
 )
-from rampd.resolving import resolution_of
-from rampd_server.rpc.resolve_response import encode
+from rampd._watching.local import Local, Settings
+from rampd_server.rpc.messages.resolution import encode
 from tests.states import CHOICES, REPOS, overrides, snapshots
 
 VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd.overrides import Channel, Choice, Overrides
+from rampd._decision.overrides import Channel, Choice, Overrides
 
 REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "*", "/*", "a/b/*", "a/*/b", "plain"])
 CHOICES = st.builds(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd.placeholders import NAMES, QueryError, fill, wrong
+from rampd._contract.placeholders import NAMES, QueryError, fill, wrong
 
 TAG = "@a.b+c=1#~(x)"
 

@@ -14,9 +14,9 @@ from rampd import (
     UnimplementedError,
     v1,
 )
-from rampd.reporting import GATHER_S, Outcome, Reporting, can_place, checked
-from rampd.resolution import Decision
-from rampd.validation import violations
+from rampd._contract.validation import violations
+from rampd._decision.resolution import Decision
+from rampd._reporting.outcome_buffer import GATHER_S, Outcome, Reporting, can_place, checked
 
 LOST = UnavailableError("nobody there")
 

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from rampd import Channel, InvalidArgumentError, v1
-from rampd.request import actor_metadata, make
+from rampd._calls.request import actor_metadata, make
 
 
 def refused(request: type[Message], **fields: object) -> dict[str, str]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rampd import private_file, snapshot_file
-from rampd.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease
-from rampd.snapshot_file import Moment, SnapshotFileError
+from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease
+from rampd._runtime import private_file
+from rampd._watching import snapshot_file
+from rampd._watching.snapshot_file import Moment, SnapshotFileError
 
 SNAPSHOT = ComponentSnapshot(
     component="restyler", revision=7, state=RolloutState.STEADY, current=SnapshotRelease(1, "t1", {"commit": "1a"})

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rampd import v1
-from rampd.rules import rule_of
+from rampd._contract.field_rules import rule_of
+from rampd._contract.validation import violations
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
-from rampd.validation import violations
 from tests.messages import requests
 
 REQUESTS: list[Descriptor] = [

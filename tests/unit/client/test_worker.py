@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from rampd import worker as module
-from rampd.worker import Worker
+from rampd._runtime import daemon_thread as module
+from rampd._runtime.daemon_thread import Worker
 
 PATIENCE_S = 20
 

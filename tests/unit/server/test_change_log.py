@@ -2,7 +2,7 @@
 
 import pytest
 
-from rampd_server.rpc.change_log import ChangeLog, Missing
+from rampd_server.rpc.watch.change_log import ChangeLog, Missing
 
 
 @pytest.fixture

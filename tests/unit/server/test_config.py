@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rampd_server.address import Address
-from rampd_server.config import Command, Config, LogFormat, LogLevel, read
-from rampd_server.startup import StartupError
+from rampd_server.process.address import Address
+from rampd_server.process.config import Command, Config, LogFormat, LogLevel, read
+from rampd_server.process.startup import StartupError
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 from google.rpc import error_details_pb2
 
 from rampd import v1
-from rampd.validation import violations
+from rampd._contract.validation import violations
 from rampd_server.domain.errors import InvalidRequestError, RampdError, Reason
-from rampd_server.rpc.errors import STATUS_CODES, not_implemented, to_status
+from rampd_server.rpc.error_status import STATUS_CODES, not_implemented, to_status
 
 PROTO = Path(__file__).parents[3] / "proto" / "rampd" / "v1" / "error_reason.proto"
 

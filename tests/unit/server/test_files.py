@@ -4,25 +4,25 @@ import resource
 
 import pytest
 
-from rampd_server import files
+from rampd_server.process import open_files
 
 
 def test_all_listeners_together_leave_files_for_the_store():
     for limit in (256, 1024, 20_000):
         for listeners in (1, 2):
-            assert 1 <= files.connections_of_each(limit, listeners) * listeners <= limit - files.KEPT
+            assert 1 <= open_files.connections_of_each(limit, listeners) * listeners <= limit - open_files.KEPT
 
 
 def test_each_listener_takes_at_least_one_and_never_more_than_grpc_can_count():
-    assert files.connections_of_each(10, 2) == 1
-    assert files.connections_of_each(2**40, 1) < 2**31
+    assert open_files.connections_of_each(10, 2) == 1
+    assert open_files.connections_of_each(2**40, 1) < 2**31
 
 
 def test_the_soft_limit_becomes_the_hard_one(monkeypatch: pytest.MonkeyPatch):
     given = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 5000))
     monkeypatch.setattr(resource, "setrlimit", lambda which, limits: given.append((which, limits)))
-    assert files.raise_limit() == 5000
+    assert open_files.raise_limit() == 5000
     assert given == [(resource.RLIMIT_NOFILE, (5000, 5000))]
 
 
@@ -32,4 +32,4 @@ def test_where_the_limit_stays_what_holds_is_told(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert files.raise_limit() == 256
+    assert open_files.raise_limit() == 256

@@ -16,17 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd.resolution import Overrides
-from rampd_server import redis_url, remembering
-from rampd_server.domain import commands
+from rampd._decision.resolution import Overrides
 from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError, RefusedError, StoreResetError
-from rampd_server.domain.model import Absent, Freeze, Quarantine, Rollout
-from rampd_server.domain.moves import Context
-from rampd_server.domain.transition import transition
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Absent, Freeze, Quarantine, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Head, LastServed, LastState, LastStateError, Namespace, Override, Store
-from rampd_server.projection import choice_of
-from rampd_server.remembering import Remembering
-from rampd_server.replica import Component, Replica
+from rampd_server.process import redis_url
+from rampd_server.replica import remembering
+from rampd_server.replica.projection import choice_of
+from rampd_server.replica.remembering import Remembering
+from rampd_server.replica.replica import Component, Replica
 from rampd_server.storage.last_state import LastStateFile, _read_components
 from tests import filling
 from tests.rollouts import NOW, held, rolling_out, steady

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from rampd_server.domain import commands
-from rampd_server.domain.commands import Command, lowers_exposure
-from rampd_server.domain.progress import Progress
-from rampd_server.line import Line
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.commands import Command, lowers_exposure
+from rampd_server.domain.rollout.progress import Progress
+from rampd_server.service.line import Line
 from tests.rollouts import rolling_out
 
 

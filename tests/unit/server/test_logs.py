@@ -9,10 +9,10 @@ import warnings
 import pytest
 import structlog
 
-from rampd.wording import MISLEADING
-from rampd_server import logs
-from rampd_server.config import LogFormat, LogLevel
-from rampd_server.redis_url import RedisUrl
+from rampd._contract.wording import MISLEADING
+from rampd_server.process import logs
+from rampd_server.process.config import LogFormat, LogLevel
+from rampd_server.process.redis_url import RedisUrl
 
 
 class Terminal(io.StringIO):
@@ -92,8 +92,8 @@ def test_a_warning_of_python_is_a_log_line():
 def test_what_is_below_the_level_is_not_logged(level):
     logs.configure(LogFormat.JSON, level, out := io.StringIO())
     for name in LogLevel:
-        getattr(structlog.get_logger("rampd_server.service"), name)("event")
-        logging.getLogger("rampd.watching").log(logging.getLevelName(name.upper()), "event")
+        getattr(structlog.get_logger("rampd_server.service.service"), name)("event")
+        logging.getLogger("rampd._watching.watch_thread").log(logging.getLevelName(name.upper()), "event")
     kept = list(LogLevel)[list(LogLevel).index(level) :]
     assert [line["level"] for line in lines(out)] == [name for name in kept for _ in range(2)]
 
@@ -155,7 +155,7 @@ def test_a_note_of_several_lines_is_one_line_of_the_log(log_format):
 def test_no_character_forges_a_line_or_turns_one_around(log_format, terminal):
     logs.configure(log_format, LogLevel.INFO, out := (Terminal() if terminal else io.StringIO()))
     text = f"a{MISLEADING}b"
-    log = structlog.get_logger("rampd_server.service")
+    log = structlog.get_logger("rampd_server.service.service")
     log.info("changed", note=text, nested={"note": [text]}, error=ValueError(text))
     log.info(text)
     logging.getLogger("redis").warning("lost %s", text, extra={"note": text})

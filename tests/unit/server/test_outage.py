@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from rampd_server.outage import Outage, Outages
+from rampd_server.process.outage import Outage, Outages
 
 
 class Clock:

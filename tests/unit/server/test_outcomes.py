@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain import commands
-from rampd_server.domain.admission import IgnoredReason, JobOutcome
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
-from rampd_server.domain.model import Rollout
-from rampd_server.outcomes import CountedSignal, Outcomes, Report, read_answer, write_answer
+from rampd_server.domain.evidence.admission import IgnoredReason, JobOutcome
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
+from rampd_server.service.outcome_intake import CountedSignal, Outcomes, Report, read_answer, write_answer
 from tests.rollouts import after, held, rolling_out, steady
 
 VERDICTS = st.lists(st.none() | st.sampled_from(IgnoredReason), max_size=300)

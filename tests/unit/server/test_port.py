@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from rampd_server.address import Address
-from rampd_server.port import check_free, held
-from rampd_server.startup import StartupError
+from rampd_server.process.address import Address
+from rampd_server.process.port import check_free, held
+from rampd_server.process.startup import StartupError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rampd_server import replica as module
-from rampd_server.domain import clock as clocks
+from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
-from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
-from rampd_server.replica import Replica
+from rampd_server.replica import replica as module
+from rampd_server.replica.replica import Replica
 from tests.rollouts import rolling_out
 
 BEFORE = rolling_out()

@@ -8,8 +8,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from rampd.resolution import Channel, Decision, Resolution, ResolveReason
-from rampd_server.rpc.resolve_response import BatchEncoder, encode
+from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
+from rampd_server.rpc.messages.resolution import BatchEncoder, encode
 
 DECISIONS = [
     Decision("20200301", Channel.CURRENT, ResolveReason.STEADY, 1, {"memory": "2g", "note": "für später"}),

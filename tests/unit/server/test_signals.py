@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import asyncio, os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
-from rampd_server.signals import stop_signals
+from rampd_server.process.signals import stop_signals
 
 async def main():
     with stop_signals() as stop:
@@ -59,7 +59,7 @@ def test_a_terminal_that_closes_may_send_sighup_twice(first):
 
 IGNORES = """
 import asyncio, os, signal, sys
-from rampd_server.signals import stop_signals
+from rampd_server.process.signals import stop_signals
 
 async def main():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rampd_server.startup import StartupError, report, ungrouped
+from rampd_server.process.startup import StartupError, report, ungrouped
 
 
 async def fail(error: Exception) -> None:

@@ -11,18 +11,18 @@ from typing import Any, cast
 import pytest
 
 from rampd import v1
-from rampd.feed import SILENT_AFTER_S
-from rampd.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
-from rampd_server import memory
-from rampd_server.damage import Damage
+from rampd._decision.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease
+from rampd._watching.feed import SILENT_AFTER_S
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreUnavailableError
 from rampd_server.ports import FeedEntry, Override
-from rampd_server.replica import Listener, Replica
-from rampd_server.rpc import watch
-from rampd_server.rpc import whole_state as whole_states
-from rampd_server.rpc.change_log import ChangeLog
+from rampd_server.process import memory
+from rampd_server.replica.damage import Damage
+from rampd_server.replica.replica import Listener, Replica
 from rampd_server.rpc.waking import AT_ONCE, Waking
-from rampd_server.rpc.watch import Watches
+from rampd_server.rpc.watch import watch
+from rampd_server.rpc.watch import whole_state as whole_states
+from rampd_server.rpc.watch.change_log import ChangeLog
+from rampd_server.rpc.watch.watch import Watches
 
 C = "restyler"
 

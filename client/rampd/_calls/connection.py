@@ -1,0 +1,158 @@
+"""The blocking driver: every call of `Resolver` and `Admin` goes through here."""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from operator import methodcaller
+from typing import Any, Protocol, TypeAlias, TypeVar
+from weakref import WeakSet
+
+import grpc
+import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
+from google.protobuf.message import Message
+
+from rampd._calls.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
+from rampd._calls.status import error_of_call
+from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
+from rampd._runtime.green_threads import adapt_grpc
+from rampd.errors import ClosedError, RampdError, UnavailableError
+
+Response = TypeVar("Response", bound=Message)
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class Caller(Protocol):
+    """What a resolver needs of a connection."""
+
+    @property
+    def target(self) -> str: ...
+
+    def call(self, request: Message, response: type[Response], timeout_s: float) -> Response: ...
+
+    def close(self) -> None: ...
+
+
+class Connection:
+    """A channel that is opened at the first call, and opened anew in a child after a fork. Any thread may use it."""
+
+    def __init__(self, target: str, *, metadata: Metadata = ()) -> None:
+        self.target = checked_target(target)
+        self._metadata = metadata
+        self._closed = False
+        self._channel: grpc.Channel | None = None
+        self._calls: dict[str, Callable[..., Any]] = {}
+        self._lock = threading.RLock()
+        _connections.add(self)
+
+    def call(
+        self, request: Message, response: type[Response], timeout_s: float, *, began_s: float | None = None
+    ) -> Response:
+        """The response. Its time runs from `began_s` on, by the monotonic clock; from now where that is None. Raises
+        RampdError.
+        """
+        method = METHODS[type(request)]
+        attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
+        while True:
+            try:
+                with call_gate:
+                    answer: Response = self._call_of(method, response)(
+                        request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
+                    )
+            except (grpc.RpcError, ValueError) as raised:
+                error = self.error_of(raised, request, timeout_s)
+                pause_s = attempts.pause_s(error, time.monotonic())
+                if pause_s is None:
+                    raise error from raised
+                time.sleep(pause_s)
+            else:
+                return answer
+
+    def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Generator[Response]:
+        """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
+        call = None
+        try:
+            call = self.open_stream(request, response, timeout_s)
+            yield from call
+        except (grpc.RpcError, ValueError) as raised:
+            raise self.error_of(raised, request, timeout_s) from raised
+        finally:
+            if call is not None:
+                call.cancel()
+
+    def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
+        """The call as gRPC has it, to be read, and cancelled at the end. It raises what `error_of` makes a RampdError of."""
+        self.check_usable()
+        return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=self._metadata)
+
+    def check_open(self) -> None:
+        """Raises ClosedError."""
+        if self._closed:
+            raise closed_error(self.target)
+
+    def check_usable(self) -> None:
+        """Raises ClosedError, and UnavailableError (FORKED)."""
+        is_forked = is_cut_off()
+        self.check_open()
+        if is_forked:
+            raise UnavailableError(CUT_OFF, reason="FORKED")
+
+    def close(self) -> None:
+        """Ends the channel, and calls under way. What was closed stays closed."""
+        is_cut_off()  # so that what is closed here is not the parent's
+        with self._lock:
+            self._closed = True
+            channel, self._channel, self._calls = self._channel, None, {}
+        if channel is not None:
+            channel.close()
+            call_gate.note_close()
+
+    def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
+        call = self._calls.get(method.path)
+        return self._open(method, response) if call is None else call
+
+    def _open(self, method: Method, response: type[Message]) -> Callable[..., Any]:
+        with self._lock:
+            self.check_open()
+            if self._channel is None:
+                adapt_grpc()
+                self._channel = grpc.insecure_channel(channel_target(self.target), options=CHANNEL_OPTIONS)
+            make = self._channel.unary_stream if method.streams else self._channel.unary_unary
+            call = make(
+                method.path,
+                request_serializer=methodcaller("SerializeToString"),
+                response_deserializer=response.FromString,
+            )
+            self._calls[method.path] = call
+            return call
+
+    def error_of(self, raised: grpc.RpcError | ValueError, request: Message, timeout_s: float | None) -> RampdError:
+        """What a call has raised, as one of ours. A ValueError that no closing explains is raised again."""
+        # A channel that is closed under a call raises ValueError, or cancels it.
+        if self._closed:
+            return closed_error(self.target)
+        if isinstance(raised, ValueError):
+            raise raised
+        return error_of_call(raised, method=METHODS[type(request)].name, target=self.target, timeout_s=timeout_s)
+
+    def _forget(self) -> None:
+        """In a child, the parent's channel is good for nothing, not even to be closed or collected."""
+        if self._channel is not None:
+            _of_the_parent.append(self._channel)
+        self._channel, self._calls, self._lock = None, {}, threading.RLock()
+
+
+def closed_error(target: str) -> ClosedError:
+    """What use after `close()` is told."""
+    return ClosedError(f"The connection to {target} was closed: make a new one.")
+
+
+_connections: "WeakSet[Connection]" = WeakSet()
+_of_the_parent: list[grpc.Channel] = []
+
+
+def _forget_all() -> None:
+    for connection in list(_connections):
+        connection._forget()
+
+
+in_child(_forget_all)

@@ -1,0 +1,130 @@
+"""What both resolvers share: from a question to a request, and from a response to a `Resolution`. No I/O."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from rampd import v1
+from rampd._calls.methods import checked_timeout
+from rampd._calls.request import make
+from rampd._calls.status import error_of_status
+from rampd._contract.grammar import check_resolve, shown
+from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
+from rampd.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    RampdError,
+    UnavailableError,
+)
+
+Mode: TypeAlias = Literal["local", "rpc"]
+"""How a resolver comes to its answers: `local` in its own process, from what the server sends it; `rpc` asks each time."""
+DEFAULT_MODE: Mode = "local"
+DEFAULT_TIMEOUT_S: Mapping[Mode, float] = {"local": 5.0, "rpc": 1.0}
+"""`local` waits only before its first answer, and then for a whole state."""
+CATCH_UP_S = 1.0
+"""What a server may take to reach a `min_revision`, on top of the time-out of a resolver."""
+
+NO_ANSWER = (UnavailableError, DeadlineExceededError, NotFoundError, InternalError)
+"""What a caller's fallback is for."""
+
+_MAX_INT64 = 2**63 - 1
+_CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
+_REASONS = {
+    value.number: ResolveReason(value.name.removeprefix("RESOLVE_REASON_"))
+    for value in v1.ResolveReason.DESCRIPTOR.values
+    if value.number
+}
+
+
+class Job(NamedTuple):
+    """One entry of `resolve_batch`: a job that is to run."""
+
+    component: str
+    repo: str
+    job_id: str = ""
+    min_revision: int = 0
+
+
+JobLike: TypeAlias = Job | tuple[str, str] | tuple[str, str, str]
+
+
+def checked_mode(mode: Mode) -> Mode:
+    """A mode that there is. Raises InvalidArgumentError."""
+    if not isinstance(mode, str) or mode not in DEFAULT_TIMEOUT_S:
+        raise InvalidArgumentError(violations=[("mode", f"must be 'local' or 'rpc'; got {shown(mode)}")])
+    return mode
+
+
+def resolve_request(job: Job) -> v1.ResolveRequest:
+    """The request for one job. Raises InvalidArgumentError."""
+    component, repo, job_id, min_revision = job
+    if not check_resolve(component, repo, job_id) and type(min_revision) is int and 0 <= min_revision <= _MAX_INT64:
+        return v1.ResolveRequest(component=component, repo=repo, job_id=job_id, min_revision=min_revision)
+    return make(v1.ResolveRequest, component=component, repo=repo, job_id=job_id, min_revision=min_revision)
+
+
+def batch_request(jobs: Iterable[JobLike]) -> v1.BatchResolveRequest:
+    """The request for many jobs. Raises InvalidArgumentError with every wrong field: `requests[3].repo`."""
+    if not isinstance(jobs, Iterable):
+        raise InvalidArgumentError(violations=[("requests", f"must be jobs; got {shown(jobs)}")])
+    requests = []
+    wrong = []
+    for index, job in enumerate(jobs):
+        try:
+            requests.append(resolve_request(Job(*job)))
+        except TypeError:
+            wrong.append((f"requests[{index}]", f"must be a Job(component, repo); got {shown(job)}"))
+        except InvalidArgumentError as error:
+            wrong.extend((f"requests[{index}].{field}", text) for field, text in error.violations)
+    if wrong:
+        raise InvalidArgumentError(violations=wrong)
+    return make(v1.BatchResolveRequest, requests=requests)
+
+
+def call_timeout_s(timeout: float | None, default_s: float, min_revision: int) -> float:
+    """How long a call may take. Raises InvalidArgumentError."""
+    if timeout is not None:
+        return checked_timeout(timeout)
+    return default_s + CATCH_UP_S if min_revision else default_s
+
+
+def resolution_of(response: v1.ResolveResponse, attributes: Mapping[str, str] | None = None) -> Resolution:
+    """The answer for one job; `attributes` where the response has none of its own. Raises InternalError."""
+    if not response.tag:
+        raise InternalError("The server answered no tag. Is it a rampd server of this version?")
+    channel = _CHANNELS.get(response.channel)
+    decision = Decision(
+        tag=response.tag,
+        channel=channel,
+        reason=_reason(response.reason, channel),
+        release=response.release,
+        attributes=dict(response.attributes) if attributes is None else attributes,
+    )
+    age = response.snapshot_age
+    return Resolution(
+        decision,
+        revision=response.revision,
+        bucket=response.bucket if response.HasField("bucket") else None,
+        snapshot_age_s=age.seconds + age.nanos / 1e9,
+    )
+
+
+def results_of(request: v1.BatchResolveRequest, response: v1.BatchResolveResponse) -> list[Resolution | RampdError]:
+    """The answer, or the error, for each job of a batch, in its order. Raises InternalError."""
+    if len(response.results) != len(request.requests):
+        raise InternalError(f"The server gave {len(response.results)} answers to {len(request.requests)} jobs.")
+    attributes = {(each.component, each.release): dict(each.attributes) for each in response.release_attributes}
+    return [
+        error_of_status(result.status)
+        if result.HasField("status")
+        else resolution_of(result.response, attributes.get((job.component, result.response.release), {}))
+        for job, result in zip(request.requests, response.results, strict=True)
+    ]
+
+
+def _reason(number: int, channel: Channel | None) -> ResolveReason:
+    # A reason that this library does not know yet is not the weights' doing, and must not count as theirs.
+    by_override = ResolveReason.OVERRIDE_CHANNEL if channel is not None else ResolveReason.OVERRIDE_TAG
+    return _REASONS.get(number, by_override)

@@ -1,0 +1,360 @@
+"""The rule of every field of every request, by the field's name, and what fields must be to each other.
+
+One word means one thing everywhere, so a name carries its rule; where one message differs, it has a row of its own
+(`FreezeRequest.component`). A field without a row is a LookupError when its message is first met, and a test meets all.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rampd import v1
+from rampd._contract import grammar, placeholders
+from rampd._contract.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
+from rampd._contract.wording import exact, whole_span
+
+_NANOS_PER_S = 1_000_000_000
+MAX_DURATION_S = 366 * 24 * 3600
+_MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which is as far as a Timestamp goes
+_MAX_STEPS = 50
+_MAX_CHECKS = 20
+_MAX_JOBS = 1_000_000_000
+_DAY_S = 24 * 3600
+_MAX_HOLD_S = 30 * _DAY_S
+_TO_EVERYBODY = "set auto_finalize, which makes next current after the last step"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field must be. Of a repeated field and a map, `holds` and `expected` are about each value."""
+
+    expected: str = ""
+    holds: Callable[[Any], object] | None = None
+    required: bool = False
+    whole: "Rule | None" = None
+    """About a repeated field or a map as a whole."""
+    key: "Rule | None" = None
+    """About each key of a map."""
+    told: Callable[[Any], str] | None = None
+    """How a value that is wrong is told; without it, as every other one."""
+
+    def wrong(self, value: object) -> str | None:
+        """What is wrong with a value that is there; None where nothing is."""
+        if self.holds is None or self.holds(value):
+            return None
+        return f"must be {self.expected}; got {(self.told or _shown)(value)}"
+
+
+def rule_of(field: FieldDescriptor) -> Rule:
+    """The rule of a field. Raises LookupError where there is none."""
+    where = field.containing_type
+    name = f"{where.name}.{field.name}" if where is not None else field.name
+    rule = FIELDS.get(name) or FIELDS.get(field.name)
+    if rule is None:
+        raise LookupError(f"no rule covers {name}: give it a row in rampd._contract.field_rules")
+    return rule if field.enum_type is None else _known_number(field.enum_type, rule)
+
+
+def _known_number(enum: EnumDescriptor, rule: Rule) -> Rule:
+    numbers = enum.values_by_number
+    names = [value.name for number, value in numbers.items() if number]
+    return replace(rule, expected=f"one of {', '.join(names)}", holds=numbers.__contains__)
+
+
+def _required(rule: Rule) -> Rule:
+    return replace(rule, required=True)
+
+
+def _word(word: Word) -> Rule:
+    return Rule(word.expected, word.matches, told=word.told)
+
+
+def _whole_number(least: int, most: int | None = None) -> Rule:
+    if most is None:
+        return Rule(f"a whole number from {least}", lambda number: number >= least)
+    return Rule(f"a whole number from {least} to {most}", lambda number: least <= number <= most)
+
+
+def _number(expected: str, holds: Callable[[float], bool]) -> Rule:
+    return Rule(expected, lambda number: math.isfinite(number) and holds(number))
+
+
+def _batch(each: Rule = Rule(), *, least: int = 1, most: int = MAX_BATCH) -> Rule:
+    count = Rule(f"{least} to {most} entries", lambda entries: least <= len(entries) <= most, required=least > 0)
+    return replace(each, whole=count)
+
+
+def _is_part(number: float) -> bool:
+    return 0 < number < 100 and is_percent(number)
+
+
+def _is_time(time: Timestamp) -> bool:
+    return 0 <= time.seconds <= _MAX_TIME_S and 0 <= time.nanos < _NANOS_PER_S
+
+
+def _is_duration(duration: Duration) -> bool:
+    return 0 <= duration.nanos < _NANOS_PER_S and 0 <= _seconds(duration) <= MAX_DURATION_S
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / _NANOS_PER_S
+
+
+def _is_lasting(duration: Duration) -> bool:
+    return _is_duration(duration) and (duration.seconds > 0 or duration.nanos >= _NANOS_PER_S // 1000)
+
+
+def _lasting(expected: str, least_s: int, most_s: int) -> Rule:
+    def holds(duration: Duration) -> bool:
+        return _is_duration(duration) and least_s <= _seconds(duration) <= most_s
+
+    return Rule(expected, holds)
+
+
+def _is_policy_mask(mask: FieldMask) -> bool:
+    known = v1.Policy.DESCRIPTOR.fields_by_name
+    return all(path in known for path in mask.paths) and len(set(mask.paths)) == len(mask.paths)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Duration) and 0 <= value.nanos < _NANOS_PER_S and value.seconds >= 0:
+        milliseconds, nanos = divmod(value.nanos, 1_000_000)
+        lasting = whole_span(value.seconds * 1000 + milliseconds)
+        return f"{lasting} {nanos} ns" if nanos else lasting
+    if isinstance(value, Timestamp | Duration):
+        return f"{value.seconds} s and {value.nanos} ns"
+    if isinstance(value, FieldMask):
+        return shown(",".join(value.paths))
+    return shown(value) if isinstance(value, str | int | float) or not isinstance(value, Sized) else str(len(value))
+
+
+FLAG = Rule()
+NUMBER_OF_ENUM = Rule()
+MESSAGE = Rule()
+
+_COMPONENT = _word(grammar.COMPONENT)
+_TAG = _word(grammar.TAG)
+_REPO = _word(grammar.REPO)
+_PERCENT = _number("a number from 0 to 100 with at most two decimals, such as 10 or 0.25", is_percent)
+_TIME = Rule("a valid time from 1970 to 9999", _is_time)
+_DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
+_LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
+_PAGE_SIZE = _whole_number(0, MAX_PAGE)
+
+FIELDS: Mapping[str, Rule] = {
+    # Whom it is about.
+    "component": _required(_COMPONENT),
+    "FreezeRequest.component": _COMPONENT,
+    "UnfreezeRequest.component": _COMPONENT,
+    "ListEventsRequest.component": _COMPONENT,
+    "components": _batch(_COMPONENT, least=0),
+    "repo": _required(_REPO),
+    "SetOverrideRequest.repo": _required(_word(grammar.PINNED)),
+    "prefix": _REPO,
+    "job_id": _REPO,
+    "client_id": _required(_word(grammar.KEY)),
+    # How a change is asked for.
+    "request_id": _word(grammar.KEY),
+    "expected_revision": _whole_number(0),
+    "note": _word(grammar.NOTE),
+    "confirm": Rule(),
+    # Releases and ramps.
+    "tag": _TAG,
+    "ReleaseRequest.tag": _required(_TAG),
+    "QuarantineRequest.tag": _required(_TAG),
+    "UnquarantineRequest.tag": _required(_TAG),
+    "attributes": replace(
+        _batch(_word(grammar.ATTRIBUTE_VALUE), least=0, most=grammar.MAX_ATTRIBUTES), key=_word(grammar.ATTRIBUTE_KEY)
+    ),
+    "release": _required(_whole_number(1)),
+    "Outcome.release": _whole_number(0),
+    "percent": _required(_PERCENT),
+    "confirm_within": _LASTING,
+    "expire_time": _TIME,
+    "channel": NUMBER_OF_ENUM,
+    "expedite": FLAG,
+    "force": FLAG,
+    "quarantine": FLAG,
+    "all": FLAG,
+    "delete": FLAG,
+    "until_held": FLAG,
+    "until_paused": FLAG,
+    # Batches.
+    "requests": _batch(),
+    "overrides": _batch(),
+    "outcomes": _batch(),
+    # Reading.
+    "min_revision": _whole_number(0),
+    "page_size": _PAGE_SIZE,
+    "ListReleasesRequest.page_size": _whole_number(0, 100),
+    "page_token": _word(grammar.OPAQUE),
+    "cursor": _word(grammar.OPAQUE),
+    "whole": FLAG,
+    "snapshot_age": _DURATION,
+    # Outcomes.
+    "sequence": _required(_whole_number(1)),
+    "revision": _whole_number(0),
+    "reason": _required(NUMBER_OF_ENUM),
+    "result": _required(NUMBER_OF_ENUM),
+    "duration": _DURATION,
+    # Policy.
+    "policy": _required(MESSAGE),
+    "update_mask": Rule(
+        f"fields of Policy, each once: {', '.join(v1.Policy.DESCRIPTOR.fields_by_name)}", _is_policy_mask
+    ),
+    "queue_mode": NUMBER_OF_ENUM,
+    "unit": NUMBER_OF_ENUM,
+    "steps": _batch(least=0, most=_MAX_STEPS),
+    "Step.percent": _required(
+        _number(
+            f"a number from 0.01 to 99.99 with at most two decimals, and a plan has no step of 100: {_TO_EVERYBODY}",
+            _is_part,
+        )
+    ),
+    "hold": _lasting("a duration from 0 s to 30 days", 0, _MAX_HOLD_S),
+    "min_jobs": _whole_number(0, _MAX_JOBS),
+    "approval": FLAG,
+    "max_percent": _number(
+        f"a number from 0.01 to 99.99 with at most two decimals, so that there are some to compare with: {_TO_EVERYBODY}",
+        _is_part,
+    ),
+    "auto_start": FLAG,
+    "auto_finalize": FLAG,
+    "on_regression": NUMBER_OF_ENUM,
+    "after_rollback": NUMBER_OF_ENUM,
+    "alpha": _number("a number from 0.000001 to 0.5, such as 0.01", lambda number: 1e-6 <= number <= 0.5),
+    "tolerance": _number("a number from 1 to 10", lambda number: 1 <= number <= 10),
+    "maturation": _lasting("a duration from 0 s to a day", 0, _DAY_S),
+    "max_failure_rate": _number(
+        "0 (off) or a number from 0.001 to 0.8, such as 0.05 for 5 %", lambda n: n == 0 or 0.001 <= n <= 0.8
+    ),
+    "on_max_failure_rate": NUMBER_OF_ENUM,
+    "Policy.confirm_within": _lasting("a duration from 1 s to 30 days", 1, _MAX_HOLD_S),
+    "stuck_after": _lasting("a duration from 1 min to 30 days", 60, _MAX_HOLD_S),
+    "checks": _batch(least=0, most=_MAX_CHECKS),
+    "name": _required(_word(grammar.CHECK_NAME)),
+    "query": _required(_word(grammar.QUERY)),
+    "interval": _lasting("a duration from 1 s to a day", 1, _DAY_S),
+    "min": _number("a finite number", lambda _: True),
+    "max": _number("a finite number", lambda _: True),
+    "failures_allowed": _whole_number(0, _MAX_JOBS),
+    "errors_allowed": _whole_number(0, _MAX_JOBS),
+}
+
+MessageRule = Callable[[Any], Iterator[Violation]]
+"""What fields must be to each other. What is said of a field that is wrong in itself is dropped."""
+
+
+def _release(message: v1.ReleaseRequest) -> Iterator[Violation]:
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in message.attributes.items())
+    if size > grammar.MAX_ATTRIBUTES_BYTES:
+        yield "attributes", f"must be at most {grammar.MAX_ATTRIBUTES_BYTES} bytes in all; got {size}"
+
+
+def _set_override(message: v1.SetOverrideRequest) -> Iterator[Violation]:
+    yield from _exactly_one({"channel": message.channel, "tag": message.tag})
+
+
+def _override_change(message: v1.OverrideChange) -> Iterator[Violation]:
+    yield from _exactly_one({"channel": message.channel, "tag": message.tag, "delete": message.delete})
+    if message.delete and message.HasField("expire_time"):
+        yield "expire_time", "must be absent where `delete` is set"
+    if not message.delete and (wrong := word_violation(grammar.PINNED, message.repo, required=False)) is not None:
+        yield "repo", wrong
+
+
+def _exactly_one(choices: Mapping[str, object]) -> Iterator[Violation]:
+    names = ", ".join(choices)
+    given = [name for name, value in choices.items() if value]
+    if not given:
+        yield next(iter(choices)), f"is required: give one of {names}"
+    for name in given[1:]:
+        yield name, f"must be absent where {given[0]} is set: give only one of {names}"
+
+
+def _batch_set_overrides(message: v1.BatchSetOverridesRequest) -> Iterator[Violation]:
+    yield from _duplicates("overrides", [change.repo for change in message.overrides], ".repo")
+
+
+def _watch(message: v1.WatchRequest) -> Iterator[Violation]:
+    yield from _duplicates("components", message.components)
+
+
+def _duplicates(field: str, values: Sequence[str], suffix: str = "") -> Iterator[Violation]:
+    if len(values) > MAX_BATCH:
+        return
+    first: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if value and (earlier := first.setdefault(value, index)) != index:
+            yield f"{field}[{index}]{suffix}", f"must be there once; {field}[{earlier}]{suffix} is {shown(value)} too"
+
+
+def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Violation]:
+    if not message.component and not message.all:
+        yield "component", f"is required without `all`: {grammar.COMPONENT.expected}"
+    if message.component and message.all:
+        yield "component", f"must be empty where `all` is set; got {shown(message.component)}"
+    if message.all and message.HasField("expected_revision"):
+        yield "expected_revision", f"must be absent where `all` is set; got {message.expected_revision}"
+
+
+def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
+    if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
+        yield "confirm", f"must be the component once more, {shown(message.component)}; got {shown(message.confirm)}"
+
+
+def _policy(message: v1.Policy) -> Iterator[Violation]:
+    yield from _duplicates("checks", [check.name for check in message.checks], ".name")
+    holds_s = (_seconds(step.hold) for step in message.steps)
+    longest_s = max((hold_s for hold_s in holds_s if hold_s <= _MAX_HOLD_S), default=0)
+    if message.HasField("stuck_after") and _seconds(message.stuck_after) <= longest_s:
+        yield (
+            "stuck_after",
+            f"must be longer than the longest hold, {whole_span(round(longest_s * 1000))}; got {_shown(message.stuck_after)}",
+        )
+    if len(message.steps) > _MAX_STEPS:
+        return
+    for index, (before, step) in enumerate(pairwise(message.steps), start=1):
+        if is_percent(before.percent) and step.percent <= before.percent:
+            yield f"steps[{index}].percent", f"must be more than the step before has; got {step.percent:g}"
+    if not message.HasField("max_percent") or not is_percent(message.max_percent):
+        return
+    for index, step in enumerate(message.steps):
+        if step.percent > message.max_percent:
+            yield (
+                f"steps[{index}].percent",
+                f"must be at most max_percent, {message.max_percent:g} (raise it, or leave the step out: {_TO_EVERYBODY}); "
+                f"got {step.percent:g}",
+            )
+
+
+def _check(message: v1.Check) -> Iterator[Violation]:
+    if wrong := placeholders.wrong(message.query):
+        yield "query", wrong
+    if not message.HasField("min") and not message.HasField("max"):
+        yield "min", "is required: at least one of min and max"
+    elif (
+        message.HasField("min") and message.HasField("max") and math.isfinite(message.min) and message.min > message.max
+    ):
+        yield "max", f"must be at least min, {exact(message.min)}; got {exact(message.max)}"
+
+
+MESSAGES: Mapping[str, MessageRule] = {
+    "ReleaseRequest": _release,
+    "SetOverrideRequest": _set_override,
+    "OverrideChange": _override_change,
+    "BatchSetOverridesRequest": _batch_set_overrides,
+    "WatchRequest": _watch,
+    "FreezeRequest": _one_or_all,
+    "UnfreezeRequest": _one_or_all,
+    "DeleteComponentRequest": _delete_component,
+    "Policy": _policy,
+    "Check": _check,
+}

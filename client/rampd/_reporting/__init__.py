@@ -1,0 +1,1 @@
+"""How jobs went, on the way to the server."""

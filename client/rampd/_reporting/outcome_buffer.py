@@ -1,0 +1,257 @@
+"""How jobs went, on the way to the server, without I/O: outcomes go in, batches come out.
+
+A driver asks `pause_s()` when to send, sends what `batch()` gives, and says `answered()` or `failed()`. One thread does
+this; any thread may `add()`. A batch that was lost, or whose answer was, comes again as it was, with the same sequence, so
+that the server counts it once.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import uuid4
+
+from rampd import v1
+from rampd._contract.field_rules import MAX_DURATION_S
+from rampd._contract.grammar import check_resolve, shown
+from rampd._decision.resolution import Channel, Resolution, ResolveReason
+from rampd._runtime.chance import chance as of_the_system
+from rampd.errors import (
+    InvalidArgumentError,
+    PermissionDeniedError,
+    RampdError,
+    UnauthenticatedError,
+    UnimplementedError,
+)
+
+CAPACITY = 10_000
+"""Outcomes that are kept while no server takes them. Then the oldest go: the newest say more of what runs now."""
+BATCH = 1000
+GATHER_S = 0.2
+"""How long the first outcome of a batch waits for others."""
+_FIRST_PAUSE_S = 0.1
+_MAX_PAUSE_S = 10.0
+_HOPELESS_PAUSE_S = 30.0
+_HOPELESS = (UnauthenticatedError, PermissionDeniedError)
+"""What somebody has to do something about before another try can succeed."""
+_UNIMPLEMENTED_PAUSE_S = 600.0
+
+_CHANNELS = {None: v1.CHANNEL_UNSPECIFIED, Channel.CURRENT: v1.CHANNEL_CURRENT, Channel.NEXT: v1.CHANNEL_NEXT}
+_REASONS = {reason: f"RESOLVE_REASON_{reason.value}" for reason in ResolveReason}
+_RESULTS = {True: v1.OUTCOME_RESULT_SUCCEEDED, False: v1.OUTCOME_RESULT_FAILED}
+
+
+class Outcome(NamedTuple):
+    """How one job went."""
+
+    component: str
+    repo: str
+    job_id: str
+    resolution: Resolution
+    """What it ran."""
+    succeeded: bool
+    duration_s: float
+
+    @property
+    def tag(self) -> str:
+        """The version that ran."""
+        return self.resolution.tag
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What became of the outcomes of this process."""
+
+    buffered: int = 0
+    """Not taken by a server yet."""
+    sent: int = 0
+    """Taken by a server, `ignored` ones included."""
+    ignored: int = 0
+    """Taken, but of no use to the server."""
+    dropped: int = 0
+    """Never to be sent: the buffer was full, the server does not take any, or the process ended."""
+    error: str = ""
+    """Why the last batch was not taken; empty where it was."""
+    last_ignored: str = ""
+    """Why the last one of `ignored` was."""
+
+
+class Reporting:
+    """A buffer of outcomes, and the batch that is under way."""
+
+    def __init__(
+        self,
+        *,
+        capacity: int = CAPACITY,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = of_the_system,
+    ) -> None:
+        self._capacity = capacity
+        self._clock = clock
+        self._chance = chance
+        self.renew()
+
+    def renew(self) -> None:
+        """Begins anew: another client, with nothing to send. What a child does; its parent sends what it had itself."""
+        self._client_id = uuid4().hex
+        self._sequence = 0
+        self._lock = threading.RLock()  # `add` may interrupt `add`, in a signal handler
+        self._buffer: deque[Outcome] = deque()
+        self._batch: v1.ReportOutcomesRequest | None = None
+        self._first_s = self._next_try_s = self._deaf_until_s = 0.0
+        self._failures = 0
+        self._sent = self._ignored = self._dropped = 0
+        self._error = self._last_ignored = ""
+
+    def add(self, outcome: Outcome) -> bool:
+        """Takes one in, or drops one: whether the driver should look. Tenths of a microsecond, and a lock held for less."""
+        with self._lock:
+            if self._deaf_until_s and self._clock() < self._deaf_until_s:
+                self._dropped += 1
+                return False
+            buffer = self._buffer
+            # Counted before it is in, so that one that comes in between does not hide that this one is the first.
+            count = len(buffer) + 1
+            if count == 1:
+                self._first_s = self._clock()
+            buffer.append(outcome)
+            if count > self._capacity:
+                buffer.popleft()
+                self._dropped += 1
+            return count in {1, BATCH}
+
+    def pause_s(self) -> float | None:
+        """Seconds until a batch should go; None: until there is an outcome."""
+        now_s = self._clock()
+        with self._lock:
+            if self._batch is None and not self._buffer:
+                return None
+            is_due = self._batch is not None or len(self._buffer) >= BATCH
+            return max(0.0, self._next_try_s - now_s, 0.0 if is_due else self._first_s + GATHER_S - now_s)
+
+    def batch(self) -> v1.ReportOutcomesRequest | None:
+        """What to send: until it is answered the same. None: there is nothing."""
+        while self._batch is None and (outcomes := self._take()):
+            messages = [message for outcome in outcomes if (message := _message_or_none(outcome)) is not None]
+            self._drop(len(outcomes) - len(messages))
+            if messages:
+                self._sequence += 1
+                self._batch = v1.ReportOutcomesRequest(
+                    client_id=self._client_id, sequence=self._sequence, outcomes=messages
+                )
+        return self._batch
+
+    def answered(self, response: v1.ReportOutcomesResponse) -> None:
+        """The server has taken the batch."""
+        self._sent += self._end_batch()
+        self._failures, self._error, self._deaf_until_s = 0, "", 0.0
+        self._ignored += len(response.ignored)
+        for each in response.ignored:
+            self._last_ignored = f"{each.reason}: {each.message}"
+
+    def failed(self, error: RampdError) -> None:
+        """There was no answer, or a refusal."""
+        now_s = self._clock()
+        self._error = error.message
+        if isinstance(error, UnimplementedError):
+            self._give_up(now_s + _UNIMPLEMENTED_PAUSE_S)
+        elif isinstance(error, InvalidArgumentError):
+            # As it is, it will never be taken; the next one may be.
+            self._drop(self._end_batch())
+        else:
+            self._next_try_s = now_s + self._pause_after(error)
+
+    def finish(self) -> int:
+        """Drops what there is, and all that comes: how many outcomes there were."""
+        return self._give_up(math.inf)
+
+    def _give_up(self, until_s: float) -> int:
+        with self._lock:
+            self._deaf_until_s = until_s
+            count = len(self._buffer) + self._end_batch()
+            self._buffer.clear()
+            self._dropped += count
+        return count
+
+    def status(self) -> Reports:
+        """What became of them all."""
+        under_way = 0 if (batch := self._batch) is None else len(batch.outcomes)
+        return Reports(
+            buffered=len(self._buffer) + under_way,
+            sent=self._sent,
+            ignored=self._ignored,
+            dropped=self._dropped,
+            error=self._error,
+            last_ignored=self._last_ignored,
+        )
+
+    def _take(self) -> list[Outcome]:
+        with self._lock:
+            self._first_s = self._clock()
+            return [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
+
+    def _drop(self, count: int) -> None:
+        with self._lock:
+            self._dropped += count
+
+    def _end_batch(self) -> int:
+        batch, self._batch = self._batch, None
+        return 0 if batch is None else len(batch.outcomes)
+
+    def _pause_after(self, error: RampdError) -> float:
+        if isinstance(error, _HOPELESS):
+            return _HOPELESS_PAUSE_S * (0.5 + self._chance() / 2)
+        pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), _MAX_PAUSE_S)
+        self._failures += 1
+        return pause_s * (0.5 + self._chance() / 2)
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """An outcome that a caller has made up. Raises InvalidArgumentError with every wrong field."""
+    component, repo, job_id, resolution, succeeded, duration_s = outcome
+    wrong = list(check_resolve(component, repo, job_id))
+    if not isinstance(resolution, Resolution):
+        wrong.append(("resolution", f"must be what resolve() gave; got {shown(resolution)}"))
+    if not isinstance(succeeded, bool):
+        wrong.append(("succeeded", f"must be True or False; got {shown(succeeded)}"))
+    is_number = isinstance(duration_s, int | float) and not isinstance(duration_s, bool)
+    if not is_number or not 0 <= duration_s <= MAX_DURATION_S:
+        wrong.append(
+            ("duration", f"must be a number of seconds from 0 to {MAX_DURATION_S} (366 days); got {shown(duration_s)}")
+        )
+    if wrong:
+        raise InvalidArgumentError(violations=wrong)
+    return outcome
+
+
+def can_place(resolution: Resolution) -> bool:
+    """Whether a server knows what ran: neither a fallback nor a tag that was never released."""
+    return resolution.release > 0
+
+
+def _message_or_none(outcome: Outcome) -> v1.Outcome | None:
+    """None where it can't be said, for what a job ran may be from a process with another version of this library."""
+    try:
+        return _message(outcome)
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _message(outcome: Outcome) -> v1.Outcome:
+    component, repo, job_id, resolution, succeeded, duration_s = outcome
+    decision = resolution.decision
+    message = v1.Outcome(
+        component=component,
+        release=decision.release,
+        revision=resolution.revision,
+        channel=_CHANNELS[decision.channel],
+        reason=_REASONS[decision.reason],
+        repo=repo,
+        job_id=job_id,
+        result=_RESULTS[succeeded],
+    )
+    message.duration.FromNanoseconds(int(duration_s * 1e9))
+    return message

@@ -1,0 +1,206 @@
+"""The driver of reports: one daemon thread, for both faces of the client, that starts with the first outcome."""
+
+import atexit
+import contextlib
+import sys
+import threading
+import time
+from typing import Protocol
+from weakref import WeakSet
+
+from rampd import v1
+from rampd._calls.connection import Caller, Connection
+from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
+from rampd._runtime.daemon_thread import Worker
+from rampd._runtime.fork_gate import CUT_OFF, in_child, is_cut_off
+from rampd._watching.local import log
+from rampd.errors import InternalError, RampdError, UnavailableError, UnimplementedError
+
+FLUSH_S = 2.0
+"""How long `close()`, and the end of the process, wait for outcomes to be taken."""
+_CALL_S = 1.0
+"""A fork waits for a call under way. What is lost is sent again."""
+_TRIES_AT_CLOSE = 2
+
+
+class Sink(Protocol):
+    """Where a resolver's outcomes go."""
+
+    def add(self, outcome: Outcome) -> None: ...
+
+    def status(self) -> Reports: ...
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Reporter:
+    """Takes outcomes from any thread, also in a child that was forked, and sends them in its own."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._connection: Caller = Connection(target)
+        self._reporting = Reporting()
+        self._closed = False
+        self._forget()
+        _all.add(self)
+
+    def _forget(self) -> None:
+        # Each lock lets its own thread in again: `add` and `end` may be called by a signal handler that interrupts them. An
+        # Event would not.
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)
+        self._has_news = False
+        self._worker = Worker("rampd-report", self._run)
+        self._ends_s = 0.0
+        self._known_dropped = 0
+        self._is_dropping = False
+        self._reporting.renew()
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes in an outcome, unless no server could place it. Returns within microseconds and raises nothing."""
+        try:
+            self._add(outcome)
+        except Exception:  # noqa: BLE001 - no job fails for its report
+            with contextlib.suppress(Exception):  # a handler of the log may be what has failed
+                log.exception("an outcome was not taken in")
+
+    def _add(self, outcome: Outcome) -> None:
+        if not can_place(outcome.resolution):
+            return
+        if is_cut_off():
+            self._give_up()
+        is_news = self._reporting.add(outcome)
+        if not self._worker.runs and self._reporting.pause_s() is not None:
+            self._start()
+        if is_news:
+            self._tell()
+
+    def status(self) -> Reports:
+        """What became of all outcomes. Where some wait and the thread does not run, it is started again."""
+        if is_cut_off():
+            self._give_up()
+        reports = self._reporting.status()
+        if reports.buffered and not self._worker.runs:
+            self._start()
+        return self._reporting.status()
+
+    def end(self) -> None:
+        """Has what there is sent, and the thread end, without waiting for it."""
+        is_cut_off()  # so that what is ended here is not the parent's
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._ends_s = time.monotonic() + FLUSH_S
+        self._tell()
+
+    def close(self) -> None:
+        """Has what there is sent, for `FLUSH_S` at most."""
+        self.end()
+        self._worker.join(max(0.0, self._ends_s - time.monotonic()))
+        self._connection.close()
+        self._drop_rest()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._worker.runs or self._closed:
+                return
+            try:
+                self._worker.start()
+            except Exception as error:  # noqa: BLE001 - what is buffered stays so, and the next outcome tries again
+                self._failed(UnavailableError(f"This process could not start the thread that reports: {error}"))
+            else:
+                _close_with_worker()
+
+    def _tell(self) -> None:
+        with self._lock:
+            self._has_news = True
+            self._news.notify_all()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._has_news = False
+            pause_s = self._reporting.pause_s()
+            if pause_s == 0:
+                self._send(_CALL_S)
+            else:
+                with self._lock:
+                    self._news.wait_for(lambda: self._has_news or self._closed, pause_s)
+        self._flush()
+
+    def _flush(self) -> None:
+        for _ in range(_TRIES_AT_CLOSE):
+            while (left_s := self._ends_s - time.monotonic()) > 0 and self._reporting.batch() is not None:
+                if not self._send(min(left_s, _CALL_S)):
+                    break
+        self._drop_rest()
+
+    def _send(self, timeout_s: float) -> bool:
+        """Whether the server has taken the batch."""
+        try:
+            batch = self._reporting.batch()
+            if batch is None:
+                return True
+            response = self._connection.call(batch, v1.ReportOutcomesResponse, timeout_s)
+        except RampdError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
+            self._failed(InternalError(f"Reporting to {self._target} failed: {error!r}"))
+        else:
+            self._reporting.answered(response)
+            self._tell_of_success()
+            return True
+        return False
+
+    def _tell_of_success(self) -> None:
+        if self._is_dropping:
+            self._is_dropping = False
+            log.info("%s takes outcomes again; %d were dropped so far", self._target, self._reporting.status().dropped)
+
+    def _failed(self, error: RampdError) -> None:
+        self._reporting.failed(error)
+        dropped = self._reporting.status().dropped
+        if dropped > self._known_dropped and not self._is_dropping:
+            self._is_dropping = True
+            which = "they" if isinstance(error, UnimplementedError) else "some"
+            log.warning("%s takes no outcomes, and %s are dropped: %s", self._target, which, error.message)
+        self._known_dropped = dropped
+
+    def _give_up(self) -> None:
+        """Drops what there is, and all that comes: nothing can be sent from here."""
+        self._reporting.failed(UnavailableError(CUT_OFF, reason="FORKED"))
+        self._reporting.finish()
+
+    def _drop_rest(self) -> None:
+        if count := self._reporting.finish():
+            log.warning("%d outcomes were not sent to %s in time, and are dropped", count, self._target)
+
+
+def _close_with_worker() -> None:
+    """A worker of multiprocessing ends without `atexit`."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize  # noqa: PLC0415 - only where it is loaded anyway
+
+        Finalize(None, _close_all, exitpriority=10)
+
+
+_all: "WeakSet[Reporter]" = WeakSet()
+
+
+def _forget_all() -> None:
+    for reporter in list(_all):
+        reporter._forget()
+
+
+def _close_all() -> None:
+    reporters = list(_all)
+    for reporter in reporters:
+        reporter.end()
+    for reporter in reporters:
+        reporter.close()
+
+
+in_child(_forget_all)
+atexit.register(_close_all)

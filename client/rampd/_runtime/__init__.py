@@ -1,0 +1,1 @@
+"""What Python and the system need: forks, threads, green threads, files."""

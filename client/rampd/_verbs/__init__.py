@@ -1,0 +1,1 @@
+"""The calls of `Admin`, each written once for threads and for asyncio."""

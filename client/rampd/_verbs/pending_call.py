@@ -1,0 +1,99 @@
+"""What a call of `Admin` is before it is made: one request, a list in pages, or a stream. No I/O."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from uuid import uuid4
+
+from google.protobuf.message import Message
+
+from rampd._calls.request import make
+
+Response = TypeVar("Response", bound=Message)
+Result_co = TypeVar("Result_co", covariant=True)
+Streamed_co = TypeVar("Streamed_co", bound=Message, covariant=True)
+
+
+class Change(TypedDict, total=False):
+    """Beside its own arguments, every call that changes something takes these.
+
+    `request_id`: an idempotency key, remembered for 24 h. A repeat changes nothing and gets the first answer. Default: a new
+    one, so that a call that is tried again applies once.
+    `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
+    `note`: kept in the history.
+    `timeout`: seconds; default that of the admin.
+    """
+
+    request_id: str
+    expected_revision: int
+    note: str
+    timeout: float
+
+
+class Read(TypedDict, total=False):
+    """Beside its own arguments, every call that only reads takes this.
+
+    `timeout`: seconds; default that of the admin.
+    """
+
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[Result_co]):
+    """One call: send the request, take the result out of the response."""
+
+    request: Message
+    response: type[Message]
+    result: Callable[[Any], Result_co]
+    timeout: float | None
+
+
+class ListResponse(Protocol):
+    """What every response of a list has."""
+
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pages(Generic[Result_co]):
+    """One call for each page, and the items of all of them."""
+
+    request: Message
+    response: type[Any]
+    items: Callable[[Any], Sequence[Result_co]]
+    timeout: float | None
+
+    def following(self, response: ListResponse) -> "Pages[Result_co] | None":
+        """The pages after that of a response; None where it was the last."""
+        if not response.next_page_token:
+            return None
+        request: Any = type(self.request)()
+        request.CopyFrom(self.request)
+        request.page_token = response.next_page_token
+        return replace(self, request=request)
+
+
+@dataclass(frozen=True, slots=True)
+class Follow(Generic[Streamed_co]):
+    """One call, and a stream of responses."""
+
+    request: Message
+    response: type[Streamed_co]
+    timeout: float | None
+
+
+def change_of(request: type[Message], response: type[Response], change: Change, **fields: object) -> Ask[Response]:
+    """The call that changes something. Raises InvalidArgumentError."""
+    made = make(
+        request,
+        **fields,
+        request_id=change.get("request_id") or uuid4().hex,
+        expected_revision=change.get("expected_revision"),
+        note=change.get("note"),
+    )
+    return Ask(made, response, _itself, change.get("timeout"))
+
+
+def _itself(response: Response) -> Response:
+    return response

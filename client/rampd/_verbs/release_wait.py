@@ -1,0 +1,97 @@
+"""Waiting for a release to end, over as many streams as it takes. No I/O."""
+
+from collections.abc import Callable
+
+from rampd import v1
+from rampd._calls.methods import checked_timeout
+from rampd._runtime.chance import chance as of_the_system
+from rampd._verbs.verbs import watch_release
+from rampd.errors import DeadlineExceededError, RampdError, ReleaseFailedError, UnavailableError
+
+_CONNECT_S = 10.0
+"""How long a server that has never answered is tried, where there is no time-out."""
+_FIRST_PAUSE_S = 0.1
+_MAX_PAUSE_S = 2.0
+
+_ROLLED_OUT = frozenset({v1.RELEASE_STATE_CURRENT, v1.RELEASE_STATE_RETIRED})
+_FAILED = frozenset({v1.RELEASE_STATE_ABANDONED, v1.RELEASE_STATE_CANCELLED, v1.RELEASE_STATE_SUPERSEDED})
+
+
+class Waiting:
+    """One wait. `now_s` is always the same monotonic clock."""
+
+    def __init__(
+        self,
+        component: str,
+        release: int,
+        *,
+        until_held: bool,
+        until_paused: bool | None,
+        timeout: float | None,
+        now_s: float,
+        chance: Callable[[], float] = of_the_system,
+    ) -> None:
+        """Raises InvalidArgumentError."""
+        follow = watch_release(component, release, until_held=until_held, until_paused=until_paused)
+        self.request = follow.request
+        self.response = follow.response
+        self._what = f"Release {release} of {component}"
+        self._until_held = until_held
+        self._until_paused = until_paused
+        self._timeout_s = None if timeout is None else checked_timeout(timeout)
+        self._began_s = now_s
+        self._chance = chance
+        self._failures = 0
+        self._last = ""
+
+    def left_s(self, now_s: float) -> float | None:
+        """Seconds until the time-out, and never 0: a call is told so much; None without one."""
+        return None if self._timeout_s is None else max(0.001, self._began_s + self._timeout_s - now_s)
+
+    def ended(self, response: v1.WatchReleaseResponse) -> v1.Release | None:
+        """The release, if it was rolled out; None where it goes on. Raises ReleaseFailedError."""
+        self._failures, self._last = 0, response.message
+        release, rollout = response.release, response.rollout
+        if release.state in _ROLLED_OUT:
+            return release
+        if release.state in _FAILED:
+            raise _failed(response, v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_"))
+        if release.state != v1.RELEASE_STATE_NEXT:
+            return None
+        if rollout.state == v1.ROLLOUT_STATE_HELD:
+            if self._until_held:
+                raise _failed(response, "HELD")
+        elif rollout.paused and (_is_defect(rollout) if self._until_paused is None else self._until_paused):
+            raise _failed(response, "PAUSED")
+        return None
+
+    def pause_s(self, error: RampdError | None, now_s: float) -> float:
+        """Seconds to wait before the next stream, after one that ended with `error` (None: with nothing). Raises the error
+        where another try is of no use; DeadlineExceededError after the time-out.
+        """
+        if self._timeout_s is not None and now_s >= self._began_s + self._timeout_s - 0.001:
+            last = f" Last: {self._last}" if self._last else f" {error.message}" if error else ""
+            raise DeadlineExceededError(f"{self._what} has not ended in {self._timeout_s:g} s.{last}") from error
+        is_lost = isinstance(error, UnavailableError | DeadlineExceededError) and error.retryable
+        is_hopeless = not self._last and self._timeout_s is None and now_s >= self._began_s + _CONNECT_S
+        if error is not None and (not is_lost or is_hopeless):
+            raise error
+        pause_s: float = min(_FIRST_PAUSE_S * 2**self._failures, _MAX_PAUSE_S) * (0.5 + self._chance() / 2)
+        self._failures = min(self._failures + 1, 16)
+        left_s = self.left_s(now_s)
+        return pause_s if left_s is None else min(pause_s, left_s)
+
+
+def _is_defect(rollout: v1.Rollout) -> bool:
+    """Whether automation paused it because something is wrong."""
+    return rollout.pause.cause not in {v1.PAUSE_CAUSE_UNSPECIFIED, v1.PAUSE_CAUSE_APPROVAL}
+
+
+def _failed(response: v1.WatchReleaseResponse, reason: str) -> ReleaseFailedError:
+    release, rollout = response.release, response.rollout
+    metadata = {"component": rollout.component, "release": str(release.number), "tag": release.tag}
+    if reason == "PAUSED" and rollout.pause.cause:
+        metadata["cause"] = v1.PauseCause.Name(rollout.pause.cause).removeprefix("PAUSE_CAUSE_")
+    error = ReleaseFailedError(response.message, reason=reason, metadata=metadata)
+    error.release, error.rollout = release, rollout
+    return error

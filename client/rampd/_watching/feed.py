@@ -1,0 +1,342 @@
+"""The client's side of Watch, without I/O: messages go in, what to resolve from and when to connect again come out.
+
+A driver opens a stream with `begin()`, hands every message to `take()`, and says `lost()` when the stream ends, which
+tells it how long to wait before the next one. One thread does all of this; any thread may read at any time.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rampd import v1
+from rampd._contract.component_state import Assembly, Component, MalformedStateError, apply, service_of
+from rampd._decision.resolution import NEXT_MAX_STALE_S, ComponentSnapshot, SnapshotRelease
+from rampd._runtime.chance import chance as of_the_system
+from rampd.errors import (
+    InvalidArgumentError,
+    PermissionDeniedError,
+    RampdError,
+    UnauthenticatedError,
+    UnimplementedError,
+)
+
+SILENT_AFTER_S = 4.0
+"""A server says something every second. When it has not for so long, the stream is dead."""
+FIRST_MESSAGE_S = 10.0
+"""A server that has a large state to encode takes longer to begin."""
+_SPREAD_S = 1.0
+"""When a server stops, those who watched it come back within this time, each at another moment."""
+_FIRST_PAUSE_S = 0.1
+_MAX_PAUSE_S = 10.0
+_HOPELESS_PAUSE_S = 30.0
+_HOPELESS = (InvalidArgumentError, UnauthenticatedError, PermissionDeniedError, UnimplementedError)
+"""What somebody has to do something about before another try can succeed."""
+_LONGEST_AGE_S = 10 * 365 * 86_400.0
+"""Older is as good as unknown."""
+_CLOCK_DRIFT = 0.0005
+"""By how much two monotonic clocks may run apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change of a component means for jobs that run."""
+
+    component: str
+    revision: int
+    """After the change; that of the last state where the component is gone."""
+    left: tuple[SnapshotRelease, ...]
+    """Releases that jobs got before, by the weights or an override to a channel, and don't get any more."""
+    came: tuple[SnapshotRelease, ...]
+    """Releases that they get now, and did not before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A component as it last was: it is gone, or the server can't read it any more."""
+
+    component: Component
+    since_s: float
+    """When it was last confirmed, by the monotonic clock."""
+    gone_s: float = math.inf
+    """When it went; infinite where it is only damaged."""
+
+
+class Feed:
+    """What is known of the components that are watched; none: of all."""
+
+    def __init__(
+        self,
+        components: Iterable[str] = (),
+        *,
+        keep_deleted_s: float = NEXT_MAX_STALE_S,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = of_the_system,
+    ) -> None:
+        self.components: dict[str, Component] = {}
+        """To resolve from. Another dict after a whole state."""
+        self.confirmed_s = -math.inf
+        """When the store last confirmed them, by the monotonic clock, both hops counted."""
+        self.deleted: dict[str, Last] = {}
+        self.damaged: dict[str, Last | None] = {}
+        """Components that the server can't read, as they last were; None where that is not known. None of them is among
+        `components`.
+        """
+        self.cursor = ""
+        """What they are the state at; empty where there is none yet."""
+        self.told_s = -math.inf
+        """When a server last said that what was known is no longer so: a rewind, or another epoch. By the monotonic clock."""
+        self.is_live = False
+        """Whether a server has sent them, and said how fresh they are."""
+        self.failures = 0
+        """Streams that ended since one was good."""
+        self.version = 0
+        """Odd while a message is taken in. Who finds the same even number before and after has read one state."""
+        self.selection = tuple(sorted(set(components)))
+        self._keep_deleted_s = keep_deleted_s
+        self._clock = clock
+        self._chance = chance
+        self.store_clock = self.now_ms
+        """`now_ms`, bound once: a method is bound anew each time that it is named."""
+        self._store_ahead_ms = (wall_clock() - clock()) * 1000
+        self._was_live = False
+        self._needs_whole_state = False
+        self._assembly: Assembly | None = None
+        self._reset(clock())
+
+    def now_ms(self) -> int:
+        """The store's clock, as far as it is known; until then that of this machine."""
+        return int(self._clock() * 1000 + self._store_ahead_ms)
+
+    def restore(
+        self,
+        components: Mapping[str, Component],
+        cursor: str,
+        age_s: float,
+        told_age_s: float = math.inf,
+        *,
+        resumes: bool = True,
+    ) -> None:
+        """Begins with what was saved `age_s` ago, by a process that was told to go back `told_age_s` ago. Without `resumes`
+        it is of other components than those that are watched. Only before the first stream.
+        """
+        self._needs_whole_state = not resumes
+        self.components = dict(components)
+        self.told_s = self._clock() - told_age_s
+        self.cursor = cursor
+        self.confirmed_s = self._clock() - age_s
+
+    # What a driver does.
+
+    def begin(self) -> v1.WatchRequest:
+        """The request to open a stream with."""
+        self._reset(self._clock())
+        # Only a whole state says that what could not be read can be read again.
+        is_whole = self._needs_whole_state or bool(self.damaged)
+        request = v1.WatchRequest(components=self.selection, cursor=self.cursor, whole=is_whole)
+        age_s = self._clock() - self.confirmed_s
+        if self.cursor and age_s < _LONGEST_AGE_S:
+            request.snapshot_age.FromTimedelta(timedelta(seconds=max(0.0, age_s)))
+        return request
+
+    def take(self, message: v1.WatchResponse) -> list[Change]:
+        """Takes in a message; what has changed. Raises MalformedStateError: the stream is good for nothing any more."""
+        now_s = self._clock()
+        self._heard_s = now_s
+        self._has_heard = True
+        self.version |= 1
+        try:
+            return self._take(message, now_s)
+        finally:
+            self.version += 1
+
+    def lost(self, error: RampdError | None) -> float:
+        """The stream has ended (None: the server has ended it in order): seconds to wait before the next one.
+
+        Drawn at random, so that those who lost the same server don't come back as one.
+        """
+        self._assembly = None
+        if isinstance(error, _HOPELESS):
+            self.failures += 1
+            return _HOPELESS_PAUSE_S * (0.5 + self._chance() / 2)
+        first_s = _SPREAD_S if self._was_live else _FIRST_PAUSE_S
+        pause_s = min(first_s * 2.0 ** min(self.failures, 10), _MAX_PAUSE_S)
+        self.failures += 1
+        return pause_s * (0.1 + 0.9 * self._chance())
+
+    def is_silent(self) -> bool:
+        """Whether nothing was heard for longer than a stream that is alive takes."""
+        return self._clock() - self._heard_s > (SILENT_AFTER_S if self._has_heard else FIRST_MESSAGE_S)
+
+    def find(self, component: str) -> Component | None:
+        """A component that is there, damaged or not."""
+        known = self.components.get(component)
+        if known is None and (last := self.damaged.get(component)) is not None:
+            return last.component
+        return known
+
+    def find_deleted(self, component: str) -> Last | None:
+        """A component that went not too long ago."""
+        deleted = self.deleted.get(component)
+        return deleted if deleted is not None and self._clock() - deleted.gone_s <= self._keep_deleted_s else None
+
+    def _reset(self, now_s: float) -> None:
+        self._assembly = None
+        self._may_go_back = False
+        self._heard_s = now_s
+        self._has_heard = False
+        self._least_offset_s = math.inf
+        self._offset_s = now_s
+
+    def _take(self, message: v1.WatchResponse, now_s: float) -> list[Change]:
+        changes: list[Change] = []
+        if message.HasField("rewind"):
+            self._may_go_back = True
+        if message.HasField("state"):
+            changes += self._take_state(message.state, message.cursor, now_s)
+        elif message.changes:
+            if is_before(message.cursor, self.cursor):
+                self._needs_whole_state = True
+                raise MalformedStateError(f"after {self.cursor} came {message.cursor}")
+            # Only when all are in, the cursor is moved: a process that is forked in between takes them in once more.
+            for change in message.changes:
+                changes += self._take_change(change, now_s)
+        if message.cursor:
+            self.cursor = message.cursor
+        if message.HasField("heartbeat"):
+            self._take_heartbeat(message.heartbeat, now_s)
+        return changes
+
+    def _take_state(self, state: v1.WatchState, cursor: str, now_s: float) -> list[Change]:
+        if state.first:
+            self._assembly = Assembly()
+        if self._assembly is None:
+            raise MalformedStateError("a whole state came without its first part")
+        self._assembly.add(state.components)
+        self._assembly.note(state.damaged)
+        if not state.last:
+            return []
+        after, damaged, self._assembly = self._assembly.finish(), self._assembly.damaged, None
+        # Where what is known makes no sense, an older state is better; what it lacks follows at once.
+        if is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
+            raise MalformedStateError(f"the server is at {cursor}, and this process was at {self.cursor} already")
+        if self.cursor and (self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]):
+            self.told_s = now_s
+        self._may_go_back = self._needs_whole_state = False
+        before = self._present()
+        # In this order, so that who reads at the same time finds a component in one of the two.
+        kept = {name: self._last_of(name, confirmed_ms, after, now_s) for name, confirmed_ms in damaged.items()}
+        self.damaged = self.damaged | kept
+        self.components = {name: known for name, known in after.items() if name not in kept} if kept else after
+        self.damaged = kept
+        self.cursor = cursor
+        after = self._present()
+        for name in before.keys() - after.keys() - kept.keys():
+            self.deleted[name] = self._gone(before[name], now_s)
+        for name in self.deleted.keys() & after.keys():
+            del self.deleted[name]
+        if not before and not self._was_live:
+            return []
+        return [
+            change
+            for name in before.keys() | after.keys()
+            if (change := _change_of(_snapshot(before.get(name)), _snapshot(after.get(name)))) is not None
+        ]
+
+    def _gone(self, component: Component, now_s: float) -> Last:
+        # It is as old as what was known: news that it is gone do not make it fresh.
+        return Last(component, min(now_s, self.confirmed_s), now_s)
+
+    def _present(self) -> dict[str, Component]:
+        """All that is there, damaged or not."""
+        return self.components | {name: last.component for name, last in self.damaged.items() if last is not None}
+
+    def _last_of(self, name: str, confirmed_ms: int, after: Mapping[str, Component], now_s: float) -> Last | None:
+        """A component that the server can't read, as the server or else this process knows it."""
+        component = after.get(name) or self.find(name)
+        if component is None and (deleted := self.find_deleted(name)) is not None:
+            component = deleted.component
+        if component is None:
+            return None
+        since_s = now_s - max(0.0, (self.now_ms() - confirmed_ms) / 1000)
+        known = self.damaged.get(name)
+        return Last(component, since_s if known is None else min(since_s, known.since_s))
+
+    def _take_change(self, change: v1.WatchChange, now_s: float) -> list[Change]:
+        name = change.component.component
+        known = self.find(name)
+        before = _snapshot(known)
+        if change.deleted:
+            if known is not None:
+                self.deleted[name] = self._gone(known, now_s)
+                self.components.pop(name, None)
+            self.damaged.pop(name, None)
+            after = None
+        else:
+            try:
+                component = apply(known, change.component)
+            except MalformedStateError:
+                self._needs_whole_state = True
+                raise
+            if self.damaged.get(name) is None:
+                self.components[name] = component
+                self.damaged.pop(name, None)
+            self.deleted.pop(name, None)
+            after = component.snapshot
+        found = _change_of(before, after)
+        return [] if found is None else [found]
+
+    def _take_heartbeat(self, heartbeat: v1.WatchHeartbeat, now_s: float) -> None:
+        clock = heartbeat.server_clock
+        offset_s = now_s - (clock.seconds + clock.nanos / 1e9)
+        # The fastest heartbeat of the stream tells how the two clocks stand; what another one takes longer, it was
+        # under way. Clocks drift, and so what is known of them is trusted a little less every second.
+        least_s = self._least_offset_s + (now_s - self._offset_s) * _CLOCK_DRIFT
+        self._least_offset_s, self._offset_s = min(least_s, offset_s), now_s
+        late_s = offset_s - self._least_offset_s
+        age = heartbeat.snapshot_age
+        confirmed_s = now_s - (age.seconds + age.nanos / 1e9) - late_s
+        self.confirmed_s = max(self.confirmed_s, confirmed_s)
+        time_ = heartbeat.store_time
+        self._store_ahead_ms = time_.seconds * 1000 + time_.nanos // 1_000_000 - (now_s - late_s) * 1000
+        self.failures = 0
+        self.is_live = self._was_live = True
+        for name in [name for name in self.deleted if self.find_deleted(name) is None]:
+            del self.deleted[name]
+
+
+def _snapshot(component: Component | None) -> ComponentSnapshot | None:
+    return None if component is None else component.snapshot
+
+
+def _change_of(before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> Change | None:
+    if before == after:
+        return None
+    present = after or before
+    if present is None:
+        return None
+    left, came = service_of(before), service_of(after)
+    return Change(
+        present.component,
+        present.revision,
+        left=tuple(release for number, release in left.items() if number not in came),
+        came=tuple(release for number, release in came.items() if number not in left),
+    )
+
+
+def is_before(cursor: str, other: str) -> bool:
+    """Whether it is earlier in the same epoch."""
+    epoch, entry_id = split_cursor(cursor)
+    other_epoch, other_id = split_cursor(other)
+    return epoch == other_epoch and entry_id < other_id
+
+
+def split_cursor(cursor: str) -> tuple[str, tuple[int, ...]]:
+    """The epoch, and the id of the entry in numbers that can be compared; no numbers where there is no such id."""
+    epoch, _, entry_id = cursor.rpartition("/")
+    try:
+        return epoch, tuple(map(int, entry_id.split("-")))
+    except ValueError:
+        return epoch, ()

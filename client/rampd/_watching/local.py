@@ -1,0 +1,473 @@
+"""Resolving in this process: what both faces of the client share. The only I/O is the snapshot file."""
+
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grpc.experimental import ChannelOptions
+
+from rampd import v1
+from rampd._calls.methods import CHANNEL_OPTIONS
+from rampd._contract.component_state import MalformedStateError
+from rampd._contract.grammar import COMPONENT, TAG, check_resolve, shown, word_violation
+from rampd._contract.wording import one_line
+from rampd._decision.resolution import STALE_AFTER_S, Decision, Resolution, ResolveReason, resolve
+from rampd._reporting.outcome_buffer import Reports
+from rampd._runtime import private_file
+from rampd._watching import snapshot_file
+from rampd._watching.feed import Change, Feed
+from rampd._watching.snapshot_file import Moment, SnapshotFileError
+from rampd.errors import InternalError, InvalidArgumentError, NoVersionError, RampdError, UnavailableError
+
+log = logging.getLogger("rampd")
+# Where a program has not set up logging, Python would print warnings to its standard error.
+log.addHandler(logging.NullHandler())
+
+
+class _OnOneLine(logging.Filter):
+    """What servers, files and settings say stands on one line of a log, whoever writes it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if (safe := one_line(text)) != text:
+            record.msg, record.args = safe, ()
+        return True
+
+
+log.addFilter(_OnOneLine())
+
+WATCH_OPTIONS: tuple[tuple[str, str | int], ...] = tuple(
+    {
+        **dict(CHANNEL_OPTIONS),
+        # The feed says when to try again: gRPC's own retries would double it.
+        "grpc.enable_retries": 0,
+        # A dead link has to show soon. A server takes this many pings from who it talks to.
+        "grpc.keepalive_time_ms": 5_000,
+        "grpc.keepalive_timeout_ms": 2_000,
+        # The thread that reads is the only one inside gRPC, so that it is known when nobody is.
+        ChannelOptions.SingleThreadedUnaryStream: 1,
+    }.items()
+)
+"""Of the channel of Watch."""
+
+NOTHING = Feed()
+"""To resolve from where nothing is known yet, or any more: it never knows a component."""
+
+_TRIES_FOR_ONE_STATE = 100
+_SAVE_AT_MOST_EVERY_S = 5.0
+_SAVE_AT_LEAST_EVERY_S = 60.0
+
+# Repos that were found right, in UTF-8. They come again with every job, and a look-up costs a third of looking at the repo.
+right_repos: dict[str, bytes] = {}
+_MAX_RIGHT_REPOS = 16_384
+right_tags: set[str] = set()
+"""Fallbacks that were found right."""
+_MAX_RIGHT_TAGS = 1024
+_monotonic = time.monotonic
+
+Callback = Callable[[Change], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to resolve locally."""
+
+    target: str
+    components: tuple[str, ...]
+    next_max_stale_s: float
+    snapshot_path: Path | None
+
+
+def answer_at_once(  # noqa: PLR0917 - as `resolve`
+    feed: Feed, component: str, repo: str, job_id: str, fallback: str | None, next_max_stale_s: float
+) -> Resolution | None:
+    """The answer, where there is nothing to wait for, to tell or to refuse; else None. Takes anything, never raises.
+
+    This is what one local resolution costs.
+    """
+    try:
+        known = feed.components[component]
+        age_s = _monotonic() - feed.confirmed_s
+        if (
+            age_s < STALE_AFTER_S
+            and (job_id == "" or is_right(job_id))
+            and (fallback is None or fallback in right_tags)
+        ):
+            return resolve(
+                known.snapshot,
+                known.overrides,
+                repo,
+                job_id,
+                feed.store_clock,
+                age_s,
+                next_max_stale_s,
+                right_repos[repo],
+            )
+    except (KeyError, TypeError, AttributeError):  # no such component; a new repo; not a string
+        pass
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a resolver knows, and from where."""
+
+    mode: str
+    target: str
+    source: str
+    """`server`; `file`, the snapshot file; `none`. With mode rpc always `server`."""
+    connected: bool
+    """Whether a server is sending changes right now."""
+    components: int
+    deleted: tuple[str, ...]
+    """Components that are gone, and still answered for."""
+    snapshot_age_s: float
+    """Seconds since the store last confirmed what is known; infinite where it never did."""
+    stale: bool
+    """Older than 5 s."""
+    next_withheld: bool
+    """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
+    error: str
+    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. Empty while there is one."""
+    snapshot_file_error: str
+    """Why the snapshot file was not read, or not written the last time; empty where it was."""
+    damaged: tuple[str, ...] = ()
+    """Components whose data the server can't read. They are answered for as they last were, where that is known, and are
+    older than `snapshot_age_s` says.
+    """
+    reports: Reports = field(default_factory=Reports)
+    """What became of the outcomes that this process reported."""
+
+
+class Local:
+    """A feed, its snapshot file, and who wants to hear of changes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.feed = Feed(settings.components, keep_deleted_s=settings.next_max_stale_s)
+        self.callbacks: list[Callback] = []
+        self._source = "none"
+        self._connected = False
+        self._error = ""
+        self._file_error = ""
+        self._saved_version = 0
+        self._saved_s = -math.inf
+        self._is_restored = False
+        self._next_max_stale_s = settings.next_max_stale_s
+
+    # What drivers do.
+
+    def restore(self) -> None:
+        """Reads the snapshot file, once. One that is not to be used is left alone, and the log says why."""
+        path = self.settings.snapshot_path
+        if path is None or self._is_restored:
+            return
+        self._is_restored = True
+        with contextlib.suppress(OSError):  # whoever writes will say what is wrong with the folder
+            private_file.clean(path)
+        try:
+            saved = snapshot_file.read(path)
+        except SnapshotFileError as error:
+            self._file_error = f"{path} was not read: {error}"
+            log.warning("%s", self._file_error)
+            return
+        if saved is None:
+            return
+        wanted = self.settings.components
+        components = {name: known for name, known in saved.components.items() if not wanted or name in wanted}
+        age_s = saved.age_s(time.time())
+        resumes = saved.selection == self.feed.selection
+        self.feed.restore(components, saved.cursor, age_s, time.time() - saved.told_s, resumes=resumes)
+        self._source = "file"
+        log.info("%s has %d components, %.0f s old", path, len(components), age_s)
+
+    def take(self, message: v1.WatchResponse) -> None:
+        """Takes in a message, and tells of what it changed. Raises MalformedStateError."""
+        changes = self.feed.take(message)
+        if not self._connected and self.feed.is_live and message.HasField("heartbeat"):
+            self._connected = True
+            self._source = "server"
+            self._error = ""
+            log.info("watching %s: %d components", self.settings.target, len(self.feed.components))
+        for callback in tuple(self.callbacks) if changes else ():
+            for change in changes:
+                call_back(callback, change)
+
+    def lost(self, error: RampdError | None) -> float:
+        """The stream has ended: seconds to wait before the next one."""
+        pause_s = self.feed.lost(error)
+        was_connected, self._connected = self._connected, False
+        text = "the server has ended it" if error is None else error.message
+        if was_connected or text != self._error:
+            level = logging.INFO if error is None else logging.WARNING
+            log.log(
+                level,
+                "lost %s: %s What is known goes on; the next try is in %.1f s",
+                self.settings.target,
+                text if text.endswith((".", "!", "?")) else f"{text}.",
+                pause_s,
+            )
+        self._error = text
+        return pause_s
+
+    def disconnect(self, why: str = "") -> None:
+        """There is no stream any more, and none was lost: in a child after a fork, before the first one, after the last."""
+        self._connected = False
+        self._error = why or self._error
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether nobody gets next, however new the state is."""
+        return self._next_max_stale_s < 0
+
+    def withhold(self, why: str) -> None:
+        """From now on nobody gets next: nothing will be known of a rollback any more. Says so once."""
+        if not self.is_withheld:
+            self._next_max_stale_s = -math.inf
+            self._connected, self._error = False, why
+            log.warning("nobody gets next any more: %s", why)
+
+    def is_ready(self) -> bool:
+        """Whether there is something to answer from, and nothing better to be expected soon: a child that was forked goes
+        on from what its parent knew, but a file is for when no server answers.
+        """
+        if self._connected:
+            return True
+        is_fresh = self.feed.is_live and time.monotonic() - self.feed.confirmed_s < STALE_AFTER_S
+        return self.has_state() and (is_fresh or self.feed.failures > 0)
+
+    def has_state(self) -> bool:
+        """Whether there is something to answer from."""
+        return self.feed.is_live or self._source != "none"
+
+    def save(self, *, is_last: bool = False) -> Callable[[], None] | None:
+        """Writes the snapshot file, where it is time to: what may block is in the function that it returns."""
+        path, feed = self.settings.snapshot_path, self.feed
+        if path is None or not feed.is_live:
+            return None
+        now_s = time.monotonic()
+        since_s = now_s - self._saved_s
+        is_changed = feed.version != self._saved_version
+        wait_s = 0.0 if is_last else _SAVE_AT_MOST_EVERY_S
+        if since_s < (wait_s if is_changed else _SAVE_AT_LEAST_EVERY_S):
+            return None
+        self._saved_s, self._saved_version = now_s, feed.version
+        # Where a change comes in between after all, to take it in once more does no harm.
+        ahead_s = time.time() - now_s
+        moment = Moment(feed.cursor, feed.confirmed_s + ahead_s, max(0.0, feed.told_s + ahead_s))
+        present = [*feed.components.values(), *(last.component for last in feed.damaged.values() if last is not None)]
+        components = [(known.snapshot, list(known.overrides.items())) for known in present]
+
+        def write() -> None:
+            try:
+                snapshot_file.write(path, components, selection=feed.selection, moment=moment)
+            except OSError as error:
+                if not self._file_error:
+                    log.warning("%s was not written: %s", path, error)
+                self._file_error = f"{path} was not written: {error}"
+            else:
+                self._file_error = ""
+
+        return write
+
+    # What resolvers do.
+
+    def answer(
+        self, component: str, repo: str, job_id: str, min_revision: int = 0, fallback: str | None = None
+    ) -> Resolution:
+        """From what is known. Without a fallback raises NoVersionError, and UnavailableError (NO_SNAPSHOT) where the
+        component is there and not at `min_revision` yet.
+        """
+        feed = self.feed
+        now_s = time.monotonic()
+        age_s = now_s - feed.confirmed_s
+        known = feed.components.get(component)
+        if known is None and (damaged := feed.damaged.get(component)) is not None:
+            known, age_s = damaged.component, max(age_s, now_s - damaged.since_s)
+        if known is not None and known.snapshot.revision < min_revision:
+            if fallback is None:
+                raise _behind(component, known.snapshot.revision, min_revision)
+            return fallback_of(fallback, age_s)
+        if known is None and (deleted := feed.find_deleted(component)) is not None:
+            known, age_s = deleted.component, max(age_s, now_s - deleted.since_s)
+        if known is not None:
+            return resolve(known.snapshot, known.overrides, repo, job_id, feed.now_ms, age_s, self._next_max_stale_s)
+        if fallback is not None:
+            return fallback_of(fallback, age_s)
+        raise NoVersionError(
+            self._nothing_known(component, age_s),
+            reason=self._reason(component),
+            metadata={"component": component},
+        )
+
+    def answers(self, jobs: Sequence[v1.ResolveRequest]) -> list[Resolution | RampdError]:
+        """For each job, in order, all from one state."""
+        for _ in range(_TRIES_FOR_ONE_STATE):
+            version = self.feed.version
+            answers = [self._answer_or_error(job) for job in jobs]
+            if version % 2 == 0 and version == self.feed.version:
+                break
+            time.sleep(0)  # to whoever is in the middle of a change
+        return answers
+
+    def _answer_or_error(self, job: v1.ResolveRequest) -> Resolution | RampdError:
+        try:
+            return self.answer(job.component, job.repo, job.job_id, job.min_revision)
+        except RampdError as error:
+            return error
+
+    def reaches(self, jobs: Iterable[v1.ResolveRequest]) -> bool:
+        """Whether the component of each job is there, and at the job's `min_revision` or after it."""
+        find = self.feed.find
+        return all(
+            (known := find(job.component)) is not None and known.snapshot.revision >= job.min_revision for job in jobs
+        )
+
+    def status(self) -> Status:
+        """What is known, and from where."""
+        feed = self.feed
+        age_s = time.monotonic() - feed.confirmed_s
+        return Status(
+            mode="local",
+            target=self.settings.target,
+            source=self._source,
+            connected=self._connected and not feed.is_silent(),
+            components=len(feed.components) + sum(last is not None for last in list(feed.damaged.values())),
+            deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
+            snapshot_age_s=age_s,
+            stale=age_s >= STALE_AFTER_S,
+            next_withheld=age_s > self._next_max_stale_s,
+            error=self._error,
+            snapshot_file_error=self._file_error,
+            damaged=tuple(sorted(feed.damaged)),
+        )
+
+    def _reason(self, component: str) -> str:
+        if not self._connected:
+            return ""
+        return "STORE_CORRUPT" if component in self.feed.damaged else "COMPONENT_NOT_FOUND"
+
+    def _nothing_known(self, component: str, age_s: float) -> str:
+        target, path = self.settings.target, self.settings.snapshot_path
+        if self.settings.components and component not in self.settings.components:
+            tried = f"this resolver watches only {', '.join(self.settings.components)}"
+        elif component in self.feed.damaged:
+            tried = f"its data in the store is damaged, and the server at {target} can't read it: ListRollouts says what is wrong"
+        elif self._source == "server":
+            tried = f"the server at {target} had none {max(age_s, 0):.1f} s ago"
+        else:
+            tried = f"the server at {target} has sent no state ({self._error or 'it has not answered yet'})"
+        if self._source == "file":
+            tried += f"; {path} does not have it"
+        elif self._source == "none":
+            tried += f"; {self._file_error or f'there is no {path}'}" if path else "; there is no snapshot_file"
+        return f"No version of {component} is known: {tried}; and no fallback was given."
+
+
+def call_back(callback: Callback, change: Change) -> None:
+    """Calls it. Nothing that it raises comes out, not even `sys.exit()`: who calls it has others to serve. A Ctrl-C in the
+    main thread is the program's, and goes on.
+    """
+    try:
+        callback(change)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        log.exception("a callback of on_change failed")
+
+
+def _behind(component: str, revision: int, min_revision: int) -> UnavailableError:
+    return UnavailableError(
+        f"{component} is at revision {revision} here, and revision {min_revision} did not come in time. Try again, or ask "
+        "without min_revision.",
+        reason="NO_SNAPSHOT",
+        metadata={"revision": str(revision)},
+    )
+
+
+def is_right(job_id: str) -> bool:
+    """Whether it is a job's id."""
+    # Almost every job has another one, so it is looked at; the string's own methods cost half of a regular expression.
+    return job_id.isascii() and job_id.isprintable() and " " not in job_id and len(job_id) <= 255
+
+
+def fallback_of(tag: str, age_s: float = math.inf) -> Resolution:
+    """The caller's own tag as an answer."""
+    return Resolution(Decision(tag, None, ResolveReason.FALLBACK, 0), revision=0, snapshot_age_s=age_s)
+
+
+def check_local(mode: str, name: str) -> None:
+    """Raises InvalidArgumentError where there is no feed."""
+    if mode != "local":
+        raise InvalidArgumentError(violations=[("mode", f"must be 'local' for {name}; got {shown(mode)}")])
+
+
+def rpc_status(target: str) -> Status:
+    """Of a resolver that keeps nothing."""
+    return Status(
+        mode="rpc",
+        target=target,
+        source="server",
+        connected=True,
+        components=0,
+        deleted=(),
+        snapshot_age_s=0.0,
+        stale=False,
+        next_withheld=False,
+        error="",
+        snapshot_file_error="",
+    )
+
+
+def check_question(component: str, repo: str, job_id: str, fallback: str | None) -> None:
+    """Raises InvalidArgumentError with every wrong field."""
+    found = check_resolve(component, repo, job_id)
+    if not found:
+        if len(right_repos) >= _MAX_RIGHT_REPOS:
+            right_repos.clear()
+        right_repos[repo] = repo.encode()
+    if fallback is not None:
+        if (wrong := word_violation(TAG, fallback, required=True)) is not None:
+            found = [*found, ("fallback", wrong)]
+        else:
+            if len(right_tags) >= _MAX_RIGHT_TAGS:
+                right_tags.clear()
+            right_tags.add(fallback)
+    if found:
+        raise InvalidArgumentError(violations=found)
+
+
+def checked_settings(
+    target: str, components: Iterable[str], next_max_stale: float, snapshot_file: str | Path | None
+) -> Settings:
+    """Raises InvalidArgumentError with every wrong field."""
+    if not isinstance(components, Iterable):
+        raise InvalidArgumentError(violations=[("components", f"must be names; got {shown(components)}")])
+    names = (components,) if isinstance(components, str) else tuple(components)
+    wrong = [
+        (f"components[{index}]", text)
+        for index, name in enumerate(names)
+        if (text := word_violation(COMPONENT, name, required=True)) is not None
+    ]
+    if isinstance(next_max_stale, bool) or not isinstance(next_max_stale, int | float) or not next_max_stale >= 0:
+        wrong.append(("next_max_stale", f"must be a number of seconds from 0; got {shown(next_max_stale)}"))
+    if snapshot_file is not None and not isinstance(snapshot_file, str | Path):
+        wrong.append(("snapshot_file", f"must be a path; got {shown(snapshot_file)}"))
+    if wrong:
+        raise InvalidArgumentError(violations=wrong)
+    return Settings(target, names, next_max_stale, None if snapshot_file is None else Path(snapshot_file))
+
+
+def error_of_state(error: MalformedStateError, target: str) -> RampdError:
+    """What a stream that makes no sense ends with."""
+    return InternalError(f"What {target} sent makes no sense here: {error}")
+
+
+def silence_error(target: str) -> RampdError:
+    """What a stream that says nothing ends with."""
+    return UnavailableError(f"Nothing was heard from {target} for some seconds.")

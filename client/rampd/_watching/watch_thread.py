@@ -1,0 +1,263 @@
+"""The driver of Watch: one daemon thread, and a channel for each stream.
+
+Both faces of the client have it: docs/adr/0006-one-driver-for-both-faces.md.
+"""
+
+import atexit
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from operator import methodcaller
+from typing import Any
+from weakref import WeakSet
+
+import grpc
+
+from rampd import v1
+from rampd._calls.connection import closed_error
+from rampd._calls.methods import METHODS, channel_target
+from rampd._calls.status import error_of_call
+from rampd._contract.component_state import MalformedStateError
+from rampd._runtime.daemon_thread import Worker
+from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
+from rampd._runtime.green_threads import adapt_grpc, check_threads
+from rampd._watching.feed import Feed
+from rampd._watching.local import NOTHING, WATCH_OPTIONS, Local, Status, error_of_state, log, silence_error
+from rampd.errors import InternalError, RampdError, UnavailableError
+
+_JOIN_S = 2.0
+_PATH = METHODS[v1.WatchRequest].path
+
+
+class Watching:
+    """Keeps a `Local` fed from its first use on. Any thread may use it, and so may a child that was forked."""
+
+    def __init__(self, local: Local) -> None:
+        self.feed: Feed = NOTHING
+        """To resolve from without further ado; `NOTHING` where `prepare` has to be called first."""
+        self.local = local
+        self._closed = False
+        self._forget()
+        _all.add(self)
+        call_gate.long_calls.add(self)
+
+    def _forget(self) -> None:
+        self.feed = NOTHING
+        # A signal handler, or the collector, may come in wherever this thread is: each lock lets its own thread in again.
+        self._lock = threading.RLock()
+        self._news = threading.Condition()
+        self._worker = Worker("rampd-watch", self._run)
+        self._has_begun = False
+        self._stop = threading.Event()
+        self._channel: grpc.Channel | None = None
+        self._call: Any = None
+        self._is_silent = False
+        self._makes_way = False
+        self._first_wait_ends_s = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether the thread runs."""
+        return self._worker.runs
+
+    def prepare(self, timeout_s: float) -> None:
+        """Sees that there is something to answer from, if there can be. Raises ClosedError."""
+        if wait_s := self.begin(timeout_s):
+            self.wait_for(self.local.is_ready, wait_s)
+        self.adopt()
+
+    def begin(self, timeout_s: float) -> float:
+        """Sees that the thread runs. How many seconds its first state is worth waiting for: in all until `timeout_s` after
+        the first call, so that not every job waits for a server that is away. Raises ClosedError.
+        """
+        if self._is_cut_off():
+            self.check_open()
+            self.local.restore()
+            return 0
+        if not self._worker.runs or self._closed:
+            self._start(timeout_s)
+        call = self._call
+        if call is not None and self.local.feed.is_silent():
+            self._is_silent = True
+            call.cancel()
+        if self.feed is not NOTHING or not self._worker.runs or self.local.is_ready():
+            return 0
+        return min(timeout_s, max(0.0, self._first_wait_ends_s - time.monotonic()))
+
+    def adopt(self) -> None:
+        """From now on resolves from what there is, if there is anything. Raises ClosedError."""
+        with self._lock:  # what `close()` has taken away stays away
+            self.check_open()
+            if self.feed is NOTHING and self.local.has_state() and not self.local.is_withheld:
+                self.feed = self.local.feed
+
+    def wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        """Waits until something holds that only the feed can bring about. Raises ClosedError."""
+        with self._news:
+            self._news.wait_for(lambda: self._closed or is_so(), timeout_s)
+        self.check_open()
+
+    def check_open(self) -> None:
+        """Raises ClosedError."""
+        if self._closed:
+            raise closed_error(self.local.settings.target)
+
+    def status(self) -> Status:
+        """What is known, and from where. A thread that should watch and does not is started again."""
+        if not self._is_cut_off() and self._has_begun and not self._worker.runs and not self._closed:
+            with contextlib.suppress(RampdError):
+                self._start(0)
+        return self.local.status()
+
+    def _is_cut_off(self) -> bool:
+        """Whether nothing new can come here: then next is withheld. What is stale asks, so that no other answer costs more."""
+        if not is_cut_off():
+            return False
+        self.feed = NOTHING
+        self.local.withhold(CUT_OFF)
+        return True
+
+    def make_way(self) -> None:
+        """Ends the stream for the moment of a fork: see `forking`. The next one is on the same channel."""
+        call = self._call
+        if call is not None:
+            self._makes_way = True
+            call.cancel()
+
+    def close(self) -> None:
+        """Ends the thread, and writes the snapshot file once more."""
+        is_cut_off()  # so that what is closed here is not the parent's
+        with self._lock:
+            was_closed, self._closed = self._closed, True
+            self.feed = NOTHING
+            has_begun = self._has_begun
+            self._stop.set()
+            if self._call is not None:
+                self._call.cancel()
+        self._tell()
+        self._worker.join(_JOIN_S)
+        self.local.disconnect(f"Nothing is watched any more: {closed_error(self.local.settings.target).message}")
+        if not was_closed and has_begun and (write := self.local.save(is_last=True)) is not None:
+            write()
+
+    def _start(self, timeout_s: float) -> None:
+        with self._lock:
+            self.check_open()
+            if self._worker.runs:
+                return
+            check_threads()
+            if not self._has_begun:
+                self._has_begun = True
+                self.local.restore()
+                self._first_wait_ends_s = time.monotonic() + timeout_s
+            self.local.disconnect()
+            try:
+                self._worker.start()
+            except Exception as error:  # noqa: BLE001 - jobs get what is known, and the next one tries again
+                self.local.lost(
+                    UnavailableError(
+                        f"Nothing is watched: this process could not start the thread for it ({error}). Each resolve() and "
+                        "status() tries again; is it at its limit of threads or of memory?"
+                    )
+                )
+
+    def _tell(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+    def _run(self) -> None:
+        self.local.disconnect()
+        while not self._stop.is_set():
+            with call_gate:
+                error = self._stream()
+            if self._stop.is_set():
+                return
+            if self._makes_way:
+                continue
+            pause_s = self.local.lost(error)
+            self._tell()
+            self._stop.wait(pause_s)
+
+    def _stream(self) -> RampdError | None:
+        """Follows one stream to its end: why it ended, None where the server ended it."""
+        target = self.local.settings.target
+        self._is_silent = self._makes_way = False
+        try:
+            self._follow(self._open())
+        except grpc.RpcError as error:
+            if self._is_silent:
+                return silence_error(target)
+            return error_of_call(error, method="Watch", target=target, timeout_s=None)
+        except MalformedStateError as error:
+            return error_of_state(error, target)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, jobs need their versions
+            log.exception("watching failed")
+            return InternalError(f"Watching {target} failed: {error!r}")
+        else:
+            return None
+        finally:
+            self._drop()
+
+    def _open(self) -> grpc.Channel:
+        if self._channel is None:
+            adapt_grpc()
+            self._channel = grpc.insecure_channel(channel_target(self.local.settings.target), options=WATCH_OPTIONS)
+        return self._channel
+
+    def _follow(self, channel: grpc.Channel) -> None:
+        watch = channel.unary_stream(
+            _PATH,
+            request_serializer=methodcaller("SerializeToString"),
+            response_deserializer=v1.WatchResponse.FromString,
+        )
+        self._call = call = watch(self.local.feed.begin())
+        # Whoever wants the call to end has found it, or is found here.
+        if self._stop.is_set():
+            call.cancel()
+        elif call_gate.is_forking:
+            self.make_way()
+        for message in call:
+            with call_gate.stepped_out():
+                self.local.take(message)
+                self._tell()
+                if (write := self.local.save()) is not None:
+                    write()
+
+    def _drop(self) -> None:
+        call, channel = self._call, self._channel
+        self._call = None
+        if call is not None:
+            call.cancel()
+            # All of it has to be taken, or else gRPC keeps 18 KiB of it for ever; there is no public name for that.
+            with contextlib.suppress(AttributeError):
+                while call._state.due:
+                    call._consume_next_event()
+        # What was wrong with a link is gone with its channel. That of a fork was fine, and a channel that is being taken
+        # apart is the last thing to have around then.
+        if channel is not None and (self._stop.is_set() or not self._makes_way):
+            self._channel = None
+            channel.close()
+            call_gate.note_close()
+
+
+_all: "WeakSet[Watching]" = WeakSet()
+_of_the_parent: list[Any] = []
+
+
+def _forget_all() -> None:
+    for watching in list(_all):
+        # In a child, what the parent's gRPC has made is good for nothing, not even to be collected.
+        _of_the_parent.append((watching._channel, watching._call, watching._worker))
+        watching.local.disconnect()
+        watching._forget()
+
+
+def _close_all() -> None:
+    for watching in list(_all):
+        watching.close()
+
+
+in_child(_forget_all)
+# While the interpreter ends, gRPC's own threads must not be left with a stream of ours.
+atexit.register(_close_all)

@@ -1,0 +1,1 @@
+"""What automation decides, and what it decides by."""

@@ -1,0 +1,34 @@
+"""The absolute guard: does next fail more often than the policy puts up with, whatever current does?
+
+A one-sample e-process on first outcomes of next against the greatest rate p0 that is fine:
+
+    E = mean over p in {1.5, 2, 3, 5} * p0 and 0.9 of (p / p0)^failures * ((1 - p) / (1 - p0))^successes
+
+It needs no control group, so it goes on at 100 %; and it can't tell an outage that hits everybody from a bad release.
+"""
+
+import math
+
+from rampd_server.domain.evidence.e_process import log_mean
+
+ALPHA = 0.005
+FACTORS = (1.5, 2.0, 3.0, 5.0)
+GREATEST = 0.9
+
+
+def log_evidence(failures: int, outcomes: int, max_failure_rate: float) -> float:
+    """The natural logarithm of E for `failures` among `outcomes`. `max_failure_rate`: over 0, under 0.9."""
+    successes = outcomes - failures
+    return log_mean(
+        [
+            failures * math.log(rate / max_failure_rate)
+            + successes * (math.log1p(-rate) - math.log1p(-max_failure_rate))
+            for rate in alternatives(max_failure_rate)
+        ]
+    )
+
+
+def alternatives(max_failure_rate: float) -> list[float]:
+    """The rates that are bet on: those of the formula that are over p0 and at most 0.9, each once."""
+    rates = {factor * max_failure_rate for factor in FACTORS} | {GREATEST}
+    return sorted(rate for rate in rates if max_failure_rate < rate <= GREATEST)

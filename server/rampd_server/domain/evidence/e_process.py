@@ -1,0 +1,61 @@
+"""The label e-process: how strongly failures, counted by channel, say that next fails more often than current.
+
+After Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022, arXiv 2011.03567. Where next
+is no worse, a failure is next's with probability pi at most, the weight when its job was resolved, whatever the rate of
+failures is just then. So for failure i, with g_i = 1 where it ran next, and an alternative rho ("rho times as bad"):
+
+    L_i(rho) = rho^g_i / (1 - pi_i + pi_i * rho)
+    E        = mean over rho of the product over i of L_i(rho) / L_i(tolerance)
+
+is, while next is no worse than `tolerance` times current, a non-negative supermartingale that begins at 1. By Ville's
+inequality it ever reaches 1/alpha with probability alpha at most, however often one looks, however weights and the rate
+of failures change.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rampd_server.domain.evidence.counters import Split
+from rampd_server.domain.rollout.model import FULL
+
+RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+"""The alternatives: how many times as bad next may be."""
+
+
+def log_evidence(counts: Mapping[int, Split], *, ratios: Sequence[float] = RATIOS, tolerance: float = 1.0) -> float:
+    """The natural logarithm of E. `counts`: by basis points when resolved.
+
+    Alternatives up to the tolerance take no part: divided by the expression at a greater ratio they would grow where
+    next is *better*. Counts at 0 % and at 100 % say nothing, for there is nothing to compare with.
+    """
+    alternatives = [ratio for ratio in ratios if tolerance == 1 or ratio > tolerance]
+    tolerated = log_likelihood(counts, tolerance)
+    return log_mean([log_likelihood(counts, ratio) - tolerated for ratio in alternatives])
+
+
+def log_likelihood(counts: Mapping[int, Split], ratio: float) -> float:
+    """The logarithm of the product of L_i(ratio) over all that was counted. The order of weights does not matter."""
+    # fsum rounds once, at the end: servers that list weights in different orders find the same number.
+    log_ratio = math.log(ratio)
+    return math.fsum(
+        part
+        for weight, split in counts.items()
+        if 0 < weight < FULL
+        for part in (split.next * log_ratio, -split.total * math.log1p(weight / FULL * (ratio - 1)))
+    )
+
+
+def log_mean(logs: Sequence[float]) -> float:
+    """The logarithm of the mean of numbers that are given by their logarithms."""
+    greatest = max(logs)
+    return greatest + math.log(math.fsum(math.exp(log - greatest) for log in logs) / len(logs))
+
+
+def log_limit(alpha: float) -> float:
+    """The logarithm of 1/alpha: E at or over it is an alarm."""
+    return -math.log(alpha)
+
+
+def to_odds(log: float) -> float:
+    """E itself, for show; cut at 1e300."""
+    return math.exp(min(log, 690.0))

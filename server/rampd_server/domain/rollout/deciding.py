@@ -1,0 +1,29 @@
+"""The verb of automation: what it decided, and what it must remember of it, in one change."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rampd_server.domain.rollout import commands, lifecycle, ramping
+from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.refusals import Done, require_next
+
+_VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
+    commands.Ramp: ramping.ramp_to,
+    commands.Rollback: ramping.rollback,
+    commands.Pause: ramping.pause,
+    commands.Finalize: lifecycle.finalize,
+    commands.Abandon: lifecycle.abandon,
+}
+
+
+def decide(rollout: Rollout, command: commands.Decide, context: Context) -> Done:
+    """The progress is that of the present next: where the command ends it, the one after it begins its own."""
+    require_next(rollout, unless_held="Automation is off meanwhile.")
+    done = Done(rollout, "Remembered.")
+    if command.command is not None:
+        done = _VERBS[type(command.command)](rollout, command.command, context)
+    if done.rollout.next != rollout.next:
+        return done
+    return replace(done, rollout=replace(done.rollout, progress=command.progress))

@@ -1,0 +1,100 @@
+"""The verbs that keep a rollout from harm: freeze, quarantine; and its policy."""
+
+from dataclasses import replace
+
+from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain.rollout import commands, model, moves
+from rampd_server.domain.rollout.automation_policy import Automation, violations
+from rampd_server.domain.rollout.model import Freeze, Rollout
+from rampd_server.domain.rollout.moves import Context, freezes, start_head
+from rampd_server.domain.rollout.refusals import Done, everybody_gets, what_frees
+from rampd_server.domain.rollout.reverting import what_goes_back
+from rampd_server.domain.wording import percent
+
+
+def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
+    """The freeze as asked for; the present one where that is the same. Raises InvalidRequestError for a time gone by."""
+    if expire_ms is not None and expire_ms <= context.now_ms:
+        raise InvalidRequestError([("expire_time", "is not in the future; give a later time, or none")])
+    if present and present.is_in_force(context.now_ms) and present.expire_ms == expire_ms:
+        return present
+    return Freeze(context.actor, context.note, context.now_ms, expire_ms)
+
+
+def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done:
+    frozen = replace(rollout, freeze=new_freeze(rollout.freeze, command.expire_ms, context))
+    if frozen == rollout:
+        return Done(frozen, f"{rollout.component} was frozen already.")
+    return Done(frozen, f"{rollout.component} is frozen: releases wait, nothing rises; going back works as ever.")
+
+
+def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) -> Done:
+    if rollout.freeze is None:
+        message = f"{rollout.component} had no freeze of its own."
+    else:
+        message = f"{rollout.component} is not frozen any more."
+    thawed = start_head(replace(rollout, freeze=None), context)
+    if freezes(thawed, context):
+        message += " The whole namespace still is: Unfreeze with `all`."
+    return Done(thawed, message)
+
+
+def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context) -> Done:
+    _refuse_too_many(rollout, command.tag)
+    marked = moves.quarantine(rollout, command.tag, context)
+    if marked == rollout:
+        return Done(marked, f"{command.tag} was quarantined already.")
+    message = f"{command.tag} is quarantined."
+    if rollout.current_release.tag == command.tag:
+        message += f" It is current, and stays so. {what_goes_back(marked, context)}"
+    elif marked.held_reason and not rollout.held_reason:
+        message += f" It was next. {everybody_gets(marked, command.tag)}"
+    return Done(marked, message)
+
+
+def _refuse_too_many(rollout: Rollout, tag: str) -> None:
+    """What somebody gets, or soon would get, is quarantined all the same: it takes the place of the oldest."""
+    live = (rollout.current_release, rollout.next_release, *rollout.queued_releases)
+    if tag in rollout.quarantine or any(release and release.tag == tag for release in live):
+        return
+    if len(rollout.quarantine) >= model.MAX_QUARANTINE:
+        raise RefusedError(
+            Reason.TOO_LARGE,
+            f"{model.MAX_QUARANTINE:,} tags of {rollout.component} are quarantined already. ListQuarantine shows them: "
+            "Unquarantine those that nobody will hand in again.",
+            limit=model.MAX_QUARANTINE,
+        )
+
+
+def unquarantine(rollout: Rollout, command: commands.Unquarantine, _context: Context) -> Done:
+    lifted = moves.lift_quarantine(rollout, command.tag)
+    if lifted is rollout:
+        return Done(rollout, f"{command.tag} was not quarantined.")
+    return Done(lifted, f"{command.tag} may be released again.")
+
+
+def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) -> Done:
+    policy = replace(rollout.policy, **command.changes)  # type: ignore[arg-type]  # checked where the request is read
+    policy = replace(policy, automation=replace(policy.automation, **command.automation))  # type: ignore[arg-type]
+    wrong = violations(policy.automation)
+    if wrong:
+        raise InvalidRequestError(wrong)
+    unit = policy.unit if rollout.next is None else rollout.unit
+    changed = replace(rollout, policy=policy, unit=unit)
+    if changed == rollout:
+        return Done(rollout, "The policy was so already.")
+    later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
+    if policy.automation.steps and rollout.held_reason and rollout.next_release:
+        later += f" {rollout.next_release.tag} is held, and no plan moves it. {what_frees(rollout, context)}"
+    return Done(changed, f"The policy is stored.{later}{_what_waits_for_nothing(policy.automation)}")
+
+
+def _what_waits_for_nothing(automation: Automation) -> str:
+    """A warning about steps that are over as soon as they begin; begins with a space, and is empty where there are none."""
+    if automation.checks:
+        return ""
+    hasty = [step for step in automation.steps if not (step.hold_ms or step.min_jobs or step.approval)]
+    if not hasty:
+        return ""
+    shares = ", ".join(percent(step.basis_points) for step in hasty)
+    return f" The plan waits for nothing at {shares}: give a step `hold`, `min_jobs` or `approval`."

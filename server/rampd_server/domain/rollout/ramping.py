@@ -1,0 +1,154 @@
+"""The verbs that move next's percent, or stop what moves it."""
+
+from dataclasses import replace
+
+from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.model import Pause, Rollout
+from rampd_server.domain.rollout.moves import Context, drop_question, hold
+from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
+from rampd_server.domain.rollout.progress import Cause, Driver
+from rampd_server.domain.rollout.refusals import (
+    Done,
+    everybody_gets,
+    refuse_frozen,
+    refuse_quarantined,
+    require_next,
+    what_frees,
+    what_resumes,
+    what_thaws,
+)
+from rampd_server.domain.rollout.reverting import what_goes_back
+from rampd_server.domain.wording import percent, whole_span
+
+
+def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
+    """By hand: takes over from the plan."""
+    if command.confirm_within_ms is None:
+        command = replace(command, confirm_within_ms=_default_confirm_within_ms(rollout, command.basis_points))
+    done = ramp_to(rollout, command, context)
+    if done.rollout == rollout:
+        return done
+    progress = rollout.progress.taken_over(context.now_ms, is_new_trial=bool(rollout.held_reason))
+    return replace(done, rollout=replace(drop_question(done.rollout), progress=progress))
+
+
+def _default_confirm_within_ms(rollout: Rollout, basis_points: int) -> int | None:
+    """The policy's, for what raises exposure, or replaces a Ramp that waits to be confirmed."""
+    is_raised = basis_points > rollout.basis_points
+    is_replaced = rollout.confirm_deadline_ms is not None and basis_points > 0
+    return rollout.policy.automation.confirm_within_ms if is_raised or is_replaced else None
+
+
+def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
+    """By whomever."""
+    release = require_next(rollout, command.tag, instead=_what_begins(rollout, context))
+    was_held = bool(rollout.held_reason)
+    if was_held or command.basis_points > rollout.basis_points:
+        refuse_frozen(rollout, context)
+        refuse_quarantined(rollout, release.tag, "Unquarantine it first, or Abandon it.")
+    confirm_deadline_ms = None
+    if command.confirm_within_ms is not None:
+        confirm_deadline_ms = context.now_ms + command.confirm_within_ms
+    ramped = replace(
+        rollout,
+        basis_points=command.basis_points,
+        held_reason="",
+        trial=rollout.trial + was_held,
+        confirm_deadline_ms=confirm_deadline_ms,
+    )
+    share = percent(command.basis_points)
+    if ramped == rollout:
+        return Done(ramped, f"{release.tag} was at {share} already.")
+    resumed = f" The rollout goes on as trial {ramped.trial}." if was_held else ""
+    unless = ""
+    if command.confirm_within_ms is not None:
+        unless = f" Confirm it within {whole_span(command.confirm_within_ms)}, else it goes back to 0 %."
+    return Done(ramped, f"{release.tag} is at {share}.{unless}{resumed}")
+
+
+def _what_begins(rollout: Rollout, context: Context) -> str:
+    thaw = what_thaws(rollout, context)
+    if rollout.queue:
+        return f"{rollout.queued_releases[0].tag} waits, and {', then '.join(thaw)} starts it."
+    return f"{', then '.join(thaw)}, then hand in a tag with Release." if thaw else "Hand in a tag with Release first."
+
+
+def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Done:
+    frees = what_frees(rollout, context)
+    release = require_next(rollout, command.tag, unless_held=f"It is too late to confirm. {frees}")
+    if rollout.confirm_deadline_ms is None:
+        raise RefusedError(Reason.NOTHING_TO_CONFIRM, f"No Ramp of {rollout.component} waits to be confirmed.")
+    if context.now_ms >= rollout.confirm_deadline_ms:
+        raise RefusedError(
+            Reason.HELD,
+            f"It is too late to confirm: {release.tag} goes back to 0 %. {frees}",
+            held_reason="not confirmed in time",
+        )
+    return Done(replace(rollout, confirm_deadline_ms=None), f"{release.tag} stays at {percent(rollout.basis_points)}.")
+
+
+def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> Done:
+    release = require_next(rollout, command.tag, instead=what_goes_back(rollout, context))
+    held = hold(rollout, context.because("rolled back"))
+    if command.quarantine:
+        held = quarantine_tag(held, release.tag, context)
+    if held == rollout:
+        return Done(
+            held,
+            f"Nothing changed: {release.tag} was held already ({rollout.held_reason}), and everybody gets "
+            f"{rollout.current_release.tag}. {what_frees(held, context)}",
+        )
+    is_held = f"was held already ({rollout.held_reason})" if rollout.held_reason else "is held at 0 %"
+    quarantined = " and quarantined" if command.quarantine else ""
+    return Done(
+        held,
+        f"{everybody_gets(held, release.tag)} {release.tag} {is_held}{quarantined}. {what_frees(held, context)}",
+    )
+
+
+def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
+    """What is paused already stays so. What automation finds then is what the pause is for from now on, unless it is for
+    a guard already: Resume does not begin a new trial without anybody having read why.
+    """
+    require_next(rollout, unless_held="Automation is off meanwhile.")
+    present = rollout.pause_cause
+    if rollout.paused and (command.cause is None or (present is not None and present.is_of_trial)):
+        return Done(rollout, f"{rollout.component} was paused already. {what_resumes(rollout, context)}")
+    return Done(
+        replace(rollout, paused=True, pause=Pause(context.actor, context.note, context.now_ms, command.cause)),
+        f"Nothing raises {rollout.component} by itself until Resume; guards go on.",
+    )
+
+
+def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
+    """Ends a pause, or approves a step that waits for it; and what was ramped by hand, or never began, is the plan's from
+    now on where there is a plan.
+    """
+    release = require_next(rollout, unless_held=what_frees(rollout, context))
+    before, has_plan = rollout.progress, bool(rollout.policy.automation.steps)
+    if not rollout.paused and (before.driver is Driver.PLAN or not has_plan):
+        return Done(rollout, f"{rollout.component} was not paused.")
+    refuse_frozen(rollout, context)
+    if has_plan and rollout.pause_cause is Cause.APPROVAL:
+        approved = before.approved(context.now_ms)
+        return Done(
+            replace(rollout, paused=False, pause=None, progress=approved),
+            f"{release.tag} is approved at {percent(rollout.basis_points)}. The plan goes on.",
+        )
+    progress = before.given_back(context.now_ms)
+    resumed = replace(
+        rollout,
+        paused=False,
+        pause=None,
+        trial=rollout.trial + before.resumes_as_new_trial,
+        progress=progress if has_plan else replace(progress, driver=before.driver),
+    )
+    message = (
+        f"The plan goes on with {release.tag} from {percent(rollout.basis_points)}."
+        if has_plan
+        else f"{release.tag} is not paused any more."
+    )
+    if resumed.trial != rollout.trial:
+        message += f" Trial {resumed.trial} begins: what was counted until now does not count any more."
+    return Done(resumed, message)

@@ -1,0 +1,1 @@
+"""What a process of the server is: its options, its addresses, its log, its signals, its Valkey."""

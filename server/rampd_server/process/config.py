@@ -1,0 +1,360 @@
+"""What the server is told: flags, then `RAMPD_*` variables, then defaults."""
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rampd._contract.grammar import COMPONENT, word_violation
+from rampd_server.process.address import Address, PrometheusHeaders, PrometheusUrl
+from rampd_server.process.redis_url import OPTIONS, RedisUrl
+from rampd_server.process.startup import StartupError
+
+_PREFIX = "RAMPD_"
+_OF_OTHERS = frozenset({"SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "CERT_FILE", "KEY_FILE", "NIGHTLY"})
+"""Variables that are not the server's: those of the clients, and one of the tests."""
+_OF_KUBERNETES = re.compile(
+    r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)=.*"
+    r"|(?:\w+_)?PORT=(?:tcp|udp|sctp)://.*",
+    re.ASCII,
+)
+"""A pod has such variables for each service of its namespace, with the service's name before them: one that is called
+`rampd` must not keep the server in it from starting. Who means RAMPD_PORT as a setting gives a number, and not `tcp://`.
+"""
+MAX_WORKERS = 64
+MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
+_REPEATED = frozenset({"prometheus_header"})
+"""Flags that may be given several times."""
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class Command(StrEnum):
+    """What `rampd-server` is asked to do."""
+
+    SERVE = "serve"
+    ADOPT = "adopt"
+
+
+class LogFormat(StrEnum):
+    """How log lines look: AUTO is TEXT on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _path(value: object) -> Path:
+    try:
+        return Path(str(value)).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{value} names a home directory that is not there; write the path out.") from None
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(f"{value!r} is neither true nor false.")
+    return word in _TRUE
+
+
+def _namespace(value: object) -> str:
+    wrong = word_violation(COMPONENT, str(value), required=True)
+    if wrong is not None:
+        raise ValueError(f"{wrong}.")
+    return str(value)
+
+
+def _workers(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_WORKERS:
+        raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}.")
+    return int(text)
+
+
+def _one_of(words: type[StrEnum]) -> BeforeValidator:
+    def check(value: object) -> StrEnum:
+        if value not in list(words):
+            raise ValueError(f"{value!r} is none of {', '.join(words)}.")
+        return words(str(value))
+
+    return BeforeValidator(check)
+
+
+def _address(value: object) -> Address:
+    return value if isinstance(value, Address) else Address.parse(str(value))
+
+
+def _redis_url(value: object) -> RedisUrl:
+    return value if isinstance(value, RedisUrl) else RedisUrl.parse(str(value))
+
+
+def _prometheus_url(value: object) -> PrometheusUrl:
+    return value if isinstance(value, PrometheusUrl) else PrometheusUrl.parse(str(value))
+
+
+def _prometheus_headers(value: object) -> PrometheusHeaders:
+    if isinstance(value, PrometheusHeaders):
+        return value
+    return PrometheusHeaders.parse(value if isinstance(value, list) else str(value).splitlines())
+
+
+def _prometheus_timeout(value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not MIN_PROMETHEUS_TIMEOUT_S <= seconds <= MAX_PROMETHEUS_TIMEOUT_S:
+        raise ValueError(
+            f"{str(value)!r} is no number of seconds from {MIN_PROMETHEUS_TIMEOUT_S:g} to {MAX_PROMETHEUS_TIMEOUT_S:g}."
+        )
+    return seconds
+
+
+def _default_data_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "rampd"
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+
+
+class Config(BaseSettings):
+    """The server's settings, checked. `str()` and `repr()` show no secret. A field's description is its help text."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+    redis_url: Annotated[RedisUrl | None, NoDecode, BeforeValidator(_redis_url)] = Field(
+        default=None,
+        description="redis://, rediss:// or unix:// of your Redis (7.0 or later, noeviction); "
+        "a password is better off in the variable, since anybody can list the flags of a process, and has %2F for /, %23 "
+        f"for #, %3F for ?, %40 for @. After a ? may come {', '.join(OPTIONS)}. "
+        "Without it rampd keeps its data in a Valkey of its own, in the data directory",
+    )
+    data_dir: AbsolutePath = Field(
+        default_factory=_default_data_dir,
+        description="the directory of the socket, of what this server last served and, without a Redis URL, of the data "
+        "(default: rampd in $XDG_STATE_HOME, else ~/.local/state/rampd)",
+    )
+    listen: Annotated[Address, NoDecode, BeforeValidator(_address)] = Field(
+        default=Address("127.0.0.1", 50051),
+        description="host:port for reads, loopback only; port 0 takes a free one",
+    )
+    socket: AbsolutePath = Field(
+        default_factory=lambda values: values.get("data_dir", Path()) / "rampd.sock",
+        description="the unix socket for everything, open to your own user only (default: rampd.sock in the data directory)",
+    )
+    insecure_admin: Switch = Field(
+        default=False,
+        description="serve the verbs that change things to everybody who reaches the TCP port",
+    )
+    workers: Annotated[int, BeforeValidator(_workers)] = Field(
+        default=1,
+        description="processes that share the port, on Linux; one for each core that Resolve may use",
+    )
+    reflection: Switch = Field(default=True, description="tell grpcurl and the like what the server serves")
+    wait_for_store: Switch = Field(
+        default=True,
+        description="when Redis is away at the start, wait for it; else end with an error",
+    )
+    namespace: Annotated[str, BeforeValidator(_namespace)] = Field(
+        default="default",
+        description="the part of the Redis that is this rampd's; servers of one namespace are one rampd",
+    )
+    prometheus_url: Annotated[PrometheusUrl | None, NoDecode, BeforeValidator(_prometheus_url)] = Field(
+        default=None,
+        description="http:// or https:// of the Prometheus that the checks of policies are asked of, such as "
+        "http://prometheus:9090; a user and a password in it are better off in the variable. Without it every check is "
+        "an error",
+    )
+    prometheus_timeout: Annotated[float, BeforeValidator(_prometheus_timeout)] = Field(
+        default=5.0, description="seconds in which Prometheus has to answer"
+    )
+    prometheus_token_file: AbsolutePath | None = Field(
+        default=None,
+        description="a file with a bearer token for Prometheus; it is read again for each question, so that a new token "
+        "needs no restart",
+    )
+    prometheus_header: Annotated[PrometheusHeaders | None, NoDecode, BeforeValidator(_prometheus_headers)] = Field(
+        default=None,
+        description="a header for Prometheus, such as 'X-Scope-OrgID: team' for the tenant of Mimir or Cortex; again for "
+        "another one, and in the variable one on each line; a secret is better off in the variable",
+    )
+    log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(
+        default=LogFormat.AUTO,
+        description="auto, text or json; auto is text on a terminal and json elsewhere",
+    )
+    log_level: Annotated[LogLevel, _one_of(LogLevel)] = Field(
+        default=LogLevel.INFO, description="debug, info, warning or error"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        """Most likely a variable that was to be filled in from another, which is not there."""
+        if value in ("", [""]):
+            raise ValueError("it is empty: give a value, or leave it out.")
+        return value
+
+    @field_validator("prometheus_token_file", "prometheus_header")
+    @classmethod
+    def _goes_with_prometheus(cls, value: object, info: ValidationInfo) -> object:
+        """Whether there is somebody to send it to, and no other credentials are sent. A wrong URL is its own mistake."""
+        if value is None or "prometheus_url" not in info.data:
+            return value
+        url = info.data["prometheus_url"]
+        if url is None:
+            raise ValueError("there is no --prometheus-url (RAMPD_PROMETHEUS_URL) that it is for.")
+        if info.field_name == "prometheus_token_file" and url.credentials:
+            raise ValueError("the URL of Prometheus has a user and a password: leave one of the two out.")
+        return value
+
+
+def read(arguments: Sequence[str]) -> tuple[Command, Config]:
+    """What `rampd-server` with these arguments is to do, and how.
+
+    Ends the process with 0 for `--help` and `--version`. Raises StartupError with one sentence per mistake.
+    """
+    flags, commands, mistakes = _parse(arguments)
+    mistakes += _unknown_variables(os.environ)
+    try:
+        config = Config(**flags)
+    except ValidationError as error:
+        # The default of one field that hangs on another, wrong one is no mistake of its own.
+        mistakes += [
+            _sentence(details) for details in error.errors() if details["type"] != "default_factory_not_called"
+        ]
+    except RuntimeError:
+        mistakes.append(f"{_names('data_dir')}: there is no home directory to put it in; name one.")
+    command = commands[0] if commands else Command.SERVE
+    if not mistakes and command is Command.ADOPT and not config.model_fields_set & {"redis_url", "data_dir"}:
+        mistakes.append(
+            f"adopt has to be told which store: {_names('redis_url')}, or {_names('data_dir')} where rampd keeps its data in "
+            "a Valkey of its own."
+        )
+    if mistakes:
+        raise StartupError(*mistakes, "rampd-server --help lists the flags.")
+    return command, config
+
+
+def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Command], list[str]]:
+    try:
+        found, rest = _parser().parse_known_args(arguments)
+    except _UsageError as error:
+        return {}, [], [f"{error}."]
+    words = [word for word in rest if not word.startswith("-")]
+    mistakes = [_unknown_flag(word) for word in rest if word.startswith("-")]
+    if not mistakes:  # what follows an unknown flag may be its value
+        mistakes = [_unknown_command(word) for word in words if word not in list(Command)]
+    if not mistakes and len(words) > 1:
+        mistakes = [f"One command at a time, not {' '.join(words)}."]
+    return vars(found), [Command(word) for word in words if word in list(Command)], mistakes
+
+
+class _UsageError(Exception):
+    pass
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rampd-server",
+        usage="rampd-server [serve | adopt] [flags]",
+        description="Version rollouts for jobs. serve (the default) runs the server. adopt tells the servers of a "
+        "namespace that its emptied or replaced Redis is the one to go on with; it wants --redis-url or --data-dir.",
+        epilog="Every flag has a variable, which the flag overrules. None of them may be empty, and another variable that "
+        f"begins with {_PREFIX} is refused, unless it is of rampd's clients or of Kubernetes.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+    )
+    for name, field in Config.model_fields.items():
+        text = f"{field.description} [{_PREFIX}{name.upper()}]".replace("%", "%%")
+        default = field.get_default(call_default_factory=False)
+        if isinstance(default, bool):
+            text = f"{text} (default: {'on' if default else 'off'})"
+            parser.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=text)
+            continue
+        if name in _REPEATED:
+            parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), action="append", help=text)
+            continue
+        if field.default_factory is None and default is not None:
+            text = f"{text} (default: {default})"
+        parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), help=text)
+    parser.add_argument(
+        "--version", action="version", version=f"rampd {metadata.version('rampd')}", help="show the version and end"
+    )
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _names(name: str) -> str:
+    return f"{_flag(name)} ({_PREFIX}{name.upper()})"
+
+
+def _unknown_flag(word: str) -> str:
+    flag = word.partition("=")[0]
+    return f"There is no flag {flag}{_did_you_mean(flag, map(_flag, Config.model_fields))}"
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    mistakes = []
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(_PREFIX)
+        if name == variable.upper() or name in _OF_OTHERS or name.lower() in Config.model_fields:
+            continue
+        if _OF_KUBERNETES.fullmatch(f"{name}={environment[variable]}"):
+            continue
+        # Without the prefix, which would make all names alike.
+        near = _did_you_mean(name, map(str.upper, Config.model_fields), _PREFIX)
+        mistakes.append(f"There is no variable {variable}{near}")
+    return mistakes
+
+
+def _did_you_mean(word: str, words: Iterable[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else "."
+
+
+def _unknown_command(word: str) -> str:
+    # A URL with its flag forgotten is not shown: it may have a password.
+    return f"There is no command {'like that' if '://' in word else repr(word)}: {' or '.join(Command)}."
+
+
+def _sentence(details: ErrorDetails) -> str:
+    reason = details.get("ctx", {}).get("error", details["msg"])
+    return f"{_names(str(details['loc'][0]))}: {reason}"

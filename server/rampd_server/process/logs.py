@@ -1,0 +1,106 @@
+"""The log: one line per event on standard error, text for people, JSON for programs.
+
+An event has a stable name (`server_started`) and key-value pairs; what changes stands in the pairs, never in the name.
+"""
+
+import logging
+import re
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from rampd._contract.wording import one_line
+from rampd_server.process.config import LogFormat, LogLevel
+
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@\"']*):[^\s/@\"']+@")
+
+
+def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
+    """Sends the events of structlog, and what libraries log by the standard library, to `stream` (standard error).
+
+    May be called again; the last call holds. A password in a URL is replaced by `***` wherever it turns up in a line,
+    tracebacks included.
+    """
+    out = sys.stderr if stream is None else stream
+    is_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and out.isatty())
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S" if is_text else "iso", utc=not is_text, key="time"),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *before,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_text(colors=out.isatty()) if is_text else _json()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    # `debug` is about rampd: gRPC, asyncio and redis have much to tell of themselves that is nobody's question here.
+    root.setLevel(logging.INFO if level is LogLevel.DEBUG else level.upper())
+    for own in ("rampd", "rampd_server"):
+        logging.getLogger(own).setLevel(level.upper())
+    for chatty in ("httpx", "httpcore"):  # a line for each request, and for each of its parts
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def _text(*, colors: bool) -> list[Processor]:
+    # The plain formatter: the default one of structlog shows local variables, and with them secrets.
+    console = structlog.dev.ConsoleRenderer(
+        colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+    )
+    return [_event_on_one_line, _presentable(console, keep="\n\t\x1b" if colors else "\n\t")]
+
+
+def _json() -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        _presentable(structlog.processors.JSONRenderer(default=str, ensure_ascii=False)),
+    ]
+
+
+def _event_on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What a library says is its event, and stands in the line as it is; values of keys are quoted."""
+    event["event"] = one_line(str(event["event"]))
+    return event
+
+
+def _presentable(render: Processor, *, keep: str = "") -> Processor:
+    """Without passwords, and without characters that make a line look like another one; `keep` is what the renderer needs. In
+    JSON they are only inside strings, where their escape means the same.
+    """
+
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return one_line(_PASSWORD.sub(r"\1:***@", str(render(logger, method, event))), keep=keep)
+
+    return rendered
+
+
+def hand_to_standard_library() -> None:
+    """For a server in somebody else's process: events go to `logging`, and the process decides what becomes of them."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )

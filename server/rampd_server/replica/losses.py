@@ -1,0 +1,80 @@
+"""Writing down that a store has lost writes of a component, before anybody is served what it has instead."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+
+from rampd_server.domain.rollout.loss import after_loss, first_difference
+from rampd_server.domain.rollout.model import Absent, LostRevisions, Rollout
+from rampd_server.domain.rollout.moves import Context
+from rampd_server.ports import SELF, Author, ConflictError, Result, Store
+
+log = structlog.get_logger()
+
+
+class Seen(NamedTuple):
+    """A change that this server has seen."""
+
+    component: str
+    revision: int
+    entry: str
+
+
+async def settle_loss(
+    store: Store, known: Rollout | Absent, seen: Sequence[Seen], *, protects: bool, now_ms: int
+) -> None:
+    """Commits what follows from it that the store has lost `known`, once among all servers that knew it; says so in the log.
+
+    `seen`: the last changes of the component, oldest first. Raises StoreUnavailableError, StoreResetError, StoreCorruptError.
+    """
+    component = known.component
+    before_fork = await _last_in_common(store, seen)
+    while True:
+        stored = await store.read(component)
+        lost = LostRevisions(_first_lost(known, stored.rollout, seen, before_fork), known.revision)
+        revisions = f"revision {lost.last}" if lost.first == lost.last else f"revisions {lost.first} to {lost.last}"
+        note = f"the store has lost {revisions}, by a failover or with an older copy of its data"
+        context = Context(now_ms, SELF, note, freeze_all=stored.namespace.freeze)
+        after = after_loss(stored.rollout, known, lost, context, protects=protects)
+        if after is stored.rollout:
+            return
+        author = Author(SELF, "RecordLoss", note, is_claimed=False)
+        try:
+            entry, _ = await store.commit(stored.rollout, after, author, Result(after.revision), stored.namespace)
+        except ConflictError:
+            continue
+        log.error(
+            "writes_lost",
+            component=component,
+            first_revision=lost.first,
+            last_revision=lost.last,
+            store_revision=stored.rollout.revision,
+            revision=entry.revision,
+        )
+        return
+
+
+async def _last_in_common(store: Store, seen: Sequence[Seen]) -> int | None:
+    """The newest revision of those seen that the store has, too; None where it has none of them."""
+    first, last = 0, len(seen)
+    # What a history has lost is its end.
+    while first < last:
+        middle = (first + last) // 2
+        if await store.missing_entries({seen[middle].component: seen[middle].entry}):
+            last = middle
+        else:
+            first = middle + 1
+    return seen[first - 1].revision if first else None
+
+
+def _first_lost(
+    known: Rollout | Absent, stored: Rollout | Absent, seen: Sequence[Seen], before_fork: int | None
+) -> int:
+    if before_fork is not None:
+        return before_fork + 1
+    oldest = seen[0].revision if seen else known.revision
+    first = min(oldest, known.revision, stored.revision + 1)
+    if isinstance(stored, Absent) or isinstance(known, Absent):
+        return first
+    return min(first, first_difference(known.timeline, stored.timeline, first))

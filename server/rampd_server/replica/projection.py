@@ -1,0 +1,35 @@
+"""From the server's rollout to what resolving needs of it."""
+
+from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease, Unit
+from rampd_server.domain.rollout.model import Release, Rollout
+from rampd_server.ports import Override
+
+
+def snapshot_of(rollout: Rollout) -> ComponentSnapshot:
+    """What resolving needs of a rollout, its overrides aside."""
+    return ComponentSnapshot(
+        component=rollout.component,
+        revision=rollout.revision,
+        state=RolloutState(rollout.state),
+        current=_release(rollout.current_release),
+        next=_release(rollout.next_release) if rollout.next_release else None,
+        basis_points=rollout.basis_points,
+        unit=Unit(rollout.unit),
+        queued=tuple(map(_release, rollout.queued_releases)),
+        # Quarantined ones too: an override to such a tag still works, and gets its attributes.
+        previous=tuple(_release(rollout.releases[number]) for number in rollout.previous),
+    )
+
+
+def choice_of(override: Override) -> Choice:
+    """What a repo is pinned to."""
+    return Choice(Channel(override.channel) if override.channel else None, override.tag, override.expire_ms)
+
+
+def override_of(choice: Choice) -> Override:
+    """The override that pins to a choice."""
+    return Override(choice.channel or "", choice.tag, choice.expire_ms)
+
+
+def _release(release: Release) -> SnapshotRelease:
+    return SnapshotRelease(release.number, release.tag, release.attributes)

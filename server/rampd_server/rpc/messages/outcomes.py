@@ -1,0 +1,66 @@
+"""What was counted, in the messages of rollouts and releases."""
+
+from rampd import v1
+from rampd_server.domain.automation import guards
+from rampd_server.domain.evidence import e_process
+from rampd_server.domain.evidence.counters import ReleaseCounters, Split, TrialCounters
+from rampd_server.domain.evidence.reporter_cap import counted_failures
+from rampd_server.domain.rollout.model import Release, Rollout
+from rampd_server.rpc.messages.convert import release_message, timestamp
+
+
+def show_outcomes(message: v1.Rollout, rollout: Rollout, counters: TrialCounters) -> None:
+    """Adds `counters`, those of the present trial, to the message of a rollout."""
+    message.outcomes.append(_channel(v1.CHANNEL_CURRENT, "current", counters))
+    if rollout.next is None:
+        return
+    message.outcomes.append(_channel(v1.CHANNEL_NEXT, "next", counters))
+    automation = rollout.policy.automation
+    failures = sum(counted_failures(counters).values(), Split())
+    message.evidence.CopyFrom(
+        v1.Evidence(
+            e=e_process.to_odds(guards.log_evidence(automation, counters)),
+            limit=1 / automation.alpha,
+            current_failures=failures.current,
+            next_failures=failures.next,
+            reporters=counters.reporters,
+            assignment_mismatches=counters.mismatches,
+        )
+    )
+
+
+def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: ReleaseCounters) -> None:
+    """Adds how the jobs of current went since it became current."""
+    current, count = rollout.current_release, counters.since(rollout.current_revision)
+    message.current_outcomes.CopyFrom(
+        v1.CurrentOutcomes(
+            tag=current.tag,
+            release=current.number,
+            since=timestamp(current.update_ms),
+            jobs=count.jobs,
+            failures=count.failures,
+            failure_rate=count.failure_rate,
+        )
+    )
+
+
+def release_with_outcomes(release: Release, counters: ReleaseCounters) -> v1.Release:
+    """A release, with how its jobs went in all of its life."""
+    message, count = release_message(release), counters.of(release.number)
+    message.jobs, message.failures = count.jobs, count.failures
+    if count.failure_rate is not None:
+        message.failure_rate = count.failure_rate
+    return message
+
+
+def _channel(channel: v1.Channel, name: str, counters: TrialCounters) -> v1.ChannelOutcomes:
+    total, others = counters.total, counters.others
+    jobs, failures = getattr(total.jobs, name), getattr(total.failures, name)
+    return v1.ChannelOutcomes(
+        channel=channel,
+        jobs=jobs,
+        failures=failures,
+        failure_rate=failures / jobs if jobs else None,
+        other_jobs=getattr(others.jobs, name),
+        other_failures=getattr(others.failures, name),
+    )

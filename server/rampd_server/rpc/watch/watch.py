@@ -1,0 +1,270 @@
+"""Watch: the whole state, then every change in order, to any number of watchers. Each change is encoded once for all.
+
+A watcher is a position in the log of changes. One that is slow is sent what has come meanwhile in one message; one that
+is slower than the log is long begins with a whole state again. So nobody is waited for, and what a watcher that does not
+read costs is one message.
+"""
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import AsyncGenerator, Callable
+from random import SystemRandom
+from weakref import ref
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rampd import v1
+from rampd._contract.component_state import change_of
+from rampd._decision.resolution import ComponentSnapshot
+from rampd_server.domain.errors import NoSnapshotError, RampdError, StoreResetError
+from rampd_server.ports import FeedEntry
+from rampd_server.process.outage import Outage
+from rampd_server.replica.projection import choice_of
+from rampd_server.replica.replica import Replica
+from rampd_server.rpc.waking import Waking
+from rampd_server.rpc.watch.change_log import ChangeLog, Missing
+from rampd_server.rpc.watch.whole_state import Selection, WholeState, WholeStates
+
+HEARTBEAT_S = 1.0
+_SLOWEST_HEARTBEAT_S = 2.0
+"""Half of what a client waits before it takes a stream for dead."""
+_HEARTBEATS_PER_S = 1_500
+"""How many a server sends at the usual pace: a tenth of a core's time. For more watchers the pace is slower."""
+_chance = SystemRandom()
+_HEARTBEAT_MAX_AGE_S = 0.05
+_CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
+
+
+class Watches:
+    """All streams of Watch of a server, fed by its replica."""
+
+    def __init__(
+        self, replica: Replica, *, log: ChangeLog | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._replica = replica
+        self._monotonic = monotonic
+        self._log = ChangeLog() if log is None else log
+        self._states = WholeStates(replica, self._log)
+        self._watchers: set[_Watcher] = set()
+        self._waking = Waking()
+        self._lost: dict[str, bool] = {}
+        """Entries that the store was asked for: those who lost one server come back with the same few cursors."""
+        self._asking = asyncio.Lock()
+        self._rewinds = 0
+        """How often the store went back: who was told of fewer may have seen what it has lost."""
+        self._heartbeat = (b"", 0.0)
+        self._is_closed = False
+        self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
+        replica.tell(self)
+
+    def close(self) -> None:
+        """Ends all streams, for the server stops."""
+        self._is_closed = True
+        self._wake()
+
+    async def stream(self, request: v1.WatchRequest) -> AsyncGenerator[bytes]:
+        """The messages for one watcher. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
+        if not self._replica.answers.is_set():
+            raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
+        rewinds = self._rewinds
+        position = await self._position(request)
+        watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
+        # What the store has lost since it was asked for the cursor, it may have answered for.
+        watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
+        self._watchers.add(watcher)
+        watcher.tick(self._pause_s)
+        try:
+            if position is None:
+                yield self._rewind()
+            while not self._is_closed:
+                if not self._log.reaches(watcher.position):
+                    state = ref(await self._states.get(watcher.selection))
+                    told, watcher.rewinds = watcher.rewinds, self._rewinds
+                    if told != self._rewinds and (request.cursor or watcher.position >= 0):
+                        yield self._rewind()
+                    index = 0
+                    while (part := self._part(watcher, state, index)) is not None:
+                        yield part
+                        index += 1
+                elif message := self._next(watcher):
+                    yield message
+                else:
+                    await watcher.wait()
+        finally:
+            watcher.end()
+            self._watchers.discard(watcher)
+            self._waking.forget(watcher)
+
+    async def _position(self, request: v1.WatchRequest) -> int | None:
+        """Where the log goes on after a cursor, which may be out of its reach; None where the store may have lost it."""
+        match = _CURSOR.fullmatch(request.cursor)
+        if match is None:
+            return -1
+        epoch, entry_id = match.groups()
+        if epoch != self._replica.epoch:
+            age = request.snapshot_age
+            known_for_s = age.seconds + age.nanos / 1e9 if request.HasField("snapshot_age") else math.inf
+            await self._require_succession(epoch, known_for_s)
+        if epoch == self._replica.epoch and self._log.after(entry_id) is Missing.AHEAD:
+            is_there = await self._replica.wait_for_entry(entry_id)
+            if not is_there and await self._replica.has_lost(entry_id):
+                return None
+            if not is_there:
+                raise NoSnapshotError("This server is behind what the caller knows already. Try again in a moment.")
+        if epoch != self._replica.epoch:
+            return -1
+        found = self._log.after(entry_id)
+        if isinstance(found, int):
+            # Only a whole state says what can't be read.
+            return -1 if self._replica.damaged or request.whole else found
+        return None if found is Missing.FORKED or await self._is_lost(entry_id) else -1
+
+    async def _is_lost(self, entry_id: str) -> bool:
+        """Whether the store has lost an entry that the log does not reach back to. Where nobody knows, it may have."""
+        async with self._asking:
+            if entry_id not in self._lost:
+                rewinds = self._rewinds
+                try:
+                    is_lost = await self._replica.has_lost(entry_id)
+                except RampdError:
+                    return True
+                if rewinds != self._rewinds:
+                    return True  # the answer may be of before
+                self._lost[entry_id] = is_lost
+            return self._lost[entry_id]
+
+    async def _require_succession(self, epoch: str, age_s: float) -> None:
+        try:
+            await self._replica.require_succession(epoch, age_s)
+        except StoreResetError as error:
+            self._strangers.tell(error.message)
+            raise
+
+    def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
+        """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
+        present = state()
+        # A watcher that does not read must not keep a state alive that nobody else needs: hence a reference that is weak.
+        if present is None or not self._log.reaches(present.position):
+            return None
+        if index == len(present.parts) or self._is_closed:
+            return None
+        if index < len(present.parts) - 1:
+            return b"".join(present.parts[index])
+        watcher.position, watcher.is_due = present.position, True
+        # In one message with its age: to who knows no age, a state is too old for next.
+        news = self._next(watcher) if watcher.position == self._log.end else b""
+        return b"".join((*present.parts[index], news))
+
+    def _next(self, watcher: "_Watcher") -> bytes:
+        message, watcher.position = self._log.read(watcher.position, watcher.selection)
+        if watcher.is_due and watcher.position == self._log.end:
+            watcher.is_due = False
+            return message + self._cursor_message() + self._heartbeat_message()
+        return message
+
+    def _cursor(self, entry_id: str) -> str:
+        return f"{self._replica.epoch}/{entry_id}"
+
+    def _cursor_message(self) -> bytes:
+        return v1.WatchResponse(cursor=self._cursor(self._replica.entry_id)).SerializeToString()
+
+    def _rewind(self) -> bytes:
+        rewind = v1.WatchRewind(cursor=self._cursor(self._replica.entry_id))
+        return v1.WatchResponse(rewind=rewind).SerializeToString()
+
+    def _heartbeat_message(self) -> bytes:
+        message, made_s = self._heartbeat
+        now_s = self._monotonic()
+        if now_s - made_s > _HEARTBEAT_MAX_AGE_S:
+            store_ms = self._replica.likely_ms()
+            heartbeat = v1.WatchHeartbeat(
+                snapshot_age=_duration(self._replica.age_s),
+                store_time=Timestamp(seconds=store_ms // 1000, nanos=store_ms % 1000 * 1_000_000),
+                server_clock=_duration(now_s),
+            )
+            message = v1.WatchResponse(heartbeat=heartbeat).SerializeToString()
+            self._heartbeat = message, now_s
+        return message
+
+    # What the replica tells.
+
+    def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
+        """Encodes a change, once for all."""
+        message = b""
+        # A watcher may know one that this server could not read.
+        if before is not None or after is not None or entry.is_deletion:
+            change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
+            message = v1.WatchResponse(cursor=self._cursor(entry.id), changes=[change]).SerializeToString()
+        self._log.append(entry.id, entry.component, message)
+        self._states.applied(entry.component)
+        self._wake()
+
+    def reloaded(self) -> None:
+        """Everybody begins again: what is between the states of before and of now is not known."""
+        self._log.restart(self._replica.entry_id)
+        self._states.reloaded()
+        self._strangers.end()
+        self._lost.clear()
+        if self._replica.went_back:
+            self._rewinds += 1
+        self._wake()
+
+    def _pause_s(self) -> float:
+        """Between two heartbeats of a watcher."""
+        return min(max(HEARTBEAT_S, len(self._watchers) / _HEARTBEATS_PER_S), _SLOWEST_HEARTBEAT_S)
+
+    def _wake(self) -> None:
+        self._waking.wake(self._watchers)
+
+
+class _Watcher:
+    __slots__ = ("_future", "_timer", "is_due", "position", "rewinds", "selection")
+
+    def __init__(self, selection: Selection, position: int) -> None:
+        self.selection = selection
+        self.position = position
+        self.rewinds = 0
+        self.is_due = False
+        """Whether it is time for a heartbeat."""
+        self._future: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self) -> None:
+        self._future = asyncio.get_running_loop().create_future()
+        try:
+            await self._future
+        finally:
+            self._future = None
+
+    def wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def tick(self, pause_s: Callable[[], float]) -> None:
+        """Asks for a heartbeat, now and from now on: each watcher at another moment. Every pause is drawn again, so that
+        those who came in step, or came into step while the server was busy, do not stay in it.
+        """
+        self.is_due = True
+        self.wake()
+        delay_s = pause_s() * _chance.uniform(0.5 if self._timer is None else 0.8, 1)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick, pause_s)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _component_state(
+    entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None
+) -> v1.ComponentState:
+    if after is None:
+        return v1.ComponentState(component=entry.component, revision=entry.revision)
+    overrides = {repo: choice_of(override) for repo, override in entry.overrides_set.items()}
+    return change_of(before, after, overrides, entry.overrides_deleted)
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1_000_000) * 1000)

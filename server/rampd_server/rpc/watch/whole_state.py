@@ -1,0 +1,189 @@
+"""The whole state for those who begin to watch: encoded once, for all of them, and as long as the changes since are known."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from rampd import v1
+from rampd._contract.component_state import parts_of
+from rampd._decision.resolution import Choice, ComponentSnapshot
+from rampd_server.process.memory import give_back
+from rampd_server.replica.replica import Replica
+from rampd_server.rpc.watch.change_log import ChangeLog
+
+PART_BYTES = 128 * 1024
+"""From where on a part is full. The next piece of a component still goes in, which keeps parts below 512 KiB."""
+_MAX_KEPT = 64
+"""For how many selections of components a state is kept."""
+_MAX_BYTES = 32 * 1024 * 1024
+"""Of all states that are kept, beside the newest one."""
+_IDLE_S = 30.0
+"""After so long without anybody who begins, states are dropped and their memory is given back."""
+
+_log = structlog.get_logger(__name__)
+
+Selection = frozenset[str]
+"""The components that a watcher wants; none: all."""
+
+
+Part = tuple[bytes, ...]
+"""One message, in pieces: one after the other they are a serialised message, as protobuf merges what comes twice."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class WholeState:
+    """Messages, to be sent in order, and where the log goes on after them."""
+
+    parts: tuple[Part, ...]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A component as of one snapshot. States of different selections share it."""
+
+    snapshot: ComponentSnapshot
+    pieces: tuple[bytes, ...]
+
+
+_Taken = _Encoded | tuple[ComponentSnapshot, list[tuple[str, Choice]]] | bytes
+"""What a state has of one component: as it was encoded before, what to encode, or a message as it is."""
+
+
+class WholeStates:
+    """Makes and keeps whole states of a replica, whose changes a log has."""
+
+    def __init__(self, replica: Replica, log: ChangeLog) -> None:
+        self._replica = replica
+        self._log = log
+        self._kept: dict[Selection, WholeState] = {}
+        self._encoded: dict[str, _Encoded] = {}
+        self._changed: set[str] = set()
+        """What has changed since the state that is being made was begun."""
+        self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+        self._making: dict[Selection, asyncio.Task[WholeState]] = {}
+        self.made = 0
+        """How many were encoded so far."""
+
+    def applied(self, component: str) -> None:
+        """A component changed: its overrides may have, with no new snapshot."""
+        self._encoded.pop(component, None)
+        self._changed.add(component)
+
+    def reloaded(self) -> None:
+        """Anything may have changed."""
+        self._encoded.clear()
+        self._changed.update(known.rollout.component for known in self._replica.components())
+
+    async def get(self, selection: Selection) -> WholeState:
+        """A state that the log goes on from; whoever asks while it is being made gets the same one."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self._drop)
+        while True:
+            kept = self._kept.get(selection)
+            if kept is not None and self._log.reaches(kept.position):
+                return kept
+            task = self._making.get(selection)
+            if task is None:
+                task = self._making[selection] = asyncio.create_task(self._make(selection))
+                task.add_done_callback(lambda _: self._making.pop(selection, None))
+            # Who is cancelled takes nobody else's state away.
+            state = await asyncio.shield(task)
+            if self._log.reaches(state.position):
+                return state
+
+    async def _make(self, selection: Selection) -> WholeState:
+        # One after the other: what two selections share is encoded once.
+        async with self._turn:
+            return await self._make_now(selection)
+
+    async def _make_now(self, selection: Selection) -> WholeState:
+        self.made += 1
+        self._changed = set()
+        position, cursor = self._log.end, f"{self._replica.epoch}/{self._replica.entry_id}"
+        # What must be of one moment is taken in one go; encoding it takes far longer, and others get their turn.
+        taken: list[_Taken] = [
+            self._encoded_now(known.snapshot) or (known.snapshot, list(known.overrides.items()))
+            for known in self._replica.components()
+            if not selection or known.rollout.component in selection
+        ]
+        taken += [
+            _damaged(name, self._replica.store_time_ms(damage.since_s))
+            for name, damage in self._replica.damaged.items()
+            if (not selection or name in selection) and name.isascii()
+        ]
+        parts: list[Part] = []
+        part: list[bytes] = [_FIRST]
+        size = 0
+        for each in taken:
+            for piece in await self._pieces_of(each):
+                if size >= PART_BYTES:
+                    parts.append(tuple(part))
+                    part, size = [], 0
+                part.append(piece)
+                size += len(piece)
+        last = v1.WatchResponse(state=v1.WatchState(last=True), cursor=cursor).SerializeToString()
+        state = WholeState((*map(tuple, parts), (*part, last)), position)
+        self._keep(selection, state)
+        _log.debug("whole_state_encoded", components=len(taken), parts=len(state.parts), bytes=_size_of([state]))
+        return state
+
+    async def _pieces_of(self, taken: _Taken) -> Iterable[bytes]:
+        if isinstance(taken, bytes):
+            return (taken,)
+        encoded = taken if isinstance(taken, _Encoded) else await self._encode(*taken)
+        return encoded.pieces
+
+    def _encoded_now(self, snapshot: ComponentSnapshot) -> _Encoded | None:
+        known = self._encoded.get(snapshot.component)
+        return known if known is not None and known.snapshot is snapshot else None
+
+    async def _encode(self, snapshot: ComponentSnapshot, overrides: list[tuple[str, Choice]]) -> _Encoded:
+        """A component, once for all states that have it as it is in this snapshot."""
+        pieces = []
+        for piece in parts_of(snapshot, overrides):
+            pieces.append(v1.WatchResponse(state=v1.WatchState(components=[piece])).SerializeToString())
+            await asyncio.sleep(0)
+        encoded = _Encoded(snapshot, tuple(pieces))
+        if snapshot.component not in self._changed:
+            self._encoded[snapshot.component] = encoded
+        return encoded
+
+    def _keep(self, selection: Selection, state: WholeState) -> None:
+        """Keeps a state, and of those before it the newest, as many as there is room for."""
+        kept = {each: old for each, old in self._kept.items() if each != selection and self._log.reaches(old.position)}
+        while kept and (
+            len(kept) >= _MAX_KEPT or _size_of([*kept.values(), state]) > max(_MAX_BYTES, _size_of([state]))
+        ):
+            del kept[next(iter(kept))]
+        self._kept = kept | {selection: state}
+        # What no state has any more is encoded again when it is needed.
+        used = {id(piece) for each in self._kept.values() for part in each.parts for piece in part}
+        self._encoded = {
+            name: each for name, each in self._encoded.items() if not used.isdisjoint(map(id, each.pieces))
+        }
+
+    def _drop(self) -> None:
+        """Nobody has begun for a while."""
+        self._idle = None
+        if self._kept and not self._making:
+            self._kept, self._encoded = {}, {}
+            asyncio.get_running_loop().run_in_executor(None, give_back)
+
+
+def _damaged(name: str, confirmed_ms: int) -> bytes:
+    damaged = v1.DamagedComponent(component=name)
+    damaged.confirmed_time.FromMilliseconds(confirmed_ms)
+    return v1.WatchResponse(state=v1.WatchState(damaged=[damaged])).SerializeToString()
+
+
+_FIRST = v1.WatchResponse(state=v1.WatchState(first=True)).SerializeToString()
+
+
+def _size_of(states: Iterable[WholeState]) -> int:
+    """Bytes of all states together; what several have counts once."""
+    return sum({id(piece): len(piece) for state in states for part in state.parts for piece in part}.values())

@@ -1,0 +1,240 @@
+"""Taking in outcomes, free of gRPC and Redis: decide what each is, count a component's share of a report, answer."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
+from rampd_server.domain.evidence.counters import JobCount
+from rampd_server.domain.rollout.model import Rollout
+from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
+from rampd_server.replica.replica import Replica
+
+CATCH_UP_S = 1.0
+_ATTEMPTS = 5
+_CHUNK = 100
+"""Outcomes that are looked at before others get their turn."""
+
+_EXCHANGE = 32
+"""Components that are counted in one exchange with the store: others get their turn in between."""
+_MAX_UNFINISHED = 1_000
+
+_ACCEPTED = "."
+_CODES: Final = {reason: chr(ord("a") + place) for place, reason in enumerate(IgnoredReason)}
+_REASONS: Final = {code: reason for reason, code in _CODES.items()}
+_RUN = re.compile(r"(\d*)([.a-z])")
+_ALL_IGNORED = {Receipt.REUSED: IgnoredReason.SEQUENCE_REUSED, Receipt.TOO_OLD: IgnoredReason.SEQUENCE_TOO_OLD}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One call of ReportOutcomes."""
+
+    client_id: str
+    sequence: int
+    digest: str
+    """Of all of it, hexadecimal."""
+    reporter: str
+    """Whom its credentials prove."""
+    outcomes: Sequence[JobOutcome]
+
+
+Verdict = IgnoredReason | None
+"""Of one outcome: why it is ignored; None: it is accepted."""
+
+
+_Key = tuple[str, str, int, str]
+
+
+def _key(report: Report) -> _Key:
+    return report.reporter, report.client_id, report.sequence, report.digest
+
+
+class CountedSignal:
+    """Tells one waiter, in this process, for which components something was counted."""
+
+    def __init__(self) -> None:
+        self._components: set[str] = set()
+        self._event = asyncio.Event()
+
+    def tell(self, component: str) -> None:
+        """Something was counted. Costs next to nothing, however often."""
+        self._components.add(component)
+        self._event.set()
+
+    async def wait(self) -> frozenset[str]:
+        """The components for which something was counted since the last wait; waits until there is one."""
+        await self._event.wait()
+        self._event.clear()
+        components, self._components = self._components, set()
+        return frozenset(components)
+
+
+class Outcomes:
+    """Takes in reports. `counted` is told of every batch that was stored with something in it to count."""
+
+    def __init__(self, store: Store, replica: Replica) -> None:
+        self._store = store
+        self._replica = replica
+        self.counted = CountedSignal()
+        self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
+        """By epoch and report: the answer of each component that is stored, of the last reports that failed on the way."""
+
+    async def report(self, report: Report) -> list[Verdict]:
+        """A verdict for each outcome, once all that is to be counted is stored.
+
+        What was stored before an error stays, and a repeat of the report counts only what is missing. Raises
+        NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
+        """
+        await self._catch_up_with(report.outcomes)
+        places = _by_component(report.outcomes)
+        key = self._replica.epoch, _key(report)
+        stored = self._unfinished.pop(key, {})
+        try:
+            missing = [component for component in places if component not in stored]
+            for first in range(0, len(missing), _EXCHANGE):
+                await self._take_in(missing[first : first + _EXCHANGE], report, places, stored)
+        except BaseException:
+            # The call may just have run out of time. Without this, a repeat would begin at the beginning, and run out, too.
+            self._remember(key, stored)
+            raise
+        verdicts: list[Verdict] = [None] * len(report.outcomes)
+        for component, found in stored.items():
+            for place, verdict in zip(places[component], read_answer(found), strict=True):
+                verdicts[place] = verdict
+        return verdicts
+
+    def _remember(self, key: tuple[str, _Key], stored: dict[str, str]) -> None:
+        if stored:
+            self._unfinished[key] = stored
+            while len(self._unfinished) > _MAX_UNFINISHED:
+                del self._unfinished[next(iter(self._unfinished))]
+
+    async def _take_in(
+        self, components: Sequence[str], report: Report, places: Mapping[str, Sequence[int]], stored: dict[str, str]
+    ) -> None:
+        """Stores the shares of several components, and puts the answer of each into `stored`."""
+        shares = {component: [report.outcomes[place] for place in places[component]] for component in components}
+        batches = []
+        for component, outcomes in shares.items():
+            known = self._replica.get(component)
+            if known is not None:
+                batches.append(await _decide(known.rollout, report, outcomes))
+        for batch, received in zip(batches, await self._store.count_many(batches) if batches else (), strict=True):
+            if received is not None:
+                stored[batch.component] = self._answer(batch, *received, len(shares[batch.component]))
+        for component, outcomes in shares.items():
+            if component not in stored:
+                stored[component] = await self._take_in_one(component, report, outcomes)
+
+    async def _take_in_one(self, component: str, report: Report, outcomes: Sequence[JobOutcome]) -> str:
+        for _ in range(_ATTEMPTS):
+            known = self._replica.get(component)
+            if known is None:
+                return write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes))
+            batch = await _decide(known.rollout, report, outcomes)
+            try:
+                return self._answer(batch, *await self._store.count_outcomes(batch), len(outcomes))
+            except ConflictError:
+                # Another server knows of a later trial: what this one decided is not so any more.
+                await self._catch_up()
+        raise RefusedError(Reason.CONTENTION, f"The trials of {component} change too fast. Send the batch again.")
+
+    def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, number: int) -> str:
+        if receipt is Receipt.COUNTED and batch.outcomes:
+            self.counted.tell(batch.component)
+        if receipt in _ALL_IGNORED:
+            return write_answer([_ALL_IGNORED[receipt]] * number)
+        return answer
+
+    async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
+        """Reads up to where the store stands, where a job was resolved on what is not known here."""
+        newest: dict[str, int] = {}
+        for outcome in outcomes:
+            newest[outcome.component] = max(newest.get(outcome.component, 0), outcome.revision)
+        for component, revision in newest.items():
+            known = self._replica.get(component)
+            if known is None or revision > known.rollout.revision:
+                await self._catch_up()
+                return
+
+    async def _catch_up(self) -> None:
+        if not await self._replica.catch_up(timeout_s=CATCH_UP_S):
+            raise NoSnapshotError(
+                f"This server is behind the store, and did not catch up in {CATCH_UP_S:g} s. Send the batch again: what "
+                "was counted counts once."
+            )
+
+
+async def _decide(rollout: Rollout, report: Report, outcomes: Sequence[JobOutcome]) -> OutcomeBatch:
+    admission = Admission(rollout)
+    verdicts: list[Verdict] = []
+    counted: list[Counted] = []
+    accepted: list[JobOutcome] = []
+    for first in range(0, len(outcomes), _CHUNK):
+        for outcome in outcomes[first : first + _CHUNK]:
+            found = admission.admit(outcome)
+            if isinstance(found, Counted):
+                counted.append(found)
+                found = None
+            verdicts.append(found)
+            if found is None:
+                accepted.append(outcome)
+        await asyncio.sleep(0)
+    return OutcomeBatch(
+        component=rollout.component,
+        trial=admission.trial,
+        client_id=report.client_id,
+        sequence=report.sequence,
+        digest=report.digest,
+        reporter=report.reporter,
+        answer=write_answer(verdicts),
+        outcomes=counted,
+        mismatches=verdicts.count(IgnoredReason.ASSIGNMENT_MISMATCH),
+        maturation_ms=rollout.policy.automation.maturation_ms,
+        by_release=_by_release(rollout, accepted),
+        current_revision=rollout.current_revision,
+        current=_count(each for each in accepted if _ran_current(rollout, each)),
+    )
+
+
+def _by_release(rollout: Rollout, accepted: Sequence[JobOutcome]) -> dict[int, JobCount]:
+    """Of the releases that are known. An undeclared tag is none."""
+    by_number: dict[int, list[JobOutcome]] = {}
+    for outcome in accepted:
+        if outcome.release in rollout.releases:
+            by_number.setdefault(outcome.release, []).append(outcome)
+    return {number: _count(outcomes) for number, outcomes in by_number.items()}
+
+
+def _ran_current(rollout: Rollout, outcome: JobOutcome) -> bool:
+    """Whether the job was resolved to current since it became current."""
+    return outcome.release == rollout.current and outcome.revision >= rollout.current_revision
+
+
+def _count(outcomes: Iterable[JobOutcome]) -> JobCount:
+    failed = [outcome.is_failed for outcome in outcomes]
+    return JobCount(len(failed), sum(failed))
+
+
+def write_answer(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts as a short text, to be remembered: `1000.` for a thousand that were accepted."""
+    codes = (_ACCEPTED if verdict is None else _CODES[verdict] for verdict in verdicts)
+    runs = ((code, sum(1 for _ in run)) for code, run in groupby(codes))
+    return "".join(f"{length}{code}" if length > 1 else code for code, length in runs)
+
+
+def read_answer(text: str) -> list[Verdict]:
+    """The verdicts of `write_answer`."""
+    return [verdict for length, code in _RUN.findall(text) for verdict in [_REASONS.get(code)] * int(length or 1)]
+
+
+def _by_component(outcomes: Sequence[JobOutcome]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, outcome in enumerate(outcomes):
+        places.setdefault(outcome.component, []).append(place)
+    return places

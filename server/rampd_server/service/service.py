@@ -1,0 +1,482 @@
+"""What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
+
+import structlog
+
+from rampd_server.domain.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    RampdError,
+    Reason,
+    RefusedError,
+    StoreCorruptError,
+    StoreResetError,
+    StoreUnavailableError,
+)
+from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.commands import ground_of, lowers_exposure
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
+from rampd_server.domain.rollout.moves import Context, settle
+from rampd_server.domain.rollout.protection import new_freeze
+from rampd_server.domain.rollout.refusals import component_not_found
+from rampd_server.domain.rollout.transition import Outcome, require_revision, transition
+from rampd_server.ports import (
+    SELF,
+    Author,
+    ConflictError,
+    FeedEntry,
+    Namespace,
+    Override,
+    ReplayedError,
+    RequestRecord,
+    Result,
+    Store,
+    Stored,
+    UntimelyError,
+)
+from rampd_server.replica.damage import shown
+from rampd_server.replica.replica import Replica
+from rampd_server.service.line import Line
+from rampd_server.service.repeats import replayed_message, reused
+
+_TIMEOUT_S = 5.0
+"""How long a call without a deadline contends with others."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What every mutation answers."""
+
+    rollout: Rollout | Absent | None
+    """The component afterwards; None where it is the namespace that changed."""
+    namespace: Namespace
+    result: Result
+    message: str
+    is_replayed: bool = False
+
+
+class Service:
+    """The verbs and the reads. This server's writers of a component go one after the other; servers race, and compare.
+
+    Writers of overrides have a line of their own: what they change is nothing that a verb rests on.
+    """
+
+    def __init__(self, store: Store, replica: Replica) -> None:
+        self._store = store
+        self._replica = replica
+        self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+        self._override_lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+
+    async def execute(
+        self,
+        component: str,
+        command: commands.Command,
+        author: Author,
+        *,
+        expected_revision: int | None = None,
+        timeout_s: float | None = None,
+        ground: Rollout | None = None,
+        decided_ms: int | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answer:
+        """One verb of the state machine, committed; with `ground` only where all is as there that the decision depends on,
+        and with `decided_ms` only if that is now by the store's clock.
+
+        `judge` asks somebody else about a request that is new, and may refuse it: a repeat is answered without it.
+
+        Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
+        for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
+        StoreCorruptError; UntimelyError.
+        """
+
+        async def attempt() -> Answer:
+            try:
+                return await self._execute(
+                    component,
+                    command,
+                    author,
+                    expected_revision=expected_revision,
+                    ground=ground,
+                    decided_ms=decided_ms,
+                    is_urgent=is_urgent,
+                )
+            except StoreCorruptError as damage:
+                if not isinstance(command, commands.DeleteComponent) or expected_revision is not None:
+                    raise
+                return await self._delete_damaged(component, author, damage)
+
+        known = self._replica.get(component)
+        is_urgent = known is not None and lowers_exposure(command, known.rollout)
+        return await self._guarded(component, author, attempt, timeout_s, judge=judge, is_urgent=is_urgent)
+
+    async def set_overrides(
+        self,
+        component: str,
+        changes: Mapping[str, Override | None],
+        author: Author,
+        *,
+        expected_revision: int | None = None,
+        must_exist: bool = False,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Sets and (None) deletes overrides: all, or none. Raises as `execute`, and OVERRIDE_NOT_FOUND with `must_exist`."""
+
+        async def attempt() -> Answer:
+            self._refuse_past(changes)
+            known = self._replica.last_known(component)
+            if isinstance(known, Rollout) and expected_revision is not None and known.has_lost(expected_revision):
+                require_revision(known, expected_revision)
+            self._replica.expect()
+            try:
+                entry, result = await self._store.commit_overrides(
+                    component,
+                    changes,
+                    author,
+                    expected_revision=expected_revision,
+                    known=known,
+                    must_exist=must_exist,
+                )
+            except ConflictError:
+                await self._replica.read_anew()
+                return await attempt()
+            if entry is not None:
+                _log_change(author, entry)
+                await self._take_in(entry)
+            present = self._replica.get(component)
+            if present is not None and present.rollout.revision == result.revision:
+                return Answer(present.rollout, self._replica.namespace, result, _overrides_message(changes, result))
+            stored = await self._store.read(component)
+            return Answer(stored.rollout, stored.namespace, result, _overrides_message(changes, result))
+
+        line = self._override_lines.setdefault(component, Line())
+        return await self._guarded(component, author, attempt, timeout_s, line=line)
+
+    async def freeze_all(self, expire_ms: int | None, author: Author, *, timeout_s: float | None = None) -> Answer:
+        """Freezes the namespace."""
+
+        def freeze(present: Freeze | None, now_ms: int) -> Freeze | None:
+            return new_freeze(present, expire_ms, Context(now_ms, author.actor, author.note))
+
+        return await self._change_freeze_all(freeze, author, timeout_s)
+
+    async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
+        """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
+        answer = await self._change_freeze_all(lambda _present, _now_ms: None, author, timeout_s)
+        left = await self.settle_all()
+        if not left:
+            return answer
+        return replace(answer, message=f"{answer.message} {_not_settled(left)}")
+
+    async def settle_all(self) -> Mapping[str, str]:
+        """Commits what time, or the end of a freeze, has brought about: for which components it could not, and why.
+
+        One that fails stops no other; a store that does not answer stops all.
+        """
+        left: dict[str, str] = {}
+        author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
+        for known in self._replica.components():
+            component = known.rollout.component
+            try:
+                now_ms = self._replica.now_ms()
+                if self._is_unsettled(known.rollout, now_ms):
+                    await self.execute(component, commands.Settle(), author, decided_ms=now_ms)
+            except (StoreUnavailableError, StoreResetError) as error:
+                left[component] = error.message
+                break
+            except UntimelyError:
+                left[component] = (
+                    "The store hung, or its clock was set, so what time has brought about is looked at again."
+                )
+            except RampdError as error:
+                left[component] = error.message
+            except Exception:  # noqa: BLE001 - one component is not to stop the others
+                _log.exception("settle_failed", component=component)
+                left[component] = "A defect of rampd, which the server's log has."
+        return left
+
+    async def expire_freeze_all(self) -> None:
+        """Drops the namespace's freeze once its time is over; `settle_all` then starts the heads that it kept waiting.
+
+        The copy only says when it is worth a try: somebody may have prolonged the freeze meanwhile, so the store's own
+        freeze and the store's own time decide.
+        """
+        freeze = self._replica.namespace.freeze
+        if freeze is None or freeze.is_in_force(self._replica.now_ms()):
+            return
+
+        def expire(present: Freeze | None, now_ms: int) -> Freeze | None:
+            return present if present and present.is_in_force(now_ms) else None
+
+        author = Author(SELF, "Unfreeze", "the freeze has ended", is_claimed=False)
+        await self._change_freeze_all(expire, author, None)
+
+    async def read(self, component: str) -> tuple[Rollout, Namespace, int]:
+        """A component and the namespace as the store has them now, and its time in ms. Raises COMPONENT_NOT_FOUND."""
+        try:
+            stored = await self._store.read(component)
+        except StoreCorruptError:
+            self._replica.doubt(component)
+            raise
+        if isinstance(stored.rollout, Absent):
+            raise component_not_found(component)
+        return stored.rollout, stored.namespace, stored.time_ms
+
+    def _is_unsettled(self, rollout: Rollout, now_ms: int) -> bool:
+        context = Context(now_ms, SELF, freeze_all=self._replica.namespace.freeze)
+        return settle(rollout, context) is not rollout
+
+    async def _guarded(
+        self,
+        component: str,
+        author: Author,
+        attempt: Callable[[], Awaitable[Answer]],
+        timeout_s: float | None,
+        *,
+        line: Line | None = None,
+        judge: Callable[[], Awaitable[None]] | None = None,
+        is_urgent: bool = False,
+    ) -> Answer:
+        """What surrounds every write: a state that may be written to, replay, the line, the deadline."""
+        began_s = time.monotonic()
+        await self._replica.require_state()
+        if author.request_id:
+            record = await self._store.request_record(author.request_id)
+            if record is not None:
+                return await self._repeat(component, author, record)
+        what = component or "the namespace"
+        line = self._lines.setdefault(component, Line()) if line is None else line
+        try:
+            if judge is not None:
+                await judge()
+            left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (time.monotonic() - began_s)
+            async with asyncio.timeout(left_s):
+                return await line.have_turn(attempt, what, is_urgent=is_urgent)
+        except ReplayedError as replayed:
+            return await self._replay(component, author, replayed.record)
+        except StoreCorruptError:
+            self._replica.doubt(component)
+            raise
+        except (RefusedError, InvalidRequestError):
+            # Another copy of this request may have been under way, and what it changed is what refuses this one.
+            record = await self._store.request_record(author.request_id) if author.request_id else None
+            if record is None:
+                raise
+            return await self._repeat(component, author, record)
+        except TimeoutError:
+            if timeout_s is not None:
+                raise DeadlineError(
+                    f"The deadline of this call ran out before {what} was changed, or before the store said so. Send it again "
+                    "with the same request_id and more time."
+                ) from None
+            raise RefusedError(
+                Reason.CONTENTION,
+                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send it again with the same request_id.",
+            ) from None
+
+    async def _execute(
+        self,
+        component: str,
+        command: commands.Command,
+        author: Author,
+        *,
+        expected_revision: int | None,
+        ground: Rollout | None,
+        decided_ms: int | None,
+        is_urgent: bool,
+    ) -> Answer:
+        # The copy in memory is nearly always the present state, and a commit compares: only what would not be written
+        # (refusals, and what is so already) must be asked of the store before it is said.
+        known = self._replica.get(component)
+        stored = (
+            Stored(known.rollout, self._replica.namespace, self._replica.now_ms())
+            if known
+            else await self._read_now(component)
+        )
+        is_certain = known is None
+        while True:
+            context = Context(stored.time_ms, author.actor, author.note, expected_revision, stored.namespace.freeze)
+            try:
+                _require_ground(stored.rollout, ground, command)
+                outcome = transition(stored.rollout, command, context)
+                if outcome.changed or is_certain:
+                    is_exact = expected_revision is not None
+                    return await self._commit(
+                        stored, outcome, author, decided_ms, is_exact=is_exact, is_urgent=is_urgent
+                    )
+            except ConflictError:
+                pass
+            except (RefusedError, InvalidRequestError):
+                if is_certain:
+                    raise
+            stored = await self._read_now(component)
+            is_certain = True
+
+    async def _read_now(self, component: str) -> Stored:
+        """The component as the store has it. Where the store has lost what is known here, that is settled first."""
+        # What is known now: it goes on while the store is read.
+        before = self._replica.last_known(component)
+        stored = await self._store.read(component)
+        if before is None or before.entry == stored.rollout.entry or before.revision < stored.rollout.revision:
+            return stored
+        await self._replica.read_anew()
+        return await self._store.read(component)
+
+    async def _delete_damaged(self, component: str, author: Author, damage: StoreCorruptError) -> Answer:
+        known = self._replica.get(component)
+        lowest = Absent(component, known.rollout.revision, known.rollout.last_number) if known else Absent(component)
+        self._replica.expect()
+        problem = shown(damage.message)
+        entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
+        _log_change(author, entry)
+        await self._take_in(entry, gone)
+        message = (
+            f"{component} is deleted, although its data was damaged. A Release makes it again, as number {gone.last_number + 1}. "
+            f"What was wrong: {problem}"
+        )
+        return Answer(gone, self._replica.namespace, Result(gone.revision), message)
+
+    async def _commit(
+        self,
+        stored: Stored,
+        outcome: Outcome,
+        author: Author,
+        decided_ms: int | None,
+        *,
+        is_exact: bool,
+        is_urgent: bool,
+    ) -> Answer:
+        result = _result(outcome)
+        after = outcome.after
+        if outcome.changed:
+            self._replica.require_writable()
+            self._replica.expect()
+            entry, after = await self._store.commit(
+                stored.rollout,
+                after,
+                author,
+                result,
+                stored.namespace,
+                decided_ms=decided_ms,
+                is_exact=is_exact,
+                is_urgent=is_urgent,
+            )
+            result = replace(result, revision=entry.revision)
+            _log_change(author, entry)
+            await self._take_in(entry, after)
+        else:
+            await self._store.remember(author, result)
+        return Answer(after, stored.namespace, result, outcome.message)
+
+    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
+        """A write is visible on its own server before it answers."""
+        self._replica.offer(entry, after)
+        await self._replica.wait_for_entry(entry.id)
+
+    async def _repeat(self, component: str, author: Author, record: RequestRecord) -> Answer:
+        """What a request whose id was used before is told. Raises REQUEST_ID_REUSED where it was for something else."""
+        if record.digest != author.digest:
+            raise reused(author, record) from None
+        return await self._replay(component, author, record)
+
+    async def _replay(self, component: str, author: Author, record: RequestRecord) -> Answer:
+        message = replayed_message(author, record)
+        if not component:
+            head = await self._store.head()
+            return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
+        stored = await self._store.read(component)
+        return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
+
+    async def _change_freeze_all(
+        self, change: Callable[[Freeze | None, int], Freeze | None], author: Author, timeout_s: float | None
+    ) -> Answer:
+        """`change` gives the freeze after, from the one that the store has and the store's time; the write compares both."""
+
+        async def attempt() -> Answer:
+            while True:
+                head = await self._store.head()
+                before, now_ms = (head.namespace, head.time_ms) if head else (Namespace(), 0)
+                after = replace(before, freeze=change(before.freeze, now_ms))
+                is_frozen = "is frozen" if after.freeze else "is not frozen"
+                if after == before:
+                    unchanged = Result(0, changed=False)
+                    await self._store.remember(author, unchanged)
+                    return Answer(None, before, unchanged, f"The namespace {is_frozen}, as it was.")
+                try:
+                    entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
+                except (ConflictError, UntimelyError):
+                    continue
+                _log_change(author, entry)
+                await self._take_in(entry)
+                return Answer(None, after, Result(0), f"The namespace {is_frozen} now.")
+
+        return await self._guarded("", author, attempt, timeout_s)
+
+    def _refuse_past(self, changes: Mapping[str, Override | None]) -> None:
+        now_ms = self._replica.now_ms()
+        is_batch = len(changes) > 1
+        past = [
+            (f"overrides[{index}].expire_time" if is_batch else "expire_time", "is not in the future")
+            for index, override in enumerate(changes.values())
+            if override and override.expire_ms is not None and override.expire_ms <= now_ms
+        ]
+        if past:
+            raise InvalidRequestError(past)
+
+
+def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: commands.Command) -> None:
+    if ground is None or rollout.state_entry == ground.state_entry:
+        return
+    if isinstance(rollout, Absent) or ground_of(rollout, command) != ground_of(ground, command):
+        raise RefusedError(
+            Reason.REVISION_MISMATCH,
+            f"{rollout.component} is not as it was when this was decided: somebody changed it. Look at it with GetRollout and "
+            "decide again.",
+            expected=ground.revision,
+            actual=rollout.revision,
+        )
+
+
+def _log_change(author: Author, entry: FeedEntry) -> None:
+    """One line for each committed change, also for those that rampd makes by itself. A freeze of all has no component."""
+    _log.info(
+        "change_committed",
+        component=entry.component,
+        revision=entry.revision,
+        verb=author.action,
+        actor=author.actor,
+        note=author.note,
+    )
+
+
+def _not_settled(left: Mapping[str, str]) -> str:
+    component, error = next(iter(left.items()))
+    others = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return f"What waits of {component}{others} could not start yet, and is tried again each second: {error}"
+
+
+def _result(outcome: Outcome) -> Result:
+    return Result(
+        revision=outcome.after.revision,
+        disposition=outcome.disposition or "",
+        release=outcome.release,
+        queue_position=outcome.queue_position,
+        changed=outcome.changed,
+    )
+
+
+def _overrides_message(changes: Mapping[str, Override | None], result: Result) -> str:
+    if not result.changed:
+        return "It was so already."
+    if len(changes) > 1:
+        return f"{len(changes)} overrides are set or deleted."
+    repo, override = next(iter(changes.items()))
+    if override is None:
+        return f"{repo} goes by the weights again."
+    return f"{repo} gets {override.tag or override.channel.lower()}."

@@ -1,0 +1,1 @@
+"""Between the values of the domain and the texts that Redis holds."""

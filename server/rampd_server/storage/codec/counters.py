@@ -1,0 +1,144 @@
+"""Outcomes as the scripts take them, and counters as they are kept: one field of a hash for each integer.
+
+    <weight> <channel> <count>         of randomised jobs; the counts are those of `domain.counters.Tally`
+    <weight> reporter <identity>       first failures on next that one identity reported
+    other <channel> jobs|failures      of jobs that were not randomised
+    reporters, reporter <identity>     how many identities have reported, and which
+    mismatches                         outcomes whose assignment was not what it should have been
+
+`epoch`, `release`, `trial`, `revision`, `batches` and `longest_wait` are beside them and count nothing of the trial.
+
+What outlives the trial is in a hash of its own, with the epoch beside it:
+
+    <release> jobs|failures            of each release that is known
+    current jobs|failures              of current, since `current_revision`, at which it became current
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from mmh3 import mmh3_32_uintdigest
+
+from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
+from rampd_server.ports import OutcomeBatch
+from rampd_server.storage.codec import texts
+from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.scripts import UNIT_BITS
+
+_CHANNELS = ("current", "next")
+_TALLIES = ("jobs", "failures", "first_outcomes", "failed_first_outcomes", "first_failures")
+_FIELD = re.compile(rf"(0|[1-9][0-9]{{0,4}}|other) (current|next) ({'|'.join(_TALLIES)})", re.ASCII)
+_REPORTED = re.compile(r"(0|[1-9][0-9]{0,4}) reporter (.*)", re.ASCII)
+_RELEASE = re.compile(r"([1-9][0-9]{0,17}) (?:jobs|failures)", re.ASCII)
+_WAITING_OUTCOME = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) ([01])", re.ASCII)
+_WAITING_FAILURE = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) (.*)", re.ASCII)
+
+
+def write_counts(batch: OutcomeBatch) -> str:
+    """A batch for `count_outcomes.lua`: what is added whatever was there, and what counts for a unit's first only."""
+    add: Counter[str] = Counter()
+    outcomes: dict[int, list[object]] = {}
+    failures: dict[int, list[object]] = {}
+    for weight, is_next, is_failed, unit, duration_ms in batch.outcomes:
+        channel = _CHANNELS[is_next]
+        prefix = f"{'other' if weight is None else weight} {channel} "
+        add[prefix + "jobs"] += 1
+        if is_failed:
+            add[prefix + "failures"] += 1
+        if weight is None:
+            continue
+        index = bit_of(unit)
+        wait_ms = max(0, batch.maturation_ms - duration_ms)
+        if index not in outcomes:
+            outcomes[index] = [index, weight, channel, int(is_failed), wait_ms]
+        if is_failed and index not in failures:
+            failures[index] = [index, weight, channel, wait_ms]
+    if batch.mismatches:
+        add["mismatches"] = batch.mismatches
+    return texts.write_json(
+        {
+            "add": add,
+            "outcomes": list(outcomes.values()),
+            "failures": list(failures.values()),
+            "releases": _release_fields(batch),
+            "current_revision": str(batch.current_revision),
+            "longest_wait": str(batch.maturation_ms),
+        }
+    )
+
+
+def _release_fields(batch: OutcomeBatch) -> dict[str, int]:
+    if not batch.by_release:
+        return {}
+    counts = {str(number): count for number, count in batch.by_release.items()} | {"current": batch.current}
+    return {f"{name} {kind}": getattr(count, kind) for name, count in counts.items() for kind in ("jobs", "failures")}
+
+
+def read_release_counters(fields: Mapping[str, str]) -> ReleaseCounters:
+    """Raises MalformedError, with the section `release_outcomes`."""
+    counts = {name: _count(name, fields, "release_outcomes") for name in fields.keys() - {"epoch"}}
+
+    def count_of(name: str) -> JobCount:
+        return JobCount(counts.get(f"{name} jobs", 0), counts.get(f"{name} failures", 0))
+
+    numbers = {match[1] for name in counts if (match := _RELEASE.fullmatch(name))}
+    by_release = {int(number): count_of(number) for number in numbers}
+    return ReleaseCounters(by_release, counts.get("current_revision", 0), count_of("current"))
+
+
+def bit_of(unit: str) -> int:
+    """A unit's place in the arrays."""
+    return mmh3_32_uintdigest(unit.encode()) % UNIT_BITS
+
+
+def read_counters(
+    fields: Mapping[str, str], matured_outcomes: Sequence[str], matured_failures: Sequence[str]
+) -> TrialCounters:
+    """A trial's counters, with those whose wait is over. Raises MalformedError, with the section `outcomes`,
+    `waiting_outcomes` or `waiting_failures`.
+    """
+    counts = Counter({field: _count(field, fields) for field in fields.keys() - {"epoch"}})
+    for member in matured_outcomes:
+        weight, channel, failed = _matched(_WAITING_OUTCOME, "waiting_outcomes", member)
+        counts[f"{weight} {channel} first_outcomes"] += 1
+        counts[f"{weight} {channel} failed_first_outcomes"] += failed == "1"
+    for member in matured_failures:
+        weight, channel, reporter = _matched(_WAITING_FAILURE, "waiting_failures", member)
+        counts[f"{weight} {channel} first_failures"] += 1
+        if channel == "next":
+            counts[f"{weight} reporter {reporter}"] += 1
+    return _counters(counts)
+
+
+def _counters(counts: Mapping[str, int]) -> TrialCounters:
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    by_reporter: dict[str, dict[int, int]] = defaultdict(dict)
+    for field, count in counts.items():
+        if match := _FIELD.fullmatch(field):
+            weight, channel, name = match.groups()
+            tallies[weight] += Tally(**{name: Split(**{channel: count})})
+        elif match := _REPORTED.fullmatch(field):
+            by_reporter[match[2]][int(match[1])] = count
+    others = tallies.pop("other", Tally())
+    return TrialCounters(
+        by_weight={int(weight): tally for weight, tally in tallies.items()},
+        reporters=counts.get("reporters", 0),
+        next_failures_by_reporter=dict(by_reporter),
+        others=others,
+        mismatches=counts.get("mismatches", 0),
+    )
+
+
+def _count(field: str, fields: Mapping[str, str], section: str = "outcomes") -> int:
+    try:
+        return texts.read_integer(fields[field])
+    except ValueError as exc:
+        raise MalformedError(section, field, str(exc)) from exc
+
+
+def _matched(form: "re.Pattern[str]", section: str, member: str) -> tuple[str, ...]:
+    match = form.fullmatch(member)
+    if match is None:
+        raise MalformedError(section, member, "is not what waits")
+    return tuple(match.groups())

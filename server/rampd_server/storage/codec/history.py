@@ -1,0 +1,140 @@
+"""The history: what a change tells a person, and entries of the stream read back."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rampd_server.domain.wording import one_line
+from rampd_server.ports import Author, Event, FieldChange
+from rampd_server.storage.codec import texts
+from rampd_server.storage.codec.history_words import in_words
+from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.codec.patch import QUARANTINE, RELEASES, Difference, Texts
+from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
+
+MAX_EVENTS: Final = 10_000
+
+# Numbers that only count (revision, times) are no news; the timeline repeats what these say.
+_TOLD: Final = (
+    "state",
+    "current",
+    "current_tag",
+    "next",
+    "next_tag",
+    "next_percent",
+    "held_reason",
+    "paused",
+    "trial",
+    "confirm_deadline_ms",
+    "driver",
+    "paused_by",
+    "said",
+    "unit",
+    "previous",
+    "freeze",
+)
+
+
+def field_changes(difference: Difference) -> tuple[FieldChange, ...]:
+    """What the history keeps of a change. `state` to None is the end of a component: nothing else of it is listed."""
+    hash_changes = difference.hashes[ROLLOUT]
+    changes = [FieldChange(name, *hash_changes[name]) for name in _TOLD if name in hash_changes]
+    if difference.queue is not None:
+        before, after = map(texts.write_numbers, difference.queue)
+        changes.append(FieldChange("queue", before or None, after or None))
+    if "policy" in hash_changes:
+        changes += _policy_changes(*hash_changes["policy"])
+    if not difference.is_deletion:
+        changes += _item_changes("release", difference.hashes[RELEASES], _release_words)
+        changes += _item_changes("quarantine", difference.hashes[QUARANTINE], _quarantine_words)
+    return tuple(changes)
+
+
+def end_of_damaged(problem: str) -> tuple[FieldChange, ...]:
+    """What the history keeps of the end of a component that could not be read."""
+    return (FieldChange("state", f"damaged: {problem}", None),)
+
+
+def release_number(change: FieldChange) -> int:
+    """Of the release that a change is about; 0 where it is about something else."""
+    kind, _, number = change.field.partition("/")
+    return int(number) if kind == "release" and number.isdecimal() else 0
+
+
+def namespace_changes(before: str | None, after: str | None) -> tuple[FieldChange, ...]:
+    return (FieldChange("freeze", before, after),)
+
+
+def _item_changes(kind: str, fields: Mapping[str, Texts], words: Callable[[str], str]) -> list[FieldChange]:
+    """In words: who made an item and when has a field or an event of its own."""
+    changes = []
+    for name, (before, after) in fields.items():
+        old, new = before and words(before), after and words(after)
+        if old != new:
+            changes.append(FieldChange(f"{kind}/{name}", old, new))
+    return changes
+
+
+def _release_words(text: str) -> str:
+    """`20200409 RETIRED: reverted to 20200301 by ada`."""
+    release = texts.read_release(0, text, {})
+    return f"{release.tag} {release.state}" + (f": {release.end_reason}" if release.end_reason else "")
+
+
+def _quarantine_words(text: str) -> str:
+    """`by ada: corrupts files`."""
+    mark = texts.read_quarantine(text)
+    return f"by {mark.actor}" + (f": {one_line(mark.note)}" if mark.note else "")
+
+
+def _policy_changes(before: str | None, after: str | None) -> list[FieldChange]:
+    old, new = ({} if text is None else texts.read_object(text) for text in (before, after))
+    names = dict.fromkeys((*old, *new))
+    return [
+        FieldChange(f"policy.{name}", old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
+    ]
+
+
+def author_fields(author: Author) -> tuple[str, ...]:
+    """Names and values, in turn: who and how."""
+    return (
+        *("actor", author.actor),
+        *("claimed", texts.write_flag(author.is_claimed)),
+        *("action", author.action),
+        *("note", author.note),
+        *("request_id", author.request_id),
+    )
+
+
+def change_fields(changes: tuple[FieldChange, ...]) -> tuple[str, str]:
+    rows = [(change.field, change.before, change.after) for change in changes]
+    return "changes", texts.write_json(rows)
+
+
+def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:
+    """Raises MalformedError."""
+    try:
+        for text in fields.values():
+            texts.read_text(text)
+        return Event(
+            id=entry_id,
+            revision=texts.read_integer(fields.get("revision", "0")),
+            time_ms=texts.read_integer(fields["time"]),
+            actor=fields["actor"],
+            is_claimed=texts.read_flag(fields["claimed"]),
+            action=fields["action"],
+            note=fields["note"],
+            request_id=fields["request_id"],
+            changes=_read_changes(fields),
+            count=texts.read_integer(fields.get("count", "0")),
+        )
+    except KeyError as exc:
+        raise MalformedError("history", entry_id, f"has no {exc}") from exc
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise MalformedError("history", entry_id, str(exc)) from exc
+
+
+def _read_changes(fields: Mapping[str, str]) -> tuple[FieldChange, ...]:
+    if "override" in fields:
+        name = f"override/{fields['override']}"
+        return (in_words(FieldChange(name, fields.get("before") or None, fields.get("after") or None)),)
+    return tuple(in_words(FieldChange(*row)) for row in texts.read_json(fields.get("changes", "[]")))

@@ -1,0 +1,208 @@
+"""What a change writes: absolute values only, so that applying it twice is applying it once.
+
+The sections are named as the keys: `rollout`, `releases`, `attributes`, `quarantine` and `timeline` are hashes, `queue`
+is a list that is replaced as a whole. A patch does not name its own revision or entry: the script that writes it gives
+them, and who applies it puts them in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rampd_server.domain.rollout.model import Absent, Assignment, Rollout
+from rampd_server.storage.codec import texts
+from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.codec.rollout_hash import GIVEN_BY_STORE, hash_changes, write_hash
+from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
+
+RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE, QUEUE = "releases", "attributes", "quarantine", "timeline", "queue"
+HASHES = (ROLLOUT, RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)
+
+Texts = tuple[str | None, str | None]
+"""A field before and after; None where it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What is to be written, as texts: fields by section (None: to be deleted), and the queue if it is another."""
+
+    hashes: Mapping[str, Mapping[str, str | None]]
+    queue: tuple[str, ...] | None = None
+    is_deletion: bool = False
+    """The component goes: all of its sections are emptied before the fields are set."""
+    assignment: str | None = None
+    """The field of the timeline that has the patch's revision as its name."""
+    is_new_current: bool = False
+    """The patch's revision is `current_revision`, too."""
+
+    def given(self, revision: int, entry: str, *, is_of_overrides_only: bool) -> "Patch":
+        """With what the store has given it."""
+        hashes = {section: dict(fields) for section, fields in self.hashes.items()}
+        rollout = hashes.setdefault(ROLLOUT, {})
+        rollout |= {"revision": str(revision), "entry": entry}
+        if not is_of_overrides_only:
+            rollout["state_entry"] = entry
+        if self.is_new_current:
+            rollout["current_revision"] = str(revision)
+        if self.assignment is not None:
+            hashes.setdefault(TIMELINE, {})[str(revision)] = self.assignment
+        return replace(self, hashes=hashes)
+
+    def to_json(self) -> str:
+        value: dict[str, object] = {"delete": True} if self.is_deletion else {}
+        if self.assignment is not None:
+            value["assignment"] = self.assignment
+        if self.is_new_current:
+            value["is_new_current"] = True
+        for section, fields in self.hashes.items():
+            parts: dict[str, object] = {}
+            # Names and values in turn: as HSET takes them, and in an order that lasts.
+            if kept := [part for name, text in fields.items() if text is not None for part in (name, text)]:
+                parts["set"] = kept
+            if gone := [name for name, text in fields.items() if text is None]:
+                parts["del"] = gone
+            if parts:
+                value[section] = parts
+        if self.queue is not None:
+            value[QUEUE] = self.queue
+        return texts.write_json(value)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Patch":
+        """Raises MalformedError."""
+        try:
+            value = texts.read_object(text)
+            hashes: dict[str, dict[str, str | None]] = {}
+            for section in HASHES:
+                parts = value.get(section, {})
+                kept, gone = _texts(parts.get("set", [])), _texts(parts.get("del", []))
+                hashes[section] = {**dict(zip(kept[::2], kept[1::2], strict=True)), **dict.fromkeys(gone)}
+            queue = tuple(_texts(value[QUEUE])) if QUEUE in value else None
+            assignment = _texts([value["assignment"]])[0] if "assignment" in value else None
+            return cls(hashes, queue, value.get("delete") is True, assignment, value.get("is_new_current") is True)
+        except (ValueError, AttributeError) as exc:
+            raise MalformedError("patch", "", str(exc)) from exc
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise ValueError(f"{value!r} is not a list of texts")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two states of a component, compared: what the patch writes and the history tells."""
+
+    hashes: Mapping[str, Mapping[str, Texts]]
+    queue: tuple[tuple[int, ...], tuple[int, ...]] | None
+    is_deletion: bool
+    revision: int
+    """Of the state after, as far as it is known before the store has given it."""
+
+    def patch(self) -> Patch:
+        hashes = {
+            section: {name: after for name, (_, after) in fields.items() if after is not None or not self.is_deletion}
+            for section, fields in self.hashes.items()
+            if fields
+        }
+        new_current = None
+        if rollout := hashes.get(ROLLOUT):
+            new_current = rollout.get("current_revision")
+            hashes[ROLLOUT] = {name: text for name, text in rollout.items() if name not in GIVEN_BY_STORE}
+        assignment = hashes.get(TIMELINE, {}).pop(str(self.revision), None)
+        queue = None if self.queue is None or self.is_deletion else tuple(map(str, self.queue[1]))
+        return Patch(hashes, queue, self.is_deletion, assignment, new_current is not None)
+
+
+def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
+    """What is different in `after`. Values that are the same object cost nothing."""
+    if isinstance(after, Absent):
+        old_hash, new_hash = write_hash(before), write_hash(after)
+        # The hash is emptied first: what stays the same has to be written too.
+        fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
+        queue = before.queue if isinstance(before, Rollout) else ()
+        marks = _write_quarantine(after)
+        kept: dict[str, Texts] = {tag: (None, text) for tag, text in marks.items()}
+        return Difference({ROLLOUT: fields, QUARANTINE: kept}, (queue, ()) if queue else None, True, after.revision)
+    old = before if isinstance(before, Rollout) else None
+    old_queue = old.queue if old else ()
+    releases, attributes = _release_changes(old, after)
+    return Difference(
+        {
+            ROLLOUT: hash_changes(old, after) if old else _changed(write_hash(before), write_hash(after)),
+            RELEASES: releases,
+            ATTRIBUTES: attributes,
+            QUARANTINE: _quarantine_changes(before, after),
+            TIMELINE: _timeline_changes(old, after),
+        },
+        None if old_queue == after.queue else (old_queue, after.queue),
+        False,
+        after.revision,
+    )
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Texts]:
+    changes: dict[str, Texts] = {
+        name: (before.get(name), text) for name, text in after.items() if before.get(name) != text
+    }
+    changes.update((name, (text, None)) for name, text in before.items() if name not in after)
+    return changes
+
+
+def _release_changes(before: Rollout | None, after: Rollout) -> tuple[dict[str, Texts], dict[str, Texts]]:
+    old_releases = before.releases if before else {}
+    releases: dict[str, Texts] = {}
+    attributes: dict[str, Texts] = {}
+    if after.releases is old_releases:
+        return releases, attributes
+    for number, new in after.releases.items():
+        old = old_releases.get(number)
+        if new is old:
+            continue
+        old_text = texts.write_release(old) if old else None
+        new_text = texts.write_release(new)
+        if old_text != new_text:
+            releases[str(number)] = (old_text, new_text)
+        old_attributes = old.attributes if old else {}
+        if new.attributes != old_attributes:
+            attributes[str(number)] = (_write_attributes(old_attributes), _write_attributes(new.attributes))
+    for number, old in old_releases.items():
+        if number not in after.releases:
+            releases[str(number)] = (texts.write_release(old), None)
+            if old.attributes:
+                attributes[str(number)] = (_write_attributes(old.attributes), None)
+    return releases, attributes
+
+
+def _write_attributes(attributes: Mapping[str, str]) -> str | None:
+    return texts.write_json(dict(attributes)) if attributes else None
+
+
+def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, Texts]:
+    if isinstance(before, Absent):
+        # Who applies the first patch of a component need not know what was before it: it has to be whole.
+        lifted: dict[str, Texts] = dict.fromkeys(before.quarantine.keys() - after.quarantine.keys(), (None, None))
+        return {**lifted, **_changed({}, _write_quarantine(after))}
+    if after.quarantine is before.quarantine or after.quarantine == before.quarantine:
+        return {}
+    return _changed(_write_quarantine(before), _write_quarantine(after))
+
+
+def _write_quarantine(rollout: Rollout | Absent) -> dict[str, str]:
+    return {tag: texts.write_quarantine(mark) for tag, mark in rollout.quarantine.items()}
+
+
+def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts]:
+    old = before.timeline if before else ()
+    if after.timeline is old or after.timeline == old:
+        return {}
+    # A change appends to the timeline, and drops from its front: comparing what lies between by identity is cheap.
+    start = next((i for i, known in enumerate(old) if after.timeline[:1] == (known,)), len(old))
+    kept = old[start:]
+    if after.timeline[: len(kept)] != kept:
+        start, kept = len(old), ()
+    return _changed(_write_timeline(old[:start]), _write_timeline(after.timeline[len(kept) :]))
+
+
+def _write_timeline(timeline: tuple[Assignment, ...]) -> dict[str, str]:
+    return {str(assignment.revision): texts.write_assignment(assignment) for assignment in timeline}

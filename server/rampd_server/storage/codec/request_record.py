@@ -1,0 +1,76 @@
+"""The idempotency record of a request, the string `request:<id>`: a digest and a short result, not a response.
+
+`digest nonce entry revision changed release queue_position disposition parts`, for example
+`9f86d081 5c1e… 1583020800000-0 7 1 2 1 QUEUED method:Release,actor:1a2b,component:3c4d,tag:5e6f`. An earlier rampd wrote no
+parts.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rampd_server.ports import Author, RequestRecord, Result
+from rampd_server.storage.codec import texts
+
+_OWN_LIFE_MS: Final = 24 * 60 * 60 * 1000
+_MADE_UP_LIFE_MS: Final = 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a write is deduplicated."""
+
+    id: str
+    digest: str
+    nonce: str
+    """Of this attempt, and of its repeat after a lost reply: so that it knows its own record from an earlier one."""
+    life_ms: int
+
+    @classmethod
+    def of(cls, author: Author) -> "Request":
+        nonce = secrets.token_hex(8)
+        if author.request_id:
+            return cls(author.request_id, author.digest or "-", nonce, _OWN_LIFE_MS)
+        # `~` is in no id that a caller may give.
+        return cls(f"~{nonce}", "-", nonce, _MADE_UP_LIFE_MS)
+
+
+def write_result(result: Result, author: Author) -> str:
+    """The end of the record; the script adds what it alone knows."""
+    parts = ",".join(f"{name}:{part}" for name, part in author.parts.items())
+    return f"{result.release} {result.queue_position} {result.disposition}" + (f" {parts}" if parts else "")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    record: RequestRecord
+    nonce: str
+    entry_id: str
+
+
+def read_record(text: str) -> StoredRecord:
+    """Raises ValueError."""
+    digest, nonce, entry_id, revision, changed, release, queue_position, disposition, parts = _split(text)
+    result = Result(
+        revision=texts.read_integer(revision),
+        disposition=disposition,
+        release=texts.read_integer(release),
+        queue_position=texts.read_integer(queue_position),
+        changed=texts.read_flag(changed),
+    )
+    return StoredRecord(RequestRecord(digest, result, _read_parts(parts)), nonce, entry_id)
+
+
+def _split(text: str) -> list[str]:
+    words = texts.read_text(text).split(" ")
+    if len(words) not in {8, 9}:
+        raise ValueError(f"has {len(words)} parts, not 9")
+    return words if len(words) == 9 else [*words, ""]
+
+
+def _read_parts(text: str) -> Mapping[str, str]:
+    parts = [part.split(":") for part in text.split(",")] if text else []
+    if any(len(part) != 2 for part in parts):
+        raise ValueError("has parts that are not `name:digest`")
+    return dict(parts)
