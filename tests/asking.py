@@ -10,7 +10,7 @@ from rampd_server.domain.automation.check_answer import Answer
 from rampd_server.domain.rollout.automation_policy import Automation, Check, Step
 from rampd_server.domain.rollout.model import Policy, Rollout
 from rampd_server.domain.rollout.progress import Driver, Progress
-from rampd_server.replica.replica import Component
+from rampd_server.replica.state import Component
 from tests.rollouts import NOW, rolling_out
 
 WITHIN_S = 30

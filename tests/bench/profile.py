@@ -15,7 +15,7 @@ from rampd._decision.resolution import Choice, Overrides, resolve
 from rampd_server.access import Access
 from rampd_server.ports import Namespace
 from rampd_server.replica.projection import snapshot_of
-from rampd_server.replica.replica import Component
+from rampd_server.replica.state import Component
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.messages.resolution import encode
 from rampd_server.rpc.resolver import ResolverServicer

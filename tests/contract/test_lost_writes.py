@@ -21,8 +21,10 @@ from rampd_server.domain.rollout.model import Freeze, LostRevisions, Rollout, Ro
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
 from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
+from rampd_server.replica.reading import Reading
 from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
+from rampd_server.replica.state import State
 from rampd_server.service.service import Answer, Service
 from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.store import RedisStore
@@ -432,14 +434,14 @@ async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_
     service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
     """Given a write between the last reads and the swap, expect that the new state is not behind what was told already."""
-    goes_back_to, answers = replica._goes_back_to, []
+    goes_back_to, answers = Reading._goes_back_to, []
 
-    async def write_first(state: Any) -> bool:
+    async def write_first(reading: Reading, state: State) -> bool:
         if not answers:
             answers.append(await run(service, commands.Ramp(3000)))
-        return await goes_back_to(state)
+        return await goes_back_to(reading, state)
 
-    monkeypatch.setattr(replica, "_goes_back_to", write_first)
+    monkeypatch.setattr(Reading, "_goes_back_to", write_first)
     await replica.read_anew()
 
     assert present(replica).revision == answers[0].result.revision
@@ -489,16 +491,16 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
     """Given a record of a loss that is lost itself before it is read, expect no revision to be given twice."""
     await run(service, commands.Ramp(3000), commands.Rollback())
     await go_back()
-    settle_losses, times = replica._settle_losses, 0
+    settle_losses, times = Reading._settle_losses, 0
 
-    async def settle_and_go_back(state: Any) -> None:
+    async def settle_and_go_back(reading: Reading, state: State) -> None:
         nonlocal times
-        await settle_losses(state)
+        await settle_losses(reading, state)
         times += 1
         if times == 1:
             await go_back()
 
-    monkeypatch.setattr(replica, "_settle_losses", settle_and_go_back)
+    monkeypatch.setattr(Reading, "_settle_losses", settle_and_go_back)
     with pytest.raises(StoreUnavailableError, match="It is read again"):
         await replica.read_anew()
     assert (present(replica).revision, present(replica).state) == (5, RolloutState.HELD)

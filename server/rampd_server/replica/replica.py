@@ -17,7 +17,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Protocol
@@ -32,13 +32,9 @@ from rampd_server.domain.errors import (
     RampdError,
     StoreCorruptError,
     StoreResetError,
-    StoreUnavailableError,
 )
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import (
-    SELF,
-    Author,
-    ConflictError,
     FeedEntry,
     Head,
     LastServed,
@@ -49,8 +45,10 @@ from rampd_server.ports import (
 )
 from rampd_server.process.outage import Outage, Outages
 from rampd_server.replica.damage import Damage, damage_of
-from rampd_server.replica.losses import Seen, settle_loss
+from rampd_server.replica.losses import Seen
 from rampd_server.replica.projection import choice_of, snapshot_of
+from rampd_server.replica.reading import Reading, load, log_stray
+from rampd_server.replica.state import Component, State, apply
 
 STALE_AFTER_S = 5.0
 _LOST_AFTER_S = 1.5
@@ -65,7 +63,6 @@ _DAMAGE_CHECK_S = 5.0
 """How often damaged components are read again: somebody may have repaired them."""
 _DOUBT_S = 60.0
 _OWN_WRITE_S = 0.01
-_GONE = 1000
 _RECENT = 4096
 """How many of the last entries are remembered, to tell which revisions a store has lost."""
 _FEED_S = 0.05
@@ -78,31 +75,6 @@ _UNKNOWN_AGE_S = 1e9
 _chance = SystemRandom()
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Component:
-    """What is known of one component."""
-
-    rollout: Rollout
-    snapshot: ComponentSnapshot
-    overrides: Overrides
-    damaged_since_s: float | None = None
-    """As `Damage.since_s`, where this is the last good state of a component that can't be read; otherwise None."""
-
-
-@dataclass(slots=True)
-class _State:
-    """Everything that a reload builds anew and swaps as one."""
-
-    epoch: str = ""
-    entry_id: str = ""
-    namespace: Namespace = field(default_factory=Namespace)
-    components: dict[str, Component] = field(default_factory=dict)
-    gone: dict[str, Absent] = field(default_factory=dict)
-    """The last components that went, as far as this server has seen it: an older copy of the data may bring one back."""
-    damaged: dict[str, Damage] = field(default_factory=dict)
-    """Components that could not be read. One that is in `components` as well has the last good state."""
 
 
 class Listener(Protocol):
@@ -128,7 +100,7 @@ class Replica:
         self._store = store
         self._monotonic = monotonic
         self._wall_clock = wall_clock
-        self._state = _State()
+        self._state = State()
         self._confirmed_s: float | None = None
         self._store_ahead_ms: float | None = None
         self._recalled_ahead_ms: float | None = None
@@ -281,7 +253,7 @@ class Replica:
             overrides.set_all((repo, choices[id(override)]) for repo, override in pinned.items())
             components[rollout.component] = Component(rollout, snapshot_of(rollout), overrides)
         gone = {absent.component: absent for absent in state.gone}
-        self._state = _State(about.epoch, about.entry_id, about.namespace, components, gone)
+        self._state = State(about.epoch, about.entry_id, about.namespace, components, gone)
         self._store.believe(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
@@ -520,7 +492,7 @@ class Replica:
         """Reads on behind entries that no script wrote: a script moves the end that the head names together with the feed."""
         for entry in entries:
             if entry_order(entry.id) > entry_order(self._state.entry_id):
-                _log_stray(entry)
+                log_stray(entry)
                 self._strays_end = entry.id
 
     async def _is_repaired(self) -> bool:
@@ -530,7 +502,7 @@ class Replica:
         self._damage_checked_s = self._monotonic()
         for name in list(self._state.damaged):
             try:
-                await self._load(name)
+                await load(self._store, name)
             except Exception as error:  # noqa: BLE001 - one component is not to stop the others
                 damage = damage_of(name, error)
                 self._state.damaged[name] = replace(self._state.damaged[name], error=damage)
@@ -577,25 +549,16 @@ class Replica:
         if head.epoch != self._state.epoch:
             self._writable.clear()
         self._store.believe(head.epoch)
-        state = _State(head.epoch, head.entry_id, head.namespace)
-        last = ""
-        while names := await self._store.components(after=last, limit=1000):
-            for name in names:
-                await self._load_into(state, name)
-            last = names[-1]
-        self._strays_end = await self._catch_up_to_head(state, state.entry_id)
-        await self._require_one_history(state, head)
-        await self._settle_losses(state)
-        while True:
-            went_back = await self._goes_back_to(state)
-            if went_back:
-                await self._freeze_again(state)
-            self._strays_end = await self._catch_up_to_head(state, self._strays_end)
-            # What other tasks have written and applied meanwhile is in the feed, or lost by now.
-            if went_back or not self._lacks(state):
-                break
-        self._require_no_step_back(state)
-        self._state, self.went_back = state, went_back
+        begun = Reading(
+            self._store,
+            self._state,
+            self._recent,
+            read_head=self._read_head,
+            now_ms=self.now_ms,
+            confirmed_s=lambda: self._monotonic() if self._confirmed_s is None else self._confirmed_s,
+        )
+        state = await begun.whole(head)
+        self._state, self.went_back, self._strays_end = state, begun.went_back, begun.strays_end
         # The feed was read to its end just now, however long the rest has taken.
         read_s = self._monotonic()
         self._damage_checked_s = self._monotonic()
@@ -615,118 +578,6 @@ class Replica:
         self._confirm(read_s)
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 
-    async def _require_one_history(self, state: _State, head: Head) -> None:
-        """Raises StoreUnavailableError where the store has lost, while it was read, what was read first."""
-        begin = entry_order(head.entry_id)
-        newer = {
-            name: component.rollout.entry
-            for name, component in state.components.items()
-            if component.rollout.entry and entry_order(component.rollout.entry) > begin
-        }
-        if newer and await self._store.missing_entries(newer):
-            raise _put_back()
-
-    async def _settle_losses(self, state: _State) -> None:
-        """Sees whether the store has lost what this copy knows, and writes down what follows.
-
-        That is done before anybody is served the older state, so that no version that was rolled back is given out again.
-        """
-        known = {
-            name: component.rollout.entry
-            for name, component in self._state.components.items()
-            if component.rollout.entry and not _has_entry(state.components.get(name), component.rollout.entry)
-        }
-        gone = self._state.gone
-        known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
-        lost = await self._store.missing_entries(known) if known else frozenset()
-        lost |= {
-            name
-            for name, component in state.components.items()
-            if (before := self._state.components.get(name))
-            and not before.rollout.entry  # of schema 1, unchanged since
-            and component.rollout.revision < before.rollout.revision
-        }
-        is_same_epoch = state.epoch == self._state.epoch
-        for name in sorted(lost - state.damaged.keys()):
-            if not is_same_epoch and name not in state.components:
-                # The operator has said that the store, which does not have it, is right: it may begin again.
-                continue
-            present = self._state.components.get(name)
-            rollout = present.rollout if present else gone[name]
-            seen = [each for each in self._recent if each.component == name]
-            await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
-        state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
-
-    def _require_no_step_back(self, state: _State) -> None:
-        """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
-        lost, while it was read, what was written down of a loss. Remembers what is not there any more.
-        """
-        if state.epoch != self._state.epoch:
-            return
-        for name, before in self._state.components.items():
-            after = state.components.get(name)
-            if after is None:
-                state.gone.setdefault(name, _absent(before.rollout))
-            elif name not in state.damaged and not _follows(after.rollout, before.rollout):
-                raise _put_back()
-
-    async def _freeze_again(self, state: _State) -> None:
-        """A freeze of everything that the store has lost is made again: nothing starts that somebody has stopped."""
-        freeze = self._state.namespace.freeze
-        if freeze is None or not freeze.is_in_force(self.now_ms()) or not freeze.outlasts(state.namespace.freeze):
-            return
-        note = f"the store has lost the freeze of everything by {freeze.actor}, which is made again"
-        author = Author(SELF, "RecordLoss", note, is_claimed=False)
-        with contextlib.suppress(ConflictError):
-            await self._store.commit_namespace(state.namespace, replace(state.namespace, freeze=freeze), author)
-            log.error("freeze_lost", actor=freeze.actor, note=freeze.note)
-
-    def _lacks(self, state: _State) -> bool:
-        """Whether a state of the same epoch that is being read ends before this copy does by now."""
-        is_same_epoch = state.epoch == self._state.epoch
-        return is_same_epoch and entry_order(state.entry_id) < entry_order(self._state.entry_id)
-
-    async def _goes_back_to(self, state: _State) -> bool:
-        """Whether the store, in the same epoch, does not have all that this copy has."""
-        here = self._state.entry_id
-        if not here or state.epoch != self._state.epoch or here == state.entry_id:
-            return False
-        return await self._store.has_lost(here)
-
-    async def _catch_up_to_head(self, state: _State, read_from: str) -> str:
-        """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end
-        that the head names, or does not follow on, was written by no script. Raises StoreUnavailableError where an entry is
-        missing.
-        """
-        while entries := await self._store.feed(read_from, block_ms=0):
-            # Asked for after the entries, so that all that a script wrote is up to this one.
-            head = await self._read_head()
-            for entry in entries:
-                if entry.previous_id == state.entry_id and entry_order(entry.id) <= entry_order(head.entry_id):
-                    await self._take_into(state, entry)
-                else:
-                    _log_stray(entry)
-                await asyncio.sleep(0)
-            read_from = entries[-1].id
-            if entry_order(state.entry_id) < entry_order(head.entry_id) <= entry_order(read_from):
-                raise StoreUnavailableError(
-                    f"The store changed under this server while it read everything: nothing follows on {state.entry_id}, and "
-                    f"the store is at {head.entry_id}. It is read again; try again in a moment."
-                )
-        return read_from
-
-    async def _take_into(self, state: _State, entry: FeedEntry) -> None:
-        if entry.component and (entry.component not in state.components or entry.component in state.damaged):
-            # It came, or went and came, after the names were listed; or it is damaged.
-            await self._load_into(state, entry.component)
-        else:
-            try:
-                _apply(state, entry, self._store)
-            except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
-                log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error))
-                await self._load_into(state, entry.component)
-        state.entry_id = entry.id
-
     def _tell_damage(self) -> None:
         for name, damage in self._state.damaged.items():
             self._damage.tell(name, error=damage.error.message)
@@ -744,37 +595,6 @@ class Replica:
                 failed.append(error)
         if failed:
             raise failed[0]
-
-    async def _load_into(self, state: _State, name: str) -> None:
-        """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
-        state.damaged.pop(name, None)
-        try:
-            component = await self._load(name)
-        except Exception as error:  # noqa: BLE001 - one component is not to stop the others
-            damage = Damage(damage_of(name, error), self._damaged_since_s(name))
-            state.damaged[name] = damage
-            component = state.components.get(name) or self._state.components.get(name)
-            if component is not None:
-                component.damaged_since_s = damage.since_s
-        if component is None:
-            state.components.pop(name, None)
-        else:
-            state.components[name] = component
-
-    def _damaged_since_s(self, name: str) -> float:
-        if (known := self._state.damaged.get(name)) is not None:
-            return known.since_s
-        return self._monotonic() if self._confirmed_s is None else self._confirmed_s
-
-    async def _load(self, name: str) -> Component | None:
-        rollout = (await self._store.read(name)).rollout
-        if isinstance(rollout, Absent):
-            return None
-        overrides = Overrides()
-        async for piece in self._store.walk_overrides(name):
-            for repo, override in piece.items():
-                overrides.set(repo, choice_of(override))
-        return Component(rollout, snapshot_of(rollout), overrides)
 
     async def _apply_all(self, entries: Iterable[FeedEntry]) -> bool:
         """Whether all entries fit; those that `offer` has applied already do. So do those between two that follow on each
@@ -815,7 +635,7 @@ class Replica:
         if entry.component in self._state.damaged:
             self._apply_to_damaged(entry, after)
         else:
-            _apply(self._state, entry, self._store, after)
+            apply(self._state, entry, self._store, after)
         for listener in self._listeners:
             listener.applied(entry, before, self._snapshot(entry.component))
         self._wake()
@@ -829,7 +649,7 @@ class Replica:
             self._state.components.pop(entry.component, None)
         elif entry.component in self._state.components:
             with contextlib.suppress(StoreCorruptError):
-                _apply(self._state, entry, self._store, after)
+                apply(self._state, entry, self._store, after)
         self._state.entry_id = entry.id
 
     def _snapshot(self, component: str) -> ComponentSnapshot | None:
@@ -842,60 +662,6 @@ class Replica:
                 waiter.set_result(None)
 
 
-def _put_back() -> StoreUnavailableError:
-    return StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
-
-
-def _absent(known: Rollout) -> Absent:
-    """What is left of a component that the store does not have any more."""
-    return Absent(known.component, known.revision, known.last_number, known.entry, known.state_entry, known.quarantine)
-
-
-def _follows(after: Rollout, before: Rollout) -> bool:
-    is_same = after.revision == before.revision and after.entry == before.entry
-    return is_same or after.revision > before.revision
-
-
 def _is_adopted_since(head: Head, age_s: float) -> bool:
     """Whether the store's epoch was adopted after a state that was confirmed `age_s` ago."""
     return head.adopted_ms is not None and 0 <= head.time_ms - head.adopted_ms <= (age_s + _ANSWER_S) * 1000
-
-
-def _has_entry(component: Component | None, entry_id: str) -> bool:
-    return component is not None and component.rollout.entry == entry_id
-
-
-def _log_stray(entry: FeedEntry) -> None:
-    problem = entry.problem or "It does not follow on what the store says is its last entry."
-    log.warning("feed_entry_stray", entry=entry.id, problem=problem)
-
-
-def _apply(state: _State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:
-    state.entry_id = entry.id
-    if entry.namespace is not None:
-        state.namespace = entry.namespace
-        return
-    known = state.components.get(entry.component)
-    # A reload has read states that are newer than the entries it then goes through.
-    if known is None or entry.revision > known.rollout.revision:
-        if after is None:
-            before = known.rollout if known else Absent(entry.component, entry.revision - 1, entry=entry.base_entry)
-            after = store.apply(before, entry)
-        if isinstance(after, Absent):
-            state.components.pop(entry.component, None)
-            state.gone[entry.component] = after
-            while len(state.gone) > _GONE:
-                del state.gone[next(iter(state.gone))]
-            return
-        if known is None:
-            known = state.components[entry.component] = Component(after, snapshot_of(after), Overrides())
-        elif entry.is_of_overrides_only:
-            known.rollout, known.snapshot = after, known.snapshot.at_revision(after.revision)
-        else:
-            known.rollout, known.snapshot = after, snapshot_of(after)
-    elif entry.is_deletion:
-        known.overrides = Overrides()
-    for repo, override in entry.overrides_set.items():
-        known.overrides.set(repo, choice_of(override))
-    for repo in entry.overrides_deleted:
-        known.overrides.delete(repo)

@@ -27,7 +27,8 @@ from rampd_server.process import redis_url
 from rampd_server.replica import remembering
 from rampd_server.replica.projection import choice_of
 from rampd_server.replica.remembering import Remembering
-from rampd_server.replica.replica import Component, Replica
+from rampd_server.replica.replica import Replica
+from rampd_server.replica.state import Component
 from rampd_server.storage.last_state import LastStateFile, _read_components
 from tests import filling
 from tests.rollouts import NOW, held, rolling_out, steady

@@ -1,0 +1,241 @@
+"""Reading everything that the store has, and what it has lost, into a state that replaces the one that is served.
+
+The one that is served goes on meanwhile: this server's own changes are applied to it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+import structlog
+
+from rampd._decision.resolution import Overrides
+from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Head, Store, entry_order
+from rampd_server.replica.damage import Damage, damage_of
+from rampd_server.replica.losses import Seen, settle_loss
+from rampd_server.replica.projection import choice_of, snapshot_of
+from rampd_server.replica.state import Component, State, apply
+
+log = structlog.get_logger()
+
+
+class Reading:
+    """One reading of everything. `served` is the state that is served meanwhile, `recent` the last changes of it."""
+
+    def __init__(
+        self,
+        store: Store,
+        served: State,
+        recent: Iterable[Seen],
+        *,
+        read_head: Callable[[], Awaitable[Head]],
+        now_ms: Callable[[], int],
+        confirmed_s: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._served = served
+        self._recent = recent
+        self._read_head = read_head
+        self._now_ms = now_ms
+        self._confirmed_s = confirmed_s
+        self.strays_end = ""
+        """Up to here the feed has nothing but what rampd did not write, after all that the state has."""
+        self.went_back = False
+        """Whether the store has lost some of what is served."""
+
+    async def whole(self, head: Head) -> State:
+        """The state that the store has, from `head` to the end of the feed. Nothing is awaited after its last look at what is
+        served, so that the caller may swap it in.
+
+        Raises StoreUnavailableError where the store goes back meanwhile; StoreResetError.
+        """
+        state = State(head.epoch, head.entry_id, head.namespace)
+        last = ""
+        while names := await self._store.components(after=last, limit=1000):
+            for name in names:
+                await self._load_into(state, name)
+            last = names[-1]
+        self.strays_end = await self._catch_up_to_head(state, state.entry_id)
+        await self._require_one_history(state, head)
+        await self._settle_losses(state)
+        while True:
+            self.went_back = await self._goes_back_to(state)
+            if self.went_back:
+                await self._freeze_again(state)
+            self.strays_end = await self._catch_up_to_head(state, self.strays_end)
+            # What other tasks have written and applied meanwhile is in the feed, or lost by now.
+            if self.went_back or not self._lacks(state):
+                break
+        self._require_no_step_back(state)
+        return state
+
+    async def _require_one_history(self, state: State, head: Head) -> None:
+        """Raises StoreUnavailableError where the store has lost, while it was read, what was read first."""
+        begin = entry_order(head.entry_id)
+        newer = {
+            name: component.rollout.entry
+            for name, component in state.components.items()
+            if component.rollout.entry and entry_order(component.rollout.entry) > begin
+        }
+        if newer and await self._store.missing_entries(newer):
+            raise _put_back()
+
+    async def _settle_losses(self, state: State) -> None:
+        """Sees whether the store has lost what this copy knows, and writes down what follows.
+
+        That is done before anybody is served the older state, so that no version that was rolled back is given out again.
+        """
+        known = {
+            name: component.rollout.entry
+            for name, component in self._served.components.items()
+            if component.rollout.entry and not _has_entry(state.components.get(name), component.rollout.entry)
+        }
+        gone = self._served.gone
+        known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
+        lost = await self._store.missing_entries(known) if known else frozenset()
+        lost |= {
+            name
+            for name, component in state.components.items()
+            if (before := self._served.components.get(name))
+            and not before.rollout.entry  # of schema 1, unchanged since
+            and component.rollout.revision < before.rollout.revision
+        }
+        is_same_epoch = state.epoch == self._served.epoch
+        for name in sorted(lost - state.damaged.keys()):
+            if not is_same_epoch and name not in state.components:
+                # The operator has said that the store, which does not have it, is right: it may begin again.
+                continue
+            present = self._served.components.get(name)
+            rollout = present.rollout if present else gone[name]
+            seen = [each for each in self._recent if each.component == name]
+            await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self._now_ms())
+        state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
+
+    def _require_no_step_back(self, state: State) -> None:
+        """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
+        lost, while it was read, what was written down of a loss. Remembers what is not there any more.
+        """
+        if state.epoch != self._served.epoch:
+            return
+        for name, before in self._served.components.items():
+            after = state.components.get(name)
+            if after is None:
+                state.gone.setdefault(name, _absent(before.rollout))
+            elif name not in state.damaged and not _follows(after.rollout, before.rollout):
+                raise _put_back()
+
+    async def _freeze_again(self, state: State) -> None:
+        """A freeze of everything that the store has lost is made again: nothing starts that somebody has stopped."""
+        freeze = self._served.namespace.freeze
+        if freeze is None or not freeze.is_in_force(self._now_ms()) or not freeze.outlasts(state.namespace.freeze):
+            return
+        note = f"the store has lost the freeze of everything by {freeze.actor}, which is made again"
+        author = Author(SELF, "RecordLoss", note, is_claimed=False)
+        with contextlib.suppress(ConflictError):
+            await self._store.commit_namespace(state.namespace, replace(state.namespace, freeze=freeze), author)
+            log.error("freeze_lost", actor=freeze.actor, note=freeze.note)
+
+    def _lacks(self, state: State) -> bool:
+        """Whether a state of the same epoch that is being read ends before this copy does by now."""
+        is_same_epoch = state.epoch == self._served.epoch
+        return is_same_epoch and entry_order(state.entry_id) < entry_order(self._served.entry_id)
+
+    async def _goes_back_to(self, state: State) -> bool:
+        """Whether the store, in the same epoch, does not have all that this copy has."""
+        here = self._served.entry_id
+        if not here or state.epoch != self._served.epoch or here == state.entry_id:
+            return False
+        return await self._store.has_lost(here)
+
+    async def _catch_up_to_head(self, state: State, read_from: str) -> str:
+        """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end
+        that the head names, or does not follow on, was written by no script. Raises StoreUnavailableError where an entry is
+        missing.
+        """
+        while entries := await self._store.feed(read_from, block_ms=0):
+            # Asked for after the entries, so that all that a script wrote is up to this one.
+            head = await self._read_head()
+            for entry in entries:
+                if entry.previous_id == state.entry_id and entry_order(entry.id) <= entry_order(head.entry_id):
+                    await self._take_into(state, entry)
+                else:
+                    log_stray(entry)
+                await asyncio.sleep(0)
+            read_from = entries[-1].id
+            if entry_order(state.entry_id) < entry_order(head.entry_id) <= entry_order(read_from):
+                raise StoreUnavailableError(
+                    f"The store changed under this server while it read everything: nothing follows on {state.entry_id}, and "
+                    f"the store is at {head.entry_id}. It is read again; try again in a moment."
+                )
+        return read_from
+
+    async def _take_into(self, state: State, entry: FeedEntry) -> None:
+        if entry.component and (entry.component not in state.components or entry.component in state.damaged):
+            # It came, or went and came, after the names were listed; or it is damaged.
+            await self._load_into(state, entry.component)
+        else:
+            try:
+                apply(state, entry, self._store)
+            except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
+                log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error))
+                await self._load_into(state, entry.component)
+        state.entry_id = entry.id
+
+    async def _load_into(self, state: State, name: str) -> None:
+        """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
+        state.damaged.pop(name, None)
+        try:
+            component = await load(self._store, name)
+        except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+            damage = Damage(damage_of(name, error), self._damaged_since_s(name))
+            state.damaged[name] = damage
+            component = state.components.get(name) or self._served.components.get(name)
+            if component is not None:
+                component.damaged_since_s = damage.since_s
+        if component is None:
+            state.components.pop(name, None)
+        else:
+            state.components[name] = component
+
+    def _damaged_since_s(self, name: str) -> float:
+        known = self._served.damaged.get(name)
+        return self._confirmed_s() if known is None else known.since_s
+
+
+async def load(store: Store, name: str) -> Component | None:
+    """A component as the store has it; None where it is not there."""
+    rollout = (await store.read(name)).rollout
+    if isinstance(rollout, Absent):
+        return None
+    overrides = Overrides()
+    async for piece in store.walk_overrides(name):
+        for repo, override in piece.items():
+            overrides.set(repo, choice_of(override))
+    return Component(rollout, snapshot_of(rollout), overrides)
+
+
+def log_stray(entry: FeedEntry) -> None:
+    """Says in the log that no script wrote an entry of the feed."""
+    problem = entry.problem or "It does not follow on what the store says is its last entry."
+    log.warning("feed_entry_stray", entry=entry.id, problem=problem)
+
+
+def _put_back() -> StoreUnavailableError:
+    return StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
+
+
+def _absent(known: Rollout) -> Absent:
+    """What is left of a component that the store does not have any more."""
+    return Absent(known.component, known.revision, known.last_number, known.entry, known.state_entry, known.quarantine)
+
+
+def _follows(after: Rollout, before: Rollout) -> bool:
+    is_same = after.revision == before.revision and after.entry == before.entry
+    return is_same or after.revision > before.revision
+
+
+def _has_entry(component: Component | None, entry_id: str) -> bool:
+    return component is not None and component.rollout.entry == entry_id

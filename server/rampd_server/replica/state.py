@@ -1,0 +1,69 @@
+"""What a server holds of the store in memory, as values: everything at one entry of the feed, and the next entry applied to it."""
+
+from dataclasses import dataclass, field
+
+from rampd._decision.resolution import ComponentSnapshot, Overrides
+from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.ports import FeedEntry, Namespace, Store
+from rampd_server.replica.damage import Damage
+from rampd_server.replica.projection import choice_of, snapshot_of
+
+_GONE = 1000
+"""How many components that went are remembered."""
+
+
+@dataclass(slots=True)
+class Component:
+    """What is known of one component."""
+
+    rollout: Rollout
+    snapshot: ComponentSnapshot
+    overrides: Overrides
+    damaged_since_s: float | None = None
+    """As `Damage.since_s`, where this is the last good state of a component that can't be read; otherwise None."""
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that a reading builds and the copy swaps in as one."""
+
+    epoch: str = ""
+    entry_id: str = ""
+    namespace: Namespace = field(default_factory=Namespace)
+    components: dict[str, Component] = field(default_factory=dict)
+    gone: dict[str, Absent] = field(default_factory=dict)
+    """The last components that went, as far as this server has seen it: an older copy of the data may bring one back."""
+    damaged: dict[str, Damage] = field(default_factory=dict)
+    """Components that could not be read. One that is in `components` as well has the last good state."""
+
+
+def apply(state: State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:
+    """Applies an entry of the feed; `after` is the component after it, where it is known."""
+    state.entry_id = entry.id
+    if entry.namespace is not None:
+        state.namespace = entry.namespace
+        return
+    known = state.components.get(entry.component)
+    # A reload has read states that are newer than the entries it then goes through.
+    if known is None or entry.revision > known.rollout.revision:
+        if after is None:
+            before = known.rollout if known else Absent(entry.component, entry.revision - 1, entry=entry.base_entry)
+            after = store.apply(before, entry)
+        if isinstance(after, Absent):
+            state.components.pop(entry.component, None)
+            state.gone[entry.component] = after
+            while len(state.gone) > _GONE:
+                del state.gone[next(iter(state.gone))]
+            return
+        if known is None:
+            known = state.components[entry.component] = Component(after, snapshot_of(after), Overrides())
+        elif entry.is_of_overrides_only:
+            known.rollout, known.snapshot = after, known.snapshot.at_revision(after.revision)
+        else:
+            known.rollout, known.snapshot = after, snapshot_of(after)
+    elif entry.is_deletion:
+        known.overrides = Overrides()
+    for repo, override in entry.overrides_set.items():
+        known.overrides.set(repo, choice_of(override))
+    for repo in entry.overrides_deleted:
+        known.overrides.delete(repo)
