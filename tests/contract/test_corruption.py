@@ -316,7 +316,7 @@ class FailingListener:
 async def test_a_listener_that_fails_is_told_that_everything_was_read_again(store: RedisStore):
     listener = FailingListener()
     async with following(store) as replica:
-        replica.tell(listener)
+        replica.subscribe(listener)
         await set_override(store)
         await until(lambda: listener.reloads == 1)
         assert listener.failed
@@ -473,7 +473,7 @@ async def test_a_listener_that_always_fails_leaves_a_starting_server_a_state(sto
     others = Counting()
     replica = Replica(store)
     for listener in (Failing(), others):
-        replica.tell(listener)
+        replica.subscribe(listener)
     with capture_logs() as lines:
         running = asyncio.create_task(replica.run())
         async with asyncio.timeout(30):

@@ -71,7 +71,7 @@ class Controller:
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}
         self._deadlines: dict[str, Deadline] = {}
-        replica.tell(self)
+        replica.subscribe(self)
 
     def wake(self, component: str) -> None:
         """There are new outcomes, or new readings of checks: looks at once."""

@@ -63,7 +63,7 @@ class Remembering:
         self._outage = Outage("last_state_not_written", "last_state_written")
         self.trouble = ""
         """Why what was kept is not used; empty where it is, or where nothing was kept."""
-        replica.tell(self)
+        replica.subscribe(self)
 
     def recall(self) -> None:
         """Gives the replica what this server served last, where there is something."""

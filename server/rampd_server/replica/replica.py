@@ -311,7 +311,7 @@ class Replica:
 
     # How it keeps up.
 
-    def tell(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """From now on tells it of every change."""
         self._listeners.append(listener)
 

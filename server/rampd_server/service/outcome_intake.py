@@ -55,13 +55,13 @@ def _key(report: Report) -> _Key:
 
 
 class CountedSignal:
-    """Tells one waiter, in this process, for which components something was counted."""
+    """Announces to one waiter, in this process, for which components something was counted."""
 
     def __init__(self) -> None:
         self._components: set[str] = set()
         self._event = asyncio.Event()
 
-    def tell(self, component: str) -> None:
+    def announce(self, component: str) -> None:
         """Something was counted. Costs next to nothing, however often."""
         self._components.add(component)
         self._event.set()
@@ -75,7 +75,7 @@ class CountedSignal:
 
 
 class Outcomes:
-    """Takes in reports. `counted` is told of every batch that was stored with something in it to count."""
+    """Takes in reports. `counted` announces every batch that was stored with something in it to count."""
 
     def __init__(self, store: Store, replica: Replica) -> None:
         self._store = store
@@ -146,7 +146,7 @@ class Outcomes:
 
     def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, number: int) -> str:
         if receipt is Receipt.COUNTED and batch.outcomes:
-            self.counted.tell(batch.component)
+            self.counted.announce(batch.component)
         if receipt in _ALL_IGNORED:
             return write_answer([_ALL_IGNORED[receipt]] * number)
         return answer

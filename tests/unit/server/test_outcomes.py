@@ -34,10 +34,10 @@ def test_a_usual_answer_is_short():
 async def test_a_signal_names_each_component_once_and_then_waits_anew():
     signal = CountedSignal()
     for component in ("a", "b", "a"):
-        signal.tell(component)
+        signal.announce(component)
 
     assert await signal.wait() == {"a", "b"}
-    signal.tell("c")
+    signal.announce("c")
     assert await signal.wait() == {"c"}
 
 

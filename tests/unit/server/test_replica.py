@@ -169,7 +169,7 @@ def reloads(replica: Replica) -> list[str]:
             found.append(replica.entry_id)
 
     found: list[str] = []
-    replica.tell(Recorder())
+    replica.subscribe(Recorder())
     return found
 
 

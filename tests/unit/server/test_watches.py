@@ -47,7 +47,7 @@ class FakeReplica:
     def store_time_ms(self, monotonic_s: float) -> int:
         return round(monotonic_s * 1000)
 
-    def tell(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         self.listener = listener
 
     def likely_ms(self) -> int:

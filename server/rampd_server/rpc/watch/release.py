@@ -40,7 +40,7 @@ class ReleaseWatches:
         self._watchers: dict[str, set[_News]] = defaultdict(set)
         self._waking = Waking()
         self._is_closed = False
-        replica.tell(self)
+        replica.subscribe(self)
 
     def close(self) -> None:
         """Ends all streams, for the server stops."""

@@ -58,7 +58,7 @@ class Watches:
         self._heartbeat = (b"", 0.0)
         self._is_closed = False
         self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
-        replica.tell(self)
+        replica.subscribe(self)
 
     def close(self) -> None:
         """Ends all streams, for the server stops."""
