@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from rampd import v1
 from rampd._decision.resolution import Decision, Resolution, resolve
 from rampd_server.domain.errors import NoSnapshotError, RampdError, Reason, RefusedError
-from rampd_server.domain.rollout.refusals import component_not_found
+from rampd_server.domain.rollout.advice import component_not_found
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.error_status import to_status

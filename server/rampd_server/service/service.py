@@ -19,11 +19,11 @@ from rampd_server.domain.errors import (
     StoreUnavailableError,
 )
 from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.advice import component_not_found
 from rampd_server.domain.rollout.commands import ground_of, lowers_exposure
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, settle
 from rampd_server.domain.rollout.protection import new_freeze
-from rampd_server.domain.rollout.refusals import component_not_found
 from rampd_server.domain.rollout.transition import Outcome, require_revision, transition
 from rampd_server.ports import (
     SELF,

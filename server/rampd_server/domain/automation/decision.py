@@ -21,11 +21,11 @@ from rampd_server.domain.automation.guards import (
 )
 from rampd_server.domain.evidence.counters import TrialCounters
 from rampd_server.domain.rollout import commands
+from rampd_server.domain.rollout.advice import what_frees
 from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, OnRegression, Step
 from rampd_server.domain.rollout.model import Freeze, Release, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.rollout.progress import Cause, Driver, Progress
-from rampd_server.domain.rollout.refusals import what_frees
 
 
 class Action(StrEnum):

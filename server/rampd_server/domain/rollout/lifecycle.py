@@ -4,18 +4,7 @@ from dataclasses import replace
 
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.model import (
-    Absent,
-    Arrival,
-    Disposition,
-    Means,
-    QueueMode,
-    Release,
-    ReleaseState,
-    Rollout,
-)
-from rampd_server.domain.rollout.moves import Context, freezes
-from rampd_server.domain.rollout.refusals import (
+from rampd_server.domain.rollout.advice import (
     Done,
     everybody_gets,
     refuse_frozen,
@@ -27,6 +16,17 @@ from rampd_server.domain.rollout.refusals import (
     what_starts,
     what_thaws,
 )
+from rampd_server.domain.rollout.model import (
+    Absent,
+    Arrival,
+    Disposition,
+    Means,
+    QueueMode,
+    Release,
+    ReleaseState,
+    Rollout,
+)
+from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.rollout.reverting import what_goes_back
 
 _IF_FINE = "Release it with `force` where it is fine after all."

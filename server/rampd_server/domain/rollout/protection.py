@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
 from rampd_server.domain.rollout import commands, model, moves
+from rampd_server.domain.rollout.advice import Done, everybody_gets, what_frees
 from rampd_server.domain.rollout.automation_policy import Automation, violations
 from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes, start_head
-from rampd_server.domain.rollout.refusals import Done, everybody_gets, what_frees
 from rampd_server.domain.rollout.reverting import what_goes_back
 from rampd_server.domain.wording import percent
 

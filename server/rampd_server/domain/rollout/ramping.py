@@ -4,11 +4,7 @@ from dataclasses import replace
 
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Pause, Rollout
-from rampd_server.domain.rollout.moves import Context, drop_question, hold
-from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
-from rampd_server.domain.rollout.progress import Cause, Driver
-from rampd_server.domain.rollout.refusals import (
+from rampd_server.domain.rollout.advice import (
     Done,
     everybody_gets,
     refuse_frozen,
@@ -18,6 +14,10 @@ from rampd_server.domain.rollout.refusals import (
     what_resumes,
     what_thaws,
 )
+from rampd_server.domain.rollout.model import Pause, Rollout
+from rampd_server.domain.rollout.moves import Context, drop_question, hold
+from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
+from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.domain.rollout.reverting import what_goes_back
 from rampd_server.domain.wording import percent, whole_span
 

@@ -2,9 +2,7 @@
 
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.model import Arrival, Means, Release, ReleaseState, Rollout
-from rampd_server.domain.rollout.moves import Context
-from rampd_server.domain.rollout.refusals import (
+from rampd_server.domain.rollout.advice import (
     Done,
     everybody_gets,
     refuse_quarantined,
@@ -12,6 +10,8 @@ from rampd_server.domain.rollout.refusals import (
     what_starts,
     what_thaws,
 )
+from rampd_server.domain.rollout.model import Arrival, Means, Release, ReleaseState, Rollout
+from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.wording import ended, moment, one_line, percent, span
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.rollout import commands, deciding, lifecycle, model, protection, ramping, reverting
+from rampd_server.domain.rollout.advice import Done, component_not_found
 from rampd_server.domain.rollout.model import Absent, Disposition, Rollout
 from rampd_server.domain.rollout.moves import Context, seal, settle
-from rampd_server.domain.rollout.refusals import Done, component_not_found
 
 
 @dataclass(frozen=True, slots=True)

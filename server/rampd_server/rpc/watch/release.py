@@ -10,9 +10,9 @@ from typing import Final
 from rampd import v1
 from rampd._decision.resolution import ComponentSnapshot
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.rollout.advice import component_not_found
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context
-from rampd_server.domain.rollout.refusals import component_not_found
 from rampd_server.domain.rollout.standing import has_ended, is_under_way, standing
 from rampd_server.ports import FeedEntry
 from rampd_server.replica.replica import Replica
