@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote
 
-from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.refusals import role_required
 
 
 class Role(StrEnum):
@@ -27,8 +27,7 @@ class Access:
         """
         if self.insecure_admin or peer.startswith("unix:"):
             return
-        raise RefusedError(
-            Reason.ROLE_REQUIRED,
+        raise role_required(
             f"{method.rpartition('/')[2]} changes something, and this address serves reads only. Use the unix socket: "
             # Not with grpcurl's flag -unix, which is broken in its releases 1.9.2 and 1.9.3.
             f"grpcurl -plaintext -d '{{…}}' unix://{quote(self.socket)} {method} "

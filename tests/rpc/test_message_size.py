@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from rampd import v1
-from tests.servers import Stubs, reason_of
+from tests.servers import Stubs, metadata_of, reason_of
 
 C = "restyler"
 COMPONENTS = [f"c{number:03}" for number in range(300)]
@@ -43,7 +43,7 @@ def test_a_batch_whose_answer_is_too_large_is_told_to_ask_for_less(call: Stubs) 
     with pytest.raises(grpc.RpcError) as caught:
         call("BatchResolve", requests=requests)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert reason_of(caught.value) == "TOO_LARGE"
+    assert (reason_of(caught.value), metadata_of(caught.value)) == ("TOO_LARGE", {"limit": str(4 << 20)})
     assert "ask for fewer jobs at once" in caught.value.details()
 
     assert len(call("BatchResolve", requests=requests[:200]).results) == 200

@@ -7,10 +7,11 @@ from pathlib import Path
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.rollout import commands, model, moves
 from rampd_server.domain.rollout.automation_policy import Automation, Step
+from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Absent, Arrival, Freeze, Means, Pause, Policy, QueueMode, Rollout, Unit
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Cause, Driver, Progress
-from rampd_server.domain.rollout.transition import Outcome, transition
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "state-machine.md"
@@ -159,7 +160,7 @@ def _with_automation(rollout: Rollout, **changes: object) -> Rollout:
     return replace(rollout, policy=replace(rollout.policy, automation=Automation(**changes)))
 
 
-def describe(before: Rollout | Absent, outcome: Outcome) -> str:
+def describe(before: Rollout | Absent, outcome: Effect) -> str:
     """What differs, in a fixed order."""
     said = [str(outcome.disposition)] if outcome.disposition else []
     if outcome.queue_position:

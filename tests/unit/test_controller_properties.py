@@ -19,10 +19,11 @@ from rampd_server.domain.rollout.automation_policy import (
     Step,
     violations,
 )
+from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Freeze, Rollout, RolloutState
 from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.rollout.progress import Cause, Driver, Progress
-from rampd_server.domain.rollout.transition import Outcome, transition
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, held, rolling_out, steady
 
 HOUR_MS = 3_600_000
@@ -90,7 +91,7 @@ def rollouts(draw: st.DrawFn) -> Rollout:
 OBSERVED = st.builds(Observed, rollouts(), COUNTERS, CLOCKS, st.lists(READINGS, max_size=1), freeze_all=FREEZES)
 
 
-def committed(observed: Observed, decision: Decision) -> Outcome:
+def committed(observed: Observed, decision: Decision) -> Effect:
     context = Context(observed.clock.now_ms, "rampd", decision.reason, freeze_all=observed.freeze_all)
     outcome = transition(observed.rollout, commands.Decide(decision.progress, decision.command), context)
     assert outcome.changed

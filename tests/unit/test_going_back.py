@@ -7,15 +7,16 @@ import pytest
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Step
+from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context
-from rampd_server.domain.rollout.transition import Outcome, transition
+from rampd_server.domain.rollout.transition import transition
 from tests.rollouts import NOW, after, frozen, held, rolling_out, steady
 
 MINUTE_MS = 60_000
 
 
-def do(rollout: Rollout, command: commands.Command, *, note: str = "", now_ms: int = NOW) -> Outcome:
+def do(rollout: Rollout, command: commands.Command, *, note: str = "", now_ms: int = NOW) -> Effect:
     return transition(rollout, command, Context(now_ms, "ada", note))
 
 

@@ -1,6 +1,7 @@
 """Everything that a call can be refused for.
 
-RampdError                    has a reason, a message for a person at a terminal, and metadata for a program
+RampdError                    has a reason, a message for a person at a terminal, and metadata for a program: what the
+│                             comments of rampd.v1.ErrorReason promise
 ├─ RefusedError             the rules of the state machine, or a limit
 ├─ InvalidRequestError      fields that are wrong, all of them at once
 ├─ StoreUnavailableError    the store does not answer
@@ -23,7 +24,7 @@ HOW_TO_ADOPT = (
 
 
 class Reason(StrEnum):
-    """The reasons of `rampd.v1.ErrorReason`, without the prefix."""
+    """The reasons of `rampd.v1.ErrorReason`, without the prefix. rpc/error_status.py has the gRPC status of each."""
 
     INVALID_FIELD = "INVALID_FIELD"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
@@ -59,15 +60,15 @@ class Reason(StrEnum):
 class RampdError(Exception):
     """Raised when a call can't be done. `reason` and `metadata` are for programs, the message is for people."""
 
-    def __init__(self, reason: Reason, message: str, **metadata: str | int) -> None:
+    def __init__(self, reason: Reason, message: str, **metadata: str | int | None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items()}
+        self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items() if value is not None}
 
 
 class RefusedError(RampdError):
-    """Raised when the rules, or a limit, say no."""
+    """Raised when the rules, or a limit, say no. refusals.py has a function for each reason."""
 
 
 class InvalidRequestError(RampdError):
@@ -81,8 +82,10 @@ class InvalidRequestError(RampdError):
 class StoreUnavailableError(RampdError):
     """Raised when the store does not answer, or refuses to work (read-only, out of memory, disk full)."""
 
-    def __init__(self, message: str, **metadata: str | int) -> None:
-        super().__init__(Reason.STORE_UNAVAILABLE, message, **metadata)
+    def __init__(
+        self, message: str, *, code: str | None = None, found: str | None = None, known: str | int | None = None
+    ) -> None:
+        super().__init__(Reason.STORE_UNAVAILABLE, message, code=code, found=found, known=known)
 
 
 class StoreMisconfiguredError(StoreUnavailableError):
@@ -92,12 +95,12 @@ class StoreMisconfiguredError(StoreUnavailableError):
 class StoreResetError(RampdError):
     """Raised when the store is not the one that this server knows: emptied, or replaced."""
 
-    def __init__(self, message: str, **metadata: str | int) -> None:
-        super().__init__(Reason.STORE_RESET, message, **metadata)
+    def __init__(self, message: str, *, believed: str | None = None, found: str | None = None) -> None:
+        super().__init__(Reason.STORE_RESET, message, believed=believed, found=found)
 
 
 class StoreCorruptError(RampdError):
-    """Raised when what is read is not what rampd wrote. Metadata: `key`."""
+    """Raised when what is read is not what rampd wrote."""
 
     def __init__(self, message: str, *, key: str) -> None:
         super().__init__(Reason.STORE_CORRUPT, message, key=key)
@@ -106,8 +109,8 @@ class StoreCorruptError(RampdError):
 class NoSnapshotError(RampdError):
     """Raised when the server has no state yet, or not the revision that was asked for."""
 
-    def __init__(self, message: str, **metadata: str | int) -> None:
-        super().__init__(Reason.NO_SNAPSHOT, message, **metadata)
+    def __init__(self, message: str, *, revision: int | None = None) -> None:
+        super().__init__(Reason.NO_SNAPSHOT, message, revision=revision)
 
 
 class DeadlineError(Exception):

@@ -19,9 +19,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from rampd_server.access import Access, Role
-from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError, Reason
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
+from rampd_server.domain.refusals import internal, not_implemented
 from rampd_server.rpc.call import Call, Context, actor_violations
-from rampd_server.rpc.error_status import abort, not_implemented
+from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.streams import Streams
 
 __all__ = ["SERVICES", "Call", "Violations", "bind", "required_role"]
@@ -234,11 +235,7 @@ def _is_call_over(error: BaseException, context: Context) -> bool:
 def _defect(name: str, error: BaseException) -> RampdError:
     request_id = secrets.token_hex(8)
     _log.error("call_failed", method=name, request_id=request_id, exc_info=error)
-    return RampdError(
-        Reason.INTERNAL,
-        f"A defect of rampd, not of your request. The server's log has it under request id {request_id}.",
-        request_id=request_id,
-    )
+    return internal(request_id=request_id)
 
 
 def _not_there(method: str) -> Callable[[Any, Call], Awaitable[Any]]:

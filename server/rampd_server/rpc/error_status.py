@@ -78,13 +78,6 @@ async def abort(context: grpc.aio.ServicerContext[typing.Any, typing.Any], error
     await context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 
-def not_implemented(what: str) -> RampdError:
-    """The error of what is declared in rampd.v1 and has no code yet: an RPC, or a field such as `confirm_within`."""
-    return RampdError(
-        Reason.NOT_IMPLEMENTED, f"{what} is declared but not there yet: it comes with a later version of rampd."
-    )
-
-
 def _metadata(error: RampdError) -> dict[str, str]:
     found: dict[str, str] = {}
     room = _MAX_METADATA_SUM

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator
 
 from rampd import v1
+from rampd_server.domain.refusals import release_not_found
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import Store
 from rampd_server.replica.replica import Replica
@@ -11,7 +12,7 @@ from rampd_server.rpc.binding import Call
 from rampd_server.rpc.messages.outcomes import release_with_outcomes
 from rampd_server.rpc.mutation import author_of, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
-from rampd_server.rpc.watch.release import ReleaseWatches, release_not_found
+from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.service.service import Service
 
 _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
@@ -58,7 +59,7 @@ class ReleaseServicer:
         rollout, _, _ = await self._service.read(request.component)
         release = rollout.releases.get(request.release)
         if release is None:
-            raise release_not_found(request.component, request.release)
+            raise release_not_found(component=request.component, release=request.release)
         counters = await self._store.release_counters(request.component)
         return v1.GetReleaseResponse(release=release_with_outcomes(release, counters))
 

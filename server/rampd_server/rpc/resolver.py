@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
 from rampd._decision.resolution import Decision, Resolution, resolve
-from rampd_server.domain.errors import NoSnapshotError, RampdError, Reason, RefusedError
-from rampd_server.domain.rollout.advice import component_not_found
+from rampd_server.domain.errors import NoSnapshotError, RampdError
+from rampd_server.domain.refusals import component_not_found, too_large
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.error_status import to_status
@@ -68,7 +68,7 @@ class ResolverServicer(OutcomesServicer):
     def _resolve(self, request: v1.ResolveRequest, age_s: float) -> Resolution:
         known = self._replica.get(request.component)
         if known is None:
-            raise self._replica.damage(request.component) or component_not_found(request.component)
+            raise self._replica.damage(request.component) or component_not_found(component=request.component)
         if known.damaged_since_s is not None:
             age_s = self._replica.age_of(known, age_s)
         return resolve(
@@ -94,7 +94,7 @@ class ResolverServicer(OutcomesServicer):
             return
         known = self._replica.get(request.component)
         if known is None:
-            raise self._replica.damage(request.component) or component_not_found(request.component)
+            raise self._replica.damage(request.component) or component_not_found(component=request.component)
         if known.rollout.has_lost(request.min_revision):
             raise NoSnapshotError(
                 f"The store has lost revision {request.min_revision} of {request.component}, so it does not come. Ask without "
@@ -110,11 +110,9 @@ class ResolverServicer(OutcomesServicer):
 
 def _held_to_limit(answer: bytes, jobs: int) -> bytes:
     if len(answer) > _MAX_MESSAGE_BYTES:
-        raise RefusedError(
-            Reason.TOO_LARGE,
+        raise too_large(
             f"The answer for these {jobs} jobs, with their releases' attributes, has {len(answer)} bytes, and a message "
             f"holds {_MAX_MESSAGE_BYTES}: ask for fewer jobs at once.",
-            bytes=len(answer),
-            max_bytes=_MAX_MESSAGE_BYTES,
+            limit=_MAX_MESSAGE_BYTES,
         )
     return answer

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
+from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
 from rampd_server.domain.evidence.counters import JobCount
+from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
 from rampd_server.replica.replica import Replica
@@ -142,7 +143,7 @@ class Outcomes:
             except ConflictError:
                 # Another server knows of a later trial: what this one decided is not so any more.
                 await self._catch_up()
-        raise RefusedError(Reason.CONTENTION, f"The trials of {component} change too fast. Send the batch again.")
+        raise contention(f"The trials of {component} change too fast. Send the batch again.")
 
     def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, number: int) -> str:
         if receipt is Receipt.COUNTED and batch.outcomes:

@@ -1,26 +1,20 @@
 """A request id that comes again: what differs from the first time, in words."""
 
-from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain.errors import RefusedError
+from rampd_server.domain.refusals import request_id_reused
 from rampd_server.ports import Author, RequestRecord
 
 
 def reused(author: Author, record: RequestRecord) -> RefusedError:
     """The refusal of a request id that stands for another request."""
-    request_id, first = author.request_id, record.parts.get("method", "")
+    request_id, first, what = author.request_id, record.parts.get("method"), ""
     differs = _differing(author, record)
     if first and first != author.action:
         what = f"The request id {request_id} was used for {first}, and this is {author.action}."
     elif differs:
         what = f"The request id {request_id} was used for a {author.action} that differs in {_listed(differs)}."
-    else:
-        what = f"The request id {request_id} was used for another request."
-    return RefusedError(
-        Reason.REQUEST_ID_REUSED,
-        f"{what} To run the same again, send the same as the first time; for anything else choose a new request id.",
-        request_id=request_id,
-        **({"method": first} if first else {}),
-        **({"differs": ", ".join(differs)} if differs and first == author.action else {}),
-    )
+    fields = ", ".join(differs) if differs and first == author.action else None
+    return request_id_reused(what, request_id=request_id, method=first or None, differs=fields)
 
 
 def replayed_message(author: Author, record: RequestRecord) -> str:

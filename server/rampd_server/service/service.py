@@ -12,19 +12,20 @@ from rampd_server.domain.errors import (
     DeadlineError,
     InvalidRequestError,
     RampdError,
-    Reason,
     RefusedError,
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
 )
+from rampd_server.domain.refusals import component_not_found, contention, revision_mismatch
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.advice import component_not_found
 from rampd_server.domain.rollout.commands import ground_of, lowers_exposure
+from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, settle
 from rampd_server.domain.rollout.protection import new_freeze
-from rampd_server.domain.rollout.transition import Outcome, require_revision, transition
+from rampd_server.domain.rollout.requirements import require_revision
+from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import (
     SELF,
     Author,
@@ -225,7 +226,7 @@ class Service:
             self._replica.doubt(component)
             raise
         if isinstance(stored.rollout, Absent):
-            raise component_not_found(component)
+            raise component_not_found(component=component)
         return stored.rollout, stored.namespace, stored.time_ms
 
     def _is_unsettled(self, rollout: Rollout, now_ms: int) -> bool:
@@ -275,9 +276,8 @@ class Service:
                     f"The deadline of this call ran out before {what} was changed, or before the store said so. Send it again "
                     "with the same request_id and more time."
                 ) from None
-            raise RefusedError(
-                Reason.CONTENTION,
-                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send it again with the same request_id.",
+            raise contention(
+                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send it again with the same request_id."
             ) from None
 
     async def _execute(
@@ -304,11 +304,11 @@ class Service:
             context = Context(stored.time_ms, author.actor, author.note, expected_revision, stored.namespace.freeze)
             try:
                 _require_ground(stored.rollout, ground, command)
-                outcome = transition(stored.rollout, command, context)
-                if outcome.changed or is_certain:
+                effect = transition(stored.rollout, command, context)
+                if effect.changed or is_certain:
                     is_exact = expected_revision is not None
                     return await self._commit(
-                        stored, outcome, author, decided_ms, is_exact=is_exact, is_urgent=is_urgent
+                        stored, effect, author, decided_ms, is_exact=is_exact, is_urgent=is_urgent
                     )
             except ConflictError:
                 pass
@@ -345,16 +345,16 @@ class Service:
     async def _commit(
         self,
         stored: Stored,
-        outcome: Outcome,
+        effect: Effect,
         author: Author,
         decided_ms: int | None,
         *,
         is_exact: bool,
         is_urgent: bool,
     ) -> Answer:
-        result = _result(outcome)
-        after = outcome.after
-        if outcome.changed:
+        result = _result(effect)
+        after = effect.after
+        if effect.changed:
             self._replica.require_writable()
             self._replica.expect()
             entry, after = await self._store.commit(
@@ -372,7 +372,7 @@ class Service:
             await self._take_in(entry, after)
         else:
             await self._store.remember(author, result)
-        return Answer(after, stored.namespace, result, outcome.message)
+        return Answer(after, stored.namespace, result, effect.message)
 
     async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
         """A write is visible on its own server before it answers."""
@@ -434,13 +434,7 @@ def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: 
     if ground is None or rollout.state_entry == ground.state_entry:
         return
     if isinstance(rollout, Absent) or ground_of(rollout, command) != ground_of(ground, command):
-        raise RefusedError(
-            Reason.REVISION_MISMATCH,
-            f"{rollout.component} is not as it was when this was decided: somebody changed it. Look at it with GetRollout and "
-            "decide again.",
-            expected=ground.revision,
-            actual=rollout.revision,
-        )
+        raise revision_mismatch(rollout.component, expected=ground.revision, actual=rollout.revision)
 
 
 def _log_change(author: Author, entry: FeedEntry) -> None:
@@ -461,13 +455,13 @@ def _not_settled(left: Mapping[str, str]) -> str:
     return f"What waits of {component}{others} could not start yet, and is tried again each second: {error}"
 
 
-def _result(outcome: Outcome) -> Result:
+def _result(effect: Effect) -> Result:
     return Result(
-        revision=outcome.after.revision,
-        disposition=outcome.disposition or "",
-        release=outcome.release,
-        queue_position=outcome.queue_position,
-        changed=outcome.changed,
+        revision=effect.after.revision,
+        disposition=effect.disposition or "",
+        release=effect.release,
+        queue_position=effect.queue_position,
+        changed=effect.changed,
     )
 
 

@@ -121,7 +121,7 @@ class RedisOutcomes(RedisReader):
         )
 
     def _refused(self, reply: list[Any]) -> Exception:
-        error = refusal(reply, component="", expected_revision=None, meta_key=self.keys.meta, epoch=self._epoch)
+        error = refusal(reply, meta_key=self.keys.meta, epoch=self._epoch)
         if error is None:
             raise AssertionError(reply[0])
         return error

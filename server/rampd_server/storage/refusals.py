@@ -5,11 +5,16 @@ from typing import Any
 from rampd_server.domain.errors import (
     HOW_TO_ADOPT,
     RampdError,
-    Reason,
-    RefusedError,
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
+)
+from rampd_server.domain.refusals import (
+    component_not_found,
+    override_not_found,
+    request_id_reused,
+    revision_mismatch,
+    too_large,
 )
 from rampd_server.domain.wording import ended
 from rampd_server.ports import ConflictError, UntimelyError
@@ -58,7 +63,13 @@ def _or_delete(component: str) -> str:
 
 
 def refusal(
-    reply: list[Any], *, component: str, expected_revision: int | None, meta_key: str, epoch: str
+    reply: list[Any],
+    *,
+    meta_key: str,
+    epoch: str,
+    component: str = "",
+    expected_revision: int | None = None,
+    request_id: str = "",
 ) -> RampdError | ConflictError | UntimelyError | None:
     """What a script's answer means where it wrote nothing; None where the caller has to look at it."""
     match reply[0]:
@@ -75,41 +86,21 @@ def refusal(
         case Code.MALFORMED:
             return corrupt(reply[1], reply[2], "is not a whole number")
         case Code.REUSED:
-            return RefusedError(
-                Reason.REQUEST_ID_REUSED,
-                "This request_id was used for another request in the last 24 h. Give each request an id of its own.",
-            )
+            return request_id_reused(request_id=request_id)
         case Code.NO_COMPONENT:
-            return RefusedError(
-                Reason.COMPONENT_NOT_FOUND,
-                f"There is no component {component!r}: ListRollouts shows those that are there, Release makes one.",
-                component=component,
-            )
+            return component_not_found(component=component)
         case Code.REVISION_MISMATCH:
-            return RefusedError(
-                Reason.REVISION_MISMATCH,
-                f"{component} is at revision {reply[1]}, not {expected_revision}: somebody changed it. Look at it with "
-                "GetRollout and decide again.",
-                expected=str(expected_revision),
-                actual=reply[1],
-            )
+            return revision_mismatch(component, expected=expected_revision or 0, actual=reply[1])
         case Code.NO_OVERRIDE:
-            return RefusedError(
-                Reason.OVERRIDE_NOT_FOUND,
-                f"{component} has no override for {reply[1]}: ListOverrides shows those that are there.",
-                component=component,
-                repo=reply[1],
-            )
+            return override_not_found(component=component, repo=reply[1])
         case Code.TOO_MANY_COMPONENTS:
-            return RefusedError(
-                Reason.TOO_LARGE,
+            return too_large(
                 f"This namespace has {reply[1]:,} components already, so there is no room for {component}. ListRollouts shows "
                 "them: DeleteComponent those that nobody rolls out any more, or take another namespace.",
                 limit=reply[1],
             )
         case Code.TOO_MANY_OVERRIDES:
-            return RefusedError(
-                Reason.TOO_LARGE,
+            return too_large(
                 f"{component} would have more than {reply[1]:,} overrides. Delete some with BatchSetOverrides, or set one for a "
                 "prefix such as owner/* in the place of many.",
                 limit=reply[1],

@@ -72,7 +72,7 @@ class RedisStore(RedisOutcomes):
         request = Request.of(author)
         arguments = (*self._request_arguments(request), result.revision, write_result(result, author))
         keys = (self.keys.meta, self.keys.request(request.id))
-        reply = await self._run(self._scripts.remember_request, keys, arguments)
+        reply = await self._run(self._scripts.remember_request, keys, arguments, request_id=request.id)
         if reply[0] == Code.REPLAYED:
             self._own_record(request, reply[1])
 
@@ -110,6 +110,7 @@ class RedisStore(RedisOutcomes):
                 *history.change_fields(history.field_changes(difference)),
             ),
             component=after.component,
+            request_id=request.id,
         )
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])
@@ -140,6 +141,7 @@ class RedisStore(RedisOutcomes):
                 *history.author_fields(author),
                 *history.change_fields(history.end_of_damaged(problem)),
             ),
+            request_id=request.id,
         )
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])
@@ -201,6 +203,7 @@ class RedisStore(RedisOutcomes):
             ),
             component=component,
             expected_revision=expected_revision,
+            request_id=request.id,
         )
         if reply[0] == Code.UNCHANGED:
             return None, Result(int(reply[1]), changed=False)
@@ -241,6 +244,7 @@ class RedisStore(RedisOutcomes):
                 *history.author_fields(author),
                 *history.change_fields(history.namespace_changes(old, new)),
             ),
+            request_id=request.id,
         )
         if reply[0] == Code.REPLAYED:
             return await self._own_entry(request, reply[1])
@@ -284,14 +288,16 @@ class RedisStore(RedisOutcomes):
         *,
         component: str = "",
         expected_revision: int | None = None,
+        request_id: str = "",
     ) -> list[Any]:
         reply: list[Any] = await self._call(script, keys, arguments, is_write=True)
         error = refusal(
             reply,
-            component=component,
-            expected_revision=expected_revision,
             meta_key=self.keys.meta,
             epoch=self._epoch,
+            component=component,
+            expected_revision=expected_revision,
+            request_id=request_id,
         )
         if error is not None:
             raise error

@@ -1,6 +1,9 @@
-"""The table from reasons to status codes, against the contract."""
+"""The reasons, their status codes and their metadata, against the contract."""
 
+import ast
+import inspect
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
@@ -9,10 +12,23 @@ from google.rpc import error_details_pb2
 
 from rampd import v1
 from rampd._contract.validation import violations
+from rampd_server.domain import errors, refusals
 from rampd_server.domain.errors import InvalidRequestError, RampdError, Reason
-from rampd_server.rpc.error_status import STATUS_CODES, not_implemented, to_status
+from rampd_server.rpc.error_status import STATUS_CODES, to_status
 
-PROTO = Path(__file__).parents[3] / "proto" / "rampd" / "v1" / "error_reason.proto"
+ROOT = Path(__file__).parents[3]
+PROTO = ROOT / "proto" / "rampd" / "v1" / "error_reason.proto"
+SERVER = ROOT / "server" / "rampd_server"
+
+HOMES: Mapping[Reason, Callable[..., RampdError]] = {
+    Reason.INVALID_FIELD: InvalidRequestError,
+    Reason.STORE_UNAVAILABLE: errors.StoreUnavailableError,
+    Reason.STORE_RESET: errors.StoreResetError,
+    Reason.NO_SNAPSHOT: errors.NoSnapshotError,
+    Reason.STORE_CORRUPT: errors.StoreCorruptError,
+} | {reason: found for reason in Reason if (found := getattr(refusals, reason.lower(), None))}
+"""What makes the error of each reason."""
+NOT_SENT_YET = {Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS}
 
 
 def test_reasons_are_those_of_the_contract():
@@ -24,6 +40,55 @@ def test_every_reason_has_the_status_code_that_its_comment_names():
     comments = re.findall(r"// ([A-Z_]+): .*\n(?: *//.*\n)* *ERROR_REASON_(\w+) =", PROTO.read_text())
     commented = {reason: code for code, reason in comments}
     assert {reason.value: code.name for reason, code in STATUS_CODES.items()} == commented
+
+
+def documented_metadata() -> dict[Reason, set[str]]:
+    """The keys that the comment of each reason promises: what it quotes after `Metadata`, parentheses aside."""
+    found: dict[Reason, set[str]] = {}
+    comment = ""
+    for line in PROTO.read_text().splitlines():
+        if match := re.match(r" *// ?(.*)", line):
+            comment += f" {match[1]}"
+        elif match := re.match(r" *ERROR_REASON_(\w+) =", line):
+            if match[1] != "UNSPECIFIED":
+                told = re.sub(r"\(.*?\)", "", comment.partition("Metadata: ")[2])
+                found[Reason(match[1])] = set(re.findall("`([a-z_]+)`", told)) - {"min_revision"}
+            comment = ""
+        else:
+            comment = ""
+    return found
+
+
+def test_every_reason_has_one_function_or_class_that_makes_its_error():
+    assert HOMES.keys() == set(Reason) - NOT_SENT_YET
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_an_error_has_the_metadata_that_the_comment_of_its_reason_promises(reason: Reason):
+    documented = documented_metadata()[reason]
+    if reason in NOT_SENT_YET:
+        assert not documented
+        return
+    make = HOMES[reason]
+    parameters = inspect.signature(make).parameters.values()
+    given = {p.name: 7 for p in parameters if p.kind is p.KEYWORD_ONLY}
+    texts = ["a" for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+    error = make([("field", "is wrong")]) if reason is Reason.INVALID_FIELD else make(*texts, **given)
+    assert (error.reason, set(error.metadata)) == (reason, documented)
+    assert set(error.metadata.values()) <= {"7"}
+
+
+def test_no_error_of_a_reason_is_made_anywhere_else():
+    homes = {SERVER / "domain" / "errors.py", SERVER / "domain" / "refusals.py"}
+    others = [
+        f"{path.relative_to(SERVER)}:{node.lineno}"
+        for path in SERVER.rglob("*.py")
+        if path not in homes
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id in {"RampdError", "RefusedError"}
+    ]
+    assert others == []
 
 
 def test_a_status_has_one_error_info():
@@ -80,6 +145,6 @@ def test_text_that_is_no_unicode_does_not_break_the_answer():
 
 
 def test_what_is_not_there_yet_is_unimplemented():
-    status = to_status(not_implemented("confirm_within"))
+    status = to_status(refusals.not_implemented("confirm_within"))
     assert status.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
     assert status.message.startswith("confirm_within is declared but not there yet")

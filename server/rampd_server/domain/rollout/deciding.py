@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from rampd_server.domain.rollout import commands, lifecycle, ramping
-from rampd_server.domain.rollout.advice import Done, require_next
+from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.requirements import require_next
 
 _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
     commands.Ramp: ramping.ramp_to,

@@ -2,20 +2,17 @@
 
 from dataclasses import replace
 
-from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain import refusals
 from rampd_server.domain.rollout import commands, model, moves
 from rampd_server.domain.rollout.advice import (
-    Done,
     everybody_gets,
-    refuse_frozen,
-    refuse_quarantined,
-    require_next,
     what_frees,
     what_raises,
     what_resumes,
     what_starts,
     what_thaws,
 )
+from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import (
     Absent,
     Arrival,
@@ -27,6 +24,7 @@ from rampd_server.domain.rollout.model import (
     Rollout,
 )
 from rampd_server.domain.rollout.moves import Context, freezes
+from rampd_server.domain.rollout.requirements import refuse_frozen, refuse_quarantined, require_next
 from rampd_server.domain.rollout.reverting import what_goes_back
 
 _IF_FINE = "Release it with `force` where it is fine after all."
@@ -129,21 +127,16 @@ def _what_became_of_next(rollout: Rollout, context: Context) -> str:
 def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> Done:
     must_wait = rollout.next is not None or bool(freezes(rollout, context))
     if must_wait and rollout.policy.queue_mode is QueueMode.REJECT:
-        raise RefusedError(
-            Reason.QUEUE_REJECTS,
+        raise refusals.queue_rejects(
             f"{command.tag} would have to wait, and the queue mode of {rollout.component} is REJECT: "
-            f"{what_blocks(rollout, context)}",
+            f"{what_blocks(rollout, context)}"
         )
     if rollout.policy.queue_mode is QueueMode.LATEST:
         for waiting in rollout.queue:
             rollout = moves.mark(rollout, waiting, ReleaseState.SUPERSEDED, context, f"superseded by {command.tag}")
         rollout = replace(rollout, queue=())
     if len(rollout.queue) >= model.MAX_QUEUE:
-        raise RefusedError(
-            Reason.QUEUE_FULL,
-            f"{model.MAX_QUEUE} releases of {rollout.component} wait already. CancelRelease takes one out.",
-            limit=model.MAX_QUEUE,
-        )
+        raise refusals.queue_full(rollout.component, limit=model.MAX_QUEUE)
     rollout = moves.add_release(rollout, command.tag, ReleaseState.QUEUED, command.attributes, context)
     number = rollout.last_number
     rollout = replace(rollout, queue=(*rollout.queue, number))
@@ -180,12 +173,7 @@ def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: C
     number = command.release
     found = rollout.releases.get(number)
     if found is None:
-        raise RefusedError(
-            Reason.RELEASE_NOT_FOUND,
-            f"{rollout.component} has no release {number} among its last ones. ListReleases shows them.",
-            component=rollout.component,
-            release=number,
-        )
+        raise refusals.release_not_found(component=rollout.component, release=number)
     if found.state is ReleaseState.CANCELLED:
         return Done(rollout, f"Release {number} ({found.tag}) was cancelled already.", release=number)
     if found.state is not ReleaseState.QUEUED:
@@ -193,8 +181,7 @@ def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: C
             ReleaseState.NEXT: "Abandon drops it.",
             ReleaseState.CURRENT: what_goes_back(rollout, context),
         }.get(found.state, "It has ended already.")
-        raise RefusedError(
-            Reason.NOT_QUEUED,
+        raise refusals.not_queued(
             f"Release {number} ({found.tag}) is {found.state}, not in the queue. {instead}",
             release=number,
             state=found.state,
@@ -209,10 +196,9 @@ def finalize(rollout: Rollout, command: commands.Finalize, context: Context) -> 
     refuse_frozen(rollout, context)
     refuse_quarantined(rollout, release.tag, "Unquarantine it first, or Abandon it.")
     if not rollout.basis_points and not command.force:
-        raise RefusedError(
-            Reason.NOT_RAMPED,
+        raise refusals.not_ramped(
             f"{release.tag} is {'held ' if rollout.held_reason else ''}at 0 %: nobody runs it. "
-            "Ramp it first, or Finalize with `force`.",
+            "Ramp it first, or Finalize with `force`."
         )
     left = rollout.current_release.tag
     end_reason = context.because(f"replaced by {release.tag}, finalized")

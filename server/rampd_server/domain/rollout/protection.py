@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
-from rampd_server.domain.errors import InvalidRequestError, Reason, RefusedError
+from rampd_server.domain import refusals
+from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.advice import Done, everybody_gets, what_frees
+from rampd_server.domain.rollout.advice import everybody_gets, what_frees
 from rampd_server.domain.rollout.automation_policy import Automation, violations
+from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes, start_head
 from rampd_server.domain.rollout.reverting import what_goes_back
@@ -58,8 +60,7 @@ def _refuse_too_many(rollout: Rollout, tag: str) -> None:
     if tag in rollout.quarantine or any(release and release.tag == tag for release in live):
         return
     if len(rollout.quarantine) >= model.MAX_QUARANTINE:
-        raise RefusedError(
-            Reason.TOO_LARGE,
+        raise refusals.too_large(
             f"{model.MAX_QUARANTINE:,} tags of {rollout.component} are quarantined already. ListQuarantine shows them: "
             "Unquarantine those that nobody will hand in again.",
             limit=model.MAX_QUARANTINE,

@@ -2,22 +2,15 @@
 
 from dataclasses import replace
 
-from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain import refusals
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.advice import (
-    Done,
-    everybody_gets,
-    refuse_frozen,
-    refuse_quarantined,
-    require_next,
-    what_frees,
-    what_resumes,
-    what_thaws,
-)
+from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_resumes, what_thaws
+from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Pause, Rollout
 from rampd_server.domain.rollout.moves import Context, drop_question, hold
 from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
 from rampd_server.domain.rollout.progress import Cause, Driver
+from rampd_server.domain.rollout.requirements import refuse_frozen, refuse_quarantined, require_next
 from rampd_server.domain.rollout.reverting import what_goes_back
 from rampd_server.domain.wording import percent, whole_span
 
@@ -78,10 +71,9 @@ def confirm(rollout: Rollout, command: commands.Confirm, context: Context) -> Do
     frees = what_frees(rollout, context)
     release = require_next(rollout, command.tag, unless_held=f"It is too late to confirm. {frees}")
     if rollout.confirm_deadline_ms is None:
-        raise RefusedError(Reason.NOTHING_TO_CONFIRM, f"No Ramp of {rollout.component} waits to be confirmed.")
+        raise refusals.nothing_to_confirm(rollout.component)
     if context.now_ms >= rollout.confirm_deadline_ms:
-        raise RefusedError(
-            Reason.HELD,
+        raise refusals.held(
             f"It is too late to confirm: {release.tag} goes back to 0 %. {frees}",
             held_reason="not confirmed in time",
         )

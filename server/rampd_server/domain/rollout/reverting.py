@@ -1,17 +1,12 @@
 """Going back behind current: the verb, and what to say to those who ask the way."""
 
-from rampd_server.domain.errors import Reason, RefusedError
+from rampd_server.domain import refusals
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.advice import (
-    Done,
-    everybody_gets,
-    refuse_quarantined,
-    what_frees,
-    what_starts,
-    what_thaws,
-)
+from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts, what_thaws
+from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Arrival, Means, Release, ReleaseState, Rollout
 from rampd_server.domain.rollout.moves import Context
+from rampd_server.domain.rollout.requirements import refuse_quarantined
 from rampd_server.domain.wording import ended, moment, one_line, percent, span
 
 
@@ -62,8 +57,7 @@ def _refuse_in_progress(rollout: Rollout, context: Context) -> None:
     release = rollout.next_release
     if release and rollout.basis_points:
         current = rollout.current_release.tag
-        raise RefusedError(
-            Reason.ROLLOUT_IN_PROGRESS,
+        raise refusals.rollout_in_progress(
             f"{release.tag} is at {percent(rollout.basis_points)}: it came last, so look there first. Rollback takes it "
             f"away, and everybody gets {current}. {what_goes_back(rollout, context)}",
             tag=release.tag,
@@ -79,10 +73,9 @@ def _default_target(rollout: Rollout) -> Release | None:
 def _require_target(rollout: Rollout, context: Context) -> Release:
     target = _default_target(rollout)
     if target is None:
-        raise RefusedError(
-            Reason.NO_PREVIOUS,
+        raise refusals.no_previous(
             f"{rollout.component} has no version before {rollout.current_release.tag} that is not quarantined. "
-            f"{_what_else(rollout, context)}",
+            f"{_what_else(rollout, context)}"
         )
     return target
 
@@ -102,8 +95,7 @@ def _named_target(rollout: Rollout, tag: str, context: Context) -> Release:
         flags = "`expedite` and `force`" if tag in rollout.quarantine else "`expedite`"
         ways = [*what_thaws(rollout, context), f"Release it with {flags}"]
         instead = f"To make it current all the same: {', then '.join(ways)}."
-    raise RefusedError(
-        Reason.RELEASE_NOT_FOUND,
+    raise refusals.release_not_found(
         f"{tag} is not among what was current before in {rollout.component} (the last {model.MAX_PREVIOUS} count: {known}). "
         f"{instead}",
         component=rollout.component,

@@ -9,8 +9,8 @@ from typing import Final
 
 from rampd import v1
 from rampd._decision.resolution import ComponentSnapshot
-from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
-from rampd_server.domain.rollout.advice import component_not_found
+from rampd_server.domain.errors import NoSnapshotError
+from rampd_server.domain.refusals import component_not_found, release_not_found
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.standing import has_ended, is_under_way, standing
@@ -91,21 +91,21 @@ class ReleaseWatches:
             return
         rollout, _, _ = await self._service.read(component)
         if number not in rollout.releases:
-            raise release_not_found(component, number)
+            raise release_not_found(component=component, release=number)
         if not await self._replica.wait_for(component, rollout.revision):
             raise NoSnapshotError("This server is behind the store. Try again in a moment.")
 
     def _rollout(self, component: str) -> Rollout:
         known = self._replica.get(component)
         if known is None:
-            raise self._replica.damage(component) or component_not_found(component)
+            raise self._replica.damage(component) or component_not_found(component=component)
         return known.rollout
 
     def _message(self, rollout: Rollout, number: int) -> tuple[v1.WatchReleaseResponse, tuple[object, ...]]:
         """Where the release stands, and what of it is worth another message."""
         release = rollout.releases.get(number)
         if release is None:
-            raise release_not_found(rollout.component, number)
+            raise release_not_found(component=rollout.component, release=number)
         namespace, now_ms = self._replica.namespace, self._replica.now_ms()
         context = Context(now_ms, freeze_all=namespace.freeze)
         message = v1.WatchReleaseResponse(
@@ -134,16 +134,6 @@ class _News(asyncio.Event):
     """Set when there is something new for a watcher."""
 
     wake = asyncio.Event.set
-
-
-def release_not_found(component: str, number: int) -> RefusedError:
-    """The refusal for a release that is not there, or was forgotten."""
-    return RefusedError(
-        Reason.RELEASE_NOT_FOUND,
-        f"{component} has no release {number} among its last ones. ListReleases shows them.",
-        component=component,
-        release=number,
-    )
 
 
 def _news(message: v1.WatchReleaseResponse) -> tuple[object, ...]:

@@ -1,0 +1,57 @@
+"""What several verbs require of a rollout, and refuse without."""
+
+from rampd_server.domain import refusals
+from rampd_server.domain.rollout.model import Absent, Release, Rollout
+from rampd_server.domain.rollout.moves import Context, freezes
+from rampd_server.domain.wording import one_line
+
+
+def require_revision(before: Rollout | Absent, expected: int | None) -> None:
+    """Raises REVISION_MISMATCH where a component is not at the revision that a caller expects (None: at any)."""
+    if expected is not None and expected != before.revision:
+        is_lost = isinstance(before, Rollout) and before.has_lost(expected)
+        why = "the store has lost that one" if is_lost else "somebody changed it"
+        raise refusals.revision_mismatch(before.component, why, expected=expected, actual=before.revision)
+
+
+def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless_held: str = "") -> Release:
+    """Next, which must be there, and be the guard's tag where there is a guard.
+
+    `instead` tells what to do where there is none; with `unless_held`, which tells what to do then, it must not be held.
+    """
+    release = rollout.next_release
+    if release is None:
+        raise refusals.no_rollout(
+            f"{rollout.component} is steady on {rollout.current_release.tag}: nothing is being rolled out."
+            + (f" {instead}" if instead else "")
+        )
+    if unless_held and rollout.held_reason:
+        raise refusals.held(
+            f"{release.tag} is held ({rollout.held_reason}). {unless_held}", held_reason=rollout.held_reason
+        )
+    if guard and release.tag != guard:
+        raise refusals.tag_mismatch(rollout.component, expected=guard, actual=release.tag)
+    return release
+
+
+def refuse_frozen(rollout: Rollout, context: Context) -> None:
+    """Raises FROZEN where a freeze is in force."""
+    for freeze in freezes(rollout, context):
+        is_all = freeze is context.freeze_all
+        scope = "The whole namespace" if is_all else rollout.component
+        argument = "all" if is_all else "component"
+        raise refusals.frozen(
+            f"{scope} is frozen by {freeze.actor}{f' ({one_line(freeze.note)})' if freeze.note else ''}. "
+            f"Unfreeze with `{argument}`, or wait until it ends.",
+            scope=argument,
+        )
+
+
+def refuse_quarantined(rollout: Rollout | Absent, tag: str, instead: str) -> None:
+    """Raises TAG_QUARANTINED where a tag is; `instead` tells what to do then."""
+    mark = rollout.quarantine.get(tag)
+    if mark is not None:
+        raise refusals.tag_quarantined(
+            f"{tag} is quarantined by {mark.actor}{f' ({one_line(mark.note)})' if mark.note else ''}. {instead}",
+            tag=tag,
+        )
