@@ -1,5 +1,6 @@
-"""Who may call what, until there are credentials: the unix socket may everything, TCP may read."""
+"""Which role a method needs, and who has it. Until there are credentials the unix socket may everything, TCP may read."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote
@@ -12,6 +13,15 @@ class Role(StrEnum):
 
     ADMIN = "admin"
     CI = "ci"
+
+
+def required_role(service: str, request_fields: Container[str]) -> Role | None:
+    """The role that a method of a service (`RolloutService`) needs; None where it only reads, or reports outcomes. What changes
+    something has a `request_id` in its request, so that a new verb is guarded from the start.
+    """
+    if "request_id" not in request_fields:
+        return None
+    return Role.CI if service == "ReleaseService" else Role.ADMIN
 
 
 @dataclass(frozen=True, slots=True)

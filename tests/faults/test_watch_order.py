@@ -25,7 +25,7 @@ from rampd_server import testing
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import FeedEntry
 from rampd_server.replica.projection import choice_of, snapshot_of
-from rampd_server.rpc.watch import watch
+from rampd_server.rpc.watch import heartbeat
 from rampd_server.rpc.watch.change_log import ChangeLog
 from tests.proxy import Proxy, proxy_to
 from tests.servers import short_directory
@@ -180,7 +180,7 @@ def store() -> Iterator[StoreServer]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that takes seconds takes a tenth, so that the link is lost many times in a short test."""
-    monkeypatch.setattr(watch, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(feed, "SILENT_AFTER_S", 0.4)
     monkeypatch.setattr(feed, "FIRST_MESSAGE_S", 1.0)
     monkeypatch.setattr(feed, "_SPREAD_S", 0.1)

@@ -1,78 +1,114 @@
-"""What a request may say of a policy, and what the domain takes, are the same: so everything wrong is said at once."""
+"""What a request may say of a policy, up to where each limit is."""
 
 from dataclasses import replace
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from rampd._contract.validation import violations as violations_of_request
-from rampd_server.domain.rollout.automation_policy import (
-    DAY_MS,
-    MAX_HOLD_MS,
-    MAX_JOBS,
-    Automation,
-    Check,
-    Step,
-    violations,
-)
+from rampd._contract.validation import violations
+from rampd_server.domain.rollout.automation_policy import Automation, Check, Step
+from rampd_server.domain.rollout.model import Policy
 from rampd_server.rpc.messages.policy import policy_message, set_policy_of
 
 CHECK = Check("a", "up", maximum=1.0)
+MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
+MONTH_MS = 30 * DAY_MS
+MOST_JOBS = 1_000_000_000
 
 
-def duration(milliseconds: int) -> Duration:
-    made = Duration()
-    made.FromMilliseconds(milliseconds)
-    return made
+def steps(number: int) -> tuple[Step, ...]:
+    return tuple(Step(place) for place in range(1, number + 1))
 
 
-LIMITS = [
-    ({"alpha": value} for value in (0.0, 1e-7, 1e-6, 0.5, 0.50001, 1.0)),
-    ({"tolerance": value} for value in (0.99, 1.0, 10.0, 10.1)),
-    ({"max_failure_rate": value} for value in (0.0, 0.0009, 0.001, 0.8, 0.81)),
-    ({"max_basis_points": value} for value in (0, 1, 9_999, 10_000)),
-    ({"maturation_ms": value} for value in (0, DAY_MS, DAY_MS + 1)),
-    ({"confirm_within_ms": value} for value in (999, 1_000, MAX_HOLD_MS, MAX_HOLD_MS + 1)),
-    ({"stuck_after_ms": value} for value in (59_999, 60_000, MAX_HOLD_MS, MAX_HOLD_MS + 1)),
-    ({"steps": (Step(value),)} for value in (0, 1, 9_500, 9_501)),
-    ({"steps": (Step(1, value),)} for value in (0, MAX_HOLD_MS, MAX_HOLD_MS + 1)),
-    ({"steps": (Step(1, 0, value),)} for value in (0, MAX_JOBS, MAX_JOBS + 1)),
-    ({"steps": (Step(1, 60_000),), "stuck_after_ms": value} for value in (60_000, 60_001)),
-    ({"steps": tuple(Step(n) for n in range(1, value))} for value in (51, 52)),
-    ({"checks": (replace(CHECK, interval_ms=value),)} for value in (999, 1_000, DAY_MS, DAY_MS + 1)),
-    ({"checks": (replace(CHECK, name=value),)} for value in ("", "a.b-c_d", "A", "a ", "a" * 63, "a" * 64)),
-    (
-        {"checks": (replace(CHECK, query=value),)}
-        for value in ("", "up{a={{tag}}}", "up{a='{{ tag }}'}", "up{a='{{x}}'}", "sum(up", "up[5m]")
+def checks(number: int) -> tuple[Check, ...]:
+    return tuple(replace(CHECK, name=f"c{place}") for place in range(number))
+
+
+def held(hold_ms: int) -> tuple[Step, ...]:
+    return (Step(1, hold_ms),)
+
+
+RIGHT: dict[str, tuple[object, ...]] = {
+    "alpha": (1e-6, 0.5),
+    "tolerance": (1.0, 10.0),
+    "max_failure_rate": (0.0, 0.001, 0.8),
+    "max_basis_points": (1, 9_999),
+    "maturation_ms": (0, DAY_MS),
+    "confirm_within_ms": (1_000, MONTH_MS),
+    "stuck_after_ms": (MINUTE_MS, MONTH_MS),
+    "steps": (
+        *((Step(1),), (Step(9_500),), (Step(500), Step(9_500)), steps(50)),
+        *(held(0), held(MONTH_MS), (Step(1, 0, MOST_JOBS),)),
     ),
-    ({"checks": (replace(CHECK, errors_allowed=value),)} for value in (0, MAX_JOBS, MAX_JOBS + 1)),
-    ({"checks": (CHECK, replace(CHECK, name=value))} for value in ("a", "b")),
-]
+    "checks": (
+        checks(20),
+        *((replace(CHECK, interval_ms=value),) for value in (1_000, DAY_MS)),
+        *((replace(CHECK, name=value),) for value in ("a.b-c_d", "a" * 63)),
+        *((replace(CHECK, query=value),) for value in ("up", "up{a='{{ tag }}'}")),
+        *((replace(CHECK, errors_allowed=value, failures_allowed=value),) for value in (0, MOST_JOBS)),
+        (CHECK, replace(CHECK, name="b")),
+        (replace(CHECK, minimum=1.0),),
+    ),
+}
+WRONG: dict[str, tuple[object, ...]] = {
+    "alpha": (0.0, -0.01, 1e-7, 0.50001, float("nan")),
+    "tolerance": (0.99, 10.1, float("nan"), float("inf")),
+    "max_failure_rate": (-0.1, 0.0009, 0.81, float("nan")),
+    "max_basis_points": (0, 10_000),
+    "maturation_ms": (-1, DAY_MS + 1),
+    "confirm_within_ms": (0, 999, MONTH_MS + 1),
+    "stuck_after_ms": (0, MINUTE_MS - 1, MONTH_MS + 1),
+    "steps": (
+        *((Step(0),), (Step(-1),), (Step(9_501),), (Step(10_000),), steps(51)),
+        *((Step(500), Step(500)), (Step(2_500), Step(500))),
+        *(held(-1), held(MONTH_MS + 1), (Step(1, 0, -1),), (Step(1, 0, MOST_JOBS + 1),)),
+    ),
+    "checks": (
+        checks(21),
+        *((replace(CHECK, interval_ms=value),) for value in (0, 999, DAY_MS + 1)),
+        *((replace(CHECK, name=value),) for value in ("", "A", "a ", "No name", "a" * 64)),
+        *((replace(CHECK, query=value),) for value in ("", " ", "up{a={{tag}}}", "up{a='{{x}}'}", "sum(up", "up[5m]")),
+        *((replace(CHECK, errors_allowed=value),) for value in (-1, MOST_JOBS + 1)),
+        *((replace(CHECK, failures_allowed=value),) for value in (-1, MOST_JOBS + 1)),
+        (CHECK, CHECK),
+        (replace(CHECK, maximum=None),),
+        (replace(CHECK, maximum=float("nan")),),
+        (replace(CHECK, minimum=2.0),),
+    ),
+}
 
 
-@pytest.mark.parametrize("changes", [changes for group in LIMITS for changes in group], ids=str)
-def test_a_request_may_say_what_the_domain_takes_and_nothing_else(changes: dict[str, object]):
-    automation = replace(Automation(), **changes)
-    policy = policy_message(replace_policy(automation))
-    policy.max_percent = automation.max_basis_points / 100
-
-    of_request = violations_of_request(v1.SetPolicyRequest(component="c", policy=policy))
-
-    assert bool(of_request) == bool(violations(automation)), (of_request, violations(automation))
+def of_request(automation: Automation) -> list[tuple[str, str]]:
+    message = policy_message(Policy(automation=automation))
+    return violations(v1.SetPolicyRequest(component="c", policy=message))
 
 
-def replace_policy(automation: Automation):
-    from rampd_server.domain.rollout.model import Policy
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in RIGHT.items() for value in values], ids=str
+)
+def test_a_setting_within_its_limits_is_taken(name: str, value: object) -> None:
+    assert of_request(replace(Automation(), **{name: value})) == []
 
-    return Policy(automation=automation)
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values], ids=str
+)
+def test_a_setting_beyond_its_limits_is_refused(name: str, value: object) -> None:
+    assert of_request(replace(Automation(), **{name: value}))
+
+
+@pytest.mark.parametrize("changes", [{"steps": (Step(10_000),)}, {"max_basis_points": 10_000}], ids=str)
+def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how(changes: dict[str, object]) -> None:
+    (_, text), *_ = of_request(replace(Automation(), **changes))
+    assert "set auto_finalize, which makes next current after the last step" in text
 
 
 def test_a_policy_goes_to_a_message_and_back():
     automation = Automation(
         steps=(Step(1, 1_500, 3), Step(9_500)), checks=(replace(CHECK, minimum=0.0, errors_allowed=0),), alpha=0.5
     )
-    request = v1.SetPolicyRequest(component="c", policy=policy_message(replace_policy(automation)))
+    request = v1.SetPolicyRequest(component="c", policy=policy_message(Policy(automation=automation)))
 
-    assert violations_of_request(request) == []
+    assert violations(request) == []
     assert Automation(**set_policy_of(request).automation) == automation

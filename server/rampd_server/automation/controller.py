@@ -15,10 +15,10 @@ import structlog
 from rampd._decision.resolution import ComponentSnapshot
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
+from rampd_server.domain.automation import next_look
 from rampd_server.domain.automation.clock import Clock, Deadline, Look
 from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
 from rampd_server.domain.automation.guards import CheckReading
-from rampd_server.domain.automation.next_look import next_change_ms
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout, RolloutState
@@ -27,13 +27,7 @@ from rampd_server.replica.replica import STALE_AFTER_S, Replica
 from rampd_server.service.service import Service
 
 _LOOKERS = 8
-_RETRY_S = 1.0
 _SPREAD_S = 0.1
-_AFTER_CHANGE_S = 0.05
-"""Those who watch are told of a change first: a look costs as much as a hundred of them."""
-_WITH_CHECKS_S = 1.0
-_WITH_OUTCOMES_S = 5.0
-_WITHOUT_OUTCOMES_S = 30.0
 
 _chance = SystemRandom()
 
@@ -98,7 +92,7 @@ class Controller:
     async def _look_in_turn(self) -> None:
         while True:
             component = await self._turns.take()
-            delay_s: float | None = _RETRY_S
+            delay_s: float | None = next_look.RETRY_S
             try:
                 delay_s = await self.look(component)
             except (RampdError, UntimelyError) as error:
@@ -107,7 +101,7 @@ class Controller:
             except Exception:
                 # One component must not stop the others.
                 log.exception("controller_failed", component=component)
-                delay_s = _WITHOUT_OUTCOMES_S
+                delay_s = next_look.WITHOUT_OUTCOMES_S
             finally:
                 self._turns.done(component)
             if delay_s is None:
@@ -125,14 +119,14 @@ class Controller:
         if known is None or not self._is_under_way(component):
             return None
         if self._replica.age_s > STALE_AFTER_S:
-            return _RETRY_S
+            return next_look.RETRY_S
         observed = await self._observe(known.rollout)
         decision = decide(observed)
         if decision.action is Action.WAIT:
             self._waits_for[component] = decision.reason
             return _delay_s(observed)
         await self._commit(observed, decision)
-        return _RETRY_S
+        return next_look.RETRY_S
 
     async def _observe(self, rollout: Rollout) -> Observed:
         counters = await self._store.counters(rollout.component, rollout.next or 0, rollout.trial)
@@ -217,7 +211,7 @@ class Controller:
         self._waits_for.pop(component, None)
         self._see_deadline(component)
         if self._is_under_way(component):
-            self._turns.plan(component, _AFTER_CHANGE_S)
+            self._turns.plan(component, next_look.AFTER_CHANGE_S)
         else:
             self._forget(component)
 
@@ -226,13 +220,8 @@ def _delay_s(observed: Observed) -> float:
     """How long the same decision will do, as far as this server can know. Not to the moment, so that servers, and the
     rollouts of one server, do not come in step.
     """
-    # With a maturation, outcomes may be waiting that do not show yet, and nobody tells when they count.
-    has_outcomes = observed.counters.by_weight or observed.counters.reporters or observed.automation.maturation_ms
-    delay_s = _WITH_OUTCOMES_S if has_outcomes else _WITHOUT_OUTCOMES_S
-    if observed.automation.checks:
-        delay_s = _WITH_CHECKS_S
-    delay_s *= _chance.uniform(0.8, 1.2)
-    at_ms = next_change_ms(observed)
+    delay_s = next_look.at_most_s(observed) * _chance.uniform(0.8, 1.2)
+    at_ms = next_look.next_change_ms(observed)
     if at_ms is None:
         return delay_s
     return min(delay_s, (at_ms - observed.clock.now_ms) / 1000 + _chance.uniform(0, _SPREAD_S))

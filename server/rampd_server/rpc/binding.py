@@ -18,14 +18,14 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
-from rampd_server.access import Access, Role
+from rampd_server.access import Access, required_role
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import internal, not_implemented
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.streams import Streams
 
-__all__ = ["SERVICES", "Call", "Violations", "bind", "required_role"]
+__all__ = ["SERVICES", "Call", "Violations", "bind"]
 
 SERVICES: Mapping[str, ServiceDescriptor] = {
     service.name: service
@@ -70,15 +70,6 @@ def bind(
         },
         streams,
     )
-
-
-def required_role(method: MethodDescriptor) -> Role | None:
-    """The role that a method needs; None where it only reads, or reports outcomes. What changes something has a
-    `request_id` in its request, so that a new verb is guarded from the start.
-    """
-    if "request_id" not in method.input_type.fields_by_name:
-        return None
-    return Role.CI if method.containing_service.name == "ReleaseService" else Role.ADMIN
 
 
 class Handlers(grpc.GenericRpcHandler):
@@ -176,7 +167,7 @@ def _streaming(
 def _admission(method: MethodDescriptor, violations: Violations, access: Access) -> _Admit:
     name = _full_name(method)
     parse = _parser(method)
-    role = required_role(method)
+    role = required_role(method.containing_service.name, method.input_type.fields_by_name)
 
     def read(data: bytes, context: Context) -> tuple[Message, Call]:
         request = parse(data)

@@ -19,7 +19,7 @@ from rampd_server.process import memory
 from rampd_server.replica.damage import Damage
 from rampd_server.replica.replica import Listener, Replica
 from rampd_server.rpc.waking import AT_ONCE, Waking
-from rampd_server.rpc.watch import watch
+from rampd_server.rpc.watch import heartbeat, watch
 from rampd_server.rpc.watch import whole_state as whole_states
 from rampd_server.rpc.watch.change_log import ChangeLog
 from rampd_server.rpc.watch.watch import Watches
@@ -406,7 +406,7 @@ async def test_however_many_wait_calls_get_their_turn_between_them() -> None:
 async def test_with_more_watchers_heartbeats_come_less_often_and_before_a_client_misses_them(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "_HEARTBEATS_PER_S", 2)
+    monkeypatch.setattr(heartbeat, "_HEARTBEATS_PER_S", 2)
     replica.reload("1-0")
     async with contextlib.AsyncExitStack() as stack:
         paces = [watches._pause_s()]

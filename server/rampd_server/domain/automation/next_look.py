@@ -1,9 +1,26 @@
-"""When automation has to look at a rollout again though nothing has happened to it."""
+"""How often automation looks at a rollout to which nothing has happened. What happens to it calls for a look at once."""
 
 from collections.abc import Iterator
 
 from rampd_server.domain.automation.decision import Observed, step_at
 from rampd_server.domain.rollout.progress import Cause
+
+AFTER_CHANGE_S = 0.05
+"""Those who watch are told of a change first: a look costs as much as a hundred of them."""
+RETRY_S = 1.0
+"""After a look that came to nothing, because somebody was first or the store is away."""
+WITHOUT_OUTCOMES_S = 30.0
+_WITH_OUTCOMES_S = 5.0
+_WITH_CHECKS_S = 1.0
+
+
+def at_most_s(observed: Observed) -> float:
+    """How long to wait with the next look at the most: the server that is told of an outcome may die before it looks."""
+    if observed.automation.checks:
+        return _WITH_CHECKS_S
+    # With a maturation, outcomes may be waiting that do not show yet, and nobody tells when they count.
+    has_outcomes = observed.counters.by_weight or observed.counters.reporters or observed.automation.maturation_ms
+    return _WITH_OUTCOMES_S if has_outcomes else WITHOUT_OUTCOMES_S
 
 
 def next_change_ms(observed: Observed) -> int | None:

@@ -13,9 +13,6 @@ from collections.abc import AsyncGenerator, Callable
 from random import SystemRandom
 from weakref import ref
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from rampd import v1
 from rampd._contract.component_state import change_of
 from rampd._decision.resolution import ComponentSnapshot
@@ -26,15 +23,10 @@ from rampd_server.replica.projection import choice_of
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.waking import Waking
 from rampd_server.rpc.watch.change_log import ChangeLog, Missing
+from rampd_server.rpc.watch.heartbeat import Heartbeats, pause_s
 from rampd_server.rpc.watch.whole_state import Selection, WholeState, WholeStates
 
-HEARTBEAT_S = 1.0
-_SLOWEST_HEARTBEAT_S = 2.0
-"""Half of what a client waits before it takes a stream for dead."""
-_HEARTBEATS_PER_S = 1_500
-"""How many a server sends at the usual pace: a tenth of a core's time. For more watchers the pace is slower."""
 _chance = SystemRandom()
-_HEARTBEAT_MAX_AGE_S = 0.05
 _CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
 
 
@@ -55,7 +47,7 @@ class Watches:
         self._asking = asyncio.Lock()
         self._rewinds = 0
         """How often the store went back: who was told of fewer may have seen what it has lost."""
-        self._heartbeat = (b"", 0.0)
+        self._heartbeats = Heartbeats(replica, monotonic=monotonic)
         self._is_closed = False
         self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
         replica.subscribe(self)
@@ -162,7 +154,7 @@ class Watches:
         message, watcher.position = self._log.read(watcher.position, watcher.selection)
         if watcher.is_due and watcher.position == self._log.end:
             watcher.is_due = False
-            return message + self._cursor_message() + self._heartbeat_message()
+            return message + self._cursor_message() + self._heartbeats.message()
         return message
 
     def _cursor(self, entry_id: str) -> str:
@@ -174,20 +166,6 @@ class Watches:
     def _rewind(self) -> bytes:
         rewind = v1.WatchRewind(cursor=self._cursor(self._replica.entry_id))
         return v1.WatchResponse(rewind=rewind).SerializeToString()
-
-    def _heartbeat_message(self) -> bytes:
-        message, made_s = self._heartbeat
-        now_s = self._monotonic()
-        if now_s - made_s > _HEARTBEAT_MAX_AGE_S:
-            store_ms = self._replica.likely_ms()
-            heartbeat = v1.WatchHeartbeat(
-                snapshot_age=_duration(self._replica.age_s),
-                store_time=Timestamp(seconds=store_ms // 1000, nanos=store_ms % 1000 * 1_000_000),
-                server_clock=_duration(now_s),
-            )
-            message = v1.WatchResponse(heartbeat=heartbeat).SerializeToString()
-            self._heartbeat = message, now_s
-        return message
 
     # What the replica tells.
 
@@ -213,8 +191,7 @@ class Watches:
         self._wake()
 
     def _pause_s(self) -> float:
-        """Between two heartbeats of a watcher."""
-        return min(max(HEARTBEAT_S, len(self._watchers) / _HEARTBEATS_PER_S), _SLOWEST_HEARTBEAT_S)
+        return pause_s(len(self._watchers))
 
     def _wake(self) -> None:
         self._waking.wake(self._watchers)
@@ -264,7 +241,3 @@ def _component_state(
         return v1.ComponentState(component=entry.component, revision=entry.revision)
     overrides = {repo: choice_of(override) for repo, override in entry.overrides_set.items()}
     return change_of(before, after, overrides, entry.overrides_deleted)
-
-
-def _duration(seconds: float) -> Duration:
-    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1_000_000) * 1000)
