@@ -1,14 +1,16 @@
 """What every mutating RPC shares: from request to author, and from the service's answer to response."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from rampd_server.domain.rollout.commands import Command
 from rampd_server.ports import Author
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.messages.convert import rollout_or_none
-from rampd_server.service.service import Answer
+from rampd_server.service.service import Answer, Service
 
 
 class MutatingRequest(Protocol):
@@ -23,6 +25,25 @@ class MutatingRequest(Protocol):
 
 
 Response = TypeVar("Response", bound=Message)
+
+
+async def execute(
+    service: Service,
+    request: MutatingRequest,
+    call: Call,
+    command: Command,
+    *,
+    judge: Callable[[], Awaitable[None]] | None = None,
+) -> Answer:
+    """Runs one verb of the state machine."""
+    return await service.execute(
+        request.component,
+        command,
+        author_of(request, call),
+        expected_revision=expected_revision(request),
+        timeout_s=call.timeout_s,
+        judge=judge,
+    )
 
 
 def author_of(request: MutatingRequest, call: Call) -> Author:

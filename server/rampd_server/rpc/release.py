@@ -10,7 +10,7 @@ from rampd_server.ports import Store
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.messages.outcomes import release_with_outcomes
-from rampd_server.rpc.mutation import author_of, expected_revision, respond
+from rampd_server.rpc.mutation import execute, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.service.service import Service
@@ -29,13 +29,7 @@ class ReleaseServicer:
 
     async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
         command = commands.Release(request.tag, dict(request.attributes), request.expedite, request.force)
-        answer = await self._service.execute(
-            request.component,
-            command,
-            author_of(request, call),
-            expected_revision=expected_revision(request),
-            timeout_s=call.timeout_s,
-        )
+        answer = await execute(self._service, request, call, command)
         return respond(
             answer,
             v1.ReleaseResponse,
@@ -46,13 +40,7 @@ class ReleaseServicer:
         )
 
     async def cancel_release(self, request: v1.CancelReleaseRequest, call: Call) -> v1.CancelReleaseResponse:
-        answer = await self._service.execute(
-            request.component,
-            commands.CancelRelease(request.release),
-            author_of(request, call),
-            expected_revision=expected_revision(request),
-            timeout_s=call.timeout_s,
-        )
+        answer = await execute(self._service, request, call, commands.CancelRelease(request.release))
         return respond(answer, v1.CancelReleaseResponse, self._replica)
 
     async def get_release(self, request: v1.GetReleaseRequest, _call: Call) -> v1.GetReleaseResponse:

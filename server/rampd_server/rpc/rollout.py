@@ -14,7 +14,7 @@ from rampd_server.rpc.binding import Call
 from rampd_server.rpc.messages import convert
 from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outcomes
 from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
-from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, expected_revision, respond
+from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, execute, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
 from rampd_server.service.service import Service
 
@@ -39,14 +39,7 @@ class RolloutServicer:
         *,
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
-        answer = await self._service.execute(
-            request.component,
-            command,
-            author_of(request, call),
-            expected_revision=expected_revision(request),
-            timeout_s=call.timeout_s,
-            judge=judge,
-        )
+        answer = await execute(self._service, request, call, command, judge=judge)
         return respond(answer, response, self._replica)
 
     async def ramp(self, request: v1.RampRequest, call: Call) -> v1.RampResponse:

@@ -7,8 +7,20 @@ from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.progress import Cause, Progress
 
 
+class Command:
+    """What can be asked of a rollout."""
+
+    __slots__ = ()
+
+
+class Lowering(Command):
+    """Takes a release away from jobs, or stops what gives it to more of them: it goes ahead of others."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(Command):
     tag: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     expedite: bool = False
@@ -16,79 +28,79 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelRelease:
+class CancelRelease(Command):
     release: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ramp:
+class Ramp(Command):
     basis_points: int
     tag: str = ""
     confirm_within_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Confirm:
+class Confirm(Command):
     tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Rollback:
+class Rollback(Lowering):
     tag: str = ""
     quarantine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Finalize:
+class Finalize(Command):
     tag: str = ""
     force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Lowering):
     tag: str = ""
     quarantine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Revert:
+class Revert(Lowering):
     tag: str = ""
     quarantine: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Lowering):
     cause: Cause | None = None
     """What makes automation pause; None: a person does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Command):
     pass
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(Lowering):
     expire_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Unfreeze:
+class Unfreeze(Command):
     pass
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Lowering):
     tag: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unquarantine:
+class Unquarantine(Command):
     tag: str
 
 
 @dataclass(frozen=True, slots=True)
-class SetPolicy:
+class SetPolicy(Command):
     changes: Mapping[str, object] = field(default_factory=dict)
     """Fields of Policy by name."""
     automation: Mapping[str, object] = field(default_factory=dict)
@@ -96,52 +108,30 @@ class SetPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteComponent:
+class DeleteComponent(Command):
     pass
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Command):
     """What time alone brings about: a freeze that has ended goes, and the head that it kept waiting starts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decide:
+class Decide(Command):
     """What automation decided: `command`, where there is one, in the same write that remembers `progress`."""
 
     progress: Progress
     command: Ramp | Rollback | Finalize | Abandon | Pause | None = None
 
 
-Command = (
-    Release
-    | CancelRelease
-    | Ramp
-    | Confirm
-    | Rollback
-    | Finalize
-    | Abandon
-    | Revert
-    | Pause
-    | Resume
-    | Freeze
-    | Unfreeze
-    | Quarantine
-    | Unquarantine
-    | SetPolicy
-    | DeleteComponent
-    | Settle
-    | Decide
-)
-
-
 def lowers_exposure(command: Command, rollout: Rollout) -> bool:
-    """Whether a command takes a release away from jobs, or stops what gives it to more of them: it goes ahead of others."""
+    """Whether a command goes ahead of others, as `Lowering` says; a Ramp does where it goes down."""
     if isinstance(command, Decide):
         return command.command is not None and lowers_exposure(command.command, rollout)
     if isinstance(command, Ramp):
         return command.basis_points < rollout.basis_points
-    return isinstance(command, Rollback | Abandon | Revert | Pause | Freeze | Quarantine)
+    return isinstance(command, Lowering)
 
 
 def ground_of(rollout: Rollout, command: Command) -> tuple[object, ...]:
