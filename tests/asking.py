@@ -1,7 +1,7 @@
 """What asks checks, without a server around it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -69,12 +69,3 @@ async def running(*all_checks: asking.Checks) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def eventually(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            found = is_so()
-            if found if isinstance(found, bool) else await found:
-                return
-            await asyncio.sleep(0.005)

@@ -13,7 +13,8 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.store import RedisStore
-from tests.asking import Copy, Scripted, checked, eventually, running
+from tests.asking import Copy, Scripted, checked, running
+from tests.waiting import eventually_so
 
 ERRORS = Check("errors", 'errors{tag="{{tag}}"}', interval_ms=100, maximum=1.0)
 SLOW = replace(ERRORS, interval_ms=60_000)
@@ -44,7 +45,7 @@ async def test_what_was_answered_is_read_by_every_server(store: RedisStore):
     assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors")]
 
     async with running(asks):
-        await eventually(lambda: is_known(reads, replica))
+        await eventually_so(lambda: is_known(reads, replica))
 
     assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors", has_passed=True, value=0.5)]
     assert source.asked == ['errors{tag="B"}']
@@ -55,7 +56,7 @@ async def test_of_three_servers_one_asks_at_a_time_and_not_before_the_check_is_d
     began_s = time.monotonic()
 
     async with running(*(asker(store, replica, source) for _ in range(3))):
-        await eventually(lambda: len(source.asked) >= 6)
+        await eventually_so(lambda: len(source.asked) >= 6)
 
     assert source.most_under_way == 1
     assert (time.monotonic() - began_s) * 1000 >= 5 * ERRORS.interval_ms * 0.9
@@ -68,7 +69,7 @@ async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_ty
     checks = asker(store, replica, NoSource())
 
     async with running(checks):
-        await eventually(lambda: has_errors(checks, replica))
+        await eventually_so(lambda: has_errors(checks, replica))
 
     (found,) = await checks.readings(replica.rollouts[0])
     assert found.error == "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)"
@@ -87,7 +88,7 @@ async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(stor
     checks = asker(store, replica, source)
 
     async with running(checks):
-        await eventually(lambda: has_errors(checks, replica))
+        await eventually_so(lambda: has_errors(checks, replica))
 
     (found,) = await checks.readings(replica.rollouts[0])
     assert found.error.startswith(f"the query is not sent: {said}")
@@ -100,7 +101,7 @@ async def test_what_is_not_under_way_is_not_asked(store: RedisStore, changes: di
     source = Scripted()
 
     async with running(asker(store, Copy(idle, checked(replace(SLOW, query="up"))), source)):
-        await eventually(lambda: bool(source.asked))
+        await eventually_so(lambda: bool(source.asked))
         await asyncio.sleep(0.1)
 
     assert source.asked == ["up"]
@@ -114,16 +115,16 @@ async def test_a_copy_that_is_behind_asks_nothing(store: RedisStore):
         await asyncio.sleep(0.1)
         assert source.asked == []
         replica.age_s = 0.0
-        await eventually(lambda: bool(source.asked))
+        await eventually_so(lambda: bool(source.asked))
 
 
 async def test_another_next_is_asked_about_at_once(store: RedisStore):
     replica, source = Copy(checked(SLOW)), Scripted()
 
     async with running(asker(store, replica, source)):
-        await eventually(lambda: len(source.asked) == 1)
+        await eventually_so(lambda: len(source.asked) == 1)
         replica.rollouts = [replace(replica.rollouts[0], next=5)]
-        await eventually(lambda: len(source.asked) == 2)
+        await eventually_so(lambda: len(source.asked) == 2)
 
     assert source.asked == ['errors{tag="B"}', 'errors{tag="C"}']
 
@@ -134,11 +135,11 @@ async def test_a_source_that_hangs_holds_up_a_bounded_number_of_questions(store:
     replica = Copy(*(checked(SLOW, component=f"c{number}") for number in range(MAX_ASKING + 5)))
 
     async with running(asker(store, replica, source)):
-        await eventually(lambda: source.under_way == MAX_ASKING)
+        await eventually_so(lambda: source.under_way == MAX_ASKING)
         await asyncio.sleep(0.1)
         assert source.under_way == MAX_ASKING
         source.goes_on.set()
-        await eventually(lambda: len(source.asked) == MAX_ASKING + 5)
+        await eventually_so(lambda: len(source.asked) == MAX_ASKING + 5)
 
 
 async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: RedisStore, monkeypatch):
@@ -149,9 +150,9 @@ async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: Re
     dies, follows = (Checks(RedisChecks(store), replica, source, timeout_s=0.1) for source in (hangs, answers))
 
     async with running(dies):
-        await eventually(lambda: bool(hangs.asked))
+        await eventually_so(lambda: bool(hangs.asked))
     async with running(follows):
-        await eventually(lambda: bool(answers.asked))
+        await eventually_so(lambda: bool(answers.asked))
 
 
 async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
@@ -165,7 +166,7 @@ async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
     replica, source = Copy(checked(replace(ERRORS, name="b", query="breaks"), replace(ERRORS, query="up"))), Breaks()
 
     async with running(asker(store, replica, source)):
-        await eventually(lambda: source.asked.count("up") >= 3 and "breaks" in source.asked)
+        await eventually_so(lambda: source.asked.count("up") >= 3 and "breaks" in source.asked)
 
 
 async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(store: RedisStore):
@@ -177,4 +178,4 @@ async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(
         await asyncio.sleep(0.1)
         assert source.asked == []
         store.believe(epoch)
-        await eventually(lambda: bool(source.asked))
+        await eventually_so(lambda: bool(source.asked))

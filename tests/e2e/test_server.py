@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -17,27 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rampd
 from rampd import v1
-from tests.servers import Stubs, rampd_server, reason_of, require, short_directory, stubs
-from tests.stores import REDIS, VALKEY, StoreServer, store_server
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
-
-
-@pytest.fixture(params=[VALKEY, REDIS])
-def store(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
-    with store_server(request.param) as running:
-        yield running
-
-
-def eventually(is_so: Callable[[], bool], within_s: float = 20) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+from tests.servers import Stubs, rampd_server, reason_of, require, stubs
+from tests.stores import REDIS, StoreServer, store_server
+from tests.waiting import eventually
 
 
 def refusal(call: Stubs, method: str, **fields: object) -> tuple[grpc.StatusCode, str]:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from rampd import v1
 from rampd._contract.grammar import NOTE
 from rampd._contract.wording import MISLEADING
-from tests.servers import Stubs, metadata_of, rampd_server, short_directory, stubs
+from tests.servers import Stubs, metadata_of, rampd_server, stubs
 
 C = "restyler"
 FORGED = "2026-01-01 00:00:00 [info     ] change_committed verb=Finalize"
@@ -20,12 +20,6 @@ STORED = "".join(character for character in MISLEADING if NOTE.matches(f"a{chara
 TEXT = f"a{STORED}\r\n{FORGED}"
 QUOTED = ("message", "held_reason", "end_reason")
 """Fields with sentences that quote; every other field has what somebody gave, as it was."""
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
 
 
 def sentences(message: Message) -> Iterator[str]:

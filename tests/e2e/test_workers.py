@@ -4,8 +4,7 @@ import contextlib
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,7 @@ from rampd import v1
 from tests.processes import children, command_line, has_ended, is_reaped
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import VALKEY, store_server
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
+from tests.waiting import eventually
 
 
 @contextlib.contextmanager
@@ -32,13 +26,6 @@ def two_workers(directory: Path, *flags: str) -> Iterator[ServerProcess]:
 
 def serving(server: ServerProcess) -> set[int]:
     return {line["worker"] for line in server.log if line["event"] == "serving"}
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 60) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def process_ids(server: ServerProcess) -> set[int]:

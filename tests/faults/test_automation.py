@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -12,20 +12,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
-from tests.servers import ServerProcess, rampd_server, short_directory, stubs
+from tests.servers import ServerProcess, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
+from tests.waiting import eventually
 
 C = "restyler"
 PERCENTS = (5, 25, 50, 95)
 HOLD_MS = 3_000
 SLACK_MS = 1_500
 """The time of an event is its script's; the hold began up to a second before that."""
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
 
 
 @pytest.fixture
@@ -61,16 +56,6 @@ def rollout(server: ServerProcess) -> v1.Rollout:
         return call("GetRollout", component=C).rollout
 
 
-def eventually(is_so: Callable[[], object], within_s: float = 60) -> None:
-    end = time.monotonic() + within_s
-    while True:
-        with contextlib.suppress(grpc.RpcError):
-            if is_so():
-                return
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def check_story(server: ServerProcess) -> list[v1.Event]:
     """Every step once, in order, none before its hold was over."""
     with stubs(server.target) as call:
@@ -88,24 +73,24 @@ def check_story(server: ServerProcess) -> list[v1.Event]:
 def test_a_server_that_is_killed_in_mid_plan_leaves_it_to_the_other(pair: list[ServerProcess]) -> None:
     victim, survivor = pair
     begin(victim)
-    eventually(lambda: rollout(survivor).next_percent >= 25)
+    eventually(lambda: rollout(survivor).next_percent >= 25, suppressed=grpc.RpcError)
 
     victim.stop(signal.SIGKILL)
 
-    eventually(lambda: rollout(survivor).current.tag == "t2")
+    eventually(lambda: rollout(survivor).current.tag == "t2", suppressed=grpc.RpcError)
     check_story(survivor)
 
 
 def test_a_redis_that_stops_and_goes_on_makes_no_step_twice(pair: list[ServerProcess], store: StoreServer) -> None:
     """Given a Redis that hangs for longer than a hold, expect one step when it is back, and then a whole hold."""
     begin(pair[0])
-    eventually(lambda: rollout(pair[1]).next_percent >= 5)
+    eventually(lambda: rollout(pair[1]).next_percent >= 5, suppressed=grpc.RpcError)
 
     store.signal(signal.SIGSTOP)
     time.sleep(2 * HOLD_MS / 1000)
     store.signal(signal.SIGCONT)
 
-    eventually(lambda: rollout(pair[0]).current.tag == "t2")
+    eventually(lambda: rollout(pair[0]).current.tag == "t2", suppressed=grpc.RpcError)
     check_story(pair[1])
 
 
@@ -114,7 +99,7 @@ def test_a_server_that_hangs_and_comes_back_does_not_race_through_the_steps(
 ) -> None:
     """Given both servers stopped for the time of two steps, expect them to make one and to hold again."""
     begin(pair[0])
-    eventually(lambda: rollout(pair[1]).next_percent >= 5)
+    eventually(lambda: rollout(pair[1]).next_percent >= 5, suppressed=grpc.RpcError)
 
     for server in pair:
         server.process.send_signal(signal.SIGSTOP)
@@ -122,5 +107,5 @@ def test_a_server_that_hangs_and_comes_back_does_not_race_through_the_steps(
     for server in pair:
         server.process.send_signal(signal.SIGCONT)
 
-    eventually(lambda: rollout(pair[0]).current.tag == "t2")
+    eventually(lambda: rollout(pair[0]).current.tag == "t2", suppressed=grpc.RpcError)
     check_story(pair[1])

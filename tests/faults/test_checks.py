@@ -59,12 +59,6 @@ class Watcher:
             pytest.fail(f"never so in {WITHIN_S} s; seen last: {self.seen[-3:]}")
 
 
-@pytest.fixture
-def directory():
-    with short_directory() as path:
-        yield path
-
-
 @contextlib.asynccontextmanager
 async def watching(url: str, check: v1.Check = CHECK) -> AsyncIterator[Watcher]:
     """Two servers over one Redis that ask what is at `url` about a rollout at 10 %."""

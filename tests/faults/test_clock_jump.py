@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from tests.servers import rampd_server, require, short_directory, stubs
+from tests.servers import rampd_server, require, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 
 C = "restyler"
@@ -45,12 +45,6 @@ class SettableClock:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
 
 
 @pytest.fixture

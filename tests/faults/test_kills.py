@@ -4,25 +4,17 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import pytest
 
 from rampd_server.domain.rollout.model import Absent
 from tests.replay import replay, told_in_words
-from tests.servers import ServerProcess, rampd_server, short_directory, stubs
+from tests.servers import ServerProcess, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
 C = "restyler"
 AOF = {"appendonly": "yes", "appendfsync": "always"}
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
 
 
 class Writer(threading.Thread):

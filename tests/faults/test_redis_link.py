@@ -4,7 +4,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,14 +16,9 @@ from rampd_server import testing
 from tests.proxy import Proxy, proxy_to_unix
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
+from tests.waiting import eventually
 
 C = "restyler"
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with short_directory() as path:
-        yield path
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +38,6 @@ def call(proxy: Proxy, directory: Path, request: pytest.FixtureRequest) -> Itera
     url, namespace = f"redis://127.0.0.1:{proxy.port}", f"n{abs(hash(request.node.name)) % 10**9}"
     with testing.run(directory, url, namespace=namespace) as target, stubs(target) as made:
         yield made
-
-
-def eventually(is_so: Callable[[], bool], within_s: float = 30) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_write_whose_reply_is_lost_applies_once_and_answers(call: Stubs, proxy: Proxy) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from collections.abc import Callable
 
 import grpc
 import pytest
@@ -10,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
 from tests.servers import Stubs, reason_of
+from tests.waiting import eventually
 
 C = "restyler"
 SECOND = Duration(seconds=1)
@@ -18,13 +18,6 @@ SECOND = Duration(seconds=1)
 def plan(*percents: float, hold: Duration = SECOND, **fields: object) -> v1.Policy:
     steps = [v1.Step(percent=percent, hold=hold) for percent in percents]
     return v1.Policy(steps=steps, auto_start=True, **fields)
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 30) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def rollout(call: Stubs) -> v1.Rollout:

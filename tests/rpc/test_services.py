@@ -17,6 +17,7 @@ from rampd_server import testing
 from rampd_server.storage.schema import SCHEMA
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
+from tests.waiting import eventually
 
 C = "restyler"
 
@@ -31,13 +32,6 @@ def in_s(seconds: float) -> Timestamp:
     made = Timestamp()
     made.FromNanoseconds(int((time.time() + seconds) * 1e9))
     return made
-
-
-def eventually(is_so: object, within_s: float = 20) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_write_is_visible_on_its_own_server_before_it_answers(call: Stubs) -> None:

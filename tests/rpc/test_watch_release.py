@@ -5,7 +5,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +19,7 @@ from rampd_server import testing
 from rampd_server.rpc.watch import release as watch_release
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import StoreServer
+from tests.waiting import eventually
 
 C = "restyler"
 NO_STEPS = " The policy has no steps: Ramp and Finalize move it."
@@ -53,13 +54,6 @@ class Following(threading.Thread):
         self.join(20)
         assert not self.is_alive()
         return self.messages()
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 20) -> None:
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ IMPURE = (
 )
 # The one place that knows all, and what runs it.
 APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
+# What changes rollouts by itself.
+MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
 RULES = (
     # The client knows nothing of the server; only what it offers for tests runs one.
@@ -90,6 +92,11 @@ RULES = (
             "rampd._contract.wording",
         ),
     ),
+    Rule("rampd_server.domain.rollout", never=("rampd_server.domain.evidence", "rampd_server.domain.automation")),
+    Rule("rampd_server.domain.evidence", never=("rampd_server.domain.automation",)),
+    Rule("rampd_server.process", never=("rampd_server",), allowed=("rampd_server.process",)),
+    Rule("rampd_server.replica", never=("rampd_server.service", *MOVERS)),
+    Rule("rampd_server.service", never=MOVERS),
     Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
     Rule(
         "rampd_server.storage",
@@ -210,6 +217,7 @@ PLANTED = {
         ("import rampd", "rampd_server.replica.replica imports rampd"),
         ("from rampd.v1 import rollout_pb2", "rampd_server.replica.replica imports rampd.v1.rollout_pb2"),
         ("from ..storage.keys import Keys", "rampd_server.replica.replica imports rampd_server.storage.keys.Keys"),
+        ("import rampd_server.service", "rampd_server.replica.replica imports rampd_server.service"),
     ],
     "server/rampd_server/service/service.py": [
         ("import grpc", "rampd_server.service.service imports grpc"),
@@ -217,11 +225,25 @@ PLANTED = {
         ("import httpx", "rampd_server.service.service imports httpx"),
         ("from rampd_server import rpc", "rampd_server.service.service imports rampd_server.rpc"),
         ("from rampd_server.app import App", "rampd_server.service.service imports rampd_server.app.App"),
+        ("import rampd_server.caretaker", "rampd_server.service.service imports rampd_server.caretaker"),
     ],
     "server/rampd_server/ports.py": [
         ("import rampd_server.replica.replica", "rampd_server.ports imports rampd_server.replica.replica")
     ],
+    "server/rampd_server/process/config.py": [
+        ("from rampd_server.domain import errors", "rampd_server.process.config imports rampd_server.domain.errors"),
+    ],
+    "server/rampd_server/domain/evidence/counters.py": [
+        (
+            "import rampd_server.domain.automation.clock",
+            "rampd_server.domain.evidence.counters imports rampd_server.domain.automation.clock",
+        ),
+    ],
     "server/rampd_server/domain/rollout/model.py": [
+        (
+            "import rampd_server.domain.evidence.counters",
+            "rampd_server.domain.rollout.model imports rampd_server.domain.evidence.counters",
+        ),
         ("from ...ports import Store", "rampd_server.domain.rollout.model imports rampd_server.ports.Store"),
         ("from random import random", "rampd_server.domain.rollout.model imports random.random"),
         (

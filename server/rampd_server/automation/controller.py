@@ -60,7 +60,7 @@ class Controller:
         self._store = store
         self._checks = checks or NoChecks()
         self._monotonic = monotonic
-        self._turns = Turns(monotonic=monotonic)
+        self._turns = Turns(rest_s=next_look.REST_S, monotonic=monotonic)
         self._clock: Clock | None = None
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 class Turns:
     """Names, each with the time of its next turn. Whoever has a turn has no other until it is `done`, and then rests for
-    `rest_s`: who is called a thousand times a second is looked at twenty times.
+    `rest_s`.
     """
 
-    def __init__(self, *, rest_s: float = 0.05, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, rest_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._rest_s = rest_s
         self._monotonic = monotonic
         self._due: dict[str, float] = {}

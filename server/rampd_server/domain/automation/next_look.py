@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from rampd_server.domain.automation.decision import Observed, step_at
 from rampd_server.domain.rollout.progress import Cause
 
+REST_S = 0.05
+"""Between two looks at a component: one to which a thousand things happen in a second is looked at twenty times."""
 AFTER_CHANGE_S = 0.05
 """Those who watch are told of a change first: a look costs as much as a hundred of them."""
 RETRY_S = 1.0
