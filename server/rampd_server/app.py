@@ -20,7 +20,6 @@ from rampd_server.caretaker import Caretaker
 from rampd_server.config import Config
 from rampd_server.domain.errors import (
     RampdError,
-    StoreCorruptError,
     StoreMisconfiguredError,
     StoreResetError,
     StoreUnavailableError,
@@ -164,7 +163,8 @@ class Adopted(NamedTuple):
     """What became of an adopt."""
 
     epoch: str
-    has_components: bool
+    may_have_components: bool
+    """False: there is none."""
     servers: int | None
     """How many are connected; None where Redis denies the question."""
 
@@ -174,18 +174,19 @@ async def adopt(config: Config, redis_url: str) -> Adopted:
     store = RedisStore.connect(redis_url, namespace=config.namespace)
     try:
         await check_server(store)
-        has_components = await _has_components(store)
-        return Adopted(await store.begin_epoch(adopted=True), has_components, await count_servers(store))
+        epoch = await store.begin_epoch(adopted=True)
+        store.believe(epoch)
+        return Adopted(epoch, await _may_have_components(store), await count_servers(store))
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
     finally:
         await store.close()
 
 
-async def _has_components(store: RedisStore) -> bool:
+async def _may_have_components(store: RedisStore) -> bool:
     try:
         return bool(await store.components(limit=1))
-    except StoreCorruptError:  # whatever it is, it is not empty
+    except RampdError:  # the store is adopted all the same
         return True
 
 
