@@ -14,6 +14,7 @@ from rampd.errors import InternalError, RampdError, UnavailableError, Unimplemen
 from rampd.forking import CUT_OFF, in_child, is_cut_off
 from rampd.local import log
 from rampd.reporting import Outcome, Reporting, Reports, can_place
+from rampd.wording import counted
 from rampd.worker import Worker
 
 FLUSH_S = 2.0
@@ -174,7 +175,7 @@ class Reporter:
 
     def _drop_rest(self) -> None:
         if count := self._reporting.finish():
-            log.warning("%d outcomes were not sent to %s in time, and are dropped", count, self._target)
+            log.warning("%s could not be sent to %s in time: dropped", counted(count, "outcome"), self._target)
 
 
 def _close_with_worker() -> None:

@@ -51,6 +51,8 @@ async def settle_loss(
             last_revision=lost.last,
             store_revision=stored.rollout.revision,
             revision=entry.revision,
+            what_it_means=f"{note}; of these changes, what protects jobs is made again and everything else is gone",
+            what_to_do=f"look at {component} with GetRollout, and do again what is missing; if it is HELD, Ramp ends that",
         )
         return
 

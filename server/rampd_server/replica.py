@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Protocol
 
@@ -28,14 +27,15 @@ from rampd.resolution import ComponentSnapshot, Overrides
 from rampd_server.damage import Damage, damage_of
 from rampd_server.domain.clock import Look
 from rampd_server.domain.errors import (
-    HOW_TO_ADOPT,
     NoSnapshotError,
     RampdError,
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
+    ways_on,
 )
 from rampd_server.domain.model import Absent, Rollout
+from rampd_server.domain.wording import counted, moment
 from rampd_server.lost_writes import Seen, settle_loss
 from rampd_server.outage import Outage, Outages
 from rampd_server.ports import (
@@ -308,13 +308,13 @@ class Replica:
         state = self._state
         if not state.epoch or (head is not None and self._may_follow(head)):
             return
-        found = f"has another epoch, {head.epoch}, which nobody has adopted since" if head else "has no epoch"
-        served = datetime.fromtimestamp(self._confirmed_wall_s(), UTC)
+        found = f"another epoch, {head.epoch}, which nobody has adopted" if head else "no epoch"
+        served = f"{counted(len(state.components), 'component')} at {moment(int(self._confirmed_wall_s() * 1000))}"
         raise StoreResetError(
-            f"The store was emptied or replaced. This server last served epoch {state.epoch} of this namespace, with "
-            f"{len(state.components)} components, at {served:%Y-%m-%d %H:%M:%S} UTC; the store now {found}. Resolve goes on "
-            f"with the last state, and nothing is written. Restore the data; or, to take the store as it is now, "
-            f"{HOW_TO_ADOPT}."
+            f"The store was emptied or replaced: it has {found}, and this server last served {served}. Jobs keep their "
+            f"versions, and nothing is written. {ways_on(self._store.adopt_command)}",
+            believed=state.epoch,
+            found=head.epoch if head else "",
         )
 
     def _confirmed_wall_s(self) -> float:
@@ -353,9 +353,9 @@ class Replica:
             raise NoSnapshotError("This server is about to follow another epoch. Try again in a moment.")
         if not _is_adopted_since(head, age_s):
             raise StoreResetError(
-                f"The caller knows epoch {epoch} of this namespace, and the store has another one, {head.epoch}, which "
-                f"nobody has adopted: it was emptied or replaced. What the caller knows goes on. Restore the data; or, to "
-                f"take the store as it is now, {HOW_TO_ADOPT}."
+                f"This launcher's versions are of another store (epoch {epoch}) than this server's ({head.epoch}), which "
+                f"nobody has adopted: it was emptied or replaced. The launcher keeps its versions. "
+                f"{ways_on(self._store.adopt_command)}"
             )
 
     async def has_lost(self, entry_id: str) -> bool:
@@ -512,7 +512,15 @@ class Replica:
         if self._is_in_doubt:
             return await self._reload(head)
         if is_forked:
-            log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
+            log.warning(
+                "feed_forked",
+                here=self._state.entry_id,
+                store=head.entry_id,
+                what_it_means="the store does not have the last changes that this server has seen: a failover to a replica "
+                "that was behind, or an older copy of its data",
+                what_to_do="look at the lines writes_lost and freeze_lost, here or in another server's log: they say what was "
+                "lost",
+            )
             return await self._reload(head)
         return self._confirm(read_s)
 
@@ -544,7 +552,7 @@ class Replica:
         head = await self._store.head()
         self.require_known(head)
         if head is None:
-            raise StoreResetError(f"The store was emptied. To take it as it is now, {HOW_TO_ADOPT}.")
+            raise StoreResetError(f"The store has no epoch: it was emptied. {ways_on(self._store.adopt_command)}")
         self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
 
@@ -679,7 +687,13 @@ class Replica:
         author = Author(SELF, "RecordLoss", note, is_claimed=False)
         with contextlib.suppress(ConflictError):
             await self._store.commit_namespace(state.namespace, replace(state.namespace, freeze=freeze), author)
-            log.error("freeze_lost", actor=freeze.actor, note=freeze.note)
+            log.error(
+                "freeze_lost",
+                actor=freeze.actor,
+                note=freeze.note,
+                what_it_means="the store has lost a freeze of everything, which is made again",
+                what_to_do="type UnfreezeAll where it is over",
+            )
 
     def _lacks(self, state: _State) -> bool:
         """Whether a state of the same epoch that is being read ends before this copy does by now."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from rampd_server.domain import commands
 from rampd_server.domain.admission import Admission, IgnoredReason, JobOutcome
@@ -695,3 +696,21 @@ async def test_a_server_that_was_started_again_knows_what_was_deleted(
 
     assert present(started).revision == gone.result.revision + 1
     assert present(started).lost[-1].last == gone.result.revision
+
+
+async def test_the_log_says_what_a_loss_means_and_what_to_do(service: Service, replica: Replica, go_back: GoBack):
+    await run(service, commands.Ramp(3000), commands.Rollback())
+    await service.freeze_all(None, ADA)
+    await go_back()
+    with capture_logs() as lines:
+        await replica._check_head()
+
+    told = {line["event"]: line for line in lines if "what_to_do" in line}
+    assert list(told) == ["feed_forked", "writes_lost", "freeze_lost"]
+    assert "an older copy of its data" in told["feed_forked"]["what_it_means"]
+    assert "writes_lost" in told["feed_forked"]["what_to_do"]
+    lost = told["writes_lost"]
+    assert (lost["component"], lost["first_revision"], lost["last_revision"]) == (COMPONENT, 4, 5)
+    assert lost["what_it_means"].startswith("the store has lost revisions 4 to 5, by a failover or with an older copy")
+    assert f"look at {COMPONENT} with GetRollout, and do again what is missing" in lost["what_to_do"]
+    assert "UnfreezeAll" in told["freeze_lost"]["what_to_do"]

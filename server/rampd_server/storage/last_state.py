@@ -53,7 +53,7 @@ class LastStateFile:
             content = private_file.read(self.path)
             return None if content is None else self._read(*_checked(content))
         except PrivateFileError as exc:
-            raise LastStateError(f"{self.path} has what this server last served, and is not to be used: {exc}") from exc
+            raise LastStateError(f"The file {self.path} (what this server last served) is not used: {exc}") from exc
 
     def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
         try:
@@ -146,7 +146,7 @@ def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
         raise PrivateFileError("it is no last state of this version of rampd")
     digest, _, rest = rest.partition(b"\n")
     if hashlib.sha256(rest).hexdigest().encode() != digest:
-        raise PrivateFileError("it is damaged: its checksum does not fit")
+        raise PrivateFileError("it is damaged (its checksum does not fit)")
     head, *lines = rest.splitlines()
     try:
         return texts.read_object(head.decode()), lines
