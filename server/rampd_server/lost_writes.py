@@ -74,7 +74,8 @@ def _first_lost(
     known: Rollout | Absent, stored: Rollout | Absent, seen: Sequence[Seen], before_fork: int | None
 ) -> int:
     if before_fork is not None:
-        return before_fork + 1
+        # Where somebody has put back a part of a component, its history has what the rest has lost.
+        return min(before_fork + 1, known.revision)
     oldest = seen[0].revision if seen else known.revision
     first = min(oldest, known.revision, stored.revision + 1)
     if isinstance(stored, Absent) or isinstance(known, Absent):

@@ -16,7 +16,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from random import SystemRandom
 from typing import Protocol
@@ -285,8 +285,11 @@ class Replica:
         self._store.believe(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
-        for listener in self._listeners:
-            listener.reloaded()
+        try:
+            self._tell_reloaded()
+        except Exception:
+            # They are told again once the store's own state is read, and this server can answer until then.
+            log.exception("recalled_state_not_told")
         self.answers.set()
 
     def last_served(self, *, is_last: bool) -> LastServed:
@@ -539,6 +542,7 @@ class Replica:
         for name in list(self._state.damaged):
             try:
                 await self._load(name)
+                await self._store.events(name, limit=1)
             except Exception as error:  # noqa: BLE001 - one component is not to stop the others
                 damage = damage_of(name, error)
                 self._state.damaged[name] = replace(self._state.damaged[name], error=damage)
@@ -647,13 +651,7 @@ class Replica:
         gone = self._state.gone
         known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
         lost = await self._store.missing_entries(known) if known else frozenset()
-        lost |= {
-            name
-            for name, component in state.components.items()
-            if (before := self._state.components.get(name))
-            and not before.rollout.entry  # of schema 1, unchanged since
-            and component.rollout.revision < before.rollout.revision
-        }
+        lost |= await self._gone_back(state, lost)
         is_same_epoch = state.epoch == self._state.epoch
         for name in sorted(lost - state.damaged.keys()):
             if not is_same_epoch and name not in state.components:
@@ -662,8 +660,31 @@ class Replica:
             present = self._state.components.get(name)
             rollout = present.rollout if present else gone[name]
             seen = [each for each in self._recent if each.component == name]
-            await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+            try:
+                await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+            except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+                self._mark_damaged(state, name, error)
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
+
+    async def _gone_back(self, state: _State, lost: Collection[str]) -> set[str]:
+        """Components that the store has in an older state though their history has the newer one, or can't be read: somebody has
+        put back a part of their data.
+        """
+        found = set()
+        for name, component in state.components.items():
+            before = self._state.components.get(name)
+            if before is None or name in lost or name in state.damaged or _follows(component.rollout, before.rollout):
+                continue
+            # This copy may have gone on while the rest was read.
+            known = before.rollout
+            try:
+                stored = (await self._store.read(name)).rollout
+            except StoreCorruptError as error:
+                self._mark_damaged(state, name, error)
+                continue
+            if isinstance(stored, Rollout) and not _follows(stored, known):
+                found.add(name)
+        return found
 
     def _require_no_step_back(self, state: _State) -> None:
         """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
@@ -765,14 +786,20 @@ class Replica:
         try:
             component = await self._load(name)
         except Exception as error:  # noqa: BLE001 - one component is not to stop the others
-            damage = Damage(damage_of(name, error), self._damaged_since_s(name))
-            state.damaged[name] = damage
-            component = state.components.get(name) or self._state.components.get(name)
-            if component is not None:
-                component.damaged_since_s = damage.since_s
+            self._mark_damaged(state, name, error)
+            return
         if component is None:
             state.components.pop(name, None)
         else:
+            state.components[name] = component
+
+    def _mark_damaged(self, state: _State, name: str, error: Exception) -> None:
+        """The component keeps its last good state, where there is one. Raises the error where it is the store that fails."""
+        damage = Damage(damage_of(name, error), self._damaged_since_s(name))
+        state.damaged[name] = damage
+        component = self._state.components.get(name) or state.components.get(name)
+        if component is not None:
+            component.damaged_since_s = damage.since_s
             state.components[name] = component
 
     def _damaged_since_s(self, name: str) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 import redis
+from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import Resolver
@@ -51,11 +52,11 @@ def serving(store: StoreServer, directory: Path, *flags: str) -> "contextlib.Abs
 
 
 def begin(server: ServerProcess) -> None:
-    """A rollout of t2 over t1 at 1 %, and an override."""
+    """A rollout of t2 over t1 at 1 % that somebody has to confirm, and an override."""
     with stubs(server.target) as call:
         call("Release", component=C, tag="t1")
         call("Release", component=C, tag="t2")
-        call("Ramp", component=C, percent=1)
+        call("Ramp", component=C, percent=1, confirm_within=Duration(seconds=3600))
         call("SetOverride", component=C, repo=PINNED, tag="t9")
 
 

@@ -20,7 +20,7 @@ import structlog
 from rampd import private_file
 from rampd.private_file import PrivateFileError
 from rampd_server.domain.model import Absent, Release, Rollout
-from rampd_server.ports import LastServed, LastState, LastStateError, Override
+from rampd_server.ports import LastServed, LastState, LastStateError, Override, entry_order
 from rampd_server.storage import feed, rebuild, texts
 from rampd_server.storage.malformed import MalformedError
 from rampd_server.storage.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
@@ -131,12 +131,15 @@ class LastStateFile:
         try:
             with self.path.open("rb") as file:
                 _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
-            confirmed_s = float(json.loads(head)["confirmed"])
+            kept = json.loads(head)
+            confirmed_s = float(kept["confirmed"])
+            has_more = kept["epoch"] == about.epoch and entry_order(kept["entry"]) > entry_order(about.entry_id)
         except (OSError, ValueError, TypeError, KeyError):
             return True
         # Where that is in the future, the clock was set back, and times say nothing.
         is_future = confirmed_s > time.time() + _CLOCK_TOLERANCE_S
-        return is_future or about.confirmed_s > confirmed_s - _CLOCK_TOLERANCE_S
+        slack_s = 0.0 if has_more else _CLOCK_TOLERANCE_S
+        return is_future or about.confirmed_s > confirmed_s - slack_s
 
 
 def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:

@@ -146,6 +146,22 @@ def test_a_file_that_another_server_confirmed_later_stays(file: LastStateFile, c
     assert (state.about.epoch == "e2") is may
 
 
+@pytest.mark.parametrize(
+    ("entry_id", "confirmed_s", "may"),
+    [("5-1", 999.0, True), ("4-9", 999.999, False), ("4-9", 1000.5, True), ("5-0", 999.0, True), ("6-0", 990.0, False)],
+)
+def test_a_file_that_has_later_changes_of_the_same_epoch_stays(
+    file: LastStateFile, entry_id: str, confirmed_s: float, may: bool
+) -> None:
+    """Given two states that were confirmed at nearly the same time, expect that the one with more is kept. A store that is
+    confirmed later with less has gone back.
+    """
+    file.write(replace(ABOUT, entry_id=entry_id, confirmed_s=confirmed_s, clock_ahead_ms=1.0), [])
+    state = file.read()
+    assert state is not None
+    assert (state.about.clock_ahead_ms == 1.0) is may
+
+
 def test_where_the_clock_was_set_back_the_file_is_replaced(file: LastStateFile) -> None:
     file.write(replace(ABOUT, confirmed_s=time.time() + 3600), [])
     file.write(replace(ABOUT, epoch="e2", confirmed_s=time.time()), [])
