@@ -216,7 +216,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         if now == "ready":
             self.emit_provider_ready(ProviderEventDetails())
         elif now == "stale":
-            message = f"the state is {status.snapshot_age_s:.0f} s old: {status.error or 'the store is silent'}"
+            message = f"the state is {status.snapshot_age_s:.0f} s old: {status.error or 'the server is silent'}"
             self.emit_provider_stale(ProviderEventDetails(message=message))
         else:
             self.emit_provider_error(ProviderEventDetails(message="no state", error_code=ErrorCode.GENERAL))

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
+from rampd._contract.wording import counted
 from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
 from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import CUT_OFF, in_child, is_cut_off
@@ -174,7 +175,7 @@ class Reporter:
 
     def _drop_rest(self) -> None:
         if count := self._reporting.finish():
-            log.warning("%d outcomes were not sent to %s in time, and are dropped", count, self._target)
+            log.warning("%s could not be sent to %s in time: dropped", counted(count, "outcome"), self._target)
 
 
 def _close_with_worker() -> None:

@@ -7,6 +7,7 @@ comparing and replacing is one step, and so that whatever else stands beside the
 import contextlib
 import fcntl
 import os
+import pwd
 import stat
 import tempfile
 import time
@@ -97,6 +98,14 @@ def _lock(descriptor: int) -> bool:
             return True
 
 
+def name_of_user(number: int) -> str:
+    """The name of a user, or the number where the system knows no name."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except (KeyError, OverflowError):
+        return str(number)
+
+
 def _prefix(path: Path) -> str:
     return f".{path.name}."
 
@@ -105,7 +114,8 @@ def _check(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise PrivateFileError("it is no file")
     if status.st_uid != os.geteuid():
-        raise PrivateFileError(f"it belongs to user {status.st_uid}, not to {os.geteuid()}, who runs this process")
+        owner, ours = name_of_user(status.st_uid), name_of_user(os.geteuid())
+        raise PrivateFileError(f"it belongs to user {owner}, not to {ours}, who runs this process")
     if stat.S_IMODE(status.st_mode) != _MODE:
         raise PrivateFileError(f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {_MODE:04o}: chmod 600 it")
     if status.st_size > _MAX_BYTES:

@@ -15,7 +15,7 @@ from rampd import v1
 from rampd._calls.methods import CHANNEL_OPTIONS
 from rampd._contract.component_state import MalformedStateError
 from rampd._contract.grammar import COMPONENT, TAG, check_resolve, shown, word_violation
-from rampd._contract.wording import one_line
+from rampd._contract.wording import counted, one_line
 from rampd._decision.resolution import STALE_AFTER_S, Decision, Resolution, ResolveReason, resolve
 from rampd._reporting.outcome_buffer import Reports
 from rampd._runtime import private_file
@@ -133,7 +133,9 @@ class Status:
     next_withheld: bool
     """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
     error: str
-    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. Empty while there is one."""
+    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. While there is one: why
+    what it brings is stale, and otherwise empty.
+    """
     snapshot_file_error: str
     """Why the snapshot file was not read, or not written the last time; empty where it was."""
     damaged: tuple[str, ...] = ()
@@ -184,7 +186,7 @@ class Local:
         resumes = saved.selection == self.feed.selection
         self.feed.restore(components, saved.cursor, age_s, time.time() - saved.told_s, resumes=resumes)
         self._source = "file"
-        log.info("%s has %d components, %.0f s old", path, len(components), age_s)
+        log.info("%s has %s, %.0f s old", path, counted(len(components), "component"), age_s)
 
     def take(self, message: v1.WatchResponse) -> None:
         """Takes in a message, and tells of what it changed. Raises MalformedStateError."""
@@ -193,7 +195,7 @@ class Local:
             self._connected = True
             self._source = "server"
             self._error = ""
-            log.info("watching %s: %d components", self.settings.target, len(self.feed.components))
+            log.info("watching %s: %s", self.settings.target, counted(len(self.feed.components), "component"))
         for callback in tuple(self.callbacks) if changes else ():
             for change in changes:
                 call_back(callback, change)
@@ -202,7 +204,7 @@ class Local:
         """The stream has ended: seconds to wait before the next one."""
         pause_s = self.feed.lost(error)
         was_connected, self._connected = self._connected, False
-        text = "the server has ended it" if error is None else error.message
+        text = "the server has ended the watch (it stops or restarts)" if error is None else error.message
         if was_connected or text != self._error:
             level = logging.INFO if error is None else logging.WARNING
             log.log(
@@ -332,17 +334,23 @@ class Local:
         """What is known, and from where."""
         feed = self.feed
         age_s = time.monotonic() - feed.confirmed_s
+        connected, error = self._connected and not feed.is_silent(), self._error
+        if connected and not error and age_s >= STALE_AFTER_S:
+            error = (
+                f"the server at {self.settings.target} is there, and its store does not confirm what it says: the store is away, "
+                "or was emptied or replaced; the server's log says which"
+            )
         return Status(
             mode="local",
             target=self.settings.target,
             source=self._source,
-            connected=self._connected and not feed.is_silent(),
+            connected=connected,
             components=len(feed.components) + sum(last is not None for last in list(feed.damaged.values())),
             deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
             snapshot_age_s=age_s,
             stale=age_s >= STALE_AFTER_S,
             next_withheld=age_s > self._next_max_stale_s,
-            error=self._error,
+            error=error,
             snapshot_file_error=self._file_error,
             damaged=tuple(sorted(feed.damaged)),
         )

@@ -214,6 +214,9 @@ class Controller:
             self._notice(known.rollout.component)
 
     def _notice(self, component: str) -> None:
+        if not self._replica.loaded.is_set():
+            # A state of before the start: nothing is judged by it, and the store's time is not known.
+            return
         self._waits_for.pop(component, None)
         self._see_deadline(component)
         if self._is_under_way(component):

@@ -16,9 +16,8 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Protocol
 
@@ -27,14 +26,15 @@ import structlog
 from rampd._decision.resolution import ComponentSnapshot, Overrides
 from rampd_server.domain.automation.clock import Look
 from rampd_server.domain.errors import (
-    HOW_TO_ADOPT,
     NoSnapshotError,
     RampdError,
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
+    ways_on,
 )
 from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.domain.wording import counted, moment
 from rampd_server.ports import (
     SELF,
     Author,
@@ -285,8 +285,11 @@ class Replica:
         self._store.believe(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
-        for listener in self._listeners:
-            listener.reloaded()
+        try:
+            self._tell_reloaded()
+        except Exception:
+            # They are told again once the store's own state is read, and this server can answer until then.
+            log.exception("recalled_state_not_told")
         self.answers.set()
 
     def last_served(self, *, is_last: bool) -> LastServed:
@@ -308,13 +311,13 @@ class Replica:
         state = self._state
         if not state.epoch or (head is not None and self._may_follow(head)):
             return
-        found = f"has another epoch, {head.epoch}, which nobody has adopted since" if head else "has no epoch"
-        served = datetime.fromtimestamp(self._confirmed_wall_s(), UTC)
+        found = f"another epoch, {head.epoch}, which nobody has adopted" if head else "no epoch"
+        served = f"{counted(len(state.components), 'component')} at {moment(int(self._confirmed_wall_s() * 1000))}"
         raise StoreResetError(
-            f"The store was emptied or replaced. This server last served epoch {state.epoch} of this namespace, with "
-            f"{len(state.components)} components, at {served:%Y-%m-%d %H:%M:%S} UTC; the store now {found}. Resolve goes on "
-            f"with the last state, and nothing is written. Restore the data; or, to take the store as it is now, "
-            f"{HOW_TO_ADOPT}."
+            f"The store was emptied or replaced: it has {found}, and this server last served {served}. Jobs keep their "
+            f"versions, and nothing is written. {ways_on(self._store.adopt_command)}",
+            believed=state.epoch,
+            found=head.epoch if head else "",
         )
 
     def _confirmed_wall_s(self) -> float:
@@ -353,9 +356,9 @@ class Replica:
             raise NoSnapshotError("This server is about to follow another epoch. Try again in a moment.")
         if not _is_adopted_since(head, age_s):
             raise StoreResetError(
-                f"The caller knows epoch {epoch} of this namespace, and the store has another one, {head.epoch}, which "
-                f"nobody has adopted: it was emptied or replaced. What the caller knows goes on. Restore the data; or, to "
-                f"take the store as it is now, {HOW_TO_ADOPT}."
+                f"This launcher's versions are of another store (epoch {epoch}) than this server's ({head.epoch}), which "
+                f"nobody has adopted: it was emptied or replaced. The launcher keeps its versions. "
+                f"{ways_on(self._store.adopt_command)}"
             )
 
     async def has_lost(self, entry_id: str) -> bool:
@@ -512,7 +515,15 @@ class Replica:
         if self._is_in_doubt:
             return await self._reload(head)
         if is_forked:
-            log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
+            log.warning(
+                "feed_forked",
+                here=self._state.entry_id,
+                store=head.entry_id,
+                what_it_means="the store does not have the last changes that this server has seen: a failover to a replica "
+                "that was behind, or an older copy of its data",
+                what_to_do="look at the lines writes_lost and freeze_lost, here or in another server's log: they say what was "
+                "lost",
+            )
             return await self._reload(head)
         return self._confirm(read_s)
 
@@ -531,6 +542,7 @@ class Replica:
         for name in list(self._state.damaged):
             try:
                 await self._load(name)
+                await self._store.events(name, limit=1)
             except Exception as error:  # noqa: BLE001 - one component is not to stop the others
                 damage = damage_of(name, error)
                 self._state.damaged[name] = replace(self._state.damaged[name], error=damage)
@@ -544,7 +556,7 @@ class Replica:
         head = await self._store.head()
         self.require_known(head)
         if head is None:
-            raise StoreResetError(f"The store was emptied. To take it as it is now, {HOW_TO_ADOPT}.")
+            raise StoreResetError(f"The store has no epoch: it was emptied. {ways_on(self._store.adopt_command)}")
         self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
 
@@ -639,13 +651,7 @@ class Replica:
         gone = self._state.gone
         known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
         lost = await self._store.missing_entries(known) if known else frozenset()
-        lost |= {
-            name
-            for name, component in state.components.items()
-            if (before := self._state.components.get(name))
-            and not before.rollout.entry  # of schema 1, unchanged since
-            and component.rollout.revision < before.rollout.revision
-        }
+        lost |= await self._gone_back(state, lost)
         is_same_epoch = state.epoch == self._state.epoch
         for name in sorted(lost - state.damaged.keys()):
             if not is_same_epoch and name not in state.components:
@@ -654,8 +660,31 @@ class Replica:
             present = self._state.components.get(name)
             rollout = present.rollout if present else gone[name]
             seen = [each for each in self._recent if each.component == name]
-            await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+            try:
+                await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self.now_ms())
+            except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+                self._mark_damaged(state, name, error)
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
+
+    async def _gone_back(self, state: _State, lost: Collection[str]) -> set[str]:
+        """Components that the store has in an older state though their history has the newer one, or can't be read: somebody has
+        put back a part of their data.
+        """
+        found = set()
+        for name, component in state.components.items():
+            before = self._state.components.get(name)
+            if before is None or name in lost or name in state.damaged or _follows(component.rollout, before.rollout):
+                continue
+            # This copy may have gone on while the rest was read.
+            known = before.rollout
+            try:
+                stored = (await self._store.read(name)).rollout
+            except StoreCorruptError as error:
+                self._mark_damaged(state, name, error)
+                continue
+            if isinstance(stored, Rollout) and not _follows(stored, known):
+                found.add(name)
+        return found
 
     def _require_no_step_back(self, state: _State) -> None:
         """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
@@ -679,7 +708,13 @@ class Replica:
         author = Author(SELF, "RecordLoss", note, is_claimed=False)
         with contextlib.suppress(ConflictError):
             await self._store.commit_namespace(state.namespace, replace(state.namespace, freeze=freeze), author)
-            log.error("freeze_lost", actor=freeze.actor, note=freeze.note)
+            log.error(
+                "freeze_lost",
+                actor=freeze.actor,
+                note=freeze.note,
+                what_it_means="the store has lost a freeze of everything, which is made again",
+                what_to_do="type UnfreezeAll where it is over",
+            )
 
     def _lacks(self, state: _State) -> bool:
         """Whether a state of the same epoch that is being read ends before this copy does by now."""
@@ -751,14 +786,20 @@ class Replica:
         try:
             component = await self._load(name)
         except Exception as error:  # noqa: BLE001 - one component is not to stop the others
-            damage = Damage(damage_of(name, error), self._damaged_since_s(name))
-            state.damaged[name] = damage
-            component = state.components.get(name) or self._state.components.get(name)
-            if component is not None:
-                component.damaged_since_s = damage.since_s
+            self._mark_damaged(state, name, error)
+            return
         if component is None:
             state.components.pop(name, None)
         else:
+            state.components[name] = component
+
+    def _mark_damaged(self, state: _State, name: str, error: Exception) -> None:
+        """The component keeps its last good state, where there is one. Raises the error where it is the store that fails."""
+        damage = Damage(damage_of(name, error), self._damaged_since_s(name))
+        state.damaged[name] = damage
+        component = self._state.components.get(name) or state.components.get(name)
+        if component is not None:
+            component.damaged_since_s = damage.since_s
             state.components[name] = component
 
     def _damaged_since_s(self, name: str) -> float:

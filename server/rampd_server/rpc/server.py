@@ -124,7 +124,7 @@ class Server:
                 "give a shorter --socket (RAMPD_SOCKET)."
             )
         try:
-            make_own(path.parent, "--socket (RAMPD_SOCKET)")
+            make_own(path.parent, "--socket (RAMPD_SOCKET) or --data-dir (RAMPD_DATA_DIR)")
             _remove_stale(path)
             # The mode has to be right from the first moment, so it can't be set afterwards.
             umask = os.umask(0o177)

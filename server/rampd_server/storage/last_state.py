@@ -20,7 +20,7 @@ import structlog
 from rampd._runtime import private_file
 from rampd._runtime.private_file import PrivateFileError
 from rampd_server.domain.rollout.model import Absent, Release, Rollout
-from rampd_server.ports import LastServed, LastState, LastStateError, Override
+from rampd_server.ports import LastServed, LastState, LastStateError, Override, entry_order
 from rampd_server.storage.codec import feed_entry, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
@@ -53,7 +53,7 @@ class LastStateFile:
             content = private_file.read(self.path)
             return None if content is None else self._read(*_checked(content))
         except PrivateFileError as exc:
-            raise LastStateError(f"{self.path} has what this server last served, and is not to be used: {exc}") from exc
+            raise LastStateError(f"The file {self.path} (what this server last served) is not used: {exc}") from exc
 
     def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
         try:
@@ -131,12 +131,15 @@ class LastStateFile:
         try:
             with self.path.open("rb") as file:
                 _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
-            confirmed_s = float(json.loads(head)["confirmed"])
+            kept = json.loads(head)
+            confirmed_s = float(kept["confirmed"])
+            has_more = kept["epoch"] == about.epoch and entry_order(kept["entry"]) > entry_order(about.entry_id)
         except (OSError, ValueError, TypeError, KeyError):
             return True
         # Where that is in the future, the clock was set back, and times say nothing.
         is_future = confirmed_s > time.time() + _CLOCK_TOLERANCE_S
-        return is_future or about.confirmed_s > confirmed_s - _CLOCK_TOLERANCE_S
+        slack_s = 0.0 if has_more else _CLOCK_TOLERANCE_S
+        return is_future or about.confirmed_s > confirmed_s - slack_s
 
 
 def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
@@ -146,7 +149,7 @@ def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
         raise PrivateFileError("it is no last state of this version of rampd")
     digest, _, rest = rest.partition(b"\n")
     if hashlib.sha256(rest).hexdigest().encode() != digest:
-        raise PrivateFileError("it is damaged: its checksum does not fit")
+        raise PrivateFileError("it is damaged (its checksum does not fit)")
     head, *lines = rest.splitlines()
     try:
         return texts.read_object(head.decode()), lines

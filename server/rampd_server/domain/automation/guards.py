@@ -158,14 +158,14 @@ def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[F
             yield Finding(
                 Cause.CHECK_FAILED,
                 rollout.policy.automation.on_regression,
-                f"The check {check.name} failed {reading.failures:,} times in a row (allowed: "
+                f"The check {check.name} failed {wording.counted(reading.failures, 'time')} in a row (allowed: "
                 f"{check.failures_allowed:,}).{_value(check, reading)}",
             )
         elif reading.errors > check.errors_allowed:
             yield Finding(
                 Cause.CHECK_BROKEN,
                 OnRegression.PAUSE,
-                f"The check {check.name} got no answer {reading.errors:,} times in a row (allowed: "
+                f"The check {check.name} got no answer {wording.counted(reading.errors, 'time')} in a row (allowed: "
                 f"{check.errors_allowed:,}). That says nothing of the release. The last error: {wording.ended(reading.error or 'none')}",
             )
 
