@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.connection import Connection
-from rampd._calls.methods import checked_timeout
 from rampd._calls.request import actor_metadata
+from rampd._calls.target import checked_timeout
 from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
 from rampd._verbs.pending_call import Ask, Follow, Pages

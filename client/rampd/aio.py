@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.aio_connection import AioCaller, AioConnection
-from rampd._calls.methods import checked_timeout
 from rampd._calls.request import actor_metadata
 from rampd._calls.resolve_call import (
     CATCH_UP_S,
@@ -32,6 +31,7 @@ from rampd._calls.resolve_call import (
     resolve_request,
     results_of,
 )
+from rampd._calls.target import checked_timeout
 from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution
 from rampd._reporting.job_block import AsyncRunningJob
 from rampd._reporting.outcome_buffer import Outcome, checked

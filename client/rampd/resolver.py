@@ -11,7 +11,6 @@ from weakref import finalize
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
-from rampd._calls.methods import checked_timeout
 from rampd._calls.resolve_call import (
     CATCH_UP_S,
     DEFAULT_MODE,
@@ -27,6 +26,7 @@ from rampd._calls.resolve_call import (
     resolve_request,
     results_of,
 )
+from rampd._calls.target import checked_timeout
 from rampd._decision.resolution import NEXT_MAX_STALE_S, STALE_AFTER_S, Resolution, resolve
 from rampd._reporting.job_block import RunningJob
 from rampd._reporting.outcome_buffer import Outcome, checked

@@ -11,8 +11,8 @@ import grpc
 import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
 from google.protobuf.message import Message
 
-from rampd._calls.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
 from rampd._calls.status import error_of_call
+from rampd._calls.target import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
 from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
 from rampd._runtime.green_threads import adapt_grpc
 from rampd.errors import ClosedError, RampdError, UnavailableError

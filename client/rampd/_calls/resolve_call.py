@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from rampd import v1
-from rampd._calls.methods import checked_timeout
 from rampd._calls.request import make
 from rampd._calls.status import error_of_status
+from rampd._calls.target import checked_timeout
 from rampd._contract.grammar import check_resolve, shown
 from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
 from rampd.errors import (

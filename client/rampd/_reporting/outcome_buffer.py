@@ -18,7 +18,7 @@ from rampd import v1
 from rampd._contract.field_rules import MAX_DURATION_S
 from rampd._contract.grammar import check_resolve, shown
 from rampd._decision.resolution import Channel, Resolution, ResolveReason
-from rampd._runtime.chance import chance as of_the_system
+from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
     PermissionDeniedError,

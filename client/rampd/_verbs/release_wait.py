@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from rampd import v1
-from rampd._calls.methods import checked_timeout
-from rampd._runtime.chance import chance as of_the_system
+from rampd._calls.target import checked_timeout
+from rampd._runtime.backoff import chance as of_the_system
 from rampd._verbs.verbs import watch_release
 from rampd.errors import DeadlineExceededError, RampdError, ReleaseFailedError, UnavailableError
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from rampd import v1
 from rampd._contract.component_state import Assembly, Component, MalformedStateError, apply, service_of
 from rampd._decision.resolution import NEXT_MAX_STALE_S, ComponentSnapshot, SnapshotRelease
-from rampd._runtime.chance import chance as of_the_system
+from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
     PermissionDeniedError,

@@ -12,7 +12,7 @@ from pathlib import Path
 from grpc.experimental import ChannelOptions
 
 from rampd import v1
-from rampd._calls.methods import CHANNEL_OPTIONS
+from rampd._calls.target import CHANNEL_OPTIONS
 from rampd._contract.component_state import MalformedStateError
 from rampd._contract.grammar import COMPONENT, TAG, check_resolve, shown, word_violation
 from rampd._contract.wording import one_line

@@ -16,8 +16,8 @@ import grpc
 
 from rampd import v1
 from rampd._calls.connection import closed_error
-from rampd._calls.methods import METHODS, channel_target
 from rampd._calls.status import error_of_call
+from rampd._calls.target import METHODS, channel_target
 from rampd._contract.component_state import MalformedStateError
 from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rampd.testing.fixed import AsyncFixedResolver, FixedResolver
-    from rampd.testing.server import RampdServer, ServerNotInstalledError, running_server
+    from rampd.testing._fixed import AsyncFixedResolver, FixedResolver
+    from rampd.testing._server import RampdServer, ServerNotInstalledError, running_server
 
 __all__ = ["AsyncFixedResolver", "FixedResolver", "RampdServer", "ServerNotInstalledError", "running_server"]
 
@@ -24,7 +24,7 @@ if not TYPE_CHECKING:  # or else every name would be right
         # pytest imports this package in every run, for the plugin.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f"rampd.testing.{'fixed' if name in _FIXED else 'server'}"), name)
+        value: object = getattr(import_module(f"rampd.testing.{'_fixed' if name in _FIXED else '_server'}"), name)
         globals()[name] = value
         return value
 

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rampd._contract.grammar import shown
-from rampd._runtime.chance import chance as of_the_system
+from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import InvalidArgumentError, RampdError
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rampd import AbortedError, InvalidArgumentError, NotFoundError, UnavailableError
-from rampd._calls.methods import METHODS, Attempts, channel_target, checked_target, checked_timeout
+from rampd._calls.target import METHODS, Attempts, channel_target, checked_target, checked_timeout
 
 CONTENTION = AbortedError("others wrote", reason="CONTENTION")
 
