@@ -13,14 +13,12 @@ from google.protobuf.message import Message
 from rampd import v1
 from rampd._calls.connection import Connection
 from rampd._calls.request import actor_metadata
-from rampd._calls.target import checked_timeout
+from rampd._calls.timeout import ADMIN_TIMEOUT_S, checked_timeout
 from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
 from rampd.errors import RampdError, ReleaseFailedError
-
-DEFAULT_TIMEOUT_S = 5.0
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -90,7 +88,7 @@ class Admin(OnePerProcess):
     anything is sent. Makes no thread and no socket before the first call; any thread may use it.
     """
 
-    def __init__(self, target: str, *, actor: str = "", timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, target: str, *, actor: str = "", timeout: float = ADMIN_TIMEOUT_S) -> None:
         """`actor` is who the history says it was, as claimed; `timeout` in seconds. Raises InvalidArgumentError."""
         self._timeout_s = checked_timeout(timeout)
         self._connection = Connection(target, metadata=actor_metadata(actor))

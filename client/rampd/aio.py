@@ -17,22 +17,20 @@ from rampd import v1
 from rampd._calls.aio_connection import AioCaller, AioConnection
 from rampd._calls.request import actor_metadata
 from rampd._calls.resolve_call import (
-    CATCH_UP_S,
     DEFAULT_MODE,
-    DEFAULT_TIMEOUT_S,
     NO_ANSWER,
     Job,
     JobLike,
     Mode,
     batch_request,
-    call_timeout_s,
     checked_mode,
     resolution_of,
     resolve_request,
     results_of,
 )
-from rampd._calls.target import checked_timeout
-from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution
+from rampd._calls.timeout import ADMIN_TIMEOUT_S, RESOLVE_TIMEOUT_S, checked_timeout, resolve_timeout_s
+from rampd._decision.resolution import Resolution
+from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S
 from rampd._reporting.job_block import AsyncRunningJob
 from rampd._reporting.outcome_buffer import Outcome, checked
 from rampd._reporting.report_thread import Reporter, Sink
@@ -54,7 +52,6 @@ from rampd._watching.local import (
     rpc_status,
 )
 from rampd._watching.watch_thread import Watching
-from rampd.admin import DEFAULT_TIMEOUT_S as ADMIN_TIMEOUT_S
 from rampd.admin import as_method_of
 from rampd.errors import RampdError, ReleaseFailedError
 
@@ -86,7 +83,7 @@ class AsyncResolver(OnePerProcess):
     ) -> None:
         """As `Resolver`; needs no running event loop."""
         self.mode = checked_mode(mode)
-        self._timeout_s = DEFAULT_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
+        self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
         self._connection: AioCaller = AioConnection(target)
         self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
@@ -111,7 +108,7 @@ class AsyncResolver(OnePerProcess):
                 return answer
         check_question(component, repo, job_id, fallback)
         request = resolve_request(Job(component, repo, job_id, min_revision))
-        timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, min_revision)
         if self.mode == "local":
             await self._prepare(timeout_s)
             await self._catch_up([request], timeout_s)
@@ -131,7 +128,7 @@ class AsyncResolver(OnePerProcess):
     ) -> list[Resolution | RampdError]:
         """As `Resolver.resolve_batch`."""
         request = batch_request(jobs)
-        timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
             await self._prepare(timeout_s)
             await self._catch_up(request.requests, timeout_s)
@@ -186,7 +183,7 @@ class AsyncResolver(OnePerProcess):
     async def connect(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as everywhere here
         """As `Resolver.connect`."""
         if self.mode == "local":
-            await self._prepare(call_timeout_s(timeout, self._timeout_s, 0))
+            await self._prepare(resolve_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
         """As `Resolver.status`."""

@@ -41,7 +41,8 @@ except ImportError as error:
         "rampd.openfeature needs OpenFeature's SDK, which is not installed: pip install 'rampd[openfeature]'"
     ) from error
 
-from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution, ResolveReason
+from rampd._decision.resolution import Resolution, ResolveReason
+from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import OnePerProcess, in_child
 from rampd._watching.feed import Change
 from rampd._watching.local import Status

@@ -12,22 +12,20 @@ from weakref import finalize
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
 from rampd._calls.resolve_call import (
-    CATCH_UP_S,
     DEFAULT_MODE,
-    DEFAULT_TIMEOUT_S,
     NO_ANSWER,
     Job,
     JobLike,
     Mode,
     batch_request,
-    call_timeout_s,
     checked_mode,
     resolution_of,
     resolve_request,
     results_of,
 )
-from rampd._calls.target import checked_timeout
-from rampd._decision.resolution import NEXT_MAX_STALE_S, STALE_AFTER_S, Resolution, resolve
+from rampd._calls.timeout import RESOLVE_TIMEOUT_S, checked_timeout, resolve_timeout_s
+from rampd._decision.resolution import Resolution, resolve
+from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S, STALE_AFTER_S
 from rampd._reporting.job_block import RunningJob
 from rampd._reporting.outcome_buffer import Outcome, checked
 from rampd._reporting.report_thread import Reporter, Sink
@@ -77,7 +75,7 @@ class Resolver(OnePerProcess):
         Raises InvalidArgumentError.
         """
         self.mode = checked_mode(mode)
-        self._timeout_s = DEFAULT_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
+        self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
         self._connection: Caller = Connection(target)
         self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
@@ -130,7 +128,7 @@ class Resolver(OnePerProcess):
             pass
         check_question(component, repo, job_id, fallback)
         request = resolve_request(Job(component, repo, job_id, min_revision))
-        timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, min_revision)
         if self.mode == "local":
             self._watching.prepare(timeout_s)
             self._catch_up([request], timeout_s)
@@ -150,7 +148,7 @@ class Resolver(OnePerProcess):
         Raises InvalidArgumentError where any job is wrong in itself, and what `resolve` raises where nothing answers.
         """
         request = batch_request(jobs)
-        timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
             self._watching.prepare(timeout_s)
             self._catch_up(request.requests, timeout_s)
@@ -215,7 +213,7 @@ class Resolver(OnePerProcess):
         nothing where none comes: `status()` does. Does nothing with mode `rpc`. Raises ClosedError.
         """
         if self.mode == "local":
-            self._watching.prepare(call_timeout_s(timeout, self._timeout_s, 0))
+            self._watching.prepare(resolve_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
         """What is known, how old it is, and from where; and what became of the outcomes. A thread that should watch or

@@ -11,10 +11,12 @@ import grpc
 import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
 from google.protobuf.message import Message
 
+from rampd._calls.channel import open_channel
+from rampd._calls.methods import METHODS, Method
+from rampd._calls.retry import Attempts
 from rampd._calls.status import error_of_call
-from rampd._calls.target import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
+from rampd._calls.target import checked_target
 from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
-from rampd._runtime.green_threads import adapt_grpc
 from rampd.errors import ClosedError, RampdError, UnavailableError
 
 Response = TypeVar("Response", bound=Message)
@@ -114,8 +116,7 @@ class Connection:
         with self._lock:
             self.check_open()
             if self._channel is None:
-                adapt_grpc()
-                self._channel = grpc.insecure_channel(channel_target(self.target), options=CHANNEL_OPTIONS)
+                self._channel = open_channel(self.target)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
                 method.path,

@@ -18,6 +18,7 @@ from rampd import v1
 from rampd._contract.field_rules import MAX_DURATION_S
 from rampd._contract.grammar import check_resolve, shown
 from rampd._decision.resolution import Channel, Resolution, ResolveReason
+from rampd._runtime.backoff import HOPELESS, Backoff
 from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
@@ -32,9 +33,7 @@ CAPACITY = 10_000
 BATCH = 1000
 GATHER_S = 0.2
 """How long the first outcome of a batch waits for others."""
-_FIRST_PAUSE_S = 0.1
-_MAX_PAUSE_S = 10.0
-_HOPELESS_PAUSE_S = 30.0
+_BACKOFF = Backoff(first_s=0.1, most_s=10.0)
 _HOPELESS = (UnauthenticatedError, PermissionDeniedError)
 """What somebody has to do something about before another try can succeed."""
 _UNIMPLEMENTED_PAUSE_S = 600.0
@@ -203,10 +202,10 @@ class Reporting:
 
     def _pause_after(self, error: RampdError) -> float:
         if isinstance(error, _HOPELESS):
-            return _HOPELESS_PAUSE_S * (0.5 + self._chance() / 2)
-        pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), _MAX_PAUSE_S)
+            return HOPELESS.pause_s(0, self._chance)
+        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
         self._failures += 1
-        return pause_s * (0.5 + self._chance() / 2)
+        return pause_s
 
 
 def checked(outcome: Outcome) -> Outcome:

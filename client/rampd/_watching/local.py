@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grpc.experimental import ChannelOptions
-
 from rampd import v1
-from rampd._calls.target import CHANNEL_OPTIONS
 from rampd._contract.component_state import MalformedStateError
 from rampd._contract.grammar import COMPONENT, TAG, check_resolve, shown, word_violation
 from rampd._contract.wording import one_line
-from rampd._decision.resolution import STALE_AFTER_S, Decision, Resolution, ResolveReason, resolve
+from rampd._decision.resolution import Decision, Resolution, ResolveReason, resolve
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd._reporting.outcome_buffer import Reports
 from rampd._runtime import private_file
 from rampd._watching import snapshot_file
@@ -40,20 +38,6 @@ class _OnOneLine(logging.Filter):
 
 
 log.addFilter(_OnOneLine())
-
-WATCH_OPTIONS: tuple[tuple[str, str | int], ...] = tuple(
-    {
-        **dict(CHANNEL_OPTIONS),
-        # The feed says when to try again: gRPC's own retries would double it.
-        "grpc.enable_retries": 0,
-        # A dead link has to show soon. A server takes this many pings from who it talks to.
-        "grpc.keepalive_time_ms": 5_000,
-        "grpc.keepalive_timeout_ms": 2_000,
-        # The thread that reads is the only one inside gRPC, so that it is known when nobody is.
-        ChannelOptions.SingleThreadedUnaryStream: 1,
-    }.items()
-)
-"""Of the channel of Watch."""
 
 NOTHING = Feed()
 """To resolve from where nothing is known yet, or any more: it never knows a component."""

@@ -15,15 +15,16 @@ from weakref import WeakSet
 import grpc
 
 from rampd import v1
+from rampd._calls.channel import WATCH_OPTIONS, open_channel
 from rampd._calls.connection import closed_error
+from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
-from rampd._calls.target import METHODS, channel_target
 from rampd._contract.component_state import MalformedStateError
 from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
-from rampd._runtime.green_threads import adapt_grpc, check_threads
+from rampd._runtime.green_threads import check_threads
 from rampd._watching.feed import Feed
-from rampd._watching.local import NOTHING, WATCH_OPTIONS, Local, Status, error_of_state, log, silence_error
+from rampd._watching.local import NOTHING, Local, Status, error_of_state, log, silence_error
 from rampd.errors import InternalError, RampdError, UnavailableError
 
 _JOIN_S = 2.0
@@ -201,8 +202,7 @@ class Watching:
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            adapt_grpc()
-            self._channel = grpc.insecure_channel(channel_target(self.local.settings.target), options=WATCH_OPTIONS)
+            self._channel = open_channel(self.local.settings.target, WATCH_OPTIONS)
         return self._channel
 
     def _follow(self, channel: grpc.Channel) -> None:

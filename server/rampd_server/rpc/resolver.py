@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
 from rampd._decision.resolution import Decision, Resolution, resolve
+from rampd._decision.staleness import CATCH_UP_S
 from rampd_server.domain.errors import NoSnapshotError, RampdError, Reason, RefusedError
 from rampd_server.domain.rollout.refusals import component_not_found
 from rampd_server.replica.replica import Replica
@@ -15,7 +16,6 @@ from rampd_server.rpc.outcomes import OutcomesServicer
 from rampd_server.rpc.watch.watch import Watches
 from rampd_server.service.outcome_intake import Outcomes
 
-CATCH_UP_S = 1.0
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
