@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rampd._reporting.job_block import AsyncRunningJob, RunningJob
     from rampd._reporting.outcome_buffer import Outcome, Reports
     from rampd._watching.feed import Change
-    from rampd._watching.local import Status
     from rampd.admin import Admin
     from rampd.aio import AsyncAdmin, AsyncResolver
     from rampd.errors import (
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
     )
-    from rampd.resolver import Resolver
+    from rampd.resolver import Resolver, Status
 
     __version__: str
 
@@ -90,7 +89,7 @@ _MODULES = {
     "Resolver": "rampd.resolver",
     "RunningJob": "rampd._reporting.job_block",
     "SnapshotRelease": "rampd._decision.resolution",
-    "Status": "rampd._watching.local",
+    "Status": "rampd.resolver",
 }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -38,22 +38,14 @@ from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
+from rampd._watching.at_once import answer_at_once, check_question, fallback_of
 from rampd._watching.feed import Change
-from rampd._watching.local import (
-    Callback,
-    Local,
-    Status,
-    answer_at_once,
-    call_back,
-    check_local,
-    check_question,
-    checked_settings,
-    fallback_of,
-    rpc_status,
-)
+from rampd._watching.local import Callback, Local, call_back
+from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
 from rampd.admin import as_method_of
 from rampd.errors import RampdError, ReleaseFailedError
+from rampd.resolver import Status
 
 _LOOK_S = 0.005
 
@@ -187,8 +179,8 @@ class AsyncResolver(OnePerProcess):
 
     def status(self) -> Status:
         """As `Resolver.status`."""
-        status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
-        return replace(status, reports=self._reporter.status())
+        watching = self._watching if self.mode == "local" else None
+        return Status._of(watching, self._connection.target, self._reporter.status())
 
     async def _prepare(self, timeout_s: float) -> None:
         begin = self._watching.begin

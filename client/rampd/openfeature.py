@@ -45,9 +45,8 @@ from rampd._decision.resolution import Resolution, ResolveReason
 from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import OnePerProcess, in_child
 from rampd._watching.feed import Change
-from rampd._watching.local import Status
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
-from rampd.resolver import Resolver
+from rampd.resolver import Resolver, Status
 
 __all__ = ["RampdProvider"]
 

@@ -1,7 +1,7 @@
 """Which version does this job run? For programs with threads; `rampd.aio` has the same for asyncio."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -27,24 +27,28 @@ from rampd._calls.timeout import RESOLVE_TIMEOUT_S, checked_timeout, resolve_tim
 from rampd._decision.resolution import Resolution, resolve
 from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S, STALE_AFTER_S
 from rampd._reporting.job_block import RunningJob
-from rampd._reporting.outcome_buffer import Outcome, checked
+from rampd._reporting.outcome_buffer import Outcome, Reports, checked
 from rampd._reporting.report_thread import Reporter, Sink
 from rampd._runtime.fork_gate import OnePerProcess
-from rampd._watching.local import (
-    Callback,
-    Local,
-    Status,
-    check_local,
-    check_question,
-    checked_settings,
-    fallback_of,
-    is_right,
-    right_repos,
-    right_tags,
-    rpc_status,
-)
+from rampd._watching.at_once import check_question, fallback_of, is_right, right_repos, right_tags
+from rampd._watching.local import Callback, Local, WatchStatus
+from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
 from rampd.errors import RampdError
+
+
+@dataclass(frozen=True, slots=True)
+class Status(WatchStatus):
+    """What a resolver knows, and from where."""
+
+    reports: Reports = field(default_factory=Reports)
+    """What became of the outcomes that this process reported."""
+
+    @classmethod
+    def _of(cls, watching: Watching | None, target: str, reports: Reports) -> Self:
+        """Of a resolver that watches; of one that keeps nothing, where that is None."""
+        known = _nothing_kept(target) if watching is None else watching.status()
+        return cls(**{each.name: getattr(known, each.name) for each in fields(known)}, reports=reports)
 
 
 class Resolver(OnePerProcess):
@@ -219,8 +223,8 @@ class Resolver(OnePerProcess):
         """What is known, how old it is, and from where; and what became of the outcomes. A thread that should watch or
         report and does not is started again.
         """
-        status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
-        return replace(status, reports=self._reporter.status())
+        watching = self._watching if self.mode == "local" else None
+        return Status._of(watching, self._connection.target, self._reporter.status())
 
     def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:
         """Waits, once for all, for what jobs want at least."""
@@ -244,3 +248,20 @@ class Resolver(OnePerProcess):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.target!r}, mode={self.mode!r})"
+
+
+def _nothing_kept(target: str) -> WatchStatus:
+    """Of a resolver that keeps nothing."""
+    return WatchStatus(
+        mode="rpc",
+        target=target,
+        source="server",
+        connected=True,
+        components=0,
+        deleted=(),
+        snapshot_age_s=0.0,
+        stale=False,
+        next_withheld=False,
+        error="",
+        snapshot_file_error="",
+    )

@@ -13,7 +13,7 @@ from rampd._calls.connection import Caller, Connection
 from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
 from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import CUT_OFF, in_child, is_cut_off
-from rampd._watching.local import log
+from rampd._runtime.log import log
 from rampd.errors import InternalError, RampdError, UnavailableError, UnimplementedError
 
 FLUSH_S = 2.0

@@ -23,8 +23,9 @@ from rampd._contract.component_state import MalformedStateError
 from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
 from rampd._runtime.green_threads import check_threads
+from rampd._runtime.log import log
 from rampd._watching.feed import Feed
-from rampd._watching.local import NOTHING, Local, Status, error_of_state, log, silence_error
+from rampd._watching.local import NOTHING, Local, WatchStatus
 from rampd.errors import InternalError, RampdError, UnavailableError
 
 _JOIN_S = 2.0
@@ -104,7 +105,7 @@ class Watching:
         if self._closed:
             raise closed_error(self.local.settings.target)
 
-    def status(self) -> Status:
+    def status(self) -> WatchStatus:
         """What is known, and from where. A thread that should watch and does not is started again."""
         if not self._is_cut_off() and self._has_begun and not self._worker.runs and not self._closed:
             with contextlib.suppress(RampdError):
@@ -188,10 +189,10 @@ class Watching:
             self._follow(self._open())
         except grpc.RpcError as error:
             if self._is_silent:
-                return silence_error(target)
+                return UnavailableError(f"Nothing was heard from {target} for some seconds.")
             return error_of_call(error, method="Watch", target=target, timeout_s=None)
         except MalformedStateError as error:
-            return error_of_state(error, target)
+            return InternalError(f"What {target} sent makes no sense here: {error}")
         except BaseException as error:  # noqa: BLE001 - whatever it is, jobs need their versions
             log.exception("watching failed")
             return InternalError(f"Watching {target} failed: {error!r}")
