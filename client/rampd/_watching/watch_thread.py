@@ -3,14 +3,12 @@
 Both faces of the client have it: docs/adr/0006-one-driver-for-both-faces.md.
 """
 
-import atexit
 import contextlib
 import threading
 import time
 from collections.abc import Callable
 from operator import methodcaller
 from typing import Any
-from weakref import WeakSet
 
 import grpc
 
@@ -21,7 +19,7 @@ from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
 from rampd._contract.component_state import MalformedStateError
 from rampd._runtime.daemon_thread import Worker
-from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
+from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut_off
 from rampd._runtime.green_threads import check_threads
 from rampd._runtime.log import log
 from rampd._watching.feed import Feed
@@ -40,11 +38,16 @@ class Watching:
         """To resolve from without further ado; `NOTHING` where `prepare` has to be called first."""
         self.local = local
         self._closed = False
-        self._forget()
+        self._begin_again()
         _all.add(self)
         call_gate.long_calls.add(self)
 
-    def _forget(self) -> None:
+    def _renew(self) -> None:
+        abandon(self._channel, self._call, self._worker)
+        self.local.disconnect()
+        self._begin_again()
+
+    def _begin_again(self) -> None:
         self.feed = NOTHING
         # A signal handler, or the collector, may come in wherever this thread is: each lock lets its own thread in again.
         self._lock = threading.RLock()
@@ -242,23 +245,5 @@ class Watching:
             call_gate.note_close()
 
 
-_all: "WeakSet[Watching]" = WeakSet()
-_of_the_parent: list[Any] = []
-
-
-def _forget_all() -> None:
-    for watching in list(_all):
-        # In a child, what the parent's gRPC has made is good for nothing, not even to be collected.
-        _of_the_parent.append((watching._channel, watching._call, watching._worker))
-        watching.local.disconnect()
-        watching._forget()
-
-
-def _close_all() -> None:
-    for watching in list(_all):
-        watching.close()
-
-
-in_child(_forget_all)
 # While the interpreter ends, gRPC's own threads must not be left with a stream of ours.
-atexit.register(_close_all)
+_all = Living(renew=Watching._renew, at_exit=[Watching.close])
