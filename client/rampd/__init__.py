@@ -74,6 +74,9 @@ __all__ = [
     "UnimplementedError",
 ]
 
+_SUBMODULES = ["admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
+"""Those that are public. What begins with an underscore may change with every version."""
+
 _MODULES = {
     "Admin": "rampd.admin",
     "AsyncAdmin": "rampd.aio",
@@ -106,4 +109,4 @@ if not TYPE_CHECKING:  # or else every name would be right
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, "__version__"})
+        return sorted([*__all__, *_SUBMODULES, "__version__"])

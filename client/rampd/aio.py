@@ -36,6 +36,7 @@ from rampd._reporting.outcome_buffer import Outcome, checked
 from rampd._reporting.report_thread import Reporter, Sink
 from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
+from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
 from rampd._watching.at_once import answer_at_once, check_question, fallback_of
@@ -43,15 +44,16 @@ from rampd._watching.feed import Change
 from rampd._watching.local import Callback, Local, call_back
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
-from rampd.admin import as_method_of
 from rampd.errors import RampdError, ReleaseFailedError
 from rampd.resolver import Status
 
+__all__ = ["AsyncAdmin", "AsyncResolver"]
+
 _LOOK_S = 0.005
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
-Streamed = TypeVar("Streamed", bound=Message)
+_P = ParamSpec("_P")
+_Result = TypeVar("_Result")
+_Streamed = TypeVar("_Streamed", bound=Message)
 
 
 class AsyncResolver(OnePerProcess):
@@ -220,17 +222,17 @@ class AsyncResolver(OnePerProcess):
 
 
 def _asking(
-    verb: Callable[P, Ask[Result]],
-) -> "Callable[Concatenate[AsyncAdmin, P], Coroutine[Any, Any, Result]]":
-    async def method(self: "AsyncAdmin", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+    verb: Callable[_P, Ask[_Result]],
+) -> "Callable[Concatenate[AsyncAdmin, _P], Coroutine[Any, Any, _Result]]":
+    async def method(self: "AsyncAdmin", /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
         return await self._ask(verb(*args, **kwargs))
 
     as_method_of(verb, method)
     return method
 
 
-def _listing(verb: Callable[P, Pages[Result]]) -> "Callable[Concatenate[AsyncAdmin, P], AsyncIterator[Result]]":
-    def method(self: "AsyncAdmin", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Result]:
+def _listing(verb: Callable[_P, Pages[_Result]]) -> "Callable[Concatenate[AsyncAdmin, _P], AsyncIterator[_Result]]":
+    def method(self: "AsyncAdmin", /, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[_Result]:
         return self._list(verb(*args, **kwargs))
 
     as_method_of(verb, method, AsyncIterator)
@@ -238,9 +240,9 @@ def _listing(verb: Callable[P, Pages[Result]]) -> "Callable[Concatenate[AsyncAdm
 
 
 def _following(
-    verb: Callable[P, Follow[Streamed]],
-) -> "Callable[Concatenate[AsyncAdmin, P], AsyncIterator[Streamed]]":
-    def method(self: "AsyncAdmin", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Streamed]:
+    verb: Callable[_P, Follow[_Streamed]],
+) -> "Callable[Concatenate[AsyncAdmin, _P], AsyncIterator[_Streamed]]":
+    def method(self: "AsyncAdmin", /, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[_Streamed]:
         return self._follow(verb(*args, **kwargs))
 
     as_method_of(verb, method, AsyncIterator)
@@ -335,14 +337,14 @@ class AsyncAdmin(OnePerProcess):
                 error = raised
             await asyncio.sleep(waiting.pause_s(error, time.monotonic()))
 
-    async def _ask(self, ask: Ask[Result]) -> Result:
+    async def _ask(self, ask: Ask[_Result]) -> _Result:
         return ask.result(await self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))
 
-    def _list(self, pages: Pages[Result]) -> AsyncIterator[Result]:
+    def _list(self, pages: Pages[_Result]) -> AsyncIterator[_Result]:
         limit_s = self._limit_s(pages.timeout)
 
-        async def fetched() -> AsyncIterator[Result]:
-            page: Pages[Result] | None = pages
+        async def fetched() -> AsyncIterator[_Result]:
+            page: Pages[_Result] | None = pages
             while page is not None:
                 response = await self._connection.call(page.request, page.response, limit_s)
                 for item in page.items(response):
@@ -351,7 +353,7 @@ class AsyncAdmin(OnePerProcess):
 
         return fetched()
 
-    def _follow(self, follow: Follow[Streamed]) -> AsyncIterator[Streamed]:
+    def _follow(self, follow: Follow[_Streamed]) -> AsyncIterator[_Streamed]:
         limit_s = None if follow.timeout is None else checked_timeout(follow.timeout)
         return self._connection.stream(follow.request, follow.response, limit_s)
 

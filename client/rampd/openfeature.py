@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 try:
     from openfeature import _event_support
@@ -60,8 +60,6 @@ _REASONS = {
     ResolveReason.FALLBACK: Reason.DEFAULT,
 }
 _NOT_READY = {"NO_VERSION", "CLOSED"}
-
-Value = TypeVar("Value")
 
 
 class RampdProvider(OnePerProcess, AbstractProvider):

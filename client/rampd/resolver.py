@@ -36,6 +36,8 @@ from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
 from rampd.errors import RampdError
 
+__all__ = ["Resolver", "Status"]
+
 
 @dataclass(frozen=True, slots=True)
 class Status(WatchStatus):

@@ -29,4 +29,4 @@ if not TYPE_CHECKING:  # or else every name would be right
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted(__all__)
