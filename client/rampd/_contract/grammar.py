@@ -154,6 +154,8 @@ ACTOR = _name(
     most=MAX_ACTOR,
     expected=f"1 to {MAX_ACTOR} printable ASCII characters without a space at either end",
 )
+ACTOR_KEY = "x-rampd-actor"
+"""The metadata key under which a caller says who it is; its value is an `ACTOR`."""
 
 # At least one path segment, the last of them not empty: `https://example.org/*` is one, `/*` and `a//*` would pin nobody.
 _is_prefix = re.compile(r"[^*]*[^*/]/\*").fullmatch
