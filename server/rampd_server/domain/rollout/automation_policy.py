@@ -4,13 +4,13 @@ Durations are integers, milliseconds; shares are integers, basis points; rates a
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rampd._contract import placeholders
-from rampd._contract.grammar import CHECK_NAME
 from rampd_server.domain.wording import exact, percent, whole_span
 
 MAX_STEPS = 50
@@ -27,6 +27,8 @@ MAX_JOBS = 1_000_000_000
 
 TO_EVERYBODY = "Set auto_finalize to make next current after the last step, without a step of 100."
 """What to do where somebody wants a plan to end at 100 percent."""
+
+_CHECK_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 class OnRegression(StrEnum):
@@ -162,8 +164,8 @@ def _checks(checks: tuple[Check, ...]) -> Iterator[tuple[str, str]]:
     names = Counter(check.name for check in checks)
     for place, check in enumerate(checks):
         name = f"checks[{place}]"
-        if not CHECK_NAME.matches(check.name):
-            yield f"{name}.name", f"must be {CHECK_NAME.expected}"
+        if not _CHECK_NAME.fullmatch(check.name):
+            yield f"{name}.name", "must be 1 to 63 of a-z 0-9 . _ -, a letter or digit first and last"
         elif names[check.name] > 1:
             yield f"{name}.name", f"{check.name} is there {names[check.name]} times"
         if wrong := placeholders.wrong(check.query):
