@@ -1,6 +1,7 @@
 """Imports go only along the arrows of docs/architecture.md: what knows less never imports what knows more."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -77,6 +78,9 @@ RULES = (
     # The client knows nothing of the server; only what it offers for tests runs one.
     Rule("rampd", never=("rampd_server",), exceptions=("rampd.testing",)),
     Rule("rampd", never=REDIS),
+    # One home for what happens at a fork and at the end of a process, and one for pauses that chance decides on.
+    Rule("rampd", never=("atexit",), exceptions=("rampd._runtime.fork_gate",)),
+    Rule("rampd", never=("random",), exceptions=("rampd._runtime.backoff",)),
     # What the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
@@ -118,6 +122,18 @@ RULES = (
     Rule("rampd_server", never=("google", "rampd.v1"), exceptions=(*APP, "rampd_server.rpc")),
     Rule("rampd_server", never=APP, exceptions=(*APP, "rampd_server.command", "rampd_server.workers")),
 )
+
+
+# What server and client both go by, and the one module that defines it.
+HOMES = {
+    "STALE_AFTER_S": "rampd._decision.staleness",
+    "NEXT_MAX_STALE_S": "rampd._decision.staleness",
+    "CATCH_UP_S": "rampd._decision.staleness",
+    "RolloutState": "rampd._decision.resolution",
+    "Unit": "rampd._decision.resolution",
+    "ACTOR": "rampd._contract.grammar",
+    "ACTOR_KEY": "rampd._contract.grammar",
+}
 
 
 def is_within(name: str, scopes: tuple[str, ...]) -> bool:
@@ -203,6 +219,14 @@ def test_every_module_of_the_client_is_in_a_wing() -> None:
     assert [name for name in MODULES if is_within(name, ("rampd",)) and not is_within(name, CLIENT_WINGS)] == ["rampd"]
 
 
+@pytest.mark.parametrize("name", HOMES)
+def test_what_server_and_client_share_is_defined_once(name: str) -> None:
+    is_defined = re.compile(rf"^(?:_?{name}(?:: [^=]*)? =|class {name}\b)", re.MULTILINE).search
+    paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py")]
+    homes = [path for path in paths if "v1" not in path.parts and is_defined(path.read_text())]
+    assert homes == [ROOT / "client" / f"{HOMES[name].replace('.', '/')}.py"]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
 def test_what_a_rule_is_about_is_there(rule: Rule) -> None:
     assert rule.where in MODULES
@@ -237,6 +261,10 @@ PLANTED = {
     "client/rampd/errors.py": [("from rampd._runtime import log", "rampd.errors imports rampd._runtime.log")],
     "client/rampd/_runtime/log.py": [
         ("from rampd._calls.retry import Attempts", "rampd._runtime.log imports rampd._calls.retry.Attempts")
+    ],
+    "client/rampd/_watching/watch_thread.py": [
+        ("import atexit", "rampd._watching.watch_thread imports atexit"),
+        ("from random import SystemRandom", "rampd._watching.watch_thread imports random.SystemRandom"),
     ],
     "client/rampd/_calls/retry.py": [
         ("from rampd._verbs import verbs", "rampd._calls.retry imports rampd._verbs.verbs")
