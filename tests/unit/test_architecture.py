@@ -131,6 +131,7 @@ HOMES = {
     "CATCH_UP_S": "rampd._decision.staleness",
     "RolloutState": "rampd._decision.resolution",
     "Unit": "rampd._decision.resolution",
+    "MAX_MESSAGE_BYTES": "rampd._contract.grammar",
     "ACTOR": "rampd._contract.grammar",
     "ACTOR_KEY": "rampd._contract.grammar",
 }

@@ -8,6 +8,7 @@ from grpc.experimental import ChannelOptions
 
 from rampd._calls.methods import SERVICES
 from rampd._calls.target import channel_target
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd._runtime.green_threads import adapt_grpc
 
 Options: TypeAlias = tuple[tuple[str, str | int], ...]
@@ -16,7 +17,6 @@ _CONNECT_MS = 5_000
 _RECONNECT_MS = (100, 5_000)
 _KEEPALIVE_MS = 10_000
 _KEEPALIVE_TIMEOUT_MS = 3_000
-_MAX_MESSAGE = 4 * 1024 * 1024
 
 CHANNEL_OPTIONS: Options = (
     (
@@ -55,7 +55,7 @@ CHANNEL_OPTIONS: Options = (
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
 )
 """Of the channel of every call but Watch."""
 

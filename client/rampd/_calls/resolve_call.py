@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 from rampd import v1
 from rampd._calls.request import make
 from rampd._calls.status import error_of_status
+from rampd._contract.component_state import CHANNELS
 from rampd._contract.grammar import check_resolve, shown
 from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
 from rampd.errors import (
@@ -24,7 +25,6 @@ NO_ANSWER = (UnavailableError, DeadlineExceededError, NotFoundError, InternalErr
 """What a caller's fallback is for."""
 
 _MAX_INT64 = 2**63 - 1
-_CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
 _REASONS = {
     value.number: ResolveReason(value.name.removeprefix("RESOLVE_REASON_"))
     for value in v1.ResolveReason.DESCRIPTOR.values
@@ -81,7 +81,7 @@ def resolution_of(response: v1.ResolveResponse, attributes: Mapping[str, str] | 
     """The answer for one job; `attributes` where the response has none of its own. Raises InternalError."""
     if not response.tag:
         raise InternalError("The server answered no tag. Is it a rampd server of this version?")
-    channel = _CHANNELS.get(response.channel)
+    channel = CHANNELS.get(response.channel)
     decision = Decision(
         tag=response.tag,
         channel=channel,

@@ -11,6 +11,8 @@ from typing import NamedTuple, TypeAlias
 Violation: TypeAlias = tuple[str, str]
 """A field's path (`overrides[3].repo`), and what is wrong with it and what is expected."""
 
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""Of a request, and of an answer. Servers and clients take no more."""
 MAX_BATCH = 1000
 """Entries of a batch: jobs to resolve, overrides, outcomes."""
 MAX_PAGE = 1000

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from rampd import v1
+from rampd._contract.component_state import CHANNEL_NUMBERS
 from rampd._contract.field_rules import MAX_DURATION_S
 from rampd._contract.grammar import check_resolve, shown
-from rampd._decision.resolution import Channel, Resolution, ResolveReason
+from rampd._decision.resolution import Resolution, ResolveReason
 from rampd._runtime.backoff import HOPELESS, Backoff
 from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
@@ -38,7 +39,6 @@ _HOPELESS = (UnauthenticatedError, PermissionDeniedError)
 """What somebody has to do something about before another try can succeed."""
 _UNIMPLEMENTED_PAUSE_S = 600.0
 
-_CHANNELS = {None: v1.CHANNEL_UNSPECIFIED, Channel.CURRENT: v1.CHANNEL_CURRENT, Channel.NEXT: v1.CHANNEL_NEXT}
 _REASONS = {reason: f"RESOLVE_REASON_{reason.value}" for reason in ResolveReason}
 _RESULTS = {True: v1.OUTCOME_RESULT_SUCCEEDED, False: v1.OUTCOME_RESULT_FAILED}
 
@@ -246,7 +246,7 @@ def _message(outcome: Outcome) -> v1.Outcome:
         component=component,
         release=decision.release,
         revision=resolution.revision,
-        channel=_CHANNELS[decision.channel],
+        channel=None if decision.channel is None else CHANNEL_NUMBERS[decision.channel],
         reason=_REASONS[decision.reason],
         repo=repo,
         job_id=job_id,

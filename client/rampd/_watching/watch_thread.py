@@ -124,7 +124,7 @@ class Watching:
         return True
 
     def make_way(self) -> None:
-        """Ends the stream for the moment of a fork: see `forking`. The next one is on the same channel."""
+        """Ends the stream for the moment of a fork: see `fork_gate.py`. The next one is on the same channel."""
         call = self._call
         if call is not None:
             self._makes_way = True
