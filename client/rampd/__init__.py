@@ -9,10 +9,12 @@
 of the API are in `rampd.v1`, what helps in tests is in `rampd.testing`.
 """
 
-from importlib import import_module, metadata
-from typing import TYPE_CHECKING
+# Under names of their own, so that an editor's completion does not show them.
+import typing as _typing
+from importlib import import_module as _import_module
+from importlib import metadata as _metadata
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from rampd._calls.resolve_call import Job
     from rampd._decision.resolution import Channel, Resolution, ResolveReason, SnapshotRelease
     from rampd._reporting.job_block import AsyncRunningJob, RunningJob
@@ -96,15 +98,15 @@ _MODULES = {
 }
 
 
-if not TYPE_CHECKING:  # or else every name would be right
+if not _typing.TYPE_CHECKING:  # or else every name would be right
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
-            return metadata.version("rampd")
+            return _metadata.version("rampd")
         # gRPC takes a while to import, and who wants an error, or runs pytest with our plugin, does not need it.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(_MODULES.get(name, "rampd.errors")), name)
+        value: object = getattr(_import_module(_MODULES.get(name, "rampd.errors")), name)
         globals()[name] = value
         return value
 

@@ -102,6 +102,14 @@ def test_completion_of_rampd_shows_what_users_need_and_nothing_else() -> None:
         [*rampd.__all__, "admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
     )
     assert dir(rampd.testing) == sorted(rampd.testing.__all__)
+    # Some editors complete without asking the module, by all that it has. What begins with @ is from pytest.
+    for module in (rampd, rampd.testing):
+        shown = {name for name, value in vars(module).items() if name[0] not in "_@" and not is_submodule(value)}
+        assert shown <= set(module.__all__)
+
+
+def is_submodule(value: object) -> bool:
+    return inspect.ismodule(value) and value.__name__.startswith("rampd.")
 
 
 def test_every_error_can_be_imported_from_rampd() -> None:
