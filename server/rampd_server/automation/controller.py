@@ -12,7 +12,8 @@ from random import SystemRandom
 
 import structlog
 
-from rampd._decision.resolution import ComponentSnapshot
+from rampd._decision.resolution import ComponentSnapshot, RolloutState
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.automation.clock import Clock, Deadline, Look
@@ -21,9 +22,9 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.automation.next_look import next_change_ms
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Rollout, RolloutState
+from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
-from rampd_server.replica.replica import STALE_AFTER_S, Replica
+from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 
 _LOOKERS = 8

@@ -24,6 +24,7 @@ from typing import Protocol
 import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, Overrides
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation.clock import Look
 from rampd_server.domain.errors import (
     NoSnapshotError,
@@ -52,7 +53,6 @@ from rampd_server.replica.damage import Damage, damage_of
 from rampd_server.replica.losses import Seen, settle_loss
 from rampd_server.replica.projection import choice_of, snapshot_of
 
-STALE_AFTER_S = 5.0
 _LOST_AFTER_S = 1.5
 """How long every look at the store has to fail before the copy counts as not confirmed: longer than the second of two looks
 that time out takes, so that a single slow one is nothing.

@@ -9,7 +9,7 @@ import pytest
 from rampd import Resolver
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, Unit
-from rampd._watching.local import answer_at_once, check_question
+from rampd._watching.at_once import answer_at_once, check_question
 
 VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())
 
