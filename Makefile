@@ -18,54 +18,67 @@ GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint gen bench bench-rollout stats soak mutants nightly clean python free linux h2load redis-server
+.PHONY: help run test check format lint gen bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
 
 # $(call need,program,package): ends a target that can't be made, before anything is installed or started for it.
 need = @command -v $(1) >/dev/null || \
     { echo "make $(MAKECMDGOALS) needs $(1). On Debian and Ubuntu: sudo apt-get install $(2)"; exit 1; }
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+##@ Every day
 
-run: $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,free) .venv/.server ## start a server on 127.0.0.1:50051, data in .rampd (or in your Redis: RAMPD_REDIS_URL)
+help: ## Lists these targets. So does `make` alone.
+	@awk -F ':.*## ' '/^##@/ { print (n++ ? "\n" : "") substr($$0, 5) ":" } \
+	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,free) .venv/.server ## Starts a server on 127.0.0.1:50051 with its data in .rampd, or in your Redis with RAMPD_REDIS_URL.
 	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(ARGS)
 
-test: .venv/.dev ## run the tests
+test: .venv/.dev ## Runs the tests. PYTEST='tests/unit -k freeze' runs some of them.
 	$(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
 
-check: lint test ## what CI runs: lint, types, tests (generated code is one of them)
+format: .venv/.dev ## Puts the code into its form: ruff repairs what it can, and wraps the lines.
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
 
-lint: .venv/.dev ## ruff and mypy
+lint: .venv/.dev ## Checks the style and the types, with ruff and mypy.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-gen: .venv-gen/.made ## generate client/rampd/v1 from proto/
+gen: .venv-gen/.made ## Generates client/rampd/v1 from proto/. Commit both.
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
 	    --python_out='$(GENERATED)' --pyi_out='$(GENERATED)' --grpc_python_out='$(GENERATED)' $(PROTOS)
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
 	    --include_source_info --descriptor_set_out='$(GENERATED)/rampd/v1/descriptors.binpb' $(PROTOS)
 
-bench: linux h2load .venv/.bench ## measure, and print a table (needs Linux, two cores, h2load; its Redis is redis-server where there is one)
+check: lint test ## Runs what CI runs: lint, and all tests. One of them compares generated code with proto/.
+
+##@ Now and then
+
+bench: linux h2load .venv/.bench ## Measures, and prints the tables of docs/performance.md. Needs Linux, two cores and h2load.
 	$(BIN)/python -m tests.bench
 
-bench-rollout: .venv/.dev ## compare what a bad release harms with other rules, and draw it (a quarter of an hour)
+bench-rollout: .venv/.dev ## Compares what a bad release harms with other rules, and draws it. A quarter of an hour.
 	$(BIN)/python -m tests.bench.rollout
 
-stats: .venv/.dev ## simulate what the guards promise, and fail where they don't keep it (a quarter of an hour)
+stats: .venv/.dev ## Simulates what the guards promise, and fails where they do not keep it. A quarter of an hour.
 	$(BIN)/python -m tests.stats
 
-soak: linux redis-server .venv/.dev ## ten minutes of storm: do client and server keep what they should give back? (needs Linux, redis-server)
+soak: linux redis-server .venv/.dev ## Runs ten minutes of storm around a client and a server, and tells what they kept of it. Needs Linux and redis-server.
 	$(BIN)/python -m tests.soak $(ARGS)
 
-mutants: .venv/.dev ## make one line at a time wrong: does the test that is for it notice? (ten minutes)
+mutants: .venv/.dev ## Makes one line at a time wrong, and fails where its test does not notice. Ten minutes. ARGS='--only freeze' tries some.
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-nightly: .venv/.dev ## the tests, with the long ones, and the mutants
+nightly: .venv/.dev ## Runs the tests, with the long ones, and the mutants.
 	RAMPD_NIGHTLY=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
 	$(BIN)/python -m tests.mutants
 
-clean: ## remove the environments and what tools left; data in .rampd stays
+hooks: .venv/.dev ## Has git run lint and the comparisons of .pre-commit-config.yaml before each commit. Typed once.
+	@test -x $(BIN)/pre-commit || $(BIN)/pip install --quiet --disable-pip-version-check pre-commit
+	$(BIN)/pre-commit install
+
+clean: ## Removes the environments and what tools left. The data in .rampd stays.
 	rm -rf .venv .venv-gen build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The stamps say that the environment has what pyproject.toml asks for; .dev has all that .server has.

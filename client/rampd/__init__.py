@@ -9,16 +9,17 @@
 of the API are in `rampd.v1`, what helps in tests is in `rampd.testing`.
 """
 
-from importlib import import_module, metadata
-from typing import TYPE_CHECKING
+# Under names of their own, so that an editor's completion does not show them.
+import typing as _typing
+from importlib import import_module as _import_module
+from importlib import metadata as _metadata
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from rampd._calls.resolve_call import Job
     from rampd._decision.resolution import Channel, Resolution, ResolveReason, SnapshotRelease
     from rampd._reporting.job_block import AsyncRunningJob, RunningJob
     from rampd._reporting.outcome_buffer import Outcome, Reports
     from rampd._watching.feed import Change
-    from rampd._watching.local import Status
     from rampd.admin import Admin
     from rampd.aio import AsyncAdmin, AsyncResolver
     from rampd.errors import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
     )
-    from rampd.resolver import Resolver
+    from rampd.resolver import Resolver, Status
 
     __version__: str
 
@@ -75,6 +76,9 @@ __all__ = [
     "UnimplementedError",
 ]
 
+_SUBMODULES = ["admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
+"""Those that are public. What begins with an underscore may change with every version."""
+
 _MODULES = {
     "Admin": "rampd.admin",
     "AsyncAdmin": "rampd.aio",
@@ -90,21 +94,21 @@ _MODULES = {
     "Resolver": "rampd.resolver",
     "RunningJob": "rampd._reporting.job_block",
     "SnapshotRelease": "rampd._decision.resolution",
-    "Status": "rampd._watching.local",
+    "Status": "rampd.resolver",
 }
 
 
-if not TYPE_CHECKING:  # or else every name would be right
+if not _typing.TYPE_CHECKING:  # or else every name would be right
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
-            return metadata.version("rampd")
+            return _metadata.version("rampd")
         # gRPC takes a while to import, and who wants an error, or runs pytest with our plugin, does not need it.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(_MODULES.get(name, "rampd.errors")), name)
+        value: object = getattr(_import_module(_MODULES.get(name, "rampd.errors")), name)
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, "__version__"})
+        return sorted([*__all__, *_SUBMODULES, "__version__"])

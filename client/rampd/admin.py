@@ -1,76 +1,49 @@
 """What CI and admins call, as methods. For programs with threads; `rampd.aio` has the same for asyncio."""
 
 import contextlib
-import functools
-import inspect
 import time
 from collections.abc import Callable, Iterator
-from types import GenericAlias, TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args, get_type_hints
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.connection import Connection
-from rampd._calls.methods import checked_timeout
 from rampd._calls.request import actor_metadata
+from rampd._calls.timeout import ADMIN_TIMEOUT_S, checked_timeout
 from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
+from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
 from rampd.errors import RampdError, ReleaseFailedError
 
-DEFAULT_TIMEOUT_S = 5.0
+__all__ = ["Admin"]
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
-Streamed = TypeVar("Streamed", bound=Message)
-
-
-def as_method_of(verb: Callable[..., object], method: Callable[..., object], returns: type[Any] | None = None) -> None:
-    """Gives a method the name, the documentation and, after `self`, the arguments of a verb, for `help()`.
-
-    It returns what the verb's call results in, or with `returns` (such as Iterator) so many of them.
-    """
-    functools.update_wrapper(method, verb)
-    signature = inspect.signature(verb)
-    parameters, documentation = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)], [inspect.getdoc(verb)]
-    for parameter in signature.parameters.values():
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-            parameters.append(parameter)
-            continue
-        [shared] = get_args(parameter.annotation)  # a TypedDict
-        documentation.append(inspect.getdoc(shared))
-        parameters += [
-            parameter.replace(name=name, kind=inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind | None)
-            for name, kind in get_type_hints(shared).items()
-        ]
-    method.__doc__ = "\n\n".join(filter(None, documentation))
-    result = get_args(signature.return_annotation)[0]
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=parameters,
-        return_annotation=result if returns is None else GenericAlias(returns, (result,)),
-    )
+_P = ParamSpec("_P")
+_Result = TypeVar("_Result")
+_Streamed = TypeVar("_Streamed", bound=Message)
 
 
-def _asking(verb: Callable[P, Ask[Result]]) -> "Callable[Concatenate[Admin, P], Result]":
-    def method(self: "Admin", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+def _asking(verb: Callable[_P, Ask[_Result]]) -> "Callable[Concatenate[Admin, _P], _Result]":
+    def method(self: "Admin", /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
         return self._ask(verb(*args, **kwargs))
 
     as_method_of(verb, method)
     return method
 
 
-def _listing(verb: Callable[P, Pages[Result]]) -> "Callable[Concatenate[Admin, P], Iterator[Result]]":
-    def method(self: "Admin", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Result]:
+def _listing(verb: Callable[_P, Pages[_Result]]) -> "Callable[Concatenate[Admin, _P], Iterator[_Result]]":
+    def method(self: "Admin", /, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[_Result]:
         return self._list(verb(*args, **kwargs))
 
     as_method_of(verb, method, Iterator)
     return method
 
 
-def _following(verb: Callable[P, Follow[Streamed]]) -> "Callable[Concatenate[Admin, P], Iterator[Streamed]]":
-    def method(self: "Admin", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Streamed]:
+def _following(verb: Callable[_P, Follow[_Streamed]]) -> "Callable[Concatenate[Admin, _P], Iterator[_Streamed]]":
+    def method(self: "Admin", /, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[_Streamed]:
         return self._follow(verb(*args, **kwargs))
 
     as_method_of(verb, method, Iterator)
@@ -90,7 +63,7 @@ class Admin(OnePerProcess):
     anything is sent. Makes no thread and no socket before the first call; any thread may use it.
     """
 
-    def __init__(self, target: str, *, actor: str = "", timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, target: str, *, actor: str = "", timeout: float = ADMIN_TIMEOUT_S) -> None:
         """`actor` is who the history says it was, as claimed; `timeout` in seconds. Raises InvalidArgumentError."""
         self._timeout_s = checked_timeout(timeout)
         self._connection = Connection(target, metadata=actor_metadata(actor))
@@ -168,14 +141,14 @@ class Admin(OnePerProcess):
                 error = raised
             time.sleep(waiting.pause_s(error, time.monotonic()))
 
-    def _ask(self, ask: Ask[Result]) -> Result:
+    def _ask(self, ask: Ask[_Result]) -> _Result:
         return ask.result(self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))
 
-    def _list(self, pages: Pages[Result]) -> Iterator[Result]:
+    def _list(self, pages: Pages[_Result]) -> Iterator[_Result]:
         limit_s = self._limit_s(pages.timeout)
 
-        def fetched() -> Iterator[Result]:
-            page: Pages[Result] | None = pages
+        def fetched() -> Iterator[_Result]:
+            page: Pages[_Result] | None = pages
             while page is not None:
                 response = self._connection.call(page.request, page.response, limit_s)
                 yield from page.items(response)
@@ -183,7 +156,7 @@ class Admin(OnePerProcess):
 
         return fetched()
 
-    def _follow(self, follow: Follow[Streamed]) -> Iterator[Streamed]:
+    def _follow(self, follow: Follow[_Streamed]) -> Iterator[_Streamed]:
         limit_s = None if follow.timeout is None else checked_timeout(follow.timeout)
         return self._connection.stream(follow.request, follow.response, limit_s)
 

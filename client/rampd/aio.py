@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,54 +15,45 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.aio_connection import AioCaller, AioConnection
-from rampd._calls.methods import checked_timeout
 from rampd._calls.request import actor_metadata
 from rampd._calls.resolve_call import (
-    CATCH_UP_S,
     DEFAULT_MODE,
-    DEFAULT_TIMEOUT_S,
     NO_ANSWER,
     Job,
     JobLike,
     Mode,
     batch_request,
-    call_timeout_s,
     checked_mode,
     resolution_of,
     resolve_request,
     results_of,
 )
-from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution
+from rampd._calls.timeout import ADMIN_TIMEOUT_S, RESOLVE_TIMEOUT_S, checked_timeout, resolve_timeout_s
+from rampd._decision.resolution import Resolution
+from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S
 from rampd._reporting.job_block import AsyncRunningJob
 from rampd._reporting.outcome_buffer import Outcome, checked
 from rampd._reporting.report_thread import Reporter, Sink
 from rampd._runtime.fork_gate import OnePerProcess
 from rampd._verbs import verbs
+from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
+from rampd._watching.at_once import answer_at_once, check_question, fallback_of
 from rampd._watching.feed import Change
-from rampd._watching.local import (
-    Callback,
-    Local,
-    Status,
-    answer_at_once,
-    call_back,
-    check_local,
-    check_question,
-    checked_settings,
-    fallback_of,
-    rpc_status,
-)
+from rampd._watching.local import Callback, Local, call_back
+from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
-from rampd.admin import DEFAULT_TIMEOUT_S as ADMIN_TIMEOUT_S
-from rampd.admin import as_method_of
 from rampd.errors import RampdError, ReleaseFailedError
+from rampd.resolver import Status
+
+__all__ = ["AsyncAdmin", "AsyncResolver"]
 
 _LOOK_S = 0.005
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
-Streamed = TypeVar("Streamed", bound=Message)
+_P = ParamSpec("_P")
+_Result = TypeVar("_Result")
+_Streamed = TypeVar("_Streamed", bound=Message)
 
 
 class AsyncResolver(OnePerProcess):
@@ -86,7 +77,7 @@ class AsyncResolver(OnePerProcess):
     ) -> None:
         """As `Resolver`; needs no running event loop."""
         self.mode = checked_mode(mode)
-        self._timeout_s = DEFAULT_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
+        self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
         self._connection: AioCaller = AioConnection(target)
         self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
@@ -111,7 +102,7 @@ class AsyncResolver(OnePerProcess):
                 return answer
         check_question(component, repo, job_id, fallback)
         request = resolve_request(Job(component, repo, job_id, min_revision))
-        timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, min_revision)
         if self.mode == "local":
             await self._prepare(timeout_s)
             await self._catch_up([request], timeout_s)
@@ -131,7 +122,7 @@ class AsyncResolver(OnePerProcess):
     ) -> list[Resolution | RampdError]:
         """As `Resolver.resolve_batch`."""
         request = batch_request(jobs)
-        timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
             await self._prepare(timeout_s)
             await self._catch_up(request.requests, timeout_s)
@@ -186,12 +177,12 @@ class AsyncResolver(OnePerProcess):
     async def connect(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as everywhere here
         """As `Resolver.connect`."""
         if self.mode == "local":
-            await self._prepare(call_timeout_s(timeout, self._timeout_s, 0))
+            await self._prepare(resolve_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
         """As `Resolver.status`."""
-        status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
-        return replace(status, reports=self._reporter.status())
+        watching = self._watching if self.mode == "local" else None
+        return Status._of(watching, self._connection.target, self._reporter.status())
 
     async def _prepare(self, timeout_s: float) -> None:
         begin = self._watching.begin
@@ -231,17 +222,17 @@ class AsyncResolver(OnePerProcess):
 
 
 def _asking(
-    verb: Callable[P, Ask[Result]],
-) -> "Callable[Concatenate[AsyncAdmin, P], Coroutine[Any, Any, Result]]":
-    async def method(self: "AsyncAdmin", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+    verb: Callable[_P, Ask[_Result]],
+) -> "Callable[Concatenate[AsyncAdmin, _P], Coroutine[Any, Any, _Result]]":
+    async def method(self: "AsyncAdmin", /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
         return await self._ask(verb(*args, **kwargs))
 
     as_method_of(verb, method)
     return method
 
 
-def _listing(verb: Callable[P, Pages[Result]]) -> "Callable[Concatenate[AsyncAdmin, P], AsyncIterator[Result]]":
-    def method(self: "AsyncAdmin", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Result]:
+def _listing(verb: Callable[_P, Pages[_Result]]) -> "Callable[Concatenate[AsyncAdmin, _P], AsyncIterator[_Result]]":
+    def method(self: "AsyncAdmin", /, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[_Result]:
         return self._list(verb(*args, **kwargs))
 
     as_method_of(verb, method, AsyncIterator)
@@ -249,9 +240,9 @@ def _listing(verb: Callable[P, Pages[Result]]) -> "Callable[Concatenate[AsyncAdm
 
 
 def _following(
-    verb: Callable[P, Follow[Streamed]],
-) -> "Callable[Concatenate[AsyncAdmin, P], AsyncIterator[Streamed]]":
-    def method(self: "AsyncAdmin", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Streamed]:
+    verb: Callable[_P, Follow[_Streamed]],
+) -> "Callable[Concatenate[AsyncAdmin, _P], AsyncIterator[_Streamed]]":
+    def method(self: "AsyncAdmin", /, *args: _P.args, **kwargs: _P.kwargs) -> AsyncIterator[_Streamed]:
         return self._follow(verb(*args, **kwargs))
 
     as_method_of(verb, method, AsyncIterator)
@@ -346,14 +337,14 @@ class AsyncAdmin(OnePerProcess):
                 error = raised
             await asyncio.sleep(waiting.pause_s(error, time.monotonic()))
 
-    async def _ask(self, ask: Ask[Result]) -> Result:
+    async def _ask(self, ask: Ask[_Result]) -> _Result:
         return ask.result(await self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))
 
-    def _list(self, pages: Pages[Result]) -> AsyncIterator[Result]:
+    def _list(self, pages: Pages[_Result]) -> AsyncIterator[_Result]:
         limit_s = self._limit_s(pages.timeout)
 
-        async def fetched() -> AsyncIterator[Result]:
-            page: Pages[Result] | None = pages
+        async def fetched() -> AsyncIterator[_Result]:
+            page: Pages[_Result] | None = pages
             while page is not None:
                 response = await self._connection.call(page.request, page.response, limit_s)
                 for item in page.items(response):
@@ -362,7 +353,7 @@ class AsyncAdmin(OnePerProcess):
 
         return fetched()
 
-    def _follow(self, follow: Follow[Streamed]) -> AsyncIterator[Streamed]:
+    def _follow(self, follow: Follow[_Streamed]) -> AsyncIterator[_Streamed]:
         limit_s = None if follow.timeout is None else checked_timeout(follow.timeout)
         return self._connection.stream(follow.request, follow.response, limit_s)
 

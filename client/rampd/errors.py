@@ -25,7 +25,25 @@ from rampd._contract.grammar import Violation
 if TYPE_CHECKING:  # protobuf takes a while to import, and an error is no reason to
     from rampd import v1
 
-RETRYABLE_REASONS = frozenset({"CONTENTION", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
+__all__ = [
+    "AbortedError",
+    "ClosedError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InternalError",
+    "InvalidArgumentError",
+    "NoVersionError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RampdError",
+    "ReleaseFailedError",
+    "ResourceExhaustedError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+]
+
+_RETRYABLE_REASONS = frozenset({"CONTENTION", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 """What may have passed when the same call is made again a little later."""
 
 _MAX_SUMMARY = 800
@@ -51,7 +69,7 @@ class RampdError(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same call may succeed when it is made again a little later, with nobody doing anything."""
-        return self.reason in RETRYABLE_REASONS
+        return self.reason in _RETRYABLE_REASONS
 
 
 class InvalidArgumentError(RampdError):

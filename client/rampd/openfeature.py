@@ -18,8 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn, TypeVar
-from weakref import WeakSet
+from typing import NoReturn
 
 try:
     from openfeature import _event_support
@@ -41,12 +40,12 @@ except ImportError as error:
         "rampd.openfeature needs OpenFeature's SDK, which is not installed: pip install 'rampd[openfeature]'"
     ) from error
 
-from rampd._decision.resolution import NEXT_MAX_STALE_S, Resolution, ResolveReason
-from rampd._runtime.fork_gate import OnePerProcess, in_child
+from rampd._decision.resolution import Resolution, ResolveReason
+from rampd._decision.staleness import NEXT_MAX_STALE_S
+from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
 from rampd._watching.feed import Change
-from rampd._watching.local import Status
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
-from rampd.resolver import Resolver
+from rampd.resolver import Resolver, Status
 
 __all__ = ["RampdProvider"]
 
@@ -61,8 +60,6 @@ _REASONS = {
     ResolveReason.FALLBACK: Reason.DEFAULT,
 }
 _NOT_READY = {"NO_VERSION", "CLOSED"}
-
-Value = TypeVar("Value")
 
 
 class RampdProvider(OnePerProcess, AbstractProvider):
@@ -216,7 +213,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         if now == "ready":
             self.emit_provider_ready(ProviderEventDetails())
         elif now == "stale":
-            message = f"the state is {status.snapshot_age_s:.0f} s old: {status.error or 'the store is silent'}"
+            message = f"the state is {status.snapshot_age_s:.0f} s old: {status.error or 'the server is silent'}"
             self.emit_provider_stale(ProviderEventDetails(message=message))
         else:
             self.emit_provider_error(ProviderEventDetails(message="no state", error_code=ErrorCode.GENERAL))
@@ -233,18 +230,14 @@ class RampdProvider(OnePerProcess, AbstractProvider):
             self._start_to_look()
 
 
-_all: "WeakSet[RampdProvider]" = WeakSet()
-
-
-def _renew_all() -> None:
+def _renew_sdk() -> None:
     # The SDK counts on the idle threads of its parent, and would run no handler here. It has no public name for this.
     if hasattr(_event_support, "_event_executor"):
         _event_support._event_executor = ThreadPoolExecutor(thread_name_prefix="openfeature-event-handler")
-    for provider in list(_all):
-        provider._renew()
 
 
-in_child(_renew_all)
+in_child(_renew_sdk)
+_all = Living(renew=RampdProvider._renew)
 
 
 def _state(status: Status) -> str:

@@ -1,7 +1,7 @@
 """Which version does this job run? For programs with threads; `rampd.aio` has the same for asyncio."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -11,42 +11,46 @@ from weakref import finalize
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
-from rampd._calls.methods import checked_timeout
 from rampd._calls.resolve_call import (
-    CATCH_UP_S,
     DEFAULT_MODE,
-    DEFAULT_TIMEOUT_S,
     NO_ANSWER,
     Job,
     JobLike,
     Mode,
     batch_request,
-    call_timeout_s,
     checked_mode,
     resolution_of,
     resolve_request,
     results_of,
 )
-from rampd._decision.resolution import NEXT_MAX_STALE_S, STALE_AFTER_S, Resolution, resolve
+from rampd._calls.timeout import RESOLVE_TIMEOUT_S, checked_timeout, resolve_timeout_s
+from rampd._decision.resolution import Resolution, resolve
+from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S, STALE_AFTER_S
 from rampd._reporting.job_block import RunningJob
-from rampd._reporting.outcome_buffer import Outcome, checked
+from rampd._reporting.outcome_buffer import Outcome, Reports, checked
 from rampd._reporting.report_thread import Reporter, Sink
 from rampd._runtime.fork_gate import OnePerProcess
-from rampd._watching.local import (
-    Callback,
-    Local,
-    Status,
-    check_local,
-    check_question,
-    checked_settings,
-    fallback_of,
-    is_right,
-    right_repos,
-    right_tags,
-    rpc_status,
-)
+from rampd._watching.at_once import check_question, fallback_of, is_right, right_repos, right_tags
+from rampd._watching.local import Callback, Local, WatchStatus
+from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
 from rampd.errors import RampdError
+
+__all__ = ["Resolver", "Status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status(WatchStatus):
+    """What a resolver knows, and from where."""
+
+    reports: Reports = field(default_factory=Reports)
+    """What became of the outcomes that this process reported."""
+
+    @classmethod
+    def _of(cls, watching: Watching | None, target: str, reports: Reports) -> Self:
+        """Of a resolver that watches; of one that keeps nothing, where that is None."""
+        known = _nothing_kept(target) if watching is None else watching.status()
+        return cls(**{each.name: getattr(known, each.name) for each in fields(known)}, reports=reports)
 
 
 class Resolver(OnePerProcess):
@@ -77,7 +81,7 @@ class Resolver(OnePerProcess):
         Raises InvalidArgumentError.
         """
         self.mode = checked_mode(mode)
-        self._timeout_s = DEFAULT_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
+        self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
         self._connection: Caller = Connection(target)
         self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
@@ -130,7 +134,7 @@ class Resolver(OnePerProcess):
             pass
         check_question(component, repo, job_id, fallback)
         request = resolve_request(Job(component, repo, job_id, min_revision))
-        timeout_s = call_timeout_s(timeout, self._timeout_s, min_revision)
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, min_revision)
         if self.mode == "local":
             self._watching.prepare(timeout_s)
             self._catch_up([request], timeout_s)
@@ -150,7 +154,7 @@ class Resolver(OnePerProcess):
         Raises InvalidArgumentError where any job is wrong in itself, and what `resolve` raises where nothing answers.
         """
         request = batch_request(jobs)
-        timeout_s = call_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
+        timeout_s = resolve_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
             self._watching.prepare(timeout_s)
             self._catch_up(request.requests, timeout_s)
@@ -215,14 +219,14 @@ class Resolver(OnePerProcess):
         nothing where none comes: `status()` does. Does nothing with mode `rpc`. Raises ClosedError.
         """
         if self.mode == "local":
-            self._watching.prepare(call_timeout_s(timeout, self._timeout_s, 0))
+            self._watching.prepare(resolve_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
         """What is known, how old it is, and from where; and what became of the outcomes. A thread that should watch or
         report and does not is started again.
         """
-        status = self._watching.status() if self.mode == "local" else rpc_status(self._connection.target)
-        return replace(status, reports=self._reporter.status())
+        watching = self._watching if self.mode == "local" else None
+        return Status._of(watching, self._connection.target, self._reporter.status())
 
     def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:
         """Waits, once for all, for what jobs want at least."""
@@ -246,3 +250,20 @@ class Resolver(OnePerProcess):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.target!r}, mode={self.mode!r})"
+
+
+def _nothing_kept(target: str) -> WatchStatus:
+    """Of a resolver that keeps nothing."""
+    return WatchStatus(
+        mode="rpc",
+        target=target,
+        source="server",
+        connected=True,
+        components=0,
+        deleted=(),
+        snapshot_age_s=0.0,
+        stale=False,
+        next_withheld=False,
+        error="",
+        snapshot_file_error="",
+    )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -14,14 +15,15 @@ from rampd_server.automation.controller import Controller
 from rampd_server.automation.prometheus import Prometheus, TokenError, read_token
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain.errors import (
-    HOW_TO_ADOPT,
     RampdError,
     StoreMisconfiguredError,
     StoreResetError,
     StoreUnavailableError,
+    ways_on,
 )
 from rampd_server.process import open_files
 from rampd_server.process.address import Address
+from rampd_server.process.adopting import adopt_command
 from rampd_server.process.config import Config
 from rampd_server.process.embedded import is_embedded
 from rampd_server.process.outage import Outage
@@ -64,7 +66,12 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     max_connections = open_files.connections_of_each(open_files.raise_limit(), 1 if worker else 2)
     prometheus = _prometheus(config)
     source = prometheus or NoSource()
-    store = RedisStore.connect(redis_url, namespace=config.namespace, name=name_of_server(config.namespace))
+    store = RedisStore.connect(
+        redis_url,
+        namespace=config.namespace,
+        name=name_of_server(config.namespace),
+        adopt_command=adopt_command(config, redis_url),
+    )
     replica = Replica(store)
     watches = Watches(replica)
     service = Service(store, replica)
@@ -152,18 +159,35 @@ def _prometheus(config: Config) -> Prometheus | None:
     )
 
 
-async def adopt(config: Config, redis_url: str) -> tuple[str, int | None]:
-    """Makes a new epoch in the namespace, of the store as it is now. The epoch, and how many servers are connected, where
-    that is known. Raises StartupError.
-    """
+class Adopted(NamedTuple):
+    """What became of an adopt."""
+
+    epoch: str
+    may_have_components: bool
+    """False: there is none."""
+    servers: int | None
+    """How many are connected; None where Redis denies the question."""
+
+
+async def adopt(config: Config, redis_url: str) -> Adopted:
+    """Makes a new epoch in the namespace, of the store as it is now. Raises StartupError."""
     store = RedisStore.connect(redis_url, namespace=config.namespace)
     try:
         await check_server(store)
-        return await store.begin_epoch(adopted=True), await count_servers(store)
+        epoch = await store.begin_epoch(adopted=True)
+        store.believe(epoch)
+        return Adopted(epoch, await _may_have_components(store), await count_servers(store))
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
     finally:
         await store.close()
+
+
+async def _may_have_components(store: RedisStore) -> bool:
+    try:
+        return bool(await store.components(limit=1))
+    except RampdError:  # the store is adopted all the same
+        return True
 
 
 async def _keep(
@@ -247,13 +271,13 @@ class _Start:
                 # Another server may have made the epoch between the two looks.
                 if not await self._store.is_empty() and await self._store.head() is None:
                     raise StoreResetError(
-                        f"The namespace has data and no epoch: it was emptied or restored in part. To go on with it as it "
-                        f"is, {HOW_TO_ADOPT}."
+                        f"The namespace has data and no epoch: it was emptied or restored in part. "
+                        f"{ways_on(self._store.adopt_command)}"
                     )
                 if self._remembering.trouble:
                     raise StoreResetError(
-                        f"The namespace is empty, and {self._remembering.trouble}. So whether it was emptied is not known. "
-                        f"If it is new, remove that file; if it was emptied and is to be used as it is, {HOW_TO_ADOPT}."
+                        f"The namespace is empty. {self._remembering.trouble}, so whether it was emptied is not known. If it "
+                        f"is new, remove that file. {ways_on(self._store.adopt_command)}"
                     )
                 await self._store.begin_epoch(adopted=False)
             await self._store.raise_schema()

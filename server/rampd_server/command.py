@@ -60,10 +60,15 @@ async def _known_store(settings: Config) -> AsyncIterator[str]:
 
 async def _adopt(settings: Config) -> None:
     async with _known_store(settings) as redis_url:
-        epoch, servers = await app.adopt(settings, redis_url)
+        adopted = await app.adopt(settings, redis_url)
     place = f"the Valkey in {settings.data_dir}" if settings.redis_url is None else str(settings.redis_url)
-    print(f"Adopted: the namespace {settings.namespace} of {place} goes on as it is now, in epoch {epoch}.")
-    print(_followers(servers))
+    print(f"Adopted: the namespace {settings.namespace} of {place} goes on as it is now, in epoch {adopted.epoch}.")
+    if not adopted.may_have_components:
+        print(
+            "It has no component: launchers keep what they have for 5 minutes (next_max_stale), then run their fallback or fail, "
+            "until you release. If you expected some, look at --namespace and at which store it is."
+        )
+    print(_followers(adopted.servers))
 
 
 def _followers(servers: int | None) -> str:

@@ -211,6 +211,9 @@ class Store(Protocol):
     that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result.
     """
 
+    adopt_command: str
+    """What an operator types to adopt this store; empty where that is not known."""
+
     async def head(self) -> Head | None:
         """Where the store stands; None where the namespace has no epoch (it is new, or was emptied)."""
 

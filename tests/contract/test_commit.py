@@ -307,10 +307,12 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: Re
     await store.client.sadd(key, "something else")
     before = {k: v for k, v in (await contents(store)).items() if k != key}
 
-    with pytest.raises(StoreCorruptError, match="not of the type") as caught:
+    with pytest.raises(StoreCorruptError, match=r"is a set, and rampd keeps a (hash|zset|stream) there") as caught:
         await commit(store, rollout, decide(rollout, commands.Ramp(1000)))
 
     assert caught.value.metadata == {"key": key}
+    # Who deletes the component gets rid of its own keys, and of no other.
+    assert ("DeleteComponent works" in caught.value.message) == (section not in {"components", "feed", "meta"})
     assert await contents(store) == before
 
 

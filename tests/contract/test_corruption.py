@@ -15,8 +15,8 @@ from rampd_server.domain.errors import StoreCorruptError, StoreResetError, Store
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Override, Stored
-from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
+from rampd_server.replica.replica import replica as module
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service.service import Service
 from rampd_server.storage.scripts import SWEEP_AFTER_MS
@@ -182,10 +182,16 @@ async def test_a_key_of_the_wrong_type_is_named(store: RedisStore, section: str)
     await store.client.delete(key)
     await store.client.set(key, "x")
 
-    with pytest.raises(StoreCorruptError, match="not of the type") as caught:
+    with pytest.raises(StoreCorruptError) as caught:
         await store.read(COMPONENT)
 
     assert caught.value.metadata == {"key": key}
+    wanted = "list" if section == "queue" else "hash"
+    assert caught.value.problem == f"{key} is a string, and rampd keeps a {wanted} there."
+    assert caught.value.message == (
+        f"{caught.value.problem} Restore it from a backup, or rename it. Or begin {COMPONENT} again: DeleteComponent works, "
+        "and then Release."
+    )
 
 
 async def test_a_tombstone_without_its_numbers_is_named(store: RedisStore):
@@ -607,3 +613,61 @@ async def test_overrides_that_are_gone_are_no_empty_list(store: RedisStore):
 
     with pytest.raises(StoreCorruptError, match="overrides"):
         await store.list_overrides(COMPONENT, prefix="", after="", limit=10)
+
+
+@pytest.mark.parametrize(
+    "verb", [commands.Ramp(2000), commands.Rollback(), commands.Release("e")], ids=lambda verb: type(verb).__name__
+)
+async def test_a_verb_that_meets_damage_says_how_to_begin_again(store: RedisStore, verb: commands.Command):
+    """Given damage that only a write meets, expect every verb to name the way out that always works."""
+    rollout = await do(store, commands.Unfreeze())
+    key = store.keys.component(COMPONENT).history
+    await store.client.delete(key)
+    await store.client.set(key, "x")
+    with pytest.raises(StoreCorruptError) as caught:
+        await commit(store, rollout, decide(rollout, verb))
+    assert caught.value.message.startswith(f"{key} is a string, and rampd keeps a stream there.")
+    assert f"Or begin {COMPONENT} again: DeleteComponent works, and then Release." in caught.value.message
+
+
+async def test_a_number_that_is_none_is_told_with_the_way_to_begin_again(store: RedisStore):
+    key = store.keys.component(COMPONENT).rollout
+    await store.client.hset(key, "revision", "many")
+    with pytest.raises(StoreCorruptError) as caught:
+        await set_override(store)
+    assert caught.value.message.startswith(
+        f"{key}, field 'revision': is not a whole number. This is not what rampd wrote"
+    )
+    assert caught.value.message.endswith(f"Or begin {COMPONENT} again: DeleteComponent works, and then Release.")
+
+
+async def test_an_override_that_makes_no_sense_is_told_with_the_way_to_begin_again(store: RedisStore):
+    await set_override(store)
+    await damage(store, COMPONENT, "overrides", "acme/app")
+    with pytest.raises(StoreCorruptError, match=f"Or begin {COMPONENT} again: DeleteComponent works"):
+        [_ async for _ in store.walk_overrides(COMPONENT)]
+
+
+async def test_overrides_that_are_not_as_many_as_counted_are_told_before_what_to_do(store: RedisStore):
+    keys = store.keys.component(COMPONENT)
+    await set_override(store)
+    await store.client.hset(keys.rollout, "overrides", 2)
+    with pytest.raises(StoreCorruptError) as caught:
+        await store.list_overrides(COMPONENT, prefix="", after="", limit=10)
+    assert caught.value.message == (
+        f"{keys.overrides}: has 1 override, and {keys.rollout} counts 2. This is not what rampd wrote: put it right with "
+        f"redis-cli, or restore it from a backup. If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides "
+        f"1`. Or begin {COMPONENT} again: DeleteComponent works, and then Release."
+    )
+
+
+async def test_a_deletion_of_what_was_damaged_says_what_was_wrong_and_no_advice_about_it(store: RedisStore):
+    async with following(store) as replica:
+        key = store.keys.component(COMPONENT).releases
+        await store.client.delete(key)
+        await store.client.set(key, "x")
+        answer = await Service(store, replica).execute(COMPONENT, commands.DeleteComponent(), ADA)
+    assert answer.message == (
+        f"{COMPONENT} is deleted, although its data was damaged. A Release makes it again, as number 6. What was wrong: {key} is "
+        "a string, and rampd keeps a hash there."
+    )

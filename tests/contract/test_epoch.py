@@ -87,9 +87,15 @@ async def test_a_store_that_was_emptied_takes_no_write(
     await do(store, commands.Release("a"))
     await store.client.flushall()
 
-    with pytest.raises(StoreResetError, match="rampd-server adopt"):
+    with pytest.raises(StoreResetError) as caught:
         await write(store)
 
+    assert caught.value.message == (
+        f"The store was emptied or replaced: it has no epoch in {store.keys.meta}. Jobs keep their versions, and nothing is "
+        "written. To get the data back: stop the server, put the backup back, start it. To begin again with what is there now, "
+        "type rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers: servers that run "
+        "follow within seconds."
+    )
     assert await contents(store) == {}
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
+from rampd_server.automation.controller import Controller
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Admission, IgnoredReason, JobOutcome
 from rampd_server.domain.rollout import commands
@@ -697,3 +699,121 @@ async def test_a_server_that_was_started_again_knows_what_was_deleted(
 
     assert present(started).revision == gone.result.revision + 1
     assert present(started).lost[-1].last == gone.result.revision
+
+
+async def test_the_log_says_what_a_loss_means_and_what_to_do(service: Service, replica: Replica, go_back: GoBack):
+    await run(service, commands.Ramp(3000), commands.Rollback())
+    await service.freeze_all(None, ADA)
+    await go_back()
+    with capture_logs() as lines:
+        await replica._check_head()
+
+    told = {line["event"]: line for line in lines if "what_to_do" in line}
+    assert list(told) == ["feed_forked", "writes_lost", "freeze_lost"]
+    assert "an older copy of its data" in told["feed_forked"]["what_it_means"]
+    assert "writes_lost" in told["feed_forked"]["what_to_do"]
+    lost = told["writes_lost"]
+    assert (lost["component"], lost["first_revision"], lost["last_revision"]) == (COMPONENT, 4, 5)
+    assert lost["what_it_means"].startswith("the store has lost revisions 4 to 5, by a failover or with an older copy")
+    assert f"look at {COMPONENT} with GetRollout, and do again what is missing" in lost["what_to_do"]
+    assert "UnfreezeAll" in told["freeze_lost"]["what_to_do"]
+
+
+async def put_back(client: Redis, key: str, value: bytes) -> None:
+    await client.restore(key, 0, value, replace=True)
+
+
+async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_loss(
+    service: Service, replica: Replica, store: RedisStore, real_server: StoreServer
+):
+    """Given all keys of a component as they were but its history, expect what its lost state protected, under a new revision."""
+    await service.execute("formatter", commands.Release("x"), ADA)
+    client = Redis.from_url(real_server.url, protocol=2)
+    keys = store.keys.component(COMPONENT)
+    kept = {key: await client.dump(key) for key in (keys.rollout, keys.releases, keys.timeline, keys.queue)}
+    lost = await run(service, commands.Rollback())
+    for key, value in kept.items():
+        if value:
+            await put_back(client, key, value)
+    await client.aclose()
+
+    await replica.read_anew()
+
+    assert not replica.damaged
+    assert present(replica).revision == lost.result.revision + 1
+    assert present(replica).state is RolloutState.HELD
+    assert present(replica).lost[-1] == LostRevisions(lost.result.revision, lost.result.revision)
+
+
+async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack
+):
+    """Given a component that went back and whose history can't be read, expect that all others go on, and that it can go."""
+    await service.execute("formatter", commands.Release("x"), ADA)
+    await service.execute("formatter", commands.Release("y"), ADA)
+    await run(service, commands.Rollback())
+    await go_back()
+    history = store.keys.component(COMPONENT).history
+    await store.client.delete(history)
+    await store.client.set(history, "x")
+
+    await replica.read_anew()
+    assert list(replica.damaged) == [COMPONENT]
+    assert present(replica).state is RolloutState.HELD
+    assert replica.is_confirmed
+    assert (await service.execute("api", commands.Release("z"), ADA)).result.changed
+
+    assert (await run(service, commands.DeleteComponent())).result.changed
+    await replica.read_anew()
+    assert not replica.damaged
+
+
+async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
+    service: Service, replica: Replica, go_back: GoBack
+):
+    """Given a rollback and a deletion that are lost, expect that next stays at 0 % until a person raises it."""
+    await run(service, commands.Rollback(quarantine=True), commands.DeleteComponent())
+    await go_back()
+    await replica.read_anew()
+
+    assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
+    assert present(replica).held_reason.endswith("; before, restyler was deleted")
+
+
+async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
+    service: Service, replica: Replica, store: RedisStore, tmp_path: Path
+):
+    """Given a deadline to confirm in the last state, expect that the server begins with it and judges it once it is read."""
+    await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
+    memory = LastStateFile(tmp_path, "here", "default")
+    await Remembering(replica, memory).end()
+
+    started = Replica(store)
+    controller = Controller(Service(store, started), started, store)
+    with capture_logs() as lines:
+        Remembering(started, memory).recall()
+    assert [line["event"] for line in lines] == ["last_state_read"]
+    assert present(started) == present(replica)
+    assert not controller._deadlines
+    await started.read_anew()
+
+    assert list(controller._deadlines) == [COMPONENT]
+
+
+async def test_a_listener_that_fails_keeps_no_server_from_its_last_state(
+    service: Service, replica: Replica, store: RedisStore, tmp_path: Path
+):
+    memory = LastStateFile(tmp_path, "here", "default")
+    await Remembering(replica, memory).end()
+    started = Replica(store)
+
+    class Fails:
+        def applied(self, *_: object) -> None: ...
+
+        def reloaded(self) -> None:
+            raise RuntimeError
+
+    started.tell(Fails())
+    Remembering(started, memory).recall()
+
+    assert present(started) == present(replica)

@@ -389,7 +389,7 @@ async def test_overrides_that_are_all_gone_are_missed_whatever_comes_later(store
     keys = store.keys.component(COMPONENT)
     await store.client.delete(keys.overrides, keys.overrides_index, keys.overrides_expiry)
     for _ in range(2):
-        with pytest.raises(StoreCorruptError, match=r"has [01] overrides, and .* counts [34]") as caught:
+        with pytest.raises(StoreCorruptError, match=r"has (0 overrides|1 override), and .* counts [34]") as caught:
             async for _ in store.walk_overrides(COMPONENT):
                 pass
         assert caught.value.metadata == {"key": keys.overrides}

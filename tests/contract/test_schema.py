@@ -1,11 +1,13 @@
 """The form of the data: what is written has the form that its schema's number names, and data of an earlier one are read.
 
-Where the first test fails, the form has changed: raise SCHEMA, and record it with `python -m tests.contract.test_schema`.
+Where the first test fails, the form has changed: raise SCHEMA, and record it:
+`.venv/bin/python -m tests.contract.test_schema`.
 """
 
 import asyncio
 import json
 import re
+import sys
 from pathlib import Path
 
 import fakeredis
@@ -146,9 +148,28 @@ def _store() -> RedisStore:
     return RedisStore(client, client, deadline_s=10.0)
 
 
+def _file(schema: int) -> Path:
+    return FOLDER / f"schema-{schema}.json"
+
+
 def _read(schema: int) -> Dump:
-    recorded: Dump = json.loads((FOLDER / f"schema-{schema}.json").read_text("utf-8"))
+    recorded: Dump = json.loads(_file(schema).read_text("utf-8"))
     return recorded
+
+
+def record() -> str:
+    """Records the form of the present schema; which file it has written. Ends the process where that form is recorded."""
+    recording, file = asyncio.run(_recording()), _file(SCHEMA)
+    is_there = file.exists()
+    if is_there and form_of(recording) == form_of(_read(SCHEMA)):
+        sys.exit(f"{file} is there already, and the form of the data is the same: nothing is written.")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(recording, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    if is_there:
+        return (
+            f"Written over: {file}. If a release has schema {SCHEMA}, restore that file (git) and raise SCHEMA first."
+        )
+    return f"Written: {file}"
 
 
 async def test_the_form_of_the_data_is_the_one_that_the_schema_names() -> None:
@@ -179,7 +200,19 @@ async def test_data_of_each_schema_are_read_and_written(schema: int) -> None:
     assert (await store.counters(COMPONENT, 3, 1)).reporters
 
 
+def test_a_form_is_recorded_once_and_it_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FOLDER", tmp_path / "recorded")
+    file = _file(SCHEMA)
+    assert record() == f"Written: {file}"
+    written = file.read_text("utf-8")
+    with pytest.raises(SystemExit, match=f"{file} is there already, and the form of the data is the same") as caught:
+        record()
+    assert (bool(caught.value.code), file.read_text("utf-8")) == (True, written)
+
+    file.write_text("{}", "utf-8")
+    assert record().startswith(f"Written over: {file}. If a release has schema {SCHEMA}")
+    assert form_of(_read(SCHEMA)) == form_of(json.loads(written))
+
+
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    text = json.dumps(asyncio.run(_recording()), ensure_ascii=False, indent=1)
-    (FOLDER / f"schema-{SCHEMA}.json").write_text(text + "\n", "utf-8")
+    print(record())

@@ -218,6 +218,24 @@ def test_a_wrong_type_is_the_datas_fault_and_named():
     assert caught.value.metadata == {"key": "rampd:{a}:meta"}
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ReadOnlyError(
+            f"You can't write against a read only replica. script: {'371a4b' * 7}, on @user_script:303."
+        ),
+        exceptions.ResponseError(
+            f"READONLY You can't write against a read only replica. script: {'9f' * 20}, on @user_script:7"
+        ),
+    ],
+)
+def test_where_in_a_script_redis_was_is_nobodys_question(error: Exception):
+    with pytest.raises(StoreUnavailableError) as caught, redis_errors():
+        raise error
+
+    assert caught.value.message.endswith("You can't write against a read only replica.")
+
+
 def test_errors_that_are_no_error_of_redis_pass():
     with pytest.raises(KeyError), redis_errors():
         raise KeyError("x")

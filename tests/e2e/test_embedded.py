@@ -339,7 +339,7 @@ def _belongs_to(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_li
     [
         (make_file, "is no directory"),
         (link_to_nothing, "can't be used: No such file or directory"),
-        (open_to_all, "chmod o-w"),
+        (open_to_all, r"chmod o-w \S+, or give another --data-dir \(RAMPD_DATA_DIR\)\.$"),
         (give_away, "belongs to user 12345"),
         (link_of_another, "The link .* belongs to user 12345"),
     ],

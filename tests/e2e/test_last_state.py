@@ -1,6 +1,7 @@
 """A server remembers what it served: an emptied store is not taken for a new one, and launchers keep what they hold."""
 
 import contextlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 import redis
+from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import Resolver
@@ -31,11 +33,11 @@ def serving(store: StoreServer, directory: Path, *flags: str) -> "contextlib.Abs
 
 
 def begin(server: ServerProcess) -> None:
-    """A rollout of t2 over t1 at 1 %, and an override."""
+    """A rollout of t2 over t1 at 1 % that somebody has to confirm, and an override."""
     with stubs(server.target) as call:
         call("Release", component=C, tag="t1")
         call("Release", component=C, tag="t2")
-        call("Ramp", component=C, percent=1)
+        call("Ramp", component=C, percent=1, confirm_within=Duration(seconds=3600))
         call("SetOverride", component=C, repo=PINNED, tag="t9")
 
 
@@ -79,9 +81,8 @@ def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
         ):
             reason, said = refusal(call, method, component=C, **fields)
             assert reason == "STORE_RESET"
-            assert "This server last served epoch " in said
-            assert "with 1 components, at 20" in said
-            assert "Restore the data; or, to take the store as it is now, type rampd-server adopt" in said
+            assert "this server last served 1 component at 20" in said
+            assert "To get the data back: stop the server, put the backup back, start it." in said
         assert refusal(call, "GetRollout", component=C)[0] == "STORE_RESET"
         assert health(call) == {
             "": "NOT_SERVING",
@@ -89,9 +90,12 @@ def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
             "rampd.v1.ReleaseService": "NOT_SERVING",
             "rampd.v1.RolloutService": "NOT_SERVING",
         }
-        assert "This server last served epoch " in server.event("waiting_for_store")["error"]
+        assert "this server last served 1 component at 20" in server.event("waiting_for_store")["error"]
 
-        adopt(*how_to_adopt)
+        # What the message says works as it is.
+        command = said.split("`")[1]
+        assert command == shlex.join([sys.executable, "-m", "rampd_server", "adopt", *how_to_adopt])
+        subprocess.run(command, shell=True, check=True, capture_output=True, timeout=60)
         server.event("replica_loaded")
         eventually(lambda: health(call)[""] == "SERVING")
         answer = call("Release", component=C, tag="t5")
@@ -226,8 +230,11 @@ def test_a_file_that_is_not_to_be_used_keeps_an_empty_store_from_being_begun(
         client.flushall()
         with serving(store, directory) as server:
             said = server.event("waiting_for_store")["error"]
-            assert f"The namespace is empty, and {file} has what this server last served" in said
-            assert "If it is new, remove that file" in said
+            assert (
+                f"The namespace is empty. The file {file} (what this server last served) is not used: its mode is 0644"
+                in said
+            )
+            assert ", so whether it was emptied is not known. If it is new, remove that file. To get" in said
             with stubs(server.target) as call:
                 assert refusal(call, "Release", component=C, tag="evil")[0] == "STORE_RESET"
             assert not client.keys("*")

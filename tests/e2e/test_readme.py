@@ -1,4 +1,4 @@
-"""The README's story, typed as it stands there, prints what the README shows."""
+"""The README's story, and docs/admin.md, which goes on with it: typed as they stand there, they print what they show."""
 
 import re
 import shlex
@@ -11,14 +11,19 @@ import pytest
 
 from tests.servers import rampd_server, require, short_directory
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-STORY = [
-    (block[1], block[2].splitlines())
-    # A command goes on to the line that ends its quotes, or its here-document.
-    for block in re.finditer(
-        r"```console\n\$ (grpcurl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n(.*?)```", README, re.DOTALL
-    )
-]
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+STORY = README + (ROOT / "docs" / "admin.md").read_text()
+
+# A command goes on to the line that ends its quotes, or its here-document; what it prints, to the next one.
+TYPED = r"\$ (grpcurl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
+COMMAND = re.compile(rf"{TYPED}(.*?)(?=^\$ |\Z)", re.DOTALL | re.MULTILINE)
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    for block in re.findall(r"```console\n(.*?)```", STORY, re.DOTALL):
+        for command in COMMAND.finditer(block):
+            yield command[1], command[2].splitlines()
 
 
 @pytest.fixture
@@ -28,10 +33,10 @@ def target() -> Iterator[str]:
         yield server.target
 
 
-def test_the_story_prints_what_the_readme_shows(target: str) -> None:
+def test_the_story_prints_what_the_documents_show(target: str) -> None:
     require("grpcurl")
-    assert len(STORY) == README.count("```console\n") >= 13
-    for typed, shown in STORY:
+    assert len([*commands()]) == STORY.count("\n$ ") >= 18
+    for typed, shown in commands():
         command, _, script = typed.replace("127.0.0.1:50051", target).partition(" <<'EOF'\n")
         words = shlex.split(command)
         assert words[0] in {"grpcurl", ".venv/bin/python"}

@@ -175,6 +175,7 @@ def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, s
             code, said = adopt("--redis-url", store.url)
             assert code == 0
             assert f"the namespace default of {store.url} goes on as it is now" in said
+            assert "It has no component: launchers keep what they have for 5 minutes (next_max_stale)" in said
             assert "2 servers follow it and take it over within seconds." in said
             for each in (call, other):
                 eventually(lambda each=each: "COMPONENT_NOT_FOUND" in str(_resolve_or_error(each)))
@@ -200,7 +201,9 @@ def test_adopt_says_which_store_without_its_password_and_who_follows_it(director
                 user == "bob"
             ]
     code, said = adopt("--redis-url", store.url, "--namespace", "n-bob")
-    assert (code, said.splitlines()[1]) == (0, "No server is connected to it now; one that starts goes on with it.")
+    assert (code, said.splitlines()[-1]) == (0, "No server is connected to it now; one that starts goes on with it.")
+    code, said = adopt("--redis-url", store.url, "--namespace", "typo")
+    assert (code, "It has no component" in said, "look at --namespace" in said) == (0, True, True)
 
 
 def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(directory: Path) -> None:
@@ -213,7 +216,7 @@ def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(
         with stubs(server.target) as call:
             call("Release", component="restyler", tag="t1")
             code, said = adopt("--data-dir", str(directory))
-            assert (code, "1 server follows it" in said) == (0, True)
+            assert (code, "1 server follows it" in said, "no component" in said) == (0, True, False)
             assert f"of the Valkey in {directory} goes on" in said
             eventually(lambda: _releases(call) == 2)
 

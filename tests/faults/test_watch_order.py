@@ -19,7 +19,8 @@ from rampd import Admin, v1
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import Choice, ComponentSnapshot
 from rampd._watching import feed
-from rampd._watching.local import Local, Settings
+from rampd._watching.local import Local
+from rampd._watching.settings import Settings
 from rampd._watching.watch_thread import Watching
 from rampd_server import testing
 from rampd_server.domain.rollout.model import Absent, Rollout

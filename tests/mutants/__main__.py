@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
+from rampd._contract.wording import counted
 from tests.markdown import table
-from tests.mutants.mutations import Mutation, load
+from tests.mutants.mutations import LIST, ROOT, Mutation, load
 from tests.mutants.trying import Scratch, Verdict, scratch
 
 AT_ONCE = 2
@@ -30,6 +31,9 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="prints the table as it stands in a document")
     arguments = parser.parse_args()
     mutations = [each for each in load() if arguments.only in f"{each}"]
+    if not mutations:
+        print(f"No row has {arguments.only!r}: look into {LIST.relative_to(ROOT)}.")
+        return 1
     began_s = time.monotonic()
     rows = list(tried(mutations))
     faults = [row for row in rows if row[1].is_fault]
@@ -38,7 +42,7 @@ def main() -> int:
     print(summary(rows, time.monotonic() - began_s))
     for mutation, verdict, _ in faults:
         print(f"{verdict}: {mutation.protects} ({mutation.file}, {mutation.test})")
-    return 1 if faults or not rows else 0
+    return 1 if faults else 0
 
 
 def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
@@ -49,7 +53,9 @@ def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
             free.put(stack.enter_context(scratch()))
         tests = list(dict.fromkeys(mutation.test for mutation in mutations))
         doubts = dict(zip(tests, _at_once(free, Scratch.without_mutation, tests), strict=True))
-        print(f"{sum(1 for doubt in doubts.values() if doubt is None)} of {len(tests)} tests pass without a mutation")
+        print(
+            f"Without a mutation pass {sum(1 for doubt in doubts.values() if doubt is None)} of {counted(len(tests), 'test')}"
+        )
 
         def verdict_of(copy: Scratch, mutation: Mutation) -> Row:
             began_s = time.monotonic()
@@ -92,7 +98,7 @@ def markdown(rows: Iterable[Row]) -> str:
 def summary(rows: Sequence[Row], seconds: float) -> str:
     counts = {verdict: sum(1 for row in rows if row[1] is verdict) for verdict in Verdict}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{len(rows)} mutations in {seconds:.0f} s: {told or 'none'}"
+    return f"{counted(len(rows), 'mutation')} in {seconds:.0f} s: {told or 'none'}"
 
 
 if __name__ == "__main__":

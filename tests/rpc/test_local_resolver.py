@@ -327,9 +327,11 @@ async def test_a_server_without_its_store_makes_its_clients_stale(
             answer, status = resolver.resolve(C, repo="acme/app"), resolver.status()
             assert (answer.tag, status.connected, status.stale, status.next_withheld) == ("t2", True, True, False)
             assert 5 <= answer.snapshot_age_s < 20
+            assert f"the server at {target} is there, and its store does not confirm what it says" in status.error
         finally:
             store_process.signal(signal.SIGCONT)
         await until(lambda: not resolver.resolve(C, repo="acme/app").stale)
+        assert not resolver.status().error
 
 
 async def test_a_deleted_component_keeps_its_last_answer_for_a_while(target: str, call: Stubs, face: Face) -> None:

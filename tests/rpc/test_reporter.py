@@ -214,7 +214,7 @@ async def test_close_does_not_wait_for_a_server_that_hangs(
     await result(resolver.close())
     assert time.monotonic() - began < 20
     assert resolver.status().reports.dropped == 1
-    assert "1 outcomes were not sent" in caplog.text
+    assert "1 outcome could not be sent" in caplog.text
 
 
 async def test_both_modes_report_to_a_real_server(target: str, call: Stubs) -> None:

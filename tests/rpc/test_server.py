@@ -14,11 +14,12 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import v1
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server.access import Access
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import bind
-from rampd_server.rpc.server import MAX_MESSAGE, MAX_STREAMS, Server
+from rampd_server.rpc.server import MAX_STREAMS, Server
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -184,9 +185,9 @@ async def test_a_request_beyond_4_mib_is_refused_and_one_below_is_not(make_serve
     await server.start()
     async with grpc.aio.insecure_channel(target) as channel:
         resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
-        request = v1.ResolveRequest(job_id="x" * (MAX_MESSAGE - 100))
+        request = v1.ResolveRequest(job_id="x" * (MAX_MESSAGE_BYTES - 100))
         answer = v1.ResolveResponse.FromString(await resolve(request.SerializeToString()))
-        assert answer.tag == str(MAX_MESSAGE - 100)
+        assert answer.tag == str(MAX_MESSAGE_BYTES - 100)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await resolve(request.SerializeToString() + bytes(100))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -157,7 +157,7 @@ def test_it_ends_when_automation_has_paused_and_says_why_and_since_when(call: St
 
     last = second.end()[-1]
 
-    assert last.startswith("t2 is at 5 %. Paused by rampd: The check slow got no answer 1 times in a row")
+    assert last.startswith("t2 is at 5 %. Paused by rampd: The check slow got no answer 1 time in a row")
     assert last.endswith("Resume goes on.")
     pause = second.seen[-1].rollout.pause
     assert (pause.actor, pause.cause) == ("rampd", v1.PAUSE_CAUSE_CHECK_BROKEN)

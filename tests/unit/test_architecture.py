@@ -1,6 +1,7 @@
 """Imports go only along the arrows of docs/architecture.md: what knows less never imports what knows more."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -52,42 +53,54 @@ APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
 # What changes rollouts by itself.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
+# The client, from the bottom up. A wing imports itself and what is on the floors below it: no neighbour, and nothing above.
+CLIENT_FLOORS = (
+    ("rampd.v1", "rampd._decision"),
+    ("rampd._contract",),
+    ("rampd.errors",),
+    ("rampd._runtime",),
+    ("rampd._calls",),
+    ("rampd._verbs", "rampd._watching", "rampd._reporting"),
+    ("rampd.admin", "rampd.resolver"),
+    ("rampd.aio",),
+    ("rampd.openfeature", "rampd.testing"),
+)
+CLIENT_WINGS = tuple(wing for floor in CLIENT_FLOORS for wing in floor)
+
+
+def floor_rules() -> Iterator[Rule]:
+    below: tuple[str, ...] = ()
+    for floor in CLIENT_FLOORS:
+        yield from (Rule(wing, never=("rampd",), allowed=(wing, *below)) for wing in floor)
+        below += floor
+
+
 RULES = (
+    *floor_rules(),
     # The client knows nothing of the server; only what it offers for tests runs one.
     Rule("rampd", never=("rampd_server",), exceptions=("rampd.testing",)),
     Rule("rampd", never=REDIS),
-    # The decision that both share is pure.
-    Rule("rampd._decision.bucketing", never=(*IMPURE, "rampd")),
-    Rule("rampd._contract.placeholders", never=(*IMPURE, "rampd")),
-    Rule("rampd._contract.wording", never=(*IMPURE, "rampd")),
-    Rule("rampd._decision.overrides", never=(*IMPURE, "rampd")),
-    Rule(
-        "rampd._decision.resolution",
-        never=(*IMPURE, "rampd"),
-        allowed=("rampd._decision.bucketing", "rampd._decision.overrides"),
-    ),
+    # One home for what happens at a fork and at the end of a process, and one for pauses that chance decides on.
+    Rule("rampd", never=("atexit",), exceptions=("rampd._runtime.fork_gate",)),
+    Rule("rampd", never=("random",), exceptions=("rampd._runtime.backoff",)),
+    # What the server's domain shares with the client is pure.
+    Rule("rampd._decision", never=IMPURE),
+    Rule("rampd._contract.grammar", never=IMPURE),
+    Rule("rampd._contract.placeholders", never=IMPURE),
+    Rule("rampd._contract.wording", never=IMPURE),
     # The server, from the inside out.
     Rule(
         "rampd_server",
         never=("rampd",),
-        allowed=(
-            "rampd.v1",
-            "rampd._decision.resolution",
-            "rampd._contract.component_state",
-            "rampd._decision.bucketing",
-            "rampd._contract.placeholders",
-            "rampd._contract.wording",
-            "rampd._contract.validation",
-            "rampd._contract.grammar",
-            "rampd._runtime.private_file",
-        ),
+        allowed=("rampd.v1", "rampd._decision", "rampd._contract", "rampd._runtime.private_file"),
     ),
     Rule(
         "rampd_server.domain",
         never=(*IMPURE, "rampd", "rampd_server"),
         allowed=(
             "rampd_server.domain",
-            "rampd._decision.bucketing",
+            "rampd._decision",
+            "rampd._contract.grammar",
             "rampd._contract.placeholders",
             "rampd._contract.wording",
         ),
@@ -101,7 +114,14 @@ RULES = (
     Rule(
         "rampd_server.storage",
         never=("rampd", "rampd_server"),
-        allowed=("rampd_server.storage", "rampd_server.domain", "rampd_server.ports", "rampd._runtime.private_file"),
+        allowed=(
+            "rampd_server.storage",
+            "rampd_server.domain",
+            "rampd_server.ports",
+            "rampd._decision",
+            "rampd._contract.grammar",
+            "rampd._runtime.private_file",
+        ),
     ),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
     Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),
@@ -109,6 +129,19 @@ RULES = (
     Rule("rampd_server", never=("google", "rampd.v1"), exceptions=(*APP, "rampd_server.rpc")),
     Rule("rampd_server", never=APP, exceptions=(*APP, "rampd_server.command", "rampd_server.workers")),
 )
+
+
+# What server and client both go by, and the one module that defines it.
+HOMES = {
+    "STALE_AFTER_S": "rampd._decision.staleness",
+    "NEXT_MAX_STALE_S": "rampd._decision.staleness",
+    "CATCH_UP_S": "rampd._decision.staleness",
+    "RolloutState": "rampd._decision.resolution",
+    "Unit": "rampd._decision.resolution",
+    "MAX_MESSAGE_BYTES": "rampd._contract.grammar",
+    "ACTOR": "rampd._contract.grammar",
+    "ACTOR_KEY": "rampd._contract.grammar",
+}
 
 
 def is_within(name: str, scopes: tuple[str, ...]) -> bool:
@@ -190,6 +223,18 @@ def test_no_modules_import_each_other_in_a_ring() -> None:
     assert cycle(MODULES) == []
 
 
+def test_every_module_of_the_client_is_in_a_wing() -> None:
+    assert [name for name in MODULES if is_within(name, ("rampd",)) and not is_within(name, CLIENT_WINGS)] == ["rampd"]
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_what_server_and_client_share_is_defined_once(name: str) -> None:
+    is_defined = re.compile(rf"^(?:_?{name}(?:: [^=]*)? =|class {name}\b)", re.MULTILINE).search
+    paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py")]
+    homes = [path for path in paths if "v1" not in path.parts and is_defined(path.read_text())]
+    assert homes == [ROOT / "client" / f"{HOMES[name].replace('.', '/')}.py"]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
 def test_what_a_rule_is_about_is_there(rule: Rule) -> None:
     assert rule.where in MODULES
@@ -201,17 +246,51 @@ PLANTED = {
         ("from rampd_server.domain.rollout import model", "rampd.resolver imports rampd_server.domain.rollout.model"),
         ("import redis.asyncio", "rampd.resolver imports redis.asyncio"),
         ("if x:\n    def f():\n        from redis import Redis", "rampd.resolver imports redis.Redis"),
+        ("from rampd import aio", "rampd.resolver imports rampd.aio"),
     ],
-    "client/rampd/testing/plugin.py": [("import redis", "rampd.testing.plugin imports redis")],
+    "client/rampd/testing/plugin.py": [
+        ("import redis", "rampd.testing.plugin imports redis"),
+        ("from rampd import openfeature", "rampd.testing.plugin imports rampd.openfeature"),
+    ],
+    "client/rampd/v1/enums.py": [
+        ("from rampd._contract import grammar", "rampd.v1.enums imports rampd._contract.grammar")
+    ],
     "client/rampd/_decision/bucketing.py": [("from rampd import v1", "rampd._decision.bucketing imports rampd.v1")],
-    "client/rampd/_contract/placeholders.py": [
-        ("from rampd import v1", "rampd._contract.placeholders imports rampd.v1")
-    ],
-    "client/rampd/_contract/wording.py": [("from rampd import v1", "rampd._contract.wording imports rampd.v1")],
     "client/rampd/_decision/overrides.py": [("import time", "rampd._decision.overrides imports time")],
     "client/rampd/_decision/resolution.py": [
         ("from .. import resolver", "rampd._decision.resolution imports rampd.resolver")
     ],
+    "client/rampd/_contract/grammar.py": [
+        ("from rampd.errors import RampdError", "rampd._contract.grammar imports rampd.errors.RampdError"),
+        ("import logging", "rampd._contract.grammar imports logging"),
+    ],
+    "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
+    "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
+    "client/rampd/errors.py": [("from rampd._runtime import log", "rampd.errors imports rampd._runtime.log")],
+    "client/rampd/_runtime/log.py": [
+        ("from rampd._calls.retry import Attempts", "rampd._runtime.log imports rampd._calls.retry.Attempts")
+    ],
+    "client/rampd/_watching/watch_thread.py": [
+        ("import atexit", "rampd._watching.watch_thread imports atexit"),
+        ("from random import SystemRandom", "rampd._watching.watch_thread imports random.SystemRandom"),
+    ],
+    "client/rampd/_calls/retry.py": [
+        ("from rampd._verbs import verbs", "rampd._calls.retry imports rampd._verbs.verbs")
+    ],
+    "client/rampd/_verbs/verbs.py": [("from rampd.admin import Admin", "rampd._verbs.verbs imports rampd.admin.Admin")],
+    "client/rampd/_watching/local.py": [
+        ("from rampd._reporting import job_block", "rampd._watching.local imports rampd._reporting.job_block")
+    ],
+    "client/rampd/_reporting/report_thread.py": [
+        (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from rampd._watching import local",
+            "rampd._reporting.report_thread imports rampd._watching.local",
+        ),
+        ("import rampd", "rampd._reporting.report_thread imports rampd"),
+    ],
+    "client/rampd/admin.py": [("from rampd.aio import AsyncAdmin", "rampd.admin imports rampd.aio.AsyncAdmin")],
+    "client/rampd/aio.py": [("from rampd import openfeature", "rampd.aio imports rampd.openfeature")],
+    "client/rampd/openfeature.py": [("from rampd import testing", "rampd.openfeature imports rampd.testing")],
     "server/rampd_server/replica/replica.py": [
         ("from rampd import Resolver", "rampd_server.replica.replica imports rampd.Resolver"),
         ("import rampd", "rampd_server.replica.replica imports rampd"),

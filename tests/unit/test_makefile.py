@@ -1,5 +1,7 @@
-"""Targets that need more than Python say so before they install or start anything."""
+"""`make` lists its targets. Those that need more than Python say so before they install or start anything."""
 
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,5 +32,53 @@ def test_a_target_that_lacks_a_program_names_it_and_installs_nothing(tmp_path, t
     assert done.returncode == 2, done.stderr
     assert done.stdout == f"make {target} needs {program}. On Debian and Ubuntu: sudo apt-get install {package}\n"
     assert not (tmp_path / ".venv").exists()
-    contributing = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
-    assert package in next(row for row in contributing.split("| `make ") if row.startswith(f"{target}`"))
+    assert program in listed()[target]
+    assert package in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def make(*words: str) -> str:
+    # The flags of an outer make are not for this one.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
+    done = subprocess.run(["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def listed() -> dict[str, str]:
+    """Each target of the list with its sentence."""
+    return dict(re.findall(r"^  make ([a-z-]+) +(.*)$", make("help"), re.MULTILINE))
+
+
+def test_make_alone_lists_what_is_typed_each_day_before_the_rest() -> None:
+    every_day, now_and_then = make().split("\n\n")
+    assert re.findall(r"^  make (\S+)", every_day, re.MULTILINE) == [
+        "help",
+        "run",
+        "test",
+        "format",
+        "lint",
+        "gen",
+        "check",
+    ]
+    assert every_day.startswith("Every day:")
+    assert now_and_then.startswith("Now and then:")
+    assert make("help") == make()
+
+
+def test_each_target_for_people_is_in_the_list_with_a_sentence() -> None:
+    [phony] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    only_needed_by_others = {"python", "free", "linux", "h2load", "redis-server"}
+    assert set(phony.split()) - only_needed_by_others == set(listed())
+    assert [sentence for sentence in listed().values() if not re.match(r"[A-Z].*\.$", sentence)] == []
+
+
+def test_each_target_that_a_document_or_a_hook_names_is_there() -> None:
+    config = (ROOT / ".pre-commit-config.yaml").read_text()
+    named = set(re.findall(r"entry: make -s ([a-z-]+)", config))
+    assert named == {"lint", "test"}
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        named |= set(re.findall(r"`make (?:[A-Z]+=\S+ )?([a-z-]+)", path.read_text()))
+    assert named <= set(listed()), named - set(listed())
+    for file in re.findall(r"PYTEST=(\S+)", config):
+        assert (ROOT / file).is_file()

@@ -1,11 +1,14 @@
 """The list of mutations fits the code: a row that changes nothing would be noticed by nobody, or by everybody."""
 
 import ast
+import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from lupa.lua51 import LuaRuntime
 
+from tests.mutants import __main__
 from tests.mutants.mutations import ROOT, Mutation, load
 from tests.mutants.trying import Verdict
 
@@ -62,3 +65,9 @@ def test_only_code_that_people_run_is_made_wrong() -> None:
 
 def test_what_fails_the_night() -> None:
     assert {verdict for verdict in Verdict if verdict.is_fault} == {Verdict.SURVIVED, Verdict.STALE, Verdict.BROKEN}
+
+
+def test_a_text_that_no_row_has_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["mutants", "--only", "no" + "such"])
+    assert __main__.main() == 1
+    assert capsys.readouterr().out == "No row has 'nosuch': look into tests/mutants/mutations.toml.\n"

@@ -236,3 +236,10 @@ def test_evidence_never_looks_like_the_limit_that_it_is_not_on(alpha: float, dis
         return
     one, other = (Fraction(text.replace(",", "")) for text in (found, limit))
     assert ((one > other) - (one < other)) == ((log_over_limit > 0) - (log_over_limit < 0))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 components"), (1, "1 component"), (2, "2 components"), (1000, "1,000 components")]
+)
+def test_a_number_of_things(count: int, text: str):
+    assert wording.counted(count, "component") == text

@@ -9,13 +9,12 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
-from weakref import WeakSet
 
 import grpc
 from google.protobuf.message import Message
 
 from rampd._calls.connection import Connection, Metadata, Response
-from rampd._runtime.fork_gate import in_child
+from rampd._runtime.fork_gate import Living
 
 _MAX_THREADS = 64
 """Calls that are under way at once. Further ones wait for a thread, and their time runs."""
@@ -79,12 +78,4 @@ class AioConnection:
         self._threads = None
 
 
-_connections: "WeakSet[AioConnection]" = WeakSet()
-
-
-def _forget_all() -> None:
-    for connection in list(_connections):
-        connection._forget()
-
-
-in_child(_forget_all)
+_connections = Living(renew=AioConnection._forget)

@@ -5,16 +5,17 @@ import time
 from collections.abc import Callable, Generator
 from operator import methodcaller
 from typing import Any, Protocol, TypeAlias, TypeVar
-from weakref import WeakSet
 
 import grpc
 import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
 from google.protobuf.message import Message
 
-from rampd._calls.methods import CHANNEL_OPTIONS, METHODS, Attempts, Method, channel_target, checked_target
+from rampd._calls.channel import open_channel
+from rampd._calls.methods import METHODS, Method
+from rampd._calls.retry import Attempts
 from rampd._calls.status import error_of_call
-from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
-from rampd._runtime.green_threads import adapt_grpc
+from rampd._calls.target import checked_target
+from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut_off
 from rampd.errors import ClosedError, RampdError, UnavailableError
 
 Response = TypeVar("Response", bound=Message)
@@ -114,8 +115,7 @@ class Connection:
         with self._lock:
             self.check_open()
             if self._channel is None:
-                adapt_grpc()
-                self._channel = grpc.insecure_channel(channel_target(self.target), options=CHANNEL_OPTIONS)
+                self._channel = open_channel(self.target)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
                 method.path,
@@ -135,9 +135,7 @@ class Connection:
         return error_of_call(raised, method=METHODS[type(request)].name, target=self.target, timeout_s=timeout_s)
 
     def _forget(self) -> None:
-        """In a child, the parent's channel is good for nothing, not even to be closed or collected."""
-        if self._channel is not None:
-            _of_the_parent.append(self._channel)
+        abandon(self._channel)
         self._channel, self._calls, self._lock = None, {}, threading.RLock()
 
 
@@ -146,13 +144,4 @@ def closed_error(target: str) -> ClosedError:
     return ClosedError(f"The connection to {target} was closed: make a new one.")
 
 
-_connections: "WeakSet[Connection]" = WeakSet()
-_of_the_parent: list[grpc.Channel] = []
-
-
-def _forget_all() -> None:
-    for connection in list(_connections):
-        connection._forget()
-
-
-in_child(_forget_all)
+_connections = Living(renew=Connection._forget)

@@ -10,12 +10,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd._contract.field_rules import rule_of
-from rampd._contract.grammar import ACTOR, Violation, shown, word_violation
+from rampd._contract.grammar import ACTOR, ACTOR_KEY, Violation, shown, word_violation
 from rampd._contract.validation import violations
 from rampd.errors import InvalidArgumentError
-
-ACTOR_KEY = "x-rampd-actor"
-"""The metadata key under which a caller says who it is."""
 
 Request = TypeVar("Request", bound=Message)
 

@@ -1,12 +1,12 @@
 """What both resolvers share: from a question to a request, and from a response to a `Resolution`. No I/O."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from rampd import v1
-from rampd._calls.methods import checked_timeout
 from rampd._calls.request import make
 from rampd._calls.status import error_of_status
+from rampd._contract.component_state import CHANNELS
 from rampd._contract.grammar import check_resolve, shown
 from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
 from rampd.errors import (
@@ -21,16 +21,10 @@ from rampd.errors import (
 Mode: TypeAlias = Literal["local", "rpc"]
 """How a resolver comes to its answers: `local` in its own process, from what the server sends it; `rpc` asks each time."""
 DEFAULT_MODE: Mode = "local"
-DEFAULT_TIMEOUT_S: Mapping[Mode, float] = {"local": 5.0, "rpc": 1.0}
-"""`local` waits only before its first answer, and then for a whole state."""
-CATCH_UP_S = 1.0
-"""What a server may take to reach a `min_revision`, on top of the time-out of a resolver."""
-
 NO_ANSWER = (UnavailableError, DeadlineExceededError, NotFoundError, InternalError)
 """What a caller's fallback is for."""
 
 _MAX_INT64 = 2**63 - 1
-_CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
 _REASONS = {
     value.number: ResolveReason(value.name.removeprefix("RESOLVE_REASON_"))
     for value in v1.ResolveReason.DESCRIPTOR.values
@@ -52,7 +46,7 @@ JobLike: TypeAlias = Job | tuple[str, str] | tuple[str, str, str]
 
 def checked_mode(mode: Mode) -> Mode:
     """A mode that there is. Raises InvalidArgumentError."""
-    if not isinstance(mode, str) or mode not in DEFAULT_TIMEOUT_S:
+    if not isinstance(mode, str) or mode not in get_args(Mode):
         raise InvalidArgumentError(violations=[("mode", f"must be 'local' or 'rpc'; got {shown(mode)}")])
     return mode
 
@@ -83,18 +77,11 @@ def batch_request(jobs: Iterable[JobLike]) -> v1.BatchResolveRequest:
     return make(v1.BatchResolveRequest, requests=requests)
 
 
-def call_timeout_s(timeout: float | None, default_s: float, min_revision: int) -> float:
-    """How long a call may take. Raises InvalidArgumentError."""
-    if timeout is not None:
-        return checked_timeout(timeout)
-    return default_s + CATCH_UP_S if min_revision else default_s
-
-
 def resolution_of(response: v1.ResolveResponse, attributes: Mapping[str, str] | None = None) -> Resolution:
     """The answer for one job; `attributes` where the response has none of its own. Raises InternalError."""
     if not response.tag:
         raise InternalError("The server answered no tag. Is it a rampd server of this version?")
-    channel = _CHANNELS.get(response.channel)
+    channel = CHANNELS.get(response.channel)
     decision = Decision(
         tag=response.tag,
         channel=channel,

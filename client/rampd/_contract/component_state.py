@@ -24,14 +24,14 @@ __all__ = ["Assembly", "Component", "MalformedStateError", "apply", "change_of",
 PIECE_BYTES = 64 * 1024
 """About where a component is cut in two, so that parts of a whole state come out at less than 512 KiB."""
 
-_CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
+CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
 _STATES = {
     v1.ROLLOUT_STATE_STEADY: RolloutState.STEADY,
     v1.ROLLOUT_STATE_ROLLING_OUT: RolloutState.ROLLING_OUT,
     v1.ROLLOUT_STATE_HELD: RolloutState.HELD,
 }
 _UNITS = {v1.UNIT_REPO: Unit.REPO, v1.UNIT_JOB: Unit.JOB}
-_CHANNEL_NUMBERS = {channel: number for number, channel in _CHANNELS.items()}
+CHANNEL_NUMBERS = {channel: number for number, channel in CHANNELS.items()}
 _STATE_NUMBERS = {state: number for number, state in _STATES.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _ENTRY_BYTES = 24
@@ -137,7 +137,7 @@ def _fill(message: v1.Override, repo: str, choice: Choice) -> None:
     if choice.tag:
         message.tag = choice.tag
     elif choice.channel is not None:
-        message.channel = _CHANNEL_NUMBERS[choice.channel]
+        message.channel = CHANNEL_NUMBERS[choice.channel]
     if choice.expire_ms is not None:
         message.expire_time.FromMilliseconds(choice.expire_ms)
 
@@ -264,9 +264,9 @@ def _choices_from(messages: Iterable[v1.Override]) -> list[tuple[str, Choice]]:
 def _choice_from(channel: v1.Channel, tag: str, expire_ms: int | None) -> Choice:
     if tag:
         return Choice(None, tag, expire_ms)
-    if channel not in _CHANNELS:
+    if channel not in CHANNELS:
         raise MalformedStateError("an override is to nothing known")
-    return Choice(_CHANNELS[channel], "", expire_ms)
+    return Choice(CHANNELS[channel], "", expire_ms)
 
 
 def _milliseconds(time: Timestamp) -> int:

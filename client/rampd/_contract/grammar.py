@@ -11,6 +11,8 @@ from typing import NamedTuple, TypeAlias
 Violation: TypeAlias = tuple[str, str]
 """A field's path (`overrides[3].repo`), and what is wrong with it and what is expected."""
 
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""Of a request, and of an answer. Servers and clients take no more."""
 MAX_BATCH = 1000
 """Entries of a batch: jobs to resolve, overrides, outcomes."""
 MAX_PAGE = 1000
@@ -154,6 +156,8 @@ ACTOR = _name(
     most=MAX_ACTOR,
     expected=f"1 to {MAX_ACTOR} printable ASCII characters without a space at either end",
 )
+ACTOR_KEY = "x-rampd-actor"
+"""The metadata key under which a caller says who it is; its value is an `ACTOR`."""
 
 # At least one path segment, the last of them not empty: `https://example.org/*` is one, `/*` and `a//*` would pin nobody.
 _is_prefix = re.compile(r"[^*]*[^*/]/\*").fullmatch

@@ -67,6 +67,11 @@ def _plain(text: str) -> str:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 component`, `1,000 components`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def span(duration_ms: int) -> str:
     """`1 h 30 min`: how long something has lasted, in the greatest unit that is not 0 and the next one, rounded down."""
     parts = _parts(duration_ms)[:-1]

@@ -18,10 +18,9 @@ from mmh3 import mmh3_32_uintdigest
 
 from rampd._decision.bucketing import BUCKETS, bucket_of, first_digest, hash_prefix, unit_bytes
 from rampd._decision.overrides import Channel, Choice, Overrides
+from rampd._decision.staleness import NEXT_MAX_STALE_S, STALE_AFTER_S
 
 __all__ = [
-    "NEXT_MAX_STALE_S",
-    "STALE_AFTER_S",
     "Channel",
     "Choice",
     "ComponentSnapshot",
@@ -34,11 +33,6 @@ __all__ = [
     "Unit",
     "resolve",
 ]
-
-STALE_AFTER_S = 5.0
-"""The age of a snapshot from which on its answers are `stale`."""
-NEXT_MAX_STALE_S = 300.0
-"""The age of a snapshot after which, by default, nobody gets next from it."""
 
 
 class ResolveReason(StrEnum):

@@ -15,10 +15,12 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from rampd import v1
+from rampd._contract.component_state import CHANNEL_NUMBERS
 from rampd._contract.field_rules import MAX_DURATION_S
 from rampd._contract.grammar import check_resolve, shown
-from rampd._decision.resolution import Channel, Resolution, ResolveReason
-from rampd._runtime.chance import chance as of_the_system
+from rampd._decision.resolution import Resolution, ResolveReason
+from rampd._runtime.backoff import HOPELESS, Backoff
+from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
     PermissionDeniedError,
@@ -32,14 +34,11 @@ CAPACITY = 10_000
 BATCH = 1000
 GATHER_S = 0.2
 """How long the first outcome of a batch waits for others."""
-_FIRST_PAUSE_S = 0.1
-_MAX_PAUSE_S = 10.0
-_HOPELESS_PAUSE_S = 30.0
+_BACKOFF = Backoff(first_s=0.1, most_s=10.0)
 _HOPELESS = (UnauthenticatedError, PermissionDeniedError)
 """What somebody has to do something about before another try can succeed."""
 _UNIMPLEMENTED_PAUSE_S = 600.0
 
-_CHANNELS = {None: v1.CHANNEL_UNSPECIFIED, Channel.CURRENT: v1.CHANNEL_CURRENT, Channel.NEXT: v1.CHANNEL_NEXT}
 _REASONS = {reason: f"RESOLVE_REASON_{reason.value}" for reason in ResolveReason}
 _RESULTS = {True: v1.OUTCOME_RESULT_SUCCEEDED, False: v1.OUTCOME_RESULT_FAILED}
 
@@ -203,10 +202,10 @@ class Reporting:
 
     def _pause_after(self, error: RampdError) -> float:
         if isinstance(error, _HOPELESS):
-            return _HOPELESS_PAUSE_S * (0.5 + self._chance() / 2)
-        pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), _MAX_PAUSE_S)
+            return HOPELESS.pause_s(0, self._chance)
+        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
         self._failures += 1
-        return pause_s * (0.5 + self._chance() / 2)
+        return pause_s
 
 
 def checked(outcome: Outcome) -> Outcome:
@@ -247,7 +246,7 @@ def _message(outcome: Outcome) -> v1.Outcome:
         component=component,
         release=decision.release,
         revision=resolution.revision,
-        channel=_CHANNELS[decision.channel],
+        channel=None if decision.channel is None else CHANNEL_NUMBERS[decision.channel],
         reason=_REASONS[decision.reason],
         repo=repo,
         job_id=job_id,

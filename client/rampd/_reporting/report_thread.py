@@ -1,19 +1,18 @@
 """The driver of reports: one daemon thread, for both faces of the client, that starts with the first outcome."""
 
-import atexit
 import contextlib
 import sys
 import threading
 import time
 from typing import Protocol
-from weakref import WeakSet
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
+from rampd._contract.wording import counted
 from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
 from rampd._runtime.daemon_thread import Worker
-from rampd._runtime.fork_gate import CUT_OFF, in_child, is_cut_off
-from rampd._watching.local import log
+from rampd._runtime.fork_gate import CUT_OFF, Living, is_cut_off
+from rampd._runtime.log import log
 from rampd.errors import InternalError, RampdError, UnavailableError, UnimplementedError
 
 FLUSH_S = 2.0
@@ -174,7 +173,7 @@ class Reporter:
 
     def _drop_rest(self) -> None:
         if count := self._reporting.finish():
-            log.warning("%d outcomes were not sent to %s in time, and are dropped", count, self._target)
+            log.warning("%s could not be sent to %s in time: dropped", counted(count, "outcome"), self._target)
 
 
 def _close_with_worker() -> None:
@@ -183,24 +182,8 @@ def _close_with_worker() -> None:
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize  # noqa: PLC0415 - only where it is loaded anyway
 
-        Finalize(None, _close_all, exitpriority=10)
+        Finalize(None, _all.end, exitpriority=10)
 
 
-_all: "WeakSet[Reporter]" = WeakSet()
-
-
-def _forget_all() -> None:
-    for reporter in list(_all):
-        reporter._forget()
-
-
-def _close_all() -> None:
-    reporters = list(_all)
-    for reporter in reporters:
-        reporter.end()
-    for reporter in reporters:
-        reporter.close()
-
-
-in_child(_forget_all)
-atexit.register(_close_all)
+# All are told to end before the first is waited for.
+_all = Living(renew=Reporter._forget, at_exit=[Reporter.end, Reporter.close])

@@ -5,15 +5,14 @@ again by their own thread.
 """
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
 
+from rampd._runtime.log import log
+
 AGAIN_AFTER_S = 1.0
 """How long a thread whose work has failed rests before it does it again."""
-
-_log = logging.getLogger("rampd")
 
 
 class Worker:
@@ -68,6 +67,6 @@ class Worker:
             self._work()
         except BaseException:  # noqa: BLE001 - SystemExit too: nobody else would do the work
             with contextlib.suppress(BaseException):  # a handler of the log may be what has failed
-                _log.exception("the thread %s failed, and begins again in %.0f s", self._name, AGAIN_AFTER_S)
+                log.exception("the thread %s failed, and begins again in %.0f s", self._name, AGAIN_AFTER_S)
             return False
         return True

@@ -1,16 +1,17 @@
-"""Keeps calls and forks apart.
+"""Keeps calls and forks apart, and renews in a child what lives in its parent.
 
 A fork while another thread waits inside gRPC's core skips gRPC's own fork handlers, and then the child polls what is the
 parent's: 1 child in 60 crashes, and a call of the parent now and then never ends (grpc/grpc#43055). So a fork waits for
 the calls under way, and calls that come meanwhile wait for the fork. What would wait too long, a stream, makes way.
 """
 
+import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn, Protocol
+from typing import Generic, NoReturn, Protocol, TypeVar
 from weakref import WeakSet
 
 from rampd.errors import UnavailableError
@@ -134,6 +135,36 @@ class _Gate:
         self._reset()
 
 
+Member = TypeVar("Member")
+
+
+class Living(Generic[Member]):
+    """All objects of a kind that are alive in this process, and what becomes of each when the process forks or ends."""
+
+    def __init__(self, *, renew: Callable[[Member], None], at_exit: Sequence[Callable[[Member], None]] = ()) -> None:
+        """`renew` is called with each before anything else in a child: there are no threads, and locks may be held for ever.
+        The first of `at_exit` is called with each at the end of the process, then the second.
+        """
+        self._members: WeakSet[Member] = WeakSet()
+        self._at_exit = at_exit
+        in_child(lambda: self._each(renew))
+        if at_exit:
+            atexit.register(self.end)
+
+    def add(self, member: Member) -> None:
+        """A new one, for as long as anybody else has it."""
+        self._members.add(member)
+
+    def end(self) -> None:
+        """Does what is to be done at the end of the process."""
+        for do in self._at_exit:
+            self._each(do)
+
+    def _each(self, do: Callable[[Member], None]) -> None:
+        for member in list(self._members):
+            do(member)
+
+
 class OnePerProcess:
     """What has threads and connections, so that no copy of it works."""
 
@@ -146,6 +177,7 @@ class OnePerProcess:
 
 call_gate = _Gate()
 _renewals: list[Callable[[], None]] = []
+_of_the_parent: list[object] = []
 _noticing = threading.Lock()
 _pid = os.getpid()
 _is_cut_off = False
@@ -154,6 +186,11 @@ _is_cut_off = False
 def in_child(renew: Callable[[], None]) -> None:
     """From now on calls it first thing in each child: there are no threads, and locks may be held for ever."""
     _renewals.append(renew)
+
+
+def abandon(*of_the_parent: object) -> None:
+    """In a child: what the parent's gRPC has made is good for nothing there, not even to be closed or collected."""
+    _of_the_parent.extend(of_the_parent)
 
 
 def is_cut_off() -> bool:

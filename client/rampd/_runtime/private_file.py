@@ -1,18 +1,23 @@
 """A file that is its owner's alone, and whole or not there: how a process keeps what it knows for its next start.
 
-Written beside its place and moved there. Several processes may share one: who writes holds a lock on its folder, so that
-comparing and replacing is one step, and so that whatever else stands beside the file was left by a process that was killed.
+Its first line says what it is, its second is the SHA-256 of all that follows. It is written beside its place and moved
+there. Several processes may share one: who writes holds a lock on its folder, so that comparing and replacing is one step,
+and so that whatever else stands beside the file was left by a process that was killed.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import pwd
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+CLOCK_TOLERANCE_S = 2.0
+"""How far the time in a file may be ahead of this machine's clock before that clock counts as set back."""
 _MODE = 0o600
 _MAX_BYTES = 1 << 30
 _LOCK_PATIENCE_S = 1.0
@@ -23,8 +28,23 @@ class PrivateFileError(Exception):
     """Raised when a file is not to be used, with the reason."""
 
 
-def read(path: Path) -> bytes | None:
-    """What the file has; None where there is none. Raises PrivateFileError."""
+def read(path: Path, magic: bytes, kind: str) -> bytes | None:
+    """What was written with `magic`, whole; None where there is no file. `kind` is what the error calls such a file. Raises
+    PrivateFileError.
+    """
+    content = _read(path)
+    if content is None:
+        return None
+    first, _, rest = content.partition(b"\n")
+    if first != magic:
+        raise PrivateFileError(f"it is no {kind} of this version of rampd")
+    digest, _, rest = rest.partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != digest:
+        raise PrivateFileError("it is damaged: its checksum does not fit")
+    return rest
+
+
+def _read(path: Path) -> bytes | None:
     try:
         # Whoever can put a link or a pipe there could have another file read, or none for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -42,8 +62,15 @@ def read(path: Path) -> bytes | None:
         os.close(descriptor)
 
 
-def replace(path: Path, content: Iterable[bytes]) -> None:
+def replace(path: Path, magic: bytes, content: Sequence[bytes]) -> None:
     """Puts a file with this content in the place of the one of before, which stays where this fails. Raises OSError."""
+    digest = hashlib.sha256()
+    for part in content:
+        digest.update(part)
+    _replace(path, (magic, b"\n", digest.hexdigest().encode(), b"\n", *content))
+
+
+def _replace(path: Path, content: Iterable[bytes]) -> None:
     # mkstemp makes it with mode 0600.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
     try:
@@ -97,6 +124,14 @@ def _lock(descriptor: int) -> bool:
             return True
 
 
+def name_of_user(number: int) -> str:
+    """The name of a user, or the number where the system knows no name."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except (KeyError, OverflowError):
+        return str(number)
+
+
 def _prefix(path: Path) -> str:
     return f".{path.name}."
 
@@ -105,7 +140,8 @@ def _check(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise PrivateFileError("it is no file")
     if status.st_uid != os.geteuid():
-        raise PrivateFileError(f"it belongs to user {status.st_uid}, not to {os.geteuid()}, who runs this process")
+        owner, ours = name_of_user(status.st_uid), name_of_user(os.geteuid())
+        raise PrivateFileError(f"it belongs to user {owner}, not to {ours}, who runs this process")
     if stat.S_IMODE(status.st_mode) != _MODE:
         raise PrivateFileError(f"its mode is {stat.S_IMODE(status.st_mode):04o}, not {_MODE:04o}: chmod 600 it")
     if status.st_size > _MAX_BYTES:

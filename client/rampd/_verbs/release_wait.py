@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from rampd import v1
-from rampd._calls.methods import checked_timeout
-from rampd._runtime.chance import chance as of_the_system
+from rampd._calls.timeout import checked_timeout
+from rampd._runtime.backoff import Backoff
+from rampd._runtime.backoff import chance as of_the_system
 from rampd._verbs.verbs import watch_release
 from rampd.errors import DeadlineExceededError, RampdError, ReleaseFailedError, UnavailableError
 
 _CONNECT_S = 10.0
 """How long a server that has never answered is tried, where there is no time-out."""
-_FIRST_PAUSE_S = 0.1
-_MAX_PAUSE_S = 2.0
+_BACKOFF = Backoff(first_s=0.1, most_s=2.0)
 
 _ROLLED_OUT = frozenset({v1.RELEASE_STATE_CURRENT, v1.RELEASE_STATE_RETIRED})
 _FAILED = frozenset({v1.RELEASE_STATE_ABANDONED, v1.RELEASE_STATE_CANCELLED, v1.RELEASE_STATE_SUPERSEDED})
@@ -76,8 +76,8 @@ class Waiting:
         is_hopeless = not self._last and self._timeout_s is None and now_s >= self._began_s + _CONNECT_S
         if error is not None and (not is_lost or is_hopeless):
             raise error
-        pause_s: float = min(_FIRST_PAUSE_S * 2**self._failures, _MAX_PAUSE_S) * (0.5 + self._chance() / 2)
-        self._failures = min(self._failures + 1, 16)
+        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        self._failures += 1
         left_s = self.left_s(now_s)
         return pause_s if left_s is None else min(pause_s, left_s)
 

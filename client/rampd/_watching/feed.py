@@ -12,8 +12,10 @@ from datetime import timedelta
 
 from rampd import v1
 from rampd._contract.component_state import Assembly, Component, MalformedStateError, apply, service_of
-from rampd._decision.resolution import NEXT_MAX_STALE_S, ComponentSnapshot, SnapshotRelease
-from rampd._runtime.chance import chance as of_the_system
+from rampd._decision.resolution import ComponentSnapshot, SnapshotRelease
+from rampd._decision.staleness import NEXT_MAX_STALE_S
+from rampd._runtime.backoff import HOPELESS, Backoff
+from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
     PermissionDeniedError,
@@ -26,11 +28,9 @@ SILENT_AFTER_S = 4.0
 """A server says something every second. When it has not for so long, the stream is dead."""
 FIRST_MESSAGE_S = 10.0
 """A server that has a large state to encode takes longer to begin."""
-_SPREAD_S = 1.0
-"""When a server stops, those who watched it come back within this time, each at another moment."""
-_FIRST_PAUSE_S = 0.1
-_MAX_PAUSE_S = 10.0
-_HOPELESS_PAUSE_S = 30.0
+_AFTER_A_LOSS = Backoff(first_s=1.0, most_s=10.0, least=0.1)
+"""When a server stops, those who watched it come back within the first pause, each at another moment."""
+_BEFORE_THE_FIRST = Backoff(first_s=0.1, most_s=10.0, least=0.1)
 _HOPELESS = (InvalidArgumentError, UnauthenticatedError, PermissionDeniedError, UnimplementedError)
 """What somebody has to do something about before another try can succeed."""
 _LONGEST_AGE_S = 10 * 365 * 86_400.0
@@ -158,13 +158,12 @@ class Feed:
         Drawn at random, so that those who lost the same server don't come back as one.
         """
         self._assembly = None
+        backoff = _AFTER_A_LOSS if self._was_live else _BEFORE_THE_FIRST
         if isinstance(error, _HOPELESS):
-            self.failures += 1
-            return _HOPELESS_PAUSE_S * (0.5 + self._chance() / 2)
-        first_s = _SPREAD_S if self._was_live else _FIRST_PAUSE_S
-        pause_s = min(first_s * 2.0 ** min(self.failures, 10), _MAX_PAUSE_S)
+            backoff = HOPELESS
+        pause_s = backoff.pause_s(self.failures, self._chance)
         self.failures += 1
-        return pause_s * (0.1 + 0.9 * self._chance())
+        return pause_s
 
     def is_silent(self) -> bool:
         """Whether nothing was heard for longer than a stream that is alive takes."""

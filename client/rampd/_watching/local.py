@@ -1,4 +1,4 @@
-"""Resolving in this process: what both faces of the client share. The only I/O is the snapshot file."""
+"""What one resolver knows: its feed, its snapshot file, and who is told of changes. The only I/O is the snapshot file."""
 
 import contextlib
 import logging
@@ -6,54 +6,20 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from grpc.experimental import ChannelOptions
+from dataclasses import dataclass
 
 from rampd import v1
-from rampd._calls.methods import CHANNEL_OPTIONS
-from rampd._contract.component_state import MalformedStateError
-from rampd._contract.grammar import COMPONENT, TAG, check_resolve, shown, word_violation
-from rampd._contract.wording import one_line
-from rampd._decision.resolution import STALE_AFTER_S, Decision, Resolution, ResolveReason, resolve
-from rampd._reporting.outcome_buffer import Reports
+from rampd._contract.wording import counted
+from rampd._decision.resolution import Resolution, resolve
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd._runtime import private_file
+from rampd._runtime.log import log
 from rampd._watching import snapshot_file
+from rampd._watching.at_once import fallback_of
 from rampd._watching.feed import Change, Feed
+from rampd._watching.settings import Settings
 from rampd._watching.snapshot_file import Moment, SnapshotFileError
-from rampd.errors import InternalError, InvalidArgumentError, NoVersionError, RampdError, UnavailableError
-
-log = logging.getLogger("rampd")
-# Where a program has not set up logging, Python would print warnings to its standard error.
-log.addHandler(logging.NullHandler())
-
-
-class _OnOneLine(logging.Filter):
-    """What servers, files and settings say stands on one line of a log, whoever writes it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if (safe := one_line(text)) != text:
-            record.msg, record.args = safe, ()
-        return True
-
-
-log.addFilter(_OnOneLine())
-
-WATCH_OPTIONS: tuple[tuple[str, str | int], ...] = tuple(
-    {
-        **dict(CHANNEL_OPTIONS),
-        # The feed says when to try again: gRPC's own retries would double it.
-        "grpc.enable_retries": 0,
-        # A dead link has to show soon. A server takes this many pings from who it talks to.
-        "grpc.keepalive_time_ms": 5_000,
-        "grpc.keepalive_timeout_ms": 2_000,
-        # The thread that reads is the only one inside gRPC, so that it is known when nobody is.
-        ChannelOptions.SingleThreadedUnaryStream: 1,
-    }.items()
-)
-"""Of the channel of Watch."""
+from rampd.errors import NoVersionError, RampdError, UnavailableError
 
 NOTHING = Feed()
 """To resolve from where nothing is known yet, or any more: it never knows a component."""
@@ -62,60 +28,12 @@ _TRIES_FOR_ONE_STATE = 100
 _SAVE_AT_MOST_EVERY_S = 5.0
 _SAVE_AT_LEAST_EVERY_S = 60.0
 
-# Repos that were found right, in UTF-8. They come again with every job, and a look-up costs a third of looking at the repo.
-right_repos: dict[str, bytes] = {}
-_MAX_RIGHT_REPOS = 16_384
-right_tags: set[str] = set()
-"""Fallbacks that were found right."""
-_MAX_RIGHT_TAGS = 1024
-_monotonic = time.monotonic
-
 Callback = Callable[[Change], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How to resolve locally."""
-
-    target: str
-    components: tuple[str, ...]
-    next_max_stale_s: float
-    snapshot_path: Path | None
-
-
-def answer_at_once(  # noqa: PLR0917 - as `resolve`
-    feed: Feed, component: str, repo: str, job_id: str, fallback: str | None, next_max_stale_s: float
-) -> Resolution | None:
-    """The answer, where there is nothing to wait for, to tell or to refuse; else None. Takes anything, never raises.
-
-    This is what one local resolution costs.
-    """
-    try:
-        known = feed.components[component]
-        age_s = _monotonic() - feed.confirmed_s
-        if (
-            age_s < STALE_AFTER_S
-            and (job_id == "" or is_right(job_id))
-            and (fallback is None or fallback in right_tags)
-        ):
-            return resolve(
-                known.snapshot,
-                known.overrides,
-                repo,
-                job_id,
-                feed.store_clock,
-                age_s,
-                next_max_stale_s,
-                right_repos[repo],
-            )
-    except (KeyError, TypeError, AttributeError):  # no such component; a new repo; not a string
-        pass
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a resolver knows, and from where."""
+class WatchStatus:
+    """What is known of the components, and from where."""
 
     mode: str
     target: str
@@ -133,15 +51,15 @@ class Status:
     next_withheld: bool
     """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
     error: str
-    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. Empty while there is one."""
+    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. While there is one: why
+    what it brings is stale, and otherwise empty.
+    """
     snapshot_file_error: str
     """Why the snapshot file was not read, or not written the last time; empty where it was."""
     damaged: tuple[str, ...] = ()
     """Components whose data the server can't read. They are answered for as they last were, where that is known, and are
     older than `snapshot_age_s` says.
     """
-    reports: Reports = field(default_factory=Reports)
-    """What became of the outcomes that this process reported."""
 
 
 class Local:
@@ -184,7 +102,7 @@ class Local:
         resumes = saved.selection == self.feed.selection
         self.feed.restore(components, saved.cursor, age_s, time.time() - saved.told_s, resumes=resumes)
         self._source = "file"
-        log.info("%s has %d components, %.0f s old", path, len(components), age_s)
+        log.info("%s has %s, %.0f s old", path, counted(len(components), "component"), age_s)
 
     def take(self, message: v1.WatchResponse) -> None:
         """Takes in a message, and tells of what it changed. Raises MalformedStateError."""
@@ -193,7 +111,7 @@ class Local:
             self._connected = True
             self._source = "server"
             self._error = ""
-            log.info("watching %s: %d components", self.settings.target, len(self.feed.components))
+            log.info("watching %s: %s", self.settings.target, counted(len(self.feed.components), "component"))
         for callback in tuple(self.callbacks) if changes else ():
             for change in changes:
                 call_back(callback, change)
@@ -202,7 +120,7 @@ class Local:
         """The stream has ended: seconds to wait before the next one."""
         pause_s = self.feed.lost(error)
         was_connected, self._connected = self._connected, False
-        text = "the server has ended it" if error is None else error.message
+        text = "the server has ended the watch (it stops or restarts)" if error is None else error.message
         if was_connected or text != self._error:
             level = logging.INFO if error is None else logging.WARNING
             log.log(
@@ -328,21 +246,27 @@ class Local:
             (known := find(job.component)) is not None and known.snapshot.revision >= job.min_revision for job in jobs
         )
 
-    def status(self) -> Status:
+    def status(self) -> WatchStatus:
         """What is known, and from where."""
         feed = self.feed
         age_s = time.monotonic() - feed.confirmed_s
-        return Status(
+        connected, error = self._connected and not feed.is_silent(), self._error
+        if connected and not error and age_s >= STALE_AFTER_S:
+            error = (
+                f"the server at {self.settings.target} is there, and its store does not confirm what it says: the store is away, "
+                "or was emptied or replaced; the server's log says which"
+            )
+        return WatchStatus(
             mode="local",
             target=self.settings.target,
             source=self._source,
-            connected=self._connected and not feed.is_silent(),
+            connected=connected,
             components=len(feed.components) + sum(last is not None for last in list(feed.damaged.values())),
             deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
             snapshot_age_s=age_s,
             stale=age_s >= STALE_AFTER_S,
             next_withheld=age_s > self._next_max_stale_s,
-            error=self._error,
+            error=error,
             snapshot_file_error=self._file_error,
             damaged=tuple(sorted(feed.damaged)),
         )
@@ -388,86 +312,3 @@ def _behind(component: str, revision: int, min_revision: int) -> UnavailableErro
         reason="NO_SNAPSHOT",
         metadata={"revision": str(revision)},
     )
-
-
-def is_right(job_id: str) -> bool:
-    """Whether it is a job's id."""
-    # Almost every job has another one, so it is looked at; the string's own methods cost half of a regular expression.
-    return job_id.isascii() and job_id.isprintable() and " " not in job_id and len(job_id) <= 255
-
-
-def fallback_of(tag: str, age_s: float = math.inf) -> Resolution:
-    """The caller's own tag as an answer."""
-    return Resolution(Decision(tag, None, ResolveReason.FALLBACK, 0), revision=0, snapshot_age_s=age_s)
-
-
-def check_local(mode: str, name: str) -> None:
-    """Raises InvalidArgumentError where there is no feed."""
-    if mode != "local":
-        raise InvalidArgumentError(violations=[("mode", f"must be 'local' for {name}; got {shown(mode)}")])
-
-
-def rpc_status(target: str) -> Status:
-    """Of a resolver that keeps nothing."""
-    return Status(
-        mode="rpc",
-        target=target,
-        source="server",
-        connected=True,
-        components=0,
-        deleted=(),
-        snapshot_age_s=0.0,
-        stale=False,
-        next_withheld=False,
-        error="",
-        snapshot_file_error="",
-    )
-
-
-def check_question(component: str, repo: str, job_id: str, fallback: str | None) -> None:
-    """Raises InvalidArgumentError with every wrong field."""
-    found = check_resolve(component, repo, job_id)
-    if not found:
-        if len(right_repos) >= _MAX_RIGHT_REPOS:
-            right_repos.clear()
-        right_repos[repo] = repo.encode()
-    if fallback is not None:
-        if (wrong := word_violation(TAG, fallback, required=True)) is not None:
-            found = [*found, ("fallback", wrong)]
-        else:
-            if len(right_tags) >= _MAX_RIGHT_TAGS:
-                right_tags.clear()
-            right_tags.add(fallback)
-    if found:
-        raise InvalidArgumentError(violations=found)
-
-
-def checked_settings(
-    target: str, components: Iterable[str], next_max_stale: float, snapshot_file: str | Path | None
-) -> Settings:
-    """Raises InvalidArgumentError with every wrong field."""
-    if not isinstance(components, Iterable):
-        raise InvalidArgumentError(violations=[("components", f"must be names; got {shown(components)}")])
-    names = (components,) if isinstance(components, str) else tuple(components)
-    wrong = [
-        (f"components[{index}]", text)
-        for index, name in enumerate(names)
-        if (text := word_violation(COMPONENT, name, required=True)) is not None
-    ]
-    if isinstance(next_max_stale, bool) or not isinstance(next_max_stale, int | float) or not next_max_stale >= 0:
-        wrong.append(("next_max_stale", f"must be a number of seconds from 0; got {shown(next_max_stale)}"))
-    if snapshot_file is not None and not isinstance(snapshot_file, str | Path):
-        wrong.append(("snapshot_file", f"must be a path; got {shown(snapshot_file)}"))
-    if wrong:
-        raise InvalidArgumentError(violations=wrong)
-    return Settings(target, names, next_max_stale, None if snapshot_file is None else Path(snapshot_file))
-
-
-def error_of_state(error: MalformedStateError, target: str) -> RampdError:
-    """What a stream that makes no sense ends with."""
-    return InternalError(f"What {target} sent makes no sense here: {error}")
-
-
-def silence_error(target: str) -> RampdError:
-    """What a stream that says nothing ends with."""
-    return UnavailableError(f"Nothing was heard from {target} for some seconds.")

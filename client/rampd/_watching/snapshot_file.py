@@ -7,7 +7,6 @@ a server last said that the history before is not so any more, in seconds since 
 Several processes may share a file: it is replaced only by a later state.
 """
 
-import hashlib
 import json
 import math
 import time
@@ -21,11 +20,10 @@ from rampd import v1
 from rampd._contract.component_state import Assembly, Component, MalformedStateError, parts_of
 from rampd._decision.resolution import Choice, ComponentSnapshot
 from rampd._runtime import private_file
-from rampd._runtime.private_file import PrivateFileError
+from rampd._runtime.private_file import CLOCK_TOLERANCE_S, PrivateFileError
 from rampd._watching.feed import split_cursor
 
 _MAGIC = b"rampd snapshot 1"
-_CLOCK_TOLERANCE_S = 2.0
 
 
 class SnapshotFileError(Exception):
@@ -50,7 +48,7 @@ class Moment:
         """
         epoch, entry = split_cursor(self.cursor)
         saved_epoch, saved_entry = split_cursor(saved.cursor)
-        if saved.confirmed_s > now_s + _CLOCK_TOLERANCE_S:
+        if saved.confirmed_s > now_s + CLOCK_TOLERANCE_S:
             # The clock was set back: times say nothing.
             return epoch != saved_epoch or entry >= saved_entry
         if self.confirmed_s <= saved.told_s:
@@ -77,7 +75,7 @@ class Saved:
     def age_s(self, now_s: float) -> float:
         """How old it is at `now_s`, since 1970. Infinite where the clock was put back, and so nobody knows."""
         age_s = now_s - self.confirmed_s
-        return max(age_s, 0.0) if age_s > -_CLOCK_TOLERANCE_S else math.inf
+        return max(age_s, 0.0) if age_s > -CLOCK_TOLERANCE_S else math.inf
 
 
 def write(
@@ -92,7 +90,7 @@ def write(
         saved = _moment_of(path)
         if saved is not None and not moment.may_replace(saved, time.time()):
             return False
-        private_file.replace(path, [_serialized(components, selection, moment)])
+        private_file.replace(path, _MAGIC, [_serialized(components, selection, moment)])
         return True
 
 
@@ -122,8 +120,7 @@ def _serialized(
         "cursor": moment.cursor,
         "told": moment.told_s,
     }
-    content = json.dumps(head).encode() + b"\n" + state.SerializeToString()
-    return b"\n".join((_MAGIC, hashlib.sha256(content).hexdigest().encode(), content))
+    return json.dumps(head).encode() + b"\n" + state.SerializeToString()
 
 
 def read(path: Path) -> Saved | None:
@@ -150,16 +147,10 @@ def read(path: Path) -> Saved | None:
 def _checked(path: Path) -> tuple[bytes, bytes] | None:
     """The head and the state, as they were written; None where there is no file. Raises SnapshotFileError."""
     try:
-        content = private_file.read(path)
+        content = private_file.read(path, _MAGIC, "snapshot")
     except PrivateFileError as error:
         raise SnapshotFileError(str(error)) from error
     if content is None:
         return None
-    magic, _, rest = content.partition(b"\n")
-    if magic != _MAGIC:
-        raise SnapshotFileError("it is no snapshot of this version of rampd")
-    digest, _, rest = rest.partition(b"\n")
-    if hashlib.sha256(rest).hexdigest().encode() != digest:
-        raise SnapshotFileError("it is damaged: its checksum does not fit")
-    head, _, body = rest.partition(b"\n")
+    head, _, body = content.partition(b"\n")
     return head, body

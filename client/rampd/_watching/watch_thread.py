@@ -3,27 +3,27 @@
 Both faces of the client have it: docs/adr/0006-one-driver-for-both-faces.md.
 """
 
-import atexit
 import contextlib
 import threading
 import time
 from collections.abc import Callable
 from operator import methodcaller
 from typing import Any
-from weakref import WeakSet
 
 import grpc
 
 from rampd import v1
+from rampd._calls.channel import WATCH_OPTIONS, open_channel
 from rampd._calls.connection import closed_error
-from rampd._calls.methods import METHODS, channel_target
+from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
 from rampd._contract.component_state import MalformedStateError
 from rampd._runtime.daemon_thread import Worker
-from rampd._runtime.fork_gate import CUT_OFF, call_gate, in_child, is_cut_off
-from rampd._runtime.green_threads import adapt_grpc, check_threads
+from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut_off
+from rampd._runtime.green_threads import check_threads
+from rampd._runtime.log import log
 from rampd._watching.feed import Feed
-from rampd._watching.local import NOTHING, WATCH_OPTIONS, Local, Status, error_of_state, log, silence_error
+from rampd._watching.local import NOTHING, Local, WatchStatus
 from rampd.errors import InternalError, RampdError, UnavailableError
 
 _JOIN_S = 2.0
@@ -38,11 +38,16 @@ class Watching:
         """To resolve from without further ado; `NOTHING` where `prepare` has to be called first."""
         self.local = local
         self._closed = False
-        self._forget()
+        self._begin_again()
         _all.add(self)
         call_gate.long_calls.add(self)
 
-    def _forget(self) -> None:
+    def _renew(self) -> None:
+        abandon(self._channel, self._call, self._worker)
+        self.local.disconnect()
+        self._begin_again()
+
+    def _begin_again(self) -> None:
         self.feed = NOTHING
         # A signal handler, or the collector, may come in wherever this thread is: each lock lets its own thread in again.
         self._lock = threading.RLock()
@@ -103,7 +108,7 @@ class Watching:
         if self._closed:
             raise closed_error(self.local.settings.target)
 
-    def status(self) -> Status:
+    def status(self) -> WatchStatus:
         """What is known, and from where. A thread that should watch and does not is started again."""
         if not self._is_cut_off() and self._has_begun and not self._worker.runs and not self._closed:
             with contextlib.suppress(RampdError):
@@ -119,7 +124,7 @@ class Watching:
         return True
 
     def make_way(self) -> None:
-        """Ends the stream for the moment of a fork: see `forking`. The next one is on the same channel."""
+        """Ends the stream for the moment of a fork: see `fork_gate.py`. The next one is on the same channel."""
         call = self._call
         if call is not None:
             self._makes_way = True
@@ -187,10 +192,10 @@ class Watching:
             self._follow(self._open())
         except grpc.RpcError as error:
             if self._is_silent:
-                return silence_error(target)
+                return UnavailableError(f"Nothing was heard from {target} for some seconds.")
             return error_of_call(error, method="Watch", target=target, timeout_s=None)
         except MalformedStateError as error:
-            return error_of_state(error, target)
+            return InternalError(f"What {target} sent makes no sense here: {error}")
         except BaseException as error:  # noqa: BLE001 - whatever it is, jobs need their versions
             log.exception("watching failed")
             return InternalError(f"Watching {target} failed: {error!r}")
@@ -201,8 +206,7 @@ class Watching:
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            adapt_grpc()
-            self._channel = grpc.insecure_channel(channel_target(self.local.settings.target), options=WATCH_OPTIONS)
+            self._channel = open_channel(self.local.settings.target, WATCH_OPTIONS)
         return self._channel
 
     def _follow(self, channel: grpc.Channel) -> None:
@@ -241,23 +245,5 @@ class Watching:
             call_gate.note_close()
 
 
-_all: "WeakSet[Watching]" = WeakSet()
-_of_the_parent: list[Any] = []
-
-
-def _forget_all() -> None:
-    for watching in list(_all):
-        # In a child, what the parent's gRPC has made is good for nothing, not even to be collected.
-        _of_the_parent.append((watching._channel, watching._call, watching._worker))
-        watching.local.disconnect()
-        watching._forget()
-
-
-def _close_all() -> None:
-    for watching in list(_all):
-        watching.close()
-
-
-in_child(_forget_all)
 # While the interpreter ends, gRPC's own threads must not be left with a stream of ours.
-atexit.register(_close_all)
+_all = Living(renew=Watching._renew, at_exit=[Watching.close])

@@ -7,26 +7,27 @@
 The fixture is called `rampd_server`, and pytest finds it by itself.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+# Under names of their own, so that an editor's completion does not show them.
+import typing as _typing
+from importlib import import_module as _import_module
 
-if TYPE_CHECKING:
-    from rampd.testing.fixed import AsyncFixedResolver, FixedResolver
-    from rampd.testing.server import RampdServer, ServerNotInstalledError, running_server
+if _typing.TYPE_CHECKING:
+    from rampd.testing._fixed import AsyncFixedResolver, FixedResolver
+    from rampd.testing._server import RampdServer, ServerNotInstalledError, running_server
 
 __all__ = ["AsyncFixedResolver", "FixedResolver", "RampdServer", "ServerNotInstalledError", "running_server"]
 
 _FIXED = {"AsyncFixedResolver", "FixedResolver"}
 
-if not TYPE_CHECKING:  # or else every name would be right
+if not _typing.TYPE_CHECKING:  # or else every name would be right
 
     def __getattr__(name: str) -> object:
         # pytest imports this package in every run, for the plugin.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f"rampd.testing.{'fixed' if name in _FIXED else 'server'}"), name)
+        value: object = getattr(_import_module(f"rampd.testing.{'_fixed' if name in _FIXED else '_server'}"), name)
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted(__all__)

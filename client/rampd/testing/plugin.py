@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from rampd.testing.server import RampdServer
+    from rampd.testing._server import RampdServer
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def rampd_server() -> "Iterator[RampdServer]":
         rampd_server.admin().release("restyler", "20200301")
         assert launch(rampd_server.resolver()) == "20200301"
     """
-    from rampd.testing.server import ServerNotInstalledError, running_server  # noqa: PLC0415 - see the top
+    from rampd.testing._server import ServerNotInstalledError, running_server  # noqa: PLC0415 - see the top
 
     try:
         with running_server() as server:

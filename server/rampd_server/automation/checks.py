@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from rampd._contract.placeholders import QueryError
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error
 from rampd_server.domain.automation.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
 from rampd_server.domain.automation.guards import CheckReading
@@ -16,7 +17,7 @@ from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import CheckStore
-from rampd_server.replica.replica import STALE_AFTER_S, Replica
+from rampd_server.replica.replica import Replica
 
 MAX_ASKING = 16
 """Questions that one server has under way at once: a source that hangs delays other checks, and nothing else."""

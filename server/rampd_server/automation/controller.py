@@ -12,7 +12,8 @@ from random import SystemRandom
 
 import structlog
 
-from rampd._decision.resolution import ComponentSnapshot
+from rampd._decision.resolution import ComponentSnapshot, RolloutState
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.automation import next_look
@@ -21,9 +22,9 @@ from rampd_server.domain.automation.decision import Action, Decision, Observed, 
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Rollout, RolloutState
+from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
-from rampd_server.replica.replica import STALE_AFTER_S, Replica
+from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 
 _LOOKERS = 8
@@ -208,6 +209,9 @@ class Controller:
             self._notice(known.rollout.component)
 
     def _notice(self, component: str) -> None:
+        if not self._replica.loaded.is_set():
+            # A state of before the start: nothing is judged by it, and the store's time is not known.
+            return
         self._waits_for.pop(component, None)
         self._see_deadline(component)
         if self._is_under_way(component):

@@ -16,11 +16,21 @@ ReplayedError                 never leaves the server: this request id was done 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-HOW_TO_ADOPT = (
-    "type rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers: those that run take it "
-    "over within seconds"
-)
-"""What everybody is told who has to decide whether a store that was emptied or replaced is the right one."""
+
+def ways_on(adopt_command: str) -> str:
+    """What everybody is told who has to decide whether a store that was emptied or replaced is the right one.
+
+    `adopt_command` is the one that adopts this very store; empty where it is not known.
+    """
+    what_to_type = (
+        f"`{adopt_command}`"
+        if adopt_command
+        else "rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers"
+    )
+    return (
+        "To get the data back: stop the server, put the backup back, start it. To begin again with what is there now, type "
+        f"{what_to_type}: servers that run follow within seconds."
+    )
 
 
 class Reason(StrEnum):
@@ -100,10 +110,13 @@ class StoreResetError(RampdError):
 
 
 class StoreCorruptError(RampdError):
-    """Raised when what is read is not what rampd wrote."""
+    """Raised when what is read is not what rampd wrote. `problem` is the part of the message that says what is wrong, without
+    what to do about it.
+    """
 
-    def __init__(self, message: str, *, key: str) -> None:
+    def __init__(self, message: str, *, key: str, problem: str = "") -> None:
         super().__init__(Reason.STORE_CORRUPT, message, key=key)
+        self.problem = problem or message
 
 
 class NoSnapshotError(RampdError):

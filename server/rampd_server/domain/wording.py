@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from rampd._contract.wording import exact, number, one_line, span, whole_span
+from rampd._contract.wording import counted, exact, number, one_line, span, whole_span
 
 __all__ = [
     "against_bounds",
     "apart",
     "bounds",
+    "counted",
     "ended",
     "evidence",
     "exact",

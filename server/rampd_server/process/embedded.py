@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import structlog
 
+from rampd._runtime.private_file import name_of_user
 from rampd_server.process.own_folder import make_own, require_own
 from rampd_server.process.startup import StartupError
 from rampd_server.process.valkey_process import ValkeyProcess, ping
@@ -171,7 +172,7 @@ def _usable(data_dir: Path) -> Iterator[None]:
         where = f" ({error.filename})" if error.filename else ""
         raise StartupError(
             f"The data directory {data_dir} can't be used: {error.strerror or error}{where}. Give another {_OPTION}, one that user "
-            f"{os.geteuid()} may write to."
+            f"{name_of_user(os.geteuid())} may write to."
         ) from error
 
 

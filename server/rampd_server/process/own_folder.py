@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from rampd._runtime.private_file import name_of_user
 from rampd_server.process.startup import StartupError
 
 
@@ -22,14 +23,15 @@ def require_own(folder: Path, option: str) -> None:
     ours = os.geteuid()
     for status, what in ((link, "The link " if stat.S_ISLNK(link.st_mode) else ""), (found, "")):
         if status.st_uid not in {ours, 0}:
+            owner = name_of_user(status.st_uid)
             raise StartupError(
-                f"{what}{folder} belongs to user {status.st_uid}, and user {ours} runs this server, so that user could "
-                f"replace what the server keeps there. Start it as user {status.st_uid}, or give another {option}."
+                f"{what}{folder} belongs to user {owner}, and user {name_of_user(ours)} runs this server, so that user could "
+                f"replace what the server keeps there. Start it as user {owner}, or give another {option}."
             )
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
         raise StartupError(
             f"Every user of this machine may write to {folder}, and so replace what the server keeps there. Type "
-            f"chmod o-w {folder}, or give another {option}: a folder in it will do."
+            f"chmod o-w {folder}, or give another {option}."
         )
 
 

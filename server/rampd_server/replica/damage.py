@@ -32,8 +32,10 @@ def damage_of(component: str, error: Exception) -> StoreCorruptError:
     if isinstance(error, StoreCorruptError):
         return error
     _log.error("component_not_read", component=component, exc_info=error)
+    problem = f"The data of {component} can't be read, which is a defect of rampd: {type(error).__name__}, and the server's log has it."
     return StoreCorruptError(
-        f"The data of {component} can't be read, which is a defect of rampd: {type(error).__name__}, and the server's log has "
-        "it. Report it; until then look at the data with redis-cli, or restore the component from a backup.",
+        f"{problem} Report it; until then look at the data with redis-cli, or restore the component from a backup. Or begin "
+        f"{component} again: DeleteComponent works, and then Release.",
         key=component,
+        problem=problem,
     )

@@ -51,6 +51,8 @@ async def settle_loss(
             last_revision=lost.last,
             store_revision=stored.rollout.revision,
             revision=entry.revision,
+            what_it_means=f"{note}; of these changes, what protects jobs is made again and everything else is gone",
+            what_to_do=f"look at {component} with GetRollout, and do again what is missing; if it is HELD, Ramp ends that",
         )
         return
 
@@ -72,7 +74,8 @@ def _first_lost(
     known: Rollout | Absent, stored: Rollout | Absent, seen: Sequence[Seen], before_fork: int | None
 ) -> int:
     if before_fork is not None:
-        return before_fork + 1
+        # Where somebody has put back a part of a component, its history has what the rest has lost.
+        return min(before_fork + 1, known.revision)
     oldest = seen[0].revision if seen else known.revision
     first = min(oldest, known.revision, stored.revision + 1)
     if isinstance(stored, Absent) or isinstance(known, Absent):

@@ -1,6 +1,6 @@
 """From the server's rollout to what resolving needs of it."""
 
-from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, RolloutState, SnapshotRelease, Unit
+from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, SnapshotRelease
 from rampd_server.domain.rollout.model import Release, Rollout
 from rampd_server.ports import Override
 
@@ -10,11 +10,11 @@ def snapshot_of(rollout: Rollout) -> ComponentSnapshot:
     return ComponentSnapshot(
         component=rollout.component,
         revision=rollout.revision,
-        state=RolloutState(rollout.state),
+        state=rollout.state,
         current=_release(rollout.current_release),
         next=_release(rollout.next_release) if rollout.next_release else None,
         basis_points=rollout.basis_points,
-        unit=Unit(rollout.unit),
+        unit=rollout.unit,
         queued=tuple(map(_release, rollout.queued_releases)),
         # Quarantined ones too: an override to such a tag still works, and gets its attributes.
         previous=tuple(_release(rollout.releases[number]) for number in rollout.previous),

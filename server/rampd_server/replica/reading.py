@@ -5,13 +5,13 @@ The one that is served goes on meanwhile: this server's own changes are applied 
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 
 import structlog
 
 from rampd._decision.resolution import Overrides
-from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.ports import SELF, Author, ConflictError, FeedEntry, Head, Store, entry_order
 from rampd_server.replica.damage import Damage, damage_of
@@ -96,13 +96,7 @@ class Reading:
         gone = self._served.gone
         known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
         lost = await self._store.missing_entries(known) if known else frozenset()
-        lost |= {
-            name
-            for name, component in state.components.items()
-            if (before := self._served.components.get(name))
-            and not before.rollout.entry  # of schema 1, unchanged since
-            and component.rollout.revision < before.rollout.revision
-        }
+        lost |= await self._gone_back(state, lost)
         is_same_epoch = state.epoch == self._served.epoch
         for name in sorted(lost - state.damaged.keys()):
             if not is_same_epoch and name not in state.components:
@@ -111,8 +105,31 @@ class Reading:
             present = self._served.components.get(name)
             rollout = present.rollout if present else gone[name]
             seen = [each for each in self._recent if each.component == name]
-            await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self._now_ms())
+            try:
+                await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self._now_ms())
+            except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+                self._mark_damaged(state, name, error)
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
+
+    async def _gone_back(self, state: State, lost: Collection[str]) -> set[str]:
+        """Components that the store has in an older state though their history has the newer one, or can't be read: somebody has
+        put back a part of their data.
+        """
+        found = set()
+        for name, component in state.components.items():
+            before = self._served.components.get(name)
+            if before is None or name in lost or name in state.damaged or _follows(component.rollout, before.rollout):
+                continue
+            # This copy may have gone on while the rest was read.
+            known = before.rollout
+            try:
+                stored = (await self._store.read(name)).rollout
+            except StoreCorruptError as error:
+                self._mark_damaged(state, name, error)
+                continue
+            if isinstance(stored, Rollout) and not _follows(stored, known):
+                found.add(name)
+        return found
 
     def _require_no_step_back(self, state: State) -> None:
         """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
@@ -136,7 +153,13 @@ class Reading:
         author = Author(SELF, "RecordLoss", note, is_claimed=False)
         with contextlib.suppress(ConflictError):
             await self._store.commit_namespace(state.namespace, replace(state.namespace, freeze=freeze), author)
-            log.error("freeze_lost", actor=freeze.actor, note=freeze.note)
+            log.error(
+                "freeze_lost",
+                actor=freeze.actor,
+                note=freeze.note,
+                what_it_means="the store has lost a freeze of everything, which is made again",
+                what_to_do="type UnfreezeAll where it is over",
+            )
 
     def _lacks(self, state: State) -> bool:
         """Whether a state of the same epoch that is being read ends before this copy does by now."""
@@ -190,14 +213,20 @@ class Reading:
         try:
             component = await load(self._store, name)
         except Exception as error:  # noqa: BLE001 - one component is not to stop the others
-            damage = Damage(damage_of(name, error), self._damaged_since_s(name))
-            state.damaged[name] = damage
-            component = state.components.get(name) or self._served.components.get(name)
-            if component is not None:
-                component.damaged_since_s = damage.since_s
+            self._mark_damaged(state, name, error)
+            return
         if component is None:
             state.components.pop(name, None)
         else:
+            state.components[name] = component
+
+    def _mark_damaged(self, state: State, name: str, error: Exception) -> None:
+        """The component keeps its last good state, where there is one. Raises the error where it is the store that fails."""
+        damage = Damage(damage_of(name, error), self._damaged_since_s(name))
+        state.damaged[name] = damage
+        component = self._served.components.get(name) or state.components.get(name)
+        if component is not None:
+            component.damaged_since_s = damage.since_s
             state.components[name] = component
 
     def _damaged_since_s(self, name: str) -> float:

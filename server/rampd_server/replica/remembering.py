@@ -106,6 +106,8 @@ class Remembering:
             await self._writing
         if self._replica.loaded.is_set():
             await self._write(is_last=True)
+            if self._is_changed.is_set():
+                log.error("last_state_not_kept", what_it_means="the next start knows an older state, or none")
 
     async def _write(self, *, is_last: bool) -> None:
         self._is_changed.clear()

@@ -18,22 +18,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Protocol
 
 import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, Overrides
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation.clock import Look
 from rampd_server.domain.errors import (
-    HOW_TO_ADOPT,
     NoSnapshotError,
     RampdError,
     StoreCorruptError,
     StoreResetError,
+    ways_on,
 )
 from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.domain.wording import counted, moment
 from rampd_server.ports import (
     FeedEntry,
     Head,
@@ -50,7 +51,6 @@ from rampd_server.replica.projection import choice_of, snapshot_of
 from rampd_server.replica.reading import Reading, load, log_stray
 from rampd_server.replica.state import Component, State, apply
 
-STALE_AFTER_S = 5.0
 _LOST_AFTER_S = 1.5
 """How long every look at the store has to fail before the copy counts as not confirmed: longer than the second of two looks
 that time out takes, so that a single slow one is nothing.
@@ -257,8 +257,11 @@ class Replica:
         self._store.believe(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
-        for listener in self._listeners:
-            listener.reloaded()
+        try:
+            self._tell_reloaded()
+        except Exception:
+            # They are told again once the store's own state is read, and this server can answer until then.
+            log.exception("recalled_state_not_told")
         self.answers.set()
 
     def last_served(self, *, is_last: bool) -> LastServed:
@@ -280,13 +283,13 @@ class Replica:
         state = self._state
         if not state.epoch or (head is not None and self._may_follow(head)):
             return
-        found = f"has another epoch, {head.epoch}, which nobody has adopted since" if head else "has no epoch"
-        served = datetime.fromtimestamp(self._confirmed_wall_s(), UTC)
+        found = f"another epoch, {head.epoch}, which nobody has adopted" if head else "no epoch"
+        served = f"{counted(len(state.components), 'component')} at {moment(int(self._confirmed_wall_s() * 1000))}"
         raise StoreResetError(
-            f"The store was emptied or replaced. This server last served epoch {state.epoch} of this namespace, with "
-            f"{len(state.components)} components, at {served:%Y-%m-%d %H:%M:%S} UTC; the store now {found}. Resolve goes on "
-            f"with the last state, and nothing is written. Restore the data; or, to take the store as it is now, "
-            f"{HOW_TO_ADOPT}."
+            f"The store was emptied or replaced: it has {found}, and this server last served {served}. Jobs keep their "
+            f"versions, and nothing is written. {ways_on(self._store.adopt_command)}",
+            believed=state.epoch,
+            found=head.epoch if head else "",
         )
 
     def _confirmed_wall_s(self) -> float:
@@ -325,9 +328,9 @@ class Replica:
             raise NoSnapshotError("This server is about to follow another epoch. Try again in a moment.")
         if not _is_adopted_since(head, age_s):
             raise StoreResetError(
-                f"The caller knows epoch {epoch} of this namespace, and the store has another one, {head.epoch}, which "
-                f"nobody has adopted: it was emptied or replaced. What the caller knows goes on. Restore the data; or, to "
-                f"take the store as it is now, {HOW_TO_ADOPT}."
+                f"This launcher's versions are of another store (epoch {epoch}) than this server's ({head.epoch}), which "
+                f"nobody has adopted: it was emptied or replaced. The launcher keeps its versions. "
+                f"{ways_on(self._store.adopt_command)}"
             )
 
     async def has_lost(self, entry_id: str) -> bool:
@@ -484,7 +487,15 @@ class Replica:
         if self._is_in_doubt:
             return await self._reload(head)
         if is_forked:
-            log.warning("feed_forked", here=self._state.entry_id, store=head.entry_id)
+            log.warning(
+                "feed_forked",
+                here=self._state.entry_id,
+                store=head.entry_id,
+                what_it_means="the store does not have the last changes that this server has seen: a failover to a replica "
+                "that was behind, or an older copy of its data",
+                what_to_do="look at the lines writes_lost and freeze_lost, here or in another server's log: they say what was "
+                "lost",
+            )
             return await self._reload(head)
         return self._confirm(read_s)
 
@@ -503,6 +514,7 @@ class Replica:
         for name in list(self._state.damaged):
             try:
                 await load(self._store, name)
+                await self._store.events(name, limit=1)
             except Exception as error:  # noqa: BLE001 - one component is not to stop the others
                 damage = damage_of(name, error)
                 self._state.damaged[name] = replace(self._state.damaged[name], error=damage)
@@ -516,7 +528,7 @@ class Replica:
         head = await self._store.head()
         self.require_known(head)
         if head is None:
-            raise StoreResetError(f"The store was emptied. To take it as it is now, {HOW_TO_ADOPT}.")
+            raise StoreResetError(f"The store has no epoch: it was emptied. {ways_on(self._store.adopt_command)}")
         self._store_ahead_ms = head.time_ms - self._monotonic() * 1000
         return head
 

@@ -7,9 +7,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from rampd._contract.grammar import ACTOR, word_violation
+from rampd._contract.grammar import ACTOR, ACTOR_KEY, word_violation
 
-ACTOR_KEY = "x-rampd-actor"
 ANONYMOUS = "anonymous"
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd._decision.resolution import Decision, Resolution, resolve
+from rampd._decision.staleness import CATCH_UP_S
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.refusals import component_not_found, too_large
 from rampd_server.replica.replica import Replica
@@ -14,9 +16,6 @@ from rampd_server.rpc.messages.resolution import BatchEncoder, encode
 from rampd_server.rpc.outcomes import OutcomesServicer
 from rampd_server.rpc.watch.watch import Watches
 from rampd_server.service.outcome_intake import Outcomes
-
-CATCH_UP_S = 1.0
-_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 class ResolverServicer(OutcomesServicer):
@@ -109,10 +108,10 @@ class ResolverServicer(OutcomesServicer):
 
 
 def _held_to_limit(answer: bytes, jobs: int) -> bytes:
-    if len(answer) > _MAX_MESSAGE_BYTES:
+    if len(answer) > MAX_MESSAGE_BYTES:
         raise too_large(
             f"The answer for these {jobs} jobs, with their releases' attributes, has {len(answer)} bytes, and a message "
-            f"holds {_MAX_MESSAGE_BYTES}: ask for fewer jobs at once.",
-            limit=_MAX_MESSAGE_BYTES,
+            f"holds {MAX_MESSAGE_BYTES}: ask for fewer jobs at once.",
+            limit=MAX_MESSAGE_BYTES,
         )
     return answer

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.process.address import Address
 from rampd_server.process.embedded import MAX_SOCKET_PATH
@@ -24,7 +25,6 @@ from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.reflection import WrittenFiles
 from rampd_server.rpc.streams import Streams
 
-MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes of a request or a response."""
 
 MAX_STREAMS = 4_000
@@ -33,8 +33,8 @@ MAX_WAITING_CALLS = 100_000
 """Calls that wait to be taken up."""
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Clients ping to notice a dead link; by default more than one ping in five minutes is answered with GOAWAY.
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -124,7 +124,7 @@ class Server:
                 "give a shorter --socket (RAMPD_SOCKET)."
             )
         try:
-            make_own(path.parent, "--socket (RAMPD_SOCKET)")
+            make_own(path.parent, "--socket (RAMPD_SOCKET) or --data-dir (RAMPD_DATA_DIR)")
             _remove_stale(path)
             # The mode has to be right from the first moment, so it can't be set afterwards.
             umask = os.umask(0o177)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from rampd._decision.staleness import CATCH_UP_S
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
 from rampd_server.domain.evidence.counters import JobCount
@@ -15,7 +16,6 @@ from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
 from rampd_server.replica.replica import Replica
 
-CATCH_UP_S = 1.0
 _ATTEMPTS = 5
 _CHUNK = 100
 """Outcomes that are looked at before others get their turn."""

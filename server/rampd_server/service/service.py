@@ -332,7 +332,7 @@ class Service:
         known = self._replica.get(component)
         lowest = Absent(component, known.rollout.revision, known.rollout.last_number) if known else Absent(component)
         self._replica.expect()
-        problem = shown(damage.message)
+        problem = shown(damage.problem)
         entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
         _log_change(author, entry)
         await self._take_in(entry, gone)

@@ -40,6 +40,7 @@ _LASTS = {
     "CLUSTERDB": f"Redis is a cluster, which has database 0 only: take the number off the end of {URL}",
 }
 _CODE = re.compile(rf"\b({'|'.join({*_PASSES, *_LASTS})})\b")
+_PLACE = re.compile(r"\s*script: [0-9a-f]+(?:, on @\w+:\d+)?\.?\s*$")
 
 # redis-py takes the code off the message of the errors that it has a class for.
 _CLASSES: dict[type[Exception], str] = {
@@ -149,17 +150,17 @@ def translated(error: Exception, key: str) -> Exception:
     if "WRONGTYPE" in str(error):
         return wrong_type(key)
     return _refused(error) or StoreUnavailableError(
-        f"Redis refused a command: {ended(str(error))} Look at its version and its log."
+        f"Redis refused a command: {_said(error)} Look at its version and its log."
     )
 
 
 def unreachable(error: Exception) -> StoreUnavailableError:
     """Ours where Redis is away, and may come back."""
     if isinstance(error, BROKEN_LINK):
-        return StoreUnavailableError(f"The connection to Redis broke: {ended(str(error))} Try again.")
+        return StoreUnavailableError(f"The connection to Redis broke: {_said(error)} Try again.")
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
-        return StoreUnavailableError(f"Redis can't be reached: {ended(str(error))} Look whether it runs.")
-    return StoreUnavailableError(f"Redis can't be used: {ended(str(error))} Look at its log.")
+        return StoreUnavailableError(f"Redis can't be reached: {_said(error)} Look whether it runs.")
+    return StoreUnavailableError(f"Redis can't be used: {_said(error)} Look at its log.")
 
 
 def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableError | None:
@@ -186,7 +187,7 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
             )
         if isinstance(cause, PermissionError):
             return StoreMisconfiguredError(
-                f"This user may not open what {URL} names: {ended(str(error))} Change the permissions (of Redis' socket: "
+                f"This user may not open what {URL} names: {_said(error)} Change the permissions (of Redis' socket: "
                 "unixsocketperm in redis.conf), or run rampd-server as another user."
             )
     return None
@@ -194,9 +195,7 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
 
 def no_redis(error: Exception) -> StoreMisconfiguredError:
     """Ours where something else answers."""
-    return StoreMisconfiguredError(
-        f"What answers is no Redis: {ended(str(error))} Correct the host and the port in {URL}."
-    )
+    return StoreMisconfiguredError(f"What answers is no Redis: {_said(error)} Correct the host and the port in {URL}.")
 
 
 def plain_port() -> StoreMisconfiguredError:
@@ -234,13 +233,18 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> StoreMisconfiguredError:
     return StoreMisconfiguredError(f"The certificate of Redis is not to be trusted ({says}): {what_to_do}.")
 
 
+def _said(error: Exception) -> str:
+    """Redis' words, without where in which script it was: that says nothing to who reads it."""
+    return ended(_PLACE.sub("", str(error)))
+
+
 def _refused(error: Exception) -> StoreUnavailableError | None:
     code = _code(error)
     if code in _LASTS:
         sentence = _LASTS[code]
-        return StoreMisconfiguredError(f"{sentence[0].upper()}{sentence[1:]}. It says: {ended(str(error))}", code=code)
+        return StoreMisconfiguredError(f"{sentence[0].upper()}{sentence[1:]}. It says: {_said(error)}", code=code)
     if code in _PASSES:
-        return StoreUnavailableError(f"Redis answers {code}; {_PASSES[code]}. It says: {ended(str(error))}", code=code)
+        return StoreUnavailableError(f"Redis answers {code}; {_PASSES[code]}. It says: {_said(error)}", code=code)
     return None
 
 

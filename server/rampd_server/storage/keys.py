@@ -1,9 +1,8 @@
 """Names of the keys in Redis. One namespace is one hash tag: in a Cluster it lives on one shard, outcomes aside."""
 
-import re
 from dataclasses import dataclass
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+from rampd._contract.grammar import COMPONENT, word_violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,8 @@ class Keys:
     """The keys of one namespace. Raises ValueError where the namespace's name breaks the grammar of components."""
 
     def __init__(self, namespace: str = "default") -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise ValueError(
-                f"namespace {namespace!r}: give 1 to 63 of a-z 0-9 . _ - with a letter or digit at each end"
-            )
+        if wrong := word_violation(COMPONENT, namespace, required=True):
+            raise ValueError(f"namespace: {wrong}")
         self.prefix = f"rampd:{{{namespace}}}:"
         self._outcomes_tag = f"rampd:{{{namespace}:"
         self.pattern = f"rampd:{{{namespace}[:}}]*"

@@ -18,9 +18,9 @@ from typing import Any, Final
 import structlog
 
 from rampd._runtime import private_file
-from rampd._runtime.private_file import PrivateFileError
+from rampd._runtime.private_file import CLOCK_TOLERANCE_S, PrivateFileError
 from rampd_server.domain.rollout.model import Absent, Release, Rollout
-from rampd_server.ports import LastServed, LastState, LastStateError, Override
+from rampd_server.ports import LastServed, LastState, LastStateError, Override, entry_order
 from rampd_server.storage.codec import feed_entry, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
@@ -33,7 +33,6 @@ _OVERRIDES: Final = "overrides"
 _PIECE: Final = 1_000
 _PIECE_RELEASES: Final = 100
 _PIECE_BYTES: Final = 65_536
-_CLOCK_TOLERANCE_S: Final = 2.0
 _MAX_HEAD_BYTES: Final = 65_536
 
 _log = structlog.get_logger(__name__)
@@ -50,10 +49,10 @@ class LastStateFile:
 
     def read(self) -> LastState | None:
         try:
-            content = private_file.read(self.path)
+            content = private_file.read(self.path, _MAGIC, "last state")
             return None if content is None else self._read(*_checked(content))
         except PrivateFileError as exc:
-            raise LastStateError(f"{self.path} has what this server last served, and is not to be used: {exc}") from exc
+            raise LastStateError(f"The file {self.path} (what this server last served) is not used: {exc}") from exc
 
     def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
         try:
@@ -114,13 +113,10 @@ class LastStateFile:
                 "is_last": about.is_last,
             }
         )
-        digest = hashlib.sha256(head)
-        for line in lines:
-            digest.update(line)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with private_file.locked(self.path):
             if self._is_later(about):
-                private_file.replace(self.path, (_MAGIC, b"\n", digest.hexdigest().encode(), b"\n", head, *lines))
+                private_file.replace(self.path, _MAGIC, [head, *lines])
 
     def clean(self) -> None:
         if self.path.parent.exists():
@@ -131,23 +127,20 @@ class LastStateFile:
         try:
             with self.path.open("rb") as file:
                 _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
-            confirmed_s = float(json.loads(head)["confirmed"])
+            kept = json.loads(head)
+            confirmed_s = float(kept["confirmed"])
+            has_more = kept["epoch"] == about.epoch and entry_order(kept["entry"]) > entry_order(about.entry_id)
         except (OSError, ValueError, TypeError, KeyError):
             return True
         # Where that is in the future, the clock was set back, and times say nothing.
-        is_future = confirmed_s > time.time() + _CLOCK_TOLERANCE_S
-        return is_future or about.confirmed_s > confirmed_s - _CLOCK_TOLERANCE_S
+        is_future = confirmed_s > time.time() + CLOCK_TOLERANCE_S
+        slack_s = 0.0 if has_more else CLOCK_TOLERANCE_S
+        return is_future or about.confirmed_s > confirmed_s - slack_s
 
 
 def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
     """The object about the whole, and the lines of the components. Raises PrivateFileError."""
-    magic, _, rest = content.partition(b"\n")
-    if magic != _MAGIC:
-        raise PrivateFileError("it is no last state of this version of rampd")
-    digest, _, rest = rest.partition(b"\n")
-    if hashlib.sha256(rest).hexdigest().encode() != digest:
-        raise PrivateFileError("it is damaged: its checksum does not fit")
-    head, *lines = rest.splitlines()
+    head, *lines = content.splitlines()
     try:
         return texts.read_object(head.decode()), lines
     except ValueError as exc:

@@ -9,7 +9,7 @@ from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import read_counters, read_release_counters, write_counts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.reader import RedisReader
-from rampd_server.storage.refusals import corrupt, refusal, store_reset
+from rampd_server.storage.refusals import corrupt, refusal
 from rampd_server.storage.scripts import Code
 
 MAX_CLIENTS: Final = 100_000
@@ -111,7 +111,7 @@ class RedisOutcomes(RedisReader):
         """That `meta` has the epoch that is believed in."""
         head = await self.head()
         if head is None or head.epoch != self._epoch:
-            raise store_reset(self.keys.meta, self._epoch, head.epoch if head else None)
+            raise self._reset(head.epoch if head else None)
 
     def _outcome_keys(self, component: str) -> tuple[str, ...]:
         keys = self.keys.outcomes(component)
@@ -121,7 +121,7 @@ class RedisOutcomes(RedisReader):
         )
 
     def _refused(self, reply: list[Any]) -> Exception:
-        error = refusal(reply, meta_key=self.keys.meta, epoch=self._epoch)
+        error = refusal(reply, meta_key=self.keys.meta, epoch=self._epoch, adopt_command=self.adopt_command)
         if error is None:
             raise AssertionError(reply[0])
         return error

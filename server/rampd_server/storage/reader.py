@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from rampd_server.domain.errors import StoreCorruptError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError
 from rampd_server.domain.rollout.model import Absent, Rollout
+from rampd_server.domain.wording import counted
 from rampd_server.ports import Event, FeedEntry, Head, Namespace, Override, RequestRecord, Stored, entry_order
 from rampd_server.storage.codec import feed_entry, history, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
@@ -36,6 +37,7 @@ class RedisReader:
         self.keys = keys
         self._feed_client = feed_client
         self._deadline_s = deadline_s
+        self.adopt_command = ""
         self._epoch = ""
         self._schema: str | None = None
         self._scripts = Scripts(client)
@@ -101,20 +103,20 @@ class RedisReader:
             (component,),
         )
         if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(reply[1], component=component)
+            raise wrong_type(*reply[1])
         (epoch, freeze, entry_id, schema), (seconds, microseconds), listed, rollout, queue, *hashes = reply[1:]
         if not is_known(schema):
             raise newer_schema(schema)
         if not epoch or (self._epoch and epoch != self._epoch):
-            raise store_reset(self.keys.meta, self._epoch, epoch)
+            raise self._reset(epoch)
         sections = rebuild.Sections(_pairs(rollout), tuple(queue), *map(_pairs, hashes))
         try:
             loaded = rebuild.load(component, sections)
         except MalformedError as exc:
-            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem, component=component) from exc
+            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
         if listed and isinstance(loaded, Absent):
             problem = f"is gone or says that {component} was deleted, and {self.keys.components} names it still"
-            raise corrupt(keys.rollout, "", problem, component=component)
+            raise corrupt(keys.rollout, "", problem)
         time_ms = _milliseconds(int(seconds), int(microseconds))
         return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
 
@@ -129,7 +131,7 @@ class RedisReader:
         """Raises StoreResetError where nothing was found because the store was emptied or replaced."""
         epoch = await self._call(self.client.hget, self.keys.meta, "epoch", key=self.keys.meta)
         if self._epoch and epoch != self._epoch:
-            raise store_reset(self.keys.meta, self._epoch, epoch)
+            raise self._reset(epoch)
 
     async def request_record(self, request_id: str) -> RequestRecord | None:
         key = self.keys.request(request_id)
@@ -159,20 +161,18 @@ class RedisReader:
             (keys.overrides, keys.overrides_index, keys.overrides_expiry, keys.rollout),
         )
         if reply[0] == Code.WRONG_TYPE:
-            raise wrong_type(reply[1], component=component)
-        count, indexed, expiring, counted = reply[1:]
-        problem = ""
+            raise wrong_type(*reply[1])
+        count, indexed, expiring, told = reply[1:]
+        problem = or_else = ""
         if count != indexed:
-            problem = f"has {count} overrides, but {keys.overrides_index} names {indexed}"
+            problem = f"but {keys.overrides_index} names {indexed}"
         elif expiring > count:
-            problem = f"has {count} overrides, but {keys.overrides_expiry} names {expiring}"
-        elif counted and counted != str(count):
-            problem = (
-                f"has {count} overrides, and {keys.rollout} counts {counted}. If what is there is right, type "
-                f"`redis-cli HSET '{keys.rollout}' overrides {count}`"
-            )
+            problem = f"but {keys.overrides_expiry} names {expiring}"
+        elif told and told != str(count):
+            problem = f"and {keys.rollout} counts {told}"
+            or_else = f"If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides {count}`."
         if problem:
-            raise corrupt(keys.overrides, "", problem, component=component)
+            raise corrupt(keys.overrides, "", f"has {counted(count, 'override')}, {problem}", or_else=or_else)
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int
@@ -283,6 +283,9 @@ class RedisReader:
                     # A connection that was lost while it lay in the pool. If a write was done and the reply was lost,
                     # its script finds its own record.
                     return await do(*arguments)
+
+    def _reset(self, found: str | None) -> StoreResetError:
+        return store_reset(self.keys.meta, self._epoch, found, self.adopt_command)
 
     def _namespace(self, freeze: str | None) -> Namespace:
         try:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from rampd_server.domain.errors import (
-    HOW_TO_ADOPT,
     RampdError,
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
+    ways_on,
 )
 from rampd_server.domain.refusals import (
     component_not_found,
@@ -21,12 +21,15 @@ from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
 
+_NOT_DELETED = frozenset({"request", "checks"})
+"""Kinds of keys that have a name at their end, and that DeleteComponent leaves."""
 
-def store_reset(meta_key: str, believed: str, found: str | None) -> StoreResetError:
-    is_there = f"its epoch is now {found}, not {believed}" if found else f"its epoch is gone from {meta_key}"
+
+def store_reset(meta_key: str, believed: str, found: str | None, adopt_command: str) -> StoreResetError:
+    is_there = f"it has epoch {found}, and this server knows {believed}" if found else f"it has no epoch in {meta_key}"
     return StoreResetError(
-        f"This store is not the one that the server knows: {is_there}, so it was emptied or replaced. Nothing was "
-        f"written. Restore the data; or, if what is there now is right, {HOW_TO_ADOPT}.",
+        f"The store was emptied or replaced: {is_there}. Jobs keep their versions, and nothing is written. "
+        f"{ways_on(adopt_command)}",
         believed=believed,
         found=found or "",
     )
@@ -41,25 +44,35 @@ def newer_schema(found: str) -> StoreUnavailableError:
     )
 
 
-def corrupt(key: str, field: str, problem: str, *, component: str = "") -> StoreCorruptError:
+def corrupt(key: str, field: str, problem: str, *, or_else: str = "") -> StoreCorruptError:
+    """`or_else`: a sentence with another way to put it right, where there is one."""
     place = f"{key}, field {field!r}" if field else key
+    problem = f"{place}: {ended(problem)}"
+    advice = "This is not what rampd wrote: put it right with redis-cli, or restore it from a backup."
     return StoreCorruptError(
-        f"{place}: {ended(problem)} This is not what rampd wrote: put it right with redis-cli, or restore it from a backup."
-        f"{_or_delete(component)}",
-        key=key,
+        " ".join(filter(None, (problem, advice, or_else, _begin_again(key)))), key=key, problem=problem
     )
 
 
-def wrong_type(key: str, *, component: str = "") -> StoreCorruptError:
-    return StoreCorruptError(
-        f"{key} is not of the type that rampd writes. Look at it with `redis-cli TYPE '{key}'`, and restore it from a "
-        f"backup or rename it.{_or_delete(component)}",
-        key=key,
-    )
+def wrong_type(key: str, found: str = "", wanted: str = "") -> StoreCorruptError:
+    """`found` and `wanted`: the types, where they are known, as Redis names them."""
+    if found:
+        problem, advice = (
+            f"{key} is a {found}, and rampd keeps a {wanted} there.",
+            "Restore it from a backup, or rename it.",
+        )
+    else:
+        problem = f"{key} is not of the type that rampd writes."
+        advice = f"Look at it with `redis-cli TYPE '{key}'`, and restore it from a backup or rename it."
+    return StoreCorruptError(" ".join(filter(None, (problem, advice, _begin_again(key)))), key=key, problem=problem)
 
 
-def _or_delete(component: str) -> str:
-    return f" Or begin {component} again: DeleteComponent works, and then Release." if component else ""
+def _begin_again(key: str) -> str:
+    """What helps beside a repair, where the key is one of a component's own."""
+    kind, _, component = key.partition("}:")[2].partition(":")
+    if not component or kind in _NOT_DELETED:
+        return ""
+    return f"Or begin {component} again: DeleteComponent works, and then Release."
 
 
 def refusal(
@@ -67,6 +80,7 @@ def refusal(
     *,
     meta_key: str,
     epoch: str,
+    adopt_command: str,
     component: str = "",
     expected_revision: int | None = None,
     request_id: str = "",
@@ -74,7 +88,7 @@ def refusal(
     """What a script's answer means where it wrote nothing; None where the caller has to look at it."""
     match reply[0]:
         case Code.RESET:
-            return store_reset(meta_key, epoch, reply[1])
+            return store_reset(meta_key, epoch, reply[1], adopt_command)
         case Code.NEWER_SCHEMA:
             return newer_schema(reply[1])
         case Code.CONFLICT:
@@ -82,7 +96,7 @@ def refusal(
         case Code.UNTIMELY:
             return UntimelyError(f"it was not decided now; the store's clock is at {reply[1]}")
         case Code.WRONG_TYPE:
-            return wrong_type(reply[1])
+            return wrong_type(*reply[1])
         case Code.MALFORMED:
             return corrupt(reply[1], reply[2], "is not a whole number")
         case Code.REUSED:

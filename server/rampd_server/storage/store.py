@@ -44,14 +44,16 @@ class RedisStore(RedisOutcomes):
         self.outcome_limits = (max_clients, max_waiting)
 
     @classmethod
-    def connect(cls, url: str, *, namespace: str = "default", name: str = "") -> Self:
-        """A store at `redis://`, `rediss://` or `unix://`; `name` is what Redis shows of its connections. Raises
-        ValueError: the URL or the namespace is none.
+    def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
+        """A store at `redis://`, `rediss://` or `unix://`; `name` is what Redis shows of its connections, `adopt_command` what
+        messages tell an operator to type. Raises ValueError: the URL or the namespace is none.
         """
         client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name)
         # A blocking read holds its connection, and waits longer than anything else may.
         feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name)
-        return cls(client, feed_client, namespace=namespace)
+        store = cls(client, feed_client, namespace=namespace)
+        store.adopt_command = adopt_command
+        return store
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -295,6 +297,7 @@ class RedisStore(RedisOutcomes):
             reply,
             meta_key=self.keys.meta,
             epoch=self._epoch,
+            adopt_command=self.adopt_command,
             component=component,
             expected_revision=expected_revision,
             request_id=request_id,

@@ -1,14 +1,22 @@
 """What importing rampd costs, in a fresh interpreter."""
 
+import ast
+import inspect
 import json
+import pkgutil
 import subprocess
 import sys
-from importlib import metadata
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from types import ModuleType
 
 import pytest
 
 import rampd
+import rampd.errors
 import rampd.testing
+
+PUBLIC = ["rampd", *(f"rampd.{name}" for name in ("admin", "aio", "errors", "openfeature", "resolver", "testing"))]
 
 REPORT = (
     "import json, sys, threading\n"
@@ -56,6 +64,60 @@ def test_all_that_is_public_is_there(module: object) -> None:
 def test_what_is_not_public_is_not_there(module: object) -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Resolverr'"):
         module.Resolverr  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("package", "public"),
+    [
+        (rampd, {"admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"}),
+        (rampd.testing, {"plugin"}),  # pytest loads it by this name
+    ],
+)
+def test_every_module_is_for_users_or_begins_with_an_underscore(package: ModuleType, public: set[str]) -> None:
+    assert {module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_"} == public
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_a_public_module_defines_is_for_users_or_begins_with_an_underscore(name: str) -> None:
+    module = import_module(name)
+    tree = ast.parse(inspect.getsource(module))
+    assert {defined for defined in names_defined_in(tree.body) if defined[0] != "_"} <= set(module.__all__)
+    assert all(hasattr(module, public) for public in module.__all__)
+
+
+def names_defined_in(body: list[ast.stmt]) -> Iterator[str]:
+    """Without what is imported: that is private to whoever imports it, as type checkers and editors see it."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
+        elif isinstance(node, ast.If | ast.Try | ast.For | ast.With):
+            yield from names_defined_in(node.body)
+
+
+def test_completion_of_rampd_shows_what_users_need_and_nothing_else() -> None:
+    assert [name for name in dir(rampd) if name[0] != "_"] == sorted(
+        [*rampd.__all__, "admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
+    )
+    assert dir(rampd.testing) == sorted(rampd.testing.__all__)
+    # Some editors complete without asking the module, by all that it has. What begins with @ is from pytest.
+    for module in (rampd, rampd.testing):
+        shown = {name for name, value in vars(module).items() if name[0] not in "_@" and not is_submodule(value)}
+        assert shown <= set(module.__all__)
+
+
+def is_submodule(value: object) -> bool:
+    return inspect.ismodule(value) and value.__name__.startswith("rampd.")
+
+
+def test_every_error_can_be_imported_from_rampd() -> None:
+    defined = {
+        name for name, each in vars(rampd.errors).items() if inspect.isclass(each) and issubclass(each, Exception)
+    }
+    assert set(rampd.errors.__all__) == defined
+    assert defined <= set(rampd.__all__)
 
 
 def test_the_version_is_that_of_the_installed_distribution() -> None:

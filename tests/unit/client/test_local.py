@@ -9,7 +9,7 @@ import pytest
 from rampd import Resolver
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import ComponentSnapshot, Overrides, RolloutState, SnapshotRelease, Unit
-from rampd._watching.local import answer_at_once, check_question
+from rampd._watching.at_once import answer_at_once, check_question
 
 VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vectors.json").read_text())
 
@@ -49,3 +49,8 @@ def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict
         assert answer is not None
         assert (answer.bucket, answer.tag) == (bucket, "next" if off else "current")
     assert not resolver._watching._worker.runs
+
+
+def test_a_watch_that_ended_in_order_says_who_ended_it(resolver: Resolver) -> None:
+    resolver._watching.local.lost(None)
+    assert resolver.status().error == "the server has ended the watch (it stops or restarts)"

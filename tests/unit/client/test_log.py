@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from rampd._contract.wording import MISLEADING
-from rampd._watching.local import log
+from rampd._runtime.log import log
 
 
 def test_what_others_say_stands_on_one_line_and_turns_nothing_around(caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,8 @@ from rampd._decision.resolution import (
     Unit,
     resolve,
 )
-from rampd._watching.local import Local, Settings
+from rampd._watching.local import Local
+from rampd._watching.settings import Settings
 from rampd_server.rpc.messages.resolution import encode
 from tests.states import CHOICES, REPOS, overrides, snapshots
 

@@ -9,7 +9,7 @@ import pytest
 
 from rampd import ClosedError
 from rampd.testing import ServerNotInstalledError, running_server
-from rampd.testing import server as testing_server
+from rampd.testing import _server as testing_server
 
 life: list[str] = []
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import pwd
 import random
 import time
 from collections.abc import Callable
@@ -99,8 +100,11 @@ def test_a_file_with_another_mode_is_refused(path: Path, mode: int) -> None:
 
 
 def test_a_file_of_somebody_else_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    assert "belongs to user" in refusal(path)
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    assert refusal(path) == (
+        f"it belongs to user {pwd.getpwuid(owner).pw_name}, not to 4000000000, who runs this process"
+    )
 
 
 def test_what_is_no_file_is_refused_at_once(path: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def documented_metadata() -> dict[Reason, set[str]]:
             comment += f" {match[1]}"
         elif match := re.match(r" *ERROR_REASON_(\w+) =", line):
             if match[1] != "UNSPECIFIED":
-                told = re.sub(r"\(.*?\)", "", comment.partition("Metadata: ")[2])
+                told = re.sub(r"\(.*?\)", "", comment.partition("Metadata")[2])
                 found[Reason(match[1])] = set(re.findall("`([a-z_]+)`", told)) - {"min_revision"}
             comment = ""
         else:

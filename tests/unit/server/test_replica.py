@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
@@ -318,7 +319,7 @@ async def test_a_copy_that_the_store_does_not_confirm_any_more_says_so_soon_and_
     assert replica.is_confirmed
 
     # It neither answers nor fails.
-    clock.now_s += module.STALE_AFTER_S + 0.1
+    clock.now_s += STALE_AFTER_S + 0.1
     assert not replica.is_confirmed
     await store.look()
     assert replica.is_confirmed

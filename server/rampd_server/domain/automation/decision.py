@@ -271,7 +271,7 @@ def step_at(automation: Automation, basis_points: int) -> Step:
 
 
 def _what_it_needs(step: Step) -> str:
-    jobs = f" and {step.min_jobs:,} jobs" if step.min_jobs else ""
+    jobs = f" and {wording.counted(step.min_jobs, 'job')}" if step.min_jobs else ""
     approval = ", then waits for approval" if step.approval else ""
     return f"It holds for {wording.whole_span(step.hold_ms)}{jobs}{approval}."
 

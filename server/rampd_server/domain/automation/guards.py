@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rampd._decision.resolution import Unit
 from rampd_server.domain import wording
 from rampd_server.domain.evidence import absolute_guard, assignment_check, e_process
 from rampd_server.domain.evidence.counters import Split, TrialCounters
 from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.domain.rollout.automation_policy import Automation, Check, OnRegression
-from rampd_server.domain.rollout.model import FULL, Rollout, Unit
+from rampd_server.domain.rollout.model import FULL, Rollout
 from rampd_server.domain.rollout.progress import Cause
 
 
@@ -158,14 +159,14 @@ def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[F
             yield Finding(
                 Cause.CHECK_FAILED,
                 rollout.policy.automation.on_regression,
-                f"The check {check.name} failed {reading.failures:,} times in a row (allowed: "
+                f"The check {check.name} failed {wording.counted(reading.failures, 'time')} in a row (allowed: "
                 f"{check.failures_allowed:,}).{_value(check, reading)}",
             )
         elif reading.errors > check.errors_allowed:
             yield Finding(
                 Cause.CHECK_BROKEN,
                 OnRegression.PAUSE,
-                f"The check {check.name} got no answer {reading.errors:,} times in a row (allowed: "
+                f"The check {check.name} got no answer {wording.counted(reading.errors, 'time')} in a row (allowed: "
                 f"{check.errors_allowed:,}). That says nothing of the release. The last error: {wording.ended(reading.error or 'none')}",
             )
 

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from rampd._decision.bucketing import bucket
-from rampd_server.domain.rollout.model import Assignment, Rollout, Unit
+from rampd._decision.resolution import Unit
+from rampd_server.domain.rollout.model import Assignment, Rollout
 
 BY_WEIGHT: Final = "WEIGHT"
 FALLBACK: Final = "FALLBACK"

@@ -47,7 +47,8 @@ def _protected(rollout: Rollout, known: Rollout | Absent, context: Context) -> R
         mark = known.quarantine[tag]
         rollout = moves.quarantine(rollout, tag, replace(context, actor=mark.actor, note=mark.note))
     if isinstance(known, Absent):
-        return rollout
+        following = rollout.next_release
+        return moves.hold(rollout, f"{context.note}; before, {known.component} was deleted") if following else rollout
     if known.freeze and known.freeze.is_in_force(context.now_ms) and known.freeze.outlasts(rollout.freeze):
         rollout = replace(rollout, freeze=known.freeze)
     rollout = _reverted(rollout, known, context)

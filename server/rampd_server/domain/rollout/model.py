@@ -9,23 +9,19 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from rampd._decision.bucketing import BUCKETS
+from rampd._decision.resolution import RolloutState, Unit
 from rampd_server.domain.rollout.automation_policy import Automation
 from rampd_server.domain.rollout.progress import Cause, Progress
 
-FULL = 10_000
-"""All buckets, in basis points."""
+FULL = BUCKETS
+"""All units, in basis points: each bucket is one."""
 MAX_QUEUE = 100
 MAX_PREVIOUS = 10
 MAX_ENDED_RELEASES = 100
 MAX_TIMELINE = 256
 MAX_LOST = 16
 MAX_QUARANTINE = 1000
-
-
-class RolloutState(StrEnum):
-    STEADY = "STEADY"
-    ROLLING_OUT = "ROLLING_OUT"
-    HELD = "HELD"
 
 
 class ReleaseState(StrEnum):
@@ -40,11 +36,6 @@ class ReleaseState(StrEnum):
     @property
     def is_ended(self) -> bool:
         return self in {self.RETIRED, self.ABANDONED, self.CANCELLED, self.SUPERSEDED}
-
-
-class Unit(StrEnum):
-    REPO = "REPO"
-    JOB = "JOB"
 
 
 class QueueMode(StrEnum):

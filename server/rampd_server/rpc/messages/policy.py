@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._contract import placeholders
+from rampd._decision.resolution import Unit
 from rampd_server.domain.automation.check_answer import Judgement
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.rollout import commands, model
@@ -104,7 +105,7 @@ def _check_messages(checks: tuple[Check, ...]) -> list[v1.Check]:
 
 _POLICY: Mapping[str, _Field] = {
     "queue_mode": _enum("queue_mode", "QUEUE_MODE_", v1.QueueMode, model.QueueMode),
-    "unit": _enum("unit", "UNIT_", v1.Unit, model.Unit),
+    "unit": _enum("unit", "UNIT_", v1.Unit, Unit),
 }
 _AUTOMATION: Mapping[str, _Field] = {
     "steps": _Field("steps", _steps, _step_messages),

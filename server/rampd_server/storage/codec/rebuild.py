@@ -6,15 +6,8 @@ Never a wrong version served as right: what contradicts itself raises MalformedE
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rampd_server.domain.rollout.model import (
-    Absent,
-    Assignment,
-    Quarantine,
-    Release,
-    ReleaseState,
-    Rollout,
-    RolloutState,
-)
+from rampd._decision.resolution import RolloutState
+from rampd_server.domain.rollout.model import Absent, Assignment, Quarantine, Release, ReleaseState, Rollout
 from rampd_server.domain.rollout.progress import Progress
 from rampd_server.storage.codec import texts
 from rampd_server.storage.codec.malformed import MalformedError

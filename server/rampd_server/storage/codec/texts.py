@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from rampd._decision.resolution import Unit
 from rampd_server.domain.rollout.model import (
     FULL,
     Arrival,
@@ -23,7 +24,6 @@ from rampd_server.domain.rollout.model import (
     QueueMode,
     Release,
     ReleaseState,
-    Unit,
 )
 from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.ports import Override

@@ -7,7 +7,7 @@
 -- ARGV[2]  schema
 -- ARGV[3]  1 if an operator adopts what is there, 0 if only a missing epoch is to be made
 --
--- Returns: {DONE, epoch in force} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found}
+-- Returns: {DONE, epoch in force} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found}
 --
 -- Why atomic: of two servers that start at once both get the same epoch.
 

@@ -19,7 +19,7 @@
 -- ARGV[11] when this was decided, ms; empty where that does not matter
 -- ARGV[12..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+-- Returns: {DONE, entry id, id before} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision} | {UNTIMELY, ms since 1970}
 --
 -- Why atomic: each commit of a rollout names the freeze that it was decided under.

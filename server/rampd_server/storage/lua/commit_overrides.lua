@@ -28,7 +28,7 @@
 -- ARGV[16..] fields of the history entry, name and value in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
---   | {WRONG_TYPE, key} | {MALFORMED, key, field}
+--   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
 --   | {REVISION_MISMATCH, revision found} | {CONFLICT, revision found} | {NO_OVERRIDE, repo} | {TOO_MANY_OVERRIDES, most}
 --

@@ -33,7 +33,7 @@
 -- ARGV[15] 1 if others have to wait for this change
 -- ARGV[16..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, key} | {MALFORMED, key, field}
+-- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
 --   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970} | {TOO_MANY_COMPONENTS, most}
 --

@@ -26,7 +26,7 @@
 --          index once in each list; `releases` adds to what outlives the trial, `current_revision` tells one current from
 --          the next; `longest_wait` is the longest that any of these could wait, ms
 --
--- Returns: {DONE} | {WRONG_TYPE, key} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
+-- Returns: {DONE} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
 --   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
 --
 -- Why atomic: a batch counts as a whole and once, whoever sends it and however often.

@@ -5,7 +5,7 @@
 -- KEYS[3] overrides-expiry  zset
 -- KEYS[4] rollout           hash
 --
--- Returns: {DONE, overrides, index, expiry, as many as the rollout says or empty} | {WRONG_TYPE, key}
+-- Returns: {DONE, overrides, index, expiry, as many as the rollout says or empty} | {WRONG_TYPE, {key, types}}
 --
 -- Why atomic: they change together, so their numbers are equal at one moment only.
 

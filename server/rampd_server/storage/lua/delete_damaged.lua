@@ -28,7 +28,7 @@
 -- ARGV[10] result: release, position, disposition
 -- ARGV[11..] fields of the history entry, name and value in turn
 --
--- Returns: {DONE, entry id, id before, revision, last release, the component's entry before} | {WRONG_TYPE, key}
+-- Returns: {DONE, entry id, id before, revision, last release, the component's entry before} | {WRONG_TYPE, {key, types}}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
 --
 -- Why atomic: a reader sees the damaged component or none, and no writer comes between the numbers and the deletion.

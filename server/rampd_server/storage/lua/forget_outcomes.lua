@@ -16,7 +16,7 @@
 -- ARGV[5]  the component's last release
 -- ARGV[6..] releases that are known; those up to the last that are not here never come again
 --
--- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, key} | {MALFORMED, key, field}
+-- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
 -- Why atomic: what is counted meanwhile for the present trial stays.
 

@@ -11,7 +11,7 @@
 -- ARGV[6] how often the check is asked, ms
 -- ARGV[7] scope of the counts: a result of another one counts for nothing, and the check is due at once
 --
--- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, key}
+-- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, {key, types}}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: of two servers whose turn it might be, one gets it. The lease is an end by the store's clock and no time-out

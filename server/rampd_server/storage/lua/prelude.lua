@@ -1,14 +1,14 @@
 -- What the scripts share. The loader puts it in front of each of them, after the result codes and limits that are
 -- defined in Python. Locals only: a global would outlive the call.
 
--- The first key of (key, type, key, type, ...) that holds something of another type, else nil. A command on such a key
--- would raise half-way through the writes.
+-- The first key of (key, type, key, type, ...) that holds something of another type, with the type that it has and the one that
+-- it should have; else nil. A command on such a key would raise half-way through the writes.
 local function find_wrong_type(...)
   local arguments = {...}
   for i = 1, #arguments, 2 do
     local found = redis.call('TYPE', arguments[i]).ok
     if found ~= 'none' and found ~= arguments[i + 1] then
-      return arguments[i]
+      return {arguments[i], found, arguments[i + 1]}
     end
   end
 end

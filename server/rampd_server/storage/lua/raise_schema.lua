@@ -4,7 +4,7 @@
 --
 -- ARGV[1]  schema
 --
--- Returns: {DONE} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found}
+-- Returns: {DONE} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found}
 --
 -- Why atomic: a schema is never lowered, and none is given to a namespace that has no epoch.
 

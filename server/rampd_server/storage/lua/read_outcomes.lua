@@ -4,7 +4,7 @@
 -- KEYS[2] waiting-outcomes  zset
 -- KEYS[3] waiting-failures  zset
 --
--- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, key} | {MALFORMED, key, field}
+-- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
 -- Why atomic: what is moved from waiting to counted is seen in one place. It writes nothing: reads have to go on where
 -- memory is full.

@@ -12,7 +12,7 @@
 -- ARGV[1] component
 --
 -- Returns: {DONE, {epoch, freeze, head, schema}, TIME, 1 if components names one of which nothing is left, rollout, queue,
---   releases, attributes, quarantine, timeline} | {WRONG_TYPE, key}
+--   releases, attributes, quarantine, timeline} | {WRONG_TYPE, {key, types}}
 --
 -- Why atomic: what is read together was written together. A script, because MULTI is refused by a Redis whose memory is
 -- full, and reads have to go on.

@@ -10,7 +10,7 @@
 -- ARGV[5] result: when it was asked, scope, counts
 -- ARGV[6..] fields of the policy's checks; all others go
 --
--- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+-- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: a result that comes after another server has taken the turn changes nothing. One that comes twice, because
 -- its first reply was lost, is the same.

@@ -10,7 +10,7 @@
 -- ARGV[5]  revision
 -- ARGV[6]  result: release, position, disposition
 --
--- Returns: {DONE, entry id} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+-- Returns: {DONE, entry id} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record}
 --
 -- Why atomic: of two requests with one id, one is the first.

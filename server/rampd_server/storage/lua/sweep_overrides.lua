@@ -15,7 +15,7 @@
 -- ARGV[5]  most overrides to remove
 -- ARGV[6]  nonce of this attempt
 --
--- Returns: {DONE, number removed} | {WRONG_TYPE, key} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
+-- Returns: {DONE, number removed} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: hash, index and expiry say the same, and the feed tells what is gone. It is no revision: expired overrides
 -- count for nothing already.

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from rampd import AbortedError, InvalidArgumentError, NotFoundError, UnavailableError
-from rampd._calls.methods import METHODS, Attempts, channel_target, checked_target, checked_timeout
+from rampd._calls.methods import METHODS
+from rampd._calls.retry import Attempts
+from rampd._calls.target import channel_target, checked_target
+from rampd._calls.timeout import checked_timeout
 
 CONTENTION = AbortedError("others wrote", reason="CONTENTION")
 

@@ -1,0 +1,80 @@
+"""How a channel to a server is opened, and with which options: that of calls, and that of Watch."""
+
+import json
+from typing import TypeAlias
+
+import grpc
+from grpc.experimental import ChannelOptions
+
+from rampd._calls.methods import SERVICES
+from rampd._calls.target import channel_target
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
+from rampd._runtime.green_threads import adapt_grpc
+
+Options: TypeAlias = tuple[tuple[str, str | int], ...]
+
+_CONNECT_MS = 5_000
+_RECONNECT_MS = (100, 5_000)
+_KEEPALIVE_MS = 10_000
+_KEEPALIVE_TIMEOUT_MS = 3_000
+
+CHANNEL_OPTIONS: Options = (
+    (
+        "grpc.service_config",
+        json.dumps(
+            {
+                "methodConfig": [
+                    {
+                        "name": [{"service": service.full_name} for service in SERVICES],
+                        # gRPC draws each pause at random, from nothing up to these.
+                        "retryPolicy": {
+                            "maxAttempts": 4,
+                            "initialBackoff": "0.05s",
+                            "maxBackoff": "0.5s",
+                            "backoffMultiplier": 2,
+                            # CANCELLED is what gRPC's server says of a call that it has not looked at, where it is too
+                            # busy or stops. What is cancelled here is not tried again.
+                            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                        },
+                    }
+                ],
+                # A server that is down for everybody is not asked four times by everybody.
+                "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
+            }
+        ),
+    ),
+    # After a fork, a child that shares subchannels with its parent fails or hangs: grpc/grpc#43055.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A rampd server is next door; a proxy that the environment names for the web is none of its business.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
+    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),
+    ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS[1]),
+    # A link that is half open shows after both together.
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+)
+"""Of the channel of every call but Watch."""
+
+WATCH_OPTIONS: Options = tuple(
+    {
+        **dict(CHANNEL_OPTIONS),
+        # The feed says when to try again: gRPC's own retries would double it.
+        "grpc.enable_retries": 0,
+        # A dead link has to show soon. A server takes this many pings from who it talks to.
+        "grpc.keepalive_time_ms": 5_000,
+        "grpc.keepalive_timeout_ms": 2_000,
+        # The thread that reads is the only one inside gRPC, so that it is known when nobody is.
+        ChannelOptions.SingleThreadedUnaryStream: 1,
+    }.items()
+)
+"""Of the channel of Watch."""
+
+
+def open_channel(target: str, options: Options = CHANNEL_OPTIONS) -> grpc.Channel:
+    """A channel to a checked target. It connects at its first call."""
+    adapt_grpc()
+    return grpc.insecure_channel(channel_target(target), options=options)

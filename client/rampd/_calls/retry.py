@@ -1,0 +1,38 @@
+"""Whether and when a call is tried again, by this library. gRPC's own tries are in `channel.py`. What lasts longer than a
+call decides for itself: `_watching/feed.py`, `_reporting/outcome_buffer.py`, `_verbs/release_wait.py`.
+"""
+
+from collections.abc import Callable
+
+from rampd._runtime.backoff import Backoff
+from rampd._runtime.backoff import chance as of_the_system
+from rampd.errors import RampdError
+
+_BACKOFF = Backoff(first_s=0.02, most_s=0.5)
+
+
+class Attempts:
+    """The tries of one call, all within one deadline.
+
+    gRPC itself tries again what is UNAVAILABLE or was CANCELLED by the server. CONTENTION is tried again here: to gRPC it is
+    an answer like any other, since its retries know status codes and no reasons.
+    """
+
+    __slots__ = ("_chance", "_deadline", "_failures")
+
+    def __init__(self, timeout_s: float, now_s: float, chance: Callable[[], float] = of_the_system) -> None:
+        self._deadline = now_s + timeout_s
+        self._chance = chance
+        self._failures = 0
+
+    def left_s(self, now_s: float) -> float:
+        """Seconds until the deadline, 0 after it. `now_s` is the clock of the constructor."""
+        return max(0.0, self._deadline - now_s)
+
+    def pause_s(self, error: RampdError, now_s: float) -> float | None:
+        """Seconds to wait before the next try; None: it stays with this error."""
+        if error.reason != "CONTENTION":
+            return None
+        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        self._failures += 1
+        return pause_s if pause_s < self.left_s(now_s) else None

@@ -1,0 +1,68 @@
+"""Where a server is: what a caller may give as its address, and how gRPC is told of it."""
+
+import os
+import re
+from urllib.parse import quote, unquote
+
+from rampd._contract.grammar import shown
+from rampd.errors import InvalidArgumentError
+
+_SCHEMES = ("unix-abstract:", "dns:", "ipv4:", "ipv6:")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?(.*)", re.DOTALL)
+_HOST_PORT = re.compile(r"[A-Za-z0-9.:\[\]_-]+:[0-9]+")
+_NO_HOST = frozenset("/@?#\\")
+
+
+def checked_target(target: str) -> str:
+    """An address of a server, which `channel_target` takes. Raises InvalidArgumentError."""
+    wrong = _what_is_wrong(target)
+    if wrong:
+        # What has an @ may have a password before it.
+        got = "" if isinstance(target, str) and "@" in target else f"; got {shown(target)}"
+        raise InvalidArgumentError(violations=[("target", f"{wrong}{got}")])
+    return target
+
+
+def channel_target(target: str) -> str:
+    """A checked target in gRPC's notation, which has the path of a socket as a URL has it."""
+    if target.startswith("unix:"):
+        return "unix:" + quote(os.fsencode(_path(target)))
+    return target
+
+
+def _path(target: str) -> str:
+    """After `unix://` comes a URL's path, in which `%20` is a space; after `unix:` the path as it is."""
+    if target.startswith("unix://"):
+        return unquote(target.removeprefix("unix://"), errors="surrogateescape")
+    return target.removeprefix("unix:")
+
+
+def _what_is_wrong(target: object) -> str:
+    expected = 'must be "host:port" or "unix:/path/of/a/socket"'
+    if not isinstance(target, str):
+        return expected
+    if target.startswith("unix:"):
+        path = _path(target)
+        if not path or "\0" in path:
+            return expected
+        if target.startswith("unix://") and not path.startswith("/"):
+            return "must have an absolute path after unix://, as in unix:///run/rampd.sock"
+        return ""
+    if not target.isprintable() or " " in target:
+        return expected
+    if target.startswith(_SCHEMES) and target not in _SCHEMES:
+        return ""
+    if url := _URL.fullmatch(target):
+        return _what_is_wrong_with_a_url(url[1].lower(), url[2].partition("/")[0])
+    host, _, port = target.rpartition(":")
+    is_port = port.isdecimal() and port.isascii() and 0 < int(port) < 65536
+    return "" if host and is_port and not _NO_HOST & set(host) else expected
+
+
+def _what_is_wrong_with_a_url(scheme: str, place: str) -> str:
+    told = f'must be "{place if _HOST_PORT.fullmatch(place) else "host:port"}", without {scheme}://'
+    if scheme == "https":
+        return f"{told}: there is no TLS yet"
+    if scheme in {"redis", "rediss"}:
+        return 'must be "host:port" of a rampd server; the Redis is what only the server is told of'
+    return told

@@ -1,0 +1,29 @@
+"""What an operator types to tell the servers of a store that it, as it is now, is the one to go on with."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from rampd_server.process.config import Command, Config
+from rampd_server.process.embedded import is_embedded
+from rampd_server.process.redis_url import RedisUrl
+
+_PROGRAM = "rampd-server"
+
+
+def adopt_command(config: Config, redis_url: str) -> str:
+    """The command for the store of a server, with the program as it was started. A password is `***` in it."""
+    is_own = is_embedded(redis_url, config.data_dir)
+    store = ("--data-dir", config.data_dir) if is_own else ("--redis-url", RedisUrl(redis_url))
+    namespace = () if config.namespace == "default" else ("--namespace", config.namespace)
+    return shlex.join(map(str, (*_program(), Command.ADOPT, *store, *namespace)))
+
+
+def _program() -> tuple[str, ...]:
+    """How this process was started. One that only has a server in it was started as something else."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py" and started.parent == Path(__file__).parents[1]:
+        return sys.executable, "-m", "rampd_server"
+    if started.name == _PROGRAM and len(started.parts) > 1:
+        return (str(started.absolute()),)
+    return (_PROGRAM,)
