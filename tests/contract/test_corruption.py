@@ -15,8 +15,8 @@ from rampd_server.domain.errors import StoreCorruptError, StoreResetError, Store
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Override, Stored
+from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
-from rampd_server.replica.replica import replica as module
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service.service import Service
 from rampd_server.storage.scripts import SWEEP_AFTER_MS
