@@ -813,7 +813,7 @@ async def test_a_listener_that_fails_keeps_no_server_from_its_last_state(
         def reloaded(self) -> None:
             raise RuntimeError
 
-    started.tell(Fails())
+    started.subscribe(Fails())
     Remembering(started, memory).recall()
 
     assert present(started) == present(replica)

@@ -18,6 +18,7 @@ import rampd
 from rampd import Admin, v1
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import Choice, ComponentSnapshot
+from rampd._runtime.backoff import Backoff
 from rampd._watching import feed
 from rampd._watching.local import Local
 from rampd._watching.settings import Settings
@@ -184,8 +185,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(feed, "SILENT_AFTER_S", 0.4)
     monkeypatch.setattr(feed, "FIRST_MESSAGE_S", 1.0)
-    monkeypatch.setattr(feed, "_SPREAD_S", 0.1)
-    monkeypatch.setattr(feed, "_MAX_PAUSE_S", 0.3)
+    quick = Backoff(first_s=0.1, most_s=0.3, least=0.1)
+    monkeypatch.setattr(feed, "_AFTER_A_LOSS", quick)
+    monkeypatch.setattr(feed, "_BEFORE_THE_FIRST", quick)
 
 
 @dataclass(frozen=True, slots=True)
