@@ -717,10 +717,6 @@ async def test_the_log_says_what_a_loss_means_and_what_to_do(service: Service, r
     assert "UnfreezeAll" in told["freeze_lost"]["what_to_do"]
 
 
-async def put_back(client: Redis, key: str, value: bytes) -> None:
-    await client.restore(key, 0, value, replace=True)
-
-
 async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_loss(
     service: Service, replica: Replica, store: RedisStore, real_server: StoreServer
 ):
@@ -732,7 +728,7 @@ async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_l
     lost = await run(service, commands.Rollback())
     for key, value in kept.items():
         if value:
-            await put_back(client, key, value)
+            await client.restore(key, 0, value, replace=True)
     await client.aclose()
 
     await replica.read_anew()
