@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests.servers import short_directory
 # How long an example takes says more about the machine, and what else it does, than about the code.
 settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# What tests start runs as on a user's machine: with this set, a program that never flushes its output passes here alone.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 
 @pytest.fixture

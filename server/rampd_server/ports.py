@@ -282,8 +282,9 @@ class Store(Protocol):
         """Sets and (None) deletes overrides: all, or none. One revision, one history entry; where all was so already,
         no entry (None) and `Result.changed` is False.
 
-        Raises ConflictError where the store has lost what the caller of this knows (`known`); RefusedError: COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to
-        be deleted is not there, or has expired by the store's clock.
+        Raises ConflictError where the store has lost what the caller of this knows (`known`); RefusedError:
+        COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to be deleted is not there, or
+        has expired by the store's clock.
         """
 
     async def commit_namespace(

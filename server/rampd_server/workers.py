@@ -83,10 +83,23 @@ def _work(config: Config, redis_url: str, number: int) -> None:
         sys.exit(startup.report(error))
 
 
+def _end_at_once() -> None:
+    log.error("worker_ended_at_once", what_it_means=f"its orderly end took more than {_STOP_S:g} s")
+    os._exit(1)
+
+
 async def _serve(config: Config, redis_url: str, number: int) -> None:
     structlog.contextvars.bind_contextvars(worker=number)
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - it is what starts this
     with stop_signals() as stop:
-        asyncio.get_running_loop().add_reader(parent.sentinel, stop.set)
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            """The parent is dead: nobody else ends what hangs."""
+            loop.remove_reader(parent.sentinel)
+            stop.set()
+            loop.call_later(_STOP_S, _end_at_once)
+
+        loop.add_reader(parent.sentinel, end)
         await run_until(stop, app.serve(config, redis_url, worker=number))

@@ -6,6 +6,7 @@ A revision is then no identity: two histories have the same numbers.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 from rampd_server.automation.controller import Controller
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Admission, IgnoredReason, JobOutcome
+from rampd_server.domain.evidence.counters import Split
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.commands import Command
 from rampd_server.domain.rollout.loss import after_loss
@@ -27,6 +29,7 @@ from rampd_server.replica.reading import Reading
 from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import State
+from rampd_server.service.outcome_intake import Outcomes, Report
 from rampd_server.service.service import Answer, Service
 from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.store import RedisStore
@@ -92,6 +95,11 @@ async def replica(store: RedisStore, go_back: GoBack) -> Replica:
 @pytest.fixture
 def service(store: RedisStore, replica: Replica) -> Service:
     return Service(store, replica)
+
+
+@pytest.fixture
+def outcomes(store: RedisStore, replica: Replica) -> Outcomes:
+    return Outcomes(store, replica)
 
 
 async def run(service: Service, *verbs: Command) -> Answer:
@@ -228,6 +236,85 @@ async def test_an_outcome_of_a_lost_history_is_counted_at_nobodys_weight(
     outcome = JobOutcome(COMPONENT, 2, lost.result.revision, True, "WEIGHT", "acme/app", "", False, 0)
     assert Admission(present(replica)).admit(outcome) is IgnoredReason.REVISION_UNKNOWN
     assert Admission(present(replica)).admit(outcome._replace(revision=3)) is not IgnoredReason.REVISION_UNKNOWN
+
+
+def ran_current(revision: int, sequence: int = 1) -> Report:
+    """A job of a repo that was pinned to current, and failed."""
+    outcome = JobOutcome(COMPONENT, 1, revision, False, "OVERRIDE_CHANNEL", "acme/app", "", True, 0)
+    return Report("worker-1", sequence, "abc123", "ada", [outcome])
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True], ids=["older", "another-of-the-same-number"])
+async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server_has_noticed(
+    service: Service, outcomes: Outcomes, elsewhere: RedisStore, go_back: GoBack, is_rewritten: bool
+):
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    if is_rewritten:
+        await do(elsewhere, commands.Ramp(100))
+
+    verdicts = await outcomes.report(ran_current(lost.result.revision))
+
+    assert verdicts == [IgnoredReason.REVISION_UNKNOWN]
+    assert (await elsewhere.counters(COMPONENT, 2, 1)).others.failures == Split(0, 0)
+    assert not (await elsewhere.release_counters(COMPONENT)).by_release
+
+
+async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_that_is_there(
+    service: Service, outcomes: Outcomes, store: RedisStore, go_back: GoBack
+):
+    await outcomes.report(ran_current(3))
+    before = await store.counters(COMPONENT, 2, 1)
+    lost = await run(service, commands.Rollback(), commands.Ramp(3000))
+    assert isinstance(lost.rollout, Rollout)
+    assert lost.rollout.trial == 2
+    await go_back()
+
+    verdicts = await outcomes.report(ran_current(lost.result.revision, 2))
+
+    assert verdicts == [IgnoredReason.REVISION_UNKNOWN]
+    assert before.others.failures == Split(1, 0)
+    assert await store.counters(COMPONENT, 2, 1) == before
+
+
+async def test_an_outcome_counts_where_the_store_is_merely_ahead(
+    replica: Replica, outcomes: Outcomes, elsewhere: RedisStore
+):
+    """Given a change by another server that this one has not heard of, expect that it reads nothing for an outcome."""
+    await do(elsewhere, commands.Ramp(9000))
+
+    assert await outcomes.report(ran_current(3)) == [None]
+
+    assert present(replica).revision == 3
+    assert (await elsewhere.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
+
+
+@pytest.mark.parametrize("kind", ["history", "rollout"])
+async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack, kind: str
+):
+    """Given a loss that can't be settled, expect that a report is taken in, also its share of other components."""
+    await service.execute("formatter", commands.Release("x"), ADA)
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    key = getattr(store.keys.component(COMPONENT), kind)
+    await store.client.delete(key)
+    await store.client.set(key, "x")
+    report = ran_current(lost.result.revision)
+    other = report.outcomes[0]._replace(component="formatter")
+
+    verdicts = await Outcomes(store, replica).report(replace(report, outcomes=[*report.outcomes, other]))
+
+    assert verdicts == [None, IgnoredReason.COMPONENT_NOT_FOUND]
+    assert list(replica.damaged) == [COMPONENT]
+    assert (await store.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
+
+    async def read_anew() -> None:
+        pytest.fail("it has been read, and found damaged")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replica, "read_anew", read_anew)
+        await Outcomes(store, replica).report(replace(report, sequence=2))
 
 
 async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):

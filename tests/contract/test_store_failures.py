@@ -1,6 +1,7 @@
 """A Redis that refuses, hangs or is away: an error of ours that says what to do, in about a second, and nothing half done."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,3 +248,26 @@ def test_a_url_or_a_namespace_that_is_none_is_a_mistake(tmp_path: Path):
     for namespace in ("", "a}b", "a*", "A", "-a", "a\n", "a" * 64):
         with pytest.raises(ValueError, match="namespace"):
             RedisStore.connect(f"unix://{tmp_path}/x", namespace=namespace)
+
+
+@pytest.mark.parametrize("came", [None, exceptions.ConnectionError("gone"), TimeoutError(), OSError("no such file")])
+async def test_a_cancellation_that_the_client_of_redis_swallows_ends_the_task(came: Exception | None):
+    """Given a call that is cancelled while it connects, and what comes of it instead, expect that its task ends."""
+    begun = asyncio.Event()
+
+    async def call_again_and_again() -> None:
+        for _ in range(2):
+            with contextlib.suppress(StoreUnavailableError), redis_errors():
+                try:
+                    begun.set()
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    if came is not None:
+                        raise came from None
+
+    task = asyncio.create_task(call_again_and_again())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+
+    assert task.cancelled()

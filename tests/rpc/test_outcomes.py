@@ -247,6 +247,7 @@ def test_a_batch_has_one_to_a_thousand_outcomes(call: Stubs, count: int):
     assert report(call, *[outcome] * 1000).accepted == 1000
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("rollout")
 def test_any_number_of_repos_takes_the_same_room(call: Stubs, store_process: StoreServer, namespace: str):
     template = resolved(call, "acme/app")

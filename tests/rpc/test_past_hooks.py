@@ -11,6 +11,9 @@ START = """
     import ctypes, os, signal, sys, time
     from rampd import Admin, AsyncResolver, RampdError, Resolver
 
+    # A thread that has waited for the interpreter's lock for so long asks for it. A child that is forked at that moment gives
+    # the lock away, and waits for ever for a thread that it does not have: that is Python's, whatever else runs in it.
+    sys.setswitchinterval(3600)
     fork = ctypes.PyDLL(None).fork
     target, number = sys.argv[1], int(sys.argv[2])
 
@@ -35,9 +38,13 @@ START = """
         return is_so()
 """
 WATCHING = """
+    from rampd.forking import call_gate
+
     resolver, unused = Resolver(target, timeout=20), Admin(target)
     ask = lambda repo: resolver.resolve("restyler", repo=repo)
     ask("acme/app")
+    # It answers as soon as it has a state: its thread may still be at work with that, and is not inside gRPC then.
+    assert until(lambda: resolver.status().connected and call_gate.is_inside)
     def work():
         made_here = AsyncResolver(target)
         try:

@@ -33,6 +33,11 @@ def ways_on(adopt_command: str) -> str:
     )
 
 
+def begin_again(component: str) -> str:
+    """What helps beside a repair where the data of a component are damaged."""
+    return f"Or begin {component} again: DeleteComponent works, and then Release."
+
+
 class Reason(StrEnum):
     """The reasons of `rampd.v1.ErrorReason`, without the prefix. rpc/error_status.py has the gRPC status of each."""
 

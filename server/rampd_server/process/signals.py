@@ -35,12 +35,16 @@ def stop_signals() -> Iterator[asyncio.Event]:
         numbers.append(_HANGUP)
     before = {number: signal.getsignal(number) for number in numbers}
 
+    has_come = False
+
     def on_signal(number: signal.Signals) -> None:
+        nonlocal has_come
         if number in _IGNORED:
             log.info("signal_ignored", signal=number.name)
             return
-        if stop.is_set():
+        if has_come:
             return
+        has_come = True
         stop.set()
         for each in _ENDING:
             loop.remove_signal_handler(each)

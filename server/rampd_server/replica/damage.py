@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
+from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError, begin_again
 
 _MAX_SHOWN = 1_000
 
@@ -34,8 +34,8 @@ def damage_of(component: str, error: Exception) -> StoreCorruptError:
     _log.error("component_not_read", component=component, exc_info=error)
     problem = f"The data of {component} can't be read, which is a defect of rampd: {type(error).__name__}, and the server's log has it."
     return StoreCorruptError(
-        f"{problem} Report it; until then look at the data with redis-cli, or restore the component from a backup. Or begin "
-        f"{component} again: DeleteComponent works, and then Release.",
+        f"{problem} Report it; until then look at the data with redis-cli, or restore the component from a backup. "
+        f"{begin_again(component)}",
         key=component,
         problem=problem,
     )

@@ -78,7 +78,7 @@ class Reading:
         newer = {
             name: component.rollout.entry
             for name, component in state.components.items()
-            if component.rollout.entry and entry_order(component.rollout.entry) > begin
+            if name not in state.damaged and component.rollout.entry and entry_order(component.rollout.entry) > begin
         }
         if newer and await self._store.missing_entries(newer):
             raise _put_back()

@@ -119,6 +119,7 @@ class Outcomes:
         self, components: Sequence[str], report: Report, places: Mapping[str, Sequence[int]], stored: dict[str, str]
     ) -> None:
         """Stores the shares of several components, and puts the answer of each into `stored`."""
+        await self._require_history(components)
         shares = {component: [report.outcomes[place] for place in places[component]] for component in components}
         batches = []
         for component, outcomes in shares.items():
@@ -131,6 +132,19 @@ class Outcomes:
         for component, outcomes in shares.items():
             if component not in stored:
                 stored[component] = await self._take_in_one(component, report, outcomes)
+
+    async def _require_history(self, components: Sequence[str]) -> None:
+        """Reads everything again where the store has lost what is known here of a component: an outcome of a lost history
+        counts for nothing, and ends no trial. What is damaged keeps its last good state, which the store need not have.
+        """
+        present = (self._replica.get(component) for component in components)
+        entries = {
+            known.rollout.component: known.rollout.entry
+            for known in present
+            if known and known.rollout.entry and known.damaged_since_s is None
+        }
+        if entries and await self._store.missing_entries(entries):
+            await self._replica.read_anew()
 
     async def _take_in_one(self, component: str, report: Report, outcomes: Sequence[JobOutcome]) -> str:
         for _ in range(_ATTEMPTS):

@@ -100,7 +100,6 @@ def redis_errors(key: str = "", *, is_write: bool = False) -> Iterator[None]:
     token = _sending.set(sending)
     try:
         yield
-        _heed_cancellation()
     except (exceptions.TimeoutError, TimeoutError) as exc:
         raise _late(sending, is_write=is_write) from exc
     except exceptions.ResponseError as exc:
@@ -115,11 +114,16 @@ def redis_errors(key: str = "", *, is_write: bool = False) -> Iterator[None]:
         raise
     finally:
         _sending.reset(token)
+        # Whatever came of the call instead: a store that has gone answers a call whose cancellation was swallowed with an error.
+        _heed_cancellation()
 
 
 def _heed_cancellation() -> None:
     """redis-py 8.1 swallows a cancellation that comes while it connects: the call goes on, and its task never ends."""
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # nothing runs that could be cancelled
+        return
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 

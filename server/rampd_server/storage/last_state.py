@@ -23,7 +23,15 @@ from rampd_server.domain.rollout.model import Absent, Release, Rollout
 from rampd_server.ports import LastServed, LastState, LastStateError, Override, entry_order
 from rampd_server.storage.codec import feed_entry, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
-from rampd_server.storage.codec.patch import ATTRIBUTES, QUARANTINE, QUEUE, RELEASES, TIMELINE
+from rampd_server.storage.codec.patch import (
+    ATTRIBUTES,
+    QUARANTINE,
+    QUEUE,
+    RELEASES,
+    TIMELINE,
+    write_quarantine,
+    write_timeline,
+)
 from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 from rampd_server.storage.codec.rollout_hash import write_hash
 
@@ -79,13 +87,13 @@ class LastStateFile:
         head = {
             _COMPONENT: rollout.component,
             ROLLOUT: write_hash(rollout),
-            QUARANTINE: {tag: texts.write_quarantine(quarantine) for tag, quarantine in rollout.quarantine.items()},
+            QUARANTINE: write_quarantine(rollout),
         }
         if isinstance(rollout, Absent):
             yield _line(head)
             return
         head[QUEUE] = [str(number) for number in rollout.queue]
-        head[TIMELINE] = {str(each.revision): texts.write_assignment(each) for each in rollout.timeline}
+        head[TIMELINE] = write_timeline(rollout.timeline)
         yield _line(head)
         for releases in _pieces_of(rollout.releases.values()):
             yield _line(

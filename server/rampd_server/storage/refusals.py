@@ -7,6 +7,7 @@ from rampd_server.domain.errors import (
     StoreCorruptError,
     StoreResetError,
     StoreUnavailableError,
+    begin_again,
     ways_on,
 )
 from rampd_server.domain.refusals import (
@@ -50,7 +51,7 @@ def corrupt(key: str, field: str, problem: str, *, or_else: str = "") -> StoreCo
     problem = f"{place}: {ended(problem)}"
     advice = "This is not what rampd wrote: put it right with redis-cli, or restore it from a backup."
     return StoreCorruptError(
-        " ".join(filter(None, (problem, advice, or_else, _begin_again(key)))), key=key, problem=problem
+        " ".join(filter(None, (problem, advice, or_else, _or_begin_again(key)))), key=key, problem=problem
     )
 
 
@@ -64,15 +65,15 @@ def wrong_type(key: str, found: str = "", wanted: str = "") -> StoreCorruptError
     else:
         problem = f"{key} is not of the type that rampd writes."
         advice = f"Look at it with `redis-cli TYPE '{key}'`, and restore it from a backup or rename it."
-    return StoreCorruptError(" ".join(filter(None, (problem, advice, _begin_again(key)))), key=key, problem=problem)
+    return StoreCorruptError(" ".join(filter(None, (problem, advice, _or_begin_again(key)))), key=key, problem=problem)
 
 
-def _begin_again(key: str) -> str:
-    """What helps beside a repair, where the key is one of a component's own."""
+def _or_begin_again(key: str) -> str:
+    """`begin_again`, where the key is one of a component's own; otherwise empty."""
     kind, _, component = key.partition("}:")[2].partition(":")
     if not component or kind in _NOT_DELETED:
         return ""
-    return f"Or begin {component} again: DeleteComponent works, and then Release."
+    return begin_again(component)
 
 
 def refusal(

@@ -190,7 +190,7 @@ thread.join(10)
 began = time.monotonic()
 call_gate.before_fork()
 call_gate.after_in_parent()
-print(others, interrupted > 10, time.monotonic() - began < 10)
+print(others, interrupted > 10, time.monotonic() - began < 10, flush=True)
 os._exit(0)
 """
 

@@ -64,8 +64,7 @@ def _protected(rollout: Rollout, known: Rollout | Absent, context: Context) -> R
 def _with_deadline(rollout: Rollout, known: Rollout, tag: str) -> Rollout:
     """Who has asked that the release goes back to 0 percent unless somebody confirms it gets that."""
     deadline_ms = known.confirm_deadline_ms
-    is_same = known.next_release is not None and known.next_release.tag == tag
-    if not is_same or deadline_ms is None or not rollout.basis_points:
+    if not _is_next(known, tag) or deadline_ms is None or not rollout.basis_points:
         return rollout
     return replace(rollout, confirm_deadline_ms=min(deadline_ms, rollout.confirm_deadline_ms or deadline_ms))
 
@@ -79,8 +78,7 @@ def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:
     exposure = _exposure(known, tag)
     if basis_points <= exposure:
         return ""
-    is_there = known.next_release is not None and known.next_release.tag == tag
-    return f"at {percent(exposure)}" if is_there else "not rolled out any more"
+    return f"at {percent(exposure)}" if _is_next(known, tag) else "not rolled out any more"
 
 
 def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
@@ -101,4 +99,8 @@ def _exposure(known: Rollout, tag: str) -> int:
     """How many of the units got a tag, in basis points."""
     if known.current_release.tag == tag:
         return FULL
-    return known.basis_points if known.next_release and known.next_release.tag == tag else 0
+    return known.basis_points if _is_next(known, tag) else 0
+
+
+def _is_next(known: Rollout, tag: str) -> bool:
+    return known.next_release is not None and known.next_release.tag == tag

@@ -121,9 +121,8 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
         # The hash is emptied first: what stays the same has to be written too.
         fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
         queue = before.queue if isinstance(before, Rollout) else ()
-        marks = _write_quarantine(after)
-        kept: dict[str, Texts] = {tag: (None, text) for tag, text in marks.items()}
-        return Difference({ROLLOUT: fields, QUARANTINE: kept}, (queue, ()) if queue else None, True, after.revision)
+        sections = {ROLLOUT: fields, QUARANTINE: _changed({}, write_quarantine(after))}
+        return Difference(sections, (queue, ()) if queue else None, True, after.revision)
     old = before if isinstance(before, Rollout) else None
     old_queue = old.queue if old else ()
     releases, attributes = _release_changes(old, after)
@@ -182,13 +181,14 @@ def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, T
     if isinstance(before, Absent):
         # Who applies the first patch of a component need not know what was before it: it has to be whole.
         lifted: dict[str, Texts] = dict.fromkeys(before.quarantine.keys() - after.quarantine.keys(), (None, None))
-        return {**lifted, **_changed({}, _write_quarantine(after))}
+        return {**lifted, **_changed({}, write_quarantine(after))}
     if after.quarantine is before.quarantine or after.quarantine == before.quarantine:
         return {}
-    return _changed(_write_quarantine(before), _write_quarantine(after))
+    return _changed(write_quarantine(before), write_quarantine(after))
 
 
-def _write_quarantine(rollout: Rollout | Absent) -> dict[str, str]:
+def write_quarantine(rollout: Rollout | Absent) -> dict[str, str]:
+    """The section, as it is in Redis."""
     return {tag: texts.write_quarantine(mark) for tag, mark in rollout.quarantine.items()}
 
 
@@ -201,8 +201,9 @@ def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts
     kept = old[start:]
     if after.timeline[: len(kept)] != kept:
         start, kept = len(old), ()
-    return _changed(_write_timeline(old[:start]), _write_timeline(after.timeline[len(kept) :]))
+    return _changed(write_timeline(old[:start]), write_timeline(after.timeline[len(kept) :]))
 
 
-def _write_timeline(timeline: tuple[Assignment, ...]) -> dict[str, str]:
+def write_timeline(timeline: tuple[Assignment, ...]) -> dict[str, str]:
+    """The section, as it is in Redis."""
     return {str(assignment.revision): texts.write_assignment(assignment) for assignment in timeline}
