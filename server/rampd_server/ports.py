@@ -220,7 +220,7 @@ class Store(Protocol):
     async def begin_epoch(self, *, adopted: bool) -> str:
         """Writes `meta` with a new epoch and the schema; without `adopted` only where there is no epoch yet. The epoch."""
 
-    def believe(self, epoch: str) -> None:
+    def set_epoch(self, epoch: str) -> None:
         """The epoch that every later write names; a write under another one raises StoreResetError."""
 
     async def read(self, component: str) -> Stored:

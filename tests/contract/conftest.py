@@ -55,7 +55,7 @@ def namespace() -> str:
 async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
     """A store with its first epoch."""
     store = server.store(namespace, timeout_s=10.0)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
 
@@ -72,7 +72,7 @@ async def client(server: StoreServer) -> AsyncIterator[Redis]:
 async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
     """A store with a rollout, on a server of the test's own (`own_server` of its file). It waits for a second at most."""
     store = own_server.store(timeout_s=1.0)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))
     yield store
     await store.close()

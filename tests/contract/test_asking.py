@@ -171,10 +171,10 @@ async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
 async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(store: RedisStore):
     replica, source = Copy(checked(SLOW)), Scripted()
     epoch = store._epoch
-    store.believe("another")
+    store.set_epoch("another")
 
     async with running(asker(store, replica, source)):
         await asyncio.sleep(0.1)
         assert source.asked == []
-        store.believe(epoch)
+        store.set_epoch(epoch)
         await eventually(lambda: bool(source.asked))

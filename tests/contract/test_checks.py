@@ -154,7 +154,7 @@ async def test_what_a_clock_that_was_set_back_left_in_the_future_blocks_nothing(
 async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
     turn = await turn_of(checks)
     before = await client.hgetall(key)
-    store.believe("another")
+    store.set_epoch("another")
 
     with pytest.raises(StoreResetError):
         await checks.lease(C, "latency", SCOPE, **LONG)

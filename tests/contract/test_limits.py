@@ -28,7 +28,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 async def small(server: StoreServer, namespace: str, _few: None) -> AsyncIterator[RedisStore]:
     store = server.store(namespace)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"))
     yield store
     await store.close()

@@ -37,7 +37,7 @@ GoBack = Callable[[], Awaitable[None]]
 @pytest.fixture
 async def store(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
     store = real_server.store(namespace)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
 
@@ -47,7 +47,7 @@ async def elsewhere(real_server: StoreServer, namespace: str) -> AsyncIterator[R
     """The store as somebody else writes to it who knows nothing of what is lost."""
     store = real_server.store(namespace)
     head = await store.head()
-    store.believe(head.epoch if head else await store.begin_epoch(adopted=False))
+    store.set_epoch(head.epoch if head else await store.begin_epoch(adopted=False))
     yield store
     await store.close()
 

@@ -118,7 +118,7 @@ async def test_a_batch_that_two_servers_send_at_once_counts_once(server: StoreSe
     others = [server.store(store.keys.prefix[7:-2]) for _ in range(4)]
     epoch = (await store.head()).epoch
     for other in others:
-        other.believe(epoch)
+        other.set_epoch(epoch)
     receipts = await asyncio.gather(
         *(each.count_outcomes(batch(sequence, ran(f"r{sequence}"))) for sequence in range(1, 2) for each in others)
     )
@@ -279,7 +279,7 @@ async def age(store: RedisStore) -> None:
 
 async def test_only_so_many_wait(server: StoreServer, namespace: str):
     store = server.store(namespace, max_waiting=3)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     jobs = [ran(f"r{number}", is_failed=True) for number in range(5)]
     await count(store, batch(1, *jobs, maturation_ms=HOUR_MS))
 
@@ -340,7 +340,7 @@ async def test_so_many_reporters_are_told_apart_and_the_rest_count_as_one(store:
 
 async def test_the_latest_clients_are_remembered(server: StoreServer, namespace: str):
     store = server.store(namespace, max_clients=3)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     for sequence, client in enumerate(("a", "b", "c", "a", "d"), start=1):
         await store.count_outcomes(batch(sequence, ran(client), client_id=client))
 
@@ -404,7 +404,7 @@ async def test_counts_go_with_their_release_with_the_component_and_with_the_epoc
     assert await store.release_counters(COMPONENT) == ReleaseCounters()
     await store.count_outcomes(ended(2, 4, trial=Trial(2, 1, 100)))
     assert (await store.release_counters(COMPONENT)).by_release
-    store.believe(await store.begin_epoch(adopted=True))
+    store.set_epoch(await store.begin_epoch(adopted=True))
     assert await store.release_counters(COMPONENT) == ReleaseCounters()
     await store.count_outcomes(ended(1, 4, by_release={7: JobCount(1, 0)}))
     assert set((await store.release_counters(COMPONENT)).by_release) == {7}
@@ -431,8 +431,8 @@ async def test_nothing_is_counted_in_a_store_that_was_emptied(store: RedisStore)
 async def test_what_was_counted_under_another_epoch_is_dropped(server: StoreServer, store: RedisStore):
     await count(store, batch(1, ran("a")))
     behind = server.store(store.keys.prefix[7:-2])
-    behind.believe((await store.head()).epoch)
-    store.believe(await store.begin_epoch(adopted=True))
+    behind.set_epoch((await store.head()).epoch)
+    store.set_epoch(await store.begin_epoch(adopted=True))
 
     assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
     assert (await count(store, batch(1, ran("b")))).total.jobs == Split(1, 0)

@@ -136,7 +136,7 @@ def form_of(recorded: Dump) -> str:
 
 async def _recording() -> Dump:
     store = _store()
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await write_everything(store)
     return await dump(store)
 

@@ -66,7 +66,7 @@ def ports(certificates: Path) -> Iterator[Ports]:
 @contextlib.asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[RedisStore]:
     store = RedisStore.connect(url)
-    store.believe("e")
+    store.set_epoch("e")
     yield store
     await store.close()
 

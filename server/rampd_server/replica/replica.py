@@ -282,7 +282,7 @@ class Replica:
             components[rollout.component] = Component(rollout, snapshot_of(rollout), overrides)
         gone = {absent.component: absent for absent in state.gone}
         self._state = _State(about.epoch, about.entry_id, about.namespace, components, gone)
-        self._store.believe(about.epoch)
+        self._store.set_epoch(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
         for listener in self._listeners:
@@ -576,7 +576,7 @@ class Replica:
         reading = self._readings
         if head.epoch != self._state.epoch:
             self._writable.clear()
-        self._store.believe(head.epoch)
+        self._store.set_epoch(head.epoch)
         state = _State(head.epoch, head.entry_id, head.namespace)
         last = ""
         while names := await self._store.components(after=last, limit=1000):

@@ -40,7 +40,7 @@ class RedisReader:
         self._schema: str | None = None
         self._scripts = Scripts(client)
 
-    def believe(self, epoch: str) -> None:
+    def set_epoch(self, epoch: str) -> None:
         self._epoch = epoch
 
     async def head(self) -> Head | None:

@@ -216,7 +216,7 @@ class Believer:
 
     epoch = ""
 
-    def believe(self, epoch: str) -> None:
+    def set_epoch(self, epoch: str) -> None:
         self.epoch = epoch
 
 
