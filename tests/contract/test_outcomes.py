@@ -13,8 +13,8 @@ from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Spl
 from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import bit_of
+from rampd_server.storage.limits import MAX_REPORTERS, UNIT_BITS
 from rampd_server.storage.schema import SCHEMA
-from rampd_server.storage.scripts import MAX_REPORTERS, UNIT_BITS
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, contents
 from tests.stores import StoreServer

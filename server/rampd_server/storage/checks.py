@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.ports import CheckTurn
 from rampd_server.storage.codec.check_texts import read_counts, write_counts
+from rampd_server.storage.limits import MAX_LEASE_MS
 from rampd_server.storage.refusals import corrupt
-from rampd_server.storage.scripts import MAX_LEASE_MS, Code, Scripts
+from rampd_server.storage.scripts import Code, Scripts
 from rampd_server.storage.store import RedisStore
 
 _LEASE, _RESULT = "lease:", "result:"

@@ -1,21 +1,17 @@
 """Outcomes in Redis: counted once, read, forgotten."""
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 from rampd_server.domain.evidence.admission import Trial
 from rampd_server.domain.evidence.counters import ReleaseCounters, TrialCounters
 from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import read_counters, read_release_counters, write_counts
 from rampd_server.storage.codec.malformed import MalformedError
+from rampd_server.storage.limits import MAX_CLIENTS, MAX_WAITING
 from rampd_server.storage.reader import RedisReader
 from rampd_server.storage.refusals import corrupt, refusal, store_reset
 from rampd_server.storage.scripts import Code
-
-MAX_CLIENTS: Final = 100_000
-"""Clients of a component whose last batch is remembered."""
-MAX_WAITING: Final = 10_000
-"""Outcomes of a trial that wait until their job is old enough, and as many failures."""
 
 _RECEIPTS = {
     Code.DONE: Receipt.COUNTED,

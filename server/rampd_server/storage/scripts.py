@@ -5,37 +5,12 @@ from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 from redis import exceptions
 
-from rampd_server.storage.codec.history import MAX_EVENTS
+from rampd_server.storage import limits
 from rampd_server.storage.schema import SCHEMA
-
-MAX_REMOVED: Final = 10_000
-"""Feed entries that one write removes at most: it bounds how long the first write under a lower limit takes."""
-MAX_LEASE_MS: Final = 60_000
-"""The longest that one server may take to ask a check. A lease that ends later was made before the clock was set back."""
-
-
-MAX_DECISION_AGE_MS: Final = 1_000
-"""How far from the store's clock a decision of automation may be: a store that hung, or whose clock was set, refuses it."""
-SWEEP_AFTER_MS: Final = 24 * 3_600_000
-"""How long an override stays in the store after it has expired: one that a wrong clock has ended is there again once the clock is
-right.
-"""
-YIELD_MS: Final = 200
-"""How long others wait for an urgent change that was second: long enough to read and write once more over a slow link."""
-MAX_MATURED: Final = 1_000
-"""Outcomes whose wait is over that one batch moves at most, of each kind."""
-UNIT_BITS: Final = 2**21
-"""Size of the array in which a trial remembers units."""
-MAX_COMPONENTS: Final = 10_000
-"""Of a namespace: every server holds them all."""
-MAX_OVERRIDES: Final = 2_000_000
-"""Of a component: every server, and every client that watches it, holds them all."""
-MAX_REPORTERS: Final = 1_000
-"""Identities that are told apart in a trial: those that come later count as one."""
 
 
 class Code(IntEnum):
@@ -67,21 +42,11 @@ def source(name: str) -> str:
 
 
 def _constants() -> str:
-    limits = {
+    constants = {
+        **{code.name: int(code) for code in Code},
+        **{name: limit for name, limit in vars(limits).items() if name.isupper()},
         "SCHEMA": SCHEMA,
-        "MAX_EVENTS": MAX_EVENTS,
-        "MAX_REMOVED": MAX_REMOVED,
-        "MAX_LEASE_MS": MAX_LEASE_MS,
-        "MAX_DECISION_AGE_MS": MAX_DECISION_AGE_MS,
-        "MAX_MATURED": MAX_MATURED,
-        "YIELD_MS": YIELD_MS,
-        "SWEEP_AFTER_MS": SWEEP_AFTER_MS,
-        "MAX_REPORTERS": MAX_REPORTERS,
-        "MAX_COMPONENTS": MAX_COMPONENTS,
-        "MAX_OVERRIDES": MAX_OVERRIDES,
-        "UNIT_BITS": UNIT_BITS,
     }
-    constants = {**{code.name: int(code) for code in Code}, **limits}
     return f"local {', '.join(constants)} = {', '.join(map(str, constants.values()))}"
 
 

@@ -13,7 +13,8 @@ from rampd_server.storage.codec.patch import diff
 from rampd_server.storage.codec.request_record import Request, StoredRecord, write_result
 from rampd_server.storage.connection import connect
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.outcomes import MAX_CLIENTS, MAX_WAITING, RedisOutcomes
+from rampd_server.storage.limits import MAX_CLIENTS, MAX_FEED_BYTES, MAX_FEED_ENTRIES, MAX_WAITING
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.refusals import refusal
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
@@ -34,8 +35,8 @@ class RedisStore(RedisOutcomes):
         *,
         namespace: str = "default",
         deadline_s: float = _DEADLINE_S,
-        feed_max_entries: int = 100_000,
-        feed_max_bytes: int = 64 * 1024 * 1024,
+        feed_max_entries: int = MAX_FEED_ENTRIES,
+        feed_max_bytes: int = MAX_FEED_BYTES,
         max_clients: int = MAX_CLIENTS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
@@ -69,7 +70,7 @@ class RedisStore(RedisOutcomes):
     async def remember(self, author: Author, result: Result) -> None:
         if not author.request_id:
             return
-        request = Request.of(author)
+        request = Request.of(author, nonce=secrets.token_hex(8))
         arguments = (*self._request_arguments(request), result.revision, write_result(result, author))
         keys = (self.keys.meta, self.keys.request(request.id))
         reply = await self._run(self._scripts.remember_request, keys, arguments)
@@ -92,7 +93,7 @@ class RedisStore(RedisOutcomes):
             raise ValueError(f"revision {after.revision} does not follow on {before.revision}")
         difference = diff(before, after)
         patch = difference.patch().to_json()
-        request = Request.of(author)
+        request = Request.of(author, nonce=secrets.token_hex(8))
         keys = self.keys.component(after.component)
         reply = await self._run(
             self._scripts.commit_rollout,
@@ -106,8 +107,7 @@ class RedisStore(RedisOutcomes):
                 *(after.component, before.state_entry, before.entry if is_exact else "", _freeze_text(namespace) or ""),
                 *(patch.encode(), write_result(result, author), "" if decided_ms is None else decided_ms),
                 *(after.revision - 1, texts.write_flag(is_urgent)),
-                *history.author_fields(author),
-                *history.change_fields(history.field_changes(difference)),
+                *history.event_fields(author, history.field_changes(difference)),
             ),
             component=after.component,
         )
@@ -124,7 +124,7 @@ class RedisStore(RedisOutcomes):
     async def delete_damaged(
         self, component: str, author: Author, *, problem: str, lowest: Absent
     ) -> tuple[FeedEntry, Absent]:
-        request = Request.of(author)
+        request = Request.of(author, nonce=secrets.token_hex(8))
         keys = self.keys.component(component)
         last_number = max(lowest.last_number, await self._last_number_told(component))
         reply = await self._run(
@@ -137,8 +137,7 @@ class RedisStore(RedisOutcomes):
             (
                 *self._write_arguments(request),
                 *(component, lowest.revision, last_number, write_result(Result(0), author)),
-                *history.author_fields(author),
-                *history.change_fields(history.end_of_damaged(problem)),
+                *history.event_fields(author, history.end_of_damaged(problem)),
             ),
         )
         if reply[0] == Code.REPLAYED:
@@ -182,7 +181,7 @@ class RedisStore(RedisOutcomes):
     ) -> tuple[FeedEntry | None, Result]:
         if not changes:
             raise ValueError("no overrides to change")
-        request = Request.of(author)
+        request = Request.of(author, nonce=secrets.token_hex(8))
         keys = self.keys.component(component)
         reply = await self._run(
             self._scripts.commit_overrides,
@@ -230,7 +229,7 @@ class RedisStore(RedisOutcomes):
         self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
     ) -> FeedEntry:
         old, new = _freeze_text(before), _freeze_text(after)
-        request = Request.of(author)
+        request = Request.of(author, nonce=secrets.token_hex(8))
         reply = await self._run(
             self._scripts.commit_namespace,
             (*self._write_keys(request), self.keys.history),
@@ -238,8 +237,7 @@ class RedisStore(RedisOutcomes):
                 *self._write_arguments(request),
                 *(old or "", new or "", feed_entry.write_namespace(after), write_result(Result(0), author)),
                 "" if decided_ms is None else decided_ms,
-                *history.author_fields(author),
-                *history.change_fields(history.namespace_changes(old, new)),
+                *history.event_fields(author, history.namespace_changes(old, new)),
             ),
         )
         if reply[0] == Code.REPLAYED:
