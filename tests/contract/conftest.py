@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from rampd_server.domain.rollout import commands
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import do
 from tests.stores import ALL, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
@@ -58,6 +59,12 @@ async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore
     store.set_epoch(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
+
+
+@pytest.fixture
+def counted(store: RedisStore) -> RedisOutcomes:
+    """The outcomes beside the store."""
+    return RedisOutcomes(store.link)
 
 
 @pytest.fixture

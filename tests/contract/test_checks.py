@@ -23,13 +23,13 @@ LONG = {"lease_ms": 30_000, "interval_ms": 60_000}
 
 @pytest.fixture
 def checks(store: RedisStore) -> RedisChecks:
-    return RedisChecks(store)
+    return RedisChecks(store.link)
 
 
 @pytest.fixture
 def other(store: RedisStore) -> RedisChecks:
     """Another server's, on the same store."""
-    return RedisChecks(store)
+    return RedisChecks(store.link)
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ async def following(store: RedisStore) -> Replica:
 
 def swap(store: RedisStore, other: RedisStore) -> None:
     """From now on the address leads to another store."""
-    store.keys = other.keys
+    store.keys = store.link.keys = other.keys
 
 
 async def test_a_store_that_was_adopted_long_ago_and_is_swapped_in_needs_an_adopt_of_its_own(

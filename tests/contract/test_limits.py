@@ -20,9 +20,9 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The scripts with limits of three."""
     monkeypatch.setattr(limits, "MAX_COMPONENTS", 3)
     monkeypatch.setattr(limits, "MAX_OVERRIDES", 3)
-    scripts.source.cache_clear()
+    scripts.script.cache_clear()
     yield
-    scripts.source.cache_clear()
+    scripts.script.cache_clear()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from rampd_server.domain.automation.next_look import next_change_ms
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout, RolloutState
-from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
+from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
 from rampd_server.replica.replica import STALE_AFTER_S, Replica
 from rampd_server.service.service import Service
 
@@ -56,14 +56,14 @@ class Controller:
         self,
         service: Service,
         replica: Replica,
-        store: Store,
+        outcomes: OutcomeStore,
         *,
         checks: CheckSource | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
         self._replica = replica
-        self._store = store
+        self._outcomes = outcomes
         self._checks = checks or NoChecks()
         self._monotonic = monotonic
         self._turns = Turns(monotonic=monotonic)
@@ -135,7 +135,7 @@ class Controller:
         return _RETRY_S
 
     async def _observe(self, rollout: Rollout) -> Observed:
-        counters = await self._store.counters(rollout.component, rollout.next or 0, rollout.trial)
+        counters = await self._outcomes.counters(rollout.component, rollout.next or 0, rollout.trial)
         readings = await self._checks.readings(rollout) if rollout.policy.automation.checks else ()
         clock = self._read_clock()
         confirm_by_ms = self._confirm_by_ms(rollout, clock)

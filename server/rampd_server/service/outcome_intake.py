@@ -11,7 +11,7 @@ from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError
 from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
 from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
+from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
 
 CATCH_UP_S = 1.0
@@ -77,7 +77,7 @@ class CountedSignal:
 class Outcomes:
     """Takes in reports. `counted` is told of every batch that was stored with something in it to count."""
 
-    def __init__(self, store: Store, replica: Replica) -> None:
+    def __init__(self, store: OutcomeStore, replica: Replica) -> None:
         self._store = store
         self._replica = replica
         self.counted = CountedSignal()

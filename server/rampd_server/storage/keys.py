@@ -1,13 +1,12 @@
 """Names of the keys in Redis. One namespace is one hash tag: in a Cluster it lives on one shard, outcomes aside."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentKeys:
+class ComponentKeys(NamedTuple):
     """The keys of one component. Field names are those of the sections of a patch."""
 
     rollout: str
@@ -23,8 +22,7 @@ class ComponentKeys:
     checks: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeKeys:
+class OutcomeKeys(NamedTuple):
     """The keys of one component's outcomes: a hash tag of their own, so that in a Cluster they spread."""
 
     outcomes: str
