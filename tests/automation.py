@@ -14,6 +14,8 @@ from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Author, Event, Head, Stored, UntimelyError
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
+from rampd_server.storage.link import Link
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
 from tests.stores import StoreServer
@@ -59,9 +61,17 @@ class ScriptedStore(RedisStore):
             raise UntimelyError("late")
         return await super().commit(*arguments, **flags)
 
+
+class ScriptedOutcomes(RedisOutcomes):
+    """What the world says was counted."""
+
+    def __init__(self, link: Link, world: World) -> None:
+        super().__init__(link)
+        self._world = world
+
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
-        self.world.reads += 1
-        return self.world.counters.get((component, release, trial), TrialCounters())
+        self._world.reads += 1
+        return self._world.counters.get((component, release, trial), TrialCounters())
 
 
 class ServerWithoutPort:
@@ -70,10 +80,11 @@ class ServerWithoutPort:
     def __init__(self, store: ScriptedStore, world: World) -> None:
         self.world = world
         self.store = store
+        self.outcomes = ScriptedOutcomes(store.link, world)
         self.replica = Replica(store, monotonic=lambda: world.monotonic_s)
         self.service = Service(store, self.replica)
         self.controller = Controller(
-            self.service, self.replica, store, checks=self, monotonic=lambda: world.monotonic_s
+            self.service, self.replica, self.outcomes, checks=self, monotonic=lambda: world.monotonic_s
         )
 
     async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
@@ -110,7 +121,7 @@ async def servers(
     made = []
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(count):
-            store = ScriptedStore(server.client(), server.client(timeout_s=3.0), namespace=namespace)
+            store = ScriptedStore(Link(server.client(), server.client(timeout_s=3.0), namespace))
             store.world = world
             stack.push_async_callback(store.close)
             if not made:

@@ -41,7 +41,7 @@ def large_changes(number: int) -> dict[str, Override]:
 
 async def fill(store: RedisStore, *, components: int, overrides: int) -> None:
     """Components in a rollout, the first of them with `overrides` overrides."""
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     for number in range(components):
         await _begin_rollout(store, component(number))
     for first in range(0, overrides, BATCH):

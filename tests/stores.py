@@ -17,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from rampd_server.storage.connection import connect
+from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 
 FAKEREDIS, VALKEY, REDIS = "fakeredis", "valkey", "redis"
@@ -45,10 +46,13 @@ class StoreServer:
         if self.process is not None and self.process.poll() is not None:
             pytest.fail(f"{self.kind} ended with {self.process.returncode}: {self.log.read_text()[-4000:]}")
 
-    def store(self, namespace: str = "default", *, timeout_s: float = 10.0, **options: object) -> RedisStore:
+    def store(self, namespace: str = "default", *, timeout_s: float = 10.0, **options: int) -> RedisStore:
         """A store on this server. Its owner closes it."""
-        clients = self.client(timeout_s), self.client(timeout_s + 2)
-        return RedisStore(*clients, namespace=namespace, deadline_s=timeout_s, **options)
+        return RedisStore(self.link(namespace, timeout_s=timeout_s), **options)
+
+    def link(self, namespace: str = "default", *, timeout_s: float = 10.0) -> Link:
+        """What a store on this server talks over. Its owner closes it."""
+        return Link(self.client(timeout_s), self.client(timeout_s + 2), namespace, deadline_s=timeout_s)
 
     def client(self, timeout_s: float = 1.0) -> Redis:
         """A client of redis-py, as the store's own. Its owner closes it."""

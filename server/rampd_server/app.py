@@ -44,6 +44,8 @@ from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
+from rampd_server.storage.link import Link
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
 
@@ -66,20 +68,21 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     max_connections = open_files.connections_of_each(open_files.raise_limit(), 1 if worker else 2)
     prometheus = _prometheus(config)
     source = prometheus or NoSource()
-    store = RedisStore.connect(
+    link = Link.connect(
         redis_url,
         namespace=config.namespace,
         name=name_of_server(config.namespace),
         adopt_command=adopt_command(config, redis_url),
     )
+    store, counted = RedisStore(link), RedisOutcomes(link)
     replica = Replica(store)
     watches = Watches(replica)
     service = Service(store, replica)
-    outcomes = Outcomes(store, replica)
-    checks = Checks(RedisChecks(store), replica, source, timeout_s=config.prometheus_timeout)
-    controller = Controller(service, replica, store, checks=checks)
+    outcomes = Outcomes(counted, replica)
+    checks = Checks(RedisChecks(link), replica, source, timeout_s=config.prometheus_timeout)
+    controller = Controller(service, replica, counted, checks=checks)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
-    caretaker = Caretaker(service, replica, store)
+    caretaker = Caretaker(service, replica, store, counted)
     remembering = Remembering(replica, _memory(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
@@ -91,8 +94,8 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         bind(
             {
                 "ResolverService": ResolverServicer(replica, watches, outcomes),
-                "ReleaseService": ReleaseServicer(service, replica, store, release_watches),
-                "RolloutService": RolloutServicer(service, replica, store, source),
+                "ReleaseService": ReleaseServicer(service, replica, counted, release_watches),
+                "RolloutService": RolloutServicer(service, replica, store, counted, source),
             },
             violations=violations,
             access=Access(str(config.socket), insecure_admin=config.insecure_admin),
@@ -171,16 +174,17 @@ class Adopted(NamedTuple):
 
 async def adopt(config: Config, redis_url: str) -> Adopted:
     """Makes a new epoch in the namespace, of the store as it is now. Raises StartupError."""
-    store = RedisStore.connect(redis_url, namespace=config.namespace)
+    link = Link.connect(redis_url, namespace=config.namespace)
     try:
-        await check_server(store)
+        await check_server(link)
+        store = RedisStore(link)
         epoch = await store.begin_epoch(adopted=True)
-        store.believe(epoch)
-        return Adopted(epoch, await _may_have_components(store), await count_servers(store))
+        store.set_epoch(epoch)
+        return Adopted(epoch, await _may_have_components(store), await count_servers(link))
     except (RampdError, UnsuitableStoreError) as error:
         raise StartupError(str(error)) from error
     finally:
-        await store.close()
+        await link.close()
 
 
 async def _may_have_components(store: RedisStore) -> bool:
@@ -264,7 +268,7 @@ class _Start:
     async def _prepare(self) -> None:
         """Makes the first epoch in a namespace with no key at all, unless this server has served it before."""
         try:
-            not_checked = await check_server(self._store)
+            not_checked = await check_server(self._store.link)
             head = await self._store.head()
             self._replica.require_known(head)
             if head is None:

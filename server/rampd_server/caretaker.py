@@ -9,7 +9,7 @@ import structlog
 from rampd_server.domain.errors import RampdError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Trial, trial_of
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.ports import Store
+from rampd_server.ports import OutcomeStore, Store
 from rampd_server.process.outage import Outages
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
@@ -30,10 +30,11 @@ class _Seen(NamedTuple):
 class Caretaker:
     """Runs in every server: what two do at once, compare-and-set lets one do."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store) -> None:
+    def __init__(self, service: Service, replica: Replica, store: Store, outcomes: OutcomeStore) -> None:
         self._service = service
         self._replica = replica
         self._store = store
+        self._outcomes = outcomes
         self._seen: dict[str, _Seen] = {}
         self._troubles = Outages("caretaker_failed", "caretaker_works", ("component", "work"))
 
@@ -95,7 +96,7 @@ class Caretaker:
 
     async def _forget_gone(self, component: str, seen: _Seen) -> None:
         # It went at a later revision than the last that was seen here.
-        await self._store.forget_outcomes(component, Trial(0, 0, seen.trial.revision + 1))
+        await self._outcomes.forget_outcomes(component, Trial(0, 0, seen.trial.revision + 1))
         del self._seen[component]
 
     async def _forget_of(self, rollout: Rollout) -> None:
@@ -103,7 +104,7 @@ class Caretaker:
         component = rollout.component
         now, before = _Seen(trial_of(rollout), rollout.last_number), self._seen.get(component)
         if before is None or before.trial[:2] != now.trial[:2] or before.last_number != now.last_number:
-            await self._store.forget_outcomes(
+            await self._outcomes.forget_outcomes(
                 component, now.trial, last_number=now.last_number, releases=rollout.releases
             )
         self._seen[component] = now

@@ -1,4 +1,4 @@
-"""What the service needs of a store, and the values that pass between them. `storage.redis_store` fills it."""
+"""What the server needs of a store, and the values that pass between them. `storage/` has it in Redis."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -223,7 +223,7 @@ class Store(Protocol):
     async def begin_epoch(self, *, adopted: bool) -> str:
         """Writes `meta` with a new epoch and the schema; without `adopted` only where there is no epoch yet. The epoch."""
 
-    def believe(self, epoch: str) -> None:
+    def set_epoch(self, epoch: str) -> None:
         """The epoch that every later write names; a write under another one raises StoreResetError."""
 
     async def read(self, component: str) -> Stored:
@@ -295,33 +295,6 @@ class Store(Protocol):
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
         """Removes overrides that expired a day ago or longer by the store's clock: how many. No revision, no history; the feed tells."""
 
-    async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
-        """Counts a batch, once: what became of it, and the answer to give; where REPEATED, that of the first time.
-
-        The first batch of a later trial ends the one before. Raises ConflictError where a later trial than the batch's
-        has begun.
-        """
-
-    async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
-        """Counts the batches of several components in one exchange: for each as `count_outcomes`; None where nothing was
-        counted, and `count_outcomes` has to do it or say why not.
-        """
-
-    async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
-        """What a trial has counted; nothing where it is not the one that is counted now. `release`, `trial`: of
-        `domain.admission.Trial`.
-        """
-
-    async def release_counters(self, component: str) -> ReleaseCounters:
-        """What was counted of each release."""
-
-    async def forget_outcomes(
-        self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
-    ) -> None:
-        """Drops what was counted for trials before this one, which is in force now; and of releases up to `last_number`
-        that are none of `releases`. Of a component that is gone (release 0) its clients and all releases too.
-        """
-
     def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
         """All overrides in pieces, blocking nobody; what changes meanwhile may or may not be in."""
 
@@ -354,6 +327,39 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Gives all connections back."""
+
+
+class OutcomeStore(Protocol):
+    """What was counted of jobs. Every method may raise StoreUnavailableError, StoreResetError and StoreCorruptError; it goes
+    by the epoch of the `Store` beside it.
+    """
+
+    async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
+        """Counts a batch, once: what became of it, and the answer to give; where REPEATED, that of the first time.
+
+        The first batch of a later trial ends the one before. Raises ConflictError where a later trial than the batch's
+        has begun.
+        """
+
+    async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
+        """Counts the batches of several components in one exchange: for each as `count_outcomes`; None where nothing was
+        counted, and `count_outcomes` has to do it or say why not.
+        """
+
+    async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
+        """What a trial has counted; nothing where it is not the one that is counted now. `release`, `trial`: of
+        `domain.admission.Trial`.
+        """
+
+    async def release_counters(self, component: str) -> ReleaseCounters:
+        """What was counted of each release."""
+
+    async def forget_outcomes(
+        self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
+    ) -> None:
+        """Drops what was counted for trials before this one, which is in force now; and of releases up to `last_number`
+        that are none of `releases`. Of a component that is gone (release 0) its clients and all releases too.
+        """
 
 
 @dataclass(frozen=True, slots=True)

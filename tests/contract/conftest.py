@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from rampd_server.domain.rollout import commands
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import do
 from tests.stores import ALL, FAKEREDIS, REDIS, VALKEY, StoreServer, store_server
@@ -55,9 +56,15 @@ def namespace() -> str:
 async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
     """A store with its first epoch."""
     store = server.store(namespace, timeout_s=10.0)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
+
+
+@pytest.fixture
+def counted(store: RedisStore) -> RedisOutcomes:
+    """The outcomes beside the store."""
+    return RedisOutcomes(store.link)
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ async def client(server: StoreServer) -> AsyncIterator[Redis]:
 async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
     """A store with a rollout, on a server of the test's own (`own_server` of its file). It waits for a second at most."""
     store = own_server.store(timeout_s=1.0)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))
     yield store
     await store.close()

@@ -28,7 +28,7 @@ def _in_quick_motion(monkeypatch):
 
 
 def asker(store: RedisStore, replica: Copy, source: object) -> Checks:
-    return Checks(RedisChecks(store), replica, source, timeout_s=5.0)
+    return Checks(RedisChecks(store.link), replica, source, timeout_s=5.0)
 
 
 async def is_known(checks: Checks, replica: Copy) -> bool:
@@ -147,7 +147,7 @@ async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: Re
     monkeypatch.setattr(asking, "_LEASE_MARGIN_S", 0.2)
     replica, hangs, answers = Copy(checked(SLOW)), Scripted(), Scripted()
     hangs.goes_on.clear()
-    dies, follows = (Checks(RedisChecks(store), replica, source, timeout_s=0.1) for source in (hangs, answers))
+    dies, follows = (Checks(RedisChecks(store.link), replica, source, timeout_s=0.1) for source in (hangs, answers))
 
     async with running(dies):
         await eventually_so(lambda: bool(hangs.asked))
@@ -171,11 +171,11 @@ async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
 
 async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(store: RedisStore):
     replica, source = Copy(checked(SLOW)), Scripted()
-    epoch = store._epoch
-    store.believe("another")
+    epoch = store.link.epoch
+    store.set_epoch("another")
 
     async with running(asker(store, replica, source)):
         await asyncio.sleep(0.1)
         assert source.asked == []
-        store.believe(epoch)
+        store.set_epoch(epoch)
         await eventually_so(lambda: bool(source.asked))

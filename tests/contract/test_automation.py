@@ -506,14 +506,14 @@ async def test_untold_it_looks_within_seconds_where_outcomes_come_in(running: Se
 async def test_what_fails_is_tried_again(running: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch):
     await until(running, lambda rollout: rollout.basis_points == 500)
     failures = iter([StoreUnavailableError("away"), RuntimeError("a defect")])
-    read = running.store.counters
+    read = running.outcomes.counters
 
     async def counters(*args: object) -> object:
         for failure in failures:
             raise failure
         return await read(*args)
 
-    monkeypatch.setattr(running.store, "counters", counters)
+    monkeypatch.setattr(running.outcomes, "counters", counters)
     world.counters[C, 2, 1] = BAD
     running.controller.wake(C)
 

@@ -23,13 +23,13 @@ LONG = {"lease_ms": 30_000, "interval_ms": 60_000}
 
 @pytest.fixture
 def checks(store: RedisStore) -> RedisChecks:
-    return RedisChecks(store)
+    return RedisChecks(store.link)
 
 
 @pytest.fixture
 def other(store: RedisStore) -> RedisChecks:
     """Another server's, on the same store."""
-    return RedisChecks(store)
+    return RedisChecks(store.link)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ async def test_what_a_clock_that_was_set_back_left_in_the_future_blocks_nothing(
 async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
     turn = await turn_of(checks)
     before = await client.hgetall(key)
-    store.believe("another")
+    store.set_epoch("another")
 
     with pytest.raises(StoreResetError):
         await checks.lease(C, "latency", SCOPE, **LONG)

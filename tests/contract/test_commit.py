@@ -231,7 +231,7 @@ async def test_a_component_that_is_made_again_goes_on_with_its_numbers(store: Re
 async def test_two_namespaces_on_one_server_know_nothing_of_each_other(store: RedisStore, server: StoreServer):
     await do(store, commands.Release("a"))
     other = server.store("another-namespace-altogether")
-    other.believe(await other.begin_epoch(adopted=False))
+    other.set_epoch(await other.begin_epoch(adopted=False))
 
     assert (await other.read(COMPONENT)).rollout == Absent(COMPONENT)
     assert await other.components(limit=10) == []

@@ -19,7 +19,8 @@ from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service.service import Service
-from rampd_server.storage.scripts import SWEEP_AFTER_MS
+from rampd_server.storage.limits import SWEEP_AFTER_MS
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
@@ -360,7 +361,7 @@ async def test_a_damaged_component_does_not_end_the_sweep_of_others(store: Redis
         expiry = store.keys.component("alpha").overrides_expiry
         await store.client.delete(expiry)
         await store.client.set(expiry, "x")
-        await Caretaker(Service(store, replica), replica, store).sweep()
+        await Caretaker(Service(store, replica), replica, store, RedisOutcomes(store.link)).sweep()
 
         assert not await store.list_overrides("zeta", prefix="", after="", limit=9)
 
@@ -528,7 +529,7 @@ async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store:
         await store.commit_overrides(name, {"acme/app": expired}, ADA)
     with capture_logs() as lines:
         async with following(store) as replica:
-            caretaker = Caretaker(Service(store, replica), replica, store)
+            caretaker = Caretaker(Service(store, replica), replica, store, RedisOutcomes(store.link))
             kept = {}
             for name in ("alpha", "zeta"):
                 key = store.keys.component(name).overrides_expiry

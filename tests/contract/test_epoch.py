@@ -76,7 +76,7 @@ async def test_adopting_makes_a_new_epoch_and_keeps_all_else(store: RedisStore):
     assert (head.entry_id, head.namespace) == (entry.id, frozen)
     assert head.adopted_ms is not None
     assert before.time_ms <= head.adopted_ms <= head.time_ms
-    store.believe(epoch)
+    store.set_epoch(epoch)
     assert (await store.read(COMPONENT)).rollout == rollout
 
 
@@ -163,7 +163,7 @@ async def following(store: RedisStore) -> Replica:
 
 def swap(store: RedisStore, other: RedisStore) -> None:
     """From now on the address leads to another store."""
-    store.keys = other.keys
+    store.keys = store.link.keys = other.keys
 
 
 async def test_a_store_that_was_adopted_long_ago_and_is_swapped_in_needs_an_adopt_of_its_own(
@@ -171,7 +171,7 @@ async def test_a_store_that_was_adopted_long_ago_and_is_swapped_in_needs_an_adop
 ):
     await do(store, commands.Release("a"))
     other = server.store(f"{namespace}-2")
-    other.believe(await other.begin_epoch(adopted=True))
+    other.set_epoch(await other.begin_epoch(adopted=True))
     await do(other, commands.Release("b"))
     await other.client.hincrby(other.keys.meta, "adopted_ms", -HOUR_MS)
     replica = await following(store)
@@ -252,7 +252,7 @@ async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisSto
     await store.client.delete(store.keys.meta)
     (last,) = await store.feed("0-0", block_ms=0)
 
-    store.believe(await store.begin_epoch(adopted=True))
+    store.set_epoch(await store.begin_epoch(adopted=True))
     rollout = (await store.read(COMPONENT)).rollout
     assert isinstance(rollout, Rollout)
     entry, _ = await commit(store, rollout, decide(rollout, commands.Release("b")))

@@ -30,8 +30,8 @@ async def test_the_three_stores_agree(
 ):
     outcomes = {}
     for server in (fakeredis_server, valkey_server, redis_server):
-        store = server.store(f"t{uuid.uuid4().hex[:12]}", feed_max_entries=40)
-        store.believe(await store.begin_epoch(adopted=False))
+        store = server.store(f"t{uuid.uuid4().hex[:12]}", max_feed_entries=40)
+        store.set_epoch(await store.begin_epoch(adopted=False))
         outcomes[server.kind] = await _Script(store, random.Random(seed)).run()
         await store.close()
 

@@ -8,8 +8,7 @@ from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.ports import FeedEntry, Namespace, Override
-from rampd_server.storage.reader import MAX_BLOCK_MS
-from rampd_server.storage.store import RedisStore
+from rampd_server.storage.store import MAX_BLOCK_MS, RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
 from tests.rollouts import NOW
 from tests.stores import StoreServer
@@ -198,8 +197,8 @@ async def test_a_long_feed_comes_in_pieces(store: RedisStore):
 
 
 async def test_the_feed_keeps_its_newest_entries_within_a_count(server: StoreServer, namespace: str):
-    store = server.store(namespace, feed_max_entries=5)
-    store.believe(await store.begin_epoch(adopted=False))
+    store = server.store(namespace, max_feed_entries=5)
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"), *(commands.Ramp(n) for n in range(1, 20)))
 
     entries = await store.feed("0-0", block_ms=0)
@@ -211,8 +210,8 @@ async def test_the_feed_keeps_its_newest_entries_within_a_count(server: StoreSer
 
 
 async def test_the_feed_keeps_its_newest_entries_within_a_budget_of_bytes(server: StoreServer, namespace: str):
-    store = server.store(namespace, feed_max_bytes=20_000)
-    store.believe(await store.begin_epoch(adopted=False))
+    store = server.store(namespace, max_feed_bytes=20_000)
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))
     for number in range(40):
         changes = {f"acme/{number}-{n}": Override(tag="pb/x") for n in range(1, 1 + number * 7 % 60)}
@@ -227,8 +226,8 @@ async def test_the_feed_keeps_its_newest_entries_within_a_budget_of_bytes(server
 
 
 async def test_an_entry_larger_than_the_budget_stays_until_the_next(server: StoreServer, namespace: str):
-    store = server.store(namespace, feed_max_bytes=1000)
-    store.believe(await store.begin_epoch(adopted=False))
+    store = server.store(namespace, max_feed_bytes=1000)
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"))
     big = {f"acme/{n}": Override(tag="pb/x") for n in range(100)}
     entry, _ = await store.commit_overrides(COMPONENT, big, ADA)

@@ -3,6 +3,7 @@
 import contextlib
 
 from rampd_server.storage.followers import count_servers, name_of_server
+from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.stores import StoreServer
 
@@ -14,7 +15,7 @@ async def test_servers_are_counted_by_namespace_and_database_whatever_their_conn
     async with contextlib.AsyncExitStack() as stack:
 
         def connected(url: str, namespace: str, name: str = "") -> RedisStore:
-            store = RedisStore.connect(url, namespace=namespace, name=name)
+            store = RedisStore(Link.connect(url, namespace=namespace, name=name))
             stack.push_async_callback(store.close)
             return store
 
@@ -25,8 +26,8 @@ async def test_servers_are_counted_by_namespace_and_database_whatever_their_conn
             assert await store.head() is None
             await store.feed("0-0", block_ms=0)
 
-        assert await count_servers(asking) == 2
-        assert await count_servers(elsewhere) == 1
-        assert await count_servers(connected(url, f"{namespace}-none")) == 0
+        assert await count_servers(asking.link) == 2
+        assert await count_servers(elsewhere.link) == 1
+        assert await count_servers(connected(url, f"{namespace}-none").link) == 0
         await first.close()
-        assert await count_servers(asking) == 1
+        assert await count_servers(asking.link) == 1

@@ -7,7 +7,7 @@ import pytest
 from rampd_server.domain.errors import Reason, RefusedError
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import Override
-from rampd_server.storage import scripts
+from rampd_server.storage import limits, scripts
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.stores import StoreServer
@@ -18,17 +18,17 @@ CURRENT, NEXT = Override(channel="CURRENT"), Override(channel="NEXT")
 @pytest.fixture
 def _few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The scripts with limits of three."""
-    monkeypatch.setattr(scripts, "MAX_COMPONENTS", 3)
-    monkeypatch.setattr(scripts, "MAX_OVERRIDES", 3)
-    scripts.source.cache_clear()
+    monkeypatch.setattr(limits, "MAX_COMPONENTS", 3)
+    monkeypatch.setattr(limits, "MAX_OVERRIDES", 3)
+    scripts.script.cache_clear()
     yield
-    scripts.source.cache_clear()
+    scripts.script.cache_clear()
 
 
 @pytest.fixture
 async def small(server: StoreServer, namespace: str, _few: None) -> AsyncIterator[RedisStore]:
     store = server.store(namespace)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"))
     yield store
     await store.close()

@@ -32,6 +32,7 @@ from rampd_server.replica.state import State
 from rampd_server.service.outcome_intake import Outcomes, Report
 from rampd_server.service.service import Answer, Service
 from rampd_server.storage.last_state import LastStateFile
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, decide, do
 from tests.contract.test_freezes import following
@@ -44,7 +45,7 @@ GoBack = Callable[[], Awaitable[None]]
 @pytest.fixture
 async def store(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
     store = real_server.store(namespace)
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     yield store
     await store.close()
 
@@ -54,7 +55,7 @@ async def elsewhere(real_server: StoreServer, namespace: str) -> AsyncIterator[R
     """The store as somebody else writes to it who knows nothing of what is lost."""
     store = real_server.store(namespace)
     head = await store.head()
-    store.believe(head.epoch if head else await store.begin_epoch(adopted=False))
+    store.set_epoch(head.epoch if head else await store.begin_epoch(adopted=False))
     yield store
     await store.close()
 
@@ -98,8 +99,8 @@ def service(store: RedisStore, replica: Replica) -> Service:
 
 
 @pytest.fixture
-def outcomes(store: RedisStore, replica: Replica) -> Outcomes:
-    return Outcomes(store, replica)
+def outcomes(counted: RedisOutcomes, replica: Replica) -> Outcomes:
+    return Outcomes(counted, replica)
 
 
 async def run(service: Service, *verbs: Command) -> Answer:
@@ -256,15 +257,16 @@ async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server
     verdicts = await outcomes.report(ran_current(lost.result.revision))
 
     assert verdicts == [IgnoredReason.REVISION_UNKNOWN]
-    assert (await elsewhere.counters(COMPONENT, 2, 1)).others.failures == Split(0, 0)
-    assert not (await elsewhere.release_counters(COMPONENT)).by_release
+    counted = RedisOutcomes(elsewhere.link)
+    assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(0, 0)
+    assert not (await counted.release_counters(COMPONENT)).by_release
 
 
 async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_that_is_there(
-    service: Service, outcomes: Outcomes, store: RedisStore, go_back: GoBack
+    service: Service, outcomes: Outcomes, counted: RedisOutcomes, go_back: GoBack
 ):
     await outcomes.report(ran_current(3))
-    before = await store.counters(COMPONENT, 2, 1)
+    before = await counted.counters(COMPONENT, 2, 1)
     lost = await run(service, commands.Rollback(), commands.Ramp(3000))
     assert isinstance(lost.rollout, Rollout)
     assert lost.rollout.trial == 2
@@ -274,11 +276,11 @@ async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_t
 
     assert verdicts == [IgnoredReason.REVISION_UNKNOWN]
     assert before.others.failures == Split(1, 0)
-    assert await store.counters(COMPONENT, 2, 1) == before
+    assert await counted.counters(COMPONENT, 2, 1) == before
 
 
 async def test_an_outcome_counts_where_the_store_is_merely_ahead(
-    replica: Replica, outcomes: Outcomes, elsewhere: RedisStore
+    replica: Replica, outcomes: Outcomes, elsewhere: RedisStore, counted: RedisOutcomes
 ):
     """Given a change by another server that this one has not heard of, expect that it reads nothing for an outcome."""
     await do(elsewhere, commands.Ramp(9000))
@@ -286,7 +288,7 @@ async def test_an_outcome_counts_where_the_store_is_merely_ahead(
     assert await outcomes.report(ran_current(3)) == [None]
 
     assert present(replica).revision == 3
-    assert (await elsewhere.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
+    assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
 
 @pytest.mark.parametrize("kind", ["history", "rollout"])
@@ -300,21 +302,22 @@ async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
     key = getattr(store.keys.component(COMPONENT), kind)
     await store.client.delete(key)
     await store.client.set(key, "x")
+    counted = RedisOutcomes(store.link)
     report = ran_current(lost.result.revision)
     other = report.outcomes[0]._replace(component="formatter")
 
-    verdicts = await Outcomes(store, replica).report(replace(report, outcomes=[*report.outcomes, other]))
+    verdicts = await Outcomes(counted, replica).report(replace(report, outcomes=[*report.outcomes, other]))
 
     assert verdicts == [None, IgnoredReason.COMPONENT_NOT_FOUND]
     assert list(replica.damaged) == [COMPONENT]
-    assert (await store.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
+    assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
     async def read_anew() -> None:
         pytest.fail("it has been read, and found damaged")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replica, "read_anew", read_anew)
-        await Outcomes(store, replica).report(replace(report, sequence=2))
+        await Outcomes(counted, replica).report(replace(report, sequence=2))
 
 
 async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):

@@ -13,8 +13,9 @@ from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Spl
 from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import bit_of
+from rampd_server.storage.limits import MAX_REPORTERS, UNIT_BITS
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
-from rampd_server.storage.scripts import MAX_REPORTERS, UNIT_BITS
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import COMPONENT, contents
 from tests.stores import StoreServer
@@ -35,15 +36,15 @@ def batch(sequence: int, *outcomes: Counted, **fields: object) -> OutcomeBatch:
     return replace(made, **fields)
 
 
-async def count(store: RedisStore, *batches: OutcomeBatch) -> TrialCounters:
+async def count(counted: RedisOutcomes, *batches: OutcomeBatch) -> TrialCounters:
     for each in batches:
-        assert await store.count_outcomes(each) == (Receipt.COUNTED, each.answer)
-    return await store.counters(COMPONENT, TRIAL.release, TRIAL.number)
+        assert await counted.count_outcomes(each) == (Receipt.COUNTED, each.answer)
+    return await counted.counters(COMPONENT, TRIAL.release, TRIAL.number)
 
 
-async def test_a_batch_is_counted_by_weight_and_channel(store: RedisStore):
+async def test_a_batch_is_counted_by_weight_and_channel(counted: RedisOutcomes):
     found = await count(
-        store,
+        counted,
         batch(
             1,
             ran("a"),
@@ -73,9 +74,9 @@ async def test_a_batch_is_counted_by_weight_and_channel(store: RedisStore):
     )
 
 
-async def test_only_the_first_outcome_and_the_first_failure_of_a_unit_are_told_to_the_guards(store: RedisStore):
+async def test_only_the_first_outcome_and_the_first_failure_of_a_unit_are_told_to_the_guards(counted: RedisOutcomes):
     found = await count(
-        store,
+        counted,
         batch(1, ran("a"), ran("a", is_failed=True), ran("a", is_failed=True)),
         batch(2, ran("a", is_next=True, is_failed=True, weight=2000), ran("b", is_failed=True)),
     )
@@ -88,51 +89,59 @@ async def test_only_the_first_outcome_and_the_first_failure_of_a_unit_are_told_t
     assert total.first_failures == Split(2, 0)
 
 
-async def test_a_repeat_counts_nothing_and_answers_as_the_first_time(store: RedisStore):
-    before = await count(store, batch(1, ran("a", is_failed=True), answer="1.a"))
+async def test_a_repeat_counts_nothing_and_answers_as_the_first_time(counted: RedisOutcomes):
+    before = await count(counted, batch(1, ran("a", is_failed=True), answer="1.a"))
 
-    assert await store.count_outcomes(batch(1, ran("b"), answer="2.")) == (Receipt.REPEATED, "1.a")
-    assert await store.counters(COMPONENT, 2, 1) == before
+    assert await counted.count_outcomes(batch(1, ran("b"), answer="2.")) == (Receipt.REPEATED, "1.a")
+    assert await counted.counters(COMPONENT, 2, 1) == before
 
 
-async def test_a_sequence_is_of_one_batch_and_rises(store: RedisStore):
+async def test_a_sequence_is_of_one_batch_and_rises(counted: RedisOutcomes):
     huge = 2**63 - 2
-    before = await count(store, batch(9, ran("a")), batch(10, ran("d")), batch(huge, ran("b")))
+    before = await count(counted, batch(9, ran("a")), batch(10, ran("d")), batch(huge, ran("b")))
 
-    assert (await store.count_outcomes(batch(huge, ran("c"), digest="def")))[0] is Receipt.REUSED
-    assert (await store.count_outcomes(batch(huge - 1, ran("c"))))[0] is Receipt.TOO_OLD
-    assert (await store.count_outcomes(batch(9, ran("c"))))[0] is Receipt.TOO_OLD
-    assert await store.counters(COMPONENT, 2, 1) == before
-    assert (await store.count_outcomes(batch(huge + 1, ran("c"))))[0] is Receipt.COUNTED
+    assert (await counted.count_outcomes(batch(huge, ran("c"), digest="def")))[0] is Receipt.REUSED
+    assert (await counted.count_outcomes(batch(huge - 1, ran("c"))))[0] is Receipt.TOO_OLD
+    assert (await counted.count_outcomes(batch(9, ran("c"))))[0] is Receipt.TOO_OLD
+    assert await counted.counters(COMPONENT, 2, 1) == before
+    assert (await counted.count_outcomes(batch(huge + 1, ran("c"))))[0] is Receipt.COUNTED
 
 
-async def test_clients_and_components_have_sequences_of_their_own(store: RedisStore):
-    found = await count(store, batch(1, ran("a")), batch(1, ran("b"), client_id="worker-2"))
-    await store.count_outcomes(batch(1, ran("a"), component="hlint"))
+async def test_clients_and_components_have_sequences_of_their_own(counted: RedisOutcomes):
+    found = await count(counted, batch(1, ran("a")), batch(1, ran("b"), client_id="worker-2"))
+    await counted.count_outcomes(batch(1, ran("a"), component="hlint"))
 
     assert found.total.jobs == Split(2, 0)
-    assert (await store.counters("hlint", 2, 1)).total.jobs == Split(1, 0)
+    assert (await counted.counters("hlint", 2, 1)).total.jobs == Split(1, 0)
 
 
-async def test_a_batch_that_two_servers_send_at_once_counts_once(server: StoreServer, store: RedisStore):
+async def test_a_batch_that_two_servers_send_at_once_counts_once(
+    server: StoreServer, store: RedisStore, counted: RedisOutcomes
+):
     others = [server.store(store.keys.prefix[7:-2]) for _ in range(4)]
     epoch = (await store.head()).epoch
     for other in others:
-        other.believe(epoch)
+        other.set_epoch(epoch)
     receipts = await asyncio.gather(
-        *(each.count_outcomes(batch(sequence, ran(f"r{sequence}"))) for sequence in range(1, 2) for each in others)
+        *(
+            RedisOutcomes(each.link).count_outcomes(batch(sequence, ran(f"r{sequence}")))
+            for sequence in range(1, 2)
+            for each in others
+        )
     )
     for sequence in range(2, 30):
-        await asyncio.gather(*(each.count_outcomes(batch(sequence, ran(f"r{sequence}"))) for each in others))
+        await asyncio.gather(
+            *(RedisOutcomes(each.link).count_outcomes(batch(sequence, ran(f"r{sequence}"))) for each in others)
+        )
     for other in others:
         await other.close()
 
     assert sorted(receipt for receipt, _ in receipts) == [Receipt.COUNTED, *[Receipt.REPEATED] * 3]
-    found = await store.counters(COMPONENT, 2, 1)
+    found = await counted.counters(COMPONENT, 2, 1)
     assert found.total == Tally(jobs=Split(29, 0), first_outcomes=Split(29, 0))
 
 
-async def test_the_order_of_clients_batches_makes_no_difference(server: StoreServer, store: RedisStore):
+async def test_the_order_of_clients_batches_makes_no_difference(server: StoreServer, counted: RedisOutcomes):
     batches = [
         batch(1, *(ran(f"{client}/{unit}", is_next=unit % 3 == 0, is_failed=unit % 2 == 0) for unit in range(20)))
         for client in range(3)
@@ -142,70 +151,70 @@ async def test_the_order_of_clients_batches_makes_no_difference(server: StoreSer
     for number, order in enumerate(itertools.permutations(named)):
         component = f"component-{number}"
         for each in order:
-            await store.count_outcomes(replace(each, component=component))
-        found.add(repr((await store.counters(component, 2, 1)).total))
+            await counted.count_outcomes(replace(each, component=component))
+        found.add(repr((await counted.counters(component, 2, 1)).total))
 
     assert len(found) == 1
 
 
-async def test_a_later_trial_begins_at_nothing_and_an_earlier_one_counts_no_more(store: RedisStore):
-    await count(store, batch(1, ran("a", is_failed=True)))
+async def test_a_later_trial_begins_at_nothing_and_an_earlier_one_counts_no_more(counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a", is_failed=True)))
     later = Trial(2, 2, 9)
-    await store.count_outcomes(batch(2, ran("a", is_failed=True), trial=later))
+    await counted.count_outcomes(batch(2, ran("a", is_failed=True), trial=later))
 
-    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
-    assert (await store.counters(COMPONENT, 2, 2)).total.first_failures == Split(1, 0)
+    assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert (await counted.counters(COMPONENT, 2, 2)).total.first_failures == Split(1, 0)
     with pytest.raises(ConflictError):
-        await store.count_outcomes(batch(3, ran("b"), trial=TRIAL._replace(revision=8)))
+        await counted.count_outcomes(batch(3, ran("b"), trial=TRIAL._replace(revision=8)))
     # A server that is ahead in revisions of the same trial is fine.
-    await store.count_outcomes(batch(3, ran("b"), trial=later._replace(revision=20)))
-    await store.count_outcomes(batch(4, ran("c"), trial=later._replace(revision=9)))
-    assert (await store.counters(COMPONENT, 2, 2)).total.jobs == Split(3, 0)
+    await counted.count_outcomes(batch(3, ran("b"), trial=later._replace(revision=20)))
+    await counted.count_outcomes(batch(4, ran("c"), trial=later._replace(revision=9)))
+    assert (await counted.counters(COMPONENT, 2, 2)).total.jobs == Split(3, 0)
 
 
-async def test_what_was_answered_is_remembered_beyond_the_trial(store: RedisStore):
-    await count(store, batch(1, ran("a"), answer="."))
+async def test_what_was_answered_is_remembered_beyond_the_trial(counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a"), answer="."))
 
     repeat = batch(1, ran("a"), trial=Trial(2, 2, 9), answer="a")
-    assert await store.count_outcomes(repeat) == (Receipt.REPEATED, ".")
+    assert await counted.count_outcomes(repeat) == (Receipt.REPEATED, ".")
 
 
-async def test_forgetting_drops_ended_trials_and_leaves_the_present_one(store: RedisStore):
-    await count(store, batch(1, ran("a", is_failed=True), ran("b", is_next=True), maturation_ms=0))
-    await store.forget_outcomes(COMPONENT, TRIAL)
-    assert (await store.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
+async def test_forgetting_drops_ended_trials_and_leaves_the_present_one(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a", is_failed=True), ran("b", is_next=True), maturation_ms=0))
+    await counted.forget_outcomes(COMPONENT, TRIAL)
+    assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
 
-    await store.forget_outcomes(COMPONENT, Trial(2, 0, 4))
-    assert (await store.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
+    await counted.forget_outcomes(COMPONENT, Trial(2, 0, 4))
+    assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
 
-    await store.forget_outcomes(COMPONENT, Trial(2, 0, 8))
+    await counted.forget_outcomes(COMPONENT, Trial(2, 0, 8))
     keys = store.keys.outcomes(COMPONENT)
-    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
     assert await store.client.keys(f"{keys.outcomes.rpartition(':')[0]}:*")
     assert not await store.client.exists(keys.first_outcomes, keys.first_failures)
     assert await store.client.exists(keys.clients)
 
 
-async def test_a_deleted_component_leaves_a_tombstone_and_no_clients(store: RedisStore):
-    await count(store, batch(1, ran("a", is_failed=True), ran("b", duration_ms=0), maturation_ms=HOUR_MS))
-    await store.forget_outcomes(COMPONENT, Trial(0, 0, 6))
+async def test_a_deleted_component_leaves_a_tombstone_and_no_clients(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a", is_failed=True), ran("b", duration_ms=0), maturation_ms=HOUR_MS))
+    await counted.forget_outcomes(COMPONENT, Trial(0, 0, 6))
 
     keys = store.keys.outcomes(COMPONENT)
     assert await store.client.keys(f"{keys.outcomes.removesuffix('outcomes')}*") == [keys.outcomes]
     assert set(await store.client.hgetall(keys.outcomes)) == {"epoch", "release", "trial", "revision", "batches"}
     with pytest.raises(ConflictError):
-        await store.count_outcomes(batch(2, ran("a")))
+        await counted.count_outcomes(batch(2, ran("a")))
 
 
-async def test_forgetting_a_component_that_has_no_outcomes_writes_nothing(store: RedisStore):
+async def test_forgetting_a_component_that_has_no_outcomes_writes_nothing(store: RedisStore, counted: RedisOutcomes):
     before = await everything(store)
-    await store.forget_outcomes(COMPONENT, Trial(0, 0, 6))
+    await counted.forget_outcomes(COMPONENT, Trial(0, 0, 6))
     assert await everything(store) == before
 
 
-async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore):
+async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, counted: RedisOutcomes):
     found = await count(
-        store,
+        counted,
         batch(
             1,
             ran("young", is_next=True, is_failed=True, duration_ms=10),
@@ -222,12 +231,12 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore):
         first_failures=Split(1, 0),
     )
     await age(store)
-    seen = await store.counters(COMPONENT, 2, 1)
+    seen = await counted.counters(COMPONENT, 2, 1)
     assert seen.total.first_failures == Split(1, 1)
     assert seen.total.failed_first_outcomes == Split(1, 1)
     assert seen.next_failures_by_reporter == {"ada": {1000: 1}}
     # The next batch moves them; nothing is counted twice, and the unit has had its turn.
-    moved = await count(store, batch(2, ran("young", is_next=True, is_failed=True, duration_ms=HOUR_MS)))
+    moved = await count(counted, batch(2, ran("young", is_next=True, is_failed=True, duration_ms=HOUR_MS)))
     assert moved.total.first_failures == seen.total.first_failures
     assert moved.total.first_outcomes == seen.total.first_outcomes
     keys = store.keys.outcomes(COMPONENT)
@@ -236,11 +245,11 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore):
 
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_its_maturation(
-    store: RedisStore, is_read: bool
+    store: RedisStore, counted: RedisOutcomes, is_read: bool
 ):
     """Given two outcomes that wait, one of them longer than it ever had to, expect that one to be counted, and once."""
     waits = batch(1, ran("a", is_failed=True), ran("b", is_next=True, is_failed=True), maturation_ms=HOUR_MS)
-    assert (await count(store, waits)).total.first_failures == Split()
+    assert (await count(counted, waits)).total.first_failures == Split()
     keys = store.keys.outcomes(COMPONENT)
     for key, member in (
         (keys.waiting_outcomes, f"{bit_of('b')} 1000 next 1"),
@@ -251,7 +260,7 @@ async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_it
 
     # A policy with a shorter maturation since then changes nothing for what waits.
     batches = [] if is_read else [batch(2, ran("c"), maturation_ms=HOUR_MS // 60), batch(3, ran("d"))]
-    found = await count(store, *batches)
+    found = await count(counted, *batches)
 
     assert found.total.first_failures == Split(0, 1)
     assert found.total.failed_first_outcomes == Split(0, 1)
@@ -259,12 +268,12 @@ async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_it
     assert await store.client.zcard(keys.waiting_failures) == (2 if is_read else 1)
 
 
-async def test_a_longest_wait_that_was_edited_by_hand_is_named(store: RedisStore):
-    await count(store, batch(1, ran("a")))
+async def test_a_longest_wait_that_was_edited_by_hand_is_named(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a")))
     key = store.keys.outcomes(COMPONENT).outcomes
     await store.client.hset(key, "longest_wait", "an hour")
 
-    for call in (store.counters(COMPONENT, 2, 1), store.count_outcomes(batch(2, ran("b")))):
+    for call in (counted.counters(COMPONENT, 2, 1), counted.count_outcomes(batch(2, ran("b")))):
         with pytest.raises(StoreCorruptError, match="'longest_wait'"):
             await call
 
@@ -278,41 +287,42 @@ async def age(store: RedisStore) -> None:
 
 
 async def test_only_so_many_wait(server: StoreServer, namespace: str):
-    store = server.store(namespace, max_waiting=3)
-    store.believe(await store.begin_epoch(adopted=False))
+    store = server.store(namespace)
+    counted = RedisOutcomes(store.link, max_waiting=3)
+    store.set_epoch(await store.begin_epoch(adopted=False))
     jobs = [ran(f"r{number}", is_failed=True) for number in range(5)]
-    await count(store, batch(1, *jobs, maturation_ms=HOUR_MS))
+    await count(counted, batch(1, *jobs, maturation_ms=HOUR_MS))
 
     keys = store.keys.outcomes(COMPONENT)
     assert await store.client.zcard(keys.waiting_failures) == 3
     assert await store.client.zcard(keys.waiting_outcomes) == 3
     await age(store)
     # Who found no room has not had its turn.
-    found = await count(store, batch(2, *jobs))
+    found = await count(counted, batch(2, *jobs))
     assert found.total.first_failures == Split(5, 0)
     assert found.total.first_outcomes == Split(5, 0)
     await store.close()
 
 
-async def test_data_whose_schema_was_seen_to_be_newer_count_nothing(store: RedisStore):
-    await count(store, batch(1, ran("a")))
+async def test_data_whose_schema_was_seen_to_be_newer_count_nothing(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a")))
     await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     with pytest.raises(StoreUnavailableError):
         await store.head()
     before = await contents(store)
 
     with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA + 1}"):
-        await store.count_outcomes(batch(2, ran("b")))
+        await counted.count_outcomes(batch(2, ran("b")))
     with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA + 1}"):
-        await store.forget_outcomes(COMPONENT, Trial(0, 0, 99))
+        await counted.forget_outcomes(COMPONENT, Trial(0, 0, 99))
     assert await contents(store) == before
 
 
-async def test_the_failures_of_each_reporter_are_known(store: RedisStore):
+async def test_the_failures_of_each_reporter_are_known(counted: RedisOutcomes):
     for number in range(4):
-        await count(store, batch(1, ran(f"q{number}"), client_id=f"c{number}", reporter=f"launcher {number}"))
+        await count(counted, batch(1, ran(f"q{number}"), client_id=f"c{number}", reporter=f"launcher {number}"))
     hostile = [ran(f"h{number}", is_next=True, is_failed=True) for number in range(12)]
-    found = await count(store, batch(1, *hostile, client_id="x", reporter="eve"))
+    found = await count(counted, batch(1, *hostile, client_id="x", reporter="eve"))
     assert found.reporters == 5
     assert found.next_failures_by_reporter == {"eve": {1000: 12}}
     assert counted_failures(found) == {1000: Split(0, 0)}
@@ -321,14 +331,14 @@ async def test_the_failures_of_each_reporter_are_known(store: RedisStore):
         batch(2, ran(f"o{number}", is_next=True, is_failed=True), client_id=f"c{number}", reporter=f"launcher {number}")
         for number in range(4)
     ]
-    assert counted_failures(await count(store, *others)) == {1000: Split(0, 6)}
+    assert counted_failures(await count(counted, *others)) == {1000: Split(0, 6)}
 
 
-async def test_so_many_reporters_are_told_apart_and_the_rest_count_as_one(store: RedisStore):
-    await count(store, batch(1, ran("a")))
+async def test_so_many_reporters_are_told_apart_and_the_rest_count_as_one(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a")))
     await store.client.hset(store.keys.outcomes(COMPONENT).outcomes, "reporters", MAX_REPORTERS)
     found = await count(
-        store,
+        counted,
         batch(1, ran("b", is_next=True, is_failed=True), client_id="b", reporter="bob"),
         batch(1, ran("c", is_next=True, is_failed=True), client_id="c", reporter="cyd"),
         batch(2, ran("d", is_next=True, is_failed=True), reporter="ada"),
@@ -339,25 +349,26 @@ async def test_so_many_reporters_are_told_apart_and_the_rest_count_as_one(store:
 
 
 async def test_the_latest_clients_are_remembered(server: StoreServer, namespace: str):
-    store = server.store(namespace, max_clients=3)
-    store.believe(await store.begin_epoch(adopted=False))
+    store = server.store(namespace)
+    counted = RedisOutcomes(store.link, max_clients=3)
+    store.set_epoch(await store.begin_epoch(adopted=False))
     for sequence, client in enumerate(("a", "b", "c", "a", "d"), start=1):
-        await store.count_outcomes(batch(sequence, ran(client), client_id=client))
+        await counted.count_outcomes(batch(sequence, ran(client), client_id=client))
 
     keys = store.keys.outcomes(COMPONENT)
     assert set(await store.client.hkeys(keys.clients)) == {"a", "c", "d"}
     assert set(await store.client.zrange(keys.clients_order, 0, -1)) == {"a", "c", "d"}
-    assert (await store.count_outcomes(batch(4, ran("a"), client_id="a")))[0] is Receipt.REPEATED
+    assert (await counted.count_outcomes(batch(4, ran("a"), client_id="a")))[0] is Receipt.REPEATED
     await store.close()
 
 
-async def test_units_take_a_fixed_room(store: RedisStore):
+async def test_units_take_a_fixed_room(store: RedisStore, counted: RedisOutcomes):
     units = [f"owner/repo-{number}" for number in range(3000)]
     for number in range(3):
         part = units[number * 1000 : number * 1000 + 1000]
-        await store.count_outcomes(batch(number + 1, *(ran(unit, is_failed=True) for unit in part)))
+        await counted.count_outcomes(batch(number + 1, *(ran(unit, is_failed=True) for unit in part)))
 
-    found = await store.counters(COMPONENT, 2, 1)
+    found = await counted.counters(COMPONENT, 2, 1)
     distinct = len({bit_of(unit) for unit in units})
     assert found.total.first_outcomes == found.total.first_failures == Split(distinct, 0)
     keys = store.keys.outcomes(COMPONENT)
@@ -371,73 +382,77 @@ def ended(sequence: int, revision: int, **fields: object) -> OutcomeBatch:
     return batch(sequence, current_revision=revision, current=JobCount(1, 0), **fields)
 
 
-async def test_counts_of_releases_outlive_the_trial_and_those_of_current_the_next_trial(store: RedisStore):
+async def test_counts_of_releases_outlive_the_trial_and_those_of_current_the_next_trial(counted: RedisOutcomes):
     later = Trial(2, 2, 9)
-    await store.count_outcomes(ended(1, 4))
-    await store.count_outcomes(ended(1, 4))
-    await store.count_outcomes(ended(2, 4, trial=later))
+    await counted.count_outcomes(ended(1, 4))
+    await counted.count_outcomes(ended(1, 4))
+    await counted.count_outcomes(ended(2, 4, trial=later))
 
-    found = await store.release_counters(COMPONENT)
+    found = await counted.release_counters(COMPONENT)
     assert found.by_release == {1: JobCount(4, 2), 2: JobCount(2, 0)}
     assert (found.since(4), found.since(9), found.of(7)) == (JobCount(2, 0), JobCount(), JobCount())
-    assert (await store.counters(COMPONENT, 2, 2)).by_weight == {}
+    assert (await counted.counters(COMPONENT, 2, 2)).by_weight == {}
 
 
-async def test_a_new_current_begins_at_nothing_and_who_has_not_heard_of_it_adds_nothing_to_it(store: RedisStore):
-    await store.count_outcomes(ended(1, 9))
-    await store.count_outcomes(ended(2, 12))
-    await store.count_outcomes(ended(3, 9))
+async def test_a_new_current_begins_at_nothing_and_who_has_not_heard_of_it_adds_nothing_to_it(counted: RedisOutcomes):
+    await counted.count_outcomes(ended(1, 9))
+    await counted.count_outcomes(ended(2, 12))
+    await counted.count_outcomes(ended(3, 9))
 
-    found = await store.release_counters(COMPONENT)
+    found = await counted.release_counters(COMPONENT)
     assert found.by_release == {1: JobCount(6, 3), 2: JobCount(3, 0)}
     assert (found.current_revision, found.current) == (12, JobCount(1, 0))
 
 
-async def test_counts_go_with_their_release_with_the_component_and_with_the_epoch(store: RedisStore):
+async def test_counts_go_with_their_release_with_the_component_and_with_the_epoch(
+    store: RedisStore, counted: RedisOutcomes
+):
     """A release that this server has not heard of stays: its number is over the last that it knows."""
-    await store.count_outcomes(ended(1, 4, by_release={number: JobCount(1, 0) for number in (1, 2, 3, 8)}))
+    await counted.count_outcomes(ended(1, 4, by_release={number: JobCount(1, 0) for number in (1, 2, 3, 8)}))
 
-    await store.forget_outcomes(COMPONENT, TRIAL, last_number=5, releases=[2, 3])
+    await counted.forget_outcomes(COMPONENT, TRIAL, last_number=5, releases=[2, 3])
 
-    assert set((await store.release_counters(COMPONENT)).by_release) == {2, 3, 8}
-    await store.forget_outcomes(COMPONENT, Trial(0, 0, 99))
-    assert await store.release_counters(COMPONENT) == ReleaseCounters()
-    await store.count_outcomes(ended(2, 4, trial=Trial(2, 1, 100)))
-    assert (await store.release_counters(COMPONENT)).by_release
-    store.believe(await store.begin_epoch(adopted=True))
-    assert await store.release_counters(COMPONENT) == ReleaseCounters()
-    await store.count_outcomes(ended(1, 4, by_release={7: JobCount(1, 0)}))
-    assert set((await store.release_counters(COMPONENT)).by_release) == {7}
+    assert set((await counted.release_counters(COMPONENT)).by_release) == {2, 3, 8}
+    await counted.forget_outcomes(COMPONENT, Trial(0, 0, 99))
+    assert await counted.release_counters(COMPONENT) == ReleaseCounters()
+    await counted.count_outcomes(ended(2, 4, trial=Trial(2, 1, 100)))
+    assert (await counted.release_counters(COMPONENT)).by_release
+    store.set_epoch(await store.begin_epoch(adopted=True))
+    assert await counted.release_counters(COMPONENT) == ReleaseCounters()
+    await counted.count_outcomes(ended(1, 4, by_release={7: JobCount(1, 0)}))
+    assert set((await counted.release_counters(COMPONENT)).by_release) == {7}
 
 
-async def test_a_store_that_lost_its_scripts_is_given_them_again(store: RedisStore):
-    await count(store, batch(1, ran("a")))
+async def test_a_store_that_lost_its_scripts_is_given_them_again(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a")))
     await store.client.script_flush()
-    assert (await count(store, batch(2, ran("b")))).total.jobs == Split(2, 0)
+    assert (await count(counted, batch(2, ran("b")))).total.jobs == Split(2, 0)
     await store.client.script_flush()
-    await store.forget_outcomes(COMPONENT, TRIAL)
+    await counted.forget_outcomes(COMPONENT, TRIAL)
 
 
-async def test_nothing_is_counted_in_a_store_that_was_emptied(store: RedisStore):
-    await count(store, batch(1, ran("a")))
+async def test_nothing_is_counted_in_a_store_that_was_emptied(store: RedisStore, counted: RedisOutcomes):
+    await count(counted, batch(1, ran("a")))
     await store.client.delete(*(await store.client.keys(store.keys.pattern)))
 
     with pytest.raises(StoreResetError):
-        await store.count_outcomes(batch(2, ran("b")))
+        await counted.count_outcomes(batch(2, ran("b")))
     assert await store.client.keys(store.keys.pattern) == []
-    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
 
 
-async def test_what_was_counted_under_another_epoch_is_dropped(server: StoreServer, store: RedisStore):
-    await count(store, batch(1, ran("a")))
+async def test_what_was_counted_under_another_epoch_is_dropped(
+    server: StoreServer, store: RedisStore, counted: RedisOutcomes
+):
+    await count(counted, batch(1, ran("a")))
     behind = server.store(store.keys.prefix[7:-2])
-    behind.believe((await store.head()).epoch)
-    store.believe(await store.begin_epoch(adopted=True))
+    behind.set_epoch((await store.head()).epoch)
+    store.set_epoch(await store.begin_epoch(adopted=True))
 
-    assert await store.counters(COMPONENT, 2, 1) == TrialCounters()
-    assert (await count(store, batch(1, ran("b")))).total.jobs == Split(1, 0)
+    assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
+    assert (await count(counted, batch(1, ran("b")))).total.jobs == Split(1, 0)
     with pytest.raises(StoreResetError):
-        await behind.count_outcomes(batch(2, ran("c")))
+        await RedisOutcomes(behind.link).count_outcomes(batch(2, ran("c")))
     await behind.close()
 
 
@@ -457,13 +472,15 @@ async def test_outcomes_are_keys_of_the_namespace_with_a_tag_of_their_own(store:
         *("clients_order", "release_outcomes"),
     ],
 )
-async def test_a_key_of_another_type_is_named_and_nothing_is_counted(store: RedisStore, client: Redis, name: str):
+async def test_a_key_of_another_type_is_named_and_nothing_is_counted(
+    store: RedisStore, counted: RedisOutcomes, client: Redis, name: str
+):
     key = getattr(store.keys.outcomes(COMPONENT), name)
     await client.rpush(key, "x")
     before = await everything(store)
 
     with pytest.raises(StoreCorruptError) as caught:
-        await store.count_outcomes(batch(1, ran("a", is_failed=True)))
+        await counted.count_outcomes(batch(1, ran("a", is_failed=True)))
     assert caught.value.metadata["key"] == key
     assert await everything(store) == before
 
@@ -492,53 +509,53 @@ async def everything(store: RedisStore) -> dict[str, object]:
     ],
 )
 async def test_a_count_that_is_none_is_named_and_nothing_is_counted(
-    store: RedisStore, client: Redis, key: str, field: str, text: str
+    store: RedisStore, counted: RedisOutcomes, client: Redis, *, key: str, field: str, text: str
 ):
-    await count(store, batch(1, ran("a")))
+    await count(counted, batch(1, ran("a")))
     spoiled = getattr(store.keys.outcomes(COMPONENT), key)
     await client.hset(spoiled, field, text)
     before = await client.hgetall(store.keys.outcomes(COMPONENT).outcomes)
 
     jobs = (ran("b", is_failed=True), ran("c", is_next=True, is_failed=True))
     with pytest.raises(StoreCorruptError) as caught:
-        await store.count_outcomes(batch(2, *jobs, reporter="bob", by_release={1: JobCount(1, 0)}))
+        await counted.count_outcomes(batch(2, *jobs, reporter="bob", by_release={1: JobCount(1, 0)}))
     assert caught.value.metadata["key"] == spoiled
     assert await client.hgetall(store.keys.outcomes(COMPONENT).outcomes) == before
     if key == "outcomes":
         with pytest.raises(StoreCorruptError):
-            await store.counters(COMPONENT, 2, 1)
+            await counted.counters(COMPONENT, 2, 1)
     if key == "release_outcomes":
         await client.hset(spoiled, "epoch", (await store.head()).epoch)
         with pytest.raises(StoreCorruptError):
-            await store.release_counters(COMPONENT)
+            await counted.release_counters(COMPONENT)
 
 
 @pytest.mark.parametrize("name", ["waiting_outcomes", "waiting_failures"])
-async def test_what_waits_in_another_form_is_named(store: RedisStore, client: Redis, name: str):
-    await count(store, batch(1, ran("a")))
+async def test_what_waits_in_another_form_is_named(store: RedisStore, counted: RedisOutcomes, client: Redis, name: str):
+    await count(counted, batch(1, ran("a")))
     key = getattr(store.keys.outcomes(COMPONENT), name)
     await client.zadd(key, {"nonsense": 1})
 
-    for attempt in (store.count_outcomes(batch(2, ran("b"))), store.counters(COMPONENT, 2, 1)):
+    for attempt in (counted.count_outcomes(batch(2, ran("b"))), counted.counters(COMPONENT, 2, 1)):
         with pytest.raises(StoreCorruptError) as caught:
             await attempt
         assert caught.value.metadata["key"] == key
 
 
-async def test_batches_of_many_components_are_counted_in_one_exchange(store: RedisStore):
+async def test_batches_of_many_components_are_counted_in_one_exchange(store: RedisStore, counted: RedisOutcomes):
     """Given one that was counted before, one of a trial that has ended, and scripts that are forgotten, expect the others
     to be counted, and these to be told apart.
     """
     names = [f"c{n}" for n in range(40)]
     batches = [batch(1, ran("a"), component=name) for name in names]
     await store.client.script_flush()
-    assert await store.count_many(batches[:1]) == [(Receipt.COUNTED, "1.")]
-    await store.count_outcomes(batch(2, ran("b"), component=names[1], trial=Trial(2, 2, 9), client_id="w2"))
+    assert await counted.count_many(batches[:1]) == [(Receipt.COUNTED, "1.")]
+    await counted.count_outcomes(batch(2, ran("b"), component=names[1], trial=Trial(2, 2, 9), client_id="w2"))
     await store.client.script_flush()
 
-    found = await store.count_many(batches)
+    found = await counted.count_many(batches)
 
     assert found == [(Receipt.REPEATED, "1."), None, *[(Receipt.COUNTED, "1.")] * 38]
-    assert [(await store.counters(name, *TRIAL[:2])).by_weight[1000].jobs.current for name in names[2:]] == [1] * 38
+    assert [(await counted.counters(name, *TRIAL[:2])).by_weight[1000].jobs.current for name in names[2:]] == [1] * 38
     with pytest.raises(ConflictError):
-        await store.count_outcomes(batches[1])
+        await counted.count_outcomes(batches[1])

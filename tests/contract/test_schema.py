@@ -24,6 +24,8 @@ from rampd_server.ports import Author, CheckTurn, Namespace, OutcomeBatch, Overr
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
+from rampd_server.storage.link import Link
+from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, do
@@ -75,8 +77,8 @@ async def write_everything(store: RedisStore) -> None:
             current_revision=4,
             current=JobCount(1, 0),
         )
-        await store.count_outcomes(batch)
-    checks = RedisChecks(store)
+        await RedisOutcomes(store.link).count_outcomes(batch)
+    checks = RedisChecks(store.link)
     turn = await checks.lease(COMPONENT, "errors", "3:1:0:abc", lease_ms=1000, interval_ms=1000)
     assert isinstance(turn, CheckTurn)
     await checks.record(turn, CheckCounts("3:1:0:abc", NOW, 1, 0, False, 0.5), checks=["errors"])
@@ -138,14 +140,14 @@ def form_of(recorded: Dump) -> str:
 
 async def _recording() -> Dump:
     store = _store()
-    store.believe(await store.begin_epoch(adopted=False))
+    store.set_epoch(await store.begin_epoch(adopted=False))
     await write_everything(store)
     return await dump(store)
 
 
 def _store() -> RedisStore:
     client = fakeredis.FakeAsyncRedis(decode_responses=True, encoding_errors="surrogateescape", protocol=2)
-    return RedisStore(client, client, deadline_s=10.0)
+    return RedisStore(Link(client, client, deadline_s=10.0))
 
 
 def _file(schema: int) -> Path:
@@ -197,7 +199,7 @@ async def test_data_of_each_schema_are_read_and_written(schema: int) -> None:
     assert (answer.result.revision, answer.rollout.next_release and answer.rollout.next_release.tag) == (13, "d")
     await store.commit_overrides(COMPONENT, {"acme/app": None}, ADA)
     assert [event.revision for event in await store.events(COMPONENT, limit=2)] == [14, 13]
-    assert (await store.counters(COMPONENT, 3, 1)).reporters
+    assert (await RedisOutcomes(store.link).counters(COMPONENT, 3, 1)).reporters
 
 
 def test_a_form_is_recorded_once_and_it_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

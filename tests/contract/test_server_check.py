@@ -11,7 +11,7 @@ from rampd_server import storage
 from rampd_server.domain.errors import StoreUnavailableError
 from rampd_server.storage import server_check
 from rampd_server.storage.schema import SCHEMA
-from rampd_server.storage.scripts import source
+from rampd_server.storage.scripts import script
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
@@ -26,13 +26,13 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[RedisStore]:
 
 
 async def test_a_fresh_server_is_fit(store: RedisStore):
-    assert await check_server(store) == ""
+    assert await check_server(store.link) == ""
 
 
 async def test_a_server_with_our_data_is_fit(store: RedisStore):
     await store.begin_epoch(adopted=False)
 
-    await check_server(store)
+    await check_server(store.link)
 
 
 async def test_a_server_that_evicts_is_refused(store: RedisStore):
@@ -41,7 +41,7 @@ async def test_a_server_that_evicts_is_refused(store: RedisStore):
     with pytest.raises(
         UnsuitableStoreError, match=r"maxmemory-policy allkeys-lru.*CONFIG SET maxmemory-policy noeviction"
     ):
-        await check_server(store)
+        await check_server(store.link)
 
 
 @pytest.mark.parametrize("may_ask", [True, False], ids=["knows the role", "may not ask for it"])
@@ -66,7 +66,7 @@ async def test_a_replica_is_refused(store: RedisStore):
     await store.client.replicaof("127.0.0.1", "1")
 
     with pytest.raises(UnsuitableStoreError, match=r"replica of 127\.0\.0\.1:1.*primary"):
-        await check_server(store)
+        await check_server(store.link)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_data_of_another_schema_is_refused(store: RedisStore, schema: str,
     await store.client.hset(store.keys.meta, "schema", schema)
 
     with pytest.raises(UnsuitableStoreError, match=sentence):
-        await check_server(store)
+        await check_server(store.link)
 
 
 @pytest.mark.parametrize(("version", "is_fit"), [("7.0.0", True), ("10.0.1", True), ("6.2.14", False), ("2.8", False)])
@@ -88,10 +88,10 @@ async def test_a_server_that_is_too_old_is_refused(
 
     monkeypatch.setattr(store.client, "info", info)
     if is_fit:
-        await check_server(store)
+        await check_server(store.link)
     else:
         with pytest.raises(UnsuitableStoreError, match=rf"{version}.*7\.0"):
-            await check_server(store)
+            await check_server(store.link)
 
 
 async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
@@ -99,11 +99,11 @@ async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
     with pytest.raises(exceptions.NoPermissionError):
         await store.client.info()
 
-    assert "denies INFO" in await check_server(store)
+    assert "denies INFO" in await check_server(store.link)
 
     await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     with pytest.raises(UnsuitableStoreError):
-        await check_server(store)
+        await check_server(store.link)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ async def test_a_user_without_a_permission_that_rampd_needs_is_told_which(
     await store.client.execute_command("ACL", "SETUSER", "default", "resetkeys", "nocommands", *rules, "+dbsize")
 
     with pytest.raises(UnsuitableStoreError, match=rf"RAMPD_REDIS_URL.*{denied}.*ACL SETUSER"):
-        await check_server(store)
+        await check_server(store.link)
     assert await store.client.dbsize() == before
 
 
@@ -131,14 +131,16 @@ async def test_a_user_with_what_rampd_needs_and_no_more_is_fit(store: RedisStore
         "ACL", "SETUSER", "default", "resetkeys", "nocommands", "~rampd:{*", *needed, "+info"
     )
 
-    assert await check_server(store) == ""
+    assert await check_server(store.link) == ""
 
 
 def test_every_command_of_every_script_is_one_that_is_checked():
     words = {command.split()[0] for command in server_check._COMMANDS}
     names = sorted(path.name.removesuffix(".lua") for path in (files(storage) / "lua").iterdir())
     used = {
-        word for name in names for word in re.findall(r"(?:redis\.p?call|call_in_chunks)\(\s*'([A-Z]+)'", source(name))
+        word
+        for name in names
+        for word in re.findall(r"(?:redis\.p?call|call_in_chunks)\(\s*'([A-Z]+)'", script(name).text)
     }
     assert {"HSET", "RPUSH", "ZADD"} <= used <= words
 
@@ -149,5 +151,5 @@ async def test_a_server_that_is_away_is_not_unsuitable():
     store = away.store(timeout_s=1.0)
 
     with pytest.raises(StoreUnavailableError):
-        await check_server(store)
+        await check_server(store.link)
     await store.close()

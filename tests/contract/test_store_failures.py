@@ -14,6 +14,7 @@ from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import Override
 from rampd_server.storage.errors import redis_errors
+from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.stores import REDIS, VALKEY, StoreServer, store_server
@@ -73,8 +74,8 @@ async def test_a_user_without_rights_is_named(own_server: StoreServer, own_store
 
 async def test_a_wrong_password_is_named(own_server: StoreServer, own_store: RedisStore):
     await own_store.client.config_set("requirepass", "secret")
-    stranger = RedisStore.connect(own_server.url)
-    impostor = RedisStore.connect(f"{own_server.url}?password=wrong")
+    stranger = RedisStore(Link.connect(own_server.url))
+    impostor = RedisStore(Link.connect(f"{own_server.url}?password=wrong"))
 
     with pytest.raises(StoreUnavailableError, match="RAMPD_REDIS_URL"):
         await stranger.head()
@@ -244,10 +245,10 @@ def test_errors_that_are_no_error_of_redis_pass():
 
 def test_a_url_or_a_namespace_that_is_none_is_a_mistake(tmp_path: Path):
     with pytest.raises(ValueError, match="URL"):
-        RedisStore.connect("http://localhost:6379")
+        RedisStore(Link.connect("http://localhost:6379"))
     for namespace in ("", "a}b", "a*", "A", "-a", "a\n", "a" * 64):
         with pytest.raises(ValueError, match="namespace"):
-            RedisStore.connect(f"unix://{tmp_path}/x", namespace=namespace)
+            RedisStore(Link.connect(f"unix://{tmp_path}/x", namespace=namespace))
 
 
 @pytest.mark.parametrize("came", [None, exceptions.ConnectionError("gone"), TimeoutError(), OSError("no such file")])

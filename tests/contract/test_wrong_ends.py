@@ -12,6 +12,7 @@ import redis
 
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.ports import Override
+from rampd_server.storage.link import Link
 from rampd_server.storage.store import RedisStore
 from tests.certificates import make_certificate
 from tests.contract.driving import ADA, COMPONENT
@@ -65,8 +66,8 @@ def ports(certificates: Path) -> Iterator[Ports]:
 
 @contextlib.asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[RedisStore]:
-    store = RedisStore.connect(url)
-    store.believe("e")
+    store = RedisStore(Link.connect(url))
+    store.set_epoch("e")
     yield store
     await store.close()
 

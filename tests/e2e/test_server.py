@@ -302,7 +302,7 @@ def _free_port() -> int:
 
 def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, store: StoreServer) -> None:
     with redis.Redis.from_url(store.url) as client:
-        client.hset("rampd:{default}:meta", mapping={"schema": "99", "epoch": "x", "adopted": "0"})
+        client.hset("rampd:{default}:meta", mapping={"schema": "99", "epoch": "x"})
     with rampd_server(directory, "--redis-url", store.url) as server:
         assert server.process.wait(20) == 2
         server.stop()

@@ -76,7 +76,7 @@ async def watching(url: str, check: v1.Check = CHECK) -> AsyncIterator[Watcher]:
             call("Ramp", component=C, percent=10)
         store = redis.store()
         try:
-            yield Watcher(RedisChecks(store), servers[0].target)
+            yield Watcher(RedisChecks(store.link), servers[0].target)
         finally:
             await store.close()
 

@@ -123,6 +123,19 @@ RULES = (
             "rampd._runtime.private_file",
         ),
     ),
+    # Texts and limits are pure: neither Redis nor the scripts that read them.
+    Rule(
+        "rampd_server.storage.codec",
+        never=(*IMPURE, "rampd", "rampd_server"),
+        allowed=(
+            "rampd_server.storage.codec",
+            "rampd_server.storage.limits",
+            "rampd_server.domain",
+            "rampd_server.ports",
+            "rampd._decision",
+        ),
+    ),
+    Rule("rampd_server.storage.limits", never=(*IMPURE, "rampd", "rampd_server")),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
     Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),
     Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus",)),
@@ -337,6 +350,20 @@ PLANTED = {
         ),
         ("from rampd import v1", "rampd_server.storage.keys imports rampd.v1"),
     ],
+    "server/rampd_server/storage/codec/history.py": [
+        (
+            "from rampd_server.storage.scripts import Code",
+            "rampd_server.storage.codec.history imports rampd_server.storage.scripts.Code",
+        ),
+        ("from redis import exceptions", "rampd_server.storage.codec.history imports redis.exceptions"),
+        ("import secrets", "rampd_server.storage.codec.history imports secrets"),
+    ],
+    "server/rampd_server/storage/limits.py": [
+        (
+            "from rampd_server.storage.codec.history import read_event",
+            "rampd_server.storage.limits imports rampd_server.storage.codec.history.read_event",
+        ),
+    ],
     "server/rampd_server/rpc/server.py": [
         ("from rampd_server.storage import keys", "rampd_server.rpc.server imports rampd_server.storage.keys"),
     ],
@@ -367,6 +394,7 @@ def test_every_rule_is_broken_by_something_planted(tmp_path: Path, rule: Rule) -
             "from rampd._decision.resolution import resolve\nimport asyncio, time",
         ),
         ("server/rampd_server/rpc/server.py", "import grpc\nfrom rampd import v1\nfrom google.protobuf import message"),
+        ("server/rampd_server/storage/codec/counters.py", "from rampd_server.storage.limits import UNIT_BITS"),
         ("server/rampd_server/storage/store.py", "import redis\nfrom rampd_server.domain.rollout.model import Rollout"),
         ("server/rampd_server/app.py", "import grpc, redis\nfrom rampd_server import rpc, storage"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),

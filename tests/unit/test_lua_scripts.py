@@ -1,13 +1,14 @@
-"""Headers of the Lua scripts, held to their bodies."""
+"""Heads of the Lua scripts, held to their bodies and to their calls."""
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import rampd_server.storage
 from rampd_server.storage.keys import ComponentKeys, Keys, OutcomeKeys
-from rampd_server.storage.scripts import Code, Scripts, source
+from rampd_server.storage.scripts import Code, Script, script
 
 FOLDER = Path(rampd_server.storage.__file__).parent / "lua"
 PRELUDE = "prelude"
@@ -23,13 +24,6 @@ def parts(name: str) -> tuple[str, str]:
     return "\n".join(lines[:end]), COMMENT.sub("", "\n".join(lines[end:]))
 
 
-def declared(header: str, kind: str) -> list[tuple[int, str]]:
-    return [
-        (int(number), text)
-        for number, text in re.findall(rf"^-- {kind}\[(\d+)(?:\.\.)?\] *(.+)$", header, re.MULTILINE)
-    ]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_has_its_parts_in_their_order(name: str):
     header, _ = parts(name)
@@ -42,31 +36,28 @@ def test_a_header_has_its_parts_in_their_order(name: str):
     ]
 
 
-@pytest.mark.parametrize("kind", ["KEYS", "ARGV"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_header_lists_what_the_body_uses(name: str, kind: str):
+def test_a_body_uses_each_name_of_its_header_and_nothing_by_its_place(name: str):
     header, body = parts(name)
 
-    used = {int(number) for number in re.findall(rf"\b{kind}\[(\d+)\]", body)}
-    used |= {int(number) for number in re.findall(rf"unpack\({kind}, (\d+)\)", body)}
-    listed = [number for number, _ in declared(header, kind)]
-    assert listed == list(range(1, len(listed) + 1))
-    assert used == set(listed)
+    names = {*script(name).keys, *script(name).arguments, *filter(None, [script(name).rest])}
+    assert len(names) == len(re.findall(r"^-- (?:KEYS|ARGV)\[", header, re.MULTILINE))
+    assert names <= set(re.findall(r"\w+", body))
+    assert not re.search(r"\b(?:KEYS|ARGV)\b", body)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_gives_each_key_its_name_and_its_type(name: str):
     header, body = parts(name)
-    names = {field.replace("_", "-") for field in (*ComponentKeys.__slots__, *OutcomeKeys.__slots__, *vars(Keys()))} | {
+    names = {field.replace("_", "-") for field in (*ComponentKeys._fields, *OutcomeKeys._fields, *vars(Keys()))} | {
         "request"
     }
 
-    for _, text in declared(header, "KEYS"):
-        key, kind = text.split()
+    for key, kind in re.findall(r"^-- KEYS\[\d+\] +(\S+) +(\S+)$", header, re.MULTILINE):
         assert key in names
         assert kind in TYPES
         local = key.replace("-", "_")
-        checks = re.search(r"find_wrong_type\((.*?)\n?\)", body, re.DOTALL)
+        checks = re.search(r"refuse_types\((.*?)\n?\)", body, re.DOTALL)
         assert checks
         checked = re.findall(rf"\b{local}, '(\w+)'", checks[1])
         assert set(checked) <= {kind}
@@ -78,6 +69,8 @@ def test_a_header_names_the_codes_that_the_body_answers(name: str):
     prelude = COMMENT.sub("", (FOLDER / "prelude.lua").read_text("utf-8"))
 
     answered = set(re.findall(r"\breturn \{([A-Z_]+)", body)) | ({"DONE"} if "  DONE," in body else set())
+    if "refuse_types(" in body:
+        answered.add("WRONG_TYPE")
     if "refuse_schema(" in body:
         answered.add("NEWER_SCHEMA")
     if re.search(r"\brefuse(?:_store)?\(", body):
@@ -95,13 +88,71 @@ def test_a_script_builds_no_key_and_makes_no_global(name: str):
 
     assert "rampd:" not in body
     assert not re.findall(r"^(?:function|[a-z_]+ *=[^=])", body, re.MULTILINE)
-    assert "cjson.encode" not in source(name)
+    assert "cjson.encode" not in script(name).text
 
 
-def test_every_script_is_loaded():
-    scripts = {name: script.text for name, script in vars(Scripts(None)).items()}
+def test_every_script_is_called():
+    called = {
+        name
+        for path in FOLDER.parent.glob("*.py")
+        for name in re.findall(r'\b(?:run|run_many|_?write)\(\s*"(\w+)"', path.read_text("utf-8"))
+    }
 
-    assert sorted(scripts) == NAMES
-    for name, text in scripts.items():
-        assert text == source(name)
-        assert text.startswith("local DONE, UNCHANGED")
+    assert sorted(called) == NAMES
+
+
+HEAD = """\
+-- KEYS[1]  meta        hash
+-- KEYS[2]  feed-bytes  string
+--
+-- ARGV[1]   epoch  the one believed in
+-- ARGV[2..] event  all that follows
+return {meta, feed_bytes, epoch, event}
+"""
+
+
+def test_a_call_is_put_in_the_order_of_the_head():
+    example = Script("example", HEAD)
+    own = SimpleNamespace(meta="other")
+
+    assert example.given(None, Keys("a"), {"event": ("x", "y"), "epoch": "e"}) == [
+        *(2, "rampd:{a}:meta", "rampd:{a}:feed-bytes"),
+        *("e", "x", "y"),
+    ]
+    assert example.given(own, Keys("a"), {"epoch": "e", "event": ()})[1] == "other"
+    assert example.text.endswith(
+        "local meta, feed_bytes = unpack(KEYS)\n"
+        "local epoch = unpack(ARGV, 1, 1)\n"
+        f"local event = {{unpack(ARGV, 2)}}\n{HEAD}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "named", "message"),
+    [
+        (HEAD, {"epoch": "e"}, r"example\.lua is called without 'event'"),
+        (HEAD, {"event": ()}, r"example\.lua is called without 'epoch'"),
+        (HEAD.replace("meta", "request"), {"epoch": "e", "event": ()}, r"example\.lua is called without 'request'"),
+        (HEAD, {"epoch": "e", "event": (), "nonce": "n"}, r"example\.lua has no nonce"),
+    ],
+)
+def test_a_name_that_is_missing_or_that_the_head_does_not_have_is_an_error(
+    head: str, named: dict[str, object], message: str
+):
+    with pytest.raises(TypeError, match=message):
+        Script("example", head).given(None, Keys(), named)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("ARGV[1]   epoch", "ARGV[1]   meta"),
+        ("KEYS[2]  feed-bytes", "KEYS[2]  meta"),
+        ("KEYS[2]  feed-bytes", "KEYS[3]  feed-bytes"),
+        ("ARGV[1]   epoch", "ARGV[1..] epoch"),
+    ],
+)
+def test_a_head_that_has_a_name_twice_or_numbers_out_of_turn_is_an_error(before: str, after: str):
+    assert before in HEAD
+    with pytest.raises(ValueError, match=r"example\.lua: .*(?:twice|out of turn)"):
+        Script("example", HEAD.replace(before, after))

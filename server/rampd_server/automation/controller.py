@@ -23,7 +23,7 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, Store, UntimelyError
+from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 
@@ -51,14 +51,14 @@ class Controller:
         self,
         service: Service,
         replica: Replica,
-        store: Store,
+        outcomes: OutcomeStore,
         *,
         checks: CheckSource | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
         self._replica = replica
-        self._store = store
+        self._outcomes = outcomes
         self._checks = checks or NoChecks()
         self._monotonic = monotonic
         self._turns = Turns(rest_s=next_look.REST_S, monotonic=monotonic)
@@ -130,7 +130,7 @@ class Controller:
         return next_look.RETRY_S
 
     async def _observe(self, rollout: Rollout) -> Observed:
-        counters = await self._store.counters(rollout.component, rollout.next or 0, rollout.trial)
+        counters = await self._outcomes.counters(rollout.component, rollout.next or 0, rollout.trial)
         readings = await self._checks.readings(rollout) if rollout.policy.automation.checks else ()
         clock = self._read_clock()
         confirm_by_ms = self._confirm_by_ms(rollout, clock)

@@ -254,7 +254,7 @@ class Replica:
             components[rollout.component] = Component(rollout, snapshot_of(rollout), overrides)
         gone = {absent.component: absent for absent in state.gone}
         self._state = State(about.epoch, about.entry_id, about.namespace, components, gone)
-        self._store.believe(about.epoch)
+        self._store.set_epoch(about.epoch)
         # It is answered from and never added to, until the store's own is read.
         self._is_in_doubt = True
         try:
@@ -374,6 +374,19 @@ class Replica:
             # One that began meanwhile, for somebody else, has read what this one would.
             if self._read <= begun:
                 await self._read_all(head)
+
+    async def require_history(self, components: Iterable[str]) -> None:
+        """Reads everything again where the store has lost what is known here of one of them. What is damaged keeps its last
+        good state, which the store need not have. Raises StoreUnavailableError, StoreResetError.
+        """
+        present = (self.get(component) for component in components)
+        entries = {
+            known.rollout.component: known.rollout.entry
+            for known in present
+            if known and known.rollout.entry and known.damaged_since_s is None
+        }
+        if entries and await self._store.missing_entries(entries):
+            await self.read_anew()
 
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
         """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""
@@ -560,7 +573,7 @@ class Replica:
         reading = self._readings
         if head.epoch != self._state.epoch:
             self._writable.clear()
-        self._store.believe(head.epoch)
+        self._store.set_epoch(head.epoch)
         begun = Reading(
             self._store,
             self._state,

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from rampd import v1
 from rampd_server.domain.refusals import release_not_found
 from rampd_server.domain.rollout import commands
-from rampd_server.ports import Store
+from rampd_server.ports import OutcomeStore
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.messages.outcomes import release_with_outcomes
@@ -21,10 +21,10 @@ _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 class ReleaseServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store, watches: ReleaseWatches) -> None:
+    def __init__(self, service: Service, replica: Replica, outcomes: OutcomeStore, watches: ReleaseWatches) -> None:
         self._service = service
         self._replica = replica
-        self._store = store
+        self._outcomes = outcomes
         self._watches = watches
 
     async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
@@ -48,7 +48,7 @@ class ReleaseServicer:
         release = rollout.releases.get(request.release)
         if release is None:
             raise release_not_found(component=request.component, release=request.release)
-        counters = await self._store.release_counters(request.component)
+        counters = await self._outcomes.release_counters(request.component)
         return v1.GetReleaseResponse(release=release_with_outcomes(release, counters))
 
     def watch_release(self, request: v1.WatchReleaseRequest, _call: Call) -> AsyncGenerator[v1.WatchReleaseResponse]:
@@ -63,7 +63,7 @@ class ReleaseServicer:
         rollout, _, _ = await self._service.read(request.component)
         before = int(token) if token else rollout.last_number + 1
         newest_first = (number for number in sorted(rollout.releases, reverse=True) if number < before)
-        counters = await self._store.release_counters(request.component)
+        counters = await self._outcomes.release_counters(request.component)
         releases = ((str(number), release_with_outcomes(rollout.releases[number], counters)) for number in newest_first)
         shown, next_token = await paged(request, one_by_one(releases))
         return v1.ListReleasesResponse(releases=shown, next_page_token=next_token)

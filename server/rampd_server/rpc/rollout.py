@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from rampd import v1
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
-from rampd_server.ports import Override, Store
+from rampd_server.ports import OutcomeStore, Override, Store
 from rampd_server.replica.damage import damage_of
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
@@ -24,10 +24,11 @@ _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 class RolloutServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store, judge: Judge) -> None:
+    def __init__(self, service: Service, replica: Replica, store: Store, outcomes: OutcomeStore, judge: Judge) -> None:
         self._service = service
         self._replica = replica
         self._store = store
+        self._outcomes = outcomes
         self._judge = judge
 
     async def _execute(
@@ -146,8 +147,8 @@ class RolloutServicer:
         rollout, namespace, now_ms = await self._service.read(request.component)
         message = convert.rollout_message(rollout, namespace, now_ms)
         trial = trial_of(rollout)
-        show_outcomes(message, rollout, await self._store.counters(rollout.component, trial.release, trial.number))
-        show_current_outcomes(message, rollout, await self._store.release_counters(rollout.component))
+        show_outcomes(message, rollout, await self._outcomes.counters(rollout.component, trial.release, trial.number))
+        show_current_outcomes(message, rollout, await self._outcomes.release_counters(rollout.component))
         return v1.GetRolloutResponse(rollout=self._with_damage(message))
 
     async def list_rollouts(self, request: v1.ListRolloutsRequest, _call: Call) -> v1.ListRolloutsResponse:

@@ -13,7 +13,7 @@ from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredRe
 from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.ports import ConflictError, OutcomeBatch, Receipt, Store
+from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
 
 _ATTEMPTS = 5
@@ -78,7 +78,7 @@ class CountedSignal:
 class Outcomes:
     """Takes in reports. `counted` announces every batch that was stored with something in it to count."""
 
-    def __init__(self, store: Store, replica: Replica) -> None:
+    def __init__(self, store: OutcomeStore, replica: Replica) -> None:
         self._store = store
         self._replica = replica
         self.counted = CountedSignal()
@@ -119,7 +119,8 @@ class Outcomes:
         self, components: Sequence[str], report: Report, places: Mapping[str, Sequence[int]], stored: dict[str, str]
     ) -> None:
         """Stores the shares of several components, and puts the answer of each into `stored`."""
-        await self._require_history(components)
+        # An outcome of a history that the store has lost counts for nothing, and ends no trial.
+        await self._replica.require_history(components)
         shares = {component: [report.outcomes[place] for place in places[component]] for component in components}
         batches = []
         for component, outcomes in shares.items():
@@ -132,19 +133,6 @@ class Outcomes:
         for component, outcomes in shares.items():
             if component not in stored:
                 stored[component] = await self._take_in_one(component, report, outcomes)
-
-    async def _require_history(self, components: Sequence[str]) -> None:
-        """Reads everything again where the store has lost what is known here of a component: an outcome of a lost history
-        counts for nothing, and ends no trial. What is damaged keeps its last good state, which the store need not have.
-        """
-        present = (self._replica.get(component) for component in components)
-        entries = {
-            known.rollout.component: known.rollout.entry
-            for known in present
-            if known and known.rollout.entry and known.damaged_since_s is None
-        }
-        if entries and await self._store.missing_entries(entries):
-            await self._replica.read_anew()
 
     async def _take_in_one(self, component: str, report: Report, outcomes: Sequence[JobOutcome]) -> str:
         for _ in range(_ATTEMPTS):

@@ -61,7 +61,7 @@ def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "")
     connection yet.
 
     redis-py 8 sends a command again up to ten times: a write whose reply was lost would be done twice, and a Redis that
-    hangs would hold a call for a minute. What is tried again, and when, is `redis_store.py`'s to decide.
+    hangs would hold a call for a minute. What is tried again, and when, is `link.py`'s to decide.
     """
     pool = _Pool.from_url(
         url,

@@ -5,7 +5,7 @@ import secrets
 from redis import exceptions
 
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.reader import RedisReader
+from rampd_server.storage.link import Link
 
 
 def name_of_server(namespace: str) -> str:
@@ -13,15 +13,15 @@ def name_of_server(namespace: str) -> str:
     return f"{Keys(namespace).prefix}server:{secrets.token_hex(8)}"
 
 
-async def count_servers(store: RedisReader) -> int | None:
+async def count_servers(link: Link) -> int | None:
     """How many servers of the store's namespace and database are connected; None where Redis denies the question.
 
     A server whose user may not CLIENT SETNAME is not counted.
     """
-    database = str(store.client.connection_pool.connection_kwargs.get("db", 0))
+    database = str(link.client.connection_pool.connection_kwargs.get("db", 0))
     try:
-        clients = await store.client.client_list()
+        clients = await link.client.client_list()
     except exceptions.RedisError:
         return None
-    prefix = f"{store.keys.prefix}server:"
+    prefix = f"{link.keys.prefix}server:"
     return len({each["name"] for each in clients if each["name"].startswith(prefix) and each["db"] == database})

@@ -1,12 +1,11 @@
 """Names of the keys in Redis. One namespace is one hash tag: in a Cluster it lives on one shard, outcomes aside."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rampd._contract.grammar import COMPONENT, word_violation
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentKeys:
+class ComponentKeys(NamedTuple):
     """The keys of one component. Field names are those of the sections of a patch."""
 
     rollout: str
@@ -22,8 +21,7 @@ class ComponentKeys:
     checks: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeKeys:
+class OutcomeKeys(NamedTuple):
     """The keys of one component's outcomes: a hash tag of their own, so that in a Cluster they spread."""
 
     outcomes: str

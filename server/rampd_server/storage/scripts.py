@@ -1,6 +1,12 @@
-"""The Lua scripts: each atomic operation is one file in `lua/`, with `lua/prelude.lua` and the constants before it."""
+"""The Lua scripts: each atomic operation is one file in `lua/`. In front of it go the constants, `lua/prelude.lua`, and a local for
+each key and argument.
+
+The head of the file names them in their order: `-- KEYS[2]  feed-bytes  string`, `-- ARGV[7]  component`; `-- ARGV[8..]  event` is
+all that follows. A call gives them by these names.
+"""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
@@ -9,33 +15,12 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from rampd_server.storage.codec.history import MAX_EVENTS
+from rampd_server.storage import limits
+from rampd_server.storage.keys import Keys
 from rampd_server.storage.schema import SCHEMA
 
-MAX_REMOVED: Final = 10_000
-"""Feed entries that one write removes at most: it bounds how long the first write under a lower limit takes."""
-MAX_LEASE_MS: Final = 60_000
-"""The longest that one server may take to ask a check. A lease that ends later was made before the clock was set back."""
-
-
-MAX_DECISION_AGE_MS: Final = 1_000
-"""How far from the store's clock a decision of automation may be: a store that hung, or whose clock was set, refuses it."""
-SWEEP_AFTER_MS: Final = 24 * 3_600_000
-"""How long an override stays in the store after it has expired: one that a wrong clock has ended is there again once the clock is
-right.
-"""
-YIELD_MS: Final = 200
-"""How long others wait for an urgent change that was second: long enough to read and write once more over a slow link."""
-MAX_MATURED: Final = 1_000
-"""Outcomes whose wait is over that one batch moves at most, of each kind."""
-UNIT_BITS: Final = 2**21
-"""Size of the array in which a trial remembers units."""
-MAX_COMPONENTS: Final = 10_000
-"""Of a namespace: every server holds them all."""
-MAX_OVERRIDES: Final = 2_000_000
-"""Of a component: every server, and every client that watches it, holds them all."""
-MAX_REPORTERS: Final = 1_000
-"""Identities that are told apart in a trial: those that come later count as one."""
+_FOLDER: Final = files(__package__) / "lua"
+_DECLARED: Final = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(\.\.)?\] +([a-z_-]+)", re.MULTILINE)
 
 
 class Code(IntEnum):
@@ -58,96 +43,95 @@ class Code(IntEnum):
     TOO_MANY_OVERRIDES = 14
 
 
-@cache
-def source(name: str) -> str:
-    """The whole text of a script, as Redis gets it."""
-    folder = files(__package__) / "lua"
-    body = (folder / f"{name}.lua").read_text("utf-8")
-    return f"{_constants()}\n{(folder / 'prelude.lua').read_text('utf-8')}\n{body}"
-
-
-def _constants() -> str:
-    limits = {
-        "SCHEMA": SCHEMA,
-        "MAX_EVENTS": MAX_EVENTS,
-        "MAX_REMOVED": MAX_REMOVED,
-        "MAX_LEASE_MS": MAX_LEASE_MS,
-        "MAX_DECISION_AGE_MS": MAX_DECISION_AGE_MS,
-        "MAX_MATURED": MAX_MATURED,
-        "YIELD_MS": YIELD_MS,
-        "SWEEP_AFTER_MS": SWEEP_AFTER_MS,
-        "MAX_REPORTERS": MAX_REPORTERS,
-        "MAX_COMPONENTS": MAX_COMPONENTS,
-        "MAX_OVERRIDES": MAX_OVERRIDES,
-        "UNIT_BITS": UNIT_BITS,
-    }
-    constants = {**{code.name: int(code) for code in Code}, **limits}
-    return f"local {', '.join(constants)} = {', '.join(map(str, constants.values()))}"
-
-
 class Script:
-    """A script of a client. Calling it is one EVALSHA; Redis is given the text again where it has lost it.
+    """A script as Redis gets it. Running it is one EVALSHA; Redis is given the text again where it has lost it.
 
     Redis may lose it again between the text and the call (SCRIPT FLUSH, a failover): then both go in one command. That is
     not the first thing to try, since a user of Redis may have the right to EVALSHA and not to EVAL.
     """
 
-    def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401 - as above
-        self._client = client
-        self.text = source(name)
+    def __init__(self, name: str, body: str) -> None:
+        """Raises ValueError where the head has a name twice, or does not number its names one after the other."""
+        declared: dict[str, list[str]] = {"KEYS": [], "ARGV": []}
+        rest = ""
+        for kind, number, is_rest, each in _DECLARED.findall(body):
+            names = declared[kind]
+            names.append(each.replace("-", "_"))
+            if int(number) != len(names) or rest:
+                raise ValueError(f"{name}.lua: {kind}[{number}] comes out of turn")
+            rest = names[-1] if is_rest else ""
+        keys, arguments = declared.values()
+        if len({*keys, *arguments}) < len(keys) + len(arguments):
+            raise ValueError(f"{name}.lua: a name is there twice")
+        if rest:
+            arguments.pop()
+        lines = [
+            *([f"local {', '.join(keys)} = unpack(KEYS)"] if keys else []),
+            *([f"local {', '.join(arguments)} = unpack(ARGV, 1, {len(arguments)})"] if arguments else []),
+            *([f"local {rest} = {{unpack(ARGV, {len(arguments) + 1})}}"] if rest else []),
+        ]
+        self.name, self.keys, self.arguments, self.rest = name, tuple(keys), tuple(arguments), rest
+        self.text = "\n".join((_constants(), (_FOLDER / "prelude.lua").read_text("utf-8"), *lines, body))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, keys: Sequence[str] = (), arguments: Sequence[Any] = ()) -> Any:  # noqa: ANN401
-        """The answer. Raises what redis-py raises."""
-        given = _given(keys, arguments)
+    def given(self, own: object, shared: Keys, named: dict[str, Any]) -> list[Any]:
+        """The keys and arguments of a call in their order, as EVALSHA takes them; it empties `named`, which has them by name. A
+        key that is not there is the one of that name of `own`, the keys of a component or of its outcomes; or else of `shared`,
+        those of the namespace. Raises TypeError for a name that is missing, or that the script does not have.
+        """
+        given: list[Any] = [len(self.keys)]
+        of_namespace = vars(shared)
         try:
-            return await self._client.evalsha(self.sha, *given)
-        except exceptions.NoScriptError:
-            await self._client.script_load(self.text)
-        try:
-            return await self._client.evalsha(self.sha, *given)
-        except exceptions.NoScriptError:
-            return await self._client.eval(self.text, *given)
+            for name in self.keys:
+                key = named.pop(name, None) or getattr(own, name, None)
+                given.append(of_namespace[name] if key is None else key)
+            given += [named.pop(name) for name in self.arguments]
+            given += named.pop(self.rest) if self.rest else ()
+        except KeyError as exc:
+            raise TypeError(f"{self.name}.lua is called without {exc}") from exc
+        if named:
+            raise TypeError(f"{self.name}.lua has no {', '.join(named)}")
+        return given
 
-    async def many(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """The answers of several calls (keys, arguments) in one exchange; an exception of redis-py where one failed."""
-        replies = await self._exchange(calls)
+    async def run(self, client: Any, given: Sequence[Any]) -> Any:  # noqa: ANN401 - as redis-py has it
+        """The answer. Raises what redis-py raises."""
+        try:
+            return await client.evalsha(self.sha, *given)
+        except exceptions.NoScriptError:
+            await client.script_load(self.text)
+        try:
+            return await client.evalsha(self.sha, *given)
+        except exceptions.NoScriptError:
+            return await client.eval(self.text, *given)
+
+    async def run_many(self, client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:  # noqa: ANN401
+        """The answers of several calls in one exchange; an exception of redis-py where one failed."""
+        replies = await self._exchange(client, calls)
         lost = [place for place, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
         if lost:
-            await self._client.script_load(self.text)
-            for place, reply in zip(lost, await self._exchange([calls[place] for place in lost]), strict=True):
+            await client.script_load(self.text)
+            for place, reply in zip(lost, await self._exchange(client, [calls[place] for place in lost]), strict=True):
                 replies[place] = reply
         return replies
 
-    async def _exchange(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        pipe = self._client.pipeline(transaction=False)
-        for keys, arguments in calls:
-            pipe.evalsha(self.sha, *_given(keys, arguments))
+    async def _exchange(self, client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:  # noqa: ANN401
+        pipe = client.pipeline(transaction=False)
+        for given in calls:
+            pipe.evalsha(self.sha, *given)
         replies: list[Any] = await pipe.execute(raise_on_error=False)
         return replies
 
 
-def _given(keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
-    return len(keys), *keys, *arguments
+@cache
+def script(name: str) -> Script:
+    """The one of that file."""
+    return Script(name, (_FOLDER / f"{name}.lua").read_text("utf-8"))
 
 
-class Scripts:
-    """The scripts of one client."""
-
-    def __init__(self, client: Any) -> None:  # noqa: ANN401 - redis-py's script interface is not typed
-        self.read_rollout = Script(client, "read_rollout")
-        self.count_overrides = Script(client, "count_overrides")
-        self.commit_rollout = Script(client, "commit_rollout")
-        self.delete_damaged = Script(client, "delete_damaged")
-        self.commit_overrides = Script(client, "commit_overrides")
-        self.commit_namespace = Script(client, "commit_namespace")
-        self.sweep_overrides = Script(client, "sweep_overrides")
-        self.remember_request = Script(client, "remember_request")
-        self.count_outcomes = Script(client, "count_outcomes")
-        self.read_outcomes = Script(client, "read_outcomes")
-        self.forget_outcomes = Script(client, "forget_outcomes")
-        self.lease_check = Script(client, "lease_check")
-        self.record_check = Script(client, "record_check")
-        self.check_permissions = Script(client, "check_permissions")
-        self.begin_epoch = Script(client, "begin_epoch")
-        self.raise_schema = Script(client, "raise_schema")
+def _constants() -> str:
+    constants = {
+        **{code.name: int(code) for code in Code},
+        **{name: limit for name, limit in vars(limits).items() if name.isupper()},
+        "SCHEMA": SCHEMA,
+    }
+    return f"local {', '.join(constants)} = {', '.join(map(str, constants.values()))}"

@@ -7,7 +7,7 @@ from typing import Final
 from redis import exceptions
 
 from rampd_server.storage.errors import URL, redis_errors
-from rampd_server.storage.reader import RedisReader
+from rampd_server.storage.link import Link
 from rampd_server.storage.schema import SCHEMA
 
 MIN_VERSION: Final = (7, 0)
@@ -26,18 +26,18 @@ class UnsuitableStoreError(Exception):
     """Raised when the server must not run on this store; the message says why, and what to do."""
 
 
-async def check_server(store: RedisReader) -> str:
+async def check_server(link: Link) -> str:
     """Refuses a Redis that is too old, a replica, evicts keys, or denies us what we need, and data of a newer schema.
 
     A managed service may deny INFO: then what INFO would tell is taken on trust; the answer says so, for the log. Raises
     UnsuitableStoreError, and StoreUnavailableError where Redis does not answer.
     """
     not_checked = ""
-    with redis_errors(store.keys.meta):
+    with redis_errors(link.keys.meta):
         async with asyncio.timeout(_DEADLINE_S):
-            schema = await store.client.hget(store.keys.meta, "schema")
+            schema = await link.client.hget(link.keys.meta, "schema")
             try:
-                info = await store.client.info("all")
+                info = await link.client.info("all")
             except exceptions.ResponseError as error:
                 not_checked = f"Redis denies INFO: {error}"
                 info = {}
@@ -45,7 +45,7 @@ async def check_server(store: RedisReader) -> str:
     _check_version(info)
     _check_role(info)
     _check_policy(info)
-    await _check_permissions(store)
+    await _check_permissions(link)
     return not_checked
 
 
@@ -90,10 +90,11 @@ def _check_policy(info: Mapping[str, object]) -> None:
         )
 
 
-async def _check_permissions(store: RedisReader) -> None:
+async def _check_permissions(link: Link) -> None:
     # The keys of outcomes are apart, so that in a Cluster they spread.
-    for key in (store.keys.meta, store.keys.outcomes("any").outcomes):
-        denied = await store.denied([command.replace(" k", f" {key}", 1) for command in _COMMANDS])
+    for key in (link.keys.meta, link.keys.outcomes("any").outcomes):
+        commands = "\n".join(command.replace(" k", f" {key}", 1) for command in _COMMANDS)
+        _, *denied = await link.run("check_permissions", commands=commands)
         if denied:
             names = ", ".join(sorted({command.split()[0] for command in denied}))
             raise UnsuitableStoreError(

@@ -1,80 +1,276 @@
 """The store, on Redis: each change is one script, done whole or not at all."""
 
+import asyncio
 import contextlib
+import re
 import secrets
-from collections.abc import Mapping
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from redis import exceptions
 
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.rollout.model import Absent, Rollout, numbered
-from rampd_server.ports import Author, FeedEntry, Namespace, Override, ReplayedError, Result
-from rampd_server.storage.codec import feed_entry, history, texts
+from rampd_server.domain.wording import counted
+from rampd_server.ports import (
+    Author,
+    Event,
+    FeedEntry,
+    Head,
+    Namespace,
+    Override,
+    ReplayedError,
+    RequestRecord,
+    Result,
+    Stored,
+    entry_order,
+)
+from rampd_server.storage.codec import feed_entry, history, rebuild, texts
+from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import diff
-from rampd_server.storage.codec.request_record import Request, StoredRecord, write_result
-from rampd_server.storage.connection import connect
-from rampd_server.storage.keys import Keys
-from rampd_server.storage.outcomes import MAX_CLIENTS, MAX_WAITING, RedisOutcomes
-from rampd_server.storage.refusals import refusal
-from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.codec.request_record import Request, StoredRecord, read_record, write_result
+from rampd_server.storage.errors import redis_errors
+from rampd_server.storage.keys import ComponentKeys
+from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
+from rampd_server.storage.link import Link
+from rampd_server.storage.refusals import corrupt, newer_schema, wrong_type
+from rampd_server.storage.schema import SCHEMA, is_known
 from rampd_server.storage.scripts import Code
 
-_DEADLINE_S: Final = 1.0
-_FEED_TIMEOUT_S: Final = 2.0
-"""A second more than the feed waits for an entry: a connection that is silent for longer is given up."""
-_MAX_CONNECTIONS: Final = 32
+MAX_BLOCK_MS: Final = 1_000
+"""Longest wait of `feed`: shorter than the time-out of its connection, otherwise a lost connection looks like silence."""
+
+_FEED_COUNT: Final = 100
+_SCAN_COUNT: Final = 1_000
+_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
-class RedisStore(RedisOutcomes):
-    """A `Store` on one namespace of a Redis or Valkey. Opens connections when they are needed; end it with `close`."""
+class RedisStore:
+    """A `Store` on one namespace of a Redis or Valkey."""
 
     def __init__(
-        self,
-        client: Any,  # noqa: ANN401 - see RedisReader
-        feed_client: Any,  # noqa: ANN401
-        *,
-        namespace: str = "default",
-        deadline_s: float = _DEADLINE_S,
-        feed_max_entries: int = 100_000,
-        feed_max_bytes: int = 64 * 1024 * 1024,
-        max_clients: int = MAX_CLIENTS,
-        max_waiting: int = MAX_WAITING,
+        self, link: Link, *, max_feed_entries: int = MAX_FEED_ENTRIES, max_feed_bytes: int = MAX_FEED_BYTES
     ) -> None:
-        super().__init__(client, feed_client, Keys(namespace), deadline_s=deadline_s)
-        self._feed_limits = (feed_max_entries, feed_max_bytes)
-        self.outcome_limits = (max_clients, max_waiting)
-
-    @classmethod
-    def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
-        """A store at `redis://`, `rediss://` or `unix://`; `name` is what Redis shows of its connections, `adopt_command` what
-        messages tell an operator to type. Raises ValueError: the URL or the namespace is none.
-        """
-        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name)
-        # A blocking read holds its connection, and waits longer than anything else may.
-        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name)
-        store = cls(client, feed_client, namespace=namespace)
-        store.adopt_command = adopt_command
-        return store
+        self.link = link
+        self.client = link.client
+        self.keys = link.keys
+        self.adopt_command = link.adopt_command
+        self._feed_limits: dict[str, Any] = {"max_entries": max_feed_entries, "max_bytes": max_feed_bytes}
 
     async def close(self) -> None:
-        await self.client.aclose()
-        await self._feed_client.aclose()
+        await self.link.close()
+
+    def set_epoch(self, epoch: str) -> None:
+        self.link.epoch = epoch
 
     async def begin_epoch(self, *, adopted: bool) -> str:
-        arguments = (secrets.token_hex(8), SCHEMA, texts.write_flag(adopted))
-        _, epoch = await self._run(self._scripts.begin_epoch, (self.keys.meta, self.keys.feed), arguments)
+        _, epoch = await self.link.write(
+            "begin_epoch", epoch=secrets.token_hex(8), schema=SCHEMA, adopted=texts.write_flag(adopted)
+        )
         return str(epoch)
 
     async def raise_schema(self) -> None:
         """Says that the data have this server's form from now on. What an earlier schema lacks, it reads as not there."""
-        await self._run(self._scripts.raise_schema, (self.keys.meta,), (SCHEMA,))
+        await self.link.write("raise_schema", schema=SCHEMA)
+
+    async def head(self) -> Head | None:
+        async def ask() -> Any:  # noqa: ANN401
+            pipe = self.client.pipeline(transaction=False)
+            fields = ("epoch", "adopted_ms", "freeze", "head", "schema")
+            pipe.hmget(self.keys.meta, *fields).time().role()
+            meta, time, role = await pipe.execute(raise_on_error=False)
+            for reply in (meta, time):
+                if isinstance(reply, Exception):
+                    raise reply
+            # A user may not be allowed to ask for the role. A replica that has lost its primary answers for ever.
+            if isinstance(role, list) and role[0] not in {"master", b"master"}:
+                raise exceptions.ReadOnlyError("You can't write against a read only replica.")
+            return meta, time
+
+        (epoch, adopted_ms, freeze, entry_id, schema), time = await self.link.call(ask, key=self.keys.meta)
+        self.link.schema = schema
+        self.link.require_schema()
+        if not epoch:
+            return None
+        return Head(
+            epoch=epoch,
+            entry_id=entry_id or "0-0",
+            time_ms=_milliseconds(*time),
+            namespace=self._namespace(freeze),
+            adopted_ms=self._adopted_ms(adopted_ms),
+        )
+
+    async def is_empty(self) -> bool:
+        known = (self.keys.meta, self.keys.components, self.keys.feed, self.keys.history)
+        if await self.link.call(self.client.exists, *known):
+            return False
+        cursor = 0
+        while True:
+            cursor, found = await self.link.call(self.client.scan, cursor, self.keys.pattern, _SCAN_COUNT)
+            if found or not cursor:
+                return not found
+
+    async def read(self, component: str) -> Stored:
+        keys = self.keys.component(component)
+        reply = await self.link.run("read_rollout", keys, component=component)
+        if reply[0] == Code.WRONG_TYPE:
+            raise wrong_type(*reply[1])
+        (epoch, freeze, entry_id, schema), (seconds, microseconds), listed, rollout, queue, *hashes = reply[1:]
+        if not is_known(schema):
+            raise newer_schema(schema)
+        if not epoch or (self.link.epoch and epoch != self.link.epoch):
+            raise self.link.reset(epoch)
+        sections = rebuild.Sections(_pairs(rollout), tuple(queue), *map(_pairs, hashes))
+        try:
+            loaded = rebuild.load(component, sections)
+        except MalformedError as exc:
+            raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
+        if listed and isinstance(loaded, Absent):
+            problem = f"is gone or says that {component} was deleted, and {self.keys.components} names it still"
+            raise corrupt(keys.rollout, "", problem)
+        time_ms = _milliseconds(int(seconds), int(microseconds))
+        return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
+
+    async def components(self, *, after: str = "", limit: int) -> list[str]:
+        key, first = self.keys.components, f"({after}" if after else "-"
+        names: list[str] = await self.link.call(self.client.zrangebylex, key, first, "+", 0, limit, key=key)
+        if not names:
+            await self.link.require_epoch()
+        return names
+
+    async def request_record(self, request_id: str) -> RequestRecord | None:
+        key = self.keys.request(request_id)
+        text = await self.link.call(self.client.get, key, key=key)
+        return None if text is None else self._record(key, text).record
+
+    async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
+        key = self.keys.component(component).overrides
+        cursor = 0
+        while True:
+            cursor, found = await self.link.call(self.client.hscan, key, cursor, None, _SCAN_COUNT, key=key)
+            yield {repo: _override(key, repo, text) for repo, text in found.items()}
+            if not cursor:
+                break
+        await self._require_whole_overrides(component)
+
+    async def _require_whole_overrides(self, component: str) -> None:
+        """Raises StoreCorruptError where the keys of the overrides have lost what another one of them, or the rollout, has."""
+        keys = self.keys.component(component)
+        reply = await self.link.run("count_overrides", keys)
+        if reply[0] == Code.WRONG_TYPE:
+            raise wrong_type(*reply[1])
+        count, indexed, expiring, told = reply[1:]
+        problem = or_else = ""
+        if count != indexed:
+            problem = f"but {keys.overrides_index} names {indexed}"
+        elif expiring > count:
+            problem = f"but {keys.overrides_expiry} names {expiring}"
+        elif told and told != str(count):
+            problem = f"and {keys.rollout} counts {told}"
+            or_else = f"If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides {count}`."
+        if problem:
+            raise corrupt(keys.overrides, "", f"has {counted(count, 'override')}, {problem}", or_else=or_else)
+
+    async def list_overrides(
+        self, component: str, *, prefix: str, after: str, limit: int
+    ) -> list[tuple[str, Override]]:
+        keys = self.keys.component(component)
+        first = f"({after}" if after >= prefix and after else f"[{prefix}" if prefix else "-"
+        # No repo has a character after `~`, so that this is behind all that begin with the prefix.
+        last = f"({prefix}\x7f" if prefix else "+"
+        overrides: list[tuple[str, Override]] = []
+        if not after:
+            await self._require_whole_overrides(component)
+        while len(overrides) < limit:
+            wanted, index = limit - len(overrides), keys.overrides_index
+            repos = await self.link.call(self.client.zrangebylex, index, first, last, 0, wanted, key=index)
+            if not repos:
+                break
+            values = await self.link.call(self.client.hmget, keys.overrides, repos, key=keys.overrides)
+            # One that was deleted between the two calls is not there: the page is filled up from the next ones.
+            pairs = zip(repos, values, strict=True)
+            overrides += [(repo, _override(keys.overrides, repo, text)) for repo, text in pairs if text is not None]
+            if len(repos) < wanted:
+                break
+            first = f"({repos[-1]}"
+        return overrides
+
+    async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
+        key = self.keys.component(component).history if component else self.keys.history
+        if before and not _ID.fullmatch(before):
+            raise ValueError(f"{before!r} is no id of an event")
+        newest = f"({before}" if before else "+"
+        entries = await self.link.call(self.client.xrevrange, key, newest, "-", limit, key=key)
+        if not entries:
+            await self.link.require_epoch()
+        try:
+            return [history.read_event(entry_id, fields) for entry_id, fields in entries]
+        except MalformedError as exc:
+            raise corrupt(key, exc.field, exc.problem) from exc
+
+    async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
+        if not 0 <= block_ms <= MAX_BLOCK_MS:
+            raise ValueError(f"block_ms is {block_ms}, not 0 to {MAX_BLOCK_MS}")
+        place = {self.keys.feed: after}
+        if block_ms:
+            with redis_errors(self.keys.feed):
+                reply = await self.link.feed_client.xread(place, _FEED_COUNT, block_ms)
+        else:
+            # The connection that waits may hang, and this is how one gets past it.
+            reply = await self.link.call(self.client.xread, place, _FEED_COUNT, key=self.keys.feed)
+        entries = []
+        for entry_id, fields in reply[0][1] if reply else ():
+            try:
+                entries.append(self._entry(entry_id, fields))
+            except StoreCorruptError as error:
+                entries.append(FeedEntry(entry_id, "", problem=error.message))
+            # An entry may have a thousand overrides, and others wait for the event loop.
+            await asyncio.sleep(0)
+        return entries
+
+    async def has_lost(self, entry_id: str) -> bool:
+        up_to = await self.link.call(self.client.xrevrange, self.keys.feed, entry_id, "-", 1, key=self.keys.feed)
+        if up_to:
+            return bool(up_to[0][0] != entry_id)
+        # All that is kept is later: it was dropped. Of a feed with nothing in it nobody knows.
+        return not await self.link.call(self.client.xrange, self.keys.feed, "-", "+", 1, key=self.keys.feed)
+
+    async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
+        missing: set[str] = set()
+        asked = list(entries.items())
+        for first in range(0, len(asked), _SCAN_COUNT):
+            chunk = asked[first : first + _SCAN_COUNT]
+            found = await self.link.call(self._ask_histories, chunk)
+            for (component, entry_id), (this, oldest) in zip(chunk, found, strict=True):
+                if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
+                    missing.add(component)
+        return frozenset(missing)
+
+    async def _ask_histories(self, entries: Sequence[tuple[str, str]]) -> list[tuple[Any, Any]]:
+        """For each component, its entry as the history has it, and the oldest one there. A key of the wrong type says nothing
+        of what is lost: it counts as having the entry.
+        """
+        pipe = self.client.pipeline(transaction=False)
+        for component, entry_id in entries:
+            key = self.keys.component(component).history
+            pipe.xrange(key, entry_id, entry_id, 1)
+            pipe.xrange(key, "-", "+", 1)
+        replies = await pipe.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+                raise reply
+        return list(zip(replies[::2], replies[1::2], strict=True))
+
+    def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
+        return feed_entry.apply(rollout, entry, feed_key=self.keys.feed)
 
     async def remember(self, author: Author, result: Result) -> None:
         if not author.request_id:
             return
-        request = Request.of(author)
-        arguments = (*self._request_arguments(request), result.revision, write_result(result, author))
-        keys = (self.keys.meta, self.keys.request(request.id))
-        reply = await self._run(self._scripts.remember_request, keys, arguments, request_id=request.id)
+        request = _request_of(author)
+        reply = await self._write(
+            "remember_request", request, revision=result.revision, result=write_result(result, author)
+        )
         if reply[0] == Code.REPLAYED:
             self._own_record(request, reply[1])
 
@@ -94,70 +290,65 @@ class RedisStore(RedisOutcomes):
             raise ValueError(f"revision {after.revision} does not follow on {before.revision}")
         difference = diff(before, after)
         patch = difference.patch().to_json()
-        request = Request.of(author)
-        keys = self.keys.component(after.component)
-        reply = await self._run(
-            self._scripts.commit_rollout,
-            (
-                *self._write_keys(request),
-                *(self.keys.components, keys.history, keys.rollout, keys.queue, keys.releases, keys.attributes),
-                *(keys.quarantine, keys.timeline, keys.overrides, keys.overrides_index, keys.overrides_expiry),
-            ),
-            (
-                *self._write_arguments(request),
-                *(after.component, before.state_entry, before.entry if is_exact else "", _freeze_text(namespace) or ""),
-                *(patch.encode(), write_result(result, author), "" if decided_ms is None else decided_ms),
-                *(after.revision - 1, texts.write_flag(is_urgent)),
-                *history.author_fields(author),
-                *history.change_fields(history.field_changes(difference)),
-            ),
+        request = _request_of(author)
+        reply = await self._write(
+            "commit_rollout",
+            request,
+            self.keys.component(after.component),
+            **self._feed_limits,
             component=after.component,
-            request_id=request.id,
+            state_entry=before.state_entry,
+            last_entry=before.entry if is_exact else "",
+            freeze=_freeze_text(namespace) or "",
+            patch_json=patch.encode(),
+            result=write_result(result, author),
+            decided_ms="" if decided_ms is None else decided_ms,
+            revision_floor=after.revision - 1,
+            is_urgent=texts.write_flag(is_urgent),
+            event=history.event_fields(author, history.field_changes(difference)),
         )
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])
         else:
-            entry_id, previous_id, revision, base_entry = reply[1], reply[2], int(reply[3]), reply[4]
-            is_deletion = difference.is_deletion
+            _, entry_id, previous_id, revision, base_entry = reply
             entry = FeedEntry(
-                entry_id, previous_id, after.component, revision, patch, is_deletion=is_deletion, base_entry=base_entry
+                id=entry_id,
+                previous_id=previous_id,
+                component=after.component,
+                revision=int(revision),
+                patch=patch,
+                is_deletion=difference.is_deletion,
+                base_entry=base_entry,
             )
         return entry, numbered(after, entry.revision, entry.id)
 
     async def delete_damaged(
         self, component: str, author: Author, *, problem: str, lowest: Absent
     ) -> tuple[FeedEntry, Absent]:
-        request = Request.of(author)
-        keys = self.keys.component(component)
-        last_number = max(lowest.last_number, await self._last_number_told(component))
-        reply = await self._run(
-            self._scripts.delete_damaged,
-            (
-                *self._write_keys(request),
-                *(self.keys.components, keys.history, keys.rollout, keys.queue, keys.releases, keys.attributes),
-                *(keys.quarantine, keys.timeline, keys.overrides, keys.overrides_index, keys.overrides_expiry),
-            ),
-            (
-                *self._write_arguments(request),
-                *(component, lowest.revision, last_number, write_result(Result(0), author)),
-                *history.author_fields(author),
-                *history.change_fields(history.end_of_damaged(problem)),
-            ),
-            request_id=request.id,
+        request = _request_of(author)
+        reply = await self._write(
+            "delete_damaged",
+            request,
+            self.keys.component(component),
+            **self._feed_limits,
+            component=component,
+            revision_floor=lowest.revision,
+            number_floor=max(lowest.last_number, await self._last_number_told(component)),
+            result=write_result(Result(0), author),
+            event=history.event_fields(author, history.end_of_damaged(problem)),
         )
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])
         else:
-            entry_id, previous_id, revision, last, base_entry = (
-                reply[1],
-                reply[2],
-                int(reply[3]),
-                int(reply[4]),
-                reply[5],
-            )
-            patch = feed_entry.end(Absent(component, revision, last))
+            _, entry_id, previous_id, revision, last_number, base_entry = reply
             entry = FeedEntry(
-                entry_id, previous_id, component, revision, patch, is_deletion=True, base_entry=base_entry
+                id=entry_id,
+                previous_id=previous_id,
+                component=component,
+                revision=int(revision),
+                patch=feed_entry.end(Absent(component, int(revision), int(last_number))),
+                is_deletion=True,
+                base_entry=base_entry,
             )
         gone = self.apply(Absent(component, entry.revision - 1, entry=entry.base_entry), entry)
         if not isinstance(gone, Absent):
@@ -186,125 +377,88 @@ class RedisStore(RedisOutcomes):
     ) -> tuple[FeedEntry | None, Result]:
         if not changes:
             raise ValueError("no overrides to change")
-        request = Request.of(author)
-        keys = self.keys.component(component)
-        reply = await self._run(
-            self._scripts.commit_overrides,
-            (
-                *self._write_keys(request),
-                *(keys.history, keys.rollout, keys.overrides, keys.overrides_index, keys.overrides_expiry),
-            ),
-            (
-                *self._write_arguments(request),
-                *(component, "" if expected_revision is None else expected_revision),
-                *((known.revision, known.entry) if known else (0, "")),
-                *(texts.write_flag(must_exist), feed_entry.write_overrides(changes).encode()),
-                next(iter(changes)) if len(changes) == 1 else "",
-                *(texts.write_flag(bool(author.request_id)), write_result(Result(0), author)),
-                *history.author_fields(author),
-            ),
+        request = _request_of(author)
+        reply = await self._write(
+            "commit_overrides",
+            request,
+            self.keys.component(component),
+            **self._feed_limits,
             component=component,
-            expected_revision=expected_revision,
-            request_id=request.id,
+            expected_revision="" if expected_revision is None else expected_revision,
+            known_revision=known.revision if known else 0,
+            known_entry=known.entry if known else "",
+            must_exist=texts.write_flag(must_exist),
+            changes_json=feed_entry.write_overrides(changes).encode(),
+            single=next(iter(changes)) if len(changes) == 1 else "",
+            is_own_id=texts.write_flag(bool(author.request_id)),
+            result=write_result(Result(0), author),
+            event=history.author_fields(author),
         )
         if reply[0] == Code.UNCHANGED:
             return None, Result(int(reply[1]), changed=False)
         if reply[0] == Code.REPLAYED:
             entry = await self._own_entry(request, reply[1])
             return entry, Result(entry.revision)
-        entry_id, previous_id, revision, base_entry, time_ms = (
-            reply[1],
-            reply[2],
-            int(reply[3]),
-            reply[4],
-            int(reply[5]),
-        )
+        _, entry_id, previous_id, revision, base_entry, time_ms = reply
         entry = FeedEntry(
             id=entry_id,
             previous_id=previous_id,
             component=component,
-            revision=revision,
+            revision=int(revision),
             base_entry=base_entry,
-            patch=feed_entry.overrides_patch(time_ms),
+            patch=feed_entry.overrides_patch(int(time_ms)),
             overrides_set={repo: override for repo, override in changes.items() if override is not None},
             overrides_deleted=tuple(repo for repo, override in changes.items() if override is None),
         )
-        return entry, Result(revision)
+        return entry, Result(int(revision))
 
     async def commit_namespace(
         self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
     ) -> FeedEntry:
         old, new = _freeze_text(before), _freeze_text(after)
-        request = Request.of(author)
-        reply = await self._run(
-            self._scripts.commit_namespace,
-            (*self._write_keys(request), self.keys.history),
-            (
-                *self._write_arguments(request),
-                *(old or "", new or "", feed_entry.write_namespace(after), write_result(Result(0), author)),
-                "" if decided_ms is None else decided_ms,
-                *history.author_fields(author),
-                *history.change_fields(history.namespace_changes(old, new)),
-            ),
-            request_id=request.id,
+        request = _request_of(author)
+        reply = await self._write(
+            "commit_namespace",
+            request,
+            **self._feed_limits,
+            freeze_before=old or "",
+            freeze=new or "",
+            namespace=feed_entry.write_namespace(after),
+            result=write_result(Result(0), author),
+            decided_ms="" if decided_ms is None else decided_ms,
+            event=history.event_fields(author, history.namespace_changes(old, new)),
         )
         if reply[0] == Code.REPLAYED:
             return await self._own_entry(request, reply[1])
         return FeedEntry(reply[1], reply[2], namespace=after)
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
-        keys = self.keys.component(component)
-        reply = await self._run(
-            self._scripts.sweep_overrides,
-            (
-                *(self.keys.meta, self.keys.feed, self.keys.feed_bytes),
-                *(keys.overrides, keys.overrides_index, keys.overrides_expiry, keys.rollout),
-            ),
-            (self._epoch, *self._feed_limits, component, limit, secrets.token_hex(8)),
+        reply = await self.link.write(
+            "sweep_overrides",
+            self.keys.component(component),
+            **self._feed_limits,
+            epoch=self.link.epoch,
+            component=component,
+            most=limit,
+            nonce=secrets.token_hex(8),
         )
         return int(reply[1])
 
-    async def run(
-        self,
-        script: Any,  # noqa: ANN401 - see RedisReader
-        keys: tuple[str, ...],
-        arguments: tuple[object, ...],
+    async def _write(
+        self, name: str, request: Request, keys: ComponentKeys | None = None, /, **named: object
     ) -> list[Any]:
-        """The answer of a script of a file of its own that begins with `meta` and the epoch believed in."""
-        return await self._run(script, (self.keys.meta, *keys), (self._epoch, *arguments))
-
-    def _write_keys(self, request: Request) -> tuple[str, ...]:
-        return self.keys.meta, self.keys.feed, self.keys.feed_bytes, self.keys.request(request.id)
-
-    def _request_arguments(self, request: Request) -> tuple[object, ...]:
-        return self._epoch, request.digest, request.nonce, request.life_ms
-
-    def _write_arguments(self, request: Request) -> tuple[object, ...]:
-        return *self._request_arguments(request), *self._feed_limits
-
-    async def _run(
-        self,
-        script: Any,  # noqa: ANN401 - redis-py's scripts are not typed
-        keys: tuple[str, ...],
-        arguments: tuple[object, ...],
-        *,
-        component: str = "",
-        expected_revision: int | None = None,
-        request_id: str = "",
-    ) -> list[Any]:
-        reply: list[Any] = await self._call(script, keys, arguments, is_write=True)
-        error = refusal(
-            reply,
-            meta_key=self.keys.meta,
-            epoch=self._epoch,
-            adopt_command=self.adopt_command,
-            component=component,
-            expected_revision=expected_revision,
-            request_id=request_id,
+        """As `Link.write`, of what is done once for each request."""
+        return await self.link.write(
+            name,
+            keys,
+            request_id=request.id,
+            request=self.keys.request(request.id),
+            epoch=self.link.epoch,
+            digest=request.digest,
+            nonce=request.nonce,
+            life_ms=request.life_ms,
+            **named,
         )
-        if error is not None:
-            raise error
-        return reply
 
     def _own_record(self, request: Request, text: str) -> StoredRecord:
         """The record of the first of two attempts of one call, whose reply was lost. Raises ReplayedError for another's."""
@@ -315,11 +469,60 @@ class RedisStore(RedisOutcomes):
 
     async def _own_entry(self, request: Request, text: str) -> FeedEntry:
         stored = self._own_record(request, text)
-        entries = await self._call(self.client.xrange, self.keys.feed, stored.entry_id, stored.entry_id)
+        entries = await self.link.call(self.client.xrange, self.keys.feed, stored.entry_id, stored.entry_id)
         if not entries:
             raise ReplayedError(stored.record)
         return self._entry(*entries[0])
 
+    def _namespace(self, freeze: str | None) -> Namespace:
+        try:
+            return feed_entry.read_namespace(freeze)
+        except ValueError as exc:
+            raise corrupt(self.keys.meta, "freeze", str(exc)) from exc
+
+    def _adopted_ms(self, text: str | None) -> int | None:
+        try:
+            return None if text is None else texts.read_integer(text)
+        except ValueError as exc:
+            raise corrupt(self.keys.meta, "adopted_ms", str(exc)) from exc
+
+    def _record(self, key: str, text: str) -> StoredRecord:
+        try:
+            return read_record(text)
+        except ValueError as exc:
+            raise corrupt(key, "", str(exc)) from exc
+
+    def _entry(self, entry_id: str, fields: Mapping[str, str]) -> FeedEntry:
+        try:
+            return feed_entry.read_entry(entry_id, fields)
+        except MalformedError as exc:
+            raise corrupt(self.keys.feed, exc.field, exc.problem) from exc
+
+
+def _request_of(author: Author) -> Request:
+    return Request.of(author, nonce=secrets.token_hex(8))
+
 
 def _freeze_text(namespace: Namespace) -> str | None:
     return None if namespace.freeze is None else texts.write_freeze(namespace.freeze)
+
+
+def _key_of(keys: ComponentKeys, section: str) -> str:
+    key: str = getattr(keys, section)
+    return key
+
+
+def _override(key: str, repo: str, text: str) -> Override:
+    try:
+        texts.read_text(repo)
+        return texts.read_override(text)
+    except ValueError as exc:
+        raise corrupt(key, repo, str(exc)) from exc
+
+
+def _pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _milliseconds(seconds: int, microseconds: int) -> int:
+    return seconds * 1000 + microseconds // 1000

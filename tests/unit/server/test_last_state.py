@@ -234,7 +234,7 @@ class Believer:
     epoch = ""
     adopt_command = "rampd-server adopt --data-dir /data"
 
-    def believe(self, epoch: str) -> None:
+    def set_epoch(self, epoch: str) -> None:
         self.epoch = epoch
 
 

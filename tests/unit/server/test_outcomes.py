@@ -59,6 +59,9 @@ class ScriptedReplica:
     def get(self, component: str) -> Known | None:
         return Known(self.present) if component == self.present.component else None
 
+    async def require_history(self, components: Sequence[str]) -> None:
+        """Nothing is lost."""
+
     async def catch_up(self, *, timeout_s: float) -> bool:
         self.asked += 1
         self.present = self.later or self.present

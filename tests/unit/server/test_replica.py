@@ -32,7 +32,7 @@ class ScriptedStore:
     async def head(self) -> Head:
         return Head("epoch", self.newest, 0, Namespace())
 
-    def believe(self, epoch: str) -> None:
+    def set_epoch(self, epoch: str) -> None:
         pass
 
     async def components(self, *, after: str, limit: int) -> list[str]:

@@ -24,7 +24,7 @@ from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Spl
 from rampd_server.ports import OutcomeBatch
 from rampd_server.storage.codec import texts
 from rampd_server.storage.codec.malformed import MalformedError
-from rampd_server.storage.scripts import UNIT_BITS
+from rampd_server.storage.limits import UNIT_BITS
 
 _CHANNELS = ("current", "next")
 _TALLIES = ("jobs", "failures", "first_outcomes", "failed_first_outcomes", "first_failures")

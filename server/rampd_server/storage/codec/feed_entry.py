@@ -1,4 +1,4 @@
-"""Entries of the feed, read from the stream, and applied to what a server knows."""
+"""Entries of the feed, written, read back, and applied to what a server knows."""
 
 from collections.abc import Mapping
 

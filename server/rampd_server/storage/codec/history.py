@@ -1,4 +1,4 @@
-"""The history: what a change tells a person, and entries of the stream read back."""
+"""The history: what a change tells a person, and events read back from the stream."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -8,10 +8,8 @@ from rampd_server.ports import Author, Event, FieldChange
 from rampd_server.storage.codec import texts
 from rampd_server.storage.codec.history_words import in_words
 from rampd_server.storage.codec.malformed import MalformedError
-from rampd_server.storage.codec.patch import QUARANTINE, RELEASES, Difference, Texts
+from rampd_server.storage.codec.patch import QUARANTINE, RELEASES, Difference, TextChange
 from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
-
-MAX_EVENTS: Final = 10_000
 
 # Numbers that only count (revision, times) are no news; the timeline repeats what these say.
 _TOLD: Final = (
@@ -64,7 +62,7 @@ def namespace_changes(before: str | None, after: str | None) -> tuple[FieldChang
     return (FieldChange("freeze", before, after),)
 
 
-def _item_changes(kind: str, fields: Mapping[str, Texts], words: Callable[[str], str]) -> list[FieldChange]:
+def _item_changes(kind: str, fields: Mapping[str, TextChange], words: Callable[[str], str]) -> list[FieldChange]:
     """In words: who made an item and when has a field or an event of its own."""
     changes = []
     for name, (before, after) in fields.items():
@@ -105,9 +103,10 @@ def author_fields(author: Author) -> tuple[str, ...]:
     )
 
 
-def change_fields(changes: tuple[FieldChange, ...]) -> tuple[str, str]:
+def event_fields(author: Author, changes: tuple[FieldChange, ...]) -> tuple[str, ...]:
+    """As `author_fields`, and what."""
     rows = [(change.field, change.before, change.after) for change in changes]
-    return "changes", texts.write_json(rows)
+    return (*author_fields(author), "changes", texts.write_json(rows))
 
 
 def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:

@@ -17,7 +17,7 @@ from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE, QUEUE = "releases", "attributes", "quarantine", "timeline", "queue"
 HASHES = (ROLLOUT, RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)
 
-Texts = tuple[str | None, str | None]
+TextChange = tuple[str | None, str | None]
 """A field before and after; None where it is not there."""
 
 
@@ -93,7 +93,7 @@ def _texts(value: object) -> list[str]:
 class Difference:
     """Two states of a component, compared: what the patch writes and the history tells."""
 
-    hashes: Mapping[str, Mapping[str, Texts]]
+    hashes: Mapping[str, Mapping[str, TextChange]]
     queue: tuple[tuple[int, ...], tuple[int, ...]] | None
     is_deletion: bool
     revision: int
@@ -140,18 +140,18 @@ def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
     )
 
 
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Texts]:
-    changes: dict[str, Texts] = {
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, TextChange]:
+    changes: dict[str, TextChange] = {
         name: (before.get(name), text) for name, text in after.items() if before.get(name) != text
     }
     changes.update((name, (text, None)) for name, text in before.items() if name not in after)
     return changes
 
 
-def _release_changes(before: Rollout | None, after: Rollout) -> tuple[dict[str, Texts], dict[str, Texts]]:
+def _release_changes(before: Rollout | None, after: Rollout) -> tuple[dict[str, TextChange], dict[str, TextChange]]:
     old_releases = before.releases if before else {}
-    releases: dict[str, Texts] = {}
-    attributes: dict[str, Texts] = {}
+    releases: dict[str, TextChange] = {}
+    attributes: dict[str, TextChange] = {}
     if after.releases is old_releases:
         return releases, attributes
     for number, new in after.releases.items():
@@ -177,10 +177,10 @@ def _write_attributes(attributes: Mapping[str, str]) -> str | None:
     return texts.write_json(dict(attributes)) if attributes else None
 
 
-def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, Texts]:
+def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, TextChange]:
     if isinstance(before, Absent):
         # Who applies the first patch of a component need not know what was before it: it has to be whole.
-        lifted: dict[str, Texts] = dict.fromkeys(before.quarantine.keys() - after.quarantine.keys(), (None, None))
+        lifted: dict[str, TextChange] = dict.fromkeys(before.quarantine.keys() - after.quarantine.keys(), (None, None))
         return {**lifted, **_changed({}, write_quarantine(after))}
     if after.quarantine is before.quarantine or after.quarantine == before.quarantine:
         return {}
@@ -192,7 +192,7 @@ def write_quarantine(rollout: Rollout | Absent) -> dict[str, str]:
     return {tag: texts.write_quarantine(mark) for tag, mark in rollout.quarantine.items()}
 
 
-def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, Texts]:
+def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, TextChange]:
     old = before.timeline if before else ()
     if after.timeline is old or after.timeline == old:
         return {}

@@ -5,7 +5,6 @@
 parts.
 """
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,8 +27,7 @@ class Request:
     life_ms: int
 
     @classmethod
-    def of(cls, author: Author) -> "Request":
-        nonce = secrets.token_hex(8)
+    def of(cls, author: Author, *, nonce: str) -> "Request":
         if author.request_id:
             return cls(author.request_id, author.digest or "-", nonce, _OWN_LIFE_MS)
         # `~` is in no id that a caller may give.

@@ -3,35 +3,25 @@
 -- KEYS[1]  meta  hash
 -- KEYS[2]  feed  stream
 --
--- ARGV[1]  the new epoch
+-- ARGV[1]  epoch    the new one
 -- ARGV[2]  schema
--- ARGV[3]  1 if an operator adopts what is there, 0 if only a missing epoch is to be made
+-- ARGV[3]  adopted  1 if an operator adopts what is there, 0 if only a missing epoch is to be made
 --
 -- Returns: {DONE, epoch in force} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found}
 --
 -- Why atomic: of two servers that start at once both get the same epoch.
 
-local meta, feed = KEYS[1], KEYS[2]
-local epoch, schema, adopted = ARGV[1], ARGV[2], ARGV[3]
-
-local wrong = find_wrong_type(meta, 'hash', feed, 'stream')
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local found = redis.call('HMGET', meta, 'epoch', 'schema')
-local epoch_found = found[1]
-local refusal = refuse_schema(found[2])
+local refusal = refuse_types(meta, 'hash', feed, 'stream') or refuse_schema(redis.call('HGET', meta, 'schema'))
 if refusal then
   return refusal
 end
+local epoch_found = redis.call('HGET', meta, 'epoch')
 if epoch_found and adopted ~= '1' then
   return {DONE, epoch_found}
 end
 
 local newest = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
-redis.call(
-  'HSET', meta, 'schema', schema, 'epoch', epoch, 'adopted', adopted, 'head', newest and newest[1] or '0-0'
-)
+redis.call('HSET', meta, 'schema', schema, 'epoch', epoch, 'head', newest and newest[1] or '0-0')
 if adopted == '1' then
   redis.call('HSET', meta, 'adopted_ms', now_ms())
 else

@@ -2,14 +2,14 @@
 --
 -- KEYS: none, since it touches none
 --
--- ARGV[1] a command on each line, its words with a space between them: `HSET key field value`
+-- ARGV[1]  commands  one on each line, its words with a space between them: `HSET key field value`
 --
 -- Returns: {DONE, the lines whose command is denied or not known ...}
 --
 -- Why atomic: it need not be. A script, because it may ask for its caller's permissions without the right to use ACL.
 
 local denied = {}
-for line in string.gmatch(ARGV[1], '[^\n]+') do
+for line in string.gmatch(commands, '[^\n]+') do
   local words = {}
   for word in string.gmatch(line, '%S+') do
     words[#words + 1] = word

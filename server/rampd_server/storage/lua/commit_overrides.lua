@@ -10,22 +10,22 @@
 -- KEYS[8]  overrides-index   zset
 -- KEYS[9]  overrides-expiry  zset
 --
--- ARGV[1]  epoch believed in
--- ARGV[2]  digest of the request
--- ARGV[3]  nonce of this attempt
--- ARGV[4]  life of the idempotency record, ms
--- ARGV[5]  most entries of the feed
--- ARGV[6]  most bytes of the feed
--- ARGV[7]  component
--- ARGV[8]  revision that the caller expects, empty for any
--- ARGV[9]  revision that the server knows, 0 for none
--- ARGV[10] entry by which it knows it, empty for any
--- ARGV[11] 1 if what is to be deleted must be there
--- ARGV[12] overrides, JSON: repo to text, empty to delete
--- ARGV[13] the repo if the request names one, empty if it is a bulk change
--- ARGV[14] 1 if the request id is the caller's own
--- ARGV[15] result: release, position, disposition
--- ARGV[16..] fields of the history entry, name and value in turn
+-- ARGV[1]     epoch              the one believed in
+-- ARGV[2]     digest             of the request
+-- ARGV[3]     nonce              of this attempt
+-- ARGV[4]     life_ms            of the idempotency record
+-- ARGV[5]     max_entries        of the feed
+-- ARGV[6]     max_bytes          of the feed
+-- ARGV[7]     component
+-- ARGV[8]     expected_revision  of the caller, empty for any
+-- ARGV[9]     known_revision     that the server knows, 0 for none
+-- ARGV[10]    known_entry        by which it knows it, empty for any
+-- ARGV[11]    must_exist         1 if what is to be deleted must be there
+-- ARGV[12]    changes_json       repo to text, empty to delete
+-- ARGV[13]    single             the repo if the request names one, empty if it is a bulk change
+-- ARGV[14]    is_own_id          1 if the request id is the caller's own
+-- ARGV[15]    result             release, position, disposition
+-- ARGV[16..]  event              its fields, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
 --   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
@@ -35,21 +35,13 @@
 -- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed. A store that has lost what the
 -- server knows is not written to before that is settled: otherwise a revision is given a second time.
 
-local meta, feed, feed_bytes, request, history, rollout = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local overrides, overrides_index, overrides_expiry = KEYS[7], KEYS[8], KEYS[9]
-local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, expected_revision, revision_known, entry_known = ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10]
-local must_exist, changes_json, single, is_own_id, result =
-  ARGV[11] == '1', ARGV[12], ARGV[13], ARGV[14] == '1', ARGV[15]
+local known_revision = tonumber(known_revision)
+local must_exist, is_own_id = must_exist == '1', is_own_id == '1'
 
-local wrong = find_wrong_type(
+local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream', rollout, 'hash',
   overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset'
-)
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local refusal = refuse(meta, epoch, request, digest)
+) or refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
 end
@@ -61,8 +53,8 @@ end
 if not revision_found or not is_count(revision_found) then
   return {MALFORMED, rollout, 'revision'}
 end
-local ahead = tonumber(revision_found) - revision_known
-if ahead < 0 or (ahead == 0 and entry_known ~= '' and entry_known ~= entry_found) then
+local ahead = tonumber(revision_found) - known_revision
+if ahead < 0 or (ahead == 0 and known_entry ~= '' and known_entry ~= entry_found) then
   return {CONFLICT, revision_found}
 end
 if expected_revision ~= '' and expected_revision ~= revision_found then
@@ -128,7 +120,6 @@ call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
 count_by(rollout, #indexed / 2 - #deleted, overrides)
 local revision = next_revision(revision_found)
-local event = {unpack(ARGV, 16)}
 local told = {'count', tostring(count)}
 if single ~= '' then
   told = {'override', single, 'before', before[single] or '', 'after', changes[single]}

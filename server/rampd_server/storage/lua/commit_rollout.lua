@@ -16,22 +16,22 @@
 -- KEYS[14] overrides-index   zset
 -- KEYS[15] overrides-expiry  zset
 --
--- ARGV[1]  epoch believed in
--- ARGV[2]  digest of the request
--- ARGV[3]  nonce of this attempt
--- ARGV[4]  life of the idempotency record, ms
--- ARGV[5]  most entries of the feed
--- ARGV[6]  most bytes of the feed
--- ARGV[7]  component
--- ARGV[8]  entry of the last change of the rollout itself that is believed in, empty for none
--- ARGV[9]  entry of the last change, overrides included, that is believed in; empty for any
--- ARGV[10] the namespace's freeze believed in, empty for none
--- ARGV[11] patch, JSON
--- ARGV[12] result: release, position, disposition
--- ARGV[13] when this was decided, ms; empty where that does not matter
--- ARGV[14] revision that the next one must be above
--- ARGV[15] 1 if others have to wait for this change
--- ARGV[16..] fields of the history entry, name and value in turn
+-- ARGV[1]     epoch           the one believed in
+-- ARGV[2]     digest          of the request
+-- ARGV[3]     nonce           of this attempt
+-- ARGV[4]     life_ms         of the idempotency record
+-- ARGV[5]     max_entries     of the feed
+-- ARGV[6]     max_bytes       of the feed
+-- ARGV[7]     component
+-- ARGV[8]     state_entry     of the last change of the rollout itself that is believed in, empty for none
+-- ARGV[9]     last_entry      of the last change, overrides included, that is believed in; empty for any
+-- ARGV[10]    freeze          the namespace's that is believed in, empty for none
+-- ARGV[11]    patch_json
+-- ARGV[12]    result          release, position, disposition
+-- ARGV[13]    decided_ms      when this was decided; empty where that does not matter
+-- ARGV[14]    revision_floor  that the next one must be above
+-- ARGV[15]    is_urgent       1 if others have to wait for this change
+-- ARGV[16..]  event           its fields, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
@@ -42,25 +42,16 @@
 -- of overrides takes a number, but changes nothing that a decision rests on. Where another server was ahead of an urgent
 -- change, all that are not urgent conflict for a moment (`yield_until`): otherwise it may be second again and again.
 
-local meta, feed, feed_bytes, request, components, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local rollout, queue, releases, attributes, quarantine = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local timeline, overrides, overrides_index, overrides_expiry = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
-local epoch, digest, nonce, life_ms, max_entries, max_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local component, state_entry, last_entry, freeze, patch_json, result, decided, revision_floor, is_urgent =
-  ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15] == '1'
+local revision_floor, is_urgent = tonumber(revision_floor), is_urgent == '1'
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
 
 -- The other keys are only replaced or removed as a whole, which goes with any type.
-local wrong = find_wrong_type(
+local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', history, 'stream',
   rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'
-)
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local refusal = refuse(meta, epoch, request, digest)
+) or refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
 end
@@ -85,10 +76,10 @@ end
 if not is_count(revision_found) then
   return {MALFORMED, rollout, 'revision'}
 end
-if is_untimely(now, decided) then
+if is_untimely(now, decided_ms) then
   return {UNTIMELY, now}
 end
-local revision = next_revision(math.max(tonumber(revision_found), tonumber(revision_floor)))
+local revision = next_revision(math.max(tonumber(revision_found), revision_floor))
 local patch = cjson.decode(patch_json)
 if not patch.delete and not redis.call('ZSCORE', components, component) then
   if redis.call('ZCARD', components) >= MAX_COMPONENTS then
@@ -131,6 +122,6 @@ redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'state_entry', id
 if yield_until then
   redis.call('HDEL', rollout, 'yield_until')
 end
-append_history(history, id, revision, now, {unpack(ARGV, 16)})
+append_history(history, id, revision, now, event)
 remember(request, life_ms, digest, nonce, id, revision, '1', result)
 return {DONE, id, previous, revision, found[3] or ''}

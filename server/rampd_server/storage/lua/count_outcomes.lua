@@ -9,41 +9,36 @@
 -- KEYS[7]  clients-order     zset
 -- KEYS[8]  release-outcomes  hash
 --
--- ARGV[1]  epoch believed in
--- ARGV[2]  another epoch whose counters may be dropped, as `meta` has the one believed in; empty: none are there yet
--- ARGV[3]  release that is next
--- ARGV[4]  trial
--- ARGV[5]  revision at which that trial is in force
--- ARGV[6]  identity of the reporter
--- ARGV[7]  client
--- ARGV[8]  sequence
--- ARGV[9]  digest of the batch
--- ARGV[10] answer to a repeat
--- ARGV[11] most clients remembered
--- ARGV[12] most outcomes that wait, of each kind
--- ARGV[13] counts, JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed, wait in
---          ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision": text}; each
---          index once in each list; `releases` adds to what outlives the trial, `current_revision` tells one current from
---          the next; `longest_wait` is the longest that any of these could wait, ms
+-- ARGV[1]   epoch        the one believed in
+-- ARGV[2]   replaced     another epoch, whose counters may be dropped, as `meta` has this one; empty: none are there yet
+-- ARGV[3]   release      that is next
+-- ARGV[4]   trial
+-- ARGV[5]   revision     at which that trial is in force
+-- ARGV[6]   reporter     identity
+-- ARGV[7]   client
+-- ARGV[8]   sequence
+-- ARGV[9]   digest       of the batch
+-- ARGV[10]  answer       to a repeat
+-- ARGV[11]  max_clients  that are remembered
+-- ARGV[12]  max_waiting  outcomes that wait, of each kind
+-- ARGV[13]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
+--           wait in ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision":
+--           text}; each index once in each list; `releases` adds to what outlives the trial, `current_revision` tells one
+--           current from the next; `longest_wait` is the longest that any of these could wait, ms
 --
 -- Returns: {DONE} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
 --   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
 --
 -- Why atomic: a batch counts as a whole and once, whoever sends it and however often.
 
-local outcomes, first_outcomes, first_failures = KEYS[1], KEYS[2], KEYS[3]
-local waiting_outcomes, waiting_failures, clients, clients_order = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local release_outcomes = KEYS[8]
-local epoch, replaced, release, trial, revision = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local reporter, client, sequence, digest, answer = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local max_clients, max_waiting, counts_json = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
+local max_clients, max_waiting = tonumber(max_clients), tonumber(max_waiting)
 
-local wrong = find_wrong_type(
+local refusal = refuse_types(
   outcomes, 'hash', first_outcomes, 'string', first_failures, 'string', waiting_outcomes, 'zset',
   waiting_failures, 'zset', clients, 'hash', clients_order, 'zset', release_outcomes, 'hash'
 )
-if wrong then
-  return {WRONG_TYPE, wrong}
+if refusal then
+  return refusal
 end
 local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches', 'longest_wait')
 local epoch_found, revision_found, batches, longest_wait = head[1] or '', head[4] or '0', head[5] or '0', head[6] or '0'

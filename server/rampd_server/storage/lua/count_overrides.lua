@@ -9,13 +9,11 @@
 --
 -- Why atomic: they change together, so their numbers are equal at one moment only.
 
-local overrides, overrides_index, overrides_expiry, rollout = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-
-local wrong = find_wrong_type(
+local refusal = refuse_types(
   overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', rollout, 'hash'
 )
-if wrong then
-  return {WRONG_TYPE, wrong}
+if refusal then
+  return refusal
 end
 
 return {

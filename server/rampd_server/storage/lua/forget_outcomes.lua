@@ -9,25 +9,20 @@
 -- KEYS[7]  clients-order     zset
 -- KEYS[8]  release-outcomes  hash
 --
--- ARGV[1]  epoch believed in
--- ARGV[2]  release that is next; 0: the component is gone, and its clients and releases go too
--- ARGV[3]  trial
--- ARGV[4]  revision at which that trial is in force
--- ARGV[5]  the component's last release
--- ARGV[6..] releases that are known; those up to the last that are not here never come again
+-- ARGV[1]    epoch        the one believed in
+-- ARGV[2]    release      that is next; 0: the component is gone, and its clients and releases go too
+-- ARGV[3]    trial
+-- ARGV[4]    revision     at which that trial is in force
+-- ARGV[5]    last_number  the component's last release
+-- ARGV[6..]  releases     that are known; those up to the last that are not here never come again
 --
 -- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
 -- Why atomic: what is counted meanwhile for the present trial stays.
 
-local outcomes, first_outcomes, first_failures = KEYS[1], KEYS[2], KEYS[3]
-local waiting_outcomes, waiting_failures, clients, clients_order = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local release_outcomes = KEYS[8]
-local epoch, release, trial, revision, last_release = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-
-local wrong = find_wrong_type(outcomes, 'hash', release_outcomes, 'hash')
-if wrong then
-  return {WRONG_TYPE, wrong}
+local refusal = refuse_types(outcomes, 'hash', release_outcomes, 'hash')
+if refusal then
+  return refusal
 end
 local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches')
 local epoch_found, revision_found, batches = head[1], head[4] or '0', head[5] or '0'
@@ -39,12 +34,12 @@ if not is_count(revision_found) then
 end
 
 local is_known, forgotten = {}, {}
-for _, number in ipairs({unpack(ARGV, 6)}) do
+for _, number in ipairs(releases) do
   is_known[number] = true
 end
 for _, field in ipairs(redis.call('HKEYS', release_outcomes)) do
   local number = string.match(field, '^(%d+) ')
-  if number and not is_known[number] and tonumber(number) <= tonumber(last_release) then
+  if number and not is_known[number] and tonumber(number) <= tonumber(last_number) then
     forgotten[#forgotten + 1] = field
   end
 end

@@ -3,13 +3,13 @@
 -- KEYS[1] meta    hash
 -- KEYS[2] checks  hash
 --
--- ARGV[1] epoch believed in
--- ARGV[2] field of the lease
--- ARGV[3] field of the result
--- ARGV[4] id of this turn
--- ARGV[5] how long the lease lasts, ms
--- ARGV[6] how often the check is asked, ms
--- ARGV[7] scope of the counts: a result of another one counts for nothing, and the check is due at once
+-- ARGV[1]  epoch         the one believed in
+-- ARGV[2]  lease_field
+-- ARGV[3]  result_field
+-- ARGV[4]  turn          id of this one
+-- ARGV[5]  lease_ms      how long the lease lasts
+-- ARGV[6]  interval_ms   how often the check is asked
+-- ARGV[7]  scope         of the counts: a result of another one counts for nothing, and the check is due at once
 --
 -- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, {key, types}}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
@@ -17,15 +17,9 @@
 -- Why atomic: of two servers whose turn it might be, one gets it. The lease is an end by the store's clock and no time-out
 -- of a key; an end, or a result, that a clock set back has left too far in the future counts for nothing.
 
-local meta, checks = KEYS[1], KEYS[2]
-local epoch, lease_field, result_field, turn = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local lease_ms, interval_ms, scope = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local lease_ms, interval_ms = tonumber(lease_ms), tonumber(interval_ms)
 
-local wrong = find_wrong_type(meta, 'hash', checks, 'hash')
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local refusal = refuse_store(meta, epoch)
+local refusal = refuse_types(meta, 'hash', checks, 'hash') or refuse_store(meta, epoch)
 if refusal then
   return refusal
 end

@@ -1,14 +1,15 @@
 -- What the scripts share. The loader puts it in front of each of them, after the result codes and limits that are
--- defined in Python. Locals only: a global would outlive the call.
+-- defined in Python, and before a local for each key and argument, by the name that the head of the script gives it.
+-- Locals only: a global would outlive the call.
 
--- The first key of (key, type, key, type, ...) that holds something of another type, with the type that it has and the one that
--- it should have; else nil. A command on such a key would raise half-way through the writes.
-local function find_wrong_type(...)
+-- The answer where a key of (key, type, key, type, ...) holds something of another type: the key, the type that it has and the
+-- one that it should have; else nil. A command on such a key would raise half-way through the writes.
+local function refuse_types(...)
   local arguments = {...}
   for i = 1, #arguments, 2 do
     local found = redis.call('TYPE', arguments[i]).ok
     if found ~= 'none' and found ~= arguments[i + 1] then
-      return {arguments[i], found, arguments[i + 1]}
+      return {WRONG_TYPE, {arguments[i], found, arguments[i + 1]}}
     end
   end
 end
@@ -27,8 +28,7 @@ end
 
 -- The answer to a write to data of a newer schema, or to another epoch; else nil.
 local function refuse_store(meta, epoch)
-  local found = redis.call('HMGET', meta, 'epoch', 'schema')
-  local epoch_found, schema = found[1], found[2]
+  local epoch_found, schema = unpack(redis.call('HMGET', meta, 'epoch', 'schema'))
   local refusal = refuse_schema(schema)
   if refusal then
     return refusal

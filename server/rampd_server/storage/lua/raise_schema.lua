@@ -8,19 +8,11 @@
 --
 -- Why atomic: a schema is never lowered, and none is given to a namespace that has no epoch.
 
-local meta = KEYS[1]
-local schema = ARGV[1]
-
-local wrong = find_wrong_type(meta, 'hash')
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local found = redis.call('HMGET', meta, 'epoch', 'schema')
-local refusal = refuse_schema(found[2])
+local refusal = refuse_types(meta, 'hash') or refuse_schema(redis.call('HGET', meta, 'schema'))
 if refusal then
   return refusal
 end
-if found[1] then
+if redis.call('HGET', meta, 'epoch') then
   redis.call('HSET', meta, 'schema', schema)
 end
 return {DONE}

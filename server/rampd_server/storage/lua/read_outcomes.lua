@@ -9,11 +9,9 @@
 -- Why atomic: what is moved from waiting to counted is seen in one place. It writes nothing: reads have to go on where
 -- memory is full.
 
-local outcomes, waiting_outcomes, waiting_failures = KEYS[1], KEYS[2], KEYS[3]
-
-local wrong = find_wrong_type(outcomes, 'hash', waiting_outcomes, 'zset', waiting_failures, 'zset')
-if wrong then
-  return {WRONG_TYPE, wrong}
+local refusal = refuse_types(outcomes, 'hash', waiting_outcomes, 'zset', waiting_failures, 'zset')
+if refusal then
+  return refusal
 end
 local now = tonumber(now_ms())
 local longest_wait = redis.call('HGET', outcomes, 'longest_wait') or '0'

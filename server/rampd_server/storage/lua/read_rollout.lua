@@ -9,7 +9,7 @@
 -- KEYS[7] timeline    hash
 -- KEYS[8] components  zset
 --
--- ARGV[1] component
+-- ARGV[1]  component
 --
 -- Returns: {DONE, {epoch, freeze, head, schema}, TIME, 1 if components names one of which nothing is left, rollout, queue,
 --   releases, attributes, quarantine, timeline} | {WRONG_TYPE, {key, types}}
@@ -17,21 +17,17 @@
 -- Why atomic: what is read together was written together. A script, because MULTI is refused by a Redis whose memory is
 -- full, and reads have to go on.
 
-local meta, rollout, queue, releases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local attributes, quarantine, timeline, components = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local component = ARGV[1]
-
-local wrong = find_wrong_type(
+local refusal = refuse_types(
   meta, 'hash', rollout, 'hash', queue, 'list', releases, 'hash',
   attributes, 'hash', quarantine, 'hash', timeline, 'hash'
 )
-if wrong then
-  return {WRONG_TYPE, wrong}
+if refusal then
+  return refusal
 end
 
 local fields = redis.call('HGETALL', rollout)
 local listed = 0
-if not redis.call('HGET', rollout, 'current') and not find_wrong_type(components, 'zset') then
+if not redis.call('HGET', rollout, 'current') and not refuse_types(components, 'zset') then
   listed = #redis.call('ZRANGEBYLEX', components, '[' .. component, '[' .. component)
 end
 local reply = {

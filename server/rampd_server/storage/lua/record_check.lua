@@ -3,26 +3,19 @@
 -- KEYS[1] meta    hash
 -- KEYS[2] checks  hash
 --
--- ARGV[1] epoch believed in
--- ARGV[2] field of the lease
--- ARGV[3] field of the result
--- ARGV[4] id of this turn
--- ARGV[5] result: when it was asked, scope, counts
--- ARGV[6..] fields of the policy's checks; all others go
+-- ARGV[1]    epoch         the one believed in
+-- ARGV[2]    lease_field
+-- ARGV[3]    result_field
+-- ARGV[4]    turn          id of this one
+-- ARGV[5]    result        when it was asked, scope, counts
+-- ARGV[6..]  fields        of the policy's checks; all others go
 --
 -- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: a result that comes after another server has taken the turn changes nothing. One that comes twice, because
 -- its first reply was lost, is the same.
 
-local meta, checks = KEYS[1], KEYS[2]
-local epoch, lease_field, result_field, turn, result = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-
-local wrong = find_wrong_type(meta, 'hash', checks, 'hash')
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local refusal = refuse_store(meta, epoch)
+local refusal = refuse_types(meta, 'hash', checks, 'hash') or refuse_store(meta, epoch)
 if refusal then
   return refusal
 end
@@ -37,7 +30,7 @@ end
 redis.call('HSET', checks, result_field, result)
 redis.call('HDEL', checks, lease_field)
 local wanted = {}
-for _, field in ipairs({unpack(ARGV, 6)}) do
+for _, field in ipairs(fields) do
   wanted[field] = true
 end
 for _, field in ipairs(redis.call('HKEYS', checks)) do

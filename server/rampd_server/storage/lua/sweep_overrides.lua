@@ -8,36 +8,28 @@
 -- KEYS[6]  overrides-expiry  zset
 -- KEYS[7]  rollout           hash
 --
--- ARGV[1]  epoch believed in
--- ARGV[2]  most entries of the feed
--- ARGV[3]  most bytes of the feed
+-- ARGV[1]  epoch        the one believed in
+-- ARGV[2]  max_entries  of the feed
+-- ARGV[3]  max_bytes    of the feed
 -- ARGV[4]  component
--- ARGV[5]  most overrides to remove
--- ARGV[6]  nonce of this attempt
+-- ARGV[5]  most         overrides to remove at once
+-- ARGV[6]  nonce        of this attempt
 --
 -- Returns: {DONE, number removed} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
 -- Why atomic: hash, index and expiry say the same, and the feed tells what is gone. It is no revision: expired overrides
 -- count for nothing already.
 
-local meta, feed, feed_bytes = KEYS[1], KEYS[2], KEYS[3]
-local overrides, overrides_index, overrides_expiry, rollout = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local epoch, max_entries, max_bytes, component, limit, nonce = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-
-local wrong = find_wrong_type(
+local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string',
   overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', rollout, 'hash'
-)
-if wrong then
-  return {WRONG_TYPE, wrong}
-end
-local refusal = refuse_store(meta, epoch)
+) or refuse_store(meta, epoch)
 if refusal then
   return refusal
 end
 local now = now_ms()
 local latest = string.format('%.0f', now - SWEEP_AFTER_MS)
-local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', latest, 'LIMIT', 0, limit)
+local expired = redis.call('ZRANGEBYSCORE', overrides_expiry, '-inf', latest, 'LIMIT', 0, most)
 if #expired == 0 then
   return {DONE, 0}
 end
