@@ -616,3 +616,25 @@ class DeleteComponentResponse(_message.Message):
     revision: int
     rollout: _rollout_pb2.Rollout
     def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+
+class WhoAmIRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WhoAmIResponse(_message.Message):
+    __slots__ = ("identity", "role", "components", "proof", "expire_time", "methods", "flags")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    role: str
+    components: _containers.RepeatedScalarFieldContainer[str]
+    proof: str
+    expire_time: _timestamp_pb2.Timestamp
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    flags: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, identity: _Optional[str] = ..., role: _Optional[str] = ..., components: _Optional[_Iterable[str]] = ..., proof: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., methods: _Optional[_Iterable[str]] = ..., flags: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -145,6 +145,11 @@ class RolloutServiceStub(object):
                 request_serializer=rampd_dot_v1_dot_rollout__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=rampd_dot_v1_dot_rollout__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.WhoAmI = channel.unary_unary(
+                '/rampd.v1.RolloutService/WhoAmI',
+                request_serializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIResponse.FromString,
+                _registered_method=True)
         self.DeleteComponent = channel.unary_unary(
                 '/rampd.v1.RolloutService/DeleteComponent',
                 request_serializer=rampd_dot_v1_dot_rollout__service__pb2.DeleteComponentRequest.SerializeToString,
@@ -318,6 +323,13 @@ class RolloutServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WhoAmI(self, request, context):
+        """Answers who the caller is, and what this caller may do. Any credential may ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteComponent(self, request, context):
         """Deletes a component with its queue, quarantine and overrides. Its history stays; numbers and revision go on if it is made again.
         It works whatever is wrong with the component's data in the store, unless there is an `expected_revision` to compare.
@@ -438,6 +450,11 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=rampd_dot_v1_dot_rollout__service__pb2.ListEventsRequest.FromString,
                     response_serializer=rampd_dot_v1_dot_rollout__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIRequest.FromString,
+                    response_serializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIResponse.SerializeToString,
             ),
             'DeleteComponent': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteComponent,
@@ -1040,6 +1057,33 @@ class RolloutService(object):
             '/rampd.v1.RolloutService/ListEvents',
             rampd_dot_v1_dot_rollout__service__pb2.ListEventsRequest.SerializeToString,
             rampd_dot_v1_dot_rollout__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rampd.v1.RolloutService/WhoAmI',
+            rampd_dot_v1_dot_rollout__service__pb2.WhoAmIRequest.SerializeToString,
+            rampd_dot_v1_dot_rollout__service__pb2.WhoAmIResponse.FromString,
             options,
             channel_credentials,
             insecure,

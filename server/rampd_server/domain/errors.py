@@ -70,6 +70,7 @@ class Reason(StrEnum):
     STORE_CORRUPT = "STORE_CORRUPT"
     NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
     INTERNAL = "INTERNAL"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
 
 
 class RampdError(Exception):
@@ -84,6 +85,14 @@ class RampdError(Exception):
 
 class RefusedError(RampdError):
     """Raised when the rules, or a limit, say no. refusals.py has a function for each reason."""
+
+
+class LimitExceededError(RefusedError):
+    """Raised when an identity has used up a limit. `retry_after_s` is when another try can succeed."""
+
+    def __init__(self, message: str, *, limit: str, retry_after_s: float) -> None:
+        super().__init__(Reason.LIMIT_EXCEEDED, message, limit=limit)
+        self.retry_after_s = retry_after_s
 
 
 class InvalidRequestError(RampdError):

@@ -126,6 +126,14 @@ def queue_full(component: str, *, limit: int) -> RefusedError:
     )
 
 
+def no_credentials(message: str) -> RefusedError:
+    return RefusedError(Reason.NO_CREDENTIALS, message)
+
+
+def bad_credentials(message: str) -> RefusedError:
+    return RefusedError(Reason.BAD_CREDENTIALS, message)
+
+
 def role_required(message: str, *, role: str) -> RefusedError:
     return RefusedError(Reason.ROLE_REQUIRED, message, role=role)
 

@@ -7,8 +7,10 @@ error. They are put together once per method; there are no interceptors, since e
 import asyncio
 import re
 import secrets
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
@@ -18,11 +20,14 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
-from rampd_server.access import Access, required_role
+from rampd_server.access.grants import Caller
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import internal, not_implemented
+from rampd_server.rpc import refusals
 from rampd_server.rpc.call import Call, Context, actor_violations
+from rampd_server.rpc.door import Door
 from rampd_server.rpc.error_status import abort
+from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.streams import Streams
 
 __all__ = ["SERVICES", "Call", "Violations", "bind"]
@@ -38,7 +43,6 @@ Violations = Callable[[Message], list[tuple[str, str]]]
 """What is wrong with a request: (field, text) for every wrong field."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Admit = Callable[[bytes, Context], tuple[Any, Call]]
 
 _STOPS = NoSnapshotError(
     "This server stops, and has not looked at this call: it changed nothing. Send it again, to another server or to this one "
@@ -49,7 +53,11 @@ _log = structlog.get_logger(__name__)
 
 
 def bind(
-    servicers: Mapping[str, object], *, violations: Violations, access: Access, streams: Streams | None = None
+    servicers: Mapping[str, object],
+    *,
+    violations: Violations,
+    door: Door,
+    streams: Streams | None = None,
 ) -> "Handlers":
     """The handler of all methods of all services.
 
@@ -64,7 +72,7 @@ def bind(
     streams = streams or Streams()
     return Handlers(
         {
-            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, access, streams)
+            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, door, streams)
             for name, service in SERVICES.items()
             for method in service.methods
         },
@@ -101,35 +109,51 @@ class Handlers(grpc.GenericRpcHandler):
         raise AssertionError
 
 
+@dataclass(frozen=True, slots=True)
+class _Stations:
+    """What every call of one method passes before and after its servicer."""
+
+    name: str
+    read: Callable[[bytes, Context], Any]
+    door: Door
+    admit: Callable[[Any, Context, Caller], Call]
+    encode: Callable[[Any], bytes]
+
+
 def _bind_method(
-    method: MethodDescriptor, servicer: object, violations: Violations, access: Access, streams: Streams
+    method: MethodDescriptor, servicer: object, violations: Violations, door: Door, streams: Streams
 ) -> _Handler:
-    name = _full_name(method)
-    admit = _admission(method, violations, access)
+    stations = _Stations(
+        _full_name(method), _reader(method, violations), door, _admission(method, door), _encoder(method)
+    )
     answer = getattr(servicer, _snake_case(method.name), None)
-    encode = _encoder(method)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _streaming(name, admit, answer or _not_there_stream(method.name), encode, streams)
+            _streaming(stations, answer or _not_there_stream(method.name), streams)
         )
-    return grpc.unary_unary_rpc_method_handler(_unary(name, admit, answer or _not_there(method.name), encode))
+    return grpc.unary_unary_rpc_method_handler(_unary(stations, answer or _not_there(method.name)))
 
 
 def _unary(
-    name: str, admit: _Admit, answer: Callable[[Any, Call], Awaitable[Any] | bytes], encode: Callable[[Any], bytes]
+    stations: _Stations, answer: Callable[[Any, Call], Awaitable[Any] | bytes]
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    read, door, admit, encode = stations.read, stations.door, stations.admit, stations.encode
+
     async def handle(data: bytes, context: Context) -> bytes:
+        caller = None
         try:
-            request, call = admit(data, context)
-            response = answer(request, call)
+            request = read(data, context)
+            caller = door.known(context) or await door.prove(context)
+            response = answer(request, admit(request, context, caller))
             return response if isinstance(response, bytes) else encode(await response)
         except (RampdError, DeadlineError) as error:
             refusal: RampdError | DeadlineError = error
         except BaseException as error:
             if _is_call_over(error, context):
                 raise
-            refusal = _defect(name, error)
+            refusal = _defect(stations.name, error)
+        refusals.tell(refusal, stations.name, caller, context)
         await abort(context, refusal)
         raise AssertionError
 
@@ -137,18 +161,19 @@ def _unary(
 
 
 def _streaming(
-    name: str,
-    admit: _Admit,
-    answer: Callable[[Any, Call], AsyncGenerator[Any]],
-    encode: Callable[[Any], bytes],
-    streams: Streams,
+    stations: _Stations, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams
 ) -> Callable[[bytes, Context], Awaitable[None]]:
+    door, encode = stations.door, stations.encode
+
     async def handle(data: bytes, context: Context) -> None:
+        caller = None
         try:
             with streams.one_more():
-                request, call = admit(data, context)
+                request = stations.read(data, context)
+                caller = door.known(context) or await door.prove(context)
+                call = stations.admit(request, context, caller)
                 # A cancelled call closes the generator here and now, not when it is collected.
-                async with aclosing(answer(request, call)) as responses:
+                async with door.while_proven(context, caller), aclosing(answer(request, call)) as responses:
                     async for response in responses:
                         await context.write(encode(response))
         except RampdError as error:
@@ -156,33 +181,52 @@ def _streaming(
         except BaseException as error:
             if _is_call_over(error, context):
                 raise
-            refusal = _defect(name, error)
+            refusal = _defect(stations.name, error)
         else:
             return
+        refusals.tell(refusal, stations.name, caller, context)
         await abort(context, refusal)
 
     return handle
 
 
-def _admission(method: MethodDescriptor, violations: Violations, access: Access) -> _Admit:
-    name = _full_name(method)
+def _reader(method: MethodDescriptor, violations: Violations) -> Callable[[bytes, Context], Any]:
     parse = _parser(method)
-    role = required_role(method.containing_service.name, method.input_type.fields_by_name)
+    is_change = "request_id" in method.input_type.fields_by_name
 
-    def read(data: bytes, context: Context) -> tuple[Message, Call]:
+    def read(data: bytes, _context: Context) -> Message:
         request = parse(data)
         if found := violations(request):
             raise InvalidRequestError(found)
-        return request, Call(name, request, context)
+        return request
 
-    def change(data: bytes, context: Context) -> tuple[Message, Call]:
+    def read_change(data: bytes, context: Context) -> Message:
         request = parse(data)
         if found := [*violations(request), *actor_violations(context)]:
             raise InvalidRequestError(found)
-        access.check(name, role, context.peer())  # type: ignore[arg-type]
-        return request, Call(name, request, context)
+        return request
 
-    return read if role is None else change
+    return read_change if is_change else read
+
+
+def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, Caller], Call]:
+    name = _full_name(method)
+    permission = Permission.of(method)
+    has_outcomes = "outcomes" in method.input_type.fields_by_name
+
+    def admit(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401 - any message
+        permission.require(caller.grant, request, lambda: door.how_else(name))
+        return Call(name, request, context, caller)
+
+    def admit_counted(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401
+        quota, now_s = door.quotas.of(caller.grant), time.monotonic()
+        quota.take_call(now_s)
+        call = admit(request, context, caller)
+        if has_outcomes:
+            quota.take_outcomes(len(request.outcomes), now_s)
+        return call
+
+    return admit if door.credentials is None else admit_counted
 
 
 def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:

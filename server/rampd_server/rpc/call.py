@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from rampd._contract.grammar import ACTOR, ACTOR_KEY, word_violation
+from rampd_server.access.grants import Caller
 
 ANONYMOUS = "anonymous"
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -22,9 +23,10 @@ _SHORT_DIGEST = 4
 class Call:
     """One call: which method, by whom, with how much time. What costs something is worked out when it is asked for."""
 
-    __slots__ = ("_context", "_name", "_request")
+    __slots__ = ("_context", "_name", "_request", "caller")
 
-    def __init__(self, name: str, request: Message, context: Context) -> None:
+    def __init__(self, name: str, request: Message, context: Context, caller: Caller) -> None:
+        self.caller = caller
         self._name = name
         self._request = request
         self._context = context
@@ -36,21 +38,29 @@ class Call:
 
     @property
     def actor(self) -> str:
-        """Who calls, as claimed in the metadata `x-rampd-actor`; `anonymous` where nobody is."""
+        """Who calls, as the history has it: the identity that was proven, and for whom it says to act; without a proven one,
+        who the caller says it is in the metadata `x-rampd-actor`, or `anonymous`.
+        """
         claimed = _claimed(self._context)
-        return claimed[0] if claimed else ANONYMOUS
+        if self.caller.identity == ANONYMOUS:
+            return claimed[0] if claimed else ANONYMOUS
+        return f"{self.caller.identity} (for {claimed[0]})" if claimed else self.caller.identity
 
     @property
     def is_actor_claimed(self) -> bool:
-        """Whether `actor` is the caller's own word. Until there are credentials it always is, `anonymous` aside."""
-        return bool(_claimed(self._context))
+        """Whether `actor` is the caller's own word."""
+        return self.caller.identity == ANONYMOUS and bool(_claimed(self._context))
 
     @property
     def identity(self) -> str:
-        """Whom the caller's credentials prove. Until there are credentials everybody is `anonymous`, whatever they claim:
-        of names that anybody may choose, one launcher would have as many as it likes.
+        """Whom the caller's credentials prove. Without credentials everybody is `anonymous`, whatever they claim: of names that
+        anybody may choose, one launcher would have as many as it likes.
         """
-        return ANONYMOUS
+        return self.caller.identity
+
+    def sees(self, component: str) -> bool:
+        """Whether a component is there for the caller."""
+        return self.caller.grant.sees_every_component or self.caller.grant.sees(component)
 
     @property
     def timeout_s(self) -> float | None:

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from rampd_server.domain.errors import DeadlineError, InvalidRequestError, RampdError, Reason
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, LimitExceededError, RampdError, Reason
 
 DOMAIN = "rampd"
 
@@ -42,6 +42,7 @@ STATUS_CODES = {
     Reason.STORE_CORRUPT: grpc.StatusCode.INTERNAL,
     Reason.NOT_IMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.LIMIT_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 # All headers of an answer have 8 KiB. The message goes out twice, once with each byte beyond ASCII as three; the details
@@ -66,6 +67,10 @@ def to_status(error: RampdError) -> status_pb2.Status:
     if isinstance(error, InvalidRequestError):
         message = _summary(error.violations)
         details.append(_bad_request(error.violations))
+    if isinstance(error, LimitExceededError):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(max(1, round(error.retry_after_s * 1000)))
+        details.append(retry)
     return status_pb2.Status(
         code=STATUS_CODES[error.reason].value[0], message=message, details=[_packed(detail) for detail in details]
     )

@@ -1,0 +1,52 @@
+"""Tokens: 256 random bits and a checksum, in a form that secret scanners know. Pure, shared by server and client.
+
+`rampd_`, then 43 characters of the secret, then 6 of its CRC-32, both in base 62 as GitHub's tokens have it. The checksum
+tells a token that was cut or mistyped from one that is not known.
+"""
+
+import hashlib
+import re
+import secrets
+import string
+import zlib
+from typing import Final
+
+PREFIX: Final = "rampd_"
+TOKEN: Final = re.compile(r"rampd_[0-9A-Za-z]{49}")
+"""What a secret scanner looks for."""
+
+_DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_SECRET_BITS: Final = 256
+_SECRET_LENGTH: Final = 43
+_CHECKSUM_LENGTH: Final = 6
+
+
+def new_token() -> str:
+    """A token that nobody has."""
+    secret = _in_base_62(secrets.randbits(_SECRET_BITS), _SECRET_LENGTH)
+    return f"{PREFIX}{secret}{_checksum(secret)}"
+
+
+def is_whole(token: str) -> bool:
+    """Whether a text has the form of a token, and its checksum is right."""
+    if TOKEN.fullmatch(token) is None:
+        return False
+    secret = token[len(PREFIX) : -_CHECKSUM_LENGTH]
+    return token.endswith(_checksum(secret))
+
+
+def digest_of(token: str) -> str:
+    """What a server keeps of a token: `sha256:` and 64 hexadecimal digits. A secret of 256 random bits needs no salt."""
+    return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def _checksum(secret: str) -> str:
+    return _in_base_62(zlib.crc32(secret.encode()), _CHECKSUM_LENGTH)
+
+
+def _in_base_62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, len(_DIGITS))
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))

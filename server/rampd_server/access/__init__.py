@@ -1,0 +1,1 @@
+"""Who calls, and what this caller may do."""

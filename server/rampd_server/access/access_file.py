@@ -1,0 +1,265 @@
+"""The access file: grants in TOML, read whole or refused whole."""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from rampd._contract.grammar import ACTOR, word_violation
+from rampd_server.access.grants import EVERY_COMPONENT, Grant, Limits, Trust
+from rampd_server.access.roles import Role
+
+_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Signatures with a public key. Those with a shared secret are not among them."""
+_REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id", "job_workflow_ref", "ci_config_ref_uri"})
+"""Claims of GitHub's and GitLab's tokens that name one repository."""
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class AccessFileError(Exception):
+    """Raised when an access file can't be used. `mistakes` names every one, each in a sentence."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True)
+class AccessList:
+    """All grants of a file, and what in it gives more than is wise."""
+
+    grants: tuple[Grant, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read(path: Path, *, names: Collection[str]) -> AccessList:
+    """The grants of a file. `names` are the methods and flags that `allow` and `deny` may name. Raises AccessFileError."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise AccessFileError(f"{path} can't be read: {reason}.") from error
+    return parse(text, names=names)
+
+
+def parse(text: str, *, names: Collection[str]) -> AccessList:
+    """The grants of a text. Raises AccessFileError."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AccessFileError(f"It is not TOML: {error}.") from error
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise AccessFileError(*(_sentence(content, details) for details in error.errors())) from error
+    mistakes = tuple(_mistakes(file, names))
+    if mistakes:
+        raise AccessFileError(*mistakes)
+    return AccessList(tuple(each.grant() for each in file.grant), tuple(_warnings(file)))
+
+
+def _name(value: str) -> str:
+    wrong = word_violation(ACTOR, value, required=True)
+    if wrong is not None:
+        raise ValueError(wrong)
+    if value == "anonymous" or value.startswith("rampd"):
+        raise ValueError(f"{value!r} is a name that rampd uses itself; take another one")
+    return value
+
+
+def _glob(value: str) -> str:
+    if _GLOB.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is not a component's name, with * for any characters")
+    return value
+
+
+def _digest(value: str) -> str:
+    if _DIGEST.fullmatch(value) is None:
+        raise ValueError(
+            "a token is kept as sha256: and 64 hexadecimal digits, never itself; `rampd-server token create` writes it"
+        )
+    return value
+
+
+def _end(value: object) -> datetime:
+    """A date ends with its day, by UTC."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; write {value.isoformat()}Z for UTC")
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time.max, UTC)
+    raise ValueError(f"{value!r} is not a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z")
+
+
+def _issuer(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+        raise ValueError(f"{value!r} is not an https:// address")
+    if not url.hostname or url.query or url.fragment or url.username is not None:
+        raise ValueError(f"{value!r} is not the address of an issuer, as its tokens have it in `iss`")
+    return value
+
+
+def _algorithm(value: str) -> str:
+    if value not in _ALGORITHMS:
+        raise ValueError(f"{value!r} is not one of {', '.join(_ALGORITHMS)}")
+    return value
+
+
+def _claim(value: object) -> str:
+    """A claim's value, as text: issuers have numbers as strings or not."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int) and str(value):
+        if "*" in str(value):
+            raise ValueError(f"{value!r} has a *: a claim has to be equal, there are no patterns")
+        return str(value)
+    raise ValueError(f"{value!r} is not a text")
+
+
+def _role(value: object) -> Role:
+    if value not in list(Role):
+        raise ValueError(f"{value!r} is not one of {', '.join(Role)}")
+    return Role(str(value))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Oidc(_Part):
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    audience: str | None = None
+    claims: dict[str, Annotated[str, BeforeValidator(_claim)]] = Field(min_length=1)
+    algorithms: list[Annotated[str, AfterValidator(_algorithm)]] = ["RS256", "ES256"]
+    ca_file: str | None = None
+
+    def trust(self) -> Trust:
+        return Trust(self.issuer, self.audience, self.claims, tuple(self.algorithms), self.ca_file)
+
+
+class _Limits(_Part):
+    calls_per_s: float = Field(Limits.calls_per_s, gt=0, strict=False)
+    burst: float = Field(Limits.burst, ge=1, strict=False)
+    streams: int = Field(Limits.streams, ge=0)
+    outcomes_per_s: float = Field(Limits.outcomes_per_s, gt=0, strict=False)
+
+
+class _Grant(_Part):
+    name: Annotated[str, AfterValidator(_name)]
+    role: Annotated[Role, BeforeValidator(_role)]
+    components: list[Annotated[str, AfterValidator(_glob)]] = Field(list(EVERY_COMPONENT), min_length=1)
+    allow: list[str] = []
+    deny: list[str] = []
+    expires: Annotated[datetime, BeforeValidator(_end)] | None = None
+    tokens: list[Annotated[str, AfterValidator(_digest)]] = []
+    certificates: list[Annotated[str, Field(min_length=1)]] = []
+    oidc: list[_Oidc] = []
+    everybody: bool = False
+    limits: _Limits = Field(default_factory=lambda: _Limits.model_validate({}))
+
+    def grant(self) -> Grant:
+        return Grant(
+            name=self.name,
+            role=self.role,
+            components=tuple(self.components),
+            allow=frozenset(self.allow),
+            deny=frozenset(self.deny),
+            expires_s=None if self.expires is None else self.expires.timestamp(),
+            tokens=tuple(self.tokens),
+            certificates=tuple(self.certificates),
+            trusts=tuple(each.trust() for each in self.oidc),
+            is_for_everybody=self.everybody,
+            limits=Limits(**self.limits.model_dump()),
+        )
+
+
+class _File(_Part):
+    grant: list[_Grant] = []
+
+
+def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
+    """What is wrong with the grants together."""
+    for what, values in (
+        ("the name", [each.name for each in file.grant]),
+        ("the token", [token for each in file.grant for token in each.tokens]),
+        ("the certificate's name", [name for each in file.grant for name in each.certificates]),
+    ):
+        for value in sorted(value for value, number in Counter(values).items() if number > 1):
+            yield f"{_shortened(value)} is {what} of more than one grant, so who calls would not be clear."
+    for each in file.grant:
+        for listed in ("allow", "deny"):
+            for name in getattr(each, listed):
+                if name not in names:
+                    yield f"grant {each.name}: {listed}: there is no method or flag {name!r}."
+        if not (each.tokens or each.certificates or each.oidc or each.everybody):
+            yield (
+                f"grant {each.name}: nothing proves it. Add `tokens` (with `rampd-server token create`), `certificates`, "
+                "`[[grant.oidc]]`, or `everybody = true`."
+            )
+    if (number := sum(each.everybody for each in file.grant)) > 1:
+        yield f"{number} grants are for everybody: only one can be."
+
+
+def _warnings(file: _File) -> Iterator[str]:
+    for each in file.grant:
+        if each.everybody:
+            yield f"grant {each.name}: everybody who reaches the server is {each.role}, without any credentials."
+        for trust in each.oidc:
+            if trust.audience is None:
+                yield (
+                    f"grant {each.name}: it takes tokens of {trust.issuer} for any audience, so a token that a job gives to another "
+                    "service opens rampd as well. Add `audience`."
+                )
+            if not trust.claims.keys() & _REPOSITORY_CLAIMS:
+                yield (
+                    f"grant {each.name}: no claim names one repository, so more than one can use it. Add `repository_id` (GitHub) "
+                    "or `project_id` (GitLab)."
+                )
+            if "sub" in trust.claims:
+                yield (
+                    f"grant {each.name}: GitHub changed the form of `sub` in 2026. Use `repository_id` with `ref` or "
+                    "`environment` instead."
+                )
+
+
+def _shortened(text: str) -> str:
+    return f"{text[:19]}…" if text.startswith("sha256:") else repr(text)
+
+
+def _sentence(content: dict[str, Any], details: ErrorDetails) -> str:
+    """One mistake of the form, with the grant that it is in."""
+    places = list(details["loc"])
+    where = ""
+    if len(places) > 1 and places[0] == "grant" and isinstance(places[1], int):
+        where = f"grant {_told(content, places[1])}: "
+        places = places[2:]
+    path = ".".join(str(each) for each in places)
+    match details["type"]:
+        case "missing":
+            return f"{where}{path} is missing."
+        case "extra_forbidden":
+            return f"{where}there is no setting {path!r}."
+        case "value_error":
+            reason = details.get("ctx", {}).get("error", details["msg"])
+        case _:
+            reason = details["msg"][:1].lower() + details["msg"][1:]
+    return f"{where}{path}: {reason}."
+
+
+def _told(content: dict[str, Any], index: int) -> str:
+    """A grant by its name, or where it has none by its number."""
+    each: object = content["grant"][index] if isinstance(content.get("grant"), Sequence) else None
+    name = each.get("name") if isinstance(each, dict) else None
+    return name if isinstance(name, str) and name else f"number {index + 1}"

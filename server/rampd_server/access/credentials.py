@@ -1,0 +1,107 @@
+"""Which caller a credential proves: the access list in force, and what was found by it."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from rampd._contract.token import PREFIX, digest_of, is_whole
+from rampd_server.access.access_file import AccessList
+from rampd_server.access.grants import Caller, Grant, Proof, Trust, earliest
+from rampd_server.domain.refusals import bad_credentials
+
+_BEARER: Final = "bearer "
+_MOST_REMEMBERED: Final = 10_000
+
+
+class Verifier(Protocol):
+    """Verifies the tokens of OIDC issuers."""
+
+    async def verify(self, token: str, trusts: Iterable[tuple[Grant, Trust]]) -> tuple[Grant, float]:
+        """The grant that a token proves, and when the token ends, in seconds since 1970. Raises RefusedError."""
+
+
+class Credentials:
+    """The access list in force. A credential that was checked once is known until it ends or the list changes."""
+
+    def __init__(self, access_list: AccessList, verifier: Verifier, *, clock: Callable[[], float] = time.time) -> None:
+        self._verifier = verifier
+        self._clock = clock
+        self.generation = 0
+        """How often the list has changed."""
+        self.replace(access_list)
+
+    def replace(self, access_list: AccessList) -> None:
+        """Puts another list in force. All that was checked before is checked again."""
+        self.generation += 1
+        self._known: dict[str, Caller] = {}
+        self._by_token = {digest: grant for grant in access_list.grants for digest in grant.tokens}
+        self._by_certificate = {name: grant for grant in access_list.grants for name in grant.certificates}
+        self._trusts = [(grant, trust) for grant in access_list.grants for trust in grant.trusts]
+        self._by_name = {grant.name: grant for grant in access_list.grants}
+        self.everybody = next((grant for grant in access_list.grants if grant.is_for_everybody), None)
+        """What a caller without credentials gets."""
+
+    def known(self, authorization: str) -> Caller | None:
+        """The caller of an `authorization` header that was checked before; None where it has to be proven."""
+        caller = self._known.get(authorization)
+        if caller is None or not self._is_in_time(caller):
+            return None
+        return caller
+
+    async def prove(self, authorization: str) -> Caller:
+        """The caller of an `authorization` header. Raises RefusedError (BAD_CREDENTIALS)."""
+        token = _token_of(authorization)
+        generation = self.generation
+        if token.startswith(PREFIX):
+            caller = self._of_token(token)
+        elif token.count(".") == 2 and self._trusts:
+            grant, ends_s = await self._verifier.verify(token, self._trusts)
+            caller = Caller(grant, Proof.OIDC, earliest(grant.expires_s, ends_s), generation)
+        else:
+            raise bad_credentials(
+                "The token is neither one of rampd nor one of an OIDC issuer that the access file names."
+            )
+        self._require_in_time(caller)
+        if generation == self.generation:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[authorization] = caller
+        return caller
+
+    def of_certificate(self, names: Iterable[str], ends_s: float | None = None) -> Caller | None:
+        """The caller of a client certificate, by the names in its SAN; None where no grant has one of them. Raises
+        RefusedError (BAD_CREDENTIALS).
+        """
+        for name in names:
+            grant = self._by_certificate.get(name)
+            if grant is not None:
+                caller = Caller(grant, Proof.CERTIFICATE, earliest(grant.expires_s, ends_s), self.generation)
+                self._require_in_time(caller)
+                return caller
+        return None
+
+    def _of_token(self, token: str) -> Caller:
+        if not is_whole(token):
+            raise bad_credentials("The token is cut or mistyped: its checksum does not fit. Copy it again, whole.")
+        grant = self._by_token.get(digest_of(token))
+        if grant is None:
+            raise bad_credentials(
+                "No grant of the access file has this token. It was revoked, or it is for another server."
+            )
+        return Caller(grant, Proof.TOKEN, grant.expires_s, self.generation)
+
+    def _is_in_time(self, caller: Caller) -> bool:
+        return caller.expires_s is None or self._clock() < caller.expires_s
+
+    def _require_in_time(self, caller: Caller) -> None:
+        if not self._is_in_time(caller):
+            ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(caller.expires_s))
+            raise bad_credentials(
+                f"The credential of {caller.identity} ended at {ended}. Ask an admin for another one."
+            )
+
+
+def _token_of(authorization: str) -> str:
+    if authorization[: len(_BEARER)].lower() != _BEARER:
+        raise bad_credentials("The header `authorization` has to be `Bearer` and a token.")
+    return authorization[len(_BEARER) :].strip()

@@ -1,0 +1,63 @@
+"""What a method asks of its caller: a role, a role for its flags, and a component that is there for the caller."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from rampd_server.access.grants import Grant
+from rampd_server.access.roles import REQUEST_FLAGS, Role, Roles, flags_of, is_set, least, roles_of
+from rampd_server.domain.refusals import component_not_found, role_required
+
+_MAKES_COMPONENTS = "Release"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Of one method."""
+
+    name: str
+    """The short name: `Ramp`."""
+    roles: Roles
+    flags: tuple[str, ...]
+    has_component: bool
+
+    @classmethod
+    def of(cls, method: MethodDescriptor) -> "Permission":
+        has_component = "component" in method.input_type.fields_by_name
+        return cls(method.name, roles_of(method), flags_of(method), has_component)
+
+    def require(self, grant: Grant, request: Any, how_else: Callable[[], str]) -> None:  # noqa: ANN401 - any message
+        """Raises RefusedError: ROLE_REQUIRED; COMPONENT_NOT_FOUND where the component is not there for this caller."""
+        if not grant.may(self.name, self.roles):
+            raise _refused(grant, f"call {self.name}", least(self.roles), how_else)
+        for flag in self.flags:
+            if is_set(request, flag) and not grant.may(flag, REQUEST_FLAGS[flag]):
+                raise _refused(grant, f"set `{flag}` in {self.name}", least(REQUEST_FLAGS[flag]), how_else)
+        if grant.sees_every_component or not self.has_component:
+            return
+        component = request.component
+        if not component or grant.sees(component):
+            return
+        if self.name == _MAKES_COMPONENTS:
+            raise role_required(
+                f"{grant.name} may release {' and '.join(grant.components)}, and not {component}.", role=grant.role
+            )
+        raise component_not_found(component=component)
+
+
+def _refused(grant: Grant, what: str, role: Role | None, how_else: Callable[[], str]) -> Exception:
+    wanted = f"the role {role}" if role is not None else "a rule, and there is none for this method"
+    return role_required(
+        how_else()
+        or f"{grant.name} has the role {grant.role} and may not {what}: that needs {wanted}. An admin changes the grant.",
+        role=role or "",
+    )
+
+
+@cache
+def permissions(services: Sequence[Any]) -> Mapping[str, Permission]:
+    """The permissions of all methods, by their short names."""
+    return {method.name: Permission.of(method) for service in services for method in service.methods}
