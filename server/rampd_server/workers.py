@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import os
 import sys
+from contextlib import ExitStack
 
 import structlog
 
@@ -33,8 +34,9 @@ async def serve(config: Config, redis_url: str) -> None:
         raise StartupError(
             "--workers (RAMPD_WORKERS): only Linux deals connections out among processes; leave it at 1."
         )
-    with held(config.listen) as address, ungrouped():
-        told = config.model_copy(update={"listen": address})
+    with ExitStack() as ports, ungrouped():
+        addresses = tuple(ports.enter_context(held(address)) for address in config.listen)
+        told = config.model_copy(update={"listen": addresses})
         async with asyncio.TaskGroup() as tasks:
             for number in range(config.workers):
                 tasks.create_task(_keep(told, redis_url, number))

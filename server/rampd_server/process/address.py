@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
@@ -28,7 +28,9 @@ _OWN_HEADERS = frozenset(
         "user-agent",
     ]
 )
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
+_LISTEN = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +39,29 @@ class Address:
 
     host: str
     port: int
+    is_tls: bool | None = field(default=None, compare=False)
+    """None: not said."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with a sentence, for all but `host:port` on the loopback."""
+        """Of `host:port`, with `https://` before it for TLS and `http://` for plain text. Raises ValueError with a sentence."""
         match = _LISTEN.fullmatch(text)
         if match is None or int(match["port"]) > 65535:
             raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:50051 or [::1]:0.")
         host = match["v6"] or match["host"]
-        if not _is_loopback(host):
-            raise ValueError(
-                f"{text} is not on the loopback, and rampd has no credentials yet: whoever reached the port could read "
-                "every rollout. Use 127.0.0.1, [::1] or localhost, and put what checks credentials in front of it."
-            )
-        return cls(host, int(match["port"]))
+        if not host:
+            raise ValueError(f"{text!r} has no host; 0.0.0.0 is every IPv4 address of this machine, [::] every one.")
+        return cls(host, int(match["port"]), None if match["scheme"] is None else match["scheme"] == "https")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -139,12 +150,3 @@ def masked(parts: SplitResult) -> str:
     pairs = [(key, _MASK if key == "password" else value) for key, value in parse_qsl(parts.query)]
     query = urlencode(pairs, safe="*/")
     return f"{parts.scheme}://{netloc}{parts.path}{query and '?' + query}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

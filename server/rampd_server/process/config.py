@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import grp
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ _OF_KUBERNETES = re.compile(
 """
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
-_REPEATED = frozenset({"prometheus_header"})
+_REPEATED = frozenset({"listen", "prometheus_header"})
 """Flags that may be given several times."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -101,8 +102,31 @@ def _one_of(words: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _address(value: object) -> Address:
-    return value if isinstance(value, Address) else Address.parse(str(value))
+def _addresses(value: object) -> tuple[Address, ...]:
+    if isinstance(value, Address):
+        return (value,)
+    words = value if isinstance(value, list | tuple) else str(value).split()
+    addresses = tuple(each if isinstance(each, Address) else Address.parse(str(each)) for each in words)
+    for number, address in enumerate(addresses):
+        if address.port and address in addresses[:number]:
+            raise ValueError(f"{address} is given twice.")
+    return addresses
+
+
+def _mode(value: object) -> int:
+    text = str(value)
+    if re.fullmatch("0?[0-7]{3}", text) is None or int(text, 8) & 0o600 != 0o600:
+        raise ValueError(f"{text!r} is not a mode in octal digits that lets the owner in, such as 600 or 660.")
+    return int(text, 8)
+
+
+def _group(value: object) -> int:
+    """A group's number, by its name or its number."""
+    text = str(value)
+    try:
+        return int(text) if text.isascii() and text.isdecimal() else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise ValueError(f"there is no group {text!r} on this machine.") from None
 
 
 def _redis_url(value: object) -> RedisUrl:
@@ -163,13 +187,43 @@ class Config(BaseSettings):
         description="the directory of the socket, of what this server last served and, without a Redis URL, of the data "
         "(default: rampd in $XDG_STATE_HOME, else ~/.local/state/rampd)",
     )
-    listen: Annotated[Address, NoDecode, BeforeValidator(_address)] = Field(
-        default=Address("127.0.0.1", 50051),
-        description="host:port for reads, loopback only; port 0 takes a free one",
+    listen: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)] = Field(
+        default=(Address("127.0.0.1", 50051),),
+        min_length=1,
+        description="host:port; again for another one, and in the variable with spaces between. Port 0 takes a free one. "
+        "https:// before it means TLS, http:// plain text; without either, an address beyond the loopback has TLS, and one "
+        "on the loopback has it where --tls-cert is given and all addresses are on the loopback. An address beyond the "
+        "loopback needs --access-file",
+    )
+    tls_cert: AbsolutePath | None = Field(
+        default=None, description="the server's certificate, PEM, with those that signed it; read again when it changes"
+    )
+    tls_key: AbsolutePath | None = Field(default=None, description="the key of --tls-cert, PEM, without a password")
+    tls_client_ca: AbsolutePath | None = Field(
+        default=None,
+        description="certificates, PEM, of those who sign the certificates of clients; with it each caller over TLS needs one",
+    )
+    insecure_plaintext: Switch = Field(
+        default=False,
+        description="serve addresses beyond the loopback without TLS, for a network that encrypts by itself",
+    )
+    access_file: AbsolutePath | None = Field(
+        default=None,
+        description="the file that says who may do what (docs/security.md); with it each caller over TCP needs credentials",
     )
     socket: AbsolutePath = Field(
         default_factory=lambda values: values.get("data_dir", Path()) / "rampd.sock",
         description="the unix socket for everything, open to your own user only (default: rampd.sock in the data directory)",
+    )
+    socket_mode: Annotated[int, BeforeValidator(_mode)] = Field(
+        default=0o600, description="who may open --socket and --launcher-socket, in octal digits (default: 600)"
+    )
+    socket_group: Annotated[int, BeforeValidator(_group)] | None = Field(
+        default=None, description="the group of --socket and --launcher-socket, by name or number; see --socket-mode"
+    )
+    launcher_socket: AbsolutePath | None = Field(
+        default=None,
+        description="a second unix socket, which serves what launchers need and nothing else",
     )
     insecure_admin: Switch = Field(
         default=False,
@@ -254,6 +308,8 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
     except RuntimeError:
         mistakes.append(f"{_names('data_dir')}: there is no home directory to put it in; name one.")
     command = commands[0] if commands else Command.SERVE
+    if not mistakes:
+        mistakes += _what_does_not_fit(config)
     if not mistakes and command is Command.ADOPT and not config.model_fields_set & {"redis_url", "data_dir"}:
         mistakes.append(
             f"adopt has to be told which store: {_names('redis_url')}, or {_names('data_dir')} where rampd keeps its data in "
@@ -262,6 +318,56 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
     if mistakes:
         raise StartupError(*mistakes, "rampd-server --help lists the flags.")
     return command, config
+
+
+def tls_of(config: Config) -> tuple[bool, ...]:
+    """Which of the addresses to listen on have TLS."""
+    is_local = all(address.is_loopback for address in config.listen)
+    return tuple(_has_tls(address, config, is_local=is_local) for address in config.listen)
+
+
+def _has_tls(address: Address, config: Config, *, is_local: bool) -> bool:
+    if address.is_tls is not None:
+        return address.is_tls
+    if address.is_loopback:
+        return is_local and config.tls_cert is not None
+    return not config.insecure_plaintext or config.tls_cert is not None
+
+
+def _what_does_not_fit(config: Config) -> list[str]:
+    """What is wrong with settings that go together."""
+    mistakes = []
+    if (config.tls_cert is None) != (config.tls_key is None):
+        mistakes.append(f"{_names('tls_cert')} and {_names('tls_key')} go together: give both.")
+    if config.tls_client_ca is not None and config.tls_cert is None:
+        mistakes.append(f"{_names('tls_client_ca')} needs {_names('tls_cert')}.")
+    if config.access_file is not None and config.insecure_admin:
+        mistakes.append(
+            f"{_names('insecure_admin')} lets everybody in, and {_names('access_file')} says who gets in: leave one of them out."
+        )
+    for address, has_tls in zip(config.listen, tls_of(config), strict=True):
+        if has_tls and config.tls_cert is None:
+            mistakes.append(
+                f"{_names('listen')}: {address} needs TLS: give {_names('tls_cert')} and {_names('tls_key')}"
+                + (
+                    "."
+                    if address.is_loopback
+                    else f", or {_names('insecure_plaintext')} where the network encrypts by itself."
+                )
+            )
+        if address.is_loopback:
+            continue
+        if not has_tls and not config.insecure_plaintext:
+            mistakes.append(
+                f"{_names('listen')}: {address} is beyond the loopback, and http:// is plain text. Leave http:// out, or give "
+                f"{_names('insecure_plaintext')} where the network encrypts by itself."
+            )
+        if config.access_file is None:
+            mistakes.append(
+                f"{_names('listen')}: {address} is beyond the loopback, where everybody who reaches it could read every "
+                f"rollout. Give {_names('access_file')} (`rampd-server token create NAME --role ROLE --access-file FILE` makes one)."
+            )
+    return mistakes
 
 
 def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Command], list[str]]:

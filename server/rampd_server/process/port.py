@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
@@ -43,7 +44,7 @@ def held(address: Address) -> Iterator[Address]:
                     continue
                 raise _taken(address, error) from error
             port = holder.getsockname()[1]
-        yield Address(address.host, port)
+        yield replace(address, port=port)
 
 
 def _places(address: Address) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:

@@ -21,6 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from rampd_server.access.grants import Caller
+from rampd_server.access.roles import REQUEST_FLAGS
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import internal, not_implemented
 from rampd_server.rpc import refusals
@@ -38,6 +39,13 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
 }
 """The services of rampd.v1 by their short names."""
+
+PERMISSIONS: Mapping[str, Permission] = {
+    method.name: Permission.of(method) for service in SERVICES.values() for method in service.methods
+}
+"""What each method asks of its caller, by its short name."""
+NAMES = frozenset({*PERMISSIONS, *REQUEST_FLAGS})
+"""What a grant may allow and deny: methods, and flags of requests."""
 
 Violations = Callable[[Message], list[tuple[str, str]]]
 """What is wrong with a request: (field, text) for every wrong field."""
@@ -211,7 +219,7 @@ def _reader(method: MethodDescriptor, violations: Violations) -> Callable[[bytes
 
 def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, Caller], Call]:
     name = _full_name(method)
-    permission = Permission.of(method)
+    permission = PERMISSIONS[method.name]
     has_outcomes = "outcomes" in method.input_type.fields_by_name
 
     def admit(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401 - any message

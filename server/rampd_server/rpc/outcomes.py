@@ -21,7 +21,7 @@ class OutcomesServicer:
 
     async def report_outcomes(self, request: v1.ReportOutcomesRequest, call: Call) -> v1.ReportOutcomesResponse:
         """Acknowledged when all of it is stored."""
-        verdicts = await self._outcomes.report(await _report(request, call.identity))
+        verdicts = await self._outcomes.report(await _report(request, call.identity), call.sees)
         ignored = [
             v1.IgnoredOutcome(index=index, reason=verdict, message=EXPLANATIONS[verdict])
             for index, verdict in enumerate(verdicts)

@@ -1,8 +1,7 @@
 """What a method asks of its caller: a role, a role for its flags, and a component that is there for the caller."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -49,15 +48,12 @@ class Permission:
 
 
 def _refused(grant: Grant, what: str, role: Role | None, how_else: Callable[[], str]) -> Exception:
+    if message := how_else():
+        # Without an access file there are two kinds of callers: those who read, and admins.
+        return role_required(message, role=Role.ADMIN if role is Role.OPERATOR else role or "")
     wanted = f"the role {role}" if role is not None else "a rule, and there is none for this method"
     return role_required(
         how_else()
         or f"{grant.name} has the role {grant.role} and may not {what}: that needs {wanted}. An admin changes the grant.",
         role=role or "",
     )
-
-
-@cache
-def permissions(services: Sequence[Any]) -> Mapping[str, Permission]:
-    """The permissions of all methods, by their short names."""
-    return {method.name: Permission.of(method) for service in services for method in service.methods}

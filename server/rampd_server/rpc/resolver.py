@@ -14,6 +14,7 @@ from rampd_server.rpc.binding import Call
 from rampd_server.rpc.error_status import to_status
 from rampd_server.rpc.messages.resolution import BatchEncoder, encode
 from rampd_server.rpc.outcomes import OutcomesServicer
+from rampd_server.rpc.watch.selection import Selection
 from rampd_server.rpc.watch.watch import Watches
 from rampd_server.service.outcome_intake import Outcomes
 
@@ -36,13 +37,15 @@ class ResolverServicer(OutcomesServicer):
         await self._catch_up(request)
         return encode(self._resolve(request, self._replica.age_s))
 
-    def watch(self, request: v1.WatchRequest, _call: Call) -> AsyncGenerator[bytes]:
+    def watch(self, request: v1.WatchRequest, call: Call) -> AsyncGenerator[bytes]:
         """As long as the caller and the server are there."""
-        return self._watches.stream(request)
+        grant = call.caller.grant
+        globs = () if grant.sees_every_component else grant.components
+        return self._watches.stream(request, Selection(frozenset(request.components), globs, grant.sees))
 
-    async def batch_resolve(self, request: v1.BatchResolveRequest, _call: Call) -> bytes:
+    async def batch_resolve(self, request: v1.BatchResolveRequest, call: Call) -> bytes:
         """All answers. Raises RefusedError (TOO_LARGE) where they, with the attributes, are more than a message holds."""
-        behind = await self._catch_up_all(request.requests)
+        behind = await self._catch_up_all(request.requests, call)
         # From here on nothing is awaited: all are answered from one state.
         age_s = self._replica.age_s
         response = v1.BatchResolveResponse()
@@ -51,6 +54,8 @@ class ResolverServicer(OutcomesServicer):
         for index, each in enumerate(request.requests):
             result = response.results.add()
             try:
+                if not call.sees(each.component):
+                    raise component_not_found(component=each.component)
                 if index in behind:
                     raise behind[index]
                 resolution = self._resolve(each, age_s)
@@ -74,9 +79,11 @@ class ResolverServicer(OutcomesServicer):
             known.snapshot, known.overrides, request.repo, request.job_id, self._replica.likely_ms, age_s=age_s
         )
 
-    async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest]) -> dict[int, RampdError]:
+    async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest], call: Call) -> dict[int, RampdError]:
         """Waits for all at once; which of them did not get there, and why."""
-        waiting = [(index, each) for index, each in enumerate(requests) if each.min_revision]
+        waiting = [
+            (index, each) for index, each in enumerate(requests) if each.min_revision and call.sees(each.component)
+        ]
         if not waiting:
             return {}
         caught_up = await asyncio.gather(*(self._catch_up(each) for _, each in waiting), return_exceptions=True)

@@ -5,12 +5,13 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from rampd import v1
+from rampd_server.access.roles import REQUEST_FLAGS
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import OutcomeStore, Override, Store
 from rampd_server.replica.damage import damage_of
 from rampd_server.replica.replica import Replica
-from rampd_server.rpc.binding import Call
+from rampd_server.rpc.binding import PERMISSIONS, Call
 from rampd_server.rpc.messages import convert
 from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outcomes
 from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
@@ -143,6 +144,20 @@ class RolloutServicer:
 
     # Reads: as the store has it now.
 
+    async def who_am_i(self, _request: v1.WhoAmIRequest, call: Call) -> v1.WhoAmIResponse:
+        caller, grant = call.caller, call.caller.grant
+        response = v1.WhoAmIResponse(
+            identity=caller.identity,
+            role=grant.role,
+            components=grant.components,
+            proof=caller.proof,
+            methods=sorted(name for name, each in PERMISSIONS.items() if grant.may(name, each.roles)),
+            flags=sorted(flag for flag, roles in REQUEST_FLAGS.items() if grant.may(flag, roles)),
+        )
+        if caller.expires_s is not None:
+            response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
+        return response
+
     async def get_rollout(self, request: v1.GetRolloutRequest, _call: Call) -> v1.GetRolloutResponse:
         rollout, namespace, now_ms = await self._service.read(request.component)
         message = convert.rollout_message(rollout, namespace, now_ms)
@@ -151,15 +166,16 @@ class RolloutServicer:
         show_current_outcomes(message, rollout, await self._outcomes.release_counters(rollout.component))
         return v1.GetRolloutResponse(rollout=self._with_damage(message))
 
-    async def list_rollouts(self, request: v1.ListRolloutsRequest, _call: Call) -> v1.ListRolloutsResponse:
-        shown, token = await paged(request, self._rollouts(request.page_token, piece_size(request)))
+    async def list_rollouts(self, request: v1.ListRolloutsRequest, call: Call) -> v1.ListRolloutsResponse:
+        shown, token = await paged(request, self._rollouts(request.page_token, piece_size(request), call))
         return v1.ListRolloutsResponse(rollouts=shown, next_page_token=token)
 
-    async def _rollouts(self, after: str, piece: int) -> AsyncGenerator[tuple[str, v1.Rollout]]:
+    async def _rollouts(self, after: str, piece: int, call: Call) -> AsyncGenerator[tuple[str, v1.Rollout]]:
         while True:
             names = await self._store.components(after=after, limit=piece)
-            shown = await asyncio.gather(*(self._shown(name) for name in names))
-            for name, message in zip(names, shown, strict=True):
+            seen = [name for name in names if call.sees(name)]
+            shown = await asyncio.gather(*(self._shown(name) for name in seen))
+            for name, message in zip(seen, shown, strict=True):
                 if message:
                     yield name, message
             if len(names) < piece:

@@ -107,17 +107,25 @@ class Server:
                 pool=WrittenFiles(),
             )
 
-    def listen(self, address: Address) -> Address:
-        """Binds a TCP port; the address with the port that the system chose. Raises StartupError."""
+    def listen(self, address: Address, credentials: grpc.ServerCredentials | None = None) -> Address:
+        """Binds a TCP port, with TLS where there are credentials; the address with the port that the system chose. Raises
+        StartupError.
+        """
         if address.port and not self._shares_port:
             check_free(address)
         try:
-            return Address(address.host, self._server.add_insecure_port(str(address)))
+            if credentials is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), credentials)
+            return Address(address.host, port, credentials is not None)
         except RuntimeError as error:
             raise StartupError(f"Can't listen on {address}.") from error
 
-    def listen_unix(self, path: Path) -> None:
-        """Binds a unix socket for its owner only; one that a dead server left is replaced. Raises StartupError."""
+    def listen_unix(self, path: Path, *, mode: int = 0o600, group: int | None = None) -> None:
+        """Binds a unix socket; one that a dead server left is replaced. It never has a wider mode than `mode`. Raises
+        StartupError.
+        """
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
             raise StartupError(
                 f"{path} is too long for the path of a unix socket (at most {MAX_SOCKET_PATH} bytes): "
@@ -127,12 +135,15 @@ class Server:
             make_own(path.parent, "--socket (RAMPD_SOCKET) or --data-dir (RAMPD_DATA_DIR)")
             _remove_stale(path)
             # The mode has to be right from the first moment, so it can't be set afterwards.
-            umask = os.umask(0o177)
+            umask = os.umask(0o777 & ~(mode if group is None else 0o600))
             try:
                 # gRPC decodes the path of an address.
                 self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
             finally:
                 os.umask(umask)
+            if group is not None:
+                os.chown(path, -1, group)
+                path.chmod(mode)
         except (OSError, RuntimeError) as error:
             reason = f": {error.strerror}" if isinstance(error, OSError) else ""
             raise StartupError(f"Can't listen on the unix socket {path}{reason}.") from error
@@ -167,6 +178,27 @@ class Server:
         await asyncio.sleep(_LOOK_S)
         self._handlers.refuse()
         await stopping
+
+
+class Servers:
+    """Several servers of one process, which start, serve and stop together."""
+
+    def __init__(self, *servers: Server) -> None:
+        self._servers = servers
+
+    async def start(self) -> None:
+        """Begins to answer calls."""
+        for each in self._servers:
+            await each.start()
+
+    async def set_health(self, *, resolves: bool, writes: bool) -> None:
+        """As `Server.set_health`, of all."""
+        for each in self._servers:
+            await each.set_health(resolves=resolves, writes=writes)
+
+    async def stop(self, grace_s: float) -> None:
+        """As `Server.stop`, of all at once."""
+        await asyncio.gather(*(each.stop(grace_s) for each in self._servers))
 
 
 def _remove_stale(path: Path) -> None:

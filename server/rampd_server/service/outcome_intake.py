@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -85,8 +85,9 @@ class Outcomes:
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
         """By epoch and report: the answer of each component that is stored, of the last reports that failed on the way."""
 
-    async def report(self, report: Report) -> list[Verdict]:
-        """A verdict for each outcome, once all that is to be counted is stored.
+    async def report(self, report: Report, sees: Callable[[str], bool] = lambda _component: True) -> list[Verdict]:
+        """A verdict for each outcome, once all that is to be counted is stored. `sees` is whether a component is there for the
+        reporter.
 
         What was stored before an error stays, and a repeat of the report counts only what is missing. Raises
         NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
@@ -95,6 +96,9 @@ class Outcomes:
         places = _by_component(report.outcomes)
         key = self._replica.epoch, _key(report)
         stored = self._unfinished.pop(key, {})
+        for component in places:
+            if not sees(component):
+                stored[component] = write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(places[component]))
         try:
             missing = [component for component in places if component not in stored]
             for first in range(0, len(missing), _EXCHANGE):

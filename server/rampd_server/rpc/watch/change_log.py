@@ -1,7 +1,7 @@
 """The last changes as every watcher gets them: each is encoded once, and kept for those who come back or are slow."""
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -80,7 +80,7 @@ class ChangeLog:
             return Missing.AHEAD
         return self._dropped + index + 1 if self._entries[index].order == order else Missing.FORKED
 
-    def read(self, position: int, components: Collection[str]) -> tuple[bytes, int]:
+    def read(self, position: int, components: Container[str]) -> tuple[bytes, int]:
         """What a watcher of these components (none: all) gets next as one message, and the position after it."""
         entries = self._entries
         index = position - self._dropped

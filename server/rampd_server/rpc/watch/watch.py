@@ -24,7 +24,8 @@ from rampd_server.replica.replica import Replica
 from rampd_server.rpc.waking import Waking
 from rampd_server.rpc.watch.change_log import ChangeLog, Missing
 from rampd_server.rpc.watch.heartbeat import Heartbeats, pause_s
-from rampd_server.rpc.watch.whole_state import Selection, WholeState, WholeStates
+from rampd_server.rpc.watch.selection import Selection
+from rampd_server.rpc.watch.whole_state import WholeState, WholeStates
 
 _chance = SystemRandom()
 _CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
@@ -57,13 +58,13 @@ class Watches:
         self._is_closed = True
         self._wake()
 
-    async def stream(self, request: v1.WatchRequest) -> AsyncGenerator[bytes]:
-        """The messages for one watcher. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
+    async def stream(self, request: v1.WatchRequest, selection: Selection) -> AsyncGenerator[bytes]:
+        """The messages for one watcher, about the components that it selects. Raises NoSnapshotError, StoreUnavailableError, StoreResetError."""
         if not self._replica.answers.is_set():
             raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
         rewinds = self._rewinds
         position = await self._position(request)
-        watcher = _Watcher(frozenset(request.components), -1 if position is None else position)
+        watcher = _Watcher(selection, -1 if position is None else position)
         # What the store has lost since it was asked for the cursor, it may have answered for.
         watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
         self._watchers.add(watcher)

@@ -12,6 +12,7 @@ from rampd._decision.resolution import Choice, ComponentSnapshot
 from rampd_server.process.memory import give_back
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.watch.change_log import ChangeLog
+from rampd_server.rpc.watch.selection import Selection
 
 PART_BYTES = 128 * 1024
 """From where on a part is full. The next piece of a component still goes in, which keeps parts below 512 KiB."""
@@ -23,10 +24,6 @@ _IDLE_S = 30.0
 """After so long without anybody who begins, states are dropped and their memory is given back."""
 
 _log = structlog.get_logger(__name__)
-
-Selection = frozenset[str]
-"""The components that a watcher wants; none: all."""
-
 
 Part = tuple[bytes, ...]
 """One message, in pieces: one after the other they are a serialised message, as protobuf merges what comes twice."""

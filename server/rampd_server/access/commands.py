@@ -1,0 +1,206 @@
+"""`rampd-server token create|list|revoke` and `rampd-server access check`: what an admin types about the access file."""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from rampd._contract.token import digest_of, is_whole, new_token
+from rampd_server.access import access_file, following
+from rampd_server.access.access_file import AccessFileError
+from rampd_server.access.roles import Role
+
+COMMANDS: Final = frozenset({"token", "access"})
+_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SHOWN: Final = len("sha256:") + 12
+
+
+def run(arguments: Sequence[str], *, names: Collection[str]) -> int:
+    """Runs one command; its exit code. `names` are the methods and flags that a grant may name."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed, names)
+    except AccessFileError as error:
+        for mistake in error.mistakes:
+            print(f"rampd-server: {mistake}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rampd-server", description="Tokens and the access file.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="token | access")
+    token = commands.add_parser("token", help="make, list and revoke tokens").add_subparsers(
+        required=True, metavar="create | list | revoke"
+    )
+    create = token.add_parser("create", help="make a token, print it once, and write its digest into the access file")
+    create.add_argument("name", help="the identity, such as ci-restyler; a grant that is there gets one more token")
+    create.add_argument(
+        "--role", choices=list(Role), type=Role, help="what the identity may do; needed for a new grant"
+    )
+    create.add_argument(
+        "--component",
+        action="append",
+        metavar="GLOB",
+        help="for which components (default: all); again for another one",
+    )
+    create.add_argument(
+        "--expires",
+        type=_end,
+        metavar="SPAN",
+        help="when the grant ends: 90d, 12h, or a date such as 2027-01-31 (default: never)",
+    )
+    create.set_defaults(run=_create)
+    listing = token.add_parser("list", help="the grants that have tokens")
+    listing.set_defaults(run=_list)
+    revoke = token.add_parser("revoke", help="take tokens away; servers follow within seconds")
+    revoke.add_argument(
+        "what",
+        help="an identity, whose tokens all go; or a token, or the first digits of its digest as `token list` shows them",
+    )
+    revoke.set_defaults(run=_revoke)
+    for each in (create, listing, revoke):
+        each.add_argument(
+            "--access-file", type=Path, required=True, metavar="FILE", help="the access file of the servers"
+        )
+    access = commands.add_parser("access", help="look at an access file").add_subparsers(required=True, metavar="check")
+    check = access.add_parser("check", help="name every mistake in an access file, and what in it is too wide")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _end(text: str) -> datetime:
+    span = _SPAN.fullmatch(text)
+    try:
+        if span is not None:
+            return datetime.now(UTC).replace(microsecond=0) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a span such as 90d or 12h, nor a date such as 2027-01-31"
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
+    path: Path = parsed.access_file
+    document = _document(path, names) if path.exists() else tomlkit.document()
+    grants = document.setdefault("grant", tomlkit.aot())
+    grant = next((each for each in grants if each.get("name") == parsed.name), None)
+    token = new_token()
+    if grant is None:
+        if parsed.role is None:
+            raise AccessFileError(f"{parsed.name} has no grant in {path}: say what it may do with --role.")
+        grant = tomlkit.table()
+        grant["name"] = parsed.name
+        grant["role"] = str(parsed.role)
+        if parsed.component:
+            grant["components"] = parsed.component
+        if parsed.expires:
+            grant["expires"] = parsed.expires
+        grant["tokens"] = [digest_of(token)]
+        grants.append(grant)
+    else:
+        if parsed.role not in {None, grant["role"]} or parsed.component or parsed.expires:
+            raise AccessFileError(
+                f"{parsed.name} has a grant in {path} already, with the role {grant['role']}. Leave --role, --component and --expires out "
+                "to give it one more token, or change the grant in the file."
+            )
+        grant.setdefault("tokens", tomlkit.array()).append(digest_of(token))
+    _write(path, document, names)
+    print(token)
+    print(f"This is the token of {parsed.name}. It is shown once: {path} has its digest only.", file=sys.stderr)
+    return 0
+
+
+def _list(parsed: argparse.Namespace, names: Collection[str]) -> int:
+    for each in following.load(parsed.access_file, names=names).grants:
+        end = "never" if each.expires_s is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(each.expires_s))
+        for digest in each.tokens:
+            print(f"{each.name}\t{each.role}\t{','.join(each.components)}\t{end}\t{digest[:_SHOWN]}")
+    return 0
+
+
+def _revoke(parsed: argparse.Namespace, names: Collection[str]) -> int:
+    document = _document(parsed.access_file, names)
+    what: str = parsed.what
+    wanted = digest_of(what) if is_whole(what) else what
+    removed = 0
+    for grant in list(document.get("grant", ())):
+        tokens = grant.get("tokens", [])
+        gone = [each for each in tokens if grant["name"] == what or _is_digest(wanted, each)]
+        for each in gone:
+            tokens.remove(each)
+        removed += len(gone)
+        if gone and not (tokens or grant.get("certificates") or grant.get("oidc") or grant.get("everybody")):
+            document["grant"].remove(grant)
+    if not removed:
+        raise AccessFileError(
+            f"{parsed.access_file} has no token of {_told(what)}. `rampd-server token list` shows what there is."
+        )
+    _write(parsed.access_file, document, names)
+    print(
+        f"Revoked {removed} token{'' if removed == 1 else 's'}. Servers follow within seconds, and end open streams within a minute."
+    )
+    return 0
+
+
+def _is_digest(wanted: str, digest: str) -> bool:
+    return len(wanted) >= _SHOWN and wanted.startswith("sha256:") and digest.startswith(wanted)
+
+
+def _told(what: str) -> str:
+    """A token is a secret, also one that is cut."""
+    return "that secret" if what.startswith("rampd_") else what
+
+
+def _check(parsed: argparse.Namespace, names: Collection[str]) -> int:
+    access_list = following.load(parsed.file, names=names)
+    for warning in access_list.warnings:
+        print(f"rampd-server: warning: {warning}", file=sys.stderr)
+    number = len(access_list.grants)
+    print(
+        f"{parsed.file} can be used: {number} grant{'' if number == 1 else 's'}, {len(access_list.warnings)} warnings."
+    )
+    return 0
+
+
+def _document(path: Path, names: Collection[str]) -> Any:  # noqa: ANN401 - tomlkit's documents are typed loosely
+    """The file with its comments. One that can't be used is not changed. Raises AccessFileError."""
+    following.load(path, names=names)
+    try:
+        return tomlkit.parse(path.read_text())
+    except (OSError, TOMLKitError) as error:
+        raise AccessFileError(f"{path} can't be read: {error}.") from error
+
+
+def _write(path: Path, document: Any, names: Collection[str]) -> None:  # noqa: ANN401
+    """Replaces the file in one step, open to its owner only. Raises AccessFileError."""
+    text = tomlkit.dumps(document)
+    access_file.parse(text, names=names)
+    try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(beside).chmod(mode)
+            Path(beside).replace(path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise AccessFileError(f"{path} can't be written: {error.strerror}.") from error

@@ -1,0 +1,191 @@
+"""Tokens of OIDC issuers: signature, issuer, audience, times and claims, as OpenID Connect Core 1.0 and RFC 7519 have them."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import httpx
+import jwt
+import structlog
+
+from rampd_server.access.grants import Grant, Trust
+from rampd_server.domain.refusals import bad_credentials
+
+LEEWAY_S: Final = 60
+"""How far the clocks of an issuer and of this machine may differ."""
+FETCH_AGAIN_S: Final = 30.0
+"""At most so often the keys of an issuer are fetched for a key id that is not known."""
+_KEYS_LIVE_S: Final = 3600.0
+"""After so long the keys are fetched again at the next token: an issuer may have withdrawn one."""
+_TIMEOUT_S: Final = 5.0
+_MAX_BYTES: Final = 1 << 20
+_MAX_TOKEN: Final = 16 * 1024
+
+_log = structlog.get_logger(__name__)
+
+
+class OidcVerifier:
+    """Verifies tokens with the keys of their issuers, which it fetches when they are needed."""
+
+    def __init__(
+        self, *, monotonic: Callable[[], float] = time.monotonic, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._monotonic = monotonic
+        self._transport = transport
+        self._issuers: dict[tuple[str, str | None], _Issuer] = {}
+
+    async def verify(self, token: str, trusts: Iterable[tuple[Grant, Trust]]) -> tuple[Grant, float]:
+        """The grant that a token proves, and when the token ends, in seconds since 1970. Raises RefusedError."""
+        if len(token) > _MAX_TOKEN:
+            raise bad_credentials(f"The token has {len(token)} characters, and {_MAX_TOKEN} are the most.")
+        try:
+            header = jwt.get_unverified_header(token)
+            issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+        except jwt.PyJWTError as error:
+            raise bad_credentials(f"The token is not a JSON web token: {error}.") from None
+        candidates = [(grant, trust) for grant, trust in trusts if trust.issuer == issuer]
+        if not candidates:
+            raise bad_credentials("The access file names no grant for the issuer of this token.")
+        mismatches: dict[str, None] = {}
+        for grant, trust in candidates:
+            claims = await self._claims(token, header, trust)
+            if not (differing := _what_differs(claims, trust)):
+                return grant, float(claims["exp"]) + LEEWAY_S
+            mismatches |= dict.fromkeys(differing)
+        raise bad_credentials(
+            f"No grant for {issuer} has what this token says. It differs in {', '.join(mismatches)}: compare the token's claims "
+            "with the access file."
+        )
+
+    async def _claims(self, token: str, header: Mapping[str, Any], trust: Trust) -> Mapping[str, Any]:
+        """The claims of a token whose signature, issuer and times are right. Raises RefusedError."""
+        algorithm = header.get("alg")
+        if algorithm not in trust.algorithms:
+            raise bad_credentials(
+                f"The token is signed with {algorithm!r:.40}, and the grant takes {', '.join(trust.algorithms)}."
+            )
+        issuer = self._issuers.get((trust.issuer, trust.ca_file))
+        if issuer is None:
+            issuer = self._issuers[trust.issuer, trust.ca_file] = _Issuer(trust, self._monotonic, self._transport)
+        key = await issuer.key(str(header.get("kid", "")))
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                issuer=trust.issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iss"], "verify_aud": False},
+            )
+        except jwt.ExpiredSignatureError:
+            raise bad_credentials("The token has expired. Get another one from its issuer.") from None
+        except jwt.PyJWTError as error:
+            raise bad_credentials(f"The token is not valid: {error}.") from None
+
+
+def _what_differs(claims: Mapping[str, Any], trust: Trust) -> list[str]:
+    """The claims, `aud` among them, that are not what a grant asks for."""
+    differing = [name for name, value in trust.claims.items() if _text(claims.get(name)) != value]
+    audiences = claims.get("aud", ())
+    if trust.audience is not None and trust.audience not in ([audiences] if isinstance(audiences, str) else audiences):
+        differing.append("aud")
+    return differing
+
+
+def _text(claim: object) -> str | None:
+    if isinstance(claim, bool):
+        return str(claim).lower()
+    return str(claim) if isinstance(claim, str | int) else None
+
+
+class _Issuer:
+    """The keys of one issuer. The last good ones stay in use where they can't be fetched again."""
+
+    def __init__(
+        self, trust: Trust, monotonic: Callable[[], float], transport: httpx.AsyncBaseTransport | None
+    ) -> None:
+        self._issuer = trust.issuer
+        self._ca_file = trust.ca_file
+        self._monotonic = monotonic
+        self._transport = transport
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_s: float | None = None
+        self._asked_s: float | None = None
+        self._turn = asyncio.Lock()
+        self._problem = ""
+
+    async def key(self, key_id: str) -> jwt.PyJWK:
+        """Raises RefusedError where there is none."""
+        if self._needs_keys(key_id):
+            async with self._turn:
+                # Whoever had the turn before may have fetched them.
+                if self._needs_keys(key_id):
+                    await self._fetch()
+        if key_id not in self._keys:
+            raise bad_credentials(
+                f"{self._issuer} has no key {key_id!r:.60} for this token"
+                + (f", and its keys can't be fetched: {self._problem}. Try again." if self._problem else ".")
+            )
+        return self._keys[key_id]
+
+    def _needs_keys(self, key_id: str) -> bool:
+        now_s = self._monotonic()
+        if self._asked_s is not None and now_s < self._asked_s + FETCH_AGAIN_S:
+            return False
+        is_old = self._fetched_s is None or now_s >= self._fetched_s + _KEYS_LIVE_S
+        return is_old or key_id not in self._keys
+
+    async def _fetch(self) -> None:
+        self._asked_s = self._monotonic()
+        try:
+            async with asyncio.timeout(_TIMEOUT_S), self._client() as client:
+                keys = await self._fetched(client)
+        except (httpx.HTTPError, OSError, ValueError, KeyError, TimeoutError) as error:
+            self._problem = str(error) or type(error).__name__
+            _log.warning(
+                "issuer_keys_not_fetched", issuer=self._issuer, error=self._problem, keys_in_use=len(self._keys)
+            )
+            return
+        self._keys, self._fetched_s, self._problem = keys, self._monotonic(), ""
+
+    async def _fetched(self, client: httpx.AsyncClient) -> dict[str, jwt.PyJWK]:
+        """The keys as the issuer has them now. Raises httpx.HTTPError, ValueError, KeyError."""
+        about = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+        if about.get("issuer") != self._issuer:
+            raise ValueError(f"it says that it is {about.get('issuer')!r:.80}")
+        keys = dict(_keys(await _json(client, str(about["jwks_uri"]))))
+        if not keys:
+            raise ValueError("it has no key that can be used")
+        return keys
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._transport is not None:
+            return httpx.AsyncClient(transport=self._transport)
+        context = ssl.create_default_context(cafile=self._ca_file)
+        return httpx.AsyncClient(verify=context, timeout=_TIMEOUT_S)
+
+
+async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    """Raises httpx.HTTPError; ValueError."""
+    async with client.stream("GET", url) as response:
+        response.raise_for_status()
+        content = b""
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > _MAX_BYTES:
+                raise ValueError(f"{url} answers more than {_MAX_BYTES} bytes")
+    found = httpx.Response(200, content=content).json()
+    if not isinstance(found, dict):
+        raise ValueError(f"{url} answers no JSON object")  # noqa: TRY004 - as all that is wrong with an answer
+    return found
+
+
+def _keys(found: Mapping[str, Any]) -> Iterable[tuple[str, jwt.PyJWK]]:
+    """The keys of a set (RFC 7517), by their ids; those of a kind that is not known are left out."""
+    for each in found.get("keys", ()):
+        try:
+            yield str(each["kid"]), jwt.PyJWK.from_dict(each)
+        except (jwt.PyJWTError, KeyError, TypeError):
+            continue

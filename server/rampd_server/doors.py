@@ -1,0 +1,70 @@
+"""The doors of a server: what is asked of a caller at each of its addresses."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from rampd_server.access import following
+from rampd_server.access.access_file import AccessFileError
+from rampd_server.access.credentials import Credentials, Verifier
+from rampd_server.access.grants import Caller, Proof
+from rampd_server.access.roles import Role
+from rampd_server.process.config import Config
+from rampd_server.process.startup import StartupError
+from rampd_server.rpc.binding import NAMES
+from rampd_server.rpc.door import Door, local
+
+_READER = local(Role.VIEWER, proof=Proof.NONE, allow=frozenset({"ReportOutcomes"}))
+_ANYBODY = local(Role.ADMIN, proof=Proof.NONE)
+_OWNER = local(Role.ADMIN)
+_LAUNCHER = local(Role.LAUNCHER)
+
+
+class Doors:
+    """`tcp` for all TCP addresses, and one for each unix socket. All go by one access list."""
+
+    def __init__(self, config: Config, verifier: Verifier) -> None:
+        """Raises StartupError: the access file can't be used."""
+        self._file = config.access_file
+        self.credentials = _credentials(config.access_file, verifier)
+        if self.credentials is None:
+            self.tcp = Door(_without_file(config), how_else=_by_socket(config.socket))
+        else:
+            self.tcp = Door(None, self.credentials, takes_certificates=config.tls_client_ca is not None)
+        self.sockets = [(Door(_OWNER, self.credentials), config.socket)]
+        """With the path of each."""
+        if config.launcher_socket is not None:
+            self.sockets.append((Door(_LAUNCHER, self.credentials), config.launcher_socket))
+
+    async def follow(self) -> None:
+        """Keeps the access list at what the file says, for ever."""
+        if self._file is not None and self.credentials is not None:
+            await following.follow(self._file, self.credentials, names=NAMES)
+
+
+def _credentials(file: Path | None, verifier: Verifier) -> Credentials | None:
+    if file is None:
+        return None
+    try:
+        access_list = following.load(file, names=NAMES)
+    except AccessFileError as error:
+        raise StartupError(*(f"--access-file (RAMPD_ACCESS_FILE): {mistake}" for mistake in error.mistakes)) from error
+    following.tell(file, access_list)
+    return Credentials(access_list, verifier)
+
+
+def _without_file(config: Config) -> Caller:
+    return _ANYBODY if config.insecure_admin else _READER
+
+
+def _by_socket(socket: Path) -> Callable[[str], str]:
+    def how_else(method: str) -> str:
+        return (
+            f"{method.rpartition('/')[2]} changes something, and this address serves reads only. Use the unix socket: "
+            # Not with grpcurl's flag -unix, which is broken in its releases 1.9.2 and 1.9.3.
+            f"grpcurl -plaintext -d '{{…}}' unix://{quote(os.fsencode(socket))} {method} "
+            "(or start the server with --insecure-admin, which lets everybody in who reaches the port)."
+        )
+
+    return how_else

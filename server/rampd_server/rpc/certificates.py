@@ -1,0 +1,87 @@
+"""The server's TLS certificate, read again when its files change, without a lost call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import grpc
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from rampd_server.process.startup import StartupError
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Certificates:
+    """A certificate with its key, and the authorities that sign the certificates of clients, if these are asked for."""
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        """Raises StartupError."""
+        self._files = (certificate, key, *((client_ca,) if client_ca else ()))
+        self.asks_clients = client_ca is not None
+        self._stamps = self._look()
+        try:
+            self._configuration = self._read()
+        except (OSError, ValueError) as error:
+            raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For a port of a gRPC server. Each handshake has the files as they are then."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration,
+            self._changed,  # type: ignore[arg-type]  # None is what gRPC documents for no change
+            require_client_authentication=self.asks_clients,
+        )
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called by gRPC before a handshake, in a thread of its own: another configuration, or None for the one in use."""
+        stamps = self._look()
+        if stamps == self._stamps:
+            return None
+        # Whatever is wrong now is told once, and looked at again when the files change again.
+        self._stamps = stamps
+        try:
+            self._configuration = self._read()
+        except (OSError, ValueError) as error:
+            _log.error(
+                "certificate_refused",
+                error=str(error),
+                what_it_means="the certificate of before stays in use",
+                what_to_do="put the right files in place; they are read again when they change",
+            )
+            return None
+        _log.info("certificate_changed", file=str(self._files[0]))
+        return self._configuration
+
+    def _look(self) -> Sequence[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in self._files]
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        """Raises OSError; ValueError with what is wrong."""
+        certificate, key, *client_ca = (path.read_bytes() for path in self._files)
+        try:
+            chain = x509.load_pem_x509_certificates(certificate)
+        except ValueError as error:
+            raise ValueError(f"{self._files[0]} is not a certificate in PEM form") from error
+        try:
+            private = load_pem_private_key(key, None)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self._files[1]} is not a private key in PEM form, without a password") from error
+        if private.public_key() != chain[0].public_key():
+            raise ValueError(f"{self._files[1]} is not the key of {self._files[0]}")
+        for authorities in client_ca:
+            try:
+                x509.load_pem_x509_certificates(authorities)
+            except ValueError as error:
+                raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
