@@ -1,0 +1,173 @@
+"""What proves to a server who calls: `credentials=` of `Resolver`, `Admin` and their asyncio twins.
+
+Without `credentials=` they follow `RAMPD_TOKEN`, `RAMPD_TOKEN_FILE`, or `RAMPD_CERT_FILE` with `RAMPD_KEY_FILE`. A token is
+sent over TLS, over a unix socket, or on this machine; never in the clear to another one.
+"""
+
+import base64
+import binascii
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from rampd._contract.token import PREFIX, is_whole
+from rampd.errors import InvalidArgumentError, UnauthenticatedError
+
+__all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token", "TokenFile"]
+
+_TIMEOUT_S: Final = 10.0
+_LIFE_S: Final = 60.0
+"""Of a token that does not say when it ends."""
+
+
+class Token:
+    """A token of `rampd-server token create`, or one of an OIDC issuer. `repr()` does not show it."""
+
+    def __init__(self, token: str) -> None:
+        """Raises InvalidArgumentError where it can't be one."""
+        self._token = checked_token(token, "token")
+
+    def __call__(self) -> tuple[str, float | None]:
+        """The token, and when it ends, in seconds since 1970; None: not known."""
+        return self._token, end_of(self._token)
+
+    def __repr__(self) -> str:
+        return "Token(…)"
+
+
+class TokenFile:
+    """A file with a token, which is read again when it changes: a Kubernetes secret, or what an agent writes."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __call__(self) -> tuple[str, float | None]:
+        """The token that the file has now, and when it ends. Raises UnauthenticatedError."""
+        try:
+            text = self.path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UnauthenticatedError(f"The token file {self.path} can't be read: {reason}.") from error
+        try:
+            token = checked_token(text, str(self.path))
+        except InvalidArgumentError as error:
+            raise UnauthenticatedError(error.message) from None
+        # A file may change at any time, and reading it costs little.
+        return token, time.time() + 1.0
+
+    def __repr__(self) -> str:
+        return f"TokenFile({str(self.path)!r})"
+
+
+class ClientCertificate:
+    """A client certificate and its key, PEM files, for a server with `--tls-client-ca`. They are read again when they change."""
+
+    def __init__(self, certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
+        self.certificate = Path(certificate)
+        self.key = Path(key)
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Certificate and key. Raises UnauthenticatedError."""
+        try:
+            return self.certificate.read_bytes(), self.key.read_bytes()
+        except OSError as error:
+            raise UnauthenticatedError(f"The client certificate can't be read: {error.filename}: {error.strerror}.") from error
+
+    def stamp(self) -> tuple[object, ...]:
+        """Differs where one of the files has changed."""
+        return tuple(_stamp(path) for path in (self.certificate, self.key))
+
+    def __repr__(self) -> str:
+        return f"ClientCertificate({str(self.certificate)!r}, {str(self.key)!r})"
+
+
+class GitHubActions:
+    """The identity of a job of GitHub Actions, without a stored secret. The job needs `permissions: id-token: write`."""
+
+    def __init__(self, audience: str) -> None:
+        """`audience` is the one that the access file names."""
+        self.audience = audience
+
+    def __call__(self) -> tuple[str, float | None]:
+        """A token for this job, and when it ends. Raises UnauthenticatedError."""
+        url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
+        secret = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
+        if not url or not secret:
+            raise UnauthenticatedError(
+                "This is not a job of GitHub Actions with an identity: give the job `permissions: id-token: write`."
+            )
+        joint = "&" if urllib.parse.urlsplit(url).query else "?"
+        request = urllib.request.Request(  # noqa: S310 - GitHub gives the address
+            f"{url}{joint}{urllib.parse.urlencode({'audience': self.audience})}",
+            headers={"Authorization": f"bearer {secret}", "Accept": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+                token = str(json.load(response)["value"])
+        except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
+            raise UnauthenticatedError(f"GitHub gave no token for this job: {reason}.") from None
+        return token, end_of(token)
+
+    def __repr__(self) -> str:
+        return f"GitHubActions({self.audience!r})"
+
+
+class GitLab:
+    """The identity of a job of GitLab CI, without a stored secret. The job names the variable in `id_tokens:`."""
+
+    def __init__(self, variable: str = "RAMPD_ID_TOKEN") -> None:
+        self.variable = variable
+
+    def __call__(self) -> tuple[str, float | None]:
+        """The token of this job, and when it ends. Raises UnauthenticatedError."""
+        token = os.environ.get(self.variable, "").strip()
+        if not token:
+            raise UnauthenticatedError(
+                f"The variable {self.variable} has no token: name it in `id_tokens:` of the job, with the audience of the access file."
+            )
+        return token, end_of(token)
+
+    def __repr__(self) -> str:
+        return f"GitLab({self.variable!r})"
+
+
+Credentials: TypeAlias = (
+    Token | TokenFile | ClientCertificate | GitHubActions | GitLab | Callable[[], tuple[str, float | None]]
+)
+"""Any of these, or any callable that returns a token, and when it ends in seconds since 1970 (None: not known)."""
+
+
+def checked_token(text: Any, field: str) -> str:  # noqa: ANN401 - what a caller gives
+    """A text that can be a token. Raises InvalidArgumentError, which does not show it."""
+    if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidArgumentError(violations=[(field, "must be a token: printable ASCII without spaces")])
+    if text.startswith(PREFIX) and not is_whole(text):
+        raise InvalidArgumentError(violations=[(field, "is a token that was cut or mistyped: its checksum does not fit")])
+    return text
+
+
+def end_of(token: str) -> float | None:
+    """When a JSON web token ends by its own word; None where it does not say, or is none."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return float(claims["exp"])
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        return None
+
+
+def _stamp(path: Path) -> object:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
