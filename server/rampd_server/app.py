@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import structlog
 
-from rampd._contract.validation import violations
 from rampd_server.access.oidc import OidcVerifier
 from rampd_server.automation.checks import Checks, NoSource
 from rampd_server.automation.controller import Controller
@@ -22,10 +21,11 @@ from rampd_server.domain.errors import (
     ways_on,
 )
 from rampd_server.doors import Doors
+from rampd_server.listeners import Listeners
 from rampd_server.process import open_files
 from rampd_server.process.address import Address
 from rampd_server.process.adopting import adopt_command
-from rampd_server.process.config import Config, tls_of
+from rampd_server.process.config import Config
 from rampd_server.process.embedded import is_embedded
 from rampd_server.process.outage import Outage
 from rampd_server.process.redis_url import place_of
@@ -33,14 +33,10 @@ from rampd_server.process.startup import StartupError, ungrouped
 from rampd_server.process.welcome import welcome
 from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
-from rampd_server.rpc.binding import bind
-from rampd_server.rpc.certificates import Certificates
-from rampd_server.rpc.door import Door
 from rampd_server.rpc.release import ReleaseServicer
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
-from rampd_server.rpc.server import Server, Servers
-from rampd_server.rpc.streams import Streams
+from rampd_server.rpc.server import Servers
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.rpc.watch.watch import Watches
 from rampd_server.service.outcome_intake import Outcomes
@@ -69,10 +65,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     an address is taken, the store is not one to build on, or Prometheus' token can't be read.
     """
     doors = Doors(config, OidcVerifier())
-    certificates = _certificates(config)
-    # A worker that is not the first has no unix socket.
-    listeners = len(config.listen) + (0 if worker else len(doors.sockets))
-    max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
+    listeners = Listeners(config, doors, worker=worker)
     prometheus = _prometheus(config)
     source = prometheus or NoSource()
     link = Link.connect(
@@ -93,7 +86,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     remembering = Remembering(replica, _memory(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
-        partial(open_files.tell_when_near, max_connections),
+        partial(open_files.tell_when_near, listeners.max_connections),
         doors.follow,
     ]
     if not worker:
@@ -103,26 +96,11 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         "ReleaseService": ReleaseServicer(service, replica, counted, release_watches),
         "RolloutService": RolloutServicer(service, replica, store, counted, source),
     }
-    streams = Streams()
-
-    def serving(door: Door) -> Server:
-        return Server(
-            bind(servicers, violations=violations, door=door, streams=streams),
-            reflect=config.reflection,
-            shares_port=worker is not None,
-            max_connections=max_connections,
-        )
-
-    server = serving(doors.tcp)
-    sockets = [] if worker else [(serving(door), path) for door, path in doors.sockets]
-    servers = Servers(server, *(each for each, _ in sockets))
     remembering.recall()
     start = _Start(store, replica, remembering)
     try:
         is_prepared = await start.look(may_wait=config.wait_for_store)
-        addresses = _listen(config, server, certificates)
-        for each, path in sockets:
-            each.listen_unix(path, mode=config.socket_mode, group=config.socket_group)
+        servers, addresses = listeners.listen(servicers)
         await servers.start()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -141,28 +119,6 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         if prometheus is not None:
             await prometheus.close()
         await store.close()
-
-
-def _certificates(config: Config) -> Certificates | None:
-    if config.tls_cert is None or config.tls_key is None:
-        return None
-    return Certificates(config.tls_cert, config.tls_key, config.tls_client_ca)
-
-
-def _listen(config: Config, server: Server, certificates: Certificates | None) -> list[Address]:
-    """Binds all TCP addresses; as they are, with the ports that the system chose. Raises StartupError."""
-    addresses = []
-    for address, has_tls in zip(config.listen, tls_of(config), strict=True):
-        bound = server.listen(address, certificates.credentials() if certificates and has_tls else None)
-        addresses.append(bound)
-        log.info("listening", address=str(bound), tls=has_tls, socket=str(config.socket))
-        if not bound.is_loopback and not has_tls:
-            log.warning(
-                "insecure_plaintext",
-                address=str(bound),
-                what_it_means="what is sent over it, tokens included, can be read on the way, unless the network encrypts",
-            )
-    return addresses
 
 
 async def serve(config: Config, redis_url: str, *, worker: int | None = None) -> None:

@@ -7,25 +7,46 @@ from urllib.parse import quote
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config
 
+_RELEASE = '{"component": "restyler", "tag": "20200301"}'
+_RESOLVE = '{"component": "restyler", "repo": "acme/app"}'
+
 
 def welcome(config: Config, address: Address) -> str:
     """Where the server listens, who may do what there, and first commands to try."""
-    reads = shlex.quote(str(address))
-    admin = reads if config.insecure_admin else f"unix://{quote(os.fsencode(config.socket))}"
-    lines = [f"rampd listens on {address} and on the unix socket {config.socket}."]
-    if config.insecure_admin:
-        lines.append(
-            "--insecure-admin is on: everybody who reaches the port, which is every user of this machine, may change "
-            "rollouts."
-        )
-    else:
-        lines.append("The port serves Resolve and reads; what changes rollouts goes through the socket.")
+    lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", _who(config)]
     if config.reflection:
+        tcp = _over_tcp(config, address)
+        admin = tcp if config.insecure_admin else ("-plaintext", f"unix://{quote(os.fsencode(config.socket))}")
         lines += [
             "Try:",
-            f"""  grpcurl -plaintext -d '{{"component": "restyler", "tag": "20200301"}}' {admin} rampd.v1.ReleaseService/Release""",
-            f"""  grpcurl -plaintext -d '{{"component": "restyler", "repo": "acme/app"}}' {reads} rampd.v1.ResolverService/Resolve""",
-            f"  grpcurl -plaintext {reads} describe rampd.v1.RolloutService",
+            _grpcurl(admin, "rampd.v1.ReleaseService/Release", _RELEASE),
+            _grpcurl(tcp, "rampd.v1.ResolverService/Resolve", _RESOLVE),
+            _grpcurl(tcp, "describe rampd.v1.RolloutService"),
         ]
     lines.append("Ctrl-C stops it; what it knows is kept.")
     return "\n".join(lines)
+
+
+def _who(config: Config) -> str:
+    if config.access_file is not None:
+        return (
+            f"A caller over TCP needs a token or a certificate that {config.access_file} grants; the socket serves its owner "
+            "without."
+        )
+    if config.insecure_admin:
+        return "--insecure-admin is on: everybody who reaches the port, which is every user of this machine, may change rollouts."
+    return "The port serves Resolve and reads; what changes rollouts goes through the socket."
+
+
+def _over_tcp(config: Config, address: Address) -> tuple[str, str]:
+    """Flags of grpcurl, and the place."""
+    flags = f"-cacert {shlex.quote(str(config.tls_cert))}" if address.is_tls else "-plaintext"
+    if config.access_file is not None:
+        flags += ' -H "authorization: Bearer $RAMPD_TOKEN"'
+    return flags, shlex.quote(str(address))
+
+
+def _grpcurl(where: tuple[str, str], method: str, request: str = "") -> str:
+    flags, place = where
+    data = f"-d {shlex.quote(request)} " if request else ""
+    return f"  grpcurl {flags} {data}{place} {method}"

@@ -1,5 +1,6 @@
 """The server's TLS certificate, read again when its files change, without a lost call."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ class Certificates:
         """Raises StartupError."""
         self._files = (certificate, key, *((client_ca,) if client_ca else ()))
         self.asks_clients = client_ca is not None
+        self._turn = threading.Lock()
         self._stamps = self._look()
         try:
             self._configuration = self._read()
@@ -28,19 +30,30 @@ class Certificates:
             raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For a port of a gRPC server. Each handshake has the files as they are then."""
+        """For one port of a gRPC server. Each handshake has the files as they are then."""
+        in_use = self._configuration
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            """Called by gRPC before a handshake, in a thread of its own: another configuration; None for the one in use."""
+            nonlocal in_use
+            with self._turn:
+                self._refresh()
+                if self._configuration is in_use:
+                    return None
+                in_use = self._configuration
+                return in_use
+
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration,
-            self._changed,  # type: ignore[arg-type]  # None is what gRPC documents for no change
+            in_use,
+            changed,  # type: ignore[arg-type]  # None is what gRPC documents for no change
             require_client_authentication=self.asks_clients,
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by gRPC before a handshake, in a thread of its own: another configuration, or None for the one in use."""
+    def _refresh(self) -> None:
+        """Reads the files where they have changed. One that is wrong is told of once, and read again when it changes again."""
         stamps = self._look()
         if stamps == self._stamps:
-            return None
-        # Whatever is wrong now is told once, and looked at again when the files change again.
+            return
         self._stamps = stamps
         try:
             self._configuration = self._read()
@@ -51,9 +64,8 @@ class Certificates:
                 what_it_means="the certificate of before stays in use",
                 what_to_do="put the right files in place; they are read again when they change",
             )
-            return None
-        _log.info("certificate_changed", file=str(self._files[0]))
-        return self._configuration
+        else:
+            _log.info("certificate_changed", file=str(self._files[0]))
 
     def _look(self) -> Sequence[tuple[int, int, int] | None]:
         return [_stamp(path) for path in self._files]

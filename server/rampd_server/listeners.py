@@ -1,0 +1,74 @@
+"""The gRPC servers of a process, one for each door, and where they listen."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from rampd._contract.validation import violations
+from rampd_server.doors import Doors
+from rampd_server.process import open_files
+from rampd_server.process.address import Address
+from rampd_server.process.config import Config, tls_of
+from rampd_server.rpc.binding import bind
+from rampd_server.rpc.certificates import Certificates
+from rampd_server.rpc.door import Door
+from rampd_server.rpc.server import Server, Servers
+from rampd_server.rpc.streams import Streams
+
+log = structlog.get_logger()
+
+
+class Listeners:
+    """`worker` is the number of this process among those that share the ports; None: it has them alone."""
+
+    def __init__(self, config: Config, doors: Doors, *, worker: int | None = None) -> None:
+        """Raises StartupError: a certificate can't be used."""
+        self._config = config
+        self._doors = doors
+        self._shares_port = worker is not None
+        # A worker that is not the first has no unix socket.
+        self._sockets = [] if worker else doors.sockets
+        self._certificates = _certificates(config)
+        listeners = len(config.listen) + len(self._sockets)
+        self.max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
+        """Of each address."""
+
+    def listen(self, servicers: Mapping[str, object]) -> tuple[Servers, list[Address]]:
+        """Binds all addresses; the servers, to be started, and the TCP addresses with the ports that the system chose. Raises
+        StartupError.
+        """
+        streams = Streams()
+        tcp = self._server(servicers, self._doors.tcp, streams)
+        addresses = [self._bound(tcp, *each) for each in zip(self._config.listen, tls_of(self._config), strict=True)]
+        servers = [tcp]
+        for door, path in self._sockets:
+            server = self._server(servicers, door, streams)
+            server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
+            servers.append(server)
+        return Servers(*servers), addresses
+
+    def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams) -> Server:
+        return Server(
+            bind(servicers, violations=violations, door=door, streams=streams),
+            reflect=self._config.reflection,
+            shares_port=self._shares_port,
+            max_connections=self.max_connections,
+        )
+
+    def _bound(self, server: Server, address: Address, has_tls: bool) -> Address:
+        certificates = self._certificates if has_tls else None
+        bound = server.listen(address, None if certificates is None else certificates.credentials())
+        log.info("listening", address=str(bound), tls=has_tls, socket=str(self._config.socket))
+        if not bound.is_loopback and not has_tls:
+            log.warning(
+                "insecure_plaintext",
+                address=str(bound),
+                what_it_means="what is sent over it, tokens included, can be read on the way, unless the network encrypts",
+            )
+        return bound
+
+
+def _certificates(config: Config) -> Certificates | None:
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    return Certificates(config.tls_cert, config.tls_key, config.tls_client_ca)
