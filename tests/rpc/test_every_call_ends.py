@@ -9,10 +9,13 @@ import grpc
 import pytest
 
 from rampd import v1
-from rampd_server.access import Access
+from rampd_server.access.grants import Caller
+from rampd_server.access.roles import Role
 from rampd_server.process.address import Address
 from rampd_server.rpc import binding
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.door import Door, local
+from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.server import Server
 from tests.rpc.test_binding import RAMP, send
 
@@ -45,7 +48,7 @@ CALLS = {
     "Resolve": ("ResolverService/Resolve", v1.ResolveRequest(component="restyler")),
     "Watch": ("ResolverService/Watch", v1.WatchRequest()),
 }
-STATIONS = ("parse", "violations", "admission", "servicer", "encode", "middle")
+STATIONS = ("parse", "violations", "proof", "admission", "servicer", "encode", "middle")
 
 
 class Stations:
@@ -75,7 +78,11 @@ class Stations:
         self.pass_by("violations")
         return []
 
-    def check(self, *_: object) -> None:
+    def known(self, *_: object) -> Caller:
+        self.pass_by("proof")
+        return local(Role.ADMIN)
+
+    def require(self, *_: object) -> None:
         self.pass_by("admission")
 
     def resolve(self, _request: object, _call: object) -> bytes:
@@ -102,10 +109,10 @@ class Stations:
 async def running(stations: Stations, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
     monkeypatch.setattr(binding, "_parser", stations.passing("parse", binding._parser))
     monkeypatch.setattr(binding, "_encoder", stations.passing("encode", binding._encoder))
-    access = Access("", insecure_admin=True)
-    monkeypatch.setattr(Access, "check", stations.check)
+    monkeypatch.setattr(Door, "known", stations.known)
+    monkeypatch.setattr(Permission, "require", stations.require)
     servicers = {"ResolverService": stations, "RolloutService": stations}
-    server = Server(bind(servicers, violations=stations.violations, access=access))
+    server = Server(bind(servicers, violations=stations.violations, door=Door(None)))
     address = server.listen(Address("127.0.0.1", 0))
     await server.start()
     try:
@@ -117,11 +124,9 @@ async def running(stations: Stations, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 
 
 def is_passed(method: str, station: str) -> bool:
-    """Whether a call comes by: Resolve's bytes are encoded already, and who only reads is admitted unasked."""
+    """Whether a call comes by: Resolve's bytes are encoded already."""
     if station == "middle":
         return method == "Watch"
-    if station == "admission":
-        return method == "Ramp"
     return station != "encode" or method != "Resolve"
 
 

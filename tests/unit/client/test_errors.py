@@ -26,6 +26,7 @@ EXPECTED = {
     Reason.REVISION_MISMATCH: rampd.AbortedError,
     Reason.CONTENTION: rampd.AbortedError,
     Reason.QUEUE_FULL: rampd.ResourceExhaustedError,
+    Reason.LIMIT_EXCEEDED: rampd.ResourceExhaustedError,
     Reason.NO_CREDENTIALS: rampd.UnauthenticatedError,
     Reason.BAD_CREDENTIALS: rampd.UnauthenticatedError,
     Reason.ROLE_REQUIRED: rampd.PermissionDeniedError,
