@@ -43,14 +43,25 @@ class OidcVerifier:
         try:
             header = jwt.get_unverified_header(token)
             issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:
             raise bad_credentials(f"The token is not a JSON web token: {error}.") from None
         candidates = [(grant, trust) for grant, trust in trusts if trust.issuer == issuer]
         if not candidates:
             raise bad_credentials("The access file names no grant for the issuer of this token.")
+        algorithm = header.get("alg")
+        taken = [(grant, trust) for grant, trust in candidates if algorithm in trust.algorithms]
+        if not taken:
+            algorithms = dict.fromkeys(each for _, trust in candidates for each in trust.algorithms)
+            raise bad_credentials(
+                f"The token is signed with {algorithm!r:.40}, and the access file takes {', '.join(algorithms)}."
+            )
+        # A signature costs much more to verify than claims to compare, and anybody can have a token of a public issuer.
+        verified: dict[str | None, Mapping[str, Any]] = {}
         mismatches: dict[str, None] = {}
-        for grant, trust in candidates:
-            claims = await self._claims(token, header, trust)
+        for grant, trust in taken:
+            if trust.ca_file not in verified:
+                verified[trust.ca_file] = await self._claims(token, header, trust)
+            claims = verified[trust.ca_file]
             if not (differing := _what_differs(claims, trust)):
                 return grant, float(claims["exp"]) + LEEWAY_S
             mismatches |= dict.fromkeys(differing)
@@ -61,11 +72,6 @@ class OidcVerifier:
 
     async def _claims(self, token: str, header: Mapping[str, Any], trust: Trust) -> Mapping[str, Any]:
         """The claims of a token whose signature, issuer and times are right. Raises RefusedError."""
-        algorithm = header.get("alg")
-        if algorithm not in trust.algorithms:
-            raise bad_credentials(
-                f"The token is signed with {algorithm!r:.40}, and the grant takes {', '.join(trust.algorithms)}."
-            )
         issuer = self._issuers.get((trust.issuer, trust.ca_file))
         if issuer is None:
             issuer = self._issuers[trust.issuer, trust.ca_file] = _Issuer(trust, self._monotonic, self._transport)
@@ -74,7 +80,7 @@ class OidcVerifier:
             return jwt.decode(
                 token,
                 key,
-                algorithms=[algorithm],
+                algorithms=[header["alg"]],
                 issuer=trust.issuer,
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss"], "verify_aud": False},
