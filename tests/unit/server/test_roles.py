@@ -76,7 +76,12 @@ def made(service: str, name: str = "Explode", *, reads: bool = False, changes: b
     method = file.service.add(name=service).method.add(name=name, input_type=request.name, output_type=request.name)
     if reads:
         method.options.idempotency_level = MethodOptions.NO_SIDE_EFFECTS
-    return descriptor_pool.DescriptorPool().AddSerializedFile(file.SerializeToString()).services_by_name[service].methods[0]
+    return (
+        descriptor_pool.DescriptorPool()
+        .AddSerializedFile(file.SerializeToString())
+        .services_by_name[service]
+        .methods[0]
+    )
 
 
 @pytest.mark.parametrize("service", ["ReleaseService", "RolloutService", "NewService"])
