@@ -58,8 +58,15 @@ def _turn(parsed: argparse.Namespace) -> Iterator[None]:
         os.close(folder)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Flags are typed in full, those of its commands too."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+        super().__init__(allow_abbrev=False, **settings)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rampd-server", description="Tokens and the access file.", allow_abbrev=False)
+    parser = _Parser(prog="rampd-server", description="Tokens and the access file.")
     commands = parser.add_subparsers(required=True, metavar="token | access")
     token = commands.add_parser("token", help="make, list and revoke tokens").add_subparsers(
         required=True, metavar="create | list | revoke"

@@ -94,8 +94,9 @@ class OidcVerifier:
 def _what_differs(claims: Mapping[str, Any], trust: Trust) -> list[str]:
     """The claims, `aud` among them, that are not what a grant asks for."""
     differing = [name for name, value in trust.claims.items() if _text(claims.get(name)) != value]
-    audiences = claims.get("aud", ())
-    if trust.audience is not None and trust.audience not in ([audiences] if isinstance(audiences, str) else audiences):
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if trust.audience is not None and trust.audience not in audiences:
         differing.append("aud")
     return differing
 
@@ -161,7 +162,10 @@ class _Issuer:
         about = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         if about.get("issuer") != self._issuer:
             raise ValueError(f"it says that it is {about.get('issuer')!r:.80}")
-        keys = dict(_keys(await _json(client, str(about["jwks_uri"]))))
+        where = str(about["jwks_uri"])
+        if self._issuer.startswith("https:") and not where.startswith("https:"):
+            raise ValueError(f"its keys are at {where!r:.80}, which is not an https:// address")
+        keys = dict(_keys(await _json(client, where)))
         if not keys:
             raise ValueError("it has no key that can be used")
         return keys
@@ -182,7 +186,10 @@ async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
             content += chunk
             if len(content) > _MAX_BYTES:
                 raise ValueError(f"{url} answers more than {_MAX_BYTES} bytes")
-    found = httpx.Response(200, content=content).json()
+    try:
+        found = httpx.Response(200, content=content).json()
+    except RecursionError:
+        raise ValueError(f"{url} answers JSON that is too deep") from None
     if not isinstance(found, dict):
         raise ValueError(f"{url} answers no JSON object")  # noqa: TRY004 - as all that is wrong with an answer
     return found
@@ -190,7 +197,8 @@ async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 
 def _keys(found: Mapping[str, Any]) -> Iterable[tuple[str, jwt.PyJWK]]:
     """The keys of a set (RFC 7517), by their ids; those of a kind that is not known are left out."""
-    for each in found.get("keys", ()):
+    keys = found.get("keys")
+    for each in keys if isinstance(keys, list) else ():
         try:
             yield str(each["kid"]), jwt.PyJWK.from_dict(each)
         except (jwt.PyJWTError, KeyError, TypeError):
