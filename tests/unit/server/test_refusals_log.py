@@ -43,7 +43,7 @@ def test_a_refusal_is_told_with_identity_method_peer_and_reason(lines: list[dict
             "identity": "ci-restyler",
             "peer": "ipv4:10.0.0.7:4711",
             "reason": "ROLE_REQUIRED",
-            "message": "ci-restyler may not call Ramp.",
+            "why": "ci-restyler may not call Ramp.",
             "not_logged": 0,
         }
     ]
