@@ -73,7 +73,7 @@ class Scratch:
         code, output = self._run("-rA", "-n", str(at_once), "--dist", "worksteal", *tests, limit_s=_BASELINE_LIMIT_S)
         if code != _PASSED:
             print(output, file=sys.stderr)
-        ended = re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", output, re.MULTILINE)
+        ended = re.findall(r"^(PASSED|FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
         return {test: _doubt({word for word, found in ended if _is_of(found, test)}, code) for test in tests}
 
     def with_mutation(self, mutation: Mutation) -> Verdict:
