@@ -151,10 +151,12 @@ def test_of_two_requests_that_race_with_one_id_the_second_is_told_what_differs(c
                 try:
                     return f"{stubs('Ramp', component=C, percent=percent, request_id=request_id).revision > 0}"
                 except grpc.RpcError as error:
-                    return error.details().replace(request_id, "r")
+                    # A busy machine may keep Redis from answering in time, which says nothing of the race.
+                    is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+                    return "away" if is_away else error.details().replace(request_id, "r")
 
             told |= set(pool.map(ramp, (call, second), (1 + number, 50 + number)))
-    assert told == {
+    assert told - {"away"} == {
         "True",
         "The request id r was used for a Ramp that differs in percent. To run the same again, send the same as the first "
         "time; for anything else choose a new request id.",

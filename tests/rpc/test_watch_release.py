@@ -417,4 +417,4 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for(
         time.sleep(0.3)
         assert not done.done()
         with testing.run(directory, store_process.url, namespace=namespace, listen=target):
-            assert done.result(30).state == v1.RELEASE_STATE_CURRENT
+            assert done.result(100).state == v1.RELEASE_STATE_CURRENT
