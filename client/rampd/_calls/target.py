@@ -64,5 +64,5 @@ def _what_is_wrong_with_a_url(scheme: str, place: str) -> str:
     if scheme == "https":
         return f"{told}: there is no TLS yet"
     if scheme in {"redis", "rediss"}:
-        return 'must be "host:port" of a rampd server; the Redis is what only the server is told of'
+        return 'must be "host:port" of a rampd server. Only the server needs the address of Redis'
     return told

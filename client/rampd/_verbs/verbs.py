@@ -258,7 +258,7 @@ def set_override(
 
 
 def delete_override(component: str, repo: str, **change: Unpack[Change]) -> Ask[v1.DeleteOverrideResponse]:
-    """Deletes the override of a repo, or of a prefix such as `acme/*`, as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
+    """Deletes the override of a repo or a prefix, written as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
     return change_of(v1.DeleteOverrideRequest, v1.DeleteOverrideResponse, change, component=component, repo=repo)
 
 

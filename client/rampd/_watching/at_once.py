@@ -1,6 +1,6 @@
-"""The hot path: one question, answered from memory where there is nothing to wait for, to tell or to refuse.
+"""The hot path: answers one question from memory, if there is nothing to wait for, to report or to refuse.
 
-What was found right is remembered, because the same repos come again with every job.
+Repos and fallbacks that were valid once are remembered, because they come again with every job.
 """
 
 import math
@@ -12,11 +12,11 @@ from rampd._decision.staleness import STALE_AFTER_S
 from rampd._watching.feed import Feed
 from rampd.errors import InvalidArgumentError
 
-# Repos that were found right, in UTF-8. They come again with every job, and a look-up costs a third of looking at the repo.
+# Valid repos, with their UTF-8 bytes. They come again with every job, and a look-up costs a third of a check.
 right_repos: dict[str, bytes] = {}
 _MAX_RIGHT_REPOS = 16_384
 right_tags: set[str] = set()
-"""Fallbacks that were found right."""
+"""Valid fallbacks."""
 _MAX_RIGHT_TAGS = 1024
 _monotonic = time.monotonic
 
@@ -24,9 +24,9 @@ _monotonic = time.monotonic
 def answer_at_once(  # noqa: PLR0917 - as `resolve`
     feed: Feed, component: str, repo: str, job_id: str, fallback: str | None, next_max_stale_s: float
 ) -> Resolution | None:
-    """The answer, where there is nothing to wait for, to tell or to refuse; else None. Takes anything, never raises.
+    """Returns the answer, or None if there is something to wait for, to report or to refuse. Takes any value, never raises.
 
-    This is what one local resolution costs.
+    Its time is the cost of one local resolution.
     """
     try:
         known = feed.components[component]
@@ -52,8 +52,8 @@ def answer_at_once(  # noqa: PLR0917 - as `resolve`
 
 
 def is_right(job_id: str) -> bool:
-    """Whether it is a job's id."""
-    # Almost every job has another one, so it is looked at; the string's own methods cost half of a regular expression.
+    """Whether the job's id is valid."""
+    # Almost every job has another id, so remembering is useless. Methods of str cost half of a regular expression.
     return job_id.isascii() and job_id.isprintable() and " " not in job_id and len(job_id) <= 255
 
 
@@ -76,5 +76,5 @@ def check_question(component: str, repo: str, job_id: str, fallback: str | None)
 
 
 def fallback_of(tag: str, age_s: float = math.inf) -> Resolution:
-    """The caller's own tag as an answer."""
+    """Returns the caller's own tag as an answer."""
     return Resolution(Decision(tag, None, ResolveReason.FALLBACK, 0), revision=0, snapshot_age_s=age_s)
