@@ -94,7 +94,7 @@ class Reporting:
         self.renew()
 
     def renew(self) -> None:
-        """Begins again, as another client with nothing to send. A forked child does this; its parent sends its own outcomes."""
+        """Begins again as another client with nothing to send, in a forked child. The parent sends its own outcomes."""
         self._client_id = uuid4().hex
         self._sequence = 0
         self._lock = threading.RLock()  # `add` may interrupt `add`, in a signal handler

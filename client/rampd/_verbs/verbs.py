@@ -127,9 +127,9 @@ def confirm(component: str, *, tag: str = "", **change: Unpack[Change]) -> Ask[v
 def rollback(
     component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[Change]
 ) -> Ask[v1.RollbackResponse]:
-    """Sets next to 0 % and keeps it. The rollout is then HELD. `quarantine`: its tag, too. Works during a freeze.
+    """Sets next to 0 % and keeps it. The rollout is then HELD. Works during a freeze.
 
-    `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH).
+    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH).
     """
     return change_of(
         v1.RollbackRequest, v1.RollbackResponse, change, component=component, tag=tag, quarantine=quarantine

@@ -74,7 +74,7 @@ class Watching:
 
     def begin(self, timeout_s: float) -> float:
         """Starts the thread if it does not run. Returns the seconds to wait for the first state: until `timeout_s` after the
-         first call, so that not every job waits for a server that does not answer. Raises ClosedError.
+        first call, so that not every job waits for a server that does not answer. Raises ClosedError.
         """
         if self._is_cut_off():
             self.check_open()
