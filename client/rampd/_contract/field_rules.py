@@ -1,7 +1,8 @@
-"""The rule of every field of every request, by the field's name, and what fields must be to each other.
+"""The rule of every field of every request, by the field's name, and the rules between fields.
 
-One word means one thing everywhere, so a name carries its rule; where one message differs, it has a row of its own
-(`FreezeRequest.component`). A field without a row is a LookupError when its message is first met, and a test meets all.
+A field name means the same in every message, so each name has one rule. If a message differs, its field has a row of its
+own (`FreezeRequest.component`). A field without a row raises LookupError when its message is first checked. A test checks
+all messages.
 """
 
 import math
@@ -22,7 +23,7 @@ from rampd._contract.wording import exact, whole_span
 
 _NANOS_PER_S = 1_000_000_000
 MAX_DURATION_S = 366 * 24 * 3600
-_MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which is as far as a Timestamp goes
+_MAX_TIME_S = 253_402_300_799  # the end of the year 9999, the last time that a Timestamp can hold
 _MAX_STEPS = 50
 _MAX_CHECKS = 20
 _MAX_JOBS = 1_000_000_000
@@ -33,27 +34,27 @@ _TO_EVERYBODY = "set auto_finalize, which makes next current after the last step
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a field must be. Of a repeated field and a map, `holds` and `expected` are about each value."""
+    """The rule of a field. For a repeated field or a map, `holds` and `expected` are about each value."""
 
     expected: str = ""
     holds: Callable[[Any], object] | None = None
     required: bool = False
     whole: "Rule | None" = None
-    """About a repeated field or a map as a whole."""
+    """The rule of a repeated field or a map as a whole."""
     key: "Rule | None" = None
-    """About each key of a map."""
+    """The rule of each key of a map."""
     told: Callable[[Any], str] | None = None
-    """How a value that is wrong is told; without it, as every other one."""
+    """Writes a wrong value for a message. Without it, `_shown` does."""
 
     def wrong(self, value: object) -> str | None:
-        """What is wrong with a value that is there; None where nothing is."""
+        """Returns what is wrong with a value that is present, None if it is valid."""
         if self.holds is None or self.holds(value):
             return None
         return f"must be {self.expected}; got {(self.told or _shown)(value)}"
 
 
 def rule_of(field: FieldDescriptor) -> Rule:
-    """The rule of a field. Raises LookupError where there is none."""
+    """Returns the rule of a field. Raises LookupError if there is none."""
     where = field.containing_type
     name = f"{where.name}.{field.name}" if where is not None else field.name
     rule = FIELDS.get(name) or FIELDS.get(field.name)
@@ -149,7 +150,7 @@ _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
 _PAGE_SIZE = _whole_number(0, MAX_PAGE)
 
 FIELDS: Mapping[str, Rule] = {
-    # Whom it is about.
+    # The component, repo, job or client.
     "component": _required(_COMPONENT),
     "FreezeRequest.component": _COMPONENT,
     "UnfreezeRequest.component": _COMPONENT,
@@ -160,7 +161,7 @@ FIELDS: Mapping[str, Rule] = {
     "prefix": _REPO,
     "job_id": _REPO,
     "client_id": _required(_word(grammar.KEY)),
-    # How a change is asked for.
+    # Fields of every change.
     "request_id": _word(grammar.KEY),
     "expected_revision": _whole_number(0),
     "note": _word(grammar.NOTE),
@@ -249,7 +250,7 @@ FIELDS: Mapping[str, Rule] = {
 }
 
 MessageRule = Callable[[Any], Iterator[Violation]]
-"""What fields must be to each other. What is said of a field that is wrong in itself is dropped."""
+"""Yields violations of the rules between fields. Those of a field that is wrong in itself are dropped."""
 
 
 def _release(message: v1.ReleaseRequest) -> Iterator[Violation]:

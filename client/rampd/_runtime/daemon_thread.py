@@ -41,7 +41,7 @@ class Worker:
                 self._thread = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
                 self._thread.start()
             except BaseException:
-                # If a signal interrupted the start, the thread may still begin to run. It then finds that it has no turn, and ends.
+                # After an interrupted start the thread may still begin to run. It then finds that it has no turn, and ends.
                 self._turn = None
                 raise
 

@@ -129,7 +129,8 @@ def rollback(
 ) -> Ask[v1.RollbackResponse]:
     """Sets next to 0 % and keeps it. The rollout is then HELD. Works during a freeze.
 
-    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH).
+    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError
+    (NO_ROLLOUT, TAG_MISMATCH).
     """
     return change_of(
         v1.RollbackRequest, v1.RollbackResponse, change, component=component, tag=tag, quarantine=quarantine
@@ -152,7 +153,8 @@ def abandon(
 ) -> Ask[v1.AbandonResponse]:
     """Drops next. The first release of the queue becomes next at 0 %. Works during a freeze.
 
-    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH).
+    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError
+    (NO_ROLLOUT, TAG_MISMATCH).
     """
     return change_of(v1.AbandonRequest, v1.AbandonResponse, change, component=component, tag=tag, quarantine=quarantine)
 
