@@ -265,7 +265,7 @@ def _choice_from(channel: v1.Channel, tag: str, expire_ms: int | None) -> Choice
     if tag:
         return Choice(None, tag, expire_ms)
     if channel not in CHANNELS:
-        raise MalformedStateError("an override is to nothing known")
+        raise MalformedStateError("an override is neither to a tag nor to a known channel")
     return Choice(CHANNELS[channel], "", expire_ms)
 
 

@@ -223,7 +223,7 @@ FIELDS: Mapping[str, Rule] = {
     "min_jobs": _whole_number(0, _MAX_JOBS),
     "approval": FLAG,
     "max_percent": _number(
-        f"a number from 0.01 to 99.99 with at most two decimals, so that there are some to compare with: {_TO_EVERYBODY}",
+        f"a number from 0.01 to 99.99 with at most two decimals, so that some jobs still run current: {_TO_EVERYBODY}",
         _is_part,
     ),
     "auto_start": FLAG,
@@ -266,7 +266,7 @@ def _set_override(message: v1.SetOverrideRequest) -> Iterator[Violation]:
 def _override_change(message: v1.OverrideChange) -> Iterator[Violation]:
     yield from _exactly_one({"channel": message.channel, "tag": message.tag, "delete": message.delete})
     if message.delete and message.HasField("expire_time"):
-        yield "expire_time", "must be absent where `delete` is set"
+        yield "expire_time", "must be absent if `delete` is set"
     if not message.delete and (wrong := word_violation(grammar.PINNED, message.repo, required=False)) is not None:
         yield "repo", wrong
 
@@ -277,7 +277,7 @@ def _exactly_one(choices: Mapping[str, object]) -> Iterator[Violation]:
     if not given:
         yield next(iter(choices)), f"is required: give one of {names}"
     for name in given[1:]:
-        yield name, f"must be absent where {given[0]} is set: give only one of {names}"
+        yield name, f"must be absent if {given[0]} is set: give only one of {names}"
 
 
 def _batch_set_overrides(message: v1.BatchSetOverridesRequest) -> Iterator[Violation]:
@@ -294,21 +294,21 @@ def _duplicates(field: str, values: Sequence[str], suffix: str = "") -> Iterator
     first: dict[str, int] = {}
     for index, value in enumerate(values):
         if value and (earlier := first.setdefault(value, index)) != index:
-            yield f"{field}[{index}]{suffix}", f"must be there once; {field}[{earlier}]{suffix} is {shown(value)} too"
+            yield f"{field}[{index}]{suffix}", f"must be there only once; {field}[{earlier}]{suffix} is {shown(value)} too"
 
 
 def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Violation]:
     if not message.component and not message.all:
         yield "component", f"is required without `all`: {grammar.COMPONENT.expected}"
     if message.component and message.all:
-        yield "component", f"must be empty where `all` is set; got {shown(message.component)}"
+        yield "component", f"must be empty if `all` is set; got {shown(message.component)}"
     if message.all and message.HasField("expected_revision"):
-        yield "expected_revision", f"must be absent where `all` is set; got {message.expected_revision}"
+        yield "expected_revision", f"must be absent if `all` is set; got {message.expected_revision}"
 
 
 def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
     if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
-        yield "confirm", f"must be the component once more, {shown(message.component)}; got {shown(message.confirm)}"
+        yield "confirm", f"must be the name of the component again, {shown(message.component)}; got {shown(message.confirm)}"
 
 
 def _policy(message: v1.Policy) -> Iterator[Violation]:
@@ -324,7 +324,7 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
         return
     for index, (before, step) in enumerate(pairwise(message.steps), start=1):
         if is_percent(before.percent) and step.percent <= before.percent:
-            yield f"steps[{index}].percent", f"must be more than the step before has; got {step.percent:g}"
+            yield f"steps[{index}].percent", f"must be more than the percent of the step before; got {step.percent:g}"
     if not message.HasField("max_percent") or not is_percent(message.max_percent):
         return
     for index, step in enumerate(message.steps):

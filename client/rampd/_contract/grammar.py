@@ -131,7 +131,7 @@ TAG = _name(
 REPO = _name(rest="!-~", most=255, expected="1 to 255 printable ASCII characters without a space", escape="%")
 KEY = _name(rest="A-Za-z0-9._-", most=64, expected="1 to 64 of A-Z a-z 0-9 . _ -")
 """An idempotency key, or a client's own id."""
-OPAQUE = _name(rest="!-~", most=1024, expected="what the last answer said, as it was")
+OPAQUE = _name(rest="!-~", most=1024, expected="the value of the last answer, unchanged")
 """A page token or a cursor."""
 ATTRIBUTE_KEY = _name(
     first="a-z0-9",

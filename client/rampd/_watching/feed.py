@@ -64,7 +64,7 @@ class Last:
 
 
 class Feed:
-    """The known state of the watched components. With an empty `components`, all are watched."""
+    """The known state of the watched components. An empty `components` means all."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Feed:
         return request
 
     def take(self, message: v1.WatchResponse) -> list[Change]:
-        """Takes in a message and returns the changes. After a MalformedStateError the stream is of no more use."""
+        """Takes in a message and returns the changes. Raises MalformedStateError: the stream is then useless."""
         now_s = self._clock()
         self._heard_s = now_s
         self._has_heard = True
@@ -153,7 +153,7 @@ class Feed:
             self.version += 1
 
     def lost(self, error: RampdError | None) -> float:
-        """Notes the end of the stream and returns the seconds to wait before the next. None: the server has ended it in order.
+        """Notes the end of the stream and returns the seconds to wait. None: the server has ended it in order.
 
         The pause is drawn at random, so that clients of the same server do not all come back at once.
         """
@@ -198,7 +198,7 @@ class Feed:
         elif message.changes:
             if is_before(message.cursor, self.cursor):
                 self._needs_whole_state = True
-                raise MalformedStateError(f"after {self.cursor} came {message.cursor}")
+                raise MalformedStateError(f"changes up to {message.cursor} came after {self.cursor}")
             # The cursor moves after all changes are in. A child forked in between takes them in again, which is harmless.
             for change in message.changes:
                 changes += self._take_change(change, now_s)
@@ -220,7 +220,7 @@ class Feed:
         after, damaged, self._assembly = self._assembly.finish(), self._assembly.damaged, None
         # If the known state is not consistent, an older state is better. The missing changes follow at once.
         if is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
-            raise MalformedStateError(f"the server is at {cursor}, and this process was at {self.cursor} already")
+            raise MalformedStateError(f"the server is at {cursor}, but this process was already at {self.cursor}")
         if self.cursor and (self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]):
             self.told_s = now_s
         self._may_go_back = self._needs_whole_state = False

@@ -125,7 +125,7 @@ class Local:
             level = logging.INFO if error is None else logging.WARNING
             log.log(
                 level,
-                "lost %s: %s What is known goes on; the next try is in %.1f s",
+                "lost %s: %s The known state stays in use; the next try is in %.1f s",
                 self.settings.target,
                 text if text.endswith((".", "!", "?")) else f"{text}.",
                 pause_s,
@@ -253,8 +253,8 @@ class Local:
         connected, error = self._connected and not feed.is_silent(), self._error
         if connected and not error and age_s >= STALE_AFTER_S:
             error = (
-                f"the server at {self.settings.target} is there, and its store does not confirm what it says: the store is away, "
-                "or was emptied or replaced; the server's log says which"
+                f"the server at {self.settings.target} answers, but its store does not confirm the state: the store does not "
+                "answer, or was emptied or replaced; the server's log says which"
             )
         return WatchStatus(
             mode="local",
@@ -283,14 +283,14 @@ class Local:
         elif component in self.feed.damaged:
             tried = f"its data in the store is damaged, and the server at {target} can't read it: ListRollouts says what is wrong"
         elif self._source == "server":
-            tried = f"the server at {target} had none {max(age_s, 0):.1f} s ago"
+            tried = f"the server at {target} had no such component {max(age_s, 0):.1f} s ago"
         else:
             tried = f"the server at {target} has sent no state ({self._error or 'it has not answered yet'})"
         if self._source == "file":
             tried += f"; {path} does not have it"
         elif self._source == "none":
             tried += f"; {self._file_error or f'there is no {path}'}" if path else "; there is no snapshot_file"
-        return f"No version of {component} is known: {tried}; and no fallback was given."
+        return f"No version of {component} is known: {tried}; no fallback was given."
 
 
 def call_back(callback: Callback, change: Change) -> None:

@@ -163,7 +163,7 @@ class Watching:
                 self.local.lost(
                     UnavailableError(
                         f"Nothing is watched: this process could not start the thread for it ({error}). Each resolve() and "
-                        "status() tries again; is it at its limit of threads or of memory?"
+                        "status() tries again. Is the process at its limit of threads or of memory?"
                     )
                 )
 
@@ -195,7 +195,7 @@ class Watching:
                 return UnavailableError(f"Nothing was heard from {target} for some seconds.")
             return error_of_call(error, method="Watch", target=target, timeout_s=None)
         except MalformedStateError as error:
-            return InternalError(f"What {target} sent makes no sense here: {error}")
+            return InternalError(f"A message from {target} makes no sense: {error}")
         except BaseException as error:  # noqa: BLE001 - jobs need their versions, whatever the error is
             log.exception("watching failed")
             return InternalError(f"Watching {target} failed: {error!r}")
