@@ -45,7 +45,7 @@ CHANNEL_OPTIONS: Options = (
     ),
     # After a fork, a child that shares subchannels with its parent fails or hangs: grpc/grpc#43055.
     ("grpc.use_local_subchannel_pool", 1),
-    # A rampd server is in the same network. The proxy in the environment is for the web.
+    # The proxy in the environment is for the web, not for a rampd server.
     ("grpc.enable_http_proxy", 0),
     ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
     ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),

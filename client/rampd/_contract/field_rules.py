@@ -294,7 +294,10 @@ def _duplicates(field: str, values: Sequence[str], suffix: str = "") -> Iterator
     first: dict[str, int] = {}
     for index, value in enumerate(values):
         if value and (earlier := first.setdefault(value, index)) != index:
-            yield f"{field}[{index}]{suffix}", f"must be there only once; {field}[{earlier}]{suffix} is {shown(value)} too"
+            yield (
+                f"{field}[{index}]{suffix}",
+                f"must be there only once; {field}[{earlier}]{suffix} is {shown(value)} too",
+            )
 
 
 def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Violation]:
@@ -308,7 +311,10 @@ def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Viol
 
 def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
     if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
-        yield "confirm", f"must be the name of the component again, {shown(message.component)}; got {shown(message.confirm)}"
+        yield (
+            "confirm",
+            f"must be the name of the component again, {shown(message.component)}; got {shown(message.confirm)}",
+        )
 
 
 def _policy(message: v1.Policy) -> Iterator[Violation]:
