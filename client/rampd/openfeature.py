@@ -113,7 +113,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
             self._resolver, self._stop = self._new_resolver(), threading.Event()
         is_running, self._is_running = self._is_running, True
         if not is_running:
-            self._resolver.on_change(self._tell_of_change)
+            self._resolver.on_change(self._emit_change)
             self._resolver.connect()
         status = self._resolver.status()
         if not is_running:
@@ -188,7 +188,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
             snapshot_file=snapshot_file,
         )
 
-    def _tell_of_change(self, change: Change) -> None:
+    def _emit_change(self, change: Change) -> None:
         self.emit_provider_configuration_changed(
             ProviderEventDetails(flags_changed=[change.component], metadata={"revision": change.revision})
         )
@@ -203,10 +203,10 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         with contextlib.suppress(ClosedError):
             resolver.connect()
         while not stop.is_set():
-            self._tell_of_state(resolver.status())
+            self._emit_state(resolver.status())
             stop.wait(_LOOK_S)
 
-    def _tell_of_state(self, status: Status) -> None:
+    def _emit_state(self, status: Status) -> None:
         now = _state(status)
         if now == self._said:
             return

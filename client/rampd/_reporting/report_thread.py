@@ -74,7 +74,7 @@ class Reporter:
         if not self._worker.runs and self._reporting.pause_s() is not None:
             self._start()
         if is_news:
-            self._tell()
+            self._wake()
 
     def status(self) -> Reports:
         """Returns what happened to all outcomes. If some wait and the thread does not run, it is started again."""
@@ -92,7 +92,7 @@ class Reporter:
             if not self._closed:
                 self._closed = True
                 self._ends_s = time.monotonic() + FLUSH_S
-        self._tell()
+        self._wake()
 
     def close(self) -> None:
         """Lets the thread send the remaining outcomes, and waits at most `FLUSH_S` for that."""
@@ -112,7 +112,7 @@ class Reporter:
             else:
                 _close_with_worker()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         with self._lock:
             self._has_news = True
             self._news.notify_all()
@@ -148,11 +148,11 @@ class Reporter:
             self._failed(InternalError(f"Reporting to {self._target} failed: {error!r}"))
         else:
             self._reporting.answered(response)
-            self._tell_of_success()
+            self._log_success()
             return True
         return False
 
-    def _tell_of_success(self) -> None:
+    def _log_success(self) -> None:
         if self._is_dropping:
             self._is_dropping = False
             log.info("%s takes outcomes again; %d were dropped so far", self._target, self._reporting.status().dropped)

@@ -140,7 +140,7 @@ class Watching:
             self._stop.set()
             if self._call is not None:
                 self._call.cancel()
-        self._tell()
+        self._wake()
         self._worker.join(_JOIN_S)
         self.local.disconnect(f"Nothing is watched any more: {closed_error(self.local.settings.target).message}")
         if not was_closed and has_begun and (write := self.local.save(is_last=True)) is not None:
@@ -167,7 +167,7 @@ class Watching:
                     )
                 )
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         with self._news:
             self._news.notify_all()
 
@@ -181,7 +181,7 @@ class Watching:
             if self._makes_way:
                 continue
             pause_s = self.local.lost(error)
-            self._tell()
+            self._wake()
             self._stop.wait(pause_s)
 
     def _stream(self) -> RampdError | None:
@@ -224,7 +224,7 @@ class Watching:
         for message in call:
             with call_gate.stepped_out():
                 self.local.take(message)
-                self._tell()
+                self._wake()
                 if (write := self.local.save()) is not None:
                     write()
 
