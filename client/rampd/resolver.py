@@ -30,7 +30,7 @@ from rampd._reporting.job_block import RunningJob
 from rampd._reporting.outcome_buffer import Outcome, Reports, checked
 from rampd._reporting.report_thread import Reporter, Sink
 from rampd._runtime.fork_gate import OnePerProcess
-from rampd._watching.at_once import check_question, fallback_of, is_right, right_repos, right_tags
+from rampd._watching.at_once import check_question, fallback_of, is_valid_job_id, valid_repos, valid_tags
 from rampd._watching.local import Callback, Local, WatchStatus
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
@@ -116,10 +116,10 @@ class Resolver(OnePerProcess):
             age_s = monotonic() - feed.confirmed_s
             if (
                 age_s < STALE_AFTER_S
-                and (job_id == "" or is_right(job_id))
+                and (job_id == "" or is_valid_job_id(job_id))
                 and min_revision == 0
                 and timeout is None
-                and (fallback is None or fallback in right_tags)
+                and (fallback is None or fallback in valid_tags)
             ):
                 return resolve(
                     known.snapshot,
@@ -129,7 +129,7 @@ class Resolver(OnePerProcess):
                     feed.store_clock,
                     age_s,
                     self._next_max_stale_s,
-                    right_repos[repo],
+                    valid_repos[repo],
                 )
         except (KeyError, TypeError, AttributeError):  # no such component; a new repo; not a string
             pass

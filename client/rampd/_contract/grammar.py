@@ -214,8 +214,8 @@ def word_violation(word: Word, value: object, *, required: bool) -> str | None:
 
 # Valid names of components. They are few and come again with every job, and a look-up costs a tenth of a match. When it
 # is full, it takes no more names, and every other name costs a match.
-_right_components: set[str] = set()
-_MAX_RIGHT_COMPONENTS = 4096
+_valid_components: set[str] = set()
+_MAX_VALID_COMPONENTS = 4096
 
 
 def check_resolve(component: str, repo: str, job_id: str = "") -> list[Violation]:
@@ -226,7 +226,7 @@ def check_resolve(component: str, repo: str, job_id: str = "") -> list[Violation
     try:
         # Methods of str cost half of a regular expression.
         if (
-            component in _right_components
+            component in _valid_components
             and repo.isascii()
             and repo.isprintable()
             and 0 < len(repo) <= 255
@@ -248,6 +248,6 @@ def _check_resolve_in_full(component: str, repo: str, job_id: str) -> list[Viola
         for field, word, value, required in asked
         if (wrong := word_violation(word, value, required=required)) is not None
     ]
-    if not found and len(_right_components) < _MAX_RIGHT_COMPONENTS:
-        _right_components.add(component)
+    if not found and len(_valid_components) < _MAX_VALID_COMPONENTS:
+        _valid_components.add(component)
     return found

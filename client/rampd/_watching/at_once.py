@@ -13,11 +13,11 @@ from rampd._watching.feed import Feed
 from rampd.errors import InvalidArgumentError
 
 # Valid repos, with their UTF-8 bytes. They come again with every job, and a look-up costs a third of a check.
-right_repos: dict[str, bytes] = {}
-_MAX_RIGHT_REPOS = 16_384
-right_tags: set[str] = set()
+valid_repos: dict[str, bytes] = {}
+_MAX_VALID_REPOS = 16_384
+valid_tags: set[str] = set()
 """Valid fallbacks."""
-_MAX_RIGHT_TAGS = 1024
+_MAX_VALID_TAGS = 1024
 _monotonic = time.monotonic
 
 
@@ -33,8 +33,8 @@ def answer_at_once(  # noqa: PLR0917 - as `resolve`
         age_s = _monotonic() - feed.confirmed_s
         if (
             age_s < STALE_AFTER_S
-            and (job_id == "" or is_right(job_id))
-            and (fallback is None or fallback in right_tags)
+            and (job_id == "" or is_valid_job_id(job_id))
+            and (fallback is None or fallback in valid_tags)
         ):
             return resolve(
                 known.snapshot,
@@ -44,14 +44,14 @@ def answer_at_once(  # noqa: PLR0917 - as `resolve`
                 feed.store_clock,
                 age_s,
                 next_max_stale_s,
-                right_repos[repo],
+                valid_repos[repo],
             )
     except (KeyError, TypeError, AttributeError):  # no such component; a new repo; not a string
         pass
     return None
 
 
-def is_right(job_id: str) -> bool:
+def is_valid_job_id(job_id: str) -> bool:
     """Whether the job's id is valid."""
     # Almost every job has another id, so remembering is useless. Methods of str cost half of a regular expression.
     return job_id.isascii() and job_id.isprintable() and " " not in job_id and len(job_id) <= 255
@@ -61,16 +61,16 @@ def check_question(component: str, repo: str, job_id: str, fallback: str | None)
     """Raises InvalidArgumentError with every wrong field."""
     found = check_resolve(component, repo, job_id)
     if not found:
-        if len(right_repos) >= _MAX_RIGHT_REPOS:
-            right_repos.clear()
-        right_repos[repo] = repo.encode()
+        if len(valid_repos) >= _MAX_VALID_REPOS:
+            valid_repos.clear()
+        valid_repos[repo] = repo.encode()
     if fallback is not None:
         if (wrong := word_violation(TAG, fallback, required=True)) is not None:
             found = [*found, ("fallback", wrong)]
         else:
-            if len(right_tags) >= _MAX_RIGHT_TAGS:
-                right_tags.clear()
-            right_tags.add(fallback)
+            if len(valid_tags) >= _MAX_VALID_TAGS:
+                valid_tags.clear()
+            valid_tags.add(fallback)
     if found:
         raise InvalidArgumentError(violations=found)
 
