@@ -195,7 +195,7 @@ def _known(written: str, name: str, where: int) -> str:
 
 def _stray(written: str, where: int) -> str:
     if written.startswith("\\"):
-        return f"has {written} at character {where}, which no string knows: write \\{written} for a backslash and {written[1:]}"
+        return f"has {written} at character {where}, which is no escape in a string: write \\{written} for a backslash and {written[1:]}"
     return (
         f"has {written} at character {where}, which belongs to no placeholder: write {{{{tag}}}}, or for braces that mean "
         f"themselves {''.join(f'{chr(92)}x{ord(brace):x}' for brace in written)} in double quotes"
@@ -241,7 +241,7 @@ def _refuse_place(kind: _Kind, said: str, written: str, where: int) -> None:
         )
     if kind is _Kind.REPLACEMENT and _OPEN_GROUP.search(said):
         raise QueryError(
-            f"has {written} at character {where}, after a $ with which its value would make another name: write ${{1}} "
+            f"has {written} at character {where}, after a $, which its value would turn into another name: write ${{1}} "
             "in place of $1, or $$ for a dollar sign"
         )
 

@@ -27,9 +27,9 @@ lock that they hold at the fork is held for ever in the child (8 children in 100
 """
 
 CUT_OFF = (
-    "This process was forked past Python's fork hooks, by a C fork() as uWSGI makes it, while a thread of its parent was "
-    "inside gRPC: here, nothing can come from the server any more. Fork with the hooks, or make the resolver after the "
-    "fork: with uWSGI set `lazy-apps = true` and `enable-threads = true`."
+    "This process was forked without Python's fork hooks, by a C fork() as in uWSGI, while a thread of its parent was "
+    "inside gRPC. It can't receive anything from the server any more. Fork with the hooks, or make the resolver after the "
+    "fork. With uWSGI, set `lazy-apps = true` and `enable-threads = true`."
 )
 """Why a process that is cut off gets no news."""
 
