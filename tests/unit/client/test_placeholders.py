@@ -92,7 +92,7 @@ def test_label_replace_has_an_expression_and_a_text_with_groups(query: str, expe
         ('up{a=~"[{{tag}}]"}', "has {{tag}} at character 9, in [ ], in \\Q or after a backslash of a regular expression"),
         ("up{a=~`\\{{tag}}`}", "has {{tag}} at character 9, in [ ], in \\Q or after a backslash"),
         ("up{a=~`\\Qa{{tag}}`}", "has {{tag}} at character 11, in [ ], in \\Q or after a backslash"),
-        ('label_replace(up, "a", "$1{{tag}}", "b", "(.*)")', "has {{tag}} at character 27, after a $ with which its value"),
+        ('label_replace(up, "a", "$1{{tag}}", "b", "(.*)")', "has {{tag}} at character 27, after a $, which its value"),
         ('up{a="x', 'has a string that begins at character 6 and does not end: " is missing'),
         ('up{a="x\n"}', "has a string that begins at character 6 and does not end"),
         ("up{a=`x", "has a string that begins at character 6 and does not end: ` is missing"),
