@@ -99,7 +99,7 @@ class Connection:
 
     def close(self) -> None:
         """Ends the channel and the calls under way. It can't be opened again."""
-        is_cut_off()  # after a fork this renews the connection, so that the parent's channel is not closed here
+        is_cut_off()  # after a fork without hooks this renews the connection, so that the parent's channel is not closed here
         with self._lock:
             self._closed = True
             channel, self._channel, self._calls = self._channel, None, {}

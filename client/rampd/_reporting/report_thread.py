@@ -87,7 +87,7 @@ class Reporter:
 
     def end(self) -> None:
         """Lets the thread send the remaining outcomes and end. Does not wait for that."""
-        is_cut_off()  # after a fork this renews all, so that the parent's thread is not ended here
+        is_cut_off()  # after a fork without hooks this renews all, so that the parent's thread is not ended here
         with self._lock:
             if not self._closed:
                 self._closed = True

@@ -132,7 +132,7 @@ class Watching:
 
     def close(self) -> None:
         """Ends the thread and writes the snapshot file a last time."""
-        is_cut_off()  # after a fork this renews all, so that the parent's stream is not closed here
+        is_cut_off()  # after a fork without hooks this renews all, so that the parent's stream is not closed here
         with self._lock:
             was_closed, self._closed = self._closed, True
             self.feed = NOTHING
