@@ -327,7 +327,7 @@ async def test_a_server_without_its_store_makes_its_clients_stale(
             answer, status = resolver.resolve(C, repo="acme/app"), resolver.status()
             assert (answer.tag, status.connected, status.stale, status.next_withheld) == ("t2", True, True, False)
             assert 5 <= answer.snapshot_age_s < 20
-            assert f"the server at {target} is there, and its store does not confirm what it says" in status.error
+            assert f"the server at {target} answers, but its store does not confirm the state" in status.error
         finally:
             store_process.signal(signal.SIGCONT)
         await until(lambda: not resolver.resolve(C, repo="acme/app").stale)
@@ -349,7 +349,7 @@ async def test_a_deleted_component_keeps_its_last_answer_for_a_while(target: str
     age(resolver, 31)
     assert await tag(resolver, fallback="f") == "f"
     await until(lambda: resolver.status().snapshot_age_s < 5)
-    with pytest.raises(rampd.NoVersionError, match=r"the server at .* had none") as caught:
+    with pytest.raises(rampd.NoVersionError, match=r"the server at .* had no such component") as caught:
         await tag(resolver)
     assert caught.value.reason == "COMPONENT_NOT_FOUND"
     again = call("Release", component=C, tag="t3").revision

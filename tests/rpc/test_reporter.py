@@ -332,7 +332,7 @@ async def test_status_starts_a_reporting_thread_that_died(
         patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
         patched.setattr(threading, "excepthook", lambda _: None)
         patched.setattr(resolver._reporter._reporting, "pause_s", fail)  # type: ignore[attr-defined]
-        resolver._reporter._tell()  # type: ignore[attr-defined]
+        resolver._reporter._wake()  # type: ignore[attr-defined]
         await until(lambda: not dead.is_alive())
     resolver._reporter._reporting.add(  # type: ignore[attr-defined]
         rampd._reporting.outcome_buffer.Outcome(C, "acme/app", "2", resolver.resolve(C, repo="acme/app"), True, 0.1)

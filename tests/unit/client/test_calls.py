@@ -75,7 +75,7 @@ def test_a_target_that_grpc_knows_is_taken(target: str) -> None:
         ("http://rampd", 'must be "host:port", without http://; got'),
         ("grpc://rampd:1", 'must be "rampd:1", without grpc://; got'),
         ("http://ada:secret@rampd:1", 'must be "rampd:1", without http://'),
-        ("redis://:secret@rampd:6379/0", 'must be "host:port" of a rampd server; the Redis is what only the server is told of'),
+        ("redis://:secret@rampd:6379/0", 'must be "host:port" of a rampd server. Only the server needs the address of Redis'),
         ("unix://run/rampd.sock", "must have an absolute path after unix://, as in unix:///run/rampd.sock; got"),
     ],
 )  # fmt: skip
