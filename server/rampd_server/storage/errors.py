@@ -35,7 +35,8 @@ _PERMANENT = {
     "NOPASS": f"{URL} has a password, and this Redis has none: take it out of the URL, or set requirepass in Redis",
     "NOPERM": f"the user that {URL} names lacks a permission in Redis: give it with ACL SETUSER (ACL LOG shows what was "
     "refused), or name another user in the URL",
-    "DENIED": f"Redis lets in nobody from another machine (protected mode): set a password in Redis, and put it into {URL}",
+    "DENIED": f"Redis accepts no connection from another machine (protected mode): set a password in Redis, and put it into "
+    f"{URL}",
     "NODB": f"Redis does not have the database that {URL} names: correct the number at the end of the URL, or raise "
     "`databases` in redis.conf (16 by default)",
     "CLUSTERDB": f"Redis is a cluster, which has database 0 only: take the number off the end of {URL}",
@@ -182,7 +183,7 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
             return _untrusted(cause)
         if isinstance(cause, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
             return StoreMisconfiguredError(
-                f"{URL} begins with rediss://, and what answers speaks no TLS: write redis:// where it is a plain Redis, or "
+                f"{URL} begins with rediss://, but the server there speaks no TLS: write redis:// if it is a plain Redis, or "
                 "correct the host and the port. Nothing was sent."
             )
         if isinstance(cause, ssl.SSLError) and is_certificate_wanted(cause):
@@ -193,15 +194,17 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
             )
         if isinstance(cause, PermissionError):
             return StoreMisconfiguredError(
-                f"This user may not open what {URL} names: {_said(error)} Change the permissions (of Redis' socket: "
-                "unixsocketperm in redis.conf), or run rampd-server as another user."
+                f"This user may not open the socket or file that {URL} names: {_said(error)} Change its permissions "
+                "(for Redis' socket: unixsocketperm in redis.conf), or run rampd-server as another user."
             )
     return None
 
 
 def no_redis(error: Exception) -> StoreMisconfiguredError:
     """Returns the error for another program that answers in the place of Redis."""
-    return StoreMisconfiguredError(f"What answers is no Redis: {_said(error)} Correct the host and the port in {URL}.")
+    return StoreMisconfiguredError(
+        f"The server that answers is not Redis: {_said(error)} Correct the host and the port in {URL}."
+    )
 
 
 def plain_port() -> StoreMisconfiguredError:
@@ -235,7 +238,7 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> StoreMisconfiguredError:
     elif error.verify_code == _EXPIRED:
         what_to_do = "renew it in Redis (tls-cert-file in redis.conf)"
     else:
-        what_to_do = f"name who signed it by ssl_ca_certs=/path/to/ca.pem in {URL}, or give Redis another certificate"
+        what_to_do = f"name the certificate of its signer by ssl_ca_certs=/path/to/ca.pem in {URL}, or give Redis another certificate"
     return StoreMisconfiguredError(f"The certificate of Redis is not to be trusted ({says}): {what_to_do}.")
 
 

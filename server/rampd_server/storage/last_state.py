@@ -71,7 +71,7 @@ class LastStateFile:
     def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
         try:
             if (head["store"], head["namespace"]) != (self._store, self._namespace):
-                raise PrivateFileError("it is of another store or namespace")
+                raise PrivateFileError("it belongs to another store or namespace")
             about = LastServed(
                 epoch=str(head["epoch"]),
                 entry_id=str(head["entry"]),
@@ -87,7 +87,7 @@ class LastStateFile:
                 tuple(absent for absent, _ in components if isinstance(absent, Absent)),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
-            raise PrivateFileError(f"it makes no sense: {exc!r}") from exc
+            raise PrivateFileError(f"its content is not valid: {exc!r}") from exc
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
         head = {
@@ -158,7 +158,7 @@ def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
     try:
         return texts.read_object(head.decode()), lines
     except ValueError as exc:
-        raise PrivateFileError(f"it makes no sense: {exc}") from exc
+        raise PrivateFileError(f"its content is not valid: {exc}") from exc
 
 
 def _read_components(lines: Iterable[bytes]) -> Iterator[tuple[Rollout | Absent, Mapping[str, Override]]]:

@@ -24,9 +24,9 @@ _MAX_CONNECTIONS: Final = 32
 class Link:
     """A link to one namespace of a Redis or Valkey. It opens connections when they are needed; `close` ends them.
 
-    Every call has a deadline and an epoch, and raises errors of rampd in place of those of Redis. The reads of `feed_client` may
-    wait. Both clients decode replies as text. They are typed as Any, because redis-py types each command for its blocking and its
-    asyncio client at once.
+    Every call has a deadline and an epoch, and raises errors of rampd in place of those of Redis. The reads of
+    `feed_client` may wait. Both clients decode replies as text. They are typed as Any, because redis-py types each
+    command for its blocking and its asyncio client at once.
     """
 
     def __init__(

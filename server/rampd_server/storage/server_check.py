@@ -102,6 +102,6 @@ async def _check_permissions(link: Link) -> None:
         if denied:
             names = ", ".join(sorted({command.split()[0] for command in denied}))
             raise UnsuitableStoreError(
-                f"The user that {URL} names may not do in Redis what rampd needs: {names}, on keys such as {key}. Give it "
-                f"these with ACL SETUSER (the keys are ~rampd:{{*), or name another user in the URL."
+                f"The user that {URL} names may not run commands in Redis that rampd needs: {names}, on keys such as {key}. Allow "
+                f"them with ACL SETUSER (the keys are ~rampd:{{*), or name another user in the URL."
             )

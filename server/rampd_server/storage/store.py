@@ -167,7 +167,7 @@ class RedisStore:
             problem = f"but {keys.overrides_expiry} names {expiring}"
         elif recorded and recorded != str(count):
             problem = f"and {keys.rollout} counts {recorded}"
-            or_else = f"If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides {count}`."
+            or_else = f"If these overrides are right, type `redis-cli HSET '{keys.rollout}' overrides {count}`."
         if problem:
             raise corrupt(keys.overrides, "", f"has {counted(count, 'override')}, {problem}", or_else=or_else)
 

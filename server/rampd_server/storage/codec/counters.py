@@ -36,7 +36,7 @@ _WAITING_FAILURE = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) (.*)", re
 
 
 def write_counts(batch: OutcomeBatch) -> str:
-    """Returns a batch as `count_outcomes.lua` takes it: numbers to add in any case, and outcomes that may be the first of a unit."""
+    """Returns a batch for `count_outcomes.lua`: numbers to add in any case, and outcomes that may be the first of a unit."""
     add: Counter[str] = Counter()
     outcomes: dict[int, list[object]] = {}
     failures: dict[int, list[object]] = {}

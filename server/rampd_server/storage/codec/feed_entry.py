@@ -86,7 +86,7 @@ def apply(rollout: Rollout | Absent, entry: FeedEntry, *, feed_key: str) -> Roll
             key=feed_key,
         )
     try:
-        patch = Patch.from_json(entry.patch).given(
+        patch = Patch.from_json(entry.patch).with_assigned(
             entry.revision, entry.id, is_of_overrides_only=entry.is_of_overrides_only
         )
         return rebuild(component, rollout if isinstance(rollout, Rollout) else None, patch)

@@ -2,7 +2,7 @@
 
 The sections have the names of the keys: `rollout`, `releases`, `attributes`, `quarantine` and `timeline` are hashes, `queue`
 is a list that is replaced as a whole. A patch does not contain its own revision or entry: the script assigns them when it
-writes the patch, and they are added with `given` before the patch is applied.
+writes the patch, and they are added by `with_assigned` before the patch is applied.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Patch:
     is_new_current: bool = False
     """The patch's revision also becomes `current_revision`."""
 
-    def given(self, revision: int, entry: str, *, is_of_overrides_only: bool) -> "Patch":
+    def with_assigned(self, revision: int, entry: str, *, is_of_overrides_only: bool) -> "Patch":
         """Returns the patch together with the revision and the entry that the store assigned."""
         hashes = {section: dict(fields) for section, fields in self.hashes.items()}
         rollout = hashes.setdefault(ROLLOUT, {})

@@ -15,7 +15,7 @@ REQUIRED: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class HashField:
-    """How one field is written, and how it is read into an attribute of Rollout. A field without `read` only repeats other fields."""
+    """How a field is written, and read into an attribute of Rollout. A field without `read` only repeats other fields."""
 
     name: str
     write: Callable[[Rollout], str | None]
@@ -143,14 +143,14 @@ def write_hash(rollout: Rollout | Absent) -> dict[str, str]:
     if isinstance(rollout, Absent):
         if not rollout.revision:
             return {}
-        texts_of_it = {
+        tombstone = {
             "revision": str(rollout.revision),
             "entry": rollout.entry,
             "state_entry": rollout.state_entry,
             "last_number": str(rollout.last_number),
             "deleted": "1",
         }
-        return {name: text for name, text in texts_of_it.items() if text}
+        return {name: text for name, text in tombstone.items() if text}
     return {field.name: text for field in FIELDS if (text := field.write(rollout)) is not None}
 
 
