@@ -657,7 +657,7 @@ async def test_overrides_that_are_not_as_many_as_counted_are_told_before_what_to
         await store.list_overrides(COMPONENT, prefix="", after="", limit=10)
     assert caught.value.message == (
         f"{keys.overrides}: has 1 override, and {keys.rollout} counts 2. This is not what rampd wrote: put it right with "
-        f"redis-cli, or restore it from a backup. If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides "
+        f"redis-cli, or restore it from a backup. If these overrides are right, type `redis-cli HSET '{keys.rollout}' overrides "
         f"1`. Or begin {COMPONENT} again: DeleteComponent works, and then Release."
     )
 

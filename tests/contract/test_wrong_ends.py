@@ -105,7 +105,7 @@ async def test_plain_spoken_to_a_port_of_tls(ports: Ports):
 
 async def test_a_certificate_that_nobody_knows(ports: Ports):
     sentence = await misconfigured(f"rediss://localhost:{ports.tls}/0")
-    assert "not to be trusted (self-signed certificate): name who signed it by ssl_ca_certs" in sentence
+    assert "not to be trusted (self-signed certificate): name the certificate of its signer by ssl_ca_certs" in sentence
 
 
 async def test_a_certificate_for_another_name(ports: Ports):
@@ -203,7 +203,7 @@ def mail(connection: socket.socket) -> None:
 async def test_what_is_no_redis(http_port: int):
     with listening(mail) as mail_port:
         for port in (http_port, mail_port):
-            assert "What answers is no Redis" in await misconfigured(f"redis://127.0.0.1:{port}/0")
+            assert "The server that answers is not Redis" in await misconfigured(f"redis://127.0.0.1:{port}/0")
             assert "speaks no TLS" in await misconfigured(f"rediss://127.0.0.1:{port}/0")
 
 

@@ -274,12 +274,12 @@ def test_what_will_not_heal_by_waiting_ends_the_start_with_a_sentence(directory:
                 url, words = f"redis://127.0.0.1:{port}/99", "does not have the database"
             if wrong == "permission":
                 client.execute_command("ACL", "SETUSER", "default", "-zadd", "-xadd")
-                words = "may not do in Redis what rampd needs: XADD, ZADD"
+                words = "may not run commands in Redis that rampd needs: XADD, ZADD"
             if wrong == "tls":
                 url, words = f"rediss://127.0.0.1:{port}/0", "the port speaks plain Redis: write redis://"
             if wrong == "no redis":
                 other = stack.enter_context(rampd_server(directory / "other", "--redis-url", store.url))
-                url, words = f"redis://{other.target}/0", "What answers is no Redis"
+                url, words = f"redis://{other.target}/0", "The server that answers is not Redis"
         server = stack.enter_context(rampd_server(directory, "--redis-url", url, waits))
         assert server.process.wait(60) == 2
         server.stop()

@@ -125,7 +125,7 @@ def test_a_file_of_another_store_is_refused_under_any_name(file: LastStateFile, 
     other = LastStateFile(tmp_path, "redis:6379/0", "default")
     assert other.path != file.path != LastStateFile(tmp_path, "embedded", "n").path
     file.path.rename(other.path)
-    assert "of another store" in refusal(other)
+    assert "belongs to another store" in refusal(other)
 
 
 def test_a_component_that_makes_no_sense_to_this_version_is_left_out(file: LastStateFile) -> None:
