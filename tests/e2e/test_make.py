@@ -35,8 +35,8 @@ def test_a_port_that_is_taken_is_said_before_anything_is_installed(directory: Pa
         done = make(directory, "run", f"PORT={port}")
     assert done.returncode == 2
     assert done.stdout == (
-        f"Port {port} is taken, perhaps by a rampd-server that runs already. "
-        "On a free port: make run ARGS='--listen 127.0.0.1:0' (beside a server of this folder, with another --data-dir too)\n"
+        f"Port {port} is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. "
+        "If the other server uses this folder too, add another --data-dir to ARGS.\n"
     )
     assert not (directory / ".venv").exists()
 

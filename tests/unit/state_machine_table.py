@@ -174,7 +174,7 @@ def describe(before: Rollout | Absent, outcome: Effect) -> str:
     new = facts(now)
     said += [f"{name} {value}".strip() for name, value in new.items() if value != old.get(name)]
     if isinstance(before, Rollout) and before.confirm_deadline_ms and now.confirm_deadline_ms:
-        said += ["to confirm anew"] if before.confirm_deadline_ms != now.confirm_deadline_ms else []
+        said += ["to confirm by a new deadline"] if before.confirm_deadline_ms != now.confirm_deadline_ms else []
     return ", ".join(said)
 
 
