@@ -22,7 +22,7 @@ def checked(*checks: Check, component: str = "restyler") -> Rollout:
     return replace(rolling_out(), component=component, policy=policy, progress=Progress(Driver.PLAN, NOW, NOW))
 
 
-class Copy:
+class FakeReplica:
     """The part of a replica that the checks use."""
 
     def __init__(self, *rollouts: Rollout) -> None:
@@ -35,7 +35,7 @@ class Copy:
         return [Component(rollout, None, None) for rollout in self.rollouts]
 
 
-class Scripted:
+class ScriptedSource:
     """A source that gives a fixed answer and remembers each query."""
 
     def __init__(self, answer: Answer | None = None) -> None:

@@ -35,7 +35,7 @@ async def damage(store: RedisStore, component: str, section: str, how: str) -> N
         await store.client.hset(key, how, "{")
 
 
-async def have_it_read_again(store: RedisStore, component: str) -> None:
+async def make_servers_read_again(store: RedisStore, component: str) -> None:
     """Makes every server on the namespace read everything again."""
     fields = {"component": component, "revision": "x", "prev": "0-0"}
     entry_id = await store.client.xadd(store.keys.feed, fields)

