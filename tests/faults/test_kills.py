@@ -1,4 +1,4 @@
-"""Servers and Redis are killed under load: nothing acknowledged is lost, nothing is done twice."""
+"""Servers and Redis are killed under load: no acknowledged change is lost, and no change is made twice."""
 
 import contextlib
 import signal
@@ -18,7 +18,9 @@ AOF = {"appendonly": "yes", "appendfsync": "always"}
 
 
 class Writer(threading.Thread):
-    """Ramps by turns until told to stop; insists on each change with one request id; keeps what was acknowledged."""
+    """Ramps again and again until `is_over`. Repeats each change with one request id until it is acknowledged, and keeps its
+    revision.
+    """
 
     def __init__(self, name: str, target: str) -> None:
         super().__init__(daemon=True)
@@ -31,9 +33,9 @@ class Writer(threading.Thread):
         number = 0
         while not self.is_over.is_set():
             number += 1
-            self._insist(number)
+            self._repeat_until_acknowledged(number)
 
-    def _insist(self, number: int) -> None:
+    def _repeat_until_acknowledged(self, number: int) -> None:
         while not self.is_over.is_set():
             with contextlib.suppress(grpc.RpcError), stubs(self.endpoint) as call:
                 answer = call(
@@ -49,7 +51,7 @@ class Writer(threading.Thread):
 
 
 def test_killing_a_server_and_redis_under_writers_loses_nothing(directory: Path) -> None:
-    """Given two servers and a writer on each, expect the history to have each acknowledged change once, in order."""
+    """Given two servers with a writer on each, expect that the history has each acknowledged change once, in order."""
     with contextlib.ExitStack() as redis_runs, contextlib.ExitStack() as servers:
         store = redis_runs.enter_context(store_server(REDIS, directory=directory, **AOF))
         survivor, victim = (
