@@ -23,7 +23,7 @@ from tests.bench.watchers import Watchers
 from tests.servers import ServerProcess
 
 SET, BATCH = "/rampd.v1.RolloutService/SetOverride", "/rampd.v1.RolloutService/BatchSetOverrides"
-WATCHERS, DEAF, LISTENING = 1000, 100, 10
+WATCHERS, NOT_READING, LISTENING = 1000, 100, 10
 ALL = v1.WatchRequest().SerializeToString()
 MESSAGE_BYTES = 128
 GROWTH_KB = 32
@@ -86,11 +86,11 @@ def not_reading(server: ServerProcess, scale: Scale) -> list[Row]:
         alone, beside = in_turns(
             scale.rounds,
             lambda: many_changes(watchers, changes // 5),
-            lambda: beside_deaf(server, watchers, changes // 5),
+            lambda: seconds_beside_not_reading(server, watchers, changes // 5),
         )
         many_changes(watchers, changes)
         before = resident_kb(server)
-        with deaf(server, watchers):
+        with watchers_not_reading(server, watchers):
             many_changes(watchers, changes)
             first = resident_kb(server)
             many_changes(watchers, changes)
@@ -101,26 +101,28 @@ def not_reading(server: ServerProcess, scale: Scale) -> list[Row]:
             milliseconds(alone),
             "ms",
         ),
-        plain(f"  the same beside {DEAF} that do not read", milliseconds(beside), "ms"),
+        plain(f"  the same beside {NOT_READING} that do not read", milliseconds(beside), "ms"),
         at_most("  ratio", ratios(beside, alone), "", SLOWER),
-        plain("  memory for each that does not read", [(first - before) / DEAF], "KB"),
-        at_most("  growth of that memory after as many changes again", [(second - first) / DEAF], "KB", GROWTH_KB),
+        plain("  memory for each that does not read", [(first - before) / NOT_READING], "KB"),
+        at_most(
+            "  growth of that memory after as many changes again", [(second - first) / NOT_READING], "KB", GROWTH_KB
+        ),
     ]
 
 
 @contextmanager
-def deaf(server: ServerProcess, watchers: Watchers) -> Iterator[None]:
+def watchers_not_reading(server: ServerProcess, watchers: Watchers) -> Iterator[None]:
     """Keeps watchers connected that ask for everything and never read."""
     with ExitStack() as stack:
-        for _ in range(DEAF):
+        for _ in range(NOT_READING):
             connection = stack.enter_context(closing(Http2(server.target, window=65_535)))
             connection.socket.sendall(connection.request(WATCH, ALL))
         watchers.drain(SETTLE_S)
         yield
 
 
-def beside_deaf(server: ServerProcess, watchers: Watchers, changes: int) -> float:
-    with deaf(server, watchers):
+def seconds_beside_not_reading(server: ServerProcess, watchers: Watchers, changes: int) -> float:
+    with watchers_not_reading(server, watchers):
         # Fills their connections: gRPC buffers less than this for a watcher.
         many_changes(watchers, FILLING)
         return many_changes(watchers, changes)

@@ -33,7 +33,7 @@ from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
 C = "restyler"
-NOBODY = "unix:/nowhere/rampd.sock"
+NO_SERVER = "unix:/nowhere/rampd.sock"
 
 
 async def result(value: Any) -> Any:
@@ -250,7 +250,7 @@ async def test_only_watched_components_are_known(target: str, call: Stubs, face:
 
 
 async def test_without_a_server_the_fallback_is_the_answer_and_only_the_first_call_waits(face: Face) -> None:
-    resolver = face(NOBODY, timeout=0.3)
+    resolver = face(NO_SERVER, timeout=0.3)
     began = time.monotonic()
     answers = [await result(resolver.resolve(C, repo="acme/app", fallback="20200301")) for _ in range(50)]
     assert time.monotonic() - began < 5
@@ -260,7 +260,7 @@ async def test_without_a_server_the_fallback_is_the_answer_and_only_the_first_ca
     with pytest.raises(rampd.NoVersionError) as caught:
         await result(resolver.resolve(C, repo="acme/app"))
     assert caught.value.reason == "NO_VERSION"
-    for said in (f"the server at {NOBODY} has sent no state", "there is no snapshot_file", "no fallback was given"):
+    for said in (f"the server at {NO_SERVER} has sent no state", "there is no snapshot_file", "no fallback was given"):
         assert said in caught.value.message
     status = resolver.status()
     assert (status.source, status.connected, status.stale, status.next_withheld) == ("none", False, True, True)
@@ -268,7 +268,7 @@ async def test_without_a_server_the_fallback_is_the_answer_and_only_the_first_ca
 
 
 async def test_rpc_mode_uses_the_fallback_too(target: str, face: Face) -> None:
-    for at in (NOBODY, target):
+    for at in (NO_SERVER, target):
         resolver = face(at, mode="rpc", timeout=0.3)
         answer = await result(resolver.resolve("nothing", repo="acme/app", fallback="20200301"))
         assert (answer.tag, answer.reason) == ("20200301", "FALLBACK")
@@ -463,7 +463,7 @@ async def test_an_untrusted_snapshot_file_is_refused_with_a_warning(
     await result(first.close())
     spoil(path, monkeypatch)
     with caplog.at_level(logging.WARNING, "rampd"):
-        second = face(NOBODY, snapshot_file=path, timeout=0.2)
+        second = face(NO_SERVER, snapshot_file=path, timeout=0.2)
         assert (await result(second.resolve(C, repo="acme/app", fallback="f"))).reason is ResolveReason.FALLBACK
     [warning] = [record.getMessage() for record in caplog.records if "was not read" in record.getMessage()]
     assert why in warning
@@ -484,7 +484,7 @@ async def test_answers_from_a_snapshot_file_have_the_age_of_the_file(
     await result(first.close())
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 400)
-    answer = await result(face(NOBODY, snapshot_file=path).resolve(C, repo="acme/app"))
+    answer = await result(face(NO_SERVER, snapshot_file=path).resolve(C, repo="acme/app"))
     assert (answer.tag, answer.reason, answer.stale) == ("t1", ResolveReason.STALE, True)
     assert 390 < answer.snapshot_age_s < 430
 
@@ -742,7 +742,7 @@ async def test_an_event_loop_goes_on_while_a_snapshot_file_is_read(
         assert go_on.wait(20)
 
     monkeypatch.setattr("rampd._watching.snapshot_file.read", read)
-    resolver = AsyncResolver(NOBODY, snapshot_file=tmp_path / "rampd.snapshot", timeout=0.1)
+    resolver = AsyncResolver(NO_SERVER, snapshot_file=tmp_path / "rampd.snapshot", timeout=0.1)
     answers = [asyncio.create_task(tag(resolver, fallback="t0")) for _ in range(3)]
     await until(reading.is_set)  # this event loop goes on while the file is read
     go_on.set()
@@ -767,7 +767,7 @@ async def test_a_process_that_lost_its_server_does_not_overwrite_a_newer_snapsho
         assert await tag(living, min_revision=revision) == "t1"
         await result(living.close())
         await result(lost.close())
-    started = face(NOBODY, snapshot_file=path, timeout=0.1)
+    started = face(NO_SERVER, snapshot_file=path, timeout=0.1)
     assert await tag(started) == "t1"
 
 
@@ -849,7 +849,7 @@ def test_a_program_that_has_set_up_no_logging_sees_no_output(kind: str, tmp_path
             print(answer.reason, resolver.status().snapshot_file_error != "", resolver.status().error != "")
         asyncio.run(main())
     """
-    assert run(script, kind, NOBODY, str(tmp_path)) == (0, "FALLBACK True True\n", "")
+    assert run(script, kind, NO_SERVER, str(tmp_path)) == (0, "FALLBACK True True\n", "")
 
 
 async def test_a_resolver_whose_server_is_full_tries_less_and_less_often_until_there_is_room(

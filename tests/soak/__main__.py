@@ -103,19 +103,19 @@ def _soak(seconds: float) -> tuple[list[Course], dict[str, Any], Judged]:
         client = stack.enter_context(_client(steady.target, f"unix:{storm.socket}"))
         judged = Judged({"server": steady.process.pid, "client": client.pid}, client)
         # In a first storm, the pools of threads and of connections grow to their full size.
-        _rage(storm, judged, WARM_S)
+        _run_storm(storm, judged, WARM_S)
         began = judged.watch(CALM_S)
-        _rage(storm, judged, seconds)
+        _run_storm(storm, judged, seconds)
         ended, counts = judged.watch(CALM_S), judged.ask()
         counts |= {"changes": storm.written, "watchers": storm.watched, "flaps": storm.flaps}
     return [Course(name, began[name], judged.samples[name], ended[name]) for name in began], counts, judged
 
 
-def _rage(storm: Storm, judged: Judged, seconds: float) -> None:
-    storm.is_raging.set()
+def _run_storm(storm: Storm, judged: Judged, seconds: float) -> None:
+    storm.is_active.set()
     judged.tell("storm")
     judged.follow(seconds)
-    storm.is_raging.clear()
+    storm.is_active.clear()
     judged.tell("calm")
     # In this time the server's keepalive ends even the last watcher that left without a word, and the flapping server is back.
     time.sleep(CALM_S)

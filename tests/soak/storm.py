@@ -28,10 +28,10 @@ RATE = 20.0
 
 
 class Storm:
-    """Threads that run until the block ends. They make load while `is_raging` is set."""
+    """Threads that run until the block ends. They make load while `is_active` is set."""
 
     def __init__(self, server: ServerProcess, redis_url: str, directory: Path, seed: int = 1) -> None:
-        self.is_raging = threading.Event()
+        self.is_active = threading.Event()
         self.written = self.watched = self.flaps = 0
         self.socket = directory / "rampd.sock"
         self._target = server.target
@@ -89,7 +89,7 @@ class Storm:
             with rampd_server(self._directory, "--insecure-admin", "--redis-url", self._redis_url) as server:
                 server.event("serving", within_s=60)
                 self._is_up.set()
-                self._wait(self.is_raging.is_set, self._chance.uniform(3, 12))
+                self._wait(self.is_active.is_set, self._chance.uniform(3, 12))
                 if self._is_over.is_set():
                     return
                 how = self._chance.choice([signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
@@ -109,7 +109,7 @@ class Storm:
 
     def _come_and_go(self) -> None:
         while not self._is_over.is_set():
-            self._wait(self.is_raging.is_set, 0.2)
+            self._wait(self.is_active.is_set, 0.2)
             crowd = CROWD if self._chance.random() < 0.1 else 1
             with contextlib.ExitStack() as leaving:
                 for _ in range(crowd):
