@@ -76,7 +76,7 @@ def store_server(kind: str, *, directory: Path | None = None, **options: str) ->
     if program is None:
         reason = f"no {kind} server on this machine"
         if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}, and CI=true")
+            pytest.fail(f"{reason}, and CI needs one")
         pytest.skip(reason)
     # Not tmp_path: the path of a unix socket has a limit of about a hundred bytes.
     folder = str(directory) if directory else tempfile.mkdtemp(prefix="rampd-")

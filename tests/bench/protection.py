@@ -44,16 +44,19 @@ def run(scale: Scale) -> list[Row]:
         rows = [plain(f"overrides of one component, {number} writers", [rate], "/s")]
         for name, measure in (("Rollback", rolled_back_s), ("dead-man switch", unconfirmed_s), ("guard", guarded_s)):
             rounds = scale.rounds * (5 if measure is rolled_back_s else 1)
-            rows += told(f"{name}, alone", [measure(call) for _ in range(rounds)])
+            rows += latency_rows(f"{name}, alone", [measure(call) for _ in range(rounds)])
             with writing("overrides", number, running.COMPONENT, servers[0].target, on=cores.LOAD):
                 found = [measure(call) for _ in range(rounds)]
-            rows += told(f"{name}, beside {number} writers of overrides", found, TARGET_MS)
+            rows += latency_rows(f"{name}, beside {number} writers of overrides", found, TARGET_MS)
         with writing("verbs", number, running.COMPONENT, *(server.target for server in servers), on=cores.LOAD):
             found = [rolled_back_s(call) for _ in range(scale.rounds * 5)]
-        return [*rows, *told(f"Rollback, beside {number} writers of Ramp and Pause at two servers", found, TARGET_MS)]
+        return [
+            *rows,
+            *latency_rows(f"Rollback, beside {number} writers of Ramp and Pause at two servers", found, TARGET_MS),
+        ]
 
 
-def told(name: str, seconds: list[float], limit_ms: float | None = None) -> list[Row]:
+def latency_rows(name: str, seconds: list[float], limit_ms: float | None = None) -> list[Row]:
     found = sorted(1000 * each for each in seconds)
     p50, p99 = [percentile(found, 0.5)], [percentile(found, 0.99)]
     return [

@@ -44,7 +44,7 @@ def writing(kind: str, number: int, component: str, *targets: str, on: set[int] 
     assert process.stdout is not None
     rate = Rate()
     try:
-        process.stdout.readline()  # they have begun
+        process.stdout.readline()  # the writers have begun
         yield rate
     finally:
         process.send_signal(signal.SIGTERM)

@@ -143,7 +143,7 @@ def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(d
             plan(server)
             target = server.target
         process = build(target)
-        with pytest.raises(subprocess.TimeoutExpired):  # it tries again
+        with pytest.raises(subprocess.TimeoutExpired):  # the build tries again
             process.wait(8)
         with rampd_server(directory / "s", *flags, "--listen", target) as server:
             server.event("serving")

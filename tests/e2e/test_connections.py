@@ -45,7 +45,7 @@ def idle_connections(server: ServerProcess, number: int = _IDLE) -> Iterator[Non
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_low_soft_limit_is_raised_and_everybody_gets_in() -> None:
+def test_a_low_soft_limit_is_raised_so_that_all_callers_get_in() -> None:
     with short_directory() as directory, rampd_server(directory, limits="-Sn 512") as server:
         server.event("serving")
         with idle_connections(server), stubs(server.target) as call:

@@ -91,7 +91,7 @@ async def test_data_lasts_from_one_start_to_the_next(directory):
         assert store.incr("starts") == 2
 
 
-async def test_every_write_is_on_disk_before_it_is_acknowledged_and_none_is_evicted(directory):
+async def test_every_write_is_on_disk_before_it_is_acknowledged_and_no_key_is_evicted(directory):
     async with store_in(directory) as store:
         expected = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
         assert store.config_get(*expected) == expected

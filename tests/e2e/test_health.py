@@ -238,14 +238,14 @@ def test_other_signals_change_nothing(directory: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_server_that_is_told_to_end_while_its_store_starts_ends_in_order(directory: Path) -> None:
+def test_a_server_that_is_stopped_while_it_waits_for_its_store_ends_in_order(directory: Path) -> None:
     with rampd_server(directory, "--redis-url", f"unix://{directory}/none.sock") as server:
         server.event("waiting_for_store")
         assert server.stop() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_nothing_outlives_a_server_that_is_killed(directory: Path, workers: int) -> None:
+def test_the_child_processes_of_a_killed_server_end(directory: Path, workers: int) -> None:
     with rampd_server(directory, "--workers", str(workers)) as server:
         eventually(lambda: len(events(server, "serving")) == workers)
         store = ValkeyOf(directory)

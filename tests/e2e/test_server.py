@@ -323,7 +323,7 @@ def test_all_mistakes_of_the_command_line_are_reported_together(directory: Path)
         assert "Traceback" not in said
 
 
-def test_every_committed_change_is_one_line_of_the_log_and_nothing_else_is(directory: Path) -> None:
+def test_every_committed_change_is_one_line_of_the_log_and_nothing_else_is_logged(directory: Path) -> None:
     """Given changes by people and by automation, writes that change nothing, and refusals, expect one line for each event of the
     history, in the same order.
     """

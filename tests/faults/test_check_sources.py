@@ -272,7 +272,7 @@ async def test_a_query_is_refused_only_if_prometheus_itself_says_that_it_is_wron
     assert requests[0].endswith(b"\r\n\r\nquery=up&time=0&timeout=5")
 
 
-async def test_a_source_that_does_not_judge_in_time_leaves_a_doubt():
+async def test_a_source_that_does_not_answer_in_time_leaves_the_query_unchecked():
     async def serve(_request: bytes, _writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(5)
 

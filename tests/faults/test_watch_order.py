@@ -109,7 +109,7 @@ def check(seen: list[tuple[str, State]], states: dict[str, State]) -> None:
         assert places[cursor] >= last, f"{cursor} came after {list(states)[last]}"
         last = places[cursor]
         assert state == states[cursor], f"at {cursor}"
-    assert last == len(states) - 1, "the end was not reached"
+    assert last == len(states) - 1, "the client did not get the last change"
 
 
 REFUSALS = (rampd.FailedPreconditionError, rampd.NotFoundError, rampd.ResourceExhaustedError, rampd.AbortedError)

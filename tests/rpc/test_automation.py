@@ -61,7 +61,7 @@ def test_the_second_release_follows_the_first(call: Stubs) -> None:
     assert [release.tag for release in rollout(call).previous] == ["t3", "t2", "t1"]
 
 
-def test_a_pause_stops_it_and_resume_goes_on(call: Stubs) -> None:
+def test_a_pause_stops_the_plan_and_resume_continues_it(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("SetPolicy", component=C, policy=plan(5, 25))
     call("Release", component=C, tag="t2")

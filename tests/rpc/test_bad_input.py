@@ -110,7 +110,7 @@ def _reason(error: grpc.RpcError) -> str:
     [b"\xff", b"\x0a\xff", NOT_UTF8, b"\x0a\x05abc", b"{}", b"\x00" * 64],
     ids=["cut-tag", "cut-length", "not-utf-8", "cut-text", "json", "zeros"],
 )
-def test_bytes_that_are_no_message_are_an_invalid_field(call: Stubs, method: MethodDescriptor, data: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_an_invalid_field(call: Stubs, method: MethodDescriptor, data: bytes) -> None:
     if data == NOT_UTF8:
         texts = [field.number for field in method.input_type.fields if field.cpp_type == field.CPPTYPE_STRING]
         data = bytes([(texts or [1])[0] << 3 | 2]) + data

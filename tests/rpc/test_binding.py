@@ -144,14 +144,14 @@ async def test_a_servicer_may_answer_with_bytes_that_are_serialised_already(worl
 
 @pytest.mark.parametrize("data", [NOT_A_MESSAGE, NOT_UTF_8])
 @pytest.mark.parametrize("method", ["ResolverService/Resolve", "ResolverService/Watch", "RolloutService/Ramp"])
-async def test_bytes_that_are_no_message_are_an_invalid_field(world, method, data):
+async def test_bytes_that_are_not_a_message_are_an_invalid_field(world, method, data):
     code, message, info, violations = await refusal(world.tcp, method, data)
     assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert violations == [("request", f"is not a rampd.v1.{method.split('/')[1]}Request message")]
     assert message.startswith("request: is not a rampd.v1.")
 
 
-async def test_bytes_that_are_no_message_are_refused_before_unimplemented(world):
+async def test_bytes_that_are_not_a_message_are_refused_before_unimplemented(world):
     code, *_ = await refusal(world.unix, "ReleaseService/Release", NOT_A_MESSAGE)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -303,13 +303,13 @@ async def test_reads_are_served_over_tcp(world):
     assert answer.rollout.component == "restyler"
 
 
-async def test_insecure_admin_lets_changes_in_over_tcp(tmp_path):
+async def test_insecure_admin_allows_changes_over_tcp(tmp_path):
     async with World(tmp_path).running(insecure_admin=True) as world:
         assert (await send(world.tcp, "RolloutService/Ramp", RAMP)).message == "Ramp by anonymous"
 
 
 @pytest.mark.parametrize("actor", ["ada", "Ada Lovelace <ada@example.org>", "x" * 128])
-async def test_the_actor_is_who_the_metadata_claims(world, actor):
+async def test_the_actor_is_the_one_in_the_metadata(world, actor):
     answer = await send(world.unix, "RolloutService/Ramp", RAMP, metadata=(("x-rampd-actor", actor),))
     assert answer.message == f"Ramp by {actor}"
     assert world.rollout.calls[0].is_actor_claimed
@@ -329,7 +329,7 @@ async def test_without_a_claim_the_actor_is_anonymous(world):
         (("x-rampd-actor", "ada"), ("x-rampd-actor", "eve")),
     ],
 )
-async def test_a_wrong_actor_is_one_more_wrong_field(world, metadata):
+async def test_a_wrong_actor_is_reported_as_a_wrong_field(world, metadata):
     world.wrong = [("percent", "is missing")]
     code, _, _, violations = await refusal(world.unix, "RolloutService/Ramp", RAMP, metadata=metadata)
     assert code is grpc.StatusCode.INVALID_ARGUMENT

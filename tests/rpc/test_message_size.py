@@ -63,7 +63,7 @@ def test_a_page_of_events_ends_before_it_is_too_large_and_the_next_page_goes_on_
     assert len(found) > 2
 
 
-def test_a_page_has_one_item_however_large(call: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_has_one_item_even_if_the_item_is_too_large(call: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rampd_server.rpc.paging.MAX_PAGE_BYTES", 1)
     for tag in ("t1", "t2", "t3"):
         call("Release", component=C, tag=tag)

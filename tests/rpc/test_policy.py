@@ -177,7 +177,7 @@ def test_all_wrong_fields_are_reported_together_and_nothing_is_stored(call: Stub
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, float("nan")])
-def test_an_alpha_that_promises_nothing_is_refused(call: Stubs, alpha: float) -> None:
+def test_an_alpha_that_is_not_between_0_and_1_is_refused(call: Stubs, alpha: float) -> None:
     assert set(wrong(call, v1.Policy(alpha=alpha))) == {"policy.alpha"}
 
 

@@ -257,7 +257,7 @@ ENDS = {
     """,
         ["1", "2", "3"],
     ),
-    "the end of a worker of multiprocessing": (
+    "the end of a multiprocessing worker": (
         """
     import multiprocessing
     work(1)
@@ -267,7 +267,7 @@ ENDS = {
     """,
         ["1", "2"],
     ),
-    "a resolver that nobody holds any more": (
+    "the garbage collection of a resolver": (
         """
     work(1)
     del resolver

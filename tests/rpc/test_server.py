@@ -121,7 +121,7 @@ async def test_the_unix_socket_is_open_to_its_owner_only(make_server, tmp_path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_binding_a_socket_leaves_the_umask_alone(make_server, tmp_path):
+async def test_binding_a_socket_does_not_change_the_umask(make_server, tmp_path):
     before = os.umask(0o027)
     try:
         make_server().listen_unix(tmp_path / "s.sock")

@@ -161,7 +161,7 @@ def test_if_two_requests_race_with_one_id_the_refusal_says_what_differs(call: St
     }
 
 
-def test_only_successes_are_remembered(call: Stubs) -> None:
+def test_only_successful_requests_are_remembered(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     assert refusal(call, "Ramp", component=C, percent=10, request_id="r-1") == "NO_ROLLOUT"
     call("Release", component=C, tag="t2")

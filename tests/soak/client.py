@@ -1,4 +1,4 @@
-"""The client that lives as long as the soak: `python -m tests.soak.client STEADY FLAPPING`.
+"""The client that runs during the whole soak: `python -m tests.soak.client STEADY FLAPPING`.
 
 A blocking and an asyncio resolver for each of the two servers resolve all the time. One server stays, the other comes and
 goes. Meanwhile other resolvers are made, used and closed. The program reads commands, one a line: `count` (it answers with

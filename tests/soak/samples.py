@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 MAX_SLOPE = 1.0
-"""MiB in 10 minutes."""
+"""The growth of the memory that counts as a leak, in MiB in 10 minutes."""
 SETTLED_S = 180.0
 """Memory is judged from this time on, when caches are full."""
 SETTLED_SAMPLES = 24
