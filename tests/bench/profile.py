@@ -94,9 +94,9 @@ def parts() -> list[Row]:
     resolution = resolve(
         known.snapshot, known.overrides, request.repo, request.job_id, replica.likely_ms, replica.age_s
     )
-    assert v1.ResolveResponse.FromString(ended(handle(data, None))).tag == resolution.tag
+    assert v1.ResolveResponse.FromString(result_of(handle(data, None))).tag == resolution.tag
     steps: dict[str, Callable[[], object]] = {
-        "all of rampd's own code, from bytes to bytes": lambda: ended(handle(data, None)),
+        "all of rampd's own code, from bytes to bytes": lambda: result_of(handle(data, None)),
         "  parse the request": lambda: v1.ResolveRequest.FromString(data),
         "  check its fields": lambda: violations(request),
         "  find the component, and its age": lambda: (replica.get(request.component), replica.age_s),
@@ -125,14 +125,14 @@ def built(resolution: Any) -> v1.ResolveResponse:
     return response
 
 
-def ended(coroutine: Coroutine[None, None, bytes]) -> bytes:
+def result_of(coroutine: Coroutine[None, None, bytes]) -> bytes:
     """Runs a coroutine that never waits, and returns its result."""
     try:
         coroutine.send(None)
     except StopIteration as done:
         answer: bytes = done.value
         return answer
-    raise AssertionError("it waits")
+    raise AssertionError("the coroutine waits")
 
 
 def nanoseconds(call: Callable[[], object]) -> float:

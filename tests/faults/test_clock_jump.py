@@ -55,7 +55,7 @@ def clock(directory: Path) -> SettableClock:
 @pytest.fixture
 def store(directory: Path, clock: SettableClock) -> Iterator[StoreServer]:
     """Starts a Valkey. Redis does not start under libfaketime: its allocator asks for the time before the library is ready."""
-    # Only the store must get this environment. It is started when its block is entered.
+    # Only the store must get this environment. The store starts when its block is entered.
     running = store_server(VALKEY, directory=directory)
     with mock.patch.dict(os.environ, clock.environment()):
         entered = running.__enter__()

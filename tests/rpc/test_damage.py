@@ -122,8 +122,8 @@ def begun(store_process: StoreServer, namespace: str) -> Iterator[Callable[[], c
 async def test_a_launcher_keeps_its_versions_of_a_component_that_a_new_server_can_not_read(
     begun: Callable[[], contextlib.AbstractContextManager[str]], store: RedisStore
 ) -> None:
-    """Given a launcher, a damaged component, and a server that never read it, expect that the launcher always gives its last
-    answers.
+    """Given a launcher, a damaged component, and a server that never read it, expect that the launcher keeps giving its
+    last answers.
     """
     with begun() as target:
         with stubs(target) as call:

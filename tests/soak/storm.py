@@ -22,13 +22,13 @@ from tests.soak.client import COMPONENTS, REPOS
 Changed: TypeAlias = v1.SetOverrideResponse | v1.DeleteOverrideResponse | v1.RampResponse
 CROWD = 20
 FILL_S = 150.0
-"""In this time the writer makes as many changes as a server keeps in memory. So that memory is full before growth is judged."""
+"""In this time the writer makes as many changes as a server keeps in memory. Then that memory is full before growth is judged."""
 RATE = 20.0
 """Changes per second after that."""
 
 
 class Storm:
-    """Threads that run until the block ends. They make load while `is_active` is set."""
+    """Threads that run until the block ends. One writes all the time. Watchers and restarts come while `is_active` is set."""
 
     def __init__(self, server: ServerProcess, redis_url: str, directory: Path, seed: int = 1) -> None:
         self.is_active = threading.Event()
