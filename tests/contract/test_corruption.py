@@ -23,7 +23,7 @@ from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
-from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
+from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, make_servers_read_again
 from tests.rollouts import NOW
 
 
@@ -276,7 +276,7 @@ async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaire
         state = await store.client.hget(key, "state")
         await store.client.hset(key, "state", "{")
         # Whatever makes the server read everything again.
-        await have_it_read_again(store, COMPONENT)
+        await make_servers_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         known = replica.get(COMPONENT)
         assert known is not None
@@ -572,7 +572,7 @@ async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_the
             return found.tag, v1.ResolveReason.Name(found.reason).removeprefix("RESOLVE_REASON_"), found.stale
 
         await damage(store, COMPONENT, "rollout", "policy")
-        await have_it_read_again(store, COMPONENT)
+        await make_servers_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         assert answer(COMPONENT) == ("b", "WEIGHT", False)
         known = replica.get(COMPONENT)
@@ -587,7 +587,7 @@ async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_the
         replica._state.damaged[COMPONENT] = replace(
             replica._state.damaged[COMPONENT], since_s=known.damaged_since_s or 0.0
         )
-        await have_it_read_again(store, COMPONENT)
+        await make_servers_read_again(store, COMPONENT)
         assert await replica.catch_up(timeout_s=8.0)
         assert answer(COMPONENT) == ("a", "STALE", True)
         batch = v1.BatchResolveRequest(requests=[v1.ResolveRequest(component=COMPONENT, repo="acme/app")])

@@ -14,7 +14,7 @@ from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, ConflictError, Namespace, Override, ReplayedError, Result
 from rampd_server.storage.store import RedisStore
-from tests.replay import replay, told_in_words
+from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
 from tests.stores import FAKEREDIS, REDIS, VALKEY, StoreServer
 
@@ -116,7 +116,7 @@ class _Script:
     async def _final_state(self, component: str) -> None:
         rollout = (await self._store.read(component)).rollout
         events = await self._store.events(component, limit=10_000)
-        assert replay(reversed(events)) == told_in_words(rollout)
+        assert replay(reversed(events)) == fields_in_words(rollout)
         walked: dict[str, Override] = {}
         async for piece in self._store.walk_overrides(component):
             walked |= piece

@@ -8,7 +8,7 @@ from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode
 from rampd_server.ports import Author, FieldChange, Namespace, Override
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
-from tests.replay import replay, told_in_words
+from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
 
 
@@ -46,14 +46,14 @@ async def test_the_history_replays_to_the_state(store: RedisStore):
 
     events = await store.events(COMPONENT, limit=100)
 
-    assert replay(reversed(events)) == told_in_words(last)
+    assert replay(reversed(events)) == fields_in_words(last)
 
     gone = Absent(COMPONENT, last.revision + 1, last.last_number)
     await commit(store, last, gone)
     assert replay(reversed(await store.events(COMPONENT, limit=100))) == {}
 
     again = await do(store, commands.Release("t9"), commands.Release("t8"))
-    assert replay(reversed(await store.events(COMPONENT, limit=100))) == told_in_words(again)
+    assert replay(reversed(await store.events(COMPONENT, limit=100))) == fields_in_words(again)
 
 
 async def test_one_override_is_told_before_and_after(store: RedisStore):

@@ -20,7 +20,7 @@ from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import Difference, Patch, diff
 from rampd_server.storage.codec.rebuild import Sections, load, rebuild
 from rampd_server.storage.codec.rollout_hash import FIELDS
-from tests.replay import replay, told
+from tests.replay import fields_of, replay
 from tests.rollouts import NOW, held, rolling_out, steady
 from tests.unit.test_rollout_properties import COMMANDS
 
@@ -96,7 +96,7 @@ class StoredRollout(RuleBasedStateMachine):
         assert feed_entry.apply(self.copy, entry, feed_key="feed") is self.copy
         changes = field_changes(difference)
         self.events.append(Event("1-1", len(self.events) + 1, NOW, "ada", False, "x", "", "", changes))
-        assert replay(self.events) == told(self.rollout)
+        assert replay(self.events) == fields_of(self.rollout)
 
 
 TestStoredRollout = StoredRollout.TestCase

@@ -23,7 +23,7 @@ from rampd_server.ports import Event, FeedEntry
 from rampd_server.storage.codec.feed_entry import apply
 from rampd_server.storage.codec.history import field_changes
 from rampd_server.storage.codec.patch import diff
-from tests.replay import replay, told
+from tests.replay import fields_of, replay
 from tests.rollouts import NOW
 
 TAGS = st.sampled_from([f"t{n}" for n in range(8)])
@@ -130,7 +130,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_history_replays_to_the_state(self) -> None:
-        assert replay(self.history) == told(self.rollout)
+        assert replay(self.history) == fields_of(self.rollout)
 
     @staticmethod
     def queue_keeps_its_order(before: Rollout, after: Rollout, command: commands.Command) -> None:

@@ -113,8 +113,8 @@ def test_a_text_that_another_rampd_wrote_is_shown_as_it_is(field: str, text: str
 def test_what_a_command_changes_reads_well() -> None:
     from rampd_server.domain.rollout.model import Absent
     from tests.contract.driving import decide
-    from tests.replay import told_in_words
+    from tests.replay import fields_in_words
 
     rollout = decide(decide(Absent("a"), commands.Release("1")), commands.Release("2"))
     changed = decide(rollout, commands.SetPolicy({}, {"steps": (Step(1000, 2000),)}))
-    assert told_in_words(changed)["policy.steps"] == "10 % for 2 s"
+    assert fields_in_words(changed)["policy.steps"] == "10 % for 2 s"
