@@ -67,7 +67,7 @@ async def test_an_expired_freeze_is_removed(store: RedisStore, behind: Replica):
 
 
 @pytest.mark.parametrize("expires_in_ms", [None, 3_600_000])
-async def test_a_freeze_that_was_prolonged_is_not_removed_by_a_server_that_is_behind(
+async def test_a_server_that_is_behind_does_not_remove_a_prolonged_freeze(
     store: RedisStore, other: Service, behind: Replica, expires_in_ms: int | None
 ):
     expire_ms = expires_in_ms and behind.now_ms() + expires_in_ms
@@ -80,7 +80,7 @@ async def test_a_freeze_that_was_prolonged_is_not_removed_by_a_server_that_is_be
     assert (freeze.actor, freeze.expire_ms) == ("bob", expire_ms)
 
 
-async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
+async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
     store: RedisStore, other: Service, behind: Replica, monkeypatch: pytest.MonkeyPatch
 ):
     """Given that somebody prolongs it between the server's look at the store and its write, expect what they were told."""
@@ -101,7 +101,7 @@ async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
     assert freeze.actor == "bob"
 
 
-async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time(store: RedisStore):
+async def test_the_head_of_the_queue_does_not_start_because_this_server_has_a_wrong_time(store: RedisStore):
     """Given a store whose clock was set back since this server asked for it, expect a freeze to last until the store says."""
     async with following(store) as replica:
         service = Service(store, replica)
@@ -120,7 +120,7 @@ async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time
     assert await service.settle_all() == {}
 
 
-async def test_a_head_starts_once_the_store_says_that_the_freeze_has_ended(store: RedisStore):
+async def test_the_head_of_the_queue_starts_once_the_freeze_has_ended_by_the_clock_of_the_store(store: RedisStore):
     async with following(store) as replica:
         service = Service(store, replica)
         expire_ms = replica.now_ms() + 500
@@ -136,7 +136,7 @@ async def test_a_head_starts_once_the_store_says_that_the_freeze_has_ended(store
         assert (stored.state, stored.freeze, stored.queue) == (RolloutState.ROLLING_OUT, None, ())
 
 
-async def test_a_freeze_in_force_is_looked_at_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+async def test_a_freeze_in_force_is_checked_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
     async with following(store) as replica:
         service = Service(store, replica)
         await service.freeze_all(replica.now_ms() + 3_600_000, ADA)

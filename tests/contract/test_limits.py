@@ -34,7 +34,7 @@ async def small(server: StoreServer, namespace: str, _few: None) -> AsyncIterato
     await store.close()
 
 
-async def test_overrides_beyond_the_limit_are_refused_whole_and_those_that_are_there_can_be_changed(small: RedisStore):
+async def test_overrides_beyond_the_limit_are_all_refused_and_existing_ones_can_be_changed(small: RedisStore):
     await small.commit_overrides(COMPONENT, dict.fromkeys(("a/1", "a/2"), CURRENT), ADA)
     before = await contents(small)
 
@@ -53,7 +53,7 @@ async def test_overrides_beyond_the_limit_are_refused_whole_and_those_that_are_t
     ]
 
 
-async def test_a_component_beyond_the_limit_is_refused_and_those_that_are_there_go_on(small: RedisStore):
+async def test_a_component_beyond_the_limit_is_refused_and_existing_ones_continue(small: RedisStore):
     for component in ("b", "c"):
         await do(small, commands.Release("a"), component=component)
     before = await contents(small)

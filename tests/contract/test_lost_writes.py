@@ -121,7 +121,7 @@ async def stored(store: RedisStore) -> Rollout:
     return rollout
 
 
-async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the_same_revision(
+async def test_a_verb_is_decided_on_the_stored_state_and_not_on_a_lost_state_of_the_same_revision(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
     """Given a lost and a new state of one revision, expect that Rollback speaks of the one that is there."""
@@ -138,7 +138,7 @@ async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the
     assert await stored(elsewhere) == answer.rollout
 
 
-async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
+async def test_a_revision_that_somebody_has_seen_is_not_used_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
@@ -152,7 +152,7 @@ async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
     assert present(replica) == await stored(store)
 
 
-async def test_what_was_lost_is_said_once_in_the_history(
+async def test_the_history_says_once_what_was_lost(
     service: Service, replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
 ):
     async with following(elsewhere) as other:
@@ -226,7 +226,7 @@ async def test_a_lost_revert_is_done_again(service: Service, replica: Replica, s
     assert after.quarantine.keys() == {"b"}
 
 
-async def test_an_outcome_of_a_lost_history_is_counted_at_nobodys_weight(
+async def test_an_outcome_of_a_lost_history_is_not_counted(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -246,7 +246,7 @@ def ran_current(revision: int, sequence: int = 1) -> Report:
 
 
 @pytest.mark.parametrize("is_rewritten", [False, True], ids=["older", "another-of-the-same-number"])
-async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server_has_noticed(
+async def test_an_outcome_of_a_lost_history_is_not_counted_even_before_the_server_notices_the_loss(
     service: Service, outcomes: Outcomes, elsewhere: RedisStore, go_back: GoBack, is_rewritten: bool
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -262,7 +262,7 @@ async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server
     assert not (await counted.release_counters(COMPONENT)).by_release
 
 
-async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_that_is_there(
+async def test_an_outcome_of_a_lost_trial_does_not_change_the_counts_of_the_stored_trial(
     service: Service, outcomes: Outcomes, counted: RedisOutcomes, go_back: GoBack
 ):
     await outcomes.report(ran_current(3))
@@ -279,7 +279,7 @@ async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_t
     assert await counted.counters(COMPONENT, 2, 1) == before
 
 
-async def test_an_outcome_counts_where_the_store_is_merely_ahead(
+async def test_an_outcome_counts_if_the_store_is_only_ahead(
     replica: Replica, outcomes: Outcomes, elsewhere: RedisStore, counted: RedisOutcomes
 ):
     """Given a change by another server that this one has not heard of, expect that it reads nothing for an outcome."""
@@ -292,7 +292,7 @@ async def test_an_outcome_counts_where_the_store_is_merely_ahead(
 
 
 @pytest.mark.parametrize("kind", ["history", "rollout"])
-async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
+async def test_outcomes_of_a_damaged_component_are_decided_on_its_last_good_state(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, kind: str
 ):
     """Given a loss that can't be settled, expect that a report is taken in, also its share of other components."""
@@ -320,7 +320,7 @@ async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
         await Outcomes(counted, replica).report(replace(report, sequence=2))
 
 
-async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
+async def test_a_verb_that_expects_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
@@ -331,7 +331,7 @@ async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, e
         assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_overrides_that_name_a_lost_revision_are_refused(
+async def test_a_change_of_overrides_that_expects_a_lost_revision_is_refused(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -355,7 +355,7 @@ async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Servi
     assert await replica.wait_for(COMPONENT, lost.result.revision + 1, timeout_s=0.01)
 
 
-async def test_a_decision_of_a_lost_state_is_void(
+async def test_a_decision_based_on_a_lost_state_is_void(
     service: Service, elsewhere: RedisStore, replica: Replica, go_back: GoBack
 ):
     await run(service, commands.Ramp(9000))
@@ -376,7 +376,9 @@ async def test_a_decision_of_a_lost_state_is_void(
     assert (await stored(elsewhere)).current_release.tag == before.current_release.tag == "a"
 
 
-async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewhere: RedisStore, replica: Replica):
+async def test_a_decision_stays_valid_after_changes_of_overrides(
+    service: Service, elsewhere: RedisStore, replica: Replica
+):
     ground = present(replica)
     for number in range(5):
         await elsewhere.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, BOB)
@@ -388,7 +390,7 @@ async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewh
     assert (await stored(elsewhere)).state is RolloutState.HELD
 
 
-async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
+async def test_a_component_that_is_lost_completely_continues_its_numbers(
     service: Service, replica: Replica, go_back: GoBack
 ):
     made = await service.execute("formatter", commands.Release("x"), ADA)
@@ -412,7 +414,7 @@ async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Re
     assert freeze.actor == "ada"
 
 
-async def test_a_server_that_was_merely_behind_has_lost_nothing(
+async def test_a_server_that_was_only_behind_has_lost_nothing(
     service: Service, replica: Replica, elsewhere: RedisStore
 ):
     await do(elsewhere, commands.Ramp(3000), commands.Rollback())
@@ -422,7 +424,7 @@ async def test_a_server_that_was_merely_behind_has_lost_nothing(
     assert not replica.went_back
 
 
-async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back: GoBack):
+async def test_watchers_are_told_that_the_store_has_gone_back(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Ramp(9000))
     await go_back()
     await replica.read_anew()
@@ -430,7 +432,7 @@ async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back
     assert replica.went_back
 
 
-async def test_while_another_epoch_is_read_nothing_is_written(
+async def test_nothing_is_written_while_another_epoch_is_read(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     await store.begin_epoch(adopted=True)
@@ -453,7 +455,7 @@ async def test_while_another_epoch_is_read_nothing_is_written(
     assert (await run(service, commands.Ramp(9000))).result.changed
 
 
-async def test_a_server_that_looks_by_itself_settles_it_too(
+async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
     store: RedisStore, service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     async with following(elsewhere) as other:
@@ -496,7 +498,7 @@ async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has
         assert (await decided).result.changed
 
 
-async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
+async def test_other_writers_wait_a_moment_for_a_change_that_lowers_exposure_and_came_second(
     service: Service, elsewhere: RedisStore, replica: Replica, store: RedisStore
 ):
     """Given an urgent change that came second, expect that nothing but another urgent one is committed before its repeat."""
@@ -514,7 +516,7 @@ async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
     assert not await store.client.hexists(store.keys.component(COMPONENT).rollout, "yield_until")
 
 
-async def test_others_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
+async def test_other_writers_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
     key = elsewhere.keys.component(COMPONENT).rollout
     for until in ("9999999999999", "1", "x"):  # a clock that was set back, one that is over, and damage
         await elsewhere.client.hset(key, "yield_until", until)
@@ -522,7 +524,7 @@ async def test_others_wait_no_longer_than_a_moment(service: Service, elsewhere: 
         await elsewhere.commit(now, decide(now, commands.Ramp(now.basis_points + 1)), BOB, Result(5), Namespace())
 
 
-async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_read(
+async def test_a_server_keeps_its_own_write_that_happens_while_it_reads_everything(
     service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
     """Given a write between the last reads and the swap, expect that the new state is not behind what was told already."""
@@ -569,7 +571,9 @@ async def test_a_freeze_of_everything_that_is_lost_is_made_again(
     )
 
 
-async def test_what_was_dropped_before_is_held_and_said_so(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_release_that_was_dropped_before_the_loss_is_held_and_the_reason_says_so(
+    service: Service, replica: Replica, go_back: GoBack
+):
     await run(service, commands.Abandon())
     await go_back()
     await replica.read_anew()
@@ -577,7 +581,7 @@ async def test_what_was_dropped_before_is_held_and_said_so(service: Service, rep
     assert present(replica).held_reason.endswith("; before, b was not rolled out any more")
 
 
-async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read_again(
+async def test_a_store_that_goes_back_again_while_a_loss_is_recorded_is_read_again(
     service: Service, replica: Replica, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
 ):
     """Given a record of a loss that is lost itself before it is read, expect no revision to be given twice."""
@@ -601,7 +605,7 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
     assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)
 
 
-async def test_what_comes_while_the_store_is_read_is_no_loss(
+async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a_loss(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     """Given another change of this server that is taken in during a look at the store, expect no reading of everything."""
@@ -643,14 +647,14 @@ async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_a
     ("lost_ms", "kept_ms", "outlasts"),
     [(None, 1, True), (2, 1, True), (1, 2, False), (1, None, False), (None, None, False), (1, 1, False)],
 )
-def test_a_freeze_that_was_prolonged_outlasts_the_one_before(
+def test_the_later_end_of_two_freezes_decides_which_one_outlasts_the_other(
     lost_ms: int | None, kept_ms: int | None, *, outlasts: bool
 ):
     assert Freeze("ada", "", 0, lost_ms).outlasts(Freeze("bob", "", 0, kept_ms)) is outlasts
     assert Freeze("ada", "", 0, lost_ms).outlasts(None)
 
 
-async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
+async def test_few_of_many_callers_that_meet_a_loss_at_once_read_everything(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
 ):
     await run(service, commands.Ramp(9000))
@@ -683,7 +687,7 @@ async def test_an_override_is_not_set_on_another_history(
     assert (await stored(elsewhere)).lost == (LostRevisions(4, 5),)
 
 
-async def test_an_override_for_a_revision_that_another_server_has_told_is_not_set_on_another_history(
+async def test_an_override_that_expects_a_revision_of_another_server_is_not_set_on_another_history(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
     """Given a caller who expects a revision that this server knows under no name, expect the loss to be settled first."""
@@ -720,7 +724,7 @@ async def test_an_override_of_a_component_that_is_back_gets_a_revision_that_nobo
     assert answer.result.revision == gone.result.revision + 2
 
 
-async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_number_again(
+async def test_no_number_is_used_again_after_a_deletion_is_lost_with_its_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     for verb in (commands.Release("x"), commands.Release("y"), commands.DeleteComponent()):
@@ -734,7 +738,7 @@ async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_numb
     assert (again.result.revision, again.result.release) == (gone.result.revision + 2, 3)
 
 
-async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component_is_lost_whole(
+async def test_nobody_gets_a_quarantined_tag_after_its_component_is_lost_completely(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     for verb in (commands.Release("x"), commands.Release("y"), commands.Quarantine("y"), commands.Quarantine("x")):
@@ -757,7 +761,7 @@ async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component
             assert copied.rollout == (await elsewhere.read("formatter")).rollout == answer.rollout
 
 
-async def test_who_deletes_a_component_deletes_its_quarantine(service: Service, replica: Replica):
+async def test_deleting_a_component_deletes_its_quarantine(service: Service, replica: Replica):
     await run(service, commands.Quarantine("b"), commands.DeleteComponent())
 
     assert (await run(service, commands.Release("b"))).result.changed
@@ -813,7 +817,7 @@ async def put_back(client: Redis, key: str, value: bytes) -> None:
     await client.restore(key, 0, value, replace=True)
 
 
-async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_loss(
+async def test_a_partly_restored_component_is_settled_like_a_loss(
     service: Service, replica: Replica, store: RedisStore, real_server: StoreServer
 ):
     """Given all keys of a component as they were but its history, expect what its lost state protected, under a new revision."""
@@ -835,7 +839,7 @@ async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_l
     assert present(replica).lost[-1] == LostRevisions(lost.result.revision, lost.result.revision)
 
 
-async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
+async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     """Given a component that went back and whose history can't be read, expect that all others go on, and that it can go."""
@@ -870,7 +874,7 @@ async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
     assert present(replica).held_reason.endswith("; before, restyler was deleted")
 
 
-async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
+async def test_a_server_with_a_deadline_to_confirm_in_its_last_state_starts(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
     """Given a deadline to confirm in the last state, expect that the server begins with it and judges it once it is read."""
@@ -890,7 +894,7 @@ async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
     assert list(controller._deadlines) == [COMPONENT]
 
 
-async def test_a_listener_that_fails_keeps_no_server_from_its_last_state(
+async def test_a_server_recalls_its_last_state_though_a_listener_fails(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
     memory = LastStateFile(tmp_path, "here", "default")

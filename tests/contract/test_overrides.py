@@ -273,7 +273,7 @@ async def test_a_component_without_overrides_has_nothing_to_sweep(store: RedisSt
 
 
 @pytest.mark.parametrize("section", ["overrides", "overrides_index", "overrides_expiry", "rollout", "history"])
-async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: RedisStore, section: str):
+async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_written(store: RedisStore, section: str):
     key = getattr(store.keys.component(COMPONENT), section)
     await store.client.delete(key)
     await store.client.sadd(key, "something else")

@@ -104,7 +104,7 @@ def test_a_hold_that_saw_the_clock_jump_begins_anew_and_says_so(
     assert revisions == sorted(revisions, reverse=True)
 
 
-def test_a_clock_that_is_set_back_puts_no_confirmation_off(
+def test_a_clock_that_is_set_back_does_not_delay_the_deadline_to_confirm(
     directory: Path, store: StoreServer, clock: SettableClock
 ) -> None:
     with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
