@@ -65,7 +65,7 @@ def together(store: RedisStore, count: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("ask", REFUSED_AFTER_ITSELF.values(), ids=REFUSED_AFTER_ITSELF)
-async def test_a_copy_of_a_request_under_way_gets_the_answer_of_the_first(
+async def test_a_second_copy_of_a_running_request_gets_the_answer_of_the_first(
     store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch, ask: Ask
 ):
     together(store, 3, monkeypatch)
@@ -75,7 +75,7 @@ async def test_a_copy_of_a_request_under_way_gets_the_answer_of_the_first(
     assert sorted(answer.is_replayed for answer in answers) == [False, True, True]
 
 
-async def test_a_request_under_the_id_of_one_under_way_is_told_so(
+async def test_another_request_with_the_id_of_a_running_one_is_refused_as_a_reuse(
     store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
 ):
     together(store, 2, monkeypatch)
@@ -89,13 +89,13 @@ async def test_a_request_under_the_id_of_one_under_way_is_told_so(
     assert refused.reason is Reason.REQUEST_ID_REUSED
 
 
-async def test_a_refusal_that_nothing_explains_stays_one(service: Service):
+async def test_a_refusal_without_an_earlier_copy_stays_a_refusal(service: Service):
     with pytest.raises(RefusedError) as caught:
         await execute(commands.Ramp(2000), 1)(service, OWN)
     assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_a_repeat_is_answered_without_a_word_of_whom_the_first_one_asked(service: Service):
+async def test_a_repeat_is_answered_without_asking_the_source_again(service: Service):
     """Given a source that takes a policy and refuses it, or hangs, when it comes again, expect the first answer."""
     asked: list[str] = []
 
@@ -119,7 +119,7 @@ async def test_a_repeat_is_answered_without_a_word_of_whom_the_first_one_asked(s
         await ask(refuses, Author("ada", "SetPolicy"))
 
 
-async def test_a_copy_of_a_request_under_way_gets_its_answer_where_the_source_refuses_it_meanwhile(
+async def test_a_copy_of_a_running_request_gets_its_answer_though_the_source_refuses_it_meanwhile(
     store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
 ):
     together(store, 2, monkeypatch)
@@ -140,7 +140,7 @@ async def test_a_copy_of_a_request_under_way_gets_its_answer_where_the_source_re
 
 
 @pytest.mark.parametrize("what", ["override", "freeze", "freeze of all"])
-async def test_a_repeat_after_its_own_time_gets_its_first_answer(service: Service, what: str):
+async def test_a_repeat_after_its_expiry_gets_the_first_answer(service: Service, what: str):
     """Given a request with an expiry that is over when it comes again, expect the first answer, not that it is too late."""
     replica = service._replica
     expire_ms = replica.now_ms() + 100

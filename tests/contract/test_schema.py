@@ -174,7 +174,7 @@ def record() -> str:
     return f"Written: {file}"
 
 
-async def test_the_form_of_the_data_is_the_one_that_the_schema_names() -> None:
+async def test_the_stored_data_have_the_form_that_is_recorded_for_their_schema() -> None:
     assert form_of(await _recording()) == form_of(_read(SCHEMA))
 
 
@@ -202,7 +202,9 @@ async def test_data_of_each_schema_are_read_and_written(schema: int) -> None:
     assert (await RedisOutcomes(store.link).counters(COMPONENT, 3, 1)).reporters
 
 
-def test_a_form_is_recorded_once_and_it_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_form_is_recorded_once_and_the_recorder_prints_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules[__name__], "FOLDER", tmp_path / "recorded")
     file = _file(SCHEMA)
     assert record() == f"Written: {file}"
