@@ -50,11 +50,11 @@ def test_a_value_that_a_later_server_sends_prints_as_its_number() -> None:
 
 
 @pytest.mark.parametrize("call", [lambda: v1.RolloutState.Name(99), lambda: v1.RolloutState.Value("HELD")])
-def test_a_name_or_number_that_is_not_there_is_a_value_error(call) -> None:
+def test_an_unknown_name_or_number_is_a_value_error(call) -> None:
     with pytest.raises(ValueError, match="RolloutState has no"):
         call()
 
 
-def test_what_is_no_number_is_no_member() -> None:
+def test_a_value_that_is_not_a_number_is_not_a_member() -> None:
     with pytest.raises(ValueError, match="HELD"):
         v1.RolloutState("HELD")

@@ -52,7 +52,7 @@ def test_importing_rampd_an_error_or_the_pytest_plugin_imports_no_grpc() -> None
 
 
 @pytest.mark.parametrize("module", [rampd, rampd.testing])
-def test_all_that_is_public_is_there(module: object) -> None:
+def test_all_public_names_exist(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]
     assert names == sorted(names, key=lambda name: (name.islower(), name)) or len(names) == len(set(names))
     for name in names:
@@ -61,7 +61,7 @@ def test_all_that_is_public_is_there(module: object) -> None:
 
 
 @pytest.mark.parametrize("module", [rampd, rampd.testing])
-def test_what_is_not_public_is_not_there(module: object) -> None:
+def test_names_that_are_not_public_do_not_exist(module: object) -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Resolverr'"):
         module.Resolverr  # type: ignore[attr-defined]  # noqa: B018
 
@@ -78,7 +78,7 @@ def test_every_module_is_for_users_or_begins_with_an_underscore(package: ModuleT
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_what_a_public_module_defines_is_for_users_or_begins_with_an_underscore(name: str) -> None:
+def test_a_name_in_a_public_module_is_for_users_or_begins_with_an_underscore(name: str) -> None:
     module = import_module(name)
     tree = ast.parse(inspect.getsource(module))
     assert {defined for defined in names_defined_in(tree.body) if defined[0] != "_"} <= set(module.__all__)
@@ -97,7 +97,7 @@ def names_defined_in(body: list[ast.stmt]) -> Iterator[str]:
             yield from names_defined_in(node.body)
 
 
-def test_completion_of_rampd_shows_what_users_need_and_nothing_else() -> None:
+def test_completion_of_rampd_shows_only_names_that_users_need() -> None:
     assert [name for name in dir(rampd) if name[0] != "_"] == sorted(
         [*rampd.__all__, "admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
     )

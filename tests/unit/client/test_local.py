@@ -51,6 +51,6 @@ def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict
     assert not resolver._watching._worker.runs
 
 
-def test_a_watch_that_ended_in_order_says_who_ended_it(resolver: Resolver) -> None:
+def test_the_status_says_who_ended_a_watch_that_ended_normally(resolver: Resolver) -> None:
     resolver._watching.local.lost(None)
     assert resolver.status().error == "the server has ended the watch (it stops or restarts)"

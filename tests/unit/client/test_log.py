@@ -8,7 +8,7 @@ from rampd._contract.wording import MISLEADING
 from rampd._runtime.log import log
 
 
-def test_what_others_say_stands_on_one_line_and_turns_nothing_around(caplog: pytest.LogCaptureFixture) -> None:
+def test_quoted_text_in_the_log_is_one_line_without_control_characters(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rampd"):
         log.warning("nobody gets next any more: %s", f"a{MISLEADING}b")
         log.warning("%s is away", "a server")

@@ -102,7 +102,7 @@ def test_local_and_rpc_decide_alike_and_by_the_published_rules(
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["hash_input"][:40])
 @pytest.mark.parametrize("way", [local, rpc], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("off", [0, 1])
-def test_both_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: int) -> None:
+def test_both_ways_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: int) -> None:
     release = int(vector["release"])
     snapshot = ComponentSnapshot(
         component=vector["component"],
@@ -117,7 +117,7 @@ def test_both_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: 
     assert (answer.bucket, answer.tag) == (vector["bucket"], "next" if off else "current")
 
 
-def test_an_age_is_that_of_the_store_and_not_of_the_message() -> None:
+def test_an_age_counts_from_the_store_and_not_from_the_message() -> None:
     snapshot = ComponentSnapshot(
         component="restyler", revision=1, state=RolloutState.STEADY, current=SnapshotRelease(1, "t1")
     )

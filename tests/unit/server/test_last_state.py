@@ -62,7 +62,7 @@ def refusal(file: LastStateFile) -> str:
     return str(caught.value)
 
 
-def test_what_was_written_is_read(file: LastStateFile) -> None:
+def test_a_written_file_is_read_back(file: LastStateFile) -> None:
     expected = ((rolling_out(), PINNED), (replace(held(), component="hlint"), {}))
     assert file.read() == LastState(ABOUT, expected)
     assert file.path.stat().st_mode & 0o777 == 0o600
