@@ -26,7 +26,7 @@ def test_the_soft_limit_becomes_the_hard_one(monkeypatch: pytest.MonkeyPatch):
     assert given == [(resource.RLIMIT_NOFILE, (5000, 5000))]
 
 
-def test_where_the_limit_stays_what_holds_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_the_limit_in_force_is_returned_if_it_cannot_be_raised(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object) -> None:
         raise ValueError("current limit exceeds maximum limit")
 

@@ -19,7 +19,7 @@ VERDICTS = st.lists(st.none() | st.sampled_from(IgnoredReason), max_size=300)
 
 
 @given(VERDICTS)
-def test_an_answer_is_remembered_as_it_was(verdicts: list[IgnoredReason | None]):
+def test_an_answer_is_read_back_unchanged(verdicts: list[IgnoredReason | None]):
     text = write_answer(verdicts)
     assert read_answer(text) == verdicts
     assert len(text) <= max(1, len(verdicts))
@@ -31,7 +31,7 @@ def test_a_usual_answer_is_short():
     assert write_answer([None] * 1000) == "1000."
 
 
-async def test_a_signal_names_each_component_once_and_then_waits_anew():
+async def test_a_signal_names_each_component_once_and_then_waits_again():
     signal = CountedSignal()
     for component in ("a", "b", "a"):
         signal.announce(component)
@@ -102,7 +102,7 @@ def report(*outcomes: JobOutcome) -> Report:
     return Report("w1", 1, "abc", "anonymous", outcomes)
 
 
-async def test_what_is_known_here_is_decided_without_asking_the_store():
+async def test_a_known_revision_is_decided_without_asking_the_store():
     replica, store = ScriptedReplica(rolling_out()), ScriptedStore()
     outcomes = Outcomes(store, replica)
 
@@ -112,7 +112,7 @@ async def test_what_is_known_here_is_decided_without_asking_the_store():
     assert store.batches[0].answer == "."
 
 
-async def test_a_revision_that_is_not_known_here_is_looked_for_first():
+async def test_the_server_first_catches_up_for_an_unknown_revision():
     before = rolling_out()
     replica = ScriptedReplica(before, later=after(before, commands.Ramp(2000)))
     newest = pinned(replica.later)
@@ -131,7 +131,7 @@ async def test_a_server_that_stays_behind_says_so_and_stores_nothing():
     assert store.batches == []
 
 
-async def test_where_a_later_trial_has_begun_the_batch_is_decided_on_anew():
+async def test_a_batch_is_decided_again_if_a_later_trial_has_begun():
     again = after(held(), commands.Ramp(1000))
     replica, store = ScriptedReplica(held(), later=again), ScriptedStore(trial=2)
 
@@ -140,14 +140,14 @@ async def test_where_a_later_trial_has_begun_the_batch_is_decided_on_anew():
     assert store.batches[0].outcomes == []
 
 
-async def test_a_trial_that_is_never_known_here_is_given_up():
+async def test_a_batch_of_a_trial_that_stays_unknown_fails():
     replica = ScriptedReplica(held())
     with pytest.raises(RefusedError) as caught:
         await Outcomes(ScriptedStore(trial=2), replica).report(report(pinned(held())))
     assert caught.value.reason is Reason.CONTENTION
 
 
-async def test_an_unknown_component_is_looked_for_and_then_ignored():
+async def test_the_server_catches_up_for_an_unknown_component_and_then_ignores_it():
     replica, store = ScriptedReplica(steady()), ScriptedStore(trial=0)
     outcomes = [pinned(steady()), pinned(steady(), component="nobody"), pinned(steady(), revision=0)]
 
@@ -175,7 +175,7 @@ async def test_many_components_are_stored_in_few_exchanges_and_answered_in_the_o
     assert len(store.exchanges) < 20
 
 
-async def test_a_repeat_of_a_report_that_failed_on_the_way_stores_only_what_is_missing():
+async def test_a_repeat_of_a_partly_stored_report_stores_only_the_missing_part():
     replica, store = ManyReplica(steady()), ScriptedStore(trial=0, fails_at=3)
     outcomes = Outcomes(store, replica)
     jobs = report(*(pinned(steady(), component=f"c{n}", revision=n % 2 * steady().revision) for n in range(100)))
@@ -190,7 +190,7 @@ async def test_a_repeat_of_a_report_that_failed_on_the_way_stores_only_what_is_m
     assert len(store.batches) == 200
 
 
-async def test_what_is_stored_under_another_epoch_is_stored_again():
+async def test_a_report_that_meets_another_epoch_is_stored_again():
     replica, store = ManyReplica(steady()), ScriptedStore(trial=0, fails_at=2)
     outcomes = Outcomes(store, replica)
     jobs = report(*(pinned(steady(), component=f"c{n}") for n in range(40)))

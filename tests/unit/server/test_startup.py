@@ -25,14 +25,14 @@ async def run_in_a_group(*errors: Exception) -> None:
         await asyncio.Event().wait()
 
 
-async def test_the_refusal_of_a_task_comes_out_of_its_groups_as_it_is() -> None:
+async def test_the_refusal_of_a_task_is_raised_without_its_groups() -> None:
     refusal = StartupError("no")
     with pytest.raises(StartupError) as caught, ungrouped():
         await run_in_a_group(refusal)
     assert caught.value is refusal
 
 
-async def test_a_refusal_without_a_group_passes_on() -> None:
+async def test_a_refusal_without_a_group_is_raised_unchanged() -> None:
     refusal = StartupError("no")
     with pytest.raises(StartupError) as caught, ungrouped():
         await fail(refusal)
