@@ -234,7 +234,9 @@ def test_what_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:
         (v1.Policy(max_percent=100), "policy.max_percent"),
     ],
 )
-def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how(call: Stubs, policy: v1.Policy, field: str) -> None:
+def test_the_error_for_a_plan_that_ends_at_100_percent_says_what_to_do(
+    call: Stubs, policy: v1.Policy, field: str
+) -> None:
     found = wrong(call, policy)
     assert set(found) == {field}
     assert "et auto_finalize" in found[field]

@@ -65,7 +65,7 @@ def walk(seed: int) -> Iterator[tuple[commands.Command, Rollout, Context, str]]:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_every_command_that_is_recommended_is_taken(seed: int) -> None:
+def test_every_recommended_command_is_accepted(seed: int) -> None:
     for _, rollout, context, message in walk(seed):
         require_taken(message, rollout, context)
         for release in rollout.releases.values():
@@ -85,7 +85,7 @@ def test_every_verb_is_recommended_by_some_message() -> None:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_a_revert_that_is_typed_twice_goes_back_once(seed: int) -> None:
+def test_a_revert_that_is_typed_twice_has_effect_once(seed: int) -> None:
     before = 1
     for command, rollout, context, _ in walk(seed):
         if isinstance(command, commands.Revert) and rollout.revision != before:

@@ -241,7 +241,7 @@ def test_every_module_of_the_client_is_in_a_wing() -> None:
 
 
 @pytest.mark.parametrize("name", HOMES)
-def test_what_server_and_client_share_is_defined_once(name: str) -> None:
+def test_each_shared_definition_of_server_and_client_exists_once(name: str) -> None:
     is_defined = re.compile(rf"^(?:_?{name}(?:: [^=]*)? =|class {name}\b)", re.MULTILINE).search
     paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py")]
     homes = [path for path in paths if "v1" not in path.parts and is_defined(path.read_text())]
@@ -249,7 +249,7 @@ def test_what_server_and_client_share_is_defined_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
-def test_what_a_rule_is_about_is_there(rule: Rule) -> None:
+def test_every_module_of_a_rule_exists(rule: Rule) -> None:
     assert rule.where in MODULES
 
 
@@ -379,7 +379,7 @@ def test_an_import_against_an_arrow_is_found(tmp_path: Path, path: str, code: st
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
-def test_every_rule_is_broken_by_something_planted(tmp_path: Path, rule: Rule) -> None:
+def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
     plant(tmp_path, {path: "\n".join(code for code, _ in plants) for path, plants in PLANTED.items()})
     assert violations(read_modules(tmp_path / "client", tmp_path / "server"), (rule,))
 

@@ -126,12 +126,12 @@ EVERY_PLACE = [
 
 
 @pytest.mark.parametrize(("names", "pattern", "path"), EVERY_PLACE)
-def test_a_place_knows_each_of_them(names: list[str], pattern: Pattern, path: str) -> None:
+def test_a_listed_place_names_each_verb_or_field(names: list[str], pattern: Pattern, path: str) -> None:
     assert missing(names, pattern, (ROOT / path).read_text()) == []
 
 
 @pytest.mark.parametrize(("names", "pattern", "path"), EVERY_PLACE)
-def test_a_place_that_was_forgotten_is_told(names: list[str], pattern: Pattern, path: str) -> None:
+def test_a_forgotten_place_is_found(names: list[str], pattern: Pattern, path: str) -> None:
     """Given a place without the lines that one of them has there, expect that it is the one that is missed."""
     forgotten = names[-1]
     lines = (ROOT / path).read_text().splitlines()
@@ -139,7 +139,7 @@ def test_a_place_that_was_forgotten_is_told(names: list[str], pattern: Pattern, 
     assert forgotten in missing(names, pattern, text)
 
 
-def test_the_guide_lists_these_places_and_no_others() -> None:
+def test_the_guide_lists_exactly_these_places() -> None:
     in_guide = [re.findall("`([^`]+)`", line) for line in re.findall(r"(?m)^\d\. (.*?):", GUIDE)]
     of_tests = [path for _, places in LISTS.values() for path in places]
     assert sorted(path for paths in in_guide for path in paths) == sorted(of_tests)

@@ -31,7 +31,7 @@ def test_a_share_of_the_repos_is_the_share_asked_for(release: int, basis_points:
     assert is_by_chance(len(below(basis_points, buckets(release))), basis_points / BUCKETS)
 
 
-def test_the_ends_are_nobody_and_everybody() -> None:
+def test_0_percent_is_nobody_and_100_percent_is_everybody() -> None:
     drawn = buckets(12)
     assert below(0, drawn) == set()
     assert len(below(BUCKETS, drawn)) == len(REPOS)

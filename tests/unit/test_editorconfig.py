@@ -21,7 +21,7 @@ def rules() -> configparser.ConfigParser:
     return parser
 
 
-def test_every_text_is_as_the_rules_for_all_say(rules: configparser.ConfigParser) -> None:
+def test_every_text_follows_the_general_rules(rules: configparser.ConfigParser) -> None:
     assert dict(rules["*"]) == {
         "charset": "utf-8",
         "end_of_line": "lf",

@@ -54,7 +54,7 @@ def test_the_descriptors_that_are_served_are_those_of_the_generated_code():
         assert bare == loaded, name
 
 
-def test_what_every_answer_says_to_people_comes_first():
+def test_the_message_for_people_is_the_first_field_of_every_answer():
     """Tools print the fields of a message in the order of their numbers, and a rollout is long."""
     answers = [
         method.output_type
@@ -68,7 +68,7 @@ def test_what_every_answer_says_to_people_comes_first():
         assert max(answer.fields, key=lambda field: field.number).name == "rollout", answer.name
 
 
-def test_the_floors_of_the_runtimes_are_those_of_the_generator():
+def test_the_lowest_runtime_versions_are_those_of_the_generator():
     [generator] = re.findall(r"grpcio-tools==([0-9.]+)", (ROOT / "Makefile").read_text())
     stubs = "".join(path.read_text() for path in COMMITTED.glob("*_pb2_grpc.py"))
     messages = "".join(path.read_text() for path in COMMITTED.glob("*_pb2.py"))

@@ -73,7 +73,7 @@ def test_each_target_for_people_is_in_the_list_with_a_sentence() -> None:
     assert [sentence for sentence in listed().values() if not re.match(r"[A-Z].*\.$", sentence)] == []
 
 
-def test_each_target_that_a_document_or_a_hook_names_is_there() -> None:
+def test_each_target_that_a_document_or_a_hook_names_exists() -> None:
     config = (ROOT / ".pre-commit-config.yaml").read_text()
     named = set(re.findall(r"entry: make -s ([a-z-]+)", config))
     assert named == {"lint", "test"}

@@ -85,7 +85,7 @@ def names() -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(names()))
-def test_a_file_that_a_document_names_is_there_and_is_one(name: str) -> None:
+def test_each_file_that_a_document_names_exists_exactly_once(name: str) -> None:
     files = [path for root in ("client", "server", "proto", "tests") for path in (ROOT / root).rglob(Path(name).name)]
     found = [str(path.relative_to(ROOT)) for path in files if f"/{path.relative_to(ROOT)}".endswith(f"/{name}")]
     assert len(found) == 1, found or "it is gone: correct what docs say of it"

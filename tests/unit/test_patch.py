@@ -104,7 +104,7 @@ TestStoredRollout.settings = settings(max_examples=60, stateful_step_count=60)
 
 
 @pytest.mark.parametrize("rollout", [steady(), rolling_out(), held()], ids=["steady", "rolling out", "held"])
-def test_a_state_differs_from_itself_in_nothing(rollout: Rollout):
+def test_a_state_does_not_differ_from_itself(rollout: Rollout):
     equal = dataclasses.replace(rollout, releases=dict(rollout.releases), timeline=(*rollout.timeline,))
 
     for other in (rollout, equal):
@@ -123,7 +123,7 @@ def test_a_change_of_one_release_writes_that_release_only():
 
 
 @given(st.lists(st.integers(1, 30), unique=True), st.lists(st.integers(1, 30), unique=True), st.integers(0, 2))
-def test_any_two_timelines_are_told_apart(before: list[int], after: list[int], basis_points: int):
+def test_a_patch_is_right_for_any_two_timelines(before: list[int], after: list[int], basis_points: int):
     """Appending and dropping from the front is what happens; anything else must come out right too."""
     old, new = (
         tuple(Assignment(revision, 4, (basis_points if part else 0), Unit.REPO, 1) for revision in sorted(revisions))
@@ -135,7 +135,7 @@ def test_any_two_timelines_are_told_apart(before: list[int], after: list[int], b
     assert rebuild("restyler", first, diff(first, second).patch()) == second
 
 
-def test_a_patch_comes_back_from_its_json():
+def test_a_patch_is_read_back_from_its_json():
     difference: Difference = diff(rolling_out(), dataclasses.replace(steady(), revision=9))
     patch = difference.patch()
 
@@ -148,6 +148,6 @@ def test_a_patch_comes_back_from_its_json():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"rollout":[]}', '{"rollout":{"set":[1]}}', '{"queue":1}', "{"])
-def test_what_is_no_patch_is_refused(text: str):
+def test_an_invalid_patch_is_refused(text: str):
     with pytest.raises(MalformedError):
         Patch.from_json(text)

@@ -31,13 +31,13 @@ def test_the_slope_is_that_of_the_time_after_the_third_minute(growth: float) -> 
     assert math.isclose(found, growth, abs_tol=1e-9)
 
 
-def test_noise_is_no_slope() -> None:
+def test_noise_does_not_count_as_a_slope() -> None:
     found = slope(storm(0.0, noise=0.3))
     assert found is not None
     assert abs(found) < 0.5
 
 
-def test_what_is_too_short_has_no_slope() -> None:
+def test_a_run_that_is_too_short_has_no_slope() -> None:
     assert slope(storm(100.0, minutes=4)) is None
 
 
@@ -57,12 +57,12 @@ def test_a_leak_is_a_fault_and_nothing_else_is(growth: float, ended: Sample, fau
     assert Course("client", CALM, storm(growth), ended).faults() == faults
 
 
-def test_a_process_in_a_calm_holds_the_least_that_it_held() -> None:
+def test_a_calm_sample_has_the_lowest_values_of_its_calm() -> None:
     looks = [replace(CALM, descriptors=22, threads=8), replace(CALM, at_s=1.0, descriptors=20, threads=9)]
     assert least(looks) == replace(CALM, at_s=1.0)
 
 
-def test_a_sample_tells_of_a_running_process() -> None:
+def test_a_sample_describes_a_running_process() -> None:
     # One of its own: in this one, what other tests left behind may be closed at any moment.
     code = "import os; print(flush=True); input(); os.pipe(); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -31,7 +31,7 @@ CELLS = list(cells(DOCUMENT.read_text()))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_a_cell_of_the_table_is_what_the_state_machine_does(cell: Cell) -> None:
+def test_the_state_machine_does_what_a_cell_of_the_table_says(cell: Cell) -> None:
     assert play(cell) == cell.expected
 
 
@@ -88,9 +88,7 @@ def _decisions(function: FunctionType) -> list[ast.AST]:
     ("function", "which"),
     [pytest.param(f, n, id=f"{f.__module__.rsplit('.')[-1]}.{f.__name__}-{n}") for f, n in _rules()],
 )
-def test_the_table_notices_a_rule_turned_round(
-    function: FunctionType, which: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_table_notices_a_negated_rule(function: FunctionType, which: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given the function's n-th `if` negated, expect some cell to differ."""
     tree = ast.parse(inspect.getsource(function))
     decision = [node for node in ast.walk(tree) if isinstance(node, ast.If)][which]
