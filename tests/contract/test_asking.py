@@ -1,4 +1,4 @@
-"""Servers that ask the checks of one store: each check by one of them at a time, and none of them in the way of another."""
+"""Servers that ask the checks of one store: one server asks a check at a time, and no check blocks another."""
 
 import asyncio
 import time
@@ -143,7 +143,7 @@ async def test_a_source_that_does_not_answer_blocks_a_limited_number_of_question
 
 
 async def test_another_server_asks_where_one_dies_while_it_asks(store: RedisStore, monkeypatch):
-    """Given a server that ends while its question is under way, when the lease is over, expect another to ask."""
+    """Given a server that ends during its question, when the lease is over, expect another server to ask."""
     monkeypatch.setattr(asking, "_LEASE_MARGIN_S", 0.2)
     replica, hangs, answers = Copy(checked(SLOW)), Scripted(), Scripted()
     hangs.goes_on.clear()

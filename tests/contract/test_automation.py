@@ -1,4 +1,4 @@
-"""The controller on a store: it looks, decides and commits, and nobody's request is overwritten."""
+"""The controller on a store: it looks, decides and commits, and it overwrites no request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ def world() -> World:
 
 @pytest.fixture
 async def pair(server: StoreServer, namespace: str, world: World) -> AsyncIterator[list[ServerWithoutPort]]:
-    """Two servers; next is t2 with a plan that begins by itself, t3 waits."""
+    """Two servers; next is t2 with a plan that starts automatically, t3 waits."""
     async with servers(server, namespace, world, 2) as made:
         await plan(made[0])
         yield made
@@ -77,7 +77,7 @@ async def test_a_release_is_rolled_out_automatically_and_the_next_one_begins(one
 
 
 async def test_two_servers_that_see_the_same_make_each_step_once(pair: list[ServerWithoutPort], world: World):
-    """Given two servers that look at once, again and again, expect each step once."""
+    """Given two servers that look at the same time, repeatedly, expect each step once."""
     for _ in range(12):
         looks = await asyncio.gather(*(each.look() for each in pair), return_exceptions=True)
         for outcome in looks:
@@ -95,7 +95,7 @@ async def test_two_servers_that_see_the_same_make_each_step_once(pair: list[Serv
 
 
 async def test_a_step_does_not_overwrite_an_earlier_pause_by_a_person(pair: list[ServerWithoutPort], world: World):
-    """Given a server that has decided on what it knows while a person pauses on another, expect its step refused."""
+    """Given a server that decides on its copy while a person pauses on another server, expect that its step is refused."""
     one, other = pair
     await one.look()
     await other.refresh()
@@ -291,7 +291,7 @@ async def test_an_unconfirmed_ramp_is_rolled_back_in_time_even_when_paused_or_fr
 async def test_a_clock_that_is_set_back_does_not_delay_the_deadline_to_confirm(
     one: ServerWithoutPort, world: World, by_ms: int
 ):
-    """Given a minute to confirm, and a store whose clock is set back meanwhile, expect current after a minute."""
+    """Given a minute to confirm, and a store whose clock is set back meanwhile, expect everybody on current after a minute."""
     await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS), commands.Pause())
     world.pass_ms(MINUTE_MS // 2)
     world.store_ms += by_ms
@@ -396,7 +396,7 @@ async def test_a_check_must_pass_before_the_next_step_and_one_that_fails_rolls_b
 async def test_a_decision_is_void_when_the_store_did_not_answer_for_a_while(
     one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a store that takes seconds over the write of a step, expect no step, and the hold to go by a later look."""
+    """Given a store that needs seconds to write a step, expect no step, and that a later look decides on the hold."""
     commit = one.store.commit
 
     async def hang(*arguments: Any, **options: Any) -> FeedEntry:
@@ -424,7 +424,7 @@ async def test_when_the_store_is_away_nothing_is_decided(one: ServerWithoutPort,
 
 
 async def test_a_rollout_that_waits_for_nothing_causes_no_reads_of_the_store(one: ServerWithoutPort, world: World):
-    """Given components that are steady or held, expect no look; and of one that waits, none before it may change."""
+    """Given steady or held components, expect no look. Given a waiting one, expect no look before it may change."""
     for number in range(20):
         await one.do(commands.Release("t1"), component=f"steady{number}")
     await one.do(commands.Release("t1"), commands.Release("t2"), commands.Ramp(500), component="held")
@@ -443,7 +443,7 @@ async def test_a_rollout_that_waits_for_nothing_causes_no_reads_of_the_store(one
 
 @pytest.fixture
 async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
-    """The controller runs, and time stands still but for what a test lets pass."""
+    """Runs the controller. Time passes only when a test lets it pass."""
     task = asyncio.create_task(one.controller.run())
     yield one
     task.cancel()
@@ -451,7 +451,7 @@ async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
 
 
 async def until(server: ServerWithoutPort, is_so) -> None:
-    """Lets a little time pass, again and again, until it is so."""
+    """Lets a little time pass, repeatedly, until the condition is true."""
     async with asyncio.timeout(100):
         while not is_so(server.rollout()):
             server.world.pass_ms(20)
@@ -500,7 +500,7 @@ async def test_with_a_maturation_automation_looks_again_soon(one: ServerWithoutP
 async def test_automation_looks_within_seconds_when_nothing_tells_it_of_outcomes(
     running: ServerWithoutPort, world: World
 ):
-    """Given outcomes that another server took in, which died before it looked."""
+    """Given outcomes that another server counted before it died without a look."""
     world.counters[C, 2, 1] = GOOD
     await until(running, lambda rollout: rollout.basis_points == 500)
     began_ms = world.store_ms

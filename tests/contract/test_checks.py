@@ -1,4 +1,4 @@
-"""Each check is asked by one server at a time, and what it was answered is there for all."""
+"""One server asks a check at a time, and every server can read the answer."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ def checks(store: RedisStore) -> RedisChecks:
 
 @pytest.fixture
 def other(store: RedisStore) -> RedisChecks:
-    """Another server's, on the same store."""
+    """The checks of another server on the same store."""
     return RedisChecks(store.link)
 
 
@@ -92,7 +92,7 @@ async def test_a_check_is_due_at_once_when_its_counts_begin_again(checks: RedisC
 async def test_a_turn_that_its_server_does_not_end_goes_to_another_server_after_the_lease(
     checks: RedisChecks, other: RedisChecks
 ):
-    """Given a server that died with the turn, if its lease has ended, expect another to have it."""
+    """Given a server that died during its turn, if its lease has ended, expect another server to get the turn."""
     await turn_of(checks, lease_ms=20)
     await asyncio.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""commit: a component goes from one revision to the next, whole or not at all."""
+"""commit: a component goes from one revision to the next, completely or not at all."""
 
 import asyncio
 import json
@@ -116,7 +116,7 @@ async def test_a_change_of_a_namespace_conflicts_with_another_change_meanwhile(s
 
 @pytest.mark.parametrize("by_ms", [-1_100, 1_100 + 60_000, 3_600_000])
 async def test_a_freeze_of_the_namespace_is_kept_if_the_store_clock_was_set_meanwhile(store: RedisStore, by_ms: int):
-    """Given a store whose clock was set between a server's look and its write, expect that nothing is written."""
+    """Given a store whose clock is set between a server's look and its write, expect that nothing is written."""
     frozen = Namespace(Freeze("ada", "", NOW, NOW + 1))
     await store.commit_namespace(Namespace(), frozen, ADA)
     head, before = await store.head(), await contents(store)
@@ -139,7 +139,7 @@ async def test_a_commit_that_keeps_the_revision_is_a_mistake_of_the_caller(store
 
 
 async def test_changes_of_overrides_do_not_conflict_with_a_verb(store: RedisStore):
-    """A change is decided on the rollout: those of overrides only take their revisions before it."""
+    """A verb is decided on the rollout. Changes of overrides only use up revisions before it."""
     before = await do(store, commands.Release("a"), commands.Release("b"))
     for number in range(3):
         await store.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, ADA)
@@ -166,7 +166,7 @@ async def test_a_verb_with_an_expected_revision_conflicts_with_a_change_of_overr
 
 
 async def test_a_state_of_the_same_revision_in_another_history_conflicts(store: RedisStore):
-    """Given an older copy of the data, and another change since, expect that the number of the revision proves nothing."""
+    """Given an older copy of the data, and another change since, expect that the same revision number is not enough."""
     base = await do(store, commands.Release("a"), commands.Release("b"))
     known = numbered(decide(base, commands.Ramp(9000)), 3, "1700000000000-7")
     await do(store, commands.Ramp(100))
@@ -309,7 +309,7 @@ async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_written(sto
         await commit(store, rollout, decide(rollout, commands.Ramp(1000)))
 
     assert caught.value.metadata == {"key": key}
-    # Who deletes the component gets rid of its own keys, and of no other.
+    # Deleting the component deletes the keys of the component, and no others.
     assert ("DeleteComponent works" in caught.value.message) == (section not in {"components", "feed", "meta"})
     assert await contents(store) == before
 

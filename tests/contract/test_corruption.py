@@ -1,4 +1,4 @@
-"""What somebody edited by hand: an error that names the key and the field, never a wrong version served as right."""
+"""Data that somebody edited by hand give an error that names the key and the field, and never a wrong version."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ WRONG_FIELDS = [
     ("rollout", "revision", "9" * 30),
     ("rollout", "revision", " 5"),
     ("rollout", "revision", "٣"),
-    ("rollout", "revision", "3"),  # less than the timeline's last
+    ("rollout", "revision", "3"),  # less than the last revision of the timeline
     ("rollout", "last_number", "2"),
     ("rollout", "current", "3"),
     ("rollout", "current", "1"),
@@ -241,7 +241,7 @@ async def following(store: RedisStore) -> AsyncIterator[Replica]:
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(8):
-        while not is_so():  # noqa: ASYNC110 - the replica tells nobody of damage
+        while not is_so():  # noqa: ASYNC110 - the replica has no event for damage
             await asyncio.sleep(0.02)
 
 
@@ -275,7 +275,7 @@ async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaire
         assert before is not None
         state = await store.client.hget(key, "state")
         await store.client.hset(key, "state", "{")
-        # Whatever makes the server read everything again.
+        # Any cause that makes the server read everything again.
         await have_it_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         known = replica.get(COMPONENT)
@@ -306,7 +306,7 @@ async def test_an_entry_that_cannot_be_applied_makes_the_server_read_again(store
 
 
 class FailingListener:
-    """Fails at the first entry that it is told of."""
+    """Fails at its first entry."""
 
     def __init__(self) -> None:
         self.failed = False
@@ -381,7 +381,7 @@ async def test_a_server_gets_a_state_despite_an_entry_that_no_script_wrote(store
                     assert known is not None
                     assert dict(known.overrides.items()).keys() == {"acme/app"}
 
-    # Each server passes it by once, and nothing was read again for it.
+    # Each server skips it once, and nothing is read again because of it.
     assert strays(lines) == [stray] * 2
     assert [line["event"] for line in lines].count("replica_loaded") == 2
 
@@ -393,7 +393,7 @@ def strays(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 async def test_entries_that_no_script_wrote_change_nothing_while_a_server_starts(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given one that looks right between two that are, written while the components are read, expect what is in Redis."""
+    """Given an entry of another writer between two valid ones, while the components are read, expect the state in Redis."""
     read, is_first = store.read, True
 
     async def read_and_write(component: str) -> Stored:
@@ -539,7 +539,7 @@ async def test_failures_for_components_have_one_log_event_and_it_ends_with_them(
             await caretaker._look(is_sweep=True)
             await caretaker._look(is_sweep=True)
 
-            # One is repaired, and one is gone.
+            # One is repaired, and one is deleted.
             await store.client.delete(store.keys.component("alpha").overrides_expiry)
             await store.client.zadd(store.keys.component("alpha").overrides_expiry, dict(kept["alpha"]))
             await do_delete(store, "zeta")
@@ -583,7 +583,7 @@ async def test_the_last_good_state_of_a_damaged_component_gets_stale_and_then_no
             assert answer(COMPONENT) == expected
             assert answer("other") == ("a", "STEADY", False)
 
-        # What is read again is no fresher for it, as long as it is damaged.
+        # Reading a damaged component again does not make it fresher.
         replica._state.damaged[COMPONENT] = replace(
             replica._state.damaged[COMPONENT], since_s=known.damaged_since_s or 0.0
         )
@@ -596,14 +596,14 @@ async def test_the_last_good_state_of_a_damaged_component_gets_stale_and_then_no
 
 
 async def test_a_running_server_marks_damage_that_a_request_meets(store: RedisStore):
-    """Given a component that is damaged under a server, expect that it is marked once somebody could not read it."""
+    """Given a component that is damaged while a server runs, expect that it is marked once a request can't read it."""
     async with following(store) as replica:
         await store.client.set(store.keys.component(COMPONENT).rollout, "x")
         assert replica.damage(COMPONENT) is None
         with pytest.raises(StoreCorruptError):
             await Service(store, replica).read(COMPONENT)
         async with asyncio.timeout(30):
-            while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - nothing tells
+            while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
         assert replica.get(COMPONENT) is not None
 
@@ -622,7 +622,7 @@ async def test_missing_overrides_are_an_error_and_not_an_empty_list(store: Redis
 async def test_a_verb_that_meets_damage_says_how_to_create_the_component_again(
     store: RedisStore, verb: commands.Command
 ):
-    """Given damage that only a write meets, expect every verb to name the way out that always works."""
+    """Given damage that only a write meets, expect that every verb names the repair that always works."""
     rollout = await do(store, commands.Unfreeze())
     key = store.keys.component(COMPONENT).history
     await store.client.delete(key)

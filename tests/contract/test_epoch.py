@@ -1,4 +1,4 @@
-"""The epoch: a store that was emptied is noticed, and never written to as if nothing had happened."""
+"""The epoch: servers notice an emptied store, and never write to it as if nothing had happened."""
 
 from collections.abc import Awaitable, Callable
 
@@ -155,14 +155,14 @@ async def test_a_read_from_an_emptied_store_is_an_error_and_not_an_absent_compon
 
 
 async def following(store: RedisStore) -> Replica:
-    """A server's copy that the store has confirmed."""
+    """Yields a server's copy that the store has confirmed."""
     replica = Replica(store)
     await replica._check_head()
     return replica
 
 
 def swap(store: RedisStore, other: RedisStore) -> None:
-    """From now on the address leads to another store."""
+    """Makes the address lead to another store from now on."""
     store.keys = store.link.keys = other.keys
 
 

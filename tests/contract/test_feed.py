@@ -1,4 +1,4 @@
-"""The feed: every change in order, each naming the one before, and enough of it to follow."""
+"""The feed has every change in order. Each entry names the one before it, and enough entries are kept to follow."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.stores import StoreServer
 
 @pytest.fixture
 async def written(store: RedisStore) -> list[FeedEntry]:
-    """What the writes themselves answered, one of each kind."""
+    """Returns the entries that the writes returned, one of each kind."""
     entries = []
     rollout: Rollout | Absent = Absent(COMPONENT)
     for command in (commands.Release("a"), commands.Release("b", {"k": "v"}), commands.Ramp(1000)):
@@ -156,7 +156,7 @@ async def test_a_reader_waits_for_the_next_entry(store: RedisStore):
 
 
 async def test_an_entry_id_has_a_random_number(store: RedisStore, written: list[FeedEntry]):
-    """So that histories of the same moments, of which a failover has lost one, have no id in common."""
+    """So that two histories of the same moments, one of them lost in a failover, have no id in common."""
     numbers = {int(entry.id.partition("-")[2]) for entry in written}
 
     assert len(numbers) == len(written)
@@ -170,7 +170,7 @@ async def test_an_entry_is_lost_if_it_is_missing_between_entries_that_the_feed_k
     time, _, sequence = written[2].id.partition("-")
     assert await store.has_lost(f"{time}-{int(sequence) - 1}")
     assert await store.has_lost(f"{int(time) + 1000}-0")
-    assert not await store.has_lost("1-0")  # dropped, as far as anybody knows
+    assert not await store.has_lost("1-0")  # older than the oldest kept entry: it counts as trimmed
     await store.client.delete(store.keys.feed)
     assert await store.has_lost(written[0].id)
 

@@ -1,4 +1,4 @@
-"""What a server does with a write that comes before its first state: it does not know yet which store it may write to."""
+"""A write that comes before the first state of a server. The server does not know yet which store it may write to."""
 
 import asyncio
 import contextlib

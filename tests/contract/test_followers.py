@@ -1,4 +1,4 @@
-"""How many servers are connected to a store, as its CLIENT LIST tells."""
+"""How many servers are connected to a store, by its CLIENT LIST."""
 
 import contextlib
 

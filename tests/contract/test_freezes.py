@@ -1,4 +1,4 @@
-"""The freeze of a namespace, as servers see it: what removes an expired one looks at what is there now."""
+"""The freeze of a namespace as servers see it. The removal of an expired freeze looks at the freeze that is stored now."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ HOUR_MS = 3_600_000
 
 @contextlib.asynccontextmanager
 async def following(store: RedisStore) -> AsyncIterator[Replica]:
-    """The copy of a server, which follows the store while the block lasts."""
+    """Yields the copy of a server that follows the store while the block lasts."""
     replica = Replica(store)
     running = asyncio.create_task(replica.run())
     await replica.loaded.wait()
@@ -34,7 +34,7 @@ async def following(store: RedisStore) -> AsyncIterator[Replica]:
 
 @pytest.fixture
 async def other(store: RedisStore, server: StoreServer, namespace: str) -> AsyncIterator[Service]:
-    """Another server of the namespace, that follows it."""
+    """Another server that follows the namespace."""
     own = server.store(namespace)
     async with following(own) as replica:
         yield Service(own, replica)
@@ -43,11 +43,11 @@ async def other(store: RedisStore, server: StoreServer, namespace: str) -> Async
 
 @pytest.fixture
 async def behind(store: RedisStore, other: Service) -> Replica:
-    """The copy of a server that saw a freeze, which has expired since, and has heard of nothing after it."""
+    """The copy of a server that saw a freeze. The freeze has expired since, and the server has read nothing later."""
     async with following(store) as replica:
         expire_ms = replica.now_ms() + EXPIRES_IN_MS
         await Service(store, replica).freeze_all(expire_ms, ADA)
-    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)
     return replica
 
@@ -83,7 +83,7 @@ async def test_a_server_that_is_behind_does_not_remove_a_prolonged_freeze(
 async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
     store: RedisStore, other: Service, behind: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given that somebody prolongs it between the server's look at the store and its write, expect what they were told."""
+    """Given that somebody prolongs it between the server's look at the store and its write, expect their freeze to stay."""
     read_head, told = store.head, []
 
     async def head() -> Head | None:
@@ -102,7 +102,7 @@ async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
 
 
 async def test_the_head_of_the_queue_does_not_start_because_this_server_has_a_wrong_time(store: RedisStore):
-    """Given a store whose clock was set back since this server asked for it, expect a freeze to last until the store says."""
+    """Given a store whose clock was set back after this server read it, expect that a freeze ends by the store's clock."""
     async with following(store) as replica:
         service = Service(store, replica)
         for command in (commands.Release("a"), commands.Freeze(replica.now_ms() + HOUR_MS), commands.Release("b")):
@@ -126,7 +126,7 @@ async def test_the_head_of_the_queue_starts_once_the_freeze_has_ended_by_the_clo
         expire_ms = replica.now_ms() + 500
         for command in (commands.Release("a"), commands.Freeze(expire_ms), commands.Release("b")):
             await service.execute(COMPONENT, command, ADA)
-        while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+        while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
 
         assert await service.settle_all() == {}

@@ -1,4 +1,4 @@
-"""How many there may be of what callers make: one more is refused whole, with what to do, and what is there can be changed."""
+"""Limits on what callers create. A request beyond a limit is refused and says what to do; existing things can be changed."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,7 +17,7 @@ CURRENT, NEXT = Override(channel="CURRENT"), Override(channel="NEXT")
 
 @pytest.fixture
 def _few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The scripts with limits of three."""
+    """Gives the scripts limits of three."""
     monkeypatch.setattr(limits, "MAX_COMPONENTS", 3)
     monkeypatch.setattr(limits, "MAX_OVERRIDES", 3)
     scripts.script.cache_clear()

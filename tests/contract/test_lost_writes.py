@@ -1,6 +1,6 @@
-"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and goes on from there.
+"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and continues from it.
 
-A revision is then no identity: two histories have the same numbers.
+Then a revision does not identify a state, because two histories use the same numbers.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ async def store(real_server: StoreServer, namespace: str) -> AsyncIterator[Redis
 
 @pytest.fixture
 async def elsewhere(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
-    """The store as somebody else writes to it who knows nothing of what is lost."""
+    """The store as another writer sees it, who does not know the lost changes."""
     store = real_server.store(namespace)
     head = await store.head()
     store.set_epoch(head.epoch if head else await store.begin_epoch(adopted=False))
@@ -68,7 +68,7 @@ async def base(store: RedisStore, elsewhere: RedisStore) -> Rollout:
 
 @pytest.fixture
 async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) -> AsyncIterator[GoBack]:
-    """Puts back all data of the namespace as they were, in one step."""
+    """Restores all data of the namespace as they were, in one step."""
     client = Redis.from_url(real_server.url, protocol=2)
     keys = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
     kept = {key: await client.dump(key) for key in keys}
@@ -87,7 +87,7 @@ async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) ->
 
 @pytest.fixture
 async def replica(store: RedisStore, go_back: GoBack) -> Replica:
-    """The copy of a server that does not look at the store by itself, until it is told to."""
+    """The copy of a server that looks at the store only when a test calls it."""
     replica = Replica(store)
     await replica.read_anew()
     return replica
@@ -124,10 +124,10 @@ async def stored(store: RedisStore) -> Rollout:
 async def test_a_verb_is_decided_on_the_stored_state_and_not_on_a_lost_state_of_the_same_revision(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
-    """Given a lost and a new state of one revision, expect that Rollback speaks of the one that is there."""
+    """Given a lost and a new state of one revision, expect that the message of Rollback is about the stored one."""
     await run(service, commands.Finalize(force=True))  # lost: everybody gets b
     await go_back()
-    await do(elsewhere, commands.Ramp(9000))  # of the same revision
+    await do(elsewhere, commands.Ramp(9000))  # with the same revision
 
     answer = await run(service, commands.Rollback())
 
@@ -282,7 +282,7 @@ async def test_an_outcome_of_a_lost_trial_does_not_change_the_counts_of_the_stor
 async def test_an_outcome_counts_if_the_store_is_only_ahead(
     replica: Replica, outcomes: Outcomes, elsewhere: RedisStore, counted: RedisOutcomes
 ):
-    """Given a change by another server that this one has not heard of, expect that it reads nothing for an outcome."""
+    """Given a change by another server that this server has not read yet, expect that an outcome causes no read."""
     await do(elsewhere, commands.Ramp(9000))
 
     assert await outcomes.report(ran_current(3)) == [None]
@@ -295,7 +295,7 @@ async def test_an_outcome_counts_if_the_store_is_only_ahead(
 async def test_outcomes_of_a_damaged_component_are_decided_on_its_last_good_state(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, kind: str
 ):
-    """Given a loss that can't be settled, expect that a report is taken in, also its share of other components."""
+    """Given a loss that can't be settled, expect that a report is counted, also its outcomes of other components."""
     await service.execute("formatter", commands.Release("x"), ADA)
     lost = await run(service, commands.Ramp(9000))
     await go_back()
@@ -313,7 +313,7 @@ async def test_outcomes_of_a_damaged_component_are_decided_on_its_last_good_stat
     assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
     async def read_anew() -> None:
-        pytest.fail("it has been read, and found damaged")
+        pytest.fail("everything was read again, although the component is already known as damaged")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replica, "read_anew", read_anew)
@@ -445,7 +445,7 @@ async def test_nothing_is_written_while_another_epoch_is_read(
 
     monkeypatch.setattr(store, "components", wait_and_list)
     reading = asyncio.create_task(replica.read_anew())
-    while replica._writable.is_set():  # noqa: ASYNC110 - nothing tells
+    while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
     with pytest.raises(NoSnapshotError, match="new epoch"):
         await run(service, commands.Ramp(9000))
@@ -464,7 +464,7 @@ async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
         await go_back()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
-                while not present(other).lost:  # noqa: ASYNC110 - nothing tells
+                while not present(other).lost:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.01)
 
         assert present(other).lost == (LostRevisions(4, 4),)
@@ -501,7 +501,7 @@ async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has
 async def test_other_writers_wait_a_moment_for_a_change_that_lowers_exposure_and_came_second(
     service: Service, elsewhere: RedisStore, replica: Replica, store: RedisStore
 ):
-    """Given an urgent change that came second, expect that nothing but another urgent one is committed before its repeat."""
+    """Given an urgent change that came second, expect that only another urgent change is committed before its repeat."""
     before = present(replica)
     now = await do(elsewhere, commands.Ramp(3000))
     held = decide(before, commands.Rollback())
@@ -527,7 +527,7 @@ async def test_other_writers_wait_no_longer_than_a_moment(service: Service, else
 async def test_a_server_keeps_its_own_write_that_happens_while_it_reads_everything(
     service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a write between the last reads and the swap, expect that the new state is not behind what was told already."""
+    """Given a write between the last reads and the swap, expect that the new state is not behind the changes that listeners already have."""
     goes_back_to, answers = Reading._goes_back_to, []
 
     async def write_first(reading: Reading, state: State) -> bool:
@@ -608,7 +608,7 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_recorded_is_read_aga
 async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a_loss(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given another change of this server that is taken in during a look at the store, expect no reading of everything."""
+    """Given another change of this server that is applied during a look at the store, expect that not everything is read again."""
     read, changes = store.read, []
 
     async def read_and_change(component: str) -> Any:
@@ -622,7 +622,7 @@ async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a
 
     monkeypatch.setattr(store, "read", read_and_change)
     monkeypatch.setattr(replica, "read_anew", read_anew)
-    # A verb that changes nothing is not said to before the store was asked.
+    # A verb that changes nothing answers only after the store was asked.
     assert not (await run(service, commands.Resume())).result.changed
     assert changes
 
@@ -630,7 +630,7 @@ async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a
 async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_again(
     service: Service, replica: Replica
 ):
-    """Given two lost Reverts, expect that everybody goes back as far as there is something to go back to."""
+    """Given two lost Reverts, expect that everybody goes back to the oldest version that is left."""
     await run(service, commands.Finalize(force=True), commands.Release("c", expedite=True))
     kept = present(replica)  # c is current, b and a were before
     await run(service, commands.Revert(), commands.Revert("a"))
@@ -690,7 +690,7 @@ async def test_an_override_is_not_set_on_another_history(
 async def test_an_override_that_expects_a_revision_of_another_server_is_not_set_on_another_history(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
-    """Given a caller who expects a revision that this server knows under no name, expect the loss to be settled first."""
+    """Given a caller who expects a revision that this server does not know, expect that the loss is settled first."""
     await run(service, commands.Ramp(3000), commands.Ramp(4000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
@@ -768,7 +768,7 @@ async def test_deleting_a_component_deletes_its_quarantine(service: Service, rep
 
 
 async def test_a_deadline_to_confirm_that_is_lost_is_there_again(service: Service, replica: Replica, go_back: GoBack):
-    """Given that somebody asked for 0 % unless it is confirmed, expect that a loss does not leave it unwatched."""
+    """Given a Ramp that must be confirmed, expect that a loss does not remove its deadline."""
     lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     assert isinstance(lost.rollout, Rollout)
     await go_back()
@@ -820,7 +820,7 @@ async def put_back(client: Redis, key: str, value: bytes) -> None:
 async def test_a_partly_restored_component_is_settled_like_a_loss(
     service: Service, replica: Replica, store: RedisStore, real_server: StoreServer
 ):
-    """Given all keys of a component as they were but its history, expect what its lost state protected, under a new revision."""
+    """Given a component restored without its history, expect the protections of its lost state, under a new revision."""
     await service.execute("formatter", commands.Release("x"), ADA)
     client = Redis.from_url(real_server.url, protocol=2)
     keys = store.keys.component(COMPONENT)
@@ -842,7 +842,7 @@ async def test_a_partly_restored_component_is_settled_like_a_loss(
 async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
-    """Given a component that went back and whose history can't be read, expect that all others go on, and that it can go."""
+    """Given a component that went back and whose history can't be read, expect that all other components continue, and that this one can be deleted."""
     await service.execute("formatter", commands.Release("x"), ADA)
     await service.execute("formatter", commands.Release("y"), ADA)
     await run(service, commands.Rollback())
@@ -877,7 +877,7 @@ async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
 async def test_a_server_with_a_deadline_to_confirm_in_its_last_state_starts(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
-    """Given a deadline to confirm in the last state, expect that the server begins with it and judges it once it is read."""
+    """Given a deadline to confirm in the last state, expect that the server starts with it and compares it once the store is read."""
     await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     memory = LastStateFile(tmp_path, "here", "default")
     await Remembering(replica, memory).end()

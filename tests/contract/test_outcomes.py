@@ -1,4 +1,4 @@
-"""Outcomes are counted once, whoever sends them and however often, in the trial that is in force."""
+"""Outcomes are counted once, for any sender and any number of repeats, in the trial in force."""
 
 import asyncio
 import itertools
@@ -235,7 +235,7 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, co
     assert seen.total.first_failures == Split(1, 1)
     assert seen.total.failed_first_outcomes == Split(1, 1)
     assert seen.next_failures_by_reporter == {"ada": {1000: 1}}
-    # The next batch moves them; nothing is counted twice, and the unit has had its turn.
+    # The next batch moves them. Nothing is counted twice, and a later outcome of the unit is not the first one.
     moved = await count(counted, batch(2, ran("young", is_next=True, is_failed=True, duration_ms=HOUR_MS)))
     assert moved.total.first_failures == seen.total.first_failures
     assert moved.total.first_outcomes == seen.total.first_outcomes
@@ -247,7 +247,7 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, co
 async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set_back(
     store: RedisStore, counted: RedisOutcomes, is_read: bool
 ):
-    """Given two outcomes that wait, one of them longer than it ever had to, expect that one to be counted, and once."""
+    """Given two waiting outcomes, one of them longer than its maturation, expect that this one is counted once."""
     waits = batch(1, ran("a", is_failed=True), ran("b", is_next=True, is_failed=True), maturation_ms=HOUR_MS)
     assert (await count(counted, waits)).total.first_failures == Split()
     keys = store.keys.outcomes(COMPONENT)
@@ -258,7 +258,7 @@ async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set
         assert await store.client.zscore(key, member)
         await store.client.zincrby(key, HOUR_MS, member)
 
-    # A policy with a shorter maturation since then changes nothing for what waits.
+    # A later policy with a shorter maturation changes nothing for waiting outcomes.
     batches = [] if is_read else [batch(2, ran("c"), maturation_ms=HOUR_MS // 60), batch(3, ran("d"))]
     found = await count(counted, *batches)
 
@@ -279,7 +279,7 @@ async def test_an_error_names_a_longest_wait_that_was_edited_by_hand(store: Redi
 
 
 async def age(store: RedisStore) -> None:
-    """All that waits has waited long enough."""
+    """Makes all waiting outcomes old enough."""
     keys = store.keys.outcomes(COMPONENT)
     for key in (keys.waiting_outcomes, keys.waiting_failures):
         for member in await store.client.zrange(key, 0, -1):
@@ -297,7 +297,7 @@ async def test_the_number_of_waiting_outcomes_is_limited(server: StoreServer, na
     assert await store.client.zcard(keys.waiting_failures) == 3
     assert await store.client.zcard(keys.waiting_outcomes) == 3
     await age(store)
-    # Who found no room has not had its turn.
+    # The first outcome of a unit that found no room does not count as its first one.
     found = await count(counted, batch(2, *jobs))
     assert found.total.first_failures == Split(5, 0)
     assert found.total.first_outcomes == Split(5, 0)
@@ -407,7 +407,7 @@ async def test_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_a
 
 
 async def test_counts_are_deleted_with_their_release_or_component_or_epoch(store: RedisStore, counted: RedisOutcomes):
-    """A release that this server has not heard of stays: its number is over the last that it knows."""
+    """A release that this server does not know yet stays: its number is above the last one that the server knows."""
     await counted.count_outcomes(ended(1, 4, by_release={number: JobCount(1, 0) for number in (1, 2, 3, 8)}))
 
     await counted.forget_outcomes(COMPONENT, TRIAL, last_number=5, releases=[2, 3])
@@ -484,7 +484,7 @@ async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_counted(
 
 
 async def everything(store: RedisStore) -> dict[str, object]:
-    """All that is in the namespace, outcomes included."""
+    """Returns everything in the namespace, with its outcomes."""
     found = await contents(store)
     async for key in store.client.scan_iter(match=store.keys.pattern):
         found.setdefault(key, await store.client.dump(key) if await store.client.type(key) != "string" else "")
@@ -543,8 +543,8 @@ async def test_an_error_names_malformed_waiting_outcomes(
 
 
 async def test_batches_of_many_components_are_counted_in_one_exchange(store: RedisStore, counted: RedisOutcomes):
-    """Given one that was counted before, one of a trial that has ended, and scripts that are forgotten, expect the others
-    to be counted, and these to be told apart.
+    """Given a batch that was counted before, one of an ended trial, and scripts that Redis has lost, expect the others
+    to be counted, and these two to have their own answers.
     """
     names = [f"c{n}" for n in range(40)]
     batches = [batch(1, ran("a"), component=name) for name in names]

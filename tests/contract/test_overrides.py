@@ -1,4 +1,4 @@
-"""Overrides: all of a change or nothing, in order, and gone when they have expired."""
+"""Overrides: a change is applied completely or not at all, lists are in order, and expired overrides are removed."""
 
 import asyncio
 
@@ -250,7 +250,7 @@ async def test_an_override_that_no_longer_expires_is_not_swept(store: RedisStore
 
 
 async def test_an_override_that_a_wrong_clock_ended_is_back_once_the_clock_is_right(store: RedisStore):
-    """Given a clock that is an hour ahead when it is swept, expect what is to last for another half hour to stay."""
+    """Given a clock that is an hour ahead during a sweep, expect that an override with another half hour stays."""
     head = await store.head()
     assert head is not None
     half_an_hour_ago_ms = head.time_ms - 1_800_000
@@ -343,7 +343,7 @@ async def _walk(store: RedisStore) -> None:
 
 
 async def _check_keys_agree(store: RedisStore) -> None:
-    """Hash, index and expiry say the same."""
+    """Checks that hash, index and expiry have the same repos."""
     keys = store.keys.component(COMPONENT)
     overrides = await store.client.hgetall(keys.overrides)
     expiries = {repo: float(text.partition(" expire=")[2]) for repo, text in overrides.items() if " expire=" in text}
@@ -354,7 +354,7 @@ async def _check_keys_agree(store: RedisStore) -> None:
 
 
 async def counted(store: RedisStore) -> tuple[str | None, int]:
-    """What the rollout says of how many overrides there are, and how many there are."""
+    """Returns the number of overrides that the rollout has recorded, and the real number."""
     keys = store.keys.component(COMPONENT)
     return await store.client.hget(keys.rollout, "overrides"), await store.client.hlen(keys.overrides)
 

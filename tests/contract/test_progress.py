@@ -1,4 +1,4 @@
-"""Where automation stands with a rollout is committed with it, and comes back."""
+"""The progress of automation is committed with its rollout, and read back."""
 
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Step
@@ -46,7 +46,7 @@ async def test_the_history_says_who_drives_and_why_automation_paused(store: Redi
 
 
 async def test_the_actors_of_a_pause_and_a_hold_are_stored_and_may_be_missing(store: RedisStore):
-    """A pause and a hold that were made before rampd kept them still load: who it was is not known then."""
+    """A pause and a hold of an earlier rampd still load. Their actor is then unknown."""
     before = await do(store, commands.Release("a"), commands.Release("b"), commands.Pause(Cause.CHECK_BROKEN))
     after = decide(before, commands.Rollback())
     entry, stored = await commit(store, before, after)

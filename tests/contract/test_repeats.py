@@ -1,4 +1,4 @@
-"""A request that comes twice at once, as a client sends it that lost its connection: both copies get one answer."""
+"""A request that comes twice at the same time, from a client that lost its connection. Both copies get one answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -25,7 +25,7 @@ Ask = Callable[[Service, Author], Coroutine[Any, Any, Answer]]
 
 @pytest.fixture
 async def service(store: RedisStore) -> AsyncIterator[Service]:
-    """A server, with a rollout at revision 3 and an override at 4."""
+    """A server with a rollout at revision 3 and an override at revision 4."""
     await do(store, commands.Release("a"), commands.Release("b"), commands.Ramp(1000))
     async with following(store) as replica:
         made = Service(store, replica)
@@ -51,7 +51,7 @@ REFUSED_AFTER_ITSELF = {
 
 
 def together(store: RedisStore, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first `count` looks for a request's record all come before any write."""
+    """Makes the first `count` lookups of a request's record happen before any write."""
     look, all_looked = store.request_record, asyncio.Barrier(count)
     left = iter(range(count))
 
@@ -96,7 +96,7 @@ async def test_a_refusal_without_an_earlier_copy_stays_a_refusal(service: Servic
 
 
 async def test_a_repeat_is_answered_without_asking_the_source_again(service: Service):
-    """Given a source that takes a policy and refuses it, or hangs, when it comes again, expect the first answer."""
+    """Given a source that accepts a policy first, and refuses the repeat or does not answer, expect the first answer."""
     asked: list[str] = []
 
     async def takes() -> None:
@@ -141,7 +141,7 @@ async def test_a_copy_of_a_running_request_gets_its_answer_though_the_source_ref
 
 @pytest.mark.parametrize("what", ["override", "freeze", "freeze of all"])
 async def test_a_repeat_after_its_expiry_gets_the_first_answer(service: Service, what: str):
-    """Given a request with an expiry that is over when it comes again, expect the first answer, not that it is too late."""
+    """Given a repeat after the expiry in the request, expect the first answer, and no error about the time."""
     replica = service._replica
     expire_ms = replica.now_ms() + 100
     asks: dict[str, Ask] = {
@@ -161,5 +161,5 @@ async def test_a_repeat_after_its_expiry_gets_the_first_answer(service: Service,
 
 
 async def past(replica: Replica, time_ms: int) -> None:
-    while replica.now_ms() <= time_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+    while replica.now_ms() <= time_ms:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Request ids: a repeat does nothing and tells what the first one did."""
+"""Request ids: a repeat does nothing and returns the result of the first request."""
 
 import asyncio
 from dataclasses import replace

@@ -46,7 +46,7 @@ async def test_a_server_that_evicts_is_refused(store: RedisStore):
 
 @pytest.mark.parametrize("may_ask", [True, False], ids=["knows the role", "may not ask for it"])
 async def test_only_a_primary_confirms_a_copy(store: RedisStore, *, may_ask: bool):
-    """Given a Redis that becomes a replica and reaches no primary, expect that it tells no server where the store stands."""
+    """Given a Redis that becomes a replica and reaches no primary, expect that it confirms the copy of no server."""
     await store.begin_epoch(adopted=False)
     if not may_ask:
         await store.client.execute_command("ACL", "SETUSER", "default", "-role")

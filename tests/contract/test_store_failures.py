@@ -1,4 +1,5 @@
-"""A Redis that refuses, hangs or is away: an error of ours that says what to do, in about a second, and nothing half done."""
+"""A Redis that refuses, does not answer or is unreachable: within about a second an error says what to do, and nothing is
+half done."""
 
 import asyncio
 import contextlib
@@ -22,7 +23,7 @@ from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
 @pytest.fixture(params=[VALKEY, REDIS])
 def own_server(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
-    """A server that a test may mistreat."""
+    """A server that a test may stop or fill."""
     with store_server(request.param) as server:
         yield server
 
@@ -101,7 +102,7 @@ async def test_a_call_ends_where_the_store_does_not_answer_and_the_store_is_used
     finally:
         own_server.signal(signal.SIGCONT)
 
-    # What was sent is done once the store goes on, and once only.
+    # The sent write happens exactly once, when the store continues.
     after = (await own_store.read(COMPONENT)).rollout
     assert after.revision in {rollout.revision, rollout.revision + 1}
     await commit(own_store, after, decide(after, commands.Ramp(1)))
@@ -255,7 +256,7 @@ def test_an_invalid_url_or_namespace_is_a_mistake(tmp_path: Path):
 
 @pytest.mark.parametrize("came", [None, exceptions.ConnectionError("gone"), TimeoutError(), OSError("no such file")])
 async def test_a_cancellation_that_the_redis_client_swallows_ends_the_task(came: Exception | None):
-    """Given a call that is cancelled while it connects, and what comes of it instead, expect that its task ends."""
+    """Given a call that is cancelled while it connects, and its result instead of the cancellation, expect that its task ends."""
     begun = asyncio.Event()
 
     async def call_again_and_again() -> None:

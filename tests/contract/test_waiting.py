@@ -1,4 +1,4 @@
-"""What a write is told whose time is over: its own, that of a store which does not answer, or that of a contest."""
+"""The error of a write whose time is over: its own deadline, a store that does not answer, or contention."""
 
 import asyncio
 import signal
@@ -42,7 +42,7 @@ def stopped(own_server: StoreServer, service: Service) -> Iterator[None]:
 
 
 async def write(service: Service, number: int = 1, timeout_s: float | None = None) -> object:
-    """What a write ends with."""
+    """Returns the error with which a write ends."""
     try:
         return await service.execute(COMPONENT, commands.Ramp(number), ADA, timeout_s=timeout_s)
     except (RefusedError, StoreUnavailableError, DeadlineError) as error:
@@ -72,7 +72,7 @@ async def test_a_caller_whose_deadline_has_passed_gets_deadline_exceeded(service
 async def test_a_write_that_fails_at_once_does_not_fail_the_writers_behind_it(
     service: Service, own_store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a link that is cut under one of many writes that have waited for long, expect that it fails alone."""
+    """Given a connection that breaks during one of many writes that have waited long, expect that only this write fails."""
     commit, commits = own_store.commit, iter(range(WRITERS))
 
     async def cut_once(*arguments: object, **options: object) -> FeedEntry:

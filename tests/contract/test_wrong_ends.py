@@ -1,4 +1,4 @@
-"""What will not heal by waiting: a sentence that says which of the two ends is wrong, and what to change."""
+"""Errors that waiting does not repair: the message says which of the two sides is wrong, and what to change."""
 
 import contextlib
 import http.server
@@ -73,7 +73,7 @@ async def store_at(url: str) -> AsyncIterator[RedisStore]:
 
 
 async def misconfigured(url: str) -> str:
-    """What a look, a write and the feed say, which has to be the same but for the words of Redis."""
+    """Returns the message of a look, a write and the feed. The three must be equal, apart from the words of Redis."""
     said = set()
     async with store_at(url) as store:
         for call in (
@@ -168,7 +168,7 @@ async def test_a_password_for_a_redis_without_passwords(kind: str):
 
 @contextlib.contextmanager
 def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port whose connections are served by a function."""
+    """Yields a port. A function serves its connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
