@@ -1,4 +1,4 @@
-"""Which outcomes count, and where: from the timeline, whatever the reporter says."""
+"""Which outcomes count, and for which weight and channel. The timeline decides that, not the reporter."""
 
 import pytest
 
@@ -24,7 +24,7 @@ REVISION = AT_TEN.timeline[-1].revision
 
 
 def unit(*, is_next: bool, weight: int = 1000, release: int = NEXT) -> str:
-    """A repo that goes to a channel."""
+    """Returns a repo that gets the channel."""
     return next(
         name
         for name in (f"acme/app-{number}" for number in range(10_000))
@@ -33,7 +33,7 @@ def unit(*, is_next: bool, weight: int = 1000, release: int = NEXT) -> str:
 
 
 def outcome(*, is_next: bool | None = False, **fields: object) -> JobOutcome:
-    """Of a job that the weights assigned at 10 %, as a faithful launcher reports it."""
+    """Returns the outcome of a job that the weights assigned at 10 %, as a correct launcher reports it."""
     honest = JobOutcome(
         component="restyler",
         release=NEXT if is_next else CURRENT,
@@ -61,7 +61,7 @@ def test_a_faithful_report_counts_at_the_weight_it_was_resolved_at(is_next: bool
 def test_the_weight_is_that_of_the_revision_and_not_the_present_one():
     later = after(AT_TEN, commands.Ramp(5000), commands.Ramp(2500))
     assert admit(later, outcome()) == admit(AT_TEN, outcome())
-    # Revisions between two entries of the timeline have the weight of the one before.
+    # A revision between two entries of the timeline has the weight of the entry before it.
     assert admit(later, outcome(revision=REVISION + 1)) == admit(AT_TEN, outcome())
     at_half = later.timeline[-2]
     assert at_half.basis_points == 5000

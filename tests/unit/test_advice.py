@@ -1,4 +1,4 @@
-"""What a message tells people to type is not refused."""
+"""A command that a message recommends is not refused."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ STEPS = 60
 
 
 def draw(chance: random.Random, now_ms: int) -> commands.Command:
-    """Of few tags, so that they meet again as next, current, queued, previous and quarantined."""
+    """Draws from few tags, so that they return as next, current, queued, previous and quarantined."""
     tag, flag = f"t{chance.randrange(5)}", chance.random() < 0.5
     makers: list[Callable[[], commands.Command]] = [
         *[lambda: commands.Release(tag, force=flag)] * 5,
@@ -44,7 +44,7 @@ def draw(chance: random.Random, now_ms: int) -> commands.Command:
 
 
 def walk(seed: int) -> Iterator[tuple[commands.Command, Rollout, Context, str]]:
-    """A rollout that random commands drive, after each command, with what was answered."""
+    """Yields a rollout after each of its random commands, with the answer."""
     chance = random.Random(seed)
     rollout = after(Absent("restyler"), commands.Release("t0"))
     freeze_all, now_ms = None, NOW

@@ -1,4 +1,4 @@
-"""A policy whose settings contradict each other is refused, with everything that is wrong with it."""
+"""A policy whose settings contradict each other is refused, with all contradictions in the error."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A policy's automation in Redis: what is written comes back, and nothing else is taken."""
+"""A policy's automation in Redis: a written text is read back, and any other text is refused."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Buckets are the published ones: formula, vectors and documentation say the same."""
+"""Buckets are the published ones: formula, vectors and documentation agree."""
 
 import json
 import re
@@ -17,7 +17,7 @@ WORD = 0xFFFFFFFF
 
 
 def murmur3_x86_32(data: bytes) -> int:
-    """From the definition of the hash, seed 0, word by word."""
+    """Computes the hash by its definition, with seed 0, word by word."""
 
     def rotate(word: int, bits: int) -> int:
         return (word << bits | word >> (32 - bits)) & WORD

@@ -1,4 +1,4 @@
-"""What an answer of Prometheus says: one finite number is a value, and everything else is an error with its reason."""
+"""The answers of Prometheus: one finite number is a value, and any other answer is an error with its reason."""
 
 import json
 import math

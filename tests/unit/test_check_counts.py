@@ -1,4 +1,4 @@
-"""How answers to a check are counted, and when the counting begins anew."""
+"""How answers to a check are counted, and when the counts begin again."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A jump of the store's clock is seen by comparing it with a clock that nobody can set."""
+"""A jump of the store's clock is found by a comparison with a clock that nobody can set."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_a_jump_is_never_in_the_future():
         (100_000, 60_000),
         (130_000, 30_000),
         (159_999, 1),
-        # The store's clock says that it is over, which counts; this is what is left where that clock turns out to be wrong.
+        # The store's clock says that the deadline has passed, and that counts. This is the time left if that clock is wrong.
         (160_000, 60_000),
         (100_000 + HOUR_MS, 60_000),
         (99_999, 60_000),

@@ -1,4 +1,4 @@
-"""What automation decides, case by case. Given a rollout, what was counted and the time; then the decision and its words."""
+"""The decisions of automation, case by case: given a rollout, its counts and the time, expect the decision and its words."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ BAD = TrialCounters(
 
 
 def enough(weight: int) -> TrialCounters:
-    """Enough good outcomes at a weight for any step of the plan."""
+    """Returns enough good outcomes at a weight for any step of the plan."""
     return TrialCounters({weight: Tally(jobs=Split(1000, 100), first_outcomes=Split(10_000 - weight, weight))})
 
 
@@ -456,7 +456,7 @@ def test_a_rollout_is_not_stuck_because_the_clock_was_set():
 
 
 def test_a_clock_that_was_set_back_delays_a_stuck_rollout_by_at_most_one_more_period():
-    """Given a rollout that moved at a time that now lies ahead, expect its time counted from when the clock was set."""
+    """Given a rollout whose last move is now in the future, expect that its time counts from when the clock was set."""
     automation = replace(PLAN, stuck_after_ms=HOUR_MS)
     rollout, moved = at(500, automation, paused=True), holding(NOW + 2 * HOUR_MS)
 
@@ -485,7 +485,7 @@ APPROVED = replace(PLAN, steps=(replace(STEPS[0], approval=True), replace(STEPS[
 
 
 def after_resume(rollout: Rollout, decision: Decision) -> Rollout:
-    """The rollout once automation has paused it and a person has resumed it."""
+    """Returns the rollout after automation has paused it and a person has resumed it."""
     paused = after(rollout, commands.Decide(decision.progress, decision.command))
     return after(paused, commands.Resume())
 
@@ -519,7 +519,7 @@ def test_resume_approves_the_step_without_another_hold_and_the_next_step_asks_ag
 
 
 def test_a_ramp_or_a_new_trial_needs_its_own_approval_and_a_hold_that_begins_again_does_not():
-    """A Ramp or a new trial must be approved on its own; a hold that begins anew is not asked about twice."""
+    """A Ramp or a new trial must be approved on its own; a hold that begins again needs no second approval."""
     approved = holding(NOW - HOUR_MS).approved(NOW)
     assert approved.held_anew(NOW).is_approved
     assert not approved.taken_over(NOW, is_new_trial=False).is_approved

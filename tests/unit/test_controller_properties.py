@@ -1,4 +1,4 @@
-"""What holds for every decision, whatever the rollout, the counters and the time."""
+"""Properties of every decision, for any rollout, counters and time."""
 
 from dataclasses import replace
 
@@ -147,7 +147,7 @@ def test_held_and_steady_rollouts_are_not_changed(observed: Observed):
 
 @given(OBSERVED)
 def test_each_decision_is_made_once(observed: Observed):
-    # At one moment only steps that hold for no time may follow each other; in the end there is nothing left to do.
+    # Only steps without a hold may follow each other at the same moment. In the end there is nothing left to do.
     decisions = 0
     decision = decide(observed)
     while decision.action is not Action.WAIT:

@@ -1,4 +1,4 @@
-"""Buckets fall as evenly and as independently as chance would have it. The repos are fixed, so a run is like any other."""
+"""Buckets are as even and as independent as random ones. The repos are fixed, so every run has the same result."""
 
 from itertools import pairwise
 from math import sqrt
@@ -16,7 +16,7 @@ def buckets(release: int, component: str = "restyler") -> list[int]:
 
 
 def below(basis_points: int, drawn: list[int]) -> set[int]:
-    """The repos that get next, by their place."""
+    """Returns the repos that get next, by their index."""
     return {place for place, number in enumerate(drawn) if number < basis_points}
 
 

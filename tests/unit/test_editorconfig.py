@@ -1,4 +1,4 @@
-"""The tree is as `.editorconfig` says, so an editor that reads it changes nothing."""
+"""The tree follows `.editorconfig`, so an editor that applies it changes nothing."""
 
 import configparser
 from pathlib import Path

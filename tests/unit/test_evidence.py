@@ -1,4 +1,4 @@
-"""E is what the paper says, what others compute, and what the promise needs."""
+"""E agrees with the paper and with other implementations, and it keeps the promise about false alarms."""
 
 import json
 import math
@@ -22,7 +22,7 @@ SAVVI = json.loads((Path(__file__).parent / "savvi_vectors.json").read_text())["
 
 
 def as_published(failures: list[tuple[int, int]], tolerance: Fraction = Fraction(1)) -> Fraction:
-    """E of failures one by one, (basis points, 1 where it ran next), exactly: the formula, and no more thought."""
+    """E of failures one by one, (basis points, 1 where it ran next), exactly: the plain formula."""
 
     def factor(weight: int, g: int, rho: Fraction) -> Fraction:
         pi = Fraction(weight, 10_000)
@@ -65,7 +65,7 @@ def test_a_worked_example():
 
 @pytest.mark.parametrize("vector", SAVVI, ids=lambda vector: "{weight}-{prior}-{current}-{next}".format(**vector))
 def test_each_alternative_is_weighed_as_savvi_weighs_it(vector: dict):
-    # savvi mixes over all alternatives with a Beta prior of next's share of failures; so that mixture, over ours.
+    # savvi mixes over all alternatives with a Beta prior of next's share of failures. This integral does the same with ours.
     share, prior = vector["weight"] / FULL, vector["prior"]
     a, b = prior * share, prior * (1 - share)
     counts = {vector["weight"]: Split(vector["current"], vector["next"])}
@@ -128,7 +128,7 @@ def test_e_rises_less_with_a_higher_tolerance(counts: dict[int, Split]):
 
 @given(COUNTS, TOLERANCES)
 def test_e_keeps_its_mean_at_the_tolerated_rate(counts: dict[int, Split], tolerance: float):
-    # The next failure is next's with the greatest probability that is no alarm: E stays, in the mean.
+    # The next failure belongs to next with the greatest probability that is still tolerated: E keeps its mean.
     for weight in (100, 1000, 5000):
         share = weight / FULL * tolerance / (1 - weight / FULL + weight / FULL * tolerance)
         split = counts.get(weight, Split())

@@ -1,4 +1,4 @@
-"""The generated code is what the generator makes of proto/, and pyproject.toml asks for runtimes that it runs with."""
+"""The generated code is up to date with proto/, and pyproject.toml requires runtimes that can run it."""
 
 import os
 import re
@@ -19,7 +19,7 @@ COMMITTED = ROOT / "client" / "rampd" / "v1"
 
 @pytest.mark.timeout(300)
 def test_the_generated_code_is_what_the_generator_makes_of_the_proto_files(tmp_path):
-    # The flags of an outer make are not for this one.
+    # Without the flags of an outer make.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     }
@@ -39,7 +39,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def test_the_descriptors_that_are_served_are_those_of_the_generated_code():
-    """Given the descriptors without comments and JSON names, expect what the classes were made from."""
+    """Given the descriptors without comments and JSON names, expect the descriptors of the generated classes."""
     written = written_files()
     assert sorted(written) == sorted(
         f"rampd/v1/{path.name}" for path in (ROOT / "proto" / "rampd" / "v1").glob("*.proto")

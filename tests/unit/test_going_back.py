@@ -1,4 +1,5 @@
-"""What somebody reads who goes back at night: which version everybody gets, which nobody gets any more, what to type."""
+"""The messages for a person who goes back at night: which version everybody gets, which version nobody gets any more, and
+what to type."""
 
 from dataclasses import replace
 
@@ -168,7 +169,7 @@ def test_a_revert_to_the_tag_of_next_leaves_no_tag_twice() -> None:
 
 
 def test_a_revert_goes_to_another_tag() -> None:
-    """A, then B, then A again: with B quarantined, the A from before is no other version."""
+    """A, then B, then A again: with B quarantined, the earlier A is not another version."""
     a_again = after(steady(), commands.Release("O"), commands.Finalize(force=True), commands.Quarantine("A"))
     a_again = replace(a_again, previous=a_again.previous[:2])
     error = refusal(a_again, commands.Revert())

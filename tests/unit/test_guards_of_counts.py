@@ -68,7 +68,7 @@ def test_a_share_that_chance_explains_is_not_an_alarm(counts: Split):
 
 
 def greatest_fair(failures: list[int]) -> int:
-    """By trying all."""
+    """Finds the greatest fair share by trying all."""
     return max(
         most for most in range(max(failures, default=0) + 1) if 3 * most <= sum(min(own, most) for own in failures)
     )

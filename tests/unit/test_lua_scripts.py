@@ -1,4 +1,4 @@
-"""Heads of the Lua scripts, held to their bodies and to their calls."""
+"""The headers of the Lua scripts agree with their bodies and their calls."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ TYPES = {"hash", "list", "zset", "stream", "string"}
 
 
 def parts(name: str) -> tuple[str, str]:
-    """The comment at the top, and the code."""
+    """Returns the comment at the top, and the code."""
     lines = (FOLDER / f"{name}.lua").read_text("utf-8").split("\n")
     end = next(number for number, line in enumerate(lines) if not line.startswith("--"))
     return "\n".join(lines[:end]), COMMENT.sub("", "\n".join(lines[end:]))

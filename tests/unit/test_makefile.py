@@ -37,7 +37,7 @@ def test_a_target_that_lacks_a_program_names_it_and_installs_nothing(tmp_path, t
 
 
 def make(*words: str) -> str:
-    # The flags of an outer make are not for this one.
+    # Without the flags of an outer make.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     }
@@ -46,7 +46,7 @@ def make(*words: str) -> str:
 
 
 def listed() -> dict[str, str]:
-    """Each target of the list with its sentence."""
+    """Returns each target of the list with its sentence."""
     return dict(re.findall(r"^  make ([a-z-]+) +(.*)$", make("help"), re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""The list of mutations fits the code: a row that changes nothing would be noticed by nobody, or by everybody."""
+"""The list of mutations fits the code: no test, or every test, would notice a row that changes nothing."""
 
 import ast
 import sys

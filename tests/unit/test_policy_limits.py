@@ -1,4 +1,4 @@
-"""What a request may say of a policy, up to where each limit is."""
+"""The limits of a policy in a request, each with a value on the limit and one beyond it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Looking at processes that end while they are looked at."""
+"""The examination of processes that end meanwhile."""
 
 import os
 import subprocess

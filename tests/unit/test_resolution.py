@@ -358,7 +358,7 @@ def literally(
     age_s: float,
     next_max_stale_s: float,
 ) -> tuple[str, Channel | None, ResolveReason, int, dict[str, str], int | None]:
-    """The rules of the contract, one sentence after the other, as slowly as they are written."""
+    """Applies the rules of the contract literally, one sentence after the other."""
     in_force = {key: choice for key, choice in choices.items() if choice.expire_ms is None or choice.expire_ms > now}
     override = in_force.get(repo)
     segments = repo.split("/")
@@ -393,7 +393,7 @@ def literally(
     return release.tag, channel, reason, release.number, dict(release.attributes), drawn
 
 
-# Few names, so that they meet.
+# Few names, so that they collide.
 TAGS = st.sampled_from(["1", "2", "3", "NEXT"])
 REPOS = st.sampled_from(["a/x", "a/y", "b/x", "a", "a/x/z", "a/x/z/y", "", "/", "a/*"])
 PATTERNS = st.one_of(REPOS, st.sampled_from(["a/*", "b/*", "/*", "a/x/*", "a/x/z/*", "*", "a/*/z"]))
@@ -457,7 +457,7 @@ class TestMemory:
     NUMBER = 100_000
 
     def measure(self, choice: Callable[[int], Choice]) -> float:
-        """Bytes for one override, its repo's name included. The choices are made anew each time, as from the wire."""
+        """Bytes for one override, its repo's name included. The choices are new objects each time, as when they come from messages."""
         gc.collect()
         tracemalloc.start()
         overrides = Overrides()

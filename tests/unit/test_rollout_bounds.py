@@ -1,4 +1,4 @@
-"""What a rollout forgets: old releases, old assignments, old currents."""
+"""The limits of a rollout's memory: old releases, old assignments, old currents."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_the_timeline_keeps_the_newest_256_assignments() -> None:
 
 
 def full_of_marks(rollout: Rollout, *others: str) -> Rollout:
-    """The same with as many quarantined tags as there can be, from the oldest to the newest; `others` are older still."""
+    """Returns the rollout with as many quarantined tags as possible, from the oldest to the newest. `others` are even older."""
     names = [*others, *(f"Q{n}" for n in range(model.MAX_QUARANTINE - len(others)))]
     return replace(rollout, quarantine={name: Quarantine("ada", "", NOW - 2000 + n) for n, name in enumerate(names)})
 
@@ -79,7 +79,7 @@ def test_one_more_quarantine_than_a_thousand_is_refused_with_the_way_out() -> No
 def test_a_rollback_or_revert_is_never_refused_for_the_limit_and_names_the_removed_quarantine(
     command: commands.Command, tag: str
 ) -> None:
-    """Given that O, which Revert would go to, was quarantined longest ago, expect another mark to go."""
+    """Given that O, which Revert would go to, was quarantined longest ago, expect that another quarantine is removed."""
     outcome = transition(full_of_marks(rolling_out(), "O"), command, Context(NOW, "ada"))
     assert isinstance(outcome.after, Rollout)
     assert len(outcome.after.quarantine) == model.MAX_QUARANTINE

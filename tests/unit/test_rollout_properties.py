@@ -1,4 +1,4 @@
-"""Random commands in random order: what must hold after each."""
+"""Random commands in random order, with the properties that must be true after each."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -72,7 +72,7 @@ ENDED = {state for state in ReleaseState if state.is_ended}
 
 
 class RolloutMachine(RuleBasedStateMachine):
-    """One component, driven by whatever comes."""
+    """One component under random commands."""
 
     @initialize()
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""The promises of docs/automation.md in seconds: a few seeded trials, with room for chance. `make stats` has them in full."""
+"""The promises of docs/automation.md in seconds: a few seeded trials, with a margin for chance. `make stats` runs all of them."""
 
 from random import Random
 from xml.etree import ElementTree as ET
@@ -29,7 +29,7 @@ def test_no_guard_gives_more_false_alarms_than_promised(scenario: Scenario, monk
 
     rates = tables.false_alarms(scenario, RUNS)
 
-    # Of 40 trials, 2 of the relative guard are what chance brings once in 17 times at the very worst; 5 once in 20,000.
+    # In 40 trials, chance gives 2 alarms of the relative guard once in 17 runs at the very worst, and 5 once in 20,000 runs.
     assert rates.relative * RUNS < 5
     assert rates.absolute * RUNS < 4
     assert rates.assignment * RUNS < 3

@@ -1,4 +1,4 @@
-"""The soak's verdict: what is a leak, and what is not."""
+"""The verdict of the soak: what counts as a leak."""
 
 import math
 import random
@@ -14,7 +14,7 @@ CALM = Sample(0.0, 60.0, 30.0, 20, 8, 4)
 
 
 def storm(growth: float, *, minutes: float = 10, noise: float = 0.0) -> list[Sample]:
-    """Samples each 5 s of a memory that grows by that many MiB in 10 minutes, after caches have filled."""
+    """Returns samples every 5 s of a memory that grows by that many MiB in 10 minutes, after caches have filled."""
     chance = random.Random(1)
     found = []
     for number in range(int(minutes * 12)):
@@ -63,7 +63,7 @@ def test_a_calm_sample_has_the_lowest_values_of_its_calm() -> None:
 
 
 def test_a_sample_describes_a_running_process() -> None:
-    # One of its own: in this one, what other tests left behind may be closed at any moment.
+    # A separate process: in this one, files that other tests left open may be closed at any moment.
     code = "import os; print(flush=True); input(); os.pipe(); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()

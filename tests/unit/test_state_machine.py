@@ -1,4 +1,4 @@
-"""The state machine does what docs/state-machine.md says, and the table is tight enough to notice any change."""
+"""The state machine does what docs/state-machine.md says, and the table is complete enough to notice any change."""
 
 import ast
 import inspect
@@ -50,8 +50,8 @@ def test_flipping_any_cell_fails() -> None:
             assert (played == flipped) == (cell.expected == flipped), cell
 
 
-# Functions whose every `if` chooses a message, and single ones that do; `_without_old` and the timeline that `seal` keeps
-# have tests of their own.
+# Functions in which every `if` only chooses a message, and single `if`s that do. `_without_old` and the timeline that
+# `seal` keeps have their own tests.
 MESSAGES_ONLY = {
     "_unchanged_message", "what_blocks", "_what_starts", "because", "require_next", "refuse_frozen",
     "refuse_quarantined", "unfreeze", "set_policy", "new_freeze", "_without_old", "seal",
@@ -89,7 +89,7 @@ def _decisions(function: FunctionType) -> list[ast.AST]:
     [pytest.param(f, n, id=f"{f.__module__.rsplit('.')[-1]}.{f.__name__}-{n}") for f, n in _rules()],
 )
 def test_the_table_notices_a_negated_rule(function: FunctionType, which: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given the function's n-th `if` negated, expect some cell to differ."""
+    """Given the function with its n-th `if` negated, expect that some cell differs."""
     tree = ast.parse(inspect.getsource(function))
     decision = [node for node in ast.walk(tree) if isinstance(node, ast.If)][which]
     decision.test = ast.UnaryOp(ast.Not(), decision.test)

@@ -1,4 +1,4 @@
-"""Values as texts: each has one form, and comes back as it was."""
+"""Values as stored texts: each value has one form, and is read back unchanged."""
 
 import dataclasses
 import json

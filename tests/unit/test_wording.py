@@ -1,4 +1,4 @@
-"""Numbers, and what people wrote, as people read them: numbers short, and never so short that two which differ look the same."""
+"""Numbers and texts of people as people read them. Numbers are short, but two different numbers never look the same."""
 
 import json
 import math

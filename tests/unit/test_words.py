@@ -1,4 +1,4 @@
-"""The history in words: what people read instead of the texts that are stored."""
+"""The history in words, which people read instead of the stored texts."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_a_setting_is_described_in_words(name: str, field: str, said: str) -> No
 
 
 def test_every_setting_has_words_or_is_a_word() -> None:
-    """Given each field of a policy, expect its name in the API, and no text that only rampd can read."""
+    """Given each field of a policy, expect its name in the API, and no text in the stored form."""
     from rampd import v1
 
     names = {field.name for field in v1.Policy.DESCRIPTOR.fields}

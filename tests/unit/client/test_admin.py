@@ -1,4 +1,4 @@
-"""`Admin` has every call, each field of it, and its twin has the same."""
+"""`Admin` has every call with each of its fields, and so has its asynchronous twin."""
 
 import inspect
 import pydoc
@@ -41,7 +41,7 @@ def test_there_is_a_method_for_every_rpc_with_its_documentation_and_its_argument
 @pytest.mark.parametrize("face", [Admin, AsyncAdmin])
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_help_describes_each_argument_of_a_call(face: type, method: MethodDescriptor) -> None:
-    """Given help(Admin.revert), expect `note`, `request_id` and the rest, each with what it is for."""
+    """Given help(Admin.revert), expect `note`, `request_id` and the rest, each with its purpose."""
     told = pydoc.plain(pydoc.render_doc(getattr(face, snake_case(method.name))))
     is_change = "request_id" in method.input_type.fields_by_name
     for name in {*(CHANGE if is_change else ()), "timeout"}:

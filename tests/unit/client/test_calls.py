@@ -1,4 +1,4 @@
-"""How a call is bounded and tried again, and where it may go."""
+"""The deadline of a call, its repeats, and its valid targets."""
 
 from typing import Any
 

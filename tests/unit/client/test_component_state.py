@@ -1,4 +1,4 @@
-"""A component comes out of its messages as it went in, whole or change by change."""
+"""A component is the same after its messages, as a whole state or change by change."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -33,7 +33,7 @@ def test_every_value_of_every_enum_is_a_member_and_goes_into_messages_and_pickle
         assert pickle.loads(pickle.dumps(member)) is member
     assert kind.keys() == [value.name for value in enum.values]
     assert kind.items() == list(zip(kind.keys(), kind.values(), strict=True))
-    # A wrapper of protobuf, which this replaces, can do the same.
+    # The protobuf wrapper that this replaces can do the same.
     [wrapper] = [
         vars(file)[enum.name]
         for file in (error_reason_pb2, release_service_pb2, resolver_service_pb2, rollout_pb2)

@@ -1,4 +1,4 @@
-"""From what a server says to what is raised."""
+"""From the status of a server to the raised exception."""
 
 import pickle
 from typing import Any
@@ -50,7 +50,7 @@ def test_every_refusal_of_the_server_becomes_the_matching_error(reason: Reason) 
 
 
 def test_the_server_knows_every_reason_of_the_api() -> None:
-    names = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()}  # noqa: SIM118 - it is no dict
+    names = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()}  # noqa: SIM118 - it is not a dict
     assert {reason.value for reason in Reason} == names - {"UNSPECIFIED"}
 
 

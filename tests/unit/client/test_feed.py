@@ -1,4 +1,4 @@
-"""The client's side of Watch, message by message, on a clock of its own."""
+"""The client's side of Watch, message by message, with its own clock."""
 
 import math
 from dataclasses import dataclass
@@ -172,7 +172,7 @@ def test_the_whole_state_after_a_malformed_change_may_be_older(feed: Feed) -> No
 
 
 def test_a_component_that_disappears_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) -> None:
-    """It is kept for a time from when it went, and is as old as the last confirmation of it: it must not become fresh again."""
+    """It is kept for a time after its deletion. Its age counts from its last confirmation, so that it never becomes fresh again."""
     feed.take(whole("e/5-0", component("a", 5), component("b", 1)))
     feed.take(heartbeat())
     feed.take(gone("e/6-0", "a"))
@@ -211,7 +211,7 @@ def test_an_unreadable_component_keeps_its_state_and_only_its_age_grows(feed: Fe
     assert (last.component.snapshot.revision, last.since_s) == (5, 1010)
     assert feed.find("a") is last.component
 
-    # The server has read it once, and follows it; it is no fresher for that, nor for another server that saw it later.
+    # The server has read it once, and follows it. That does not make it fresher, and neither does a server that saw it later.
     assert len(feed.take(unreadable(whole("e/7-0", component("a", 6), component("b", 1)), "a", 2019))) == 1
     feed.take(change("e/8-0", component("a", 7)))
     last = feed.damaged["a"]

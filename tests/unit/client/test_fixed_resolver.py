@@ -25,7 +25,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture(params=[FixedResolver, AsyncFixedResolver])
 def make(request: pytest.FixtureRequest) -> Make:
-    """Either of the two; both get the same tests."""
+    """Returns one of the two resolvers. Both get the same tests."""
     made: Make = request.param
     return made
 

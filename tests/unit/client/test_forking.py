@@ -65,7 +65,7 @@ def test_a_call_waits_for_a_fork() -> None:
 
 @contextmanager
 def call_under_way() -> Iterator[threading.Event]:
-    """Another thread behind the gate; the event is set once it leaves, which it does at the end of the block."""
+    """Runs another thread behind the gate. It leaves at the end of the block and then sets the event."""
     inside, leave, has_left = threading.Event(), threading.Event(), threading.Event()
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""What names, tags, repos and texts may look like."""
+"""The grammar of names, tags, repos and texts."""
 
 import string
 

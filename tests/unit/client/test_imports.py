@@ -25,7 +25,7 @@ REPORT = (
 
 
 def fresh(*lines: str) -> tuple[set[str], int]:
-    """The modules and the number of threads after these lines."""
+    """Returns the imported modules and the number of threads after these lines."""
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*lines, REPORT])], capture_output=True, text=True, check=True
     )
@@ -86,7 +86,7 @@ def test_a_name_in_a_public_module_is_for_users_or_begins_with_an_underscore(nam
 
 
 def names_defined_in(body: list[ast.stmt]) -> Iterator[str]:
-    """Without what is imported: that is private to whoever imports it, as type checkers and editors see it."""
+    """Returns the names without imported ones, which type checkers and editors treat as private."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name
@@ -102,7 +102,7 @@ def test_completion_of_rampd_shows_only_names_that_users_need() -> None:
         [*rampd.__all__, "admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
     )
     assert dir(rampd.testing) == sorted(rampd.testing.__all__)
-    # Some editors complete without asking the module, by all that it has. What begins with @ is from pytest.
+    # Some editors complete from all attributes, without asking the module. A name that begins with @ is from pytest.
     for module in (rampd, rampd.testing):
         shown = {name for name, value in vars(module).items() if name[0] not in "_@" and not is_submodule(value)}
         assert shown <= set(module.__all__)

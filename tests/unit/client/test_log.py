@@ -1,4 +1,4 @@
-"""What the client library logs."""
+"""The log of the client library."""
 
 import logging
 
@@ -15,5 +15,5 @@ def test_quoted_text_in_the_log_is_one_line_without_control_characters(caplog: p
     misleading, plain = caplog.records
     assert not set(misleading.getMessage()) & set(MISLEADING)
     assert misleading.getMessage().startswith(r"nobody gets next any more: a\u0000")
-    # Programs group lines by what is not filled in.
+    # Programs group lines by the message without its arguments.
     assert (plain.msg, plain.args) == ("%s is away", ("a server",))

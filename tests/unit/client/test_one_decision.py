@@ -1,4 +1,4 @@
-"""Asked locally or over the wire, a job gets the same version, and it is the published one."""
+"""A job gets the same version locally and over the wire, by the published rules."""
 
 import json
 import time
@@ -40,7 +40,7 @@ AGES_S = st.sampled_from([0.0, 4.0, 6.0, 290.0, 310.0])
 
 
 def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
-    """As a launcher that watches: from messages, through a feed."""
+    """Decides as a launcher that watches: from messages, through a feed."""
     client = Local(Settings("127.0.0.1:1", (), 300.0, None))
     heartbeat = v1.WatchHeartbeat()
     heartbeat.store_time.FromMilliseconds(NOW_MS)
@@ -52,7 +52,7 @@ def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, 
 
 
 def rpc(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
-    """As a server that is asked, and a client that reads its bytes."""
+    """Decides as a server that answers a call, and a client that reads the bytes."""
     answer = resolve(snapshot, pins, repo, job_id, lambda: NOW_MS, age_s)
     return resolution_of(v1.ResolveResponse.FromString(encode(answer)))
 
@@ -63,7 +63,7 @@ def told(answer: Resolution) -> dict[str, Any]:
 
 
 def pin_of(pins: dict[str, Choice], repo: str) -> Choice | None:
-    """The override in force, read off the rules of the API."""
+    """Returns the override in force, by the rules of the API."""
     prefixes = [f"{repo[:place]}/*" for place, character in enumerate(repo) if character == "/"]
     for pattern in (repo, *reversed(prefixes)):
         choice = pins.get(pattern)

@@ -1,4 +1,4 @@
-"""Many overrides at once are the same as one after the other."""
+"""Setting many overrides at once has the same result as setting one after the other."""
 
 from hypothesis import given
 from hypothesis import strategies as st

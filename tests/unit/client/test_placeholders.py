@@ -1,4 +1,4 @@
-"""A placeholder's value means itself in every string of PromQL, and nothing with braces that nobody fills gets through."""
+"""The value of a placeholder is literal in every string of PromQL, and a query with an unknown placeholder is refused."""
 
 import re
 
@@ -139,7 +139,7 @@ def test_a_value_with_a_backquote_is_written_in_double_quotes():
     assert filled(r'up{a=`\d"{{tag}}`}', "a`b\\") == r'up{a="\\d\"a`b\\"}'
 
 
-# What is not here is the same as a letter to the scan.
+# For the scan, any other character is the same as a letter.
 QUERIES = st.text(st.sampled_from("{}[]()\"'`\\#=~!,$x \n"), max_size=12)
 PLACEHOLDERS = st.sampled_from([f"{{{{{name}}}}}" for name in (*NAMES, " tag ", "x", "")])
 MIXED = st.lists(QUERIES | PLACEHOLDERS | st.sampled_from(["label_replace(", 'up{a="', "=~'", "=`"]), max_size=8).map(
@@ -157,12 +157,12 @@ def test_a_valid_query_is_filled_and_an_invalid_one_is_refused(query: str, tag: 
     text = filled(query, tag)
     assert "{{" not in text
     assert "}}" not in text
-    # Nothing but what is in strings has changed, so that the scan reads the same query again.
+    # Only strings have changed, so the scan reads the same query again.
     assert wrong(text) == ""
 
 
 def string_of(text: str) -> str:
-    """What a string of PromQL in quotes or backquotes says, read in another way than it is written."""
+    """Returns the value of a PromQL string in quotes or backquotes. It does not use the code that writes the string."""
     body = text[1:-1]
     if text[0] == "`":
         return body

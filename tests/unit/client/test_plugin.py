@@ -1,4 +1,4 @@
-"""The pytest plugin finds the server by its entry point, and says what to install where there is none."""
+"""The pytest plugin finds the server by its entry point, and says what to install if there is none."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ life: list[str] = []
 
 @contextmanager
 def stub_server(data_dir: Path) -> Iterator[str]:
-    """Stands in for the server's own runner, of which only the signature counts here."""
+    """Replaces the runner of the server. Only its signature matters here."""
     assert data_dir.is_dir()
     life.append("started")
     yield "127.0.0.1:1"

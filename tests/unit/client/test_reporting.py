@@ -1,4 +1,4 @@
-"""What the reporter keeps, sends, sends again and drops, without a server."""
+"""The outcomes that the reporter keeps, sends, sends again and drops, without a server."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""From Python values to requests: what is no right value is refused by name, whatever it is."""
+"""From Python values to requests: any invalid value is refused with the name of its field."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -69,7 +69,7 @@ def test_any_value_is_accepted_or_refused_with_the_name_of_its_field(
 ) -> None:
     for value in HOSTILE:
         found = wrong_of(request_type, {**right, field: value})
-        # Without a channel that makes sense one is required; with `all` a component is too much.
+        # Without a valid channel the error requires one. With `all`, a component is one field too many.
         assert {path.partition("[")[0].partition(".")[0] for path, _ in found} <= {field, "channel", "component"}
         assert all(len(text) < 400 and text.isprintable() for _, text in found)
 

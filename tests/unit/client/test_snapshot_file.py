@@ -1,4 +1,4 @@
-"""A snapshot file is whole and ours, or it is not used."""
+"""A snapshot file is used only if it is complete and from the same user."""
 
 import contextlib
 import hashlib
@@ -155,7 +155,7 @@ def test_an_unusable_folder_gives_a_clear_error_and_no_file_remains(
 def test_in_a_shared_folder_a_file_of_another_user_is_refused_and_our_file_keeps_its_age(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write to the folder can put back a file of ours, and nothing else; its age says how old it is."""
+    """A user who may write to the folder can only put back an older file of ours. Its age says how old it is."""
     path.parent.chmod(0o777)
     old = path.read_bytes()
     write(path)

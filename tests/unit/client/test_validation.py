@@ -1,4 +1,4 @@
-"""Every field of every request: a right value passes, and a wrong one is named, alone."""
+"""Every field of every request: a valid value passes, and the error for a wrong value names only that field."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ RIGHT: dict[str, Any] = {
     "update_mask": FieldMask(paths=["queue_mode", "unit"]),
     "expire_time": Timestamp(seconds=1_600_000_000, nanos=5),
 }
-# Fields that must be absent where another one is there.
+# Fields that must be absent if another field is present.
 EXCLUDED = {
     "SetOverrideRequest.tag",
     "OverrideChange.tag",
@@ -113,7 +113,7 @@ def right_value(field: FieldDescriptor) -> Any:
 
 
 def filled(descriptor: Descriptor, index: int = 0) -> Any:
-    """A message with every field that it may have at once; those of one list differ by `index`."""
+    """Returns a message with every field that it may have at the same time. Messages of one list differ by `index`."""
     message = GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if f"{descriptor.name}.{field.name}" not in EXCLUDED:

@@ -1,4 +1,4 @@
-"""A daemon thread that can't die quietly."""
+"""A daemon thread that never ends without a log line."""
 
 import threading
 

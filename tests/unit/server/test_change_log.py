@@ -1,4 +1,4 @@
-"""What a watcher is given to catch up with."""
+"""The log of changes from which a watcher catches up."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the server makes of flags and variables."""
+"""The configuration of the server from flags and variables."""
 
 import os
 import re

@@ -43,7 +43,7 @@ def test_every_reason_has_the_status_code_that_its_comment_names():
 
 
 def documented_metadata() -> dict[Reason, set[str]]:
-    """The keys that the comment of each reason promises: what it quotes after `Metadata`, parentheses aside."""
+    """Returns the keys that the comment of each reason promises: the quoted words after `Metadata`, outside of parentheses."""
     found: dict[Reason, set[str]] = {}
     comment = ""
     for line in PROTO.read_text().splitlines():

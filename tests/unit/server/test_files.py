@@ -1,4 +1,4 @@
-"""How many connections there may be, by how many files there may be."""
+"""The limit of connections, which follows from the limit of open files."""
 
 import resource
 

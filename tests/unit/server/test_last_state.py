@@ -1,4 +1,5 @@
-"""What a server keeps for its next start: whole and ours or not used, never older than it says, and in nobody's way."""
+"""The last state that a server keeps for its next start. It is used only if it is complete, from the same user and from the
+same store, and it is never older than it says."""
 
 import asyncio
 import errno
@@ -70,7 +71,7 @@ def test_a_written_file_is_read_back(file: LastStateFile) -> None:
 
 
 def test_the_remains_of_a_deleted_component_are_kept(file: LastStateFile) -> None:
-    """Given components that went, expect them back: an older copy of the data may bring one of them to life again."""
+    """Given components that went, expect that they are read back: an older copy of the data may contain one of them."""
     gone = (Absent("web", 7, 3, "5-1", "4-1"), Absent("api", 2, 1, "3-1", "3-1", held().quarantine | {"x": MARK}))
     pieces = [line for absent in gone for line in file.encode(absent)]
     file.write(ABOUT, [*pieces, *lines(file, (rolling_out(), PINNED))])
@@ -155,7 +156,7 @@ def test_a_file_that_another_server_confirmed_later_stays(file: LastStateFile, c
 def test_a_file_that_has_later_changes_of_the_same_epoch_stays(
     file: LastStateFile, entry_id: str, confirmed_s: float, may: bool
 ) -> None:
-    """Given two states that were confirmed at nearly the same time, expect that the one with more is kept. A store that is
+    """Given two states that were confirmed at nearly the same time, expect that the one with more changes is kept. A store that is
     confirmed later with less has gone back.
     """
     file.write(replace(ABOUT, entry_id=entry_id, confirmed_s=confirmed_s, clock_ahead_ms=1.0), [])
@@ -225,11 +226,11 @@ def test_a_store_is_identified_by_its_address_without_secrets(url: str, place: s
     assert redis_url.place_of(url) == place
 
 
-# The copy that begins with it.
+# The copy that starts from the last state.
 
 
 class Believer:
-    """A store that only hears which epoch is believed in."""
+    """A store that only records which epoch is set."""
 
     epoch = ""
     adopt_command = "rampd-server adopt --data-dir /data"
@@ -296,11 +297,11 @@ async def test_only_the_served_epoch_or_an_adopted_epoch_is_accepted() -> None:
     Replica(cast("Store", Believer())).require_known(None)
 
 
-# When it is written.
+# When the last state is written.
 
 
 class Kept:
-    """A memory that counts."""
+    """A last state that counts its writes."""
 
     def __init__(self) -> None:
         self.written: list[LastServed] = []
@@ -323,7 +324,7 @@ class Kept:
 
 
 def loaded(overrides: Overrides | None = None) -> Replica:
-    """A replica of one component that the store has just confirmed."""
+    """Returns a replica of one component that the store has just confirmed."""
     replica = Replica(cast("Store", Believer()))
     replica.recall(LastState(replace(ABOUT, confirmed_s=time.time()), [(rolling_out(), {})]))
     if overrides is not None:
@@ -383,7 +384,7 @@ async def test_a_failed_write_is_tried_again_and_ends_nothing(error: Exception) 
 
 
 async def test_the_event_loop_goes_on_while_a_large_state_is_kept(tmp_path: Path) -> None:
-    """By the time that its thread has worked between two turns: other processes of the machine don't count."""
+    """Measured by the CPU time of the thread between two turns, so that other processes of the machine don't count."""
     overrides = Overrides()
     overrides.set_all((filling.repo(number), choice_of(filling.override(number))) for number in range(200_000))
     file = file_in(tmp_path)

@@ -1,4 +1,4 @@
-"""The line of those who write to one thing."""
+"""The line of writers to the same component."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.rollouts import rolling_out
 
 
 async def order_of(*is_urgent: bool) -> list[int]:
-    """In which order writers have their turn who come one after the other while the first one writes."""
+    """Returns the order of turns of writers that come one after the other while the first one writes."""
     line, order, first_goes_on = Line(), [], asyncio.Event()
 
     async def write(number: int) -> None:

@@ -1,4 +1,4 @@
-"""How log lines look, and what is never in them."""
+"""The format of log lines, and what is never in them."""
 
 import io
 import json
@@ -162,7 +162,7 @@ def test_no_character_forges_a_line_or_changes_its_direction(log_format, termina
 
     printed = out.getvalue()
     assert printed.count("\n") == 3
-    # Colours are escapes of the terminal.
+    # Terminal colours are escape characters.
     allowed = "\n\x1b" if terminal and log_format is LogFormat.TEXT else "\n"
     assert not set(printed) & (set(MISLEADING) - set(allowed))
     assert printed.count("u202e") >= 5

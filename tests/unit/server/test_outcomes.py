@@ -1,4 +1,4 @@
-"""Reports are decided on by the copy in memory, stored, and answered."""
+"""Reports are decided on the copy in memory, stored, and answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,7 @@ class Known:
 
 @dataclass
 class ScriptedReplica:
-    """A copy that is at one rollout, and at another one once it has caught up."""
+    """A copy that has one rollout, and another one once it has caught up."""
 
     present: Rollout
     later: Rollout | None = None
@@ -70,7 +70,7 @@ class ScriptedReplica:
 
 @dataclass
 class ScriptedStore:
-    """Refuses batches of other trials than the one it knows."""
+    """Refuses batches of all trials but the one that it knows."""
 
     trial: int = 1
     batches: list[OutcomeBatch] = field(default_factory=list)
@@ -91,7 +91,7 @@ class ScriptedStore:
 
 
 def pinned(rollout: Rollout, **fields: object) -> JobOutcome:
-    """Of a repo that was pinned to current, on a rollout's newest revision."""
+    """Returns an outcome of a repo that was pinned to current, on the newest revision of a rollout."""
     made = JobOutcome(
         "restyler", rollout.current, rollout.revision, False, "OVERRIDE_CHANNEL", "acme/app", "", False, 0
     )
@@ -158,7 +158,7 @@ async def test_the_server_catches_up_for_an_unknown_component_and_then_ignores_i
 
 
 class ManyReplica(ScriptedReplica):
-    """Knows every component that is asked for."""
+    """A copy that has every component."""
 
     def get(self, component: str) -> Known:
         return Known(replace(self.present, component=component))
@@ -185,7 +185,7 @@ async def test_a_repeat_of_a_partly_stored_report_stores_only_the_missing_part()
         await outcomes.report(jobs)
     assert await outcomes.report(jobs) == expected
     assert sorted(batch.component for batch in store.batches) == sorted(f"c{n}" for n in range(100))
-    # Another report of the same sequence is none of it, and the store says what becomes of it.
+    # Another report with the same sequence is not a repeat, and the store decides on it.
     await outcomes.report(replace(jobs, digest="def"))
     assert len(store.batches) == 200
 

@@ -1,4 +1,4 @@
-"""A port is kept for several processes, and for nobody else."""
+"""A port is held for several processes, and for no others."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""How a replica takes in what its own server has written."""
+"""How a replica applies its own server's writes, and follows the feed."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ class ScriptedStore:
 
 
 def entry(number: int) -> FeedEntry:
-    """The one that takes the component to its revision plus `number`."""
+    """Returns the entry that moves the component to its revision plus `number`."""
     return FeedEntry(f"{number + 1}-0", f"{number}-0", BEFORE.component, BEFORE.revision + number, patch="{}")
 
 
@@ -129,14 +129,14 @@ async def test_the_replica_does_not_read_the_feed_while_its_own_change_is_being_
         await asyncio.sleep(0)
     assert revision(replica) == BEFORE.revision
 
-    # Whoever waits for an entry has it at once.
+    # A caller that waits for an entry gets it at once.
     assert await replica.wait_for_entry(entry(1).id)
     store.tell(entry(2))
     assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2)
 
 
 async def test_an_entry_that_the_feed_does_not_deliver_is_fetched_in_order(replica: Replica, store: ScriptedStore):
-    """Given reads of the feed that hang, and somebody's entry before the one that is waited for, expect both."""
+    """Given reads of the feed that do not return, and another writer's entry before the awaited one, expect both."""
 
     async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
         assert not block_ms
@@ -158,7 +158,7 @@ async def test_a_failure_of_the_store_does_not_fail_a_wait_for_an_entry(replica:
 
 @pytest.fixture
 def reloads(replica: Replica) -> list[str]:
-    """The end of the feed at each time that everything was read anew."""
+    """Records the end of the feed each time that everything is read again."""
 
     class Recorder:
         def applied(self, *_: object) -> None:
@@ -191,7 +191,7 @@ async def test_a_store_that_ends_before_this_copy_has_lost_changes(
     replica.offer(entry(1))
     known = replica.get(BEFORE.component)
     assert known is not None
-    # What is written down of the loss has a revision above all that was seen.
+    # The record of the loss has a revision above all revisions that somebody has seen.
     store.stored = replace(BEFORE, revision=known.rollout.revision + 1)
     await replica._check_head()
     assert reloads == ["1-0"]
@@ -202,7 +202,7 @@ async def test_an_own_change_that_cannot_be_applied_is_not_confirmed(
     replica: Replica, store: ScriptedStore, reloads: list[str]
 ):
     """Given an entry that was offered and can't be applied, expect that everything is read again before the copy counts as
-    one that has it.
+    complete.
     """
 
     def fail(rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
@@ -250,7 +250,7 @@ class Clock:
 
 
 class FailingStore(ScriptedStore):
-    """Its head is asked for when a test wants it, and answers what the test wants."""
+    """A store whose head is read when a test lets it, with the answer that the test gives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -269,7 +269,7 @@ class FailingStore(ScriptedStore):
         return []
 
     async def look(self) -> None:
-        """Lets the replica look once more, and waits until it is at the next look."""
+        """Lets the replica look once more, and waits until it begins the next look."""
         self.may_answer.release()
         await self.asked.acquire()
 
@@ -325,7 +325,7 @@ async def test_an_unconfirmed_copy_is_reported_soon_but_not_after_one_slow_look(
 
 
 async def test_a_look_confirms_the_copy_only_after_all_entries_are_read(replica: Replica, store: ScriptedStore):
-    """Given more entries than one read brings, expect all of them before the store is said to confirm the copy."""
+    """Given more entries than one read returns, expect all of them before the store confirms the copy."""
     left = [entry(number) for number in range(1, 6)]
 
     async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
@@ -338,7 +338,7 @@ async def test_a_look_confirms_the_copy_only_after_all_entries_are_read(replica:
 
 
 class SlowStore(ScriptedStore):
-    """Its clock goes with the test's, and each read of a component or of the feed takes 40 s."""
+    """A store with the clock of the test. Each read of a component or of the feed takes 40 s."""
 
     FIRST_MS = 1_700_000_000_000
 

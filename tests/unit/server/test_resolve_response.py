@@ -1,4 +1,4 @@
-"""An answer put together from ready parts is the one that the message itself would give."""
+"""An answer assembled from prepared parts has the same bytes as the serialised message."""
 
 import gc
 import itertools

@@ -1,4 +1,4 @@
-"""What each signal does, in a process of its own."""
+"""The effect of each signal, in its own process."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""What is made of the errors that keep a server from starting."""
+"""The errors that prevent a server from starting, and their messages."""
 
 import ast
 import asyncio
@@ -54,7 +54,7 @@ def test_a_sentence_is_one_line_of_a_terminal(capsys: pytest.CaptureFixture[str]
 
 
 def test_no_module_catches_by_except_star() -> None:
-    """What is raised inside it comes out wrapped in a group on CPython 3.11.2, and bare on a later one."""
+    """An exception raised inside it is wrapped in a group on CPython 3.11.2, and bare on a later version."""
     root = Path(__file__).parents[3]
     modules = [path for source in ("client", "server") for path in (root / source).rglob("*.py")]
     assert len(modules) > 50

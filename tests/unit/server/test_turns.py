@@ -1,4 +1,4 @@
-"""Whose turn it is: whoever is called now, nobody twice at once, nobody too often."""
+"""The turns of components: called ones come first, and no component has two turns at once or too many."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The streams of Watch over a replica that a test moves: what a real store seldom does."""
+"""The streams of Watch over a replica that a test changes, for cases that are rare with a real store."""
 
 import asyncio
 import contextlib
@@ -124,7 +124,7 @@ class Stream:
             return v1.WatchResponse.FromString(await anext(self.messages))
 
     async def whole(self) -> str:
-        """Reads a state in one part, and its age in the same message; the cursor."""
+        """Reads a state in one part, with its age in the same message. Returns the cursor."""
         message = await self.next()
         assert (message.state.first, message.state.last) == (True, True)
         assert message.HasField("heartbeat")
@@ -161,7 +161,7 @@ async def test_a_watcher_that_may_have_seen_lost_changes_is_told_that_the_store_
         replica.reload("11-0", went_back=True)
         assert (await stream.next()).rewind.cursor == "e/11-0"
         assert await stream.whole() == "e/11-0"
-        # New entries have later ids than those that are lost.
+        # New entries have later ids than the lost ones.
         replica.reload("14-0", went_back=True)
         assert (await stream.next()).rewind.cursor == "e/14-0"
         assert await stream.whole() == "e/14-0"
@@ -208,8 +208,8 @@ async def test_a_server_that_is_behind_its_store_lets_the_caller_try_again(
 async def test_a_watcher_that_reconnects_while_the_store_goes_back_is_told(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch, entry_id: str
 ) -> None:
-    """Given a store that has a cursor when it is asked, and lost it by the time that a state is sent, expect rewind, also for
-    whoever comes with the same cursor later.
+    """Given a store that has the cursor when it is asked, but has lost it when the state is sent, expect a rewind, also for
+    a later watcher with the same cursor.
     """
     replica.reload("10-0")
 
@@ -332,7 +332,7 @@ async def test_kept_states_stay_within_their_limit_of_bytes(
     states = watches._states
     assert 2 <= len(states._kept) <= 3
     assert whole_states._size_of(states._kept.values()) <= 3 * one
-    # One that is larger than all that may be kept is kept by itself, for all who begin at once.
+    # A state that is larger than the limit is kept alone, for all watchers that begin at the same time.
     monkeypatch.setattr(whole_states, "_MAX_BYTES", 1)
     await states.get(frozenset())
     assert list(states._kept) == [frozenset()]
@@ -390,7 +390,7 @@ class Waiting:
 
 
 async def test_calls_get_their_turn_between_any_number_of_waiting_watchers() -> None:
-    """Given a thousand who wait, and a call that comes at the same time, expect that it is not behind all of them."""
+    """Given a thousand waiting watchers, and a call at the same time, expect that the call is not behind all of them."""
     woken: list[object] = []
     waiters = [Waiting(woken) for _ in range(1000)]
     waking, loop = Waking(), asyncio.get_running_loop()
@@ -399,7 +399,7 @@ async def test_calls_get_their_turn_between_any_number_of_waiting_watchers() -> 
     loop.call_soon(woken.append, "another one")
     assert woken == waiters[:AT_ONCE]
     waking.forget(waiters[-1])
-    waking.wake(waiters[:1])  # there is news again for one who was woken
+    waking.wake(waiters[:1])  # there is news again for a woken watcher
     for _ in range(20):
         await asyncio.sleep(0)
     assert woken.index("a call") == AT_ONCE
@@ -425,7 +425,7 @@ async def test_more_watchers_get_heartbeats_less_often_but_still_in_time(
 async def test_each_whole_state_names_the_unreadable_components_that_its_watcher_wants(
     replica: FakeReplica, watches: Watches
 ) -> None:
-    """Given a component that is damaged, expect nobody to resume without being told, and that it is gone when it goes."""
+    """Given a component that is damaged, expect that every watcher that resumes is told, and that its deletion removes it."""
     replica.damaged = {"bad": Damage(StoreCorruptError("bad", key="k"), 5.0)}
     for components, expected in (([], {"bad": 5000}), ([C], {}), (["bad"], {"bad": 5000})):
         async with watching(watches, cursor="e/10-0", components=components) as stream:
