@@ -83,7 +83,9 @@ async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_ty
         ('errors{tag="x{{ tag}"}', "it has {{ at character 14, which belongs to no placeholder"),
     ],
 )  # fmt: skip
-async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(store: RedisStore, query: str, said: str):
+async def test_a_query_that_only_an_older_rampd_accepted_is_an_error_and_is_not_sent(
+    store: RedisStore, query: str, said: str
+):
     replica, source = Copy(checked(replace(ERRORS, query=query))), Scripted()
     checks = asker(store, replica, source)
 
@@ -142,7 +144,7 @@ async def test_a_source_that_does_not_answer_blocks_a_limited_number_of_question
         await eventually_so(lambda: len(source.asked) == MAX_ASKING + 5)
 
 
-async def test_another_server_asks_where_one_dies_while_it_asks(store: RedisStore, monkeypatch):
+async def test_another_server_asks_if_a_server_dies_while_it_asks(store: RedisStore, monkeypatch):
     """Given a server that ends during its question, when the lease is over, expect another server to ask."""
     monkeypatch.setattr(asking, "_LEASE_MARGIN_S", 0.2)
     replica, hangs, answers = Copy(checked(SLOW)), Scripted(), Scripted()

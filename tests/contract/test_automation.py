@@ -259,7 +259,7 @@ async def test_while_paused_or_frozen_nothing_rises_and_guards_go_on(
     assert one.rollout().state is RolloutState.HELD
 
 
-async def test_after_the_freeze_the_plan_goes_on(one: ServerWithoutPort, world: World):
+async def test_the_plan_continues_after_the_freeze(one: ServerWithoutPort, world: World):
     await one.look()
     await one.do(commands.Freeze())
     world.pass_ms(60 * MINUTE_MS)

@@ -62,7 +62,7 @@ async def test_one_of_twenty_servers_gets_the_turn(checks: RedisChecks):
     assert all(29_000 < wait <= 30_000 for wait in found if isinstance(wait, int))
 
 
-async def test_checks_and_components_have_turns_of_their_own(checks: RedisChecks):
+async def test_each_check_of_each_component_has_its_own_turns(checks: RedisChecks):
     await turn_of(checks)
 
     assert isinstance(await checks.lease(C, "latency", SCOPE, **LONG), CheckTurn)

@@ -219,7 +219,7 @@ async def test_a_server_that_missed_several_adopts_of_an_emptied_store_follows_t
     assert replica.get(COMPONENT) is None
 
 
-async def test_a_second_adopt_is_followed_where_the_first_was_not_because_a_clock_was_set(
+async def test_a_second_adopt_is_followed_if_the_first_was_not_because_a_clock_was_set(
     store: RedisStore,
 ):
     replica = await following(store)

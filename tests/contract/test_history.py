@@ -81,7 +81,7 @@ async def test_a_bulk_change_is_one_entry_with_its_count(store: RedisStore):
     assert (newest.count, newest.changes, newest.revision) == (9, (), 3)
 
 
-async def test_the_namespace_has_a_history_of_its_own(store: RedisStore):
+async def test_the_namespace_has_its_own_history(store: RedisStore):
     frozen = Namespace(Freeze("ada", "holidays", NOW))
     await store.commit_namespace(Namespace(), frozen, Author("ada", "Freeze", "holidays"))
     await store.commit_namespace(frozen, Namespace(), Author("bob", "Unfreeze"))

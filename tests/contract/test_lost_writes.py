@@ -404,7 +404,7 @@ async def test_a_component_that_is_lost_completely_continues_its_numbers(
     assert (again.result.revision, again.result.release) == (3, 2)
 
 
-async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_lost_freeze_is_set_again(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Freeze())
     await go_back()
     await replica.read_anew()
@@ -481,7 +481,7 @@ async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
     ],
     ids=str,
 )
-async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has_changed(
+async def test_a_decision_to_roll_back_is_void_only_if_a_fact_that_it_depends_on_has_changed(
     service: Service, elsewhere: RedisStore, replica: Replica, meanwhile: Command, *, is_void: bool
 ):
     ground = present(replica)
@@ -554,7 +554,7 @@ async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
     assert [event.action for event in await store.events(COMPONENT, limit=1)] == ["RecordLoss"]
 
 
-async def test_a_freeze_of_everything_that_is_lost_is_made_again(
+async def test_a_lost_freeze_of_everything_is_set_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     await service.freeze_all(None, Author("ada", "Freeze", "holidays"))
@@ -767,7 +767,7 @@ async def test_deleting_a_component_deletes_its_quarantine(service: Service, rep
     assert (await run(service, commands.Release("b"))).result.changed
 
 
-async def test_a_deadline_to_confirm_that_is_lost_is_there_again(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_lost_deadline_to_confirm_is_restored(service: Service, replica: Replica, go_back: GoBack):
     """Given a Ramp that must be confirmed, expect that a loss does not remove its deadline."""
     lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     assert isinstance(lost.rollout, Rollout)

@@ -113,7 +113,7 @@ async def test_a_component_that_is_not_there_is_refused(store: RedisStore, compo
     assert await contents(store) == before
 
 
-async def test_a_change_is_refused_where_the_revision_is_not_the_expected_one(store: RedisStore):
+async def test_a_change_is_refused_if_the_revision_is_not_the_expected_one(store: RedisStore):
     before = await contents(store)
 
     with pytest.raises(RefusedError) as caught:
@@ -178,7 +178,7 @@ async def test_a_list_is_in_order_of_bytes_and_in_exact_pages(store: RedisStore)
     assert pages == [in_acme[:3], in_acme[3:6], in_acme[6:]]
 
 
-async def test_a_page_begins_at_its_prefix_even_where_the_page_token_is_before_it(store: RedisStore):
+async def test_a_page_begins_at_its_prefix_even_if_the_page_token_is_before_it(store: RedisStore):
     await store.commit_overrides(COMPONENT, dict.fromkeys(["a/1", "b/1", "b/2", "c/1"], PINNED), ADA)
 
     assert await store.list_overrides(COMPONENT, prefix="b/", after="a/1", limit=9) == [
@@ -190,7 +190,7 @@ async def test_a_page_begins_at_its_prefix_even_where_the_page_token_is_before_i
     assert await store.list_overrides(COMPONENT, prefix="b/", after="", limit=0) == []
 
 
-async def test_a_page_has_no_gap_where_a_repo_is_deleted_while_it_is_read(
+async def test_a_page_has_no_gap_if_a_repo_is_deleted_while_the_page_is_read(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     await store.commit_overrides(COMPONENT, dict.fromkeys(["a/1", "a/2", "a/3", "a/4"], PINNED), ADA)

@@ -86,7 +86,7 @@ async def test_an_error_names_a_wrong_password(own_server: StoreServer, own_stor
     await impostor.close()
 
 
-async def test_a_call_ends_where_the_store_does_not_answer_and_the_store_is_used_again_later(
+async def test_a_call_ends_if_the_store_does_not_answer_and_the_store_is_used_again_later(
     own_server: StoreServer, own_store: RedisStore
 ):
     rollout = (await own_store.read(COMPONENT)).rollout

@@ -50,7 +50,7 @@ def listed() -> dict[str, str]:
     return dict(re.findall(r"^  make ([a-z-]+) +(.*)$", make("help"), re.MULTILINE))
 
 
-def test_make_alone_lists_what_is_typed_each_day_before_the_rest() -> None:
+def test_make_without_a_target_lists_the_daily_targets_first() -> None:
     every_day, now_and_then = make().split("\n\n")
     assert re.findall(r"^  make (\S+)", every_day, re.MULTILINE) == [
         "help",

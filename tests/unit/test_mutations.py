@@ -45,11 +45,11 @@ def test_each_mutation_changes_the_text_and_is_still_valid_code() -> None:
 def test_each_named_test_exists() -> None:
     for mutation in MUTATIONS:
         file, *names = mutation.test.partition("[")[0].split("::")
-        assert names, f"{mutation.test} is a file of tests: name one of them"
+        assert names, f"{mutation.test} is a file of tests: name one of its tests"
         inside: ast.Module | ast.ClassDef = ast.parse((ROOT / file).read_text("utf-8"))
         for name in names:
             found = [each for each in inside.body if getattr(each, "name", "") == name]
-            assert found, f"there is no {mutation.test}"
+            assert found, f"{mutation.test} does not exist"
             inside = found[0]
 
 

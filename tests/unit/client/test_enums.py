@@ -23,7 +23,7 @@ def test_the_state_of_a_rollout_prints_as_its_name() -> None:
 
 
 @pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: enum.name)
-def test_every_value_of_every_enum_is_a_member_and_goes_into_messages_and_pickles(enum: EnumDescriptor) -> None:
+def test_every_value_of_every_enum_is_a_member_and_works_in_messages_and_pickles(enum: EnumDescriptor) -> None:
     kind = getattr(v1, enum.name)
     assert kind.DESCRIPTOR is enum
     for value in enum.values:

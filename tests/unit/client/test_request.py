@@ -34,7 +34,7 @@ def test_a_channel_may_be_given_by_name_or_number(channel: object) -> None:
     assert make(v1.SetOverrideRequest, component="a", repo="b", channel=channel).channel == v1.CHANNEL_NEXT
 
 
-def test_none_is_absent() -> None:
+def test_a_none_value_leaves_the_field_absent() -> None:
     request = make(v1.RampRequest, component="a", percent=1, expected_revision=None, tag=None)
     assert not request.HasField("expected_revision")
     assert "percent" in refused(v1.RampRequest, component="a", percent=None)

@@ -201,7 +201,7 @@ def test_a_file_is_replaced_only_by_a_later_state(moment: Moment, may: bool) -> 
     assert moment.may_replace(SAVED, 1002.0) is may
 
 
-def test_where_the_clock_was_set_back_the_entries_decide() -> None:
+def test_entries_decide_which_state_is_later_if_the_clock_was_set_back() -> None:
     assert Moment("e/50-2", 10.0).may_replace(SAVED, 11.0)
     assert not Moment("e/50-1", 10.0).may_replace(SAVED, 11.0)
 
@@ -243,7 +243,7 @@ def test_a_file_of_a_version_without_an_order_of_states_is_read_and_replaced(pat
     assert save(path, 6)
 
 
-def test_processes_that_share_a_file_never_take_it_back(tmp_path: Path) -> None:
+def test_processes_that_share_a_file_never_replace_it_with_an_older_state(tmp_path: Path) -> None:
     path, workers, numbers = tmp_path / "rampd.snapshot", [], list(range(1, 201))
     for worker in range(4):
         child = os.fork()

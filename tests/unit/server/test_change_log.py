@@ -73,7 +73,7 @@ def test_a_log_keeps_its_limits_and_counts_its_bytes_correctly(limits: dict[str,
         reached = max(reached, log.end - oldest)
         assert log.read(oldest, ())[0] == b"1234567890" * (log.end - oldest)
         kept = log.end - oldest
-        assert kept >= min(number, 93), "it drops a little at once, and no more"
+        assert kept >= min(number, 93), "it drops only a little at a time"
         assert log.after(f"1-{number - kept}") == oldest
         assert kept == number or log.after(f"1-{number - kept - 1}") is Missing.TOO_OLD
     assert reached == 100

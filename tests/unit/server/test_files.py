@@ -13,7 +13,7 @@ def test_all_listeners_together_leave_files_for_the_store():
             assert 1 <= open_files.connections_of_each(limit, listeners) * listeners <= limit - open_files.KEPT
 
 
-def test_each_listener_takes_at_least_one_and_never_more_than_grpc_can_count():
+def test_each_listener_accepts_at_least_one_connection_and_at_most_as_many_as_grpc_can_count():
     assert open_files.connections_of_each(10, 2) == 1
     assert open_files.connections_of_each(2**40, 1) < 2**31
 

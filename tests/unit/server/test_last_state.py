@@ -383,7 +383,7 @@ async def test_a_failed_write_is_tried_again_and_ends_nothing(error: Exception) 
     assert not keeping._is_changed.is_set()
 
 
-async def test_the_event_loop_goes_on_while_a_large_state_is_kept(tmp_path: Path) -> None:
+async def test_the_event_loop_continues_while_a_large_state_is_written(tmp_path: Path) -> None:
     """Measured by the CPU time of the thread between two turns, so that other processes of the machine don't count."""
     overrides = Overrides()
     overrides.set_all((filling.repo(number), choice_of(filling.override(number))) for number in range(200_000))

@@ -62,7 +62,7 @@ def test_a_decision_at_another_revision_has_that_revision():
     assert [answer.revision for answer in answers] == [7, 8, 7]
 
 
-def test_equal_decisions_of_two_states_have_bytes_of_their_own():
+def test_equal_decisions_of_two_states_have_separate_bytes():
     first, second = (Decision("t", None, ResolveReason.OVERRIDE_TAG, number) for number in (1, 2))
     answers = [v1.ResolveResponse.FromString(encode(Resolution(each, 1))) for each in (first, second, first)]
     assert [answer.release for answer in answers] == [1, 2, 1]
