@@ -414,7 +414,7 @@ async def test_a_decision_is_void_when_the_store_did_not_answer_for_a_while(
     assert one.rollout().progress.hold_since_ms == world.store_ms
 
 
-async def test_when_the_store_is_away_nothing_is_decided(one: ServerWithoutPort, world: World):
+async def test_nothing_is_decided_while_the_store_is_unreachable(one: ServerWithoutPort, world: World):
     await one.look()
     world.counters[C, 2, 1] = BAD
     world.pass_ms(6_000)

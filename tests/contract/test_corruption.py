@@ -178,7 +178,7 @@ async def test_a_missing_key_makes_the_whole_component_an_error(store: RedisStor
 
 
 @pytest.mark.parametrize("section", ["rollout", "queue", "releases", "attributes", "quarantine", "timeline"])
-async def test_a_key_of_the_wrong_type_is_named(store: RedisStore, section: str):
+async def test_an_error_names_a_key_of_the_wrong_type_anywhere(store: RedisStore, section: str):
     key = getattr(store.keys.component(COMPONENT), section)
     await store.client.delete(key)
     await store.client.set(key, "x")
@@ -329,7 +329,7 @@ async def test_a_listener_that_fails_is_reloaded(store: RedisStore):
         assert listener.failed
 
 
-async def test_a_damaged_component_does_not_keep_the_others_frozen(store: RedisStore):
+async def test_the_other_components_are_unfrozen_despite_a_damaged_component(store: RedisStore):
     async with following(store) as replica:
         service = Service(store, replica)
         for name in ("alpha", "zeta"):

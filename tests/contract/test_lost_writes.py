@@ -168,7 +168,7 @@ async def test_the_history_says_once_what_was_lost(
     assert told[0].note.startswith("the store has lost revisions 4 to 5")
 
 
-async def test_a_release_that_was_rolled_back_is_not_given_out_again(
+async def test_a_rolled_back_release_does_not_reach_jobs_again(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     """Given a rollback that is lost, expect that the release stays at 0 % until a person raises it."""
@@ -346,7 +346,7 @@ async def test_a_change_of_overrides_that_expects_a_lost_revision_is_refused(
     assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_server_does_not_wait_for_a_lost_revision(service: Service, replica: Replica, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await replica.read_anew()
@@ -542,7 +542,7 @@ async def test_a_server_keeps_its_own_write_that_happens_while_it_reads_everythi
     assert not replica.went_back
 
 
-async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
+async def test_the_revision_of_a_lost_deletion_is_not_used_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     gone = await run(service, commands.DeleteComponent())
@@ -627,9 +627,7 @@ async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a
     assert changes
 
 
-async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_again(
-    service: Service, replica: Replica
-):
+async def test_a_tag_of_an_earlier_lost_revert_does_not_reach_jobs_again(service: Service, replica: Replica):
     """Given two lost Reverts, expect that everybody goes back to the oldest version that is left."""
     await run(service, commands.Finalize(force=True), commands.Release("c", expedite=True))
     kept = present(replica)  # c is current, b and a were before
@@ -862,7 +860,7 @@ async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     assert not replica.damaged
 
 
-async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
+async def test_a_release_of_a_deleted_component_does_not_reach_jobs_again(
     service: Service, replica: Replica, go_back: GoBack
 ):
     """Given a rollback and a deletion that are lost, expect that next stays at 0 % until a person raises it."""

@@ -106,7 +106,7 @@ async def test_a_digest_with_the_same_beginning_is_a_different_digest(store: Red
         await _write(store, committed, Author("ada", "Release", request_id="ci-42", digest="d1g"), "commit")
 
 
-async def test_the_repeat_of_a_commit_is_known_after_others_have_moved_on(store: RedisStore, committed: Rollout):
+async def test_the_repeat_of_a_commit_is_recognised_after_later_commits(store: RedisStore, committed: Rollout):
     before = await store.read(COMPONENT)
     await do(store, commands.Ramp(1000))
 

@@ -527,7 +527,7 @@ def test_a_ramp_or_a_new_trial_needs_its_own_approval_and_a_hold_that_begins_aga
     assert not approved.stepped(NOW).is_approved
 
 
-def test_guards_go_on_while_a_step_waits_for_approval():
+def test_guards_continue_while_a_step_waits_for_approval():
     rollout = replace(at(1000, APPROVED), progress=holding(NOW - HOUR_MS).asked(), paused=True)
 
     unconfirmed = replace(rollout, confirm_deadline_ms=NOW)

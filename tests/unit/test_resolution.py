@@ -162,7 +162,7 @@ class TestOverrides:
         assert answer(ROLLING_OUT, "acme/other", choices) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
 
     @pytest.mark.parametrize("repo", ["acme", "acmeX/app", "ACME/app", "x/acme/app", "*"])
-    def test_an_owner_is_exactly_what_stands_before_the_first_slash(self, repo: str) -> None:
+    def test_an_owner_is_exactly_the_text_before_the_first_slash(self, repo: str) -> None:
         assert answer(STEADY, repo, {"acme/*": TO_NEXT}) == CURRENT_BY[ResolveReason.STEADY]
         assert answer(STEADY, "acme/a/b", {"acme/*": TO_NEXT}) == CURRENT_BY[ResolveReason.OVERRIDE_CHANNEL]
 

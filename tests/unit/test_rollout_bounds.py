@@ -29,7 +29,7 @@ def test_the_last_ten_currents_are_kept_newest_first() -> None:
     assert [release.tag for release in rollout.previous_releases] == [f"t{number}" for number in range(13, 3, -1)]
 
 
-def test_the_timeline_tells_who_got_next_from_which_revision_on() -> None:
+def test_the_timeline_says_which_share_got_next_from_which_revision_on() -> None:
     rollout = after(steady(), commands.Release("B"), commands.Ramp(1000), commands.Quarantine("X"), commands.Rollback())
     rollout = after(rollout, commands.Ramp(500))
     revision = steady().revision

@@ -25,7 +25,7 @@ def storm(growth: float, *, minutes: float = 10, noise: float = 0.0) -> list[Sam
 
 
 @pytest.mark.parametrize("growth", [-3.0, 0.0, 0.5, 1.0, 40.0])
-def test_the_slope_is_that_of_the_time_after_the_third_minute(growth: float) -> None:
+def test_the_slope_counts_from_the_third_minute_on(growth: float) -> None:
     found = slope(storm(growth))
     assert found is not None
     assert math.isclose(found, growth, abs_tol=1e-9)

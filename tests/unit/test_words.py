@@ -53,7 +53,7 @@ def test_a_setting_is_described_in_words(name: str, field: str, said: str) -> No
     assert in_words(FieldChange(f"policy.{name}", None, stored[name])) == FieldChange(f"policy.{field}", None, said)
 
 
-def test_every_setting_has_words_or_is_a_word() -> None:
+def test_every_setting_has_a_description_or_is_a_plain_word() -> None:
     """Given each field of a policy, expect its name in the API, and no text in the stored form."""
     from rampd import v1
 

@@ -83,7 +83,7 @@ def call_under_way() -> Iterator[threading.Event]:
         thread.join()
 
 
-def test_a_fork_does_not_wait_for_ever(monkeypatch) -> None:
+def test_a_fork_does_not_wait_forever(monkeypatch) -> None:
     monkeypatch.setattr(fork_gate, "_PATIENCE_S", 0.01)
     with call_under_way() as has_left:
         child = os.fork()

@@ -99,7 +99,7 @@ def test_a_file_with_another_mode_is_refused(path: Path, mode: int) -> None:
     assert refusal(path) == f"its mode is 0{mode:o}, not 0600: chmod 600 it"
 
 
-def test_a_file_of_somebody_else_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = path.stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
     assert refusal(path) == (

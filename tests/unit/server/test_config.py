@@ -469,7 +469,7 @@ def test_the_error_for_a_wrong_command_line_is_a_sentence(arguments, sentence):
     assert mistakes(*arguments) == [sentence]
 
 
-def test_without_a_home_directory_the_data_directory_has_to_be_named(monkeypatch):
+def test_the_data_directory_must_be_named_without_a_home_directory(monkeypatch):
     def no_home() -> Path:
         raise RuntimeError
 
