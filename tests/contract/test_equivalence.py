@@ -1,4 +1,4 @@
-"""One random sequence of calls has one outcome on all three stores."""
+"""One random sequence of calls has the same result on all three stores."""
 
 import random
 import uuid

@@ -35,8 +35,8 @@ async def test_a_write_waits_for_the_first_state(store: RedisStore, server: Stor
 async def test_a_time_in_the_past_is_refused_before_the_first_state_too(
     store: RedisStore, server: StoreServer, namespace: str, ask: str
 ) -> None:
-    """Given a write that comes before the server has seen the store's clock, and asks for a time that is over by it, expect
-    that nothing is written, and the same words as later.
+    """Given a write before the server has read the store's clock, with a time that has passed by that clock, expect that
+    nothing is written, and the same error as later.
     """
     await do(store, commands.Release("a"))
     head = await store.head()

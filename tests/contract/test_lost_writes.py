@@ -518,7 +518,7 @@ async def test_other_writers_wait_a_moment_for_a_change_that_lowers_exposure_and
 
 async def test_other_writers_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
     key = elsewhere.keys.component(COMPONENT).rollout
-    for until in ("9999999999999", "1", "x"):  # a clock that was set back, one that is over, and damage
+    for until in ("9999999999999", "1", "x"):  # a clock that was set back, a moment that has passed, and damage
         await elsewhere.client.hset(key, "yield_until", until)
         now = await stored(elsewhere)
         await elsewhere.commit(now, decide(now, commands.Ramp(now.basis_points + 1)), BOB, Result(5), Namespace())
@@ -630,7 +630,7 @@ async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a
 async def test_a_tag_of_an_earlier_lost_revert_does_not_reach_jobs_again(service: Service, replica: Replica):
     """Given two lost Reverts, expect that everybody goes back to the oldest version that is left."""
     await run(service, commands.Finalize(force=True), commands.Release("c", expedite=True))
-    kept = present(replica)  # c is current, b and a were before
+    kept = present(replica)  # c is current, b and a were current before
     await run(service, commands.Revert(), commands.Revert("a"))
     known = present(replica)
 
@@ -681,7 +681,7 @@ async def test_an_override_is_not_set_on_another_history(
 
     answer = await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
 
-    assert answer.result.revision == lost.result.revision + 2  # the loss has the one between
+    assert answer.result.revision == lost.result.revision + 2  # the record of the loss has the revision between them
     assert (await stored(elsewhere)).lost == (LostRevisions(4, 5),)
 
 

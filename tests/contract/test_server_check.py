@@ -1,4 +1,4 @@
-"""A Redis that rampd must not run on is refused with a sentence."""
+"""A Redis that is not suitable for rampd is refused with a sentence that says why."""
 
 import re
 from collections.abc import AsyncIterator

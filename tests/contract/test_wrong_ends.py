@@ -37,7 +37,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Ports:
-    """A Redis with a plain port, and one that speaks TLS."""
+    """A Redis with one port without TLS and one port with TLS."""
 
     def __init__(self, certificates: Path) -> None:
         self.certificates = certificates

@@ -10,7 +10,7 @@ LIST = Path(__file__).parent / "mutations.toml"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One line made wrong, and the test that must notice."""
+    """One line that is made wrong, and the test that must notice."""
 
     protects: str
     """What the line is for, in a sentence."""

@@ -218,7 +218,7 @@ def test_an_unreadable_component_keeps_its_state_and_only_its_age_grows(feed: Fe
     assert last is not None
     assert (last.component.snapshot.revision, last.since_s, revisions(feed)) == (7, 1010, {"b": 1})
 
-    # It is repaired.
+    # The component is repaired.
     assert feed.begin().whole
     feed.take(whole("e/9-0", component("a", 7), component("b", 1)))
     assert (revisions(feed), feed.damaged) == ({"a": 7, "b": 1}, {})

@@ -135,7 +135,7 @@ def test_a_sentence_is_short_and_on_one_line():
 
 
 def test_a_value_with_a_backquote_is_written_in_double_quotes():
-    """Given a value that the grammar of tags does not know, expect that the same text is written in double quotes."""
+    """Given a value that the grammar of tags does not allow, expect that the same text is written in double quotes."""
     assert filled(r'up{a=`\d"{{tag}}`}', "a`b\\") == r'up{a="\\d\"a`b\\"}'
 
 

@@ -185,15 +185,18 @@ SAVED = Moment("e/50-2", confirmed_s=1000.0, told_s=500.0)
         (Moment("e/50-2", 1001.0), True),  # the same, confirmed again
         (Moment("e/50-2", 999.0), False),  # the same, and this process has lost its server
         (Moment("e/51-0", 1001.0), True),
-        (Moment("e/51-0", 999.0), True),  # a later entry is a later state, whoever confirmed last
+        (Moment("e/51-0", 999.0), True),  # a later entry is a later state, whichever process confirmed last
         (Moment("e/50-1", 1001.0), False),  # a server that is behind
         (Moment("e/9-9", 1001.0), False),  # ids are numbers
-        (Moment("e/47-0", 1001.0, told_s=1000.5), True),  # told of a rewind after the file was confirmed
-        (Moment("e/47-0", 1001.0, told_s=999.0), False),  # told before: what the file has came after the rewind
-        (Moment("e/73-0", 499.0), False),  # the file's process was told of a rewind after this one had lost its server
-        (Moment("f/1-0", 1001.0, told_s=1000.5), True),  # told of the new epoch
-        (Moment("f/1-0", 1001.0), True),  # knew no other one; its server was confirmed later
-        (Moment("d/99-0", 999.0), False),  # an epoch that was left: nobody confirms it any more
+        (Moment("e/47-0", 1001.0, told_s=1000.5), True),  # a server reported a rewind after the file was confirmed
+        (
+            Moment("e/47-0", 1001.0, told_s=999.0),
+            False,
+        ),  # a server reported it before: the state in the file came after the rewind
+        (Moment("e/73-0", 499.0), False),  # the file's process heard of a rewind after this process had lost its server
+        (Moment("f/1-0", 1001.0, told_s=1000.5), True),  # a server reported the new epoch
+        (Moment("f/1-0", 1001.0), True),  # this process knew no other epoch, and its server was confirmed later
+        (Moment("d/99-0", 999.0), False),  # an epoch that was replaced: no server confirms it any more
         (Moment("d/99-0", 499.0, told_s=400.0), False),
     ],
 )

@@ -129,7 +129,7 @@ def filled(descriptor: Descriptor, index: int = 0) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """A request, made wrong in one place."""
+    """A request that is wrong in one place."""
 
     request: Descriptor
     path: str

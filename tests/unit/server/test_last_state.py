@@ -71,7 +71,7 @@ def test_a_written_file_is_read_back(file: LastStateFile) -> None:
 
 
 def test_the_remains_of_a_deleted_component_are_kept(file: LastStateFile) -> None:
-    """Given components that went, expect that they are read back: an older copy of the data may contain one of them."""
+    """Given deleted components, expect that they are read back: an older copy of the data may contain one of them."""
     gone = (Absent("web", 7, 3, "5-1", "4-1"), Absent("api", 2, 1, "3-1", "3-1", held().quarantine | {"x": MARK}))
     pieces = [line for absent in gone for line in file.encode(absent)]
     file.write(ABOUT, [*pieces, *lines(file, (rolling_out(), PINNED))])

@@ -299,7 +299,7 @@ async def test_an_unconfirmed_copy_is_reported_soon_but_not_after_one_slow_look(
     await store.look()
     assert replica.is_confirmed
 
-    # All of them fail.
+    # All looks fail.
     store.error = error
     await store.look()
     clock.now_s += 0.4
@@ -309,12 +309,12 @@ async def test_an_unconfirmed_copy_is_reported_soon_but_not_after_one_slow_look(
     await store.look()
     assert not replica.is_confirmed
 
-    # It is back.
+    # The store is back.
     store.error = None
     await store.look()
     assert replica.is_confirmed
 
-    # It neither answers nor fails.
+    # The store neither answers nor fails.
     clock.now_s += STALE_AFTER_S + 0.1
     assert not replica.is_confirmed
     await store.look()
