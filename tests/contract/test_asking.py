@@ -1,4 +1,4 @@
-"""Servers that ask the checks of one store: each check by one of them at a time, and none of them in the way of another."""
+"""Servers that ask the checks of one store: one server asks a check at a time, and no check blocks another."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ async def has_errors(checks: Checks, replica: FakeReplica) -> bool:
     return (await checks.readings(replica.rollouts[0]))[0].errors >= 2
 
 
-async def test_what_was_answered_is_read_by_every_server(store: RedisStore):
+async def test_every_server_reads_an_answer(store: RedisStore):
     replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
     asks, reads = asker(store, replica, source), asker(store, replica, ScriptedSource())
     assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors")]
@@ -51,7 +51,7 @@ async def test_what_was_answered_is_read_by_every_server(store: RedisStore):
     assert source.asked == ['errors{tag="B"}']
 
 
-async def test_of_three_servers_one_asks_at_a_time_and_not_before_the_check_is_due(store: RedisStore):
+async def test_one_of_three_servers_asks_at_a_time_and_only_when_the_check_is_due(store: RedisStore):
     replica, source = FakeReplica(checked(ERRORS)), ScriptedSource(Answer(7.0))
     began_s = time.monotonic()
 
@@ -83,7 +83,9 @@ async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_ty
         ('errors{tag="x{{ tag}"}', "it has {{ at character 14, which belongs to no placeholder"),
     ],
 )  # fmt: skip
-async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(store: RedisStore, query: str, said: str):
+async def test_a_query_that_only_an_older_rampd_accepted_is_an_error_and_is_not_sent(
+    store: RedisStore, query: str, said: str
+):
     replica, source = FakeReplica(checked(replace(ERRORS, query=query))), ScriptedSource()
     checks = asker(store, replica, source)
 
@@ -96,7 +98,7 @@ async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(stor
 
 
 @pytest.mark.parametrize("changes", [{"held_reason": "because"}, {"basis_points": 0}, {"next": None}])
-async def test_what_is_not_under_way_is_not_asked(store: RedisStore, changes: dict[str, object]):
+async def test_nothing_is_asked_about_a_rollout_that_is_not_under_way(store: RedisStore, changes: dict[str, object]):
     idle = replace(checked(SLOW, component="idle"), **changes)
     source = ScriptedSource()
 
@@ -118,7 +120,7 @@ async def test_a_copy_that_is_behind_asks_nothing(store: RedisStore):
         await eventually_async(lambda: bool(source.asked))
 
 
-async def test_another_next_is_asked_about_at_once(store: RedisStore):
+async def test_a_new_next_is_asked_about_at_once(store: RedisStore):
     replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
 
     async with running(asker(store, replica, source)):
@@ -129,7 +131,7 @@ async def test_another_next_is_asked_about_at_once(store: RedisStore):
     assert source.asked == ['errors{tag="B"}', 'errors{tag="C"}']
 
 
-async def test_a_source_that_hangs_holds_up_a_bounded_number_of_questions(store: RedisStore):
+async def test_a_source_that_does_not_answer_blocks_a_limited_number_of_questions(store: RedisStore):
     source = ScriptedSource()
     source.goes_on.clear()
     replica = FakeReplica(*(checked(SLOW, component=f"c{number}") for number in range(MAX_ASKING + 5)))
@@ -142,8 +144,8 @@ async def test_a_source_that_hangs_holds_up_a_bounded_number_of_questions(store:
         await eventually_async(lambda: len(source.asked) == MAX_ASKING + 5)
 
 
-async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: RedisStore, monkeypatch):
-    """Given a server that ends while its question is under way, when the lease is over, expect another to ask."""
+async def test_another_server_asks_if_a_server_dies_while_it_asks(store: RedisStore, monkeypatch):
+    """Given a server that ends during its question, when the lease is over, expect another server to ask."""
     monkeypatch.setattr(asking, "_LEASE_MARGIN_S", 0.2)
     replica, hangs, answers = FakeReplica(checked(SLOW)), ScriptedSource(), ScriptedSource()
     hangs.goes_on.clear()
@@ -155,7 +157,7 @@ async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: Re
         await eventually_async(lambda: bool(answers.asked))
 
 
-async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
+async def test_a_defect_in_one_check_does_not_stop_the_others(store: RedisStore):
     class Breaks(ScriptedSource):
         async def ask(self, query: str) -> Answer:
             if query == "breaks":
@@ -172,7 +174,7 @@ async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
         await eventually_async(lambda: source.asked.count("up") >= 3 and "breaks" in source.asked)
 
 
-async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(store: RedisStore):
+async def test_another_store_is_not_written_to_and_is_tried_again(store: RedisStore):
     replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
     epoch = store.link.epoch
     store.set_epoch("another")

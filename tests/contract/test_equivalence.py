@@ -1,4 +1,4 @@
-"""One random sequence of calls has one outcome on all three stores."""
+"""One random sequence of calls has the same result on all three stores."""
 
 import random
 import uuid
@@ -40,7 +40,7 @@ async def test_the_three_stores_agree(
 
 
 class _Script:
-    """Calls that depend on the seed only; what they answer and leave, without ids and times of the store."""
+    """Calls that depend on the seed only; their answers and the final state, without ids and times of the store."""
 
     def __init__(self, store: RedisStore, chance: random.Random) -> None:
         self._store = store
@@ -132,7 +132,7 @@ class _Script:
         ]
 
     def _author(self, request_id: str) -> Author:
-        # Two steps in a row share an id: with the same digest a replay, with another one a reuse.
+        # Two steps in a row share an id. The second one is a replay with the same digest, and a reuse with another digest.
         is_own = self._chance.random() < 0.3
         digest = self._chance.choice(["d1", "d2"])
         return Author("ada", "Test", "a note", request_id=request_id if is_own else "", digest=digest)

@@ -1,6 +1,6 @@
-"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and goes on from there.
+"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and continues from it.
 
-A revision is then no identity: two histories have the same numbers.
+Then a revision does not identify a state, because two histories use the same numbers.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ async def store(real_server: StoreServer, namespace: str) -> AsyncIterator[Redis
 
 @pytest.fixture
 async def elsewhere(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
-    """The store as somebody else writes to it who knows nothing of what is lost."""
+    """The store as another writer sees it, who does not know the lost changes."""
     store = real_server.store(namespace)
     head = await store.head()
     store.set_epoch(head.epoch if head else await store.begin_epoch(adopted=False))
@@ -68,7 +68,7 @@ async def base(store: RedisStore, elsewhere: RedisStore) -> Rollout:
 
 @pytest.fixture
 async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) -> AsyncIterator[GoBack]:
-    """Puts back all data of the namespace as they were, in one step."""
+    """Restores all data of the namespace as they were, in one step."""
     client = Redis.from_url(real_server.url, protocol=2)
     keys = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
     kept = {key: await client.dump(key) for key in keys}
@@ -87,7 +87,7 @@ async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) ->
 
 @pytest.fixture
 async def replica(store: RedisStore, go_back: GoBack) -> Replica:
-    """The copy of a server that does not look at the store by itself, until it is told to."""
+    """The copy of a server that looks at the store only when a test calls it."""
     replica = Replica(store)
     await replica.read_anew()
     return replica
@@ -121,13 +121,13 @@ async def stored(store: RedisStore) -> Rollout:
     return rollout
 
 
-async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the_same_revision(
+async def test_a_verb_is_decided_on_the_stored_state_and_not_on_a_lost_state_of_the_same_revision(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
-    """Given a lost and a new state of one revision, expect that Rollback speaks of the one that is there."""
+    """Given a lost and a new state of one revision, expect that the message of Rollback is about the stored one."""
     await run(service, commands.Finalize(force=True))  # lost: everybody gets b
     await go_back()
-    await do(elsewhere, commands.Ramp(9000))  # of the same revision
+    await do(elsewhere, commands.Ramp(9000))  # with the same revision
 
     answer = await run(service, commands.Rollback())
 
@@ -138,7 +138,7 @@ async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the
     assert await stored(elsewhere) == answer.rollout
 
 
-async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
+async def test_a_revision_that_somebody_has_seen_is_not_used_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
@@ -152,7 +152,7 @@ async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
     assert present(replica) == await stored(store)
 
 
-async def test_what_was_lost_is_said_once_in_the_history(
+async def test_the_history_says_once_what_was_lost(
     service: Service, replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
 ):
     async with following(elsewhere) as other:
@@ -168,7 +168,7 @@ async def test_what_was_lost_is_said_once_in_the_history(
     assert told[0].note.startswith("the store has lost revisions 4 to 5")
 
 
-async def test_a_release_that_was_rolled_back_is_not_given_out_again(
+async def test_a_rolled_back_release_does_not_reach_jobs_again(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     """Given a rollback that is lost, expect that the release stays at 0 % until a person raises it."""
@@ -226,7 +226,7 @@ async def test_a_lost_revert_is_done_again(service: Service, replica: Replica, s
     assert after.quarantine.keys() == {"b"}
 
 
-async def test_an_outcome_of_a_lost_history_is_counted_at_nobodys_weight(
+async def test_an_outcome_of_a_lost_history_is_not_counted(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -246,7 +246,7 @@ def ran_current(revision: int, sequence: int = 1) -> Report:
 
 
 @pytest.mark.parametrize("is_rewritten", [False, True], ids=["older", "another-of-the-same-number"])
-async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server_has_noticed(
+async def test_an_outcome_of_a_lost_history_is_not_counted_even_before_the_server_notices_the_loss(
     service: Service, outcomes: Outcomes, elsewhere: RedisStore, go_back: GoBack, is_rewritten: bool
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -262,7 +262,7 @@ async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server
     assert not (await counted.release_counters(COMPONENT)).by_release
 
 
-async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_that_is_there(
+async def test_an_outcome_of_a_lost_trial_does_not_change_the_counts_of_the_stored_trial(
     service: Service, outcomes: Outcomes, counted: RedisOutcomes, go_back: GoBack
 ):
     await outcomes.report(ran_current(3))
@@ -279,10 +279,10 @@ async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_t
     assert await counted.counters(COMPONENT, 2, 1) == before
 
 
-async def test_an_outcome_counts_where_the_store_is_merely_ahead(
+async def test_an_outcome_counts_if_the_store_is_only_ahead(
     replica: Replica, outcomes: Outcomes, elsewhere: RedisStore, counted: RedisOutcomes
 ):
-    """Given a change by another server that this one has not heard of, expect that it reads nothing for an outcome."""
+    """Given a change by another server that this server has not read yet, expect that an outcome causes no read."""
     await do(elsewhere, commands.Ramp(9000))
 
     assert await outcomes.report(ran_current(3)) == [None]
@@ -292,10 +292,10 @@ async def test_an_outcome_counts_where_the_store_is_merely_ahead(
 
 
 @pytest.mark.parametrize("kind", ["history", "rollout"])
-async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
+async def test_outcomes_of_a_damaged_component_are_decided_on_its_last_good_state(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, kind: str
 ):
-    """Given a loss that can't be settled, expect that a report is taken in, also its share of other components."""
+    """Given a loss that can't be settled, expect that a report is counted, also its outcomes of other components."""
     await service.execute("formatter", commands.Release("x"), ADA)
     lost = await run(service, commands.Ramp(9000))
     await go_back()
@@ -313,14 +313,14 @@ async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
     assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
     async def read_anew() -> None:
-        pytest.fail("it has been read, and found damaged")
+        pytest.fail("everything was read again, although the component is already known as damaged")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replica, "read_anew", read_anew)
         await Outcomes(counted, replica).report(replace(report, sequence=2))
 
 
-async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
+async def test_a_verb_that_expects_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
@@ -331,7 +331,7 @@ async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, e
         assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_overrides_that_name_a_lost_revision_are_refused(
+async def test_a_change_of_overrides_that_expects_a_lost_revision_is_refused(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -346,7 +346,7 @@ async def test_overrides_that_name_a_lost_revision_are_refused(
     assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_server_does_not_wait_for_a_lost_revision(service: Service, replica: Replica, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await replica.read_anew()
@@ -355,7 +355,7 @@ async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Servi
     assert await replica.wait_for(COMPONENT, lost.result.revision + 1, timeout_s=0.01)
 
 
-async def test_a_decision_of_a_lost_state_is_void(
+async def test_a_decision_based_on_a_lost_state_is_void(
     service: Service, elsewhere: RedisStore, replica: Replica, go_back: GoBack
 ):
     await run(service, commands.Ramp(9000))
@@ -376,7 +376,9 @@ async def test_a_decision_of_a_lost_state_is_void(
     assert (await stored(elsewhere)).current_release.tag == before.current_release.tag == "a"
 
 
-async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewhere: RedisStore, replica: Replica):
+async def test_a_decision_stays_valid_after_changes_of_overrides(
+    service: Service, elsewhere: RedisStore, replica: Replica
+):
     ground = present(replica)
     for number in range(5):
         await elsewhere.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, BOB)
@@ -388,7 +390,7 @@ async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewh
     assert (await stored(elsewhere)).state is RolloutState.HELD
 
 
-async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
+async def test_a_component_that_is_lost_completely_continues_its_numbers(
     service: Service, replica: Replica, go_back: GoBack
 ):
     made = await service.execute("formatter", commands.Release("x"), ADA)
@@ -402,7 +404,7 @@ async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
     assert (again.result.revision, again.result.release) == (3, 2)
 
 
-async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_lost_freeze_is_set_again(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Freeze())
     await go_back()
     await replica.read_anew()
@@ -412,7 +414,7 @@ async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Re
     assert freeze.actor == "ada"
 
 
-async def test_a_server_that_was_merely_behind_has_lost_nothing(
+async def test_a_server_that_was_only_behind_has_lost_nothing(
     service: Service, replica: Replica, elsewhere: RedisStore
 ):
     await do(elsewhere, commands.Ramp(3000), commands.Rollback())
@@ -422,7 +424,7 @@ async def test_a_server_that_was_merely_behind_has_lost_nothing(
     assert not replica.went_back
 
 
-async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back: GoBack):
+async def test_watchers_are_told_that_the_store_has_gone_back(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Ramp(9000))
     await go_back()
     await replica.read_anew()
@@ -430,7 +432,7 @@ async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back
     assert replica.went_back
 
 
-async def test_while_another_epoch_is_read_nothing_is_written(
+async def test_nothing_is_written_while_another_epoch_is_read(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     await store.begin_epoch(adopted=True)
@@ -443,7 +445,7 @@ async def test_while_another_epoch_is_read_nothing_is_written(
 
     monkeypatch.setattr(store, "components", wait_and_list)
     reading = asyncio.create_task(replica.read_anew())
-    while replica._writable.is_set():  # noqa: ASYNC110 - nothing tells
+    while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
     with pytest.raises(NoSnapshotError, match="new epoch"):
         await run(service, commands.Ramp(9000))
@@ -453,7 +455,7 @@ async def test_while_another_epoch_is_read_nothing_is_written(
     assert (await run(service, commands.Ramp(9000))).result.changed
 
 
-async def test_a_server_that_looks_by_itself_settles_it_too(
+async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
     store: RedisStore, service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     async with following(elsewhere) as other:
@@ -462,7 +464,7 @@ async def test_a_server_that_looks_by_itself_settles_it_too(
         await go_back()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
-                while not present(other).lost:  # noqa: ASYNC110 - nothing tells
+                while not present(other).lost:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.01)
 
         assert present(other).lost == (LostRevisions(4, 4),)
@@ -479,7 +481,7 @@ async def test_a_server_that_looks_by_itself_settles_it_too(
     ],
     ids=str,
 )
-async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has_changed(
+async def test_a_decision_to_roll_back_is_void_only_if_a_fact_that_it_depends_on_has_changed(
     service: Service, elsewhere: RedisStore, replica: Replica, meanwhile: Command, *, is_void: bool
 ):
     ground = present(replica)
@@ -496,10 +498,10 @@ async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has
         assert (await decided).result.changed
 
 
-async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
+async def test_other_writers_wait_a_moment_for_a_change_that_lowers_exposure_and_came_second(
     service: Service, elsewhere: RedisStore, replica: Replica, store: RedisStore
 ):
-    """Given an urgent change that came second, expect that nothing but another urgent one is committed before its repeat."""
+    """Given an urgent change that came second, expect that only another urgent change is committed before its repeat."""
     before = present(replica)
     now = await do(elsewhere, commands.Ramp(3000))
     held = decide(before, commands.Rollback())
@@ -514,18 +516,18 @@ async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
     assert not await store.client.hexists(store.keys.component(COMPONENT).rollout, "yield_until")
 
 
-async def test_others_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
+async def test_other_writers_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
     key = elsewhere.keys.component(COMPONENT).rollout
-    for until in ("9999999999999", "1", "x"):  # a clock that was set back, one that is over, and damage
+    for until in ("9999999999999", "1", "x"):  # a clock that was set back, a moment that has passed, and damage
         await elsewhere.client.hset(key, "yield_until", until)
         now = await stored(elsewhere)
         await elsewhere.commit(now, decide(now, commands.Ramp(now.basis_points + 1)), BOB, Result(5), Namespace())
 
 
-async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_read(
+async def test_a_server_keeps_its_own_write_that_happens_while_it_reads_everything(
     service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a write between the last reads and the swap, expect that the new state is not behind what was told already."""
+    """Given a write between the last reads and the swap, expect that the new state is not behind the changes that listeners already have."""
     goes_back_to, answers = Reading._goes_back_to, []
 
     async def write_first(reading: Reading, state: State) -> bool:
@@ -540,7 +542,7 @@ async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_
     assert not replica.went_back
 
 
-async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
+async def test_the_revision_of_a_lost_deletion_is_not_used_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     gone = await run(service, commands.DeleteComponent())
@@ -552,7 +554,7 @@ async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
     assert [event.action for event in await store.events(COMPONENT, limit=1)] == ["RecordLoss"]
 
 
-async def test_a_freeze_of_everything_that_is_lost_is_made_again(
+async def test_a_lost_freeze_of_everything_is_set_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     await service.freeze_all(None, Author("ada", "Freeze", "holidays"))
@@ -569,7 +571,9 @@ async def test_a_freeze_of_everything_that_is_lost_is_made_again(
     )
 
 
-async def test_what_was_dropped_before_is_held_and_said_so(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_release_that_was_dropped_before_the_loss_is_held_and_the_reason_says_so(
+    service: Service, replica: Replica, go_back: GoBack
+):
     await run(service, commands.Abandon())
     await go_back()
     await replica.read_anew()
@@ -577,7 +581,7 @@ async def test_what_was_dropped_before_is_held_and_said_so(service: Service, rep
     assert present(replica).held_reason.endswith("; before, b was not rolled out any more")
 
 
-async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read_again(
+async def test_a_store_that_goes_back_again_while_a_loss_is_recorded_is_read_again(
     service: Service, replica: Replica, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
 ):
     """Given a record of a loss that is lost itself before it is read, expect no revision to be given twice."""
@@ -601,10 +605,10 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
     assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)
 
 
-async def test_what_comes_while_the_store_is_read_is_no_loss(
+async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a_loss(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given another change of this server that is taken in during a look at the store, expect no reading of everything."""
+    """Given another change of this server that is applied during a look at the store, expect that not everything is read again."""
     read, changes = store.read, []
 
     async def read_and_change(component: str) -> Any:
@@ -618,17 +622,15 @@ async def test_what_comes_while_the_store_is_read_is_no_loss(
 
     monkeypatch.setattr(store, "read", read_and_change)
     monkeypatch.setattr(replica, "read_anew", read_anew)
-    # A verb that changes nothing is not said to before the store was asked.
+    # A verb that changes nothing answers only after the store was asked.
     assert not (await run(service, commands.Resume())).result.changed
     assert changes
 
 
-async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_again(
-    service: Service, replica: Replica
-):
-    """Given two lost Reverts, expect that everybody goes back as far as there is something to go back to."""
+async def test_a_tag_of_an_earlier_lost_revert_does_not_reach_jobs_again(service: Service, replica: Replica):
+    """Given two lost Reverts, expect that everybody goes back to the oldest version that is left."""
     await run(service, commands.Finalize(force=True), commands.Release("c", expedite=True))
-    kept = present(replica)  # c is current, b and a were before
+    kept = present(replica)  # c is current, b and a were current before
     await run(service, commands.Revert(), commands.Revert("a"))
     known = present(replica)
 
@@ -643,14 +645,14 @@ async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_a
     ("lost_ms", "kept_ms", "outlasts"),
     [(None, 1, True), (2, 1, True), (1, 2, False), (1, None, False), (None, None, False), (1, 1, False)],
 )
-def test_a_freeze_that_was_prolonged_outlasts_the_one_before(
+def test_the_later_end_of_two_freezes_decides_which_one_outlasts_the_other(
     lost_ms: int | None, kept_ms: int | None, *, outlasts: bool
 ):
     assert Freeze("ada", "", 0, lost_ms).outlasts(Freeze("bob", "", 0, kept_ms)) is outlasts
     assert Freeze("ada", "", 0, lost_ms).outlasts(None)
 
 
-async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
+async def test_few_of_many_callers_that_meet_a_loss_at_once_read_everything(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
 ):
     await run(service, commands.Ramp(9000))
@@ -679,14 +681,14 @@ async def test_an_override_is_not_set_on_another_history(
 
     answer = await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
 
-    assert answer.result.revision == lost.result.revision + 2  # the loss has the one between
+    assert answer.result.revision == lost.result.revision + 2  # the record of the loss has the revision between them
     assert (await stored(elsewhere)).lost == (LostRevisions(4, 5),)
 
 
-async def test_an_override_for_a_revision_that_another_server_has_told_is_not_set_on_another_history(
+async def test_an_override_that_expects_a_revision_of_another_server_is_not_set_on_another_history(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
-    """Given a caller who expects a revision that this server knows under no name, expect the loss to be settled first."""
+    """Given a caller who expects a revision that this server does not know, expect that the loss is settled first."""
     await run(service, commands.Ramp(3000), commands.Ramp(4000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
@@ -720,7 +722,7 @@ async def test_an_override_of_a_component_that_is_back_gets_a_revision_that_nobo
     assert answer.result.revision == gone.result.revision + 2
 
 
-async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_number_again(
+async def test_no_number_is_used_again_after_a_deletion_is_lost_with_its_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     for verb in (commands.Release("x"), commands.Release("y"), commands.DeleteComponent()):
@@ -734,7 +736,7 @@ async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_numb
     assert (again.result.revision, again.result.release) == (gone.result.revision + 2, 3)
 
 
-async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component_is_lost_whole(
+async def test_nobody_gets_a_quarantined_tag_after_its_component_is_lost_completely(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     for verb in (commands.Release("x"), commands.Release("y"), commands.Quarantine("y"), commands.Quarantine("x")):
@@ -757,14 +759,14 @@ async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component
             assert copied.rollout == (await elsewhere.read("formatter")).rollout == answer.rollout
 
 
-async def test_who_deletes_a_component_deletes_its_quarantine(service: Service, replica: Replica):
+async def test_deleting_a_component_deletes_its_quarantine(service: Service, replica: Replica):
     await run(service, commands.Quarantine("b"), commands.DeleteComponent())
 
     assert (await run(service, commands.Release("b"))).result.changed
 
 
-async def test_a_deadline_to_confirm_that_is_lost_is_there_again(service: Service, replica: Replica, go_back: GoBack):
-    """Given that somebody asked for 0 % unless it is confirmed, expect that a loss does not leave it unwatched."""
+async def test_a_lost_deadline_to_confirm_is_restored(service: Service, replica: Replica, go_back: GoBack):
+    """Given a Ramp that must be confirmed, expect that a loss does not remove its deadline."""
     lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     assert isinstance(lost.rollout, Rollout)
     await go_back()
@@ -813,10 +815,10 @@ async def put_back(client: Redis, key: str, value: bytes) -> None:
     await client.restore(key, 0, value, replace=True)
 
 
-async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_loss(
+async def test_a_partly_restored_component_is_settled_like_a_loss(
     service: Service, replica: Replica, store: RedisStore, real_server: StoreServer
 ):
-    """Given all keys of a component as they were but its history, expect what its lost state protected, under a new revision."""
+    """Given a component restored without its history, expect the protections of its lost state, under a new revision."""
     await service.execute("formatter", commands.Release("x"), ADA)
     client = Redis.from_url(real_server.url, protocol=2)
     keys = store.keys.component(COMPONENT)
@@ -835,10 +837,10 @@ async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_l
     assert present(replica).lost[-1] == LostRevisions(lost.result.revision, lost.result.revision)
 
 
-async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
+async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
-    """Given a component that went back and whose history can't be read, expect that all others go on, and that it can go."""
+    """Given a component that went back and whose history can't be read, expect that all other components continue, and that this one can be deleted."""
     await service.execute("formatter", commands.Release("x"), ADA)
     await service.execute("formatter", commands.Release("y"), ADA)
     await run(service, commands.Rollback())
@@ -858,7 +860,7 @@ async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
     assert not replica.damaged
 
 
-async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
+async def test_a_release_of_a_deleted_component_does_not_reach_jobs_again(
     service: Service, replica: Replica, go_back: GoBack
 ):
     """Given a rollback and a deletion that are lost, expect that next stays at 0 % until a person raises it."""
@@ -870,10 +872,10 @@ async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
     assert present(replica).held_reason.endswith("; before, restyler was deleted")
 
 
-async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
+async def test_a_server_with_a_deadline_to_confirm_in_its_last_state_starts(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
-    """Given a deadline to confirm in the last state, expect that the server begins with it and judges it once it is read."""
+    """Given a deadline to confirm in the last state, expect that the server starts with it and compares it once the store is read."""
     await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     memory = LastStateFile(tmp_path, "here", "default")
     await Remembering(replica, memory).end()
@@ -890,7 +892,7 @@ async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
     assert list(controller._deadlines) == [COMPONENT]
 
 
-async def test_a_listener_that_fails_keeps_no_server_from_its_last_state(
+async def test_a_server_recalls_its_last_state_though_a_listener_fails(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
     memory = LastStateFile(tmp_path, "here", "default")

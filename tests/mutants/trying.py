@@ -26,7 +26,7 @@ _PASSED, _FAILED = 0, 1
 
 
 class Verdict(StrEnum):
-    """What came of a mutation."""
+    """The result of a mutation."""
 
     NOTICED = "noticed"
     HUNG = "hung"
@@ -46,17 +46,17 @@ class Verdict(StrEnum):
 
 
 class Scratch:
-    """The copy. What is imported comes from it, also in processes that tests start: they have its PYTHONPATH."""
+    """The copy. Imports come from it, also in processes that tests start, because they have its PYTHONPATH."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # Neither what a server would read, nor what a pytest around this one has said.
+        # Without the variables that a server reads, and without those of an outer pytest.
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAMPD_", "PYTEST_"))}
         self._environment = kept | {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("client", "server"))}
         self._marks = 0
 
     def check(self) -> None:
-        """Sees that what is imported is the copy. Otherwise no mutation would change anything."""
+        """Checks that imports come from the copy. Otherwise no mutation would change anything."""
         done = subprocess.run(
             [sys.executable, "-c", _IMPORTED],
             env=self._environment,
@@ -69,7 +69,7 @@ class Scratch:
             raise RuntimeError(f"the copy in {self._folder} is not what is imported, but {done.stdout}")
 
     def without_mutation(self, tests: Sequence[str], *, at_once: int = 1) -> dict[str, Verdict | None]:
-        """Why each test can tell nothing about a mutation; None for a test that passes as the code is."""
+        """Returns why each test proves nothing, or None for a test that passes with the unchanged code."""
         code, output = self._run("-rA", "-n", str(at_once), "--dist", "worksteal", *tests, limit_s=_BASELINE_LIMIT_S)
         if code != _PASSED:
             print(output, file=sys.stderr)
@@ -77,7 +77,7 @@ class Scratch:
         return {test: _doubt({word for word, found in ended if _is_of(found, test)}, code) for test in tests}
 
     def with_mutation(self, mutation: Mutation) -> Verdict:
-        """Whether the test of a mutation notices it."""
+        """Returns whether the test of a mutation notices it."""
         path = self._folder / mutation.file
         text = path.read_text("utf-8")
         if mutation.is_stale(text):
@@ -98,12 +98,12 @@ class Scratch:
 
     def _write(self, path: Path, text: str) -> None:
         path.write_text(text, "utf-8")
-        # Python knows a file that changed by its size and its second, and both may be as before.
+        # Python recognises a changed file by its size and its time in seconds, and both may be the same as before.
         self._marks += 1
         os.utime(path, (self._marks, self._marks))
 
     def _run(self, *arguments: str, limit_s: float = LIMIT_S) -> tuple[int, str]:
-        """The exit code of pytest, and its output. A run that takes longer than the limit has failed."""
+        """Returns the exit code of pytest and its output. A run that takes too long has failed."""
         command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
         process = subprocess.Popen(
             command,
@@ -121,7 +121,7 @@ class Scratch:
         else:
             return process.returncode, output
         finally:
-            # With all that the test has left.
+            # Together with all processes that the test has left.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -140,7 +140,7 @@ def _doubt(words: set[str], code: int) -> Verdict | None:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Scratch]:
-    """A copy for as long as the block lasts."""
+    """Yields a copy that exists as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="rampd-mutants-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         for each in _COPIED:

@@ -1,4 +1,4 @@
-"""Random commands in random order: what must hold after each."""
+"""Random commands in random order, with the properties that must be true after each."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -72,7 +72,7 @@ ENDED = {state for state in ReleaseState if state.is_ended}
 
 
 class RolloutMachine(RuleBasedStateMachine):
-    """One component, driven by whatever comes."""
+    """One component under random commands."""
 
     @initialize()
     def begin(self) -> None:
@@ -98,7 +98,7 @@ class RolloutMachine(RuleBasedStateMachine):
         assert outcome.changed or outcome.after is self.before
         assert outcome.message
         if outcome.changed:
-            self.every_server_gets_there_by_the_patch(self.before, self.rollout)
+            self.every_server_gets_the_state_from_the_patch(self.before, self.rollout)
         if isinstance(self.before, Rollout) and isinstance(self.rollout, Rollout):
             self.queue_keeps_its_order(self.before, self.rollout, command)
             self.a_freeze_lets_nothing_rise(self.before, self.rollout)
@@ -112,7 +112,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def freeze_all_changes(self, is_frozen: bool) -> None:
         self.freeze_all = Freeze("ada", "", self.now_ms) if is_frozen else None
 
-    def every_server_gets_there_by_the_patch(self, before: Rollout | Absent, after: Rollout | Absent) -> None:
+    def every_server_gets_the_state_from_the_patch(self, before: Rollout | Absent, after: Rollout | Absent) -> None:
         difference = diff(before, after)
         patch = difference.patch()
         entry = FeedEntry(
