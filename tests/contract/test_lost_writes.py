@@ -89,7 +89,7 @@ async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) ->
 async def replica(store: RedisStore, go_back: GoBack) -> Replica:
     """The copy of a server that does not look at the store by itself, until it is told to."""
     replica = Replica(store)
-    await replica.read_anew()
+    await replica.read_again()
     return replica
 
 
@@ -143,7 +143,7 @@ async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
 ):
     lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert lost.result.revision == 5
     assert present(replica).revision == 6
@@ -159,8 +159,8 @@ async def test_what_was_lost_is_said_once_in_the_history(
         await run(service, commands.Ramp(3000), commands.Ramp(4000))
         assert await other.wait_for(COMPONENT, 5)
         await go_back()
-        await asyncio.gather(replica.read_anew(), other.read_anew())
-        await replica.read_anew()
+        await asyncio.gather(replica.read_again(), other.read_again())
+        await replica.read_again()
 
         assert present(other) == await stored(store)
     told = [event for event in await store.events(COMPONENT, limit=10) if event.actor == SELF]
@@ -176,7 +176,7 @@ async def test_a_release_that_was_rolled_back_is_not_given_out_again(
     await go_back()
     await do(elsewhere, commands.Ramp(3000))
 
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
     assert present(replica).held_reason == (
@@ -204,7 +204,7 @@ async def test_jobs_get_nothing_more_than_the_lost_state_gave_them(
     await run(service, *verbs)
     before = present(replica)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
     after = present(replica)
 
     assert (after.current_release.tag, after.state) == ("a", state)
@@ -232,7 +232,7 @@ async def test_an_outcome_of_a_lost_history_is_counted_at_nobodys_weight(
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
-    await replica.read_anew()
+    await replica.read_again()
 
     outcome = JobOutcome(COMPONENT, 2, lost.result.revision, True, "WEIGHT", "acme/app", "", False, 0)
     assert Admission(present(replica)).admit(outcome) is IgnoredReason.REVISION_UNKNOWN
@@ -312,11 +312,11 @@ async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
     assert list(replica.damaged) == [COMPONENT]
     assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
-    async def read_anew() -> None:
+    async def read_again() -> None:
         pytest.fail("it has been read, and found damaged")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replica, "read_anew", read_anew)
+        patch.setattr(replica, "read_again", read_again)
         await Outcomes(counted, replica).report(replace(report, sequence=2))
 
 
@@ -349,7 +349,7 @@ async def test_overrides_that_name_a_lost_revision_are_refused(
 async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Service, replica: Replica, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert not await replica.wait_for(COMPONENT, lost.result.revision, timeout_s=0.01)
     assert await replica.wait_for(COMPONENT, lost.result.revision + 1, timeout_s=0.01)
@@ -393,7 +393,7 @@ async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
 ):
     made = await service.execute("formatter", commands.Release("x"), ADA)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
     assert replica.get("formatter") is None
 
     again = await service.execute("formatter", commands.Release("y"), ADA)
@@ -405,7 +405,7 @@ async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
 async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Freeze())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     freeze = present(replica).freeze
     assert isinstance(freeze, Freeze)
@@ -416,7 +416,7 @@ async def test_a_server_that_was_merely_behind_has_lost_nothing(
     service: Service, replica: Replica, elsewhere: RedisStore
 ):
     await do(elsewhere, commands.Ramp(3000), commands.Rollback())
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).revision, present(replica).lost) == (5, ())
     assert not replica.went_back
@@ -425,7 +425,7 @@ async def test_a_server_that_was_merely_behind_has_lost_nothing(
 async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Ramp(9000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert replica.went_back
 
@@ -442,7 +442,7 @@ async def test_while_another_epoch_is_read_nothing_is_written(
         return await components(**options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "components", wait_and_list)
-    reading = asyncio.create_task(replica.read_anew())
+    reading = asyncio.create_task(replica.read_again())
     while replica._writable.is_set():  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0)
     with pytest.raises(NoSnapshotError, match="new epoch"):
@@ -534,7 +534,7 @@ async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_
         return await goes_back_to(reading, state)
 
     monkeypatch.setattr(Reading, "_goes_back_to", write_first)
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).revision == answers[0].result.revision
     assert not replica.went_back
@@ -545,7 +545,7 @@ async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
 ):
     gone = await run(service, commands.DeleteComponent())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).revision == gone.result.revision + 1
     assert present(replica).lost == (LostRevisions(4, 4),)
@@ -557,7 +557,7 @@ async def test_a_freeze_of_everything_that_is_lost_is_made_again(
 ):
     await service.freeze_all(None, Author("ada", "Freeze", "holidays"))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     freeze = replica.namespace.freeze
     assert freeze is not None
@@ -572,7 +572,7 @@ async def test_a_freeze_of_everything_that_is_lost_is_made_again(
 async def test_what_was_dropped_before_is_held_and_said_so(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Abandon())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).held_reason.endswith("; before, b was not rolled out any more")
 
@@ -594,9 +594,9 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
 
     monkeypatch.setattr(Reading, "_settle_losses", settle_and_go_back)
     with pytest.raises(StoreUnavailableError, match="It is read again"):
-        await replica.read_anew()
+        await replica.read_again()
     assert (present(replica).revision, present(replica).state) == (5, RolloutState.HELD)
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)
 
@@ -613,11 +613,11 @@ async def test_what_comes_while_the_store_is_read_is_no_loss(
             changes.append(await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, BOB))
         return found
 
-    async def read_anew() -> None:
+    async def read_again() -> None:
         raise AssertionError("everything is read again")
 
     monkeypatch.setattr(store, "read", read_and_change)
-    monkeypatch.setattr(replica, "read_anew", read_anew)
+    monkeypatch.setattr(replica, "read_again", read_again)
     # A verb that changes nothing is not said to before the store was asked.
     assert not (await run(service, commands.Resume())).result.changed
     assert changes
@@ -663,7 +663,7 @@ async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
         return await components(**options)
 
     monkeypatch.setattr(store, "components", count_and_list)
-    await asyncio.gather(*(replica.read_anew() for _ in range(20)))
+    await asyncio.gather(*(replica.read_again() for _ in range(20)))
 
     assert 1 <= len(listed) <= 2
     assert present(replica).lost == (LostRevisions(4, 4),)
@@ -726,8 +726,8 @@ async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_numb
     for verb in (commands.Release("x"), commands.Release("y"), commands.DeleteComponent()):
         gone = await service.execute("formatter", verb, ADA)
     await go_back()
-    await replica.read_anew()
-    await replica.read_anew()
+    await replica.read_again()
+    await replica.read_again()
 
     again = await service.execute("formatter", commands.Release("z"), ADA)
 
@@ -740,7 +740,7 @@ async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component
     for verb in (commands.Release("x"), commands.Release("y"), commands.Quarantine("y"), commands.Quarantine("x")):
         await service.execute("formatter", verb, ADA)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     async with following(elsewhere) as other:
         with pytest.raises(RefusedError) as caught:
@@ -768,7 +768,7 @@ async def test_a_deadline_to_confirm_that_is_lost_is_there_again(service: Servic
     lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     assert isinstance(lost.rollout, Rollout)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).basis_points == 2000
     assert present(replica).confirm_deadline_ms == lost.rollout.confirm_deadline_ms is not None
@@ -785,7 +785,7 @@ async def test_a_server_that_was_started_again_knows_what_was_deleted(
 
     started = Replica(store)
     Remembering(started, memory).recall()
-    await started.read_anew()
+    await started.read_again()
 
     assert present(started).revision == gone.result.revision + 1
     assert present(started).lost[-1].last == gone.result.revision
@@ -827,7 +827,7 @@ async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_l
             await put_back(client, key, value)
     await client.aclose()
 
-    await replica.read_anew()
+    await replica.read_again()
 
     assert not replica.damaged
     assert present(replica).revision == lost.result.revision + 1
@@ -847,14 +847,14 @@ async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
     await store.client.delete(history)
     await store.client.set(history, "x")
 
-    await replica.read_anew()
+    await replica.read_again()
     assert list(replica.damaged) == [COMPONENT]
     assert present(replica).state is RolloutState.HELD
     assert replica.is_confirmed
     assert (await service.execute("api", commands.Release("z"), ADA)).result.changed
 
     assert (await run(service, commands.DeleteComponent())).result.changed
-    await replica.read_anew()
+    await replica.read_again()
     assert not replica.damaged
 
 
@@ -864,7 +864,7 @@ async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
     """Given a rollback and a deletion that are lost, expect that next stays at 0 % until a person raises it."""
     await run(service, commands.Rollback(quarantine=True), commands.DeleteComponent())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
     assert present(replica).held_reason.endswith("; before, restyler was deleted")
@@ -885,7 +885,7 @@ async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
     assert [line["event"] for line in lines] == ["last_state_read"]
     assert present(started) == present(replica)
     assert not controller._deadlines
-    await started.read_anew()
+    await started.read_again()
 
     assert list(controller._deadlines) == [COMPONENT]
 

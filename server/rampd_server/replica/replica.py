@@ -366,7 +366,7 @@ class Replica:
         if not self._writable.is_set():
             raise NoSnapshotError("The store has a new epoch, and the server is reading it. Try again in a moment.")
 
-    async def read_anew(self) -> None:
+    async def read_again(self) -> None:
         """Reads everything again: the store has lost what is known here. Raises StoreUnavailableError, StoreResetError."""
         begun = self._readings
         head = await self._read_head()
@@ -386,7 +386,7 @@ class Replica:
             if known and known.rollout.entry and known.damaged_since_s is None
         }
         if entries and await self._store.missing_entries(entries):
-            await self.read_anew()
+            await self.read_again()
 
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
         """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""

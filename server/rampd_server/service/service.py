@@ -145,7 +145,7 @@ class Service:
                     must_exist=must_exist,
                 )
             except ConflictError:
-                await self._replica.read_anew()
+                await self._replica.read_again()
                 return await attempt()
             if entry is not None:
                 _log_change(author, entry)
@@ -325,7 +325,7 @@ class Service:
         stored = await self._store.read(component)
         if before is None or before.entry == stored.rollout.entry or before.revision < stored.rollout.revision:
             return stored
-        await self._replica.read_anew()
+        await self._replica.read_again()
         return await self._store.read(component)
 
     async def _delete_damaged(self, component: str, author: Author, damage: StoreCorruptError) -> Answer:
