@@ -593,7 +593,7 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
             await go_back()
 
     monkeypatch.setattr(Reading, "_settle_losses", settle_and_go_back)
-    with pytest.raises(StoreUnavailableError, match="It is read again"):
+    with pytest.raises(StoreUnavailableError, match="The server reads it again"):
         await replica.read_again()
     assert (present(replica).revision, present(replica).state) == (5, RolloutState.HELD)
     await replica.read_again()
@@ -805,7 +805,7 @@ async def test_the_log_says_what_a_loss_means_and_what_to_do(service: Service, r
     lost = told["writes_lost"]
     assert (lost["component"], lost["first_revision"], lost["last_revision"]) == (COMPONENT, 4, 5)
     assert lost["what_it_means"].startswith("the store has lost revisions 4 to 5, by a failover or with an older copy")
-    assert f"look at {COMPONENT} with GetRollout, and do again what is missing" in lost["what_to_do"]
+    assert f"look at {COMPONENT} with GetRollout, and repeat the changes that are missing" in lost["what_to_do"]
     assert "UnfreezeAll" in told["freeze_lost"]["what_to_do"]
 
 
