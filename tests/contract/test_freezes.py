@@ -111,7 +111,7 @@ async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time
 
     left = await service.settle_all()
 
-    assert "its clock was set" in left[COMPONENT]
+    assert "changed its clock" in left[COMPONENT]
     stored = (await store.read(COMPONENT)).rollout
     assert isinstance(stored, Rollout)
     assert (stored.state, stored.freeze is None, len(stored.queue)) == (RolloutState.STEADY, False, 1)

@@ -238,7 +238,9 @@ def test_who_knows_another_epoch_gets_nothing_in_its_place_before_somebody_adopt
     with watcher(target, **known) as stream, pytest.raises(grpc.RpcError) as caught:
         stream.whole()
     assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "STORE_RESET")
-    assert "This launcher's versions are from another store (epoch e) than this server's (epoch " in caught.value.details()
+    assert (
+        "This launcher's versions are from another store (epoch e) than this server's (epoch " in caught.value.details()
+    )
     assert "The launcher keeps its versions." in caught.value.details()
     assert "rampd-server adopt" in caught.value.details()
 
