@@ -283,7 +283,10 @@ def test_the_longest_prefix_wins_on_every_server_and_gives_way_when_it_ends(call
     )
     listed = call("ListOverrides", component=C, prefix="group/").overrides
     assert [override.repo for override in listed] == ["group/*", "group/sub/own"]
-    assert call("DeleteOverride", component=C, repo="group/*").message == "group/* has no override now and follows the weights again."
+    assert (
+        call("DeleteOverride", component=C, repo="group/*").message
+        == "group/* has no override now and follows the weights again."
+    )
     assert call("Resolve", component=C, repo="group/sub/team/app").tag == "t1"
 
 
