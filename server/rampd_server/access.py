@@ -1,5 +1,5 @@
-"""The role that a method needs, and the callers that have it. The unix socket may call everything, TCP may only read, until
-rampd has credentials.
+"""The role that a method needs, and the callers that have it. The unix socket may call everything, TCP may only read,
+until rampd has credentials.
 """
 
 from collections.abc import Container

@@ -60,10 +60,10 @@ log = structlog.get_logger()
 async def running(config: Config, redis_url: str, *, worker: int | None = None) -> AsyncIterator[Address]:
     """Runs a server for as long as the block lasts, and gives the address that it listens on.
 
-    `worker` is the server's number among the workers that share the port: see `workers.py`. Without `wait_for_store` the
-    store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING, until the
-    store answers. Raises StartupError if an address is taken, if the store is not suitable, or if the token for Prometheus
-    can't be read.
+    `worker` is the server's number among the workers that share the port: see `workers.py`. Without `wait_for_store`
+    the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
+    until the store answers. Raises StartupError if an address is taken, if the store is not suitable, or if the token
+    for Prometheus can't be read.
     """
     # Only the first worker has a unix socket.
     max_connections = open_files.connections_of_each(open_files.raise_limit(), 1 if worker else 2)
@@ -242,8 +242,8 @@ class _Start:
     async def look(self, *, may_wait: bool) -> bool:
         """Whether the store answers and is ready. Raises StartupError, before anything listens, if the start must end.
 
-        An emptied store does not end the start if this server has a last state. The server then serves launchers from that
-        state, and waits for `adopt`.
+        An emptied store does not end the start if this server has a last state. The server then serves launchers from
+        that state, and waits for `adopt`.
         """
         try:
             await self._prepare()

@@ -1,5 +1,5 @@
-"""The interfaces that the server needs of a store, and the values that pass through them. `storage/` implements them with
-Redis.
+"""The interfaces that the server needs of a store, and the values that pass through them. `storage/` implements them
+with Redis.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,8 @@ class Author:
     digest: str = ""
     """The digest of method, caller and content, without spaces. A repeat of `request_id` must have the same digest."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """The method's name, and a short digest of the actor and of each field. They show in which fields a repeat differs."""
+    """The method's name, and a short digest of the actor and of each field. They show in which fields a repeat differs.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ class FeedEntry:
     """Empty for a change of the namespace."""
     revision: int = 0
     patch: str = ""
-    """The change of the rollout, for `Store.apply`. If only overrides changed, it is the update time. It is empty if overrides
-    were swept, because a sweep makes no revision.
+    """The change of the rollout, for `Store.apply`. If only overrides changed, it is the update time. It is empty if
+    overrides were swept, because a sweep makes no revision.
     """
     overrides_set: Mapping[str, Override] = field(default_factory=dict)
     overrides_deleted: Sequence[str] = ()
@@ -139,8 +140,8 @@ class Head:
     time_ms: int
     namespace: Namespace
     adopted_ms: int | None = None
-    """When an operator made this epoch with `rampd-server adopt`, by the store's clock. None if the epoch was not adopted, or was
-    adopted by an earlier version of rampd.
+    """When an operator made this epoch with `rampd-server adopt`, by the store's clock. None if the epoch was not
+    adopted, or was adopted by an earlier version of rampd.
     """
 
 
@@ -196,8 +197,8 @@ class ConflictError(Exception):
 
 
 class UntimelyError(Exception):
-    """Raised when a change reaches the store more than a second before or after the time that it was decided for. The store
-    did not answer for a while, or somebody changed its clock. Nothing was written.
+    """Raised when a change reaches the store more than a second before or after the time that it was decided for. The
+    store did not answer for a while, or somebody changed its clock. Nothing was written.
     """
 
 
@@ -225,16 +226,16 @@ class Store(Protocol):
         """Whether the namespace has no key at all."""
 
     async def begin_epoch(self, *, adopted: bool) -> str:
-        """Writes `meta` with a new epoch and the schema, and returns the namespace's epoch. Without `adopted`, it writes only if
-        there is no epoch yet.
+        """Writes `meta` with a new epoch and the schema, and returns the namespace's epoch. Without `adopted`, it
+        writes only if there is no epoch yet.
         """
 
     def set_epoch(self, epoch: str) -> None:
         """Sets the epoch that every later write names. A write raises StoreResetError if the store has another epoch."""
 
     async def read(self, component: str) -> Stored:
-        """A component at one moment; Absent if there is no such component. Raises StoreCorruptError also if `components` has the
-        name but all data of the component is missing.
+        """A component at one moment; Absent if there is no such component. Raises StoreCorruptError also if
+        `components` has the name but all data of the component is missing.
         """
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
@@ -244,8 +245,8 @@ class Store(Protocol):
         """The record of a request id that was applied in the last 24 h; None if there is no record."""
 
     async def remember(self, author: Author, result: Result) -> None:
-        """Writes the idempotency record of a call that succeeded and changed nothing. Its repeat then changes nothing either,
-        even after others have changed the rollout. Does nothing if the caller gave no request id.
+        """Writes the idempotency record of a call that succeeded and changed nothing. Its repeat then changes nothing
+        either, even after others have changed the rollout. Does nothing if the caller gave no request id.
         """
 
     async def commit(
@@ -260,21 +261,23 @@ class Store(Protocol):
         is_exact: bool = False,
         is_urgent: bool = False,
     ) -> tuple[FeedEntry, Rollout | Absent]:
-        """Writes the whole change from `before` to `after`, or nothing. Returns its feed entry, and `after` with its new revision.
+        """Writes the whole change from `before` to `after`, or nothing. Returns its feed entry, and `after` with its
+        new revision.
 
         The new revision is above the present revision and above `before`. Changes of overrides since `before` do not
-        conflict, unless the commit `is_exact`. After a conflict of an urgent commit, all other commits conflict for a moment,
-        so that the urgent one goes first.
+        conflict, unless the commit `is_exact`. After a conflict of an urgent commit, all other commits conflict for a
+        moment, so that the urgent one goes first.
 
-        Raises ConflictError if the component is not at `before.state_entry` (`is_exact`: `before.entry`), or if `namespace` is
-        not the present one. Raises UntimelyError if `decided_ms` differs by more than a second from the store's clock.
+        Raises ConflictError if the component is not at `before.state_entry` (`is_exact`: `before.entry`), or if
+        `namespace` is not the present one. Raises UntimelyError if `decided_ms` differs by more than a second from the
+        store's clock.
         """
 
     async def delete_damaged(
         self, component: str, author: Author, *, problem: str, lowest: Absent
     ) -> tuple[FeedEntry, Absent]:
-        """Deletes all that is left of a component that can't be read, and writes the problem into its history. Its numbers go on
-        from the highest ones found in the store, and at least from `lowest`.
+        """Deletes all that is left of a component that can't be read, and writes the problem into its history. Its
+        numbers go on from the highest ones found in the store, and at least from `lowest`.
         """
 
     async def commit_overrides(
@@ -287,12 +290,12 @@ class Store(Protocol):
         known: Rollout | Absent | None = None,
         must_exist: bool = False,
     ) -> tuple[FeedEntry | None, Result]:
-        """Sets overrides, and deletes those with None: all of them, or none. Makes one revision and one history entry. If nothing
-        changes, there is no entry (None), and `Result.changed` is False.
+        """Sets overrides, and deletes those with None: all of them, or none. Makes one revision and one history entry.
+        If nothing changes, there is no entry (None), and `Result.changed` is False.
 
         Raises ConflictError if the store has lost the state that the caller knows (`known`). Raises RefusedError:
-        COMPONENT_NOT_FOUND; REVISION_MISMATCH; with `must_exist`, OVERRIDE_NOT_FOUND if an override to delete does not exist,
-        or has expired by the store's clock.
+        COMPONENT_NOT_FOUND; REVISION_MISMATCH; with `must_exist`, OVERRIDE_NOT_FOUND if an override to delete does not
+        exist, or has expired by the store's clock.
         """
 
     async def commit_namespace(
@@ -301,12 +304,14 @@ class Store(Protocol):
         """Changes the namespace. Raises ConflictError if it is not at `before`; UntimelyError as `commit`."""
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
-        """Removes overrides that expired at least a day ago by the store's clock, and returns their number. Writes a feed entry,
-        but no revision and no history.
+        """Removes overrides that expired at least a day ago by the store's clock, and returns their number. Writes a
+        feed entry, but no revision and no history.
         """
 
     def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
-        """All overrides in pieces, so that no other caller is blocked. Changes during the walk may or may not be included."""
+        """All overrides in pieces, so that no other caller is blocked. Changes during the walk may or may not be
+        included.
+        """
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int
@@ -314,19 +319,22 @@ class Store(Protocol):
         """Overrides after `after` in order of repo, including expired ones."""
 
     async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
-        """Events of the history that are older than the id `before`, newest first. Component "" is the namespace itself."""
+        """Events of the history that are older than the id `before`, newest first. Component "" is the namespace
+        itself.
+        """
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
-        """Entries after an id. It waits up to `block_ms` for the first one, on a connection of its own. With 0 it does not wait,
-        and uses a connection of the common pool. Entries that rampd did not write are included, with their `problem`.
+        """Entries after an id. It waits up to `block_ms` for the first one, on a connection of its own. With 0 it does
+        not wait, and uses a connection of the common pool. Entries that rampd did not write are included, with their
+        `problem`.
         """
 
     async def has_lost(self, entry_id: str) -> bool:
         """Whether the feed reaches back far enough to have an entry that existed, but does not have it."""
 
     async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
-        """The components whose history has lost the given entry. An entry older than the oldest kept entry does not count as lost:
-        it was trimmed.
+        """The components whose history has lost the given entry. An entry older than the oldest kept entry does not
+        count as lost: it was trimmed.
         """
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
@@ -340,20 +348,21 @@ class Store(Protocol):
 
 
 class OutcomeStore(Protocol):
-    """The counts of jobs' outcomes. Every method uses the epoch of the `Store` beside it, and may raise StoreUnavailableError,
-    StoreResetError and StoreCorruptError.
+    """The counts of jobs' outcomes. Every method uses the epoch of the `Store` beside it, and may raise
+    StoreUnavailableError, StoreResetError and StoreCorruptError.
     """
 
     async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
-        """Counts a batch once. Returns a receipt and the answer to give; for REPEATED it is the answer of the first time.
+        """Counts a batch once. Returns a receipt and the answer to give; for REPEATED it is the answer of the first
+        time.
 
-        The first batch of a later trial ends the trial before it. Raises ConflictError if a later trial than the batch's has
-        begun.
+        The first batch of a later trial ends the trial before it. Raises ConflictError if a later trial than the
+        batch's has begun.
         """
 
     async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
-        """Counts the batches of several components in one exchange. Returns for each what `count_outcomes` returns, or None if the
-        batch was not counted. For None, call `count_outcomes`, which counts the batch or says why not.
+        """Counts the batches of several components in one exchange. Returns for each what `count_outcomes` returns, or
+        None if the batch was not counted. For None, call `count_outcomes`, which counts the batch or says why not.
         """
 
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
@@ -367,8 +376,8 @@ class OutcomeStore(Protocol):
     async def forget_outcomes(
         self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
     ) -> None:
-        """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not in
-        `releases`. For a deleted component (release 0) it also drops the clients and all releases.
+        """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not
+        in `releases`. For a deleted component (release 0) it also drops the clients and all releases.
         """
 
 
@@ -409,7 +418,9 @@ class Memory(Protocol):
         """The state that was kept; None if there is none. Raises LastStateError."""
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
-        """Encodes a component, or the record of a deleted one, in pieces for `write`. Each piece takes about a millisecond."""
+        """Encodes a component, or the record of a deleted one, in pieces for `write`. Each piece takes about a
+        millisecond.
+        """
 
     def write(self, about: LastServed, components: list[bytes]) -> None:
         """Replaces the kept state as a whole, unless the kept one was confirmed later. Raises OSError."""
@@ -445,18 +456,20 @@ class CheckTurn:
 
 
 class CheckStore(Protocol):
-    """The servers' turns to ask checks, and the results. Every method may raise StoreUnavailableError, StoreResetError and
-    StoreCorruptError.
+    """The servers' turns to ask checks, and the results. Every method may raise StoreUnavailableError, StoreResetError
+    and StoreCorruptError.
     """
 
     async def lease(
         self, component: str, check: str, scope: str, *, lease_ms: int, interval_ms: int
     ) -> CheckTurn | int:
-        """A turn, or the number of milliseconds after which to try again if another server has the turn or the check is not due."""
+        """A turn, or the number of milliseconds after which to try again if another server has the turn or the check is
+        not due.
+        """
 
     async def record(self, turn: CheckTurn, counts: CheckCounts, *, checks: Sequence[str]) -> bool:
-        """Writes the result of a turn, and returns whether it was in time. If another server has taken the turn since, nothing is
-        written. Deletes the counts of checks that are not in `checks`, the checks of the policy.
+        """Writes the result of a turn, and returns whether it was in time. If another server has taken the turn since,
+        nothing is written. Deletes the counts of checks that are not in `checks`, the checks of the policy.
         """
 
     async def counts(self, component: str) -> Mapping[str, CheckCounts]:

@@ -20,8 +20,8 @@ _START_TIMEOUT_S = 30.0
 def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Iterator[str]:
     """Runs a server in a thread of its own for as long as the block lasts, and gives its target, `127.0.0.1:port`.
 
-    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. `settings` are
-    more fields of Config. Raises StartupError.
+    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. `settings`
+    are more fields of Config. Raises StartupError.
     """
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}

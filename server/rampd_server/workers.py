@@ -1,8 +1,8 @@
 """Several processes on one port, for more calls than one core answers: `--workers N`.
 
-The first process serves no calls. It keeps the port, starts a worker again that has died, and passes the signal to end on to
-the workers. Each worker is a whole server with its own copy of the state. The system distributes new connections among the
-workers. It can't do that for a unix socket, so the first worker serves the socket.
+The first process serves no calls. It keeps the port, starts a worker again that has died, and passes the signal to end
+on to the workers. Each worker is a whole server with its own copy of the state. The system distributes new connections
+among the workers. It can't do that for a unix socket, so the first worker serves the socket.
 """
 
 import asyncio
@@ -28,7 +28,9 @@ log = structlog.get_logger()
 
 
 async def serve(config: Config, redis_url: str) -> None:
-    """Runs `config.workers` workers until cancelled. Raises StartupError if a worker can't start or go on as configured."""
+    """Runs `config.workers` workers until cancelled. Raises StartupError if a worker can't start or go on as
+    configured.
+    """
     if sys.platform != "linux":
         raise StartupError(
             "--workers (RAMPD_WORKERS): only Linux distributes connections among processes; leave it at 1."
@@ -74,7 +76,8 @@ async def _run(config: Config, redis_url: str, number: int) -> int:
 
 
 def _work(config: Config, redis_url: str, number: int) -> None:
-    # A group of its own: Ctrl-C goes to the whole process group of the terminal, and the parent passes it on to the workers.
+    # A group of its own: Ctrl-C goes to the whole process group of the terminal, and the parent passes it on to the
+    # workers.
     os.setpgid(0, 0)
     logs.configure(config.log_format, config.log_level)
     try:

@@ -27,8 +27,8 @@ _OF_KUBERNETES = re.compile(
     r"|(?:\w+_)?PORT=(?:tcp|udp|sctp)://.*",
     re.ASCII,
 )
-"""A pod has such variables for each service of its namespace, with the service's name as their prefix. A service that is
-called `rampd` must not keep a server from starting. RAMPD_PORT as a mistaken setting has a number, and not `tcp://`.
+"""A pod has such variables for each service of its namespace, with the service's name as their prefix. A service that
+is called `rampd` must not keep a server from starting. RAMPD_PORT as a mistaken setting has a number, and not `tcp://`.
 """
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
@@ -226,8 +226,8 @@ class Config(BaseSettings):
     @field_validator("prometheus_token_file", "prometheus_header")
     @classmethod
     def _goes_with_prometheus(cls, value: object, info: ValidationInfo) -> object:
-        """Refuses a token or a header without a Prometheus URL, and a token beside a password. A wrong URL is reported only once,
-        as the mistake of the URL.
+        """Refuses a token or a header without a Prometheus URL, and a token beside a password. A wrong URL is reported
+        only once, as the mistake of the URL.
         """
         if value is None or "prometheus_url" not in info.data:
             return value

@@ -33,7 +33,9 @@ _BACKOFF_S = 0.1
 _BACKOFF_GROWTH = 3
 _PROBE_S = 5.0
 _MAX_SILENT_PROBES = 12
-"""After so many probes without an answer, a Valkey counts as hung. Seconds are not counted, because a machine may sleep."""
+"""After so many probes without an answer, a Valkey counts as hung. Seconds are not counted, because a machine may
+sleep.
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -109,9 +111,9 @@ class EmbeddedStore:
 async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
     """Runs a Valkey whose data is in `data_dir/valkey`, for as long as the block lasts.
 
-    An acknowledged write survives a crash of the machine. A Valkey that has outlived its server is ended, and its data is
-    taken over. Raises StartupError if another server runs on the same directory, if there is no Valkey for this machine, or if
-    the Valkey does not start.
+    An acknowledged write survives a crash of the machine. A Valkey that has outlived its server is ended, and its data
+    is taken over. Raises StartupError if another server runs on the same directory, if there is no Valkey for this
+    machine, or if the Valkey does not start.
     """
     program = _program()
     home = data_dir / "valkey"
@@ -135,8 +137,9 @@ async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
 
 @asynccontextmanager
 async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
-    """Gives the URL of a store whose data is already in `data_dir/valkey`. If a server runs its Valkey there, it is that Valkey;
-    otherwise a Valkey is started as by `embedded_store`. Raises StartupError, also if there is no data; then nothing is made.
+    """Gives the URL of a store whose data is already in `data_dir/valkey`. If a server runs its Valkey there, it is
+    that Valkey; otherwise a Valkey is started as by `embedded_store`. Raises StartupError, also if there is no data;
+    then nothing is made.
     """
     with _usable(data_dir):
         has_data = _has_data(data_dir)
@@ -224,8 +227,9 @@ def _take(lock: int, data_dir: Path) -> None:
 
 
 def _end_orphan(path: Path) -> None:
-    """Ends a Valkey whose server is gone. This process holds the lock, so a Valkey that answers has lost its server. It is not
-    used further: it may have another version or other settings, and this process can wait only for its own child.
+    """Ends a Valkey whose server is gone. This process holds the lock, so a Valkey that answers has lost its server. It
+    is not used further: it may have another version or other settings, and this process can wait only for its own
+    child.
     """
     with socket.socket(socket.AF_UNIX) as orphan:
         orphan.settimeout(_ORPHAN_TIMEOUT_S)

@@ -1,6 +1,7 @@
 """The log: one line per event on standard error, text for people, JSON for programs.
 
-An event has a stable name (`server_started`) and key-value pairs. Values that change stand in the pairs, never in the name.
+An event has a stable name (`server_started`) and key-value pairs. Values that change stand in the pairs, never in the
+name.
 """
 
 import logging
@@ -86,8 +87,8 @@ def _event_on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 
 def _presentable(render: Processor, *, keep: str = "") -> Processor:
-    """Removes passwords, and escapes characters that could make one line look like several. `keep` are the characters that the
-    renderer needs. In JSON these characters stand only inside strings, where an escape means the same.
+    """Removes passwords, and escapes characters that could make one line look like several. `keep` are the characters
+    that the renderer needs. In JSON these characters stand only inside strings, where an escape means the same.
     """
 
     def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
@@ -97,7 +98,9 @@ def _presentable(render: Processor, *, keep: str = "") -> Processor:
 
 
 def hand_to_standard_library() -> None:
-    """Sends events to `logging`, for a server in a process of another program. That program decides what to do with them."""
+    """Sends events to `logging`, for a server in a process of another program. That program decides what to do with
+    them.
+    """
     if not structlog.is_configured():
         structlog.configure(
             processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],

@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 KEPT: Final = 128
-"""Files that are not for callers: connections to the store and to Prometheus, files of gRPC and Python, a file to read."""
+"""Files that are not for callers: connections to the store and to Prometheus, files of gRPC and Python, a file to read.
+"""
 _MOST: Final = 1_000_000
 """More connections than any server has. gRPC counts connections in 32 bits."""
 _NEAR: Final = 0.8
@@ -33,8 +34,8 @@ def connections_of_each(limit: int, listeners: int) -> int:
 
 
 async def tell_when_near(connections: int) -> None:
-    """Logs when the number of open files comes near to the connections that a listener may have, and when it falls again. Runs
-    for ever, or returns if the system does not show the number.
+    """Logs when the number of open files comes near to the connections that a listener may have, and when it falls
+    again. Runs for ever, or returns if the system does not show the number.
     """
     is_near = False
     while (number := _open_files()) is not None:

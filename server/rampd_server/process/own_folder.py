@@ -1,4 +1,6 @@
-"""Checks that a folder is this server's own. Another user who can write to it could pose as the server, or as its store."""
+"""Checks that a folder is this server's own. Another user who can write to it could pose as the server, or as its
+store.
+"""
 
 import os
 import stat
@@ -9,9 +11,9 @@ from rampd_server.process.startup import StartupError
 
 
 def require_own(folder: Path, option: str) -> None:
-    """Raises StartupError if a path is not a folder, if everybody may write to the folder, or if the folder or a link to it
-    belongs to a user other than this one and root. A folder with the sticky bit, such as /tmp, is allowed: there everybody can
-    change only their own files.
+    """Raises StartupError if a path is not a folder, if everybody may write to the folder, or if the folder or a link
+    to it belongs to a user other than this one and root. A folder with the sticky bit, such as /tmp, is allowed: there
+    everybody can change only their own files.
 
     `option` is the option with which the operator gives another folder.
     """
@@ -37,8 +39,8 @@ def require_own(folder: Path, option: str) -> None:
 
 
 def make_own(folder: Path, option: str) -> None:
-    """Makes a folder that only its owner may use, if it does not exist, and requires that it is this server's own. Raises
-    StartupError, OSError.
+    """Makes a folder that only its owner may use, if it does not exist, and requires that it is this server's own.
+    Raises StartupError, OSError.
     """
     if not os.path.lexists(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

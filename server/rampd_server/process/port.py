@@ -25,8 +25,9 @@ def check_free(address: Address) -> None:
 
 @contextmanager
 def held(address: Address) -> Iterator[Address]:
-    """Keeps a port for as long as the block lasts, so that processes of this user can bind it with SO_REUSEPORT. Gives the
-    address with the port that the system chose. It gets no connections, because it does not listen. Raises StartupError.
+    """Keeps a port for as long as the block lasts, so that processes of this user can bind it with SO_REUSEPORT. Gives
+    the address with the port that the system chose. It gets no connections, because it does not listen. Raises
+    StartupError.
     """
     if address.port:
         # With SO_REUSEPORT the holder would join another server's port.

@@ -1,7 +1,7 @@
 """The Redis URL of the store, checked completely before anything connects to it.
 
-redis-py takes every option after the `?` as an argument, which overrules the argument that the code gives. So this module
-lists the options that are passed on, and refuses all others.
+redis-py takes every option after the `?` as an argument, which overrules the argument that the code gives. So this
+module lists the options that are passed on, and refuses all others.
 """
 
 import re
@@ -32,7 +32,9 @@ _ENCODE: Final = (
 
 
 class RedisUrl(Secret[str]):
-    """A URL that hides its password: `str()` and `repr()` show `***` in its place, `get_secret_value()` returns the whole URL."""
+    """A URL that hides its password: `str()` and `repr()` show `***` in its place, `get_secret_value()` returns the
+    whole URL.
+    """
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -47,7 +49,8 @@ class RedisUrl(Secret[str]):
         except ValueError as error:
             authority, *behind = re.split("[/?#]", rest, maxsplit=1)
             if authority and ("@" in "".join(behind) or "[" in rest.rpartition("@")[0]):
-                # A character of the password has cut the URL in the wrong place, so errors about its parts would mislead.
+                # A character of the password has cut the URL in the wrong place, so errors about its parts would
+                # mislead.
                 raise ValueError(f"the URL can't be read. {_ENCODE}.") from None
             raise ValueError(str(error)) from None
         return cls(text)

@@ -23,10 +23,10 @@ log = structlog.get_logger()
 def stop_signals() -> Iterator[asyncio.Event]:
     """Gives an event that the first SIGTERM, SIGINT, SIGQUIT, SIGXCPU or SIGHUP sets.
 
-    A second SIGTERM, SIGINT, SIGQUIT or SIGXCPU ends the process as without a handler. A terminal that closes may send SIGHUP
-    twice, so the second SIGHUP does nothing. The first SIGHUP does nothing either if it was ignored before (`nohup`). SIGUSR1,
-    SIGALRM and similar signals are ignored. Use it on the main thread, inside a running loop. At the end of the block the
-    signals have their former effect again.
+    A second SIGTERM, SIGINT, SIGQUIT or SIGXCPU ends the process as without a handler. A terminal that closes may send
+    SIGHUP twice, so the second SIGHUP does nothing. The first SIGHUP does nothing either if it was ignored before
+    (`nohup`). SIGUSR1, SIGALRM and similar signals are ignored. Use it on the main thread, inside a running loop. At
+    the end of the block the signals have their former effect again.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

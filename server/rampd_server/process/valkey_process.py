@@ -20,8 +20,9 @@ _OPTIONS = {
     "save": "",
     "maxmemory-policy": "noeviction",
 }
-# Asks the kernel to kill this process when the thread that started it ends, and then becomes the program. Only the process
-# itself can ask for that, and `preexec_fn` is not safe beside threads. The server may have ended before the request.
+# Asks the kernel to kill this process when the thread that started it ends, and then becomes the program. Only the
+# process itself can ask for that, and `preexec_fn` is not safe beside threads. The server may have ended before the
+# request.
 _TIED = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -38,8 +39,8 @@ _log = structlog.get_logger(__name__)
 
 
 class ValkeyProcess:
-    """A Valkey that runs, or has ended. If it is started on the main thread, it does not outlive this process on Linux, even if
-    this process is killed. No acknowledged write is lost then, because all of them are in the append-only file.
+    """A Valkey that runs, or has ended. If it is started on the main thread, it does not outlive this process on Linux,
+    even if this process is killed. No acknowledged write is lost then, because all of them are in the append-only file.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", path: Path, log: Path) -> None:

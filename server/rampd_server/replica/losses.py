@@ -24,7 +24,8 @@ class Seen(NamedTuple):
 async def settle_loss(
     store: Store, known: Rollout | Absent, seen: Sequence[Seen], *, protects: bool, now_ms: int
 ) -> None:
-    """Commits the consequences of the store's loss of `known`, and logs the loss. Of all servers that knew it, one commits.
+    """Commits the consequences of the store's loss of `known`, and logs the loss. Of all servers that knew it, one
+    commits.
 
     `seen` are the last changes of the component, oldest first. Raises StoreUnavailableError, StoreResetError,
     StoreCorruptError.

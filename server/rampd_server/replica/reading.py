@@ -1,4 +1,5 @@
-"""Reads everything that the store has into a new state, and finds what the store has lost. The new state replaces the served one.
+"""Reads everything that the store has into a new state, and finds what the store has lost. The new state replaces the
+served one.
 
 During the reading the served state goes on: this server's own changes are applied to it.
 """
@@ -23,7 +24,9 @@ log = structlog.get_logger()
 
 
 class Reading:
-    """One reading of everything. `served` is the state that is served during the reading, `recent` are its last changes."""
+    """One reading of everything. `served` is the state that is served during the reading, `recent` are its last
+    changes.
+    """
 
     def __init__(
         self,
@@ -47,8 +50,8 @@ class Reading:
         """Whether the store has lost changes that the served state has."""
 
     async def whole(self, head: Head) -> State:
-        """Returns the state that the store has, from `head` to the end of the feed. After its last look at the served state it
-        awaits nothing, so that the caller can replace the served state.
+        """Returns the state that the store has, from `head` to the end of the feed. After its last look at the served
+        state it awaits nothing, so that the caller can replace the served state.
 
         Raises StoreUnavailableError if the store goes back to an older state during the reading; StoreResetError.
         """
@@ -73,7 +76,9 @@ class Reading:
         return state
 
     async def _require_one_history(self, state: State, head: Head) -> None:
-        """Raises StoreUnavailableError if the store has lost, during the reading, changes that were read at its beginning."""
+        """Raises StoreUnavailableError if the store has lost, during the reading, changes that were read at its
+        beginning.
+        """
         begin = entry_order(head.entry_id)
         newer = {
             name: component.rollout.entry
@@ -86,7 +91,8 @@ class Reading:
     async def _settle_losses(self, state: State) -> None:
         """Finds the changes that the store has lost, and commits the consequences.
 
-        This happens before any caller is served the older state, so that a version that was rolled back is not given out again.
+        This happens before any caller is served the older state, so that a version that was rolled back is not given
+        out again.
         """
         known = {
             name: component.rollout.entry
@@ -112,8 +118,8 @@ class Reading:
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
 
     async def _gone_back(self, state: State, lost: Collection[str]) -> set[str]:
-        """Returns the components that the store has in an older state although their history has the newer one, or can't be read.
-        Somebody has put back a part of their data.
+        """Returns the components that the store has in an older state although their history has the newer one, or
+        can't be read. Somebody has put back a part of their data.
         """
         found = set()
         for name, component in state.components.items():
@@ -132,8 +138,8 @@ class Reading:
         return found
 
     def _require_no_step_back(self, state: State) -> None:
-        """Raises StoreUnavailableError if a component would go back to a revision that this copy has seen: the store has lost,
-        during the reading, the record of a loss. Remembers the components that are missing now.
+        """Raises StoreUnavailableError if a component would go back to a revision that this copy has seen: the store
+        has lost, during the reading, the record of a loss. Remembers the components that are missing now.
         """
         if state.epoch != self._served.epoch:
             return
@@ -174,12 +180,13 @@ class Reading:
         return await self._store.has_lost(here)
 
     async def _catch_up_to_head(self, state: State, read_from: str) -> str:
-        """Applies the changes that were committed during the reading, and returns the last entry that it read. No script wrote
-        entries that come after the last entry of the head, or that do not follow the one before. Raises StoreUnavailableError
-        if an entry is missing.
+        """Applies the changes that were committed during the reading, and returns the last entry that it read. No
+        script wrote entries that come after the last entry of the head, or that do not follow the one before. Raises
+        StoreUnavailableError if an entry is missing.
         """
         while entries := await self._store.feed(read_from, block_ms=0):
-            # The head is read after the entries, so that every entry that a script wrote is at or before the head's last entry.
+            # The head is read after the entries, so that every entry that a script wrote is at or before the head's
+            # last entry.
             head = await self._read_head()
             for entry in entries:
                 if entry.previous_id == state.entry_id and entry_order(entry.id) <= entry_order(head.entry_id):
@@ -221,7 +228,9 @@ class Reading:
             state.components[name] = component
 
     def _mark_damaged(self, state: State, name: str, error: Exception) -> None:
-        """Marks a component as damaged. It keeps its last good state, if there is one. Raises the error if the store fails."""
+        """Marks a component as damaged. It keeps its last good state, if there is one. Raises the error if the store
+        fails.
+        """
         damage = Damage(damage_of(name, error), self._damaged_since_s(name))
         state.damaged[name] = damage
         component = self._served.components.get(name) or state.components.get(name)

@@ -1,8 +1,8 @@
 """Keeps the state of this server for its next start: soon after a change, at intervals, and at an orderly end.
 
-A server that is started again therefore knows which epoch it served, and does not take an emptied store for a new one. It can
-answer before the store does. Components are encoded on the event loop, a piece at a time, and a thread writes the file, so
-that Resolve waits for neither.
+A server that is started again therefore knows which epoch it served, and does not take an emptied store for a new one.
+It can answer before the store does. Components are encoded on the event loop, a piece at a time, and a thread writes
+the file, so that Resolve waits for neither.
 """
 
 import asyncio
@@ -50,7 +50,9 @@ class _Taken:
 
 
 class Remembering:
-    """Copies the state between a replica and a memory. Call `recall` first, `run` while the server lives, and `end` last."""
+    """Copies the state between a replica and a memory. Call `recall` first, `run` while the server lives, and `end`
+    last.
+    """
 
     def __init__(self, replica: Replica, memory: Memory) -> None:
         self._replica = replica
@@ -113,7 +115,8 @@ class Remembering:
         self._is_changed.clear()
         self._is_urgent.clear()
         try:
-            # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and pauses.
+            # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and
+            # pauses.
             about = self._replica.last_served(is_last=is_last)
             taken = [
                 _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())

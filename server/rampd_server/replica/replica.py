@@ -1,14 +1,15 @@
 """The in-memory copy of the store that Resolve reads, and how it is kept fresh.
 
-For each component it holds an immutable snapshot, swapped by reference, and one dict of overrides that only the event loop
-writes, key by key. Entries of the feed are applied strictly in order. Each entry names the one before it, so that a gap or a
-fork shows. After a gap or a fork everything is read again, also if an entry can't be applied, or a listener fails.
+For each component it holds an immutable snapshot, swapped by reference, and one dict of overrides that only the event
+loop writes, key by key. Entries of the feed are applied strictly in order. Each entry names the one before it, so that
+a gap or a fork shows. After a gap or a fork everything is read again, also if an entry can't be applied, or a listener
+fails.
 
-A damaged component does not affect the others. It keeps the last state that was read of it, or has no state, and is read
-again every few seconds.
+A damaged component does not affect the others. It keeps the last state that was read of it, or has no state, and is
+read again every few seconds.
 
-A server that starts may begin with the state that it served last (`recall`). It answers from that state until it has read the
-store. It does not follow a store that has another epoch or none, unless an operator has adopted that store.
+A server that starts may begin with the state that it served last (`recall`). It answers from that state until it has
+read the store. It does not follow a store that has another epoch or none, unless an operator has adopted that store.
 """
 
 import asyncio
@@ -52,8 +53,8 @@ from rampd_server.replica.reading import Reading, load, log_stray
 from rampd_server.replica.state import Component, State, apply
 
 _LOST_AFTER_S = 1.5
-"""The copy counts as not confirmed after every look at the store has failed for this time. It is longer than a look that times
-out, so that one slow look does not count.
+"""The copy counts as not confirmed after every look at the store has failed for this time. It is longer than a look
+that times out, so that one slow look does not count.
 """
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
@@ -163,8 +164,8 @@ class Replica:
         return None if found is None else found.error
 
     def age_of(self, known: Component, age_s: float) -> float:
-        """Seconds since the store last confirmed a component. It is `age_s`, the age of the whole state, unless the component is
-        damaged and therefore older.
+        """Seconds since the store last confirmed a component. It is `age_s`, the age of the whole state, unless the
+        component is damaged and therefore older.
         """
         if known.damaged_since_s is None:
             return age_s
@@ -190,7 +191,9 @@ class Replica:
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
     def now_ms(self) -> int:
-        """The store's clock, continued by the monotonic clock since it was last read. Raises NoSnapshotError before that."""
+        """The store's clock, continued by the monotonic clock since it was last read. Raises NoSnapshotError before
+        that.
+        """
         if self._store_ahead_ms is None:
             raise self._no_state_yet()
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
@@ -234,8 +237,9 @@ class Replica:
     def recall(self, state: LastState) -> None:
         """Begins with the state that this server served last. Call it only before `run`.
 
-        The age of the state counts by this machine's clock. The age is not known if somebody has set that clock back, or if the
-        server did not end in order, because it may have served something newer. No caller gets next from a state of unknown age.
+        The age of the state counts by this machine's clock. The age is not known if somebody has set that clock back,
+        or if the server did not end in order, because it may have served something newer. No caller gets next from a
+        state of unknown age.
         """
         about = state.about
         ahead_s = self._wall_clock() - self._monotonic()
@@ -300,8 +304,8 @@ class Replica:
         self._trouble = trouble
 
     def doubt(self, component: str) -> None:
-        """Has everything read again soon because a caller could not read a component that this copy has as sound. The reading
-        then marks the component as damaged. At most once a minute for each component.
+        """Has everything read again soon because a caller could not read a component that this copy has as sound. The
+        reading then marks the component as damaged. At most once a minute for each component.
         """
         now_s = self._monotonic()
         is_known = component not in self._state.components or component in self._state.damaged
@@ -317,9 +321,11 @@ class Replica:
         self._listeners.append(listener)
 
     async def require_succession(self, epoch: str, age_s: float) -> None:
-        """Checks that a caller with a state of another epoch, confirmed by its store `age_s` ago, may take the present state.
+        """Checks that a caller with a state of another epoch, confirmed by its store `age_s` ago, may take the present
+        state.
 
-        Raises StoreResetError if nobody has adopted the present epoch since then, NoSnapshotError if this copy is behind.
+        Raises StoreResetError if nobody has adopted the present epoch since then, NoSnapshotError if this copy is
+        behind.
         """
         head = await self._read_head()
         if head.epoch != self._state.epoch:
@@ -341,14 +347,16 @@ class Replica:
         self._wrote_s = self._monotonic()
 
     def offer(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
-        """Applies an entry that this server has written, if it is the next one. Otherwise the feed brings it. `after` is the
-        component after the entry, if the caller knows it, so that it is not computed again.
+        """Applies an entry that this server has written, if it is the next one. Otherwise the feed brings it. `after`
+        is the component after the entry, if the caller knows it, so that it is not computed again.
         """
         if entry.previous_id == self._state.entry_id:
             self._try_apply(entry, after)
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
-        """Waits for a state that a write may depend on. Raises NoSnapshotError if it does not come in time; StoreResetError."""
+        """Waits for a state that a write may depend on. Raises NoSnapshotError if it does not come in time;
+        StoreResetError.
+        """
         if isinstance(self._trouble, StoreResetError) and not self.loaded.is_set():
             raise self._trouble
         if not self._writable.is_set():
@@ -376,9 +384,9 @@ class Replica:
                 await self._read_all(head)
 
     async def require_history(self, components: Iterable[str]) -> None:
-        """Reads everything again if the store has lost a change that this copy has of one of the components. A damaged component
-        keeps its last good state. The store may not have that state, so damaged components are not checked. Raises
-        StoreUnavailableError, StoreResetError.
+        """Reads everything again if the store has lost a change that this copy has of one of the components. A damaged
+        component keeps its last good state. The store may not have that state, so damaged components are not checked.
+        Raises StoreUnavailableError, StoreResetError.
         """
         present = (self.get(component) for component in components)
         entries = {
@@ -401,8 +409,8 @@ class Replica:
         return await self._wait_until(lambda: self._has(component, revision), timeout_s)
 
     async def wait_for_entry(self, entry_id: str, *, timeout_s: float = 1.0) -> bool:
-        """Whether this copy gets to a feed entry in time. Entries that the feed does not bring at once are fetched, because the
-        connection that follows the feed may hang while all others work.
+        """Whether this copy gets to a feed entry in time. Entries that the feed does not bring at once are fetched,
+        because the connection that follows the feed may hang while all others work.
         """
         wanted = entry_order(entry_id)
 
@@ -516,7 +524,9 @@ class Replica:
         return self._confirm(read_s)
 
     def _pass_by(self, entries: Iterable[FeedEntry]) -> None:
-        """Skips entries that no script wrote. A script that writes an entry also moves the last entry that the head names."""
+        """Skips entries that no script wrote. A script that writes an entry also moves the last entry that the head
+        names.
+        """
         for entry in entries:
             if entry_order(entry.id) > entry_order(self._state.entry_id):
                 log_stray(entry)
@@ -551,9 +561,9 @@ class Replica:
     def _may_follow(self, head: Head) -> bool:
         """Whether the store is the one that this server knows, or an operator has adopted it in place of that one.
 
-        An adopt counts if it came after the store last confirmed the state. An earlier adopt was for another change, of a store
-        that now stands in the place of ours. The clocks of two stores differ, so each of the two ages is measured by one clock,
-        and the ages are compared. If somebody changed a clock in between, the next adopt counts.
+        An adopt counts if it came after the store last confirmed the state. An earlier adopt was for another change, of
+        a store that now stands in the place of ours. The clocks of two stores differ, so each of the two ages is
+        measured by one clock, and the ages are compared. If somebody changed a clock in between, the next adopt counts.
         """
         if self._state.epoch == head.epoch:
             return True
@@ -625,8 +635,8 @@ class Replica:
             raise failed[0]
 
     async def _apply_all(self, entries: Iterable[FeedEntry]) -> bool:
-        """Applies entries, and returns whether all of them fit. Entries that `offer` has applied already fit. Entries between
-        two consecutive ones fit, too: no script wrote them.
+        """Applies entries, and returns whether all of them fit. Entries that `offer` has applied already fit. Entries
+        between two consecutive ones fit, too: no script wrote them.
         """
         strays: list[FeedEntry] = []
         for entry in entries:
@@ -644,7 +654,9 @@ class Replica:
         return not strays
 
     def _try_apply(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> bool:
-        """Whether an entry was applied and every listener succeeded. Otherwise the copy is in doubt until it is read again."""
+        """Whether an entry was applied and every listener succeeded. Otherwise the copy is in doubt until it is read
+        again.
+        """
         if self._is_in_doubt:
             return False
         here = self._state.entry_id
@@ -669,7 +681,9 @@ class Replica:
         self._wake()
 
     def _apply_to_damaged(self, entry: FeedEntry, after: Rollout | Absent | None) -> None:
-        """Applies an entry to the last good state if possible, so that a rollback takes effect. The component is read again soon."""
+        """Applies an entry to the last good state if possible, so that a rollback takes effect. The component is read
+        again soon.
+        """
         self._damage_checked_s = -math.inf
         if entry.is_deletion:
             del self._state.damaged[entry.component]

@@ -1,7 +1,8 @@
 """Makes handlers of grpc.aio for the services of `rampd.v1` from their descriptors.
 
-Every call passes the same stations: parse, check the fields, check the caller's role, call the servicer, and answer or map the
-error. The stations are put together once per method. There are no interceptors, because each would cost time on every Resolve.
+Every call passes the same stations: parse, check the fields, check the caller's role, call the servicer, and answer or
+map the error. The stations are put together once per method. There are no interceptors, because each would cost time on
+every Resolve.
 """
 
 import asyncio
@@ -56,8 +57,8 @@ def bind(
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
     responses. A response may be bytes that are serialised already. A plain function may return such bytes if it awaits
-    nothing. A missing method answers UNIMPLEMENTED. A RampdError or DeadlineError gives its own status. Any other error gives
-    INTERNAL with a request id that the log has, too.
+    nothing. A missing method answers UNIMPLEMENTED. A RampdError or DeadlineError gives its own status. Any other error
+    gives INTERNAL with a request id that the log has, too.
     """
     if unknown := servicers.keys() - SERVICES.keys():
         raise ValueError(f"no such service in rampd.v1: {', '.join(sorted(unknown))}")
@@ -214,8 +215,8 @@ def _encoder(method: MethodDescriptor) -> Callable[[Any], bytes]:
 def _is_call_over(error: BaseException, context: Context) -> bool:
     """Whether an error only says that the caller has gone or that the server stops, so that no answer is needed.
 
-    If something that the servicer waited for was cancelled, the call itself was not cancelled. gRPC can't tell the two apart,
-    so without this check the caller would wait for ever.
+    If something that the servicer waited for was cancelled, the call itself was not cancelled. gRPC can't tell the two
+    apart, so without this check the caller would wait for ever.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()

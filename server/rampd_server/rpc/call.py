@@ -42,15 +42,15 @@ class Call:
 
     @property
     def is_actor_claimed(self) -> bool:
-        """Whether the caller has claimed `actor` without proof. While rampd has no credentials, every actor except `anonymous` is
-        claimed.
+        """Whether the caller has claimed `actor` without proof. While rampd has no credentials, every actor except
+        `anonymous` is claimed.
         """
         return bool(_claimed(self._context))
 
     @property
     def identity(self) -> str:
-        """The identity that the caller's credentials prove. While rampd has no credentials, every caller is `anonymous`. A claimed
-        name does not count, because one launcher could claim any number of names.
+        """The identity that the caller's credentials prove. While rampd has no credentials, every caller is
+        `anonymous`. A claimed name does not count, because one launcher could claim any number of names.
         """
         return ANONYMOUS
 
@@ -61,16 +61,17 @@ class Call:
 
     @property
     def digest(self) -> str:
-        """The digest of method, identity and content. A repeat of a request id must have the same digest. Fields that only describe
-        a request, and the claimed actor, are not part of it, because both differ when a build is run again.
+        """The digest of method, identity and content. A repeat of a request id must have the same digest. Fields that
+        only describe a request, and the claimed actor, are not part of it, because both differ when a build is run
+        again.
         """
         content = self._only(lambda name: name not in _DESCRIBES and name != _REQUEST_ID)
         return _digest(f"{self._name}\0{self.identity}\0".encode(), content)[:_DIGEST]
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The short name of the method, and a short digest of the actor and of each field that is set. They show in which fields
-        a repeat of a request id differs.
+        """The short name of the method, and a short digest of the actor and of each field that is set. They show in
+        which fields a repeat of a request id differs.
         """
         names = [field.name for field, _ in self._request.ListFields() if field.name != _REQUEST_ID]
         fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}

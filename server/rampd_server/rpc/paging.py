@@ -30,15 +30,17 @@ def page_size(request: PagedRequest) -> int:
 
 
 def page_token(request: PagedRequest, form: re.Pattern[str]) -> str:
-    """Returns the token, empty for the first page. Raises InvalidRequestError if the token does not have the list's form."""
+    """Returns the token, empty for the first page. Raises InvalidRequestError if the token does not have the list's
+    form.
+    """
     if request.page_token and not form.fullmatch(request.page_token):
         raise InvalidRequestError([("page_token", "is not a next_page_token of this list")])
     return request.page_token
 
 
 def piece_size(request: PagedRequest) -> int:
-    """Returns how many items to read at once: one more than the page shows, so that the server knows whether there is another
-    page. A large page is read in pieces, because its bytes may reach the limit long before its number of items.
+    """Returns how many items to read at once: one more than the page shows, so that the server knows whether there is
+    another page. A large page is read in pieces, because its bytes may reach the limit long before its number of items.
     """
     return min(page_size(request), DEFAULT_PAGE_SIZE) + 1
 
@@ -52,8 +54,8 @@ async def one_by_one(items: Iterable[Item]) -> AsyncGenerator[Item]:
 async def paged(request: PagedRequest, items: AsyncGenerator[tuple[str, Shown]]) -> tuple[list[Shown], str]:
     """Returns the page and the token of the next page; the token is empty after the last page.
 
-    `items` begin at the page's first item. Each comes with the token of a page that begins after it. The page ends before the
-    item that would exceed MAX_PAGE_BYTES, but has at least one item.
+    `items` begin at the page's first item. Each comes with the token of a page that begins after it. The page ends
+    before the item that would exceed MAX_PAGE_BYTES, but has at least one item.
     """
     shown: list[Shown] = []
     token, room = "", MAX_PAGE_BYTES

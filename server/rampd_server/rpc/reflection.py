@@ -1,7 +1,7 @@
 """The descriptors that the reflection service gives: as the generator wrote them, with comments and JSON names.
 
-The classes of rampd.v1 have neither: generated code has no comments, and descriptors that are taken from it have no JSON
-names. So the generator's own descriptors are kept in a file beside the generated code, and are served instead.
+The classes of rampd.v1 have neither: generated code has no comments, and descriptors that are taken from it have no
+JSON names. So the generator's own descriptors are kept in a file beside the generated code, and are served instead.
 """
 
 from collections.abc import Mapping, Sequence

@@ -43,7 +43,9 @@ class ResolverServicer(OutcomesServicer):
         return self._watches.stream(request)
 
     async def batch_resolve(self, request: v1.BatchResolveRequest, _call: Call) -> bytes:
-        """Returns all answers. Raises RefusedError (TOO_LARGE) if the answers and the attributes do not fit into a message."""
+        """Returns all answers. Raises RefusedError (TOO_LARGE) if the answers and the attributes do not fit into a
+        message.
+        """
         behind = await self._catch_up_all(request.requests)
         # Nothing is awaited from here on, so that all answers come from one state.
         age_s = self._replica.age_s

@@ -39,14 +39,14 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # By default gRPC ends some new calls at random with CANCELLED if a thousand others wait, and all of them from three
-    # thousand on. Then a caller would be refused only because a whole fleet connects again at the same moment. A waiting call
-    # costs a few KiB. A call that its caller has given up is dropped before it is taken up.
+    # thousand on. Then a caller would be refused only because a whole fleet connects again at the same moment. A
+    # waiting call costs a few KiB. A call that its caller has given up is dropped before it is taken up.
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
     # More than a fleet behind one proxy needs. Without a limit, one connection could take the time of all others.
     ("grpc.max_concurrent_streams", MAX_STREAMS),
-    # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a connection
-    # without a call later. A caller's gRPC opens it again by itself.
+    # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a
+    # connection without a call later. A caller's gRPC opens it again by itself.
     ("grpc.server_handshake_timeout_ms", 20_000),
     ("grpc.max_connection_idle_ms", 300_000),
 )
@@ -82,7 +82,8 @@ class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
 class Server:
     """Serves handlers on any number of addresses. The health service says NOT_SERVING until `set_health` changes it.
 
-    Each address takes up to `max_connections`. A further connection is closed at once, so that its caller gets UNAVAILABLE.
+    Each address takes up to `max_connections`. A further connection is closed at once, so that its caller gets
+    UNAVAILABLE.
 
     Create it inside a running loop. Call in this order: `listen`, `listen_unix`, `start`, `set_health`, `stop`.
     """
@@ -92,7 +93,8 @@ class Server:
     ) -> None:
         self._handlers = handlers
         self._shares_port = shares_port
-        # By default two servers can share a port by mistake, and both get calls. A second server must fail, except a worker.
+        # By default two servers can share a port by mistake, and both get calls. A second server must fail, except a
+        # worker.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
         if max_connections is not None:
             options.append(("grpc.max_allowed_incoming_connections", max_connections))
@@ -143,8 +145,8 @@ class Server:
         await self._server.start()
 
     async def set_health(self, *, resolves: bool, writes: bool) -> None:
-        """Sets the answers of the health service. ResolverService is SERVING while there is a state to answer from. The other
-        services, and the server as a whole, are SERVING while changes can be expected to work.
+        """Sets the answers of the health service. ResolverService is SERVING while there is a state to answer from. The
+        other services, and the server as a whole, are SERVING while changes can be expected to work.
         """
         for name in _HEALTH_NAMES:
             is_serving = resolves if name == _RESOLVER else writes
@@ -153,8 +155,8 @@ class Server:
     async def stop(self, grace_s: float) -> None:
         """Sets NOT_SERVING for good, takes no new calls, and cancels calls under way after `grace_s` seconds.
 
-        When gRPC stops, it ends calls that it has not handed on with CANCELLED. So the server first takes calls up without an
-        answer until no more calls come, and refuses them after gRPC has told the callers to go elsewhere.
+        When gRPC stops, it ends calls that it has not handed on with CANCELLED. So the server first takes calls up
+        without an answer until no more calls come, and refuses them after gRPC has told the callers to go elsewhere.
         """
         await self._health.enter_graceful_shutdown()
         self._handlers.hold()

@@ -9,8 +9,8 @@ import structlog
 from rampd_server.domain.errors import NoSnapshotError
 
 MAX_STREAMS: Final = 4_000
-"""The limit of one process. With so many streams, heartbeats take a quarter of a core, and a change that all streams get takes
-0.2 s of a core. With 10,000 streams a Resolve waits for more than 20 s, and reads of the store time out.
+"""The limit of one process. With so many streams, heartbeats take a quarter of a core, and a change that all streams
+get takes 0.2 s of a core. With 10,000 streams a Resolve waits for more than 20 s, and reads of the store time out.
 """
 _LOW: Final = 0.9
 """The share of the limit below which the log says that there is room again."""
@@ -28,7 +28,9 @@ class Streams:
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """Counts a stream for as long as the block lasts. Raises NoSnapshotError at the limit: callers then try another server."""
+        """Counts a stream for as long as the block lasts. Raises NoSnapshotError at the limit: callers then try another
+        server.
+        """
         if self._open >= self._limit:
             self._tell(is_full=True)
             raise NoSnapshotError(

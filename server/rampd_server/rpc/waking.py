@@ -17,8 +17,8 @@ class Waiter(Protocol):
 
 
 class Waking:
-    """Wakes a few waiters in each turn of the event loop. Other calls get their turns in between, so that a thousand streams with
-    a message to send do not delay a Resolve or a Rollback.
+    """Wakes a few waiters in each turn of the event loop. Other calls get their turns in between, so that a thousand
+    streams with a message to send do not delay a Resolve or a Rollback.
     """
 
     def __init__(self) -> None:

@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 class Line:
-    """A line of writers. An urgent writer waits for earlier urgent writers, and for at most two others: the one whose turn it is,
-    and the next one.
+    """A line of writers. An urgent writer waits for earlier urgent writers, and for at most two others: the one whose
+    turn it is, and the next one.
     """
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class Line:
         self._lost_s = -math.inf
 
     async def have_turn(self, attempt: Callable[[], Awaitable[T]], what: str, *, is_urgent: bool = False) -> T:
-        """Runs the attempt of one writer when its turn comes. If the store did not answer an earlier writer of the line, this
-        writer fails, too. Otherwise the last of many writers would wait for the time-outs of all the others.
+        """Runs the attempt of one writer when its turn comes. If the store did not answer an earlier writer of the
+        line, this writer fails, too. Otherwise the last of many writers would wait for the time-outs of all the others.
         """
         arrived_s = time.monotonic()
         async with self._turn(is_urgent=is_urgent):
@@ -51,7 +51,7 @@ class Line:
             async with self._lock:
                 yield
         else:
-            # Only the first of the writers that are not urgent waits for the lock. The others wait at the door, which urgent
-            # writers do not pass.
+            # Only the first of the writers that are not urgent waits for the lock. The others wait at the door, which
+            # urgent writers do not pass.
             async with self._door, self._lock:
                 yield

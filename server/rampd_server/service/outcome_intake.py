@@ -83,7 +83,8 @@ class Outcomes:
         self._replica = replica
         self.counted = CountedSignal()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
-        """For the last reports that failed midway, by epoch and report: the answers of the components that are stored."""
+        """For the last reports that failed midway, by epoch and report: the answers of the components that are stored.
+        """
 
     async def report(self, report: Report) -> list[Verdict]:
         """Returns a verdict for each outcome, after all counts are stored.
@@ -155,7 +156,9 @@ class Outcomes:
         return answer
 
     async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
-        """Catches up with the store if a job was resolved on a revision or a component that this server does not know yet."""
+        """Catches up with the store if a job was resolved on a revision or a component that this server does not know
+        yet.
+        """
         newest: dict[str, int] = {}
         for outcome in outcomes:
             newest[outcome.component] = max(newest.get(outcome.component, 0), outcome.revision)

@@ -64,8 +64,8 @@ class Answer:
 
 
 class Service:
-    """The verbs and the reads. This server's writers of a component write one after the other. Several servers may write at once:
-    the store compares, and accepts only one of the writes.
+    """The verbs and the reads. This server's writers of a component write one after the other. Several servers may
+    write at once: the store compares, and accepts only one of the writes.
 
     Writers of overrides have a line of their own, because no verb depends on overrides.
     """
@@ -88,13 +88,15 @@ class Service:
         decided_ms: int | None = None,
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Runs one verb of the state machine and commits it. With `ground`, it commits only if everything that the decision depends
-        on is still as in `ground`. With `decided_ms`, it commits only if the store's clock is within a second of that time.
+        """Runs one verb of the state machine and commits it. With `ground`, it commits only if everything that the
+        decision depends on is still as in `ground`. With `decided_ms`, it commits only if the store's clock is within a
+        second of that time.
 
-        `judge` checks a new request, for example with Prometheus, and may refuse it. A repeat is answered without `judge`.
+        `judge` checks a new request, for example with Prometheus, and may refuse it. A repeat is answered without
+        `judge`.
 
-        Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION if others write first for 5 s;
-        DeadlineError if `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state;
+        Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION if others write first for
+        5 s; DeadlineError if `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state;
         StoreUnavailableError, StoreResetError, StoreCorruptError; UntimelyError.
         """
 
@@ -128,8 +130,8 @@ class Service:
         must_exist: bool = False,
         timeout_s: float | None = None,
     ) -> Answer:
-        """Sets overrides, and deletes those with None: all of them, or none. Raises as `execute`; with `must_exist` also
-        OVERRIDE_NOT_FOUND.
+        """Sets overrides, and deletes those with None: all of them, or none. Raises as `execute`; with `must_exist`
+        also OVERRIDE_NOT_FOUND.
         """
 
         async def attempt() -> Answer:
@@ -179,7 +181,8 @@ class Service:
         return replace(answer, message=f"{answer.message} {_not_settled(left)}")
 
     async def settle_all(self) -> Mapping[str, str]:
-        """Commits the changes that time or the end of a freeze causes. Returns the components for which it failed, and why.
+        """Commits the changes that time or the end of a freeze causes. Returns the components for which it failed, and
+        why.
 
         A component that fails does not stop the others. A store that does not answer stops all.
         """
@@ -206,10 +209,11 @@ class Service:
         return left
 
     async def expire_freeze_all(self) -> None:
-        """Drops the namespace's freeze once its time is over. `settle_all` then starts the queue heads that waited for its end.
+        """Drops the namespace's freeze once its time is over. `settle_all` then starts the queue heads that waited for
+        its end.
 
-        The copy only shows when to try. Somebody may have prolonged the freeze since, so the freeze and the time of the store
-        decide.
+        The copy only shows when to try. Somebody may have prolonged the freeze since, so the freeze and the time of the
+        store decide.
         """
         freeze = self._replica.namespace.freeze
         if freeze is None or freeze.is_in_force(self._replica.now_ms()):
@@ -294,8 +298,8 @@ class Service:
         decided_ms: int | None,
         is_urgent: bool,
     ) -> Answer:
-        # The copy in memory is nearly always the present state, and a commit compares it with the store. An answer without a
-        # commit (a refusal, or no change) must be decided on the store's own state.
+        # The copy in memory is nearly always the present state, and a commit compares it with the store. An answer
+        # without a commit (a refusal, or no change) must be decided on the store's own state.
         known = self._replica.get(component)
         stored = (
             Stored(known.rollout, self._replica.namespace, self._replica.now_ms())
@@ -322,7 +326,9 @@ class Service:
             is_certain = True
 
     async def _read_now(self, component: str) -> Stored:
-        """Returns the component as the store has it. If the store has lost changes that this copy has, the loss is settled first."""
+        """Returns the component as the store has it. If the store has lost changes that this copy has, the loss is
+        settled first.
+        """
         # Taken before the read, because the copy changes while the store is read.
         before = self._replica.last_known(component)
         stored = await self._store.read(component)
@@ -399,7 +405,9 @@ class Service:
     async def _change_freeze_all(
         self, change: Callable[[Freeze | None, int], Freeze | None], author: Author, timeout_s: float | None
     ) -> Answer:
-        """`change` returns the new freeze, from the store's freeze and the store's time. The write compares both with the store."""
+        """`change` returns the new freeze, from the store's freeze and the store's time. The write compares both with
+        the store.
+        """
 
         async def attempt() -> Answer:
             while True:

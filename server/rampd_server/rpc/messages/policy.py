@@ -188,8 +188,8 @@ class Judge(Protocol):
 async def judged(command: commands.SetPolicy, component: str, judge: Judge, *, timeout_s: float | None) -> str:
     """Checks the queries that a command sets. Returns a sentence for each doubt; each sentence begins with a space.
 
-    A policy is not refused if the source does not answer: its check then passes nothing, and pauses the rollout in the end.
-    Raises InvalidRequestError for queries that the source does not accept.
+    A policy is not refused if the source does not answer: its check then passes nothing, and pauses the rollout in the
+    end. Raises InvalidRequestError for queries that the source does not accept.
     """
     checks = cast("tuple[Check, ...]", command.automation.get("checks", ()))
     queries = [placeholders.fill(check.query, component=component, tag="tag", channel="next") for check in checks]
@@ -206,6 +206,6 @@ async def judged(command: commands.SetPolicy, component: str, judge: Judge, *, t
         if judgement.doubt:
             doubts.setdefault(judgement.doubt, []).append(check.name)
     return "".join(
-        f" Nobody could be asked whether the query of {', '.join(names)} is right: {doubt}."
+        f" rampd could not ask whether the query of {', '.join(names)} is right: {doubt}."
         for doubt, names in doubts.items()
     )

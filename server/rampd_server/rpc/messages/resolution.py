@@ -1,7 +1,8 @@
 """Encodes a Resolution as the bytes of a ResolveResponse, from parts that are serialised once.
 
-The serialised fields of a protobuf message may be concatenated. The part that many answers share depends on the decision and
-the revision. There are few buckets, and few ages in milliseconds. To build the whole message again costs five times as much.
+The serialised fields of a protobuf message may be concatenated. The part that many answers share depends on the
+decision and the revision. There are few buckets, and few ages in milliseconds. To build the whole message again costs
+five times as much.
 """
 
 from weakref import ref
@@ -47,7 +48,8 @@ def _varying(resolution: Resolution) -> bytes:
     return age if bucket is None else _buckets[bucket] + age
 
 
-# By a decision's id, while the decision exists. A WeakKeyDictionary does the same, but is half of the cost of an answer.
+# By a decision's id, while the decision exists. A WeakKeyDictionary does the same, but is half of the cost of an
+# answer.
 _known: dict[int, tuple[int, bytes]] = {}
 _watched: dict[int, ref[Decision]] = {}
 

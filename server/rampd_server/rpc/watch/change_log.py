@@ -1,4 +1,6 @@
-"""The last changes, as every watcher gets them. Each change is encoded once, and kept for watchers that are slow or come back."""
+"""The last changes, as every watcher gets them. Each change is encoded once, and kept for watchers that are slow or
+come back.
+"""
 
 from bisect import bisect_left
 from collections.abc import Collection
@@ -12,7 +14,9 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_MESSAGE = 256 * 1024
 """The approximate size of one message for a watcher that must catch up."""
 _DROPPED_AT_ONCE = 16
-"""A full log drops its oldest sixteenth. That is small enough to reach far back, and large enough to be cheap per entry."""
+"""A full log drops its oldest sixteenth. That is small enough to reach far back, and large enough to be cheap per
+entry.
+"""
 
 
 class Missing(Enum):

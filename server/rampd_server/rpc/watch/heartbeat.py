@@ -13,7 +13,9 @@ HEARTBEAT_S = 1.0
 _SLOWEST_HEARTBEAT_S = 2.0
 """Half of the time after which a client takes a silent stream as dead."""
 _HEARTBEATS_PER_S = 1_500
-"""The most heartbeats that a server sends at the usual pace; they take a tenth of a core. With more watchers the pace is slower."""
+"""The most heartbeats that a server sends at the usual pace; they take a tenth of a core. With more watchers the pace
+is slower.
+"""
 _MAX_AGE_S = 0.05
 """For this time an encoded heartbeat is sent to other watchers, too."""
 

@@ -1,5 +1,5 @@
-"""WatchRelease: the state of a release, from now until it ends. The replica brings the changes. The store is asked only once, at
-the start.
+"""WatchRelease: the state of a release, from now until it ends. The replica brings the changes. The store is asked only
+once, at the start.
 """
 
 import asyncio
@@ -23,7 +23,9 @@ from rampd_server.rpc.waking import Waking
 from rampd_server.service.service import Service
 
 WaitsFor = Callable[[str], str]
-"""Returns what automation waits for with a component, as a sentence; empty if it is not known, as for a moment after a change."""
+"""Returns what automation waits for with a component, as a sentence; empty if it is not known, as for a moment after a
+change.
+"""
 
 _PROGRESS_S: Final = 60.0
 """How often a watcher gets a message if only what automation waits for has changed, as a hold counts down."""
@@ -31,8 +33,8 @@ _ASK_AGAIN_S: Final = 1.0
 
 
 class ReleaseWatches:
-    """All streams of WatchRelease of a server. A watcher gets only the newest state. A slow watcher misses states in between, so
-    that no watcher costs more than one message.
+    """All streams of WatchRelease of a server. A watcher gets only the newest state. A slow watcher misses states in
+    between, so that no watcher costs more than one message.
     """
 
     def __init__(self, service: Service, replica: Replica, waits_for: WaitsFor = lambda _component: "") -> None:
@@ -52,8 +54,8 @@ class ReleaseWatches:
     async def stream(
         self, component: str, number: int, *, until_held: bool, until_paused: bool | None = None
     ) -> AsyncGenerator[v1.WatchReleaseResponse]:
-        """The messages for one watcher. Raises COMPONENT_NOT_FOUND and RELEASE_NOT_FOUND, also if it is deleted during the watch;
-        NoSnapshotError if the server stops; the errors of the store.
+        """The messages for one watcher. Raises COMPONENT_NOT_FOUND and RELEASE_NOT_FOUND, also if it is deleted during
+        the watch; NoSnapshotError if the server stops; the errors of the store.
         """
         await self._catch_up(component, number)
         changed = _News()

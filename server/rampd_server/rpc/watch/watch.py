@@ -1,8 +1,8 @@
 """Watch: the whole state, then every change in order, to any number of watchers. Each change is encoded once for all.
 
-A watcher is a position in the log of changes. A slow watcher gets all changes since its last message in one message. If the
-log no longer reaches back to its position, the watcher gets a whole state again. So the server never waits for a watcher, and
-a watcher that does not read costs one message.
+A watcher is a position in the log of changes. A slow watcher gets all changes since its last message in one message. If
+the log no longer reaches back to its position, the watcher gets a whole state again. So the server never waits for a
+watcher, and a watcher that does not read costs one message.
 """
 
 import asyncio
@@ -46,7 +46,8 @@ class Watches:
         """Answers of the store by entry. Watchers that have lost their server come back with the same few cursors."""
         self._asking = asyncio.Lock()
         self._rewinds = 0
-        """How often the store went back. A watcher with a smaller number may have seen changes that the store has lost."""
+        """How often the store went back. A watcher with a smaller number may have seen changes that the store has lost.
+        """
         self._heartbeats = Heartbeats(replica, monotonic=monotonic)
         self._is_closed = False
         self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
@@ -91,8 +92,8 @@ class Watches:
             self._waking.forget(watcher)
 
     async def _position(self, request: v1.WatchRequest) -> int | None:
-        """Returns the log's position after a cursor, or -1 if a whole state is needed. None means that the store may have lost the
-        cursor's entry.
+        """Returns the log's position after a cursor, or -1 if a whole state is needed. None means that the store may
+        have lost the cursor's entry.
         """
         match = _CURSOR.fullmatch(request.cursor)
         if match is None:
@@ -223,8 +224,8 @@ class _Watcher:
             self._future.set_result(None)
 
     def tick(self, pause_s: Callable[[], float]) -> None:
-        """Asks for a heartbeat now and at intervals. Each pause is random, so that watchers that have come at the same moment, or
-        were delayed together while the server was busy, do not stay in step.
+        """Asks for a heartbeat now and at intervals. Each pause is random, so that watchers that have come at the same
+        moment, or were delayed together while the server was busy, do not stay in step.
         """
         self.is_due = True
         self.wake()

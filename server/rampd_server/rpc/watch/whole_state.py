@@ -1,4 +1,6 @@
-"""The whole state for new watchers. It is encoded once for all of them, and kept as long as the log has all changes since."""
+"""The whole state for new watchers. It is encoded once for all of them, and kept as long as the log has all changes
+since.
+"""
 
 import asyncio
 from collections.abc import Iterable
