@@ -95,7 +95,7 @@ def _workers(value: object) -> int:
 def _one_of(words: type[StrEnum]) -> BeforeValidator:
     def check(value: object) -> StrEnum:
         if value not in list(words):
-            raise ValueError(f"{value!r} is none of {', '.join(words)}.")
+            raise ValueError(f"{value!r} is not one of {', '.join(words)}.")
         return words(str(value))
 
     return BeforeValidator(check)
@@ -294,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="rampd-server",
         usage="rampd-server [serve | adopt] [flags]",
         description="Version rollouts for jobs. serve (the default) runs the server. After a Redis was emptied or replaced, "
-        "adopt tells the servers of a namespace to go on with the data that it has now. adopt needs --redis-url or --data-dir.",
+        "adopt tells the servers of a namespace to go on with its present data. adopt needs --redis-url or --data-dir.",
         epilog="Each flag has a variable; if both are given, the flag counts. A value must not be empty. The server refuses "
         f"other variables that begin with {_PREFIX}, except those of rampd's clients and of Kubernetes.",
         allow_abbrev=False,
