@@ -328,4 +328,4 @@ async def test_calls_that_meet_a_server_that_stops_are_told_what_to_do(make_serv
         await server.stop(5)
         await asyncio.gather(*callers)
     assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
-    assert any("Send it again" in (error.details() or "") for error in errors)
+    assert any("Send the call again" in (error.details() or "") for error in errors)
