@@ -1,4 +1,6 @@
-"""Which role a method needs, and who has it. Until there are credentials the unix socket may everything, TCP may read."""
+"""The role that a method needs, and the callers that have it. The unix socket may call everything, TCP may only read,
+until rampd has credentials.
+"""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -9,15 +11,16 @@ from rampd_server.domain.refusals import role_required
 
 
 class Role(StrEnum):
-    """What a caller has to be for a method that changes something."""
+    """The role of a caller who changes something."""
 
     ADMIN = "admin"
     CI = "ci"
 
 
 def required_role(service: str, request_fields: Container[str]) -> Role | None:
-    """The role that a method of a service (`RolloutService`) needs; None where it only reads, or reports outcomes. What changes
-    something has a `request_id` in its request, so that a new verb is guarded from the start.
+    """The role that a method of a service (`RolloutService`) needs; None if the method only reads, or reports outcomes.
+
+    Every request that changes something has a `request_id`, so that a new verb is guarded from the start.
     """
     if "request_id" not in request_fields:
         return None
@@ -26,7 +29,7 @@ def required_role(service: str, request_fields: Container[str]) -> Role | None:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rule, and the path of the socket that a refusal names."""
+    """Who may call methods that change something. `socket` is the path that a refusal names."""
 
     socket: str
     insecure_admin: bool = False
@@ -38,9 +41,9 @@ class Access:
         if self.insecure_admin or peer.startswith("unix:"):
             return
         raise role_required(
-            f"{method.rpartition('/')[2]} changes something, and this address serves reads only. Use the unix socket: "
+            f"{method.rpartition('/')[2]} changes something, and this address serves only reads. Use the unix socket: "
             # Not with grpcurl's flag -unix, which is broken in its releases 1.9.2 and 1.9.3.
             f"grpcurl -plaintext -d '{{…}}' unix://{quote(self.socket)} {method} "
-            "(or start the server with --insecure-admin, which lets everybody in who reaches the port).",
+            "(or start the server with --insecure-admin, which allows changes to everybody who reaches the port).",
             role=role,
         )

@@ -671,6 +671,6 @@ async def test_a_deletion_of_a_damaged_component_says_what_was_wrong_and_gives_n
         await store.client.set(key, "x")
         answer = await Service(store, replica).execute(COMPONENT, commands.DeleteComponent(), ADA)
     assert answer.message == (
-        f"{COMPONENT} is deleted, although its data was damaged. A Release makes it again, as number 6. What was wrong: {key} is "
+        f"{COMPONENT} is deleted. A Release makes the component again, as number 6. Its data was damaged: {key} is "
         "a string, and rampd keeps a hash there."
     )

@@ -111,7 +111,7 @@ async def test_the_head_of_the_queue_does_not_start_because_this_server_has_a_wr
 
     left = await service.settle_all()
 
-    assert "its clock was set" in left[COMPONENT]
+    assert "changed its clock" in left[COMPONENT]
     stored = (await store.read(COMPONENT)).rollout
     assert isinstance(stored, Rollout)
     assert (stored.state, stored.freeze is None, len(stored.queue)) == (RolloutState.STEADY, False, 1)

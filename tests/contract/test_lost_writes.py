@@ -89,7 +89,7 @@ async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) ->
 async def replica(store: RedisStore, go_back: GoBack) -> Replica:
     """The copy of a server that looks at the store only when a test calls it."""
     replica = Replica(store)
-    await replica.read_anew()
+    await replica.read_again()
     return replica
 
 
@@ -143,7 +143,7 @@ async def test_a_revision_that_somebody_has_seen_is_not_used_again(
 ):
     lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert lost.result.revision == 5
     assert present(replica).revision == 6
@@ -159,8 +159,8 @@ async def test_the_history_says_once_what_was_lost(
         await run(service, commands.Ramp(3000), commands.Ramp(4000))
         assert await other.wait_for(COMPONENT, 5)
         await go_back()
-        await asyncio.gather(replica.read_anew(), other.read_anew())
-        await replica.read_anew()
+        await asyncio.gather(replica.read_again(), other.read_again())
+        await replica.read_again()
 
         assert present(other) == await stored(store)
     told = [event for event in await store.events(COMPONENT, limit=10) if event.actor == SELF]
@@ -176,7 +176,7 @@ async def test_a_rolled_back_release_does_not_reach_jobs_again(
     await go_back()
     await do(elsewhere, commands.Ramp(3000))
 
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
     assert present(replica).held_reason == (
@@ -204,7 +204,7 @@ async def test_jobs_get_nothing_more_than_the_lost_state_gave_them(
     await run(service, *verbs)
     before = present(replica)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
     after = present(replica)
 
     assert (after.current_release.tag, after.state) == ("a", state)
@@ -232,7 +232,7 @@ async def test_an_outcome_of_a_lost_history_is_not_counted(
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
-    await replica.read_anew()
+    await replica.read_again()
 
     outcome = JobOutcome(COMPONENT, 2, lost.result.revision, True, "WEIGHT", "acme/app", "", False, 0)
     assert Admission(present(replica)).admit(outcome) is IgnoredReason.REVISION_UNKNOWN
@@ -312,11 +312,11 @@ async def test_outcomes_of_a_damaged_component_are_decided_on_its_last_good_stat
     assert list(replica.damaged) == [COMPONENT]
     assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
-    async def read_anew() -> None:
+    async def read_again() -> None:
         pytest.fail("everything was read again, although the component is already known as damaged")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replica, "read_anew", read_anew)
+        patch.setattr(replica, "read_again", read_again)
         await Outcomes(counted, replica).report(replace(report, sequence=2))
 
 
@@ -349,7 +349,7 @@ async def test_a_change_of_overrides_that_expects_a_lost_revision_is_refused(
 async def test_a_server_does_not_wait_for_a_lost_revision(service: Service, replica: Replica, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert not await replica.wait_for(COMPONENT, lost.result.revision, timeout_s=0.01)
     assert await replica.wait_for(COMPONENT, lost.result.revision + 1, timeout_s=0.01)
@@ -395,7 +395,7 @@ async def test_a_component_that_is_lost_completely_continues_its_numbers(
 ):
     made = await service.execute("formatter", commands.Release("x"), ADA)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
     assert replica.get("formatter") is None
 
     again = await service.execute("formatter", commands.Release("y"), ADA)
@@ -407,7 +407,7 @@ async def test_a_component_that_is_lost_completely_continues_its_numbers(
 async def test_a_lost_freeze_is_set_again(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Freeze())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     freeze = present(replica).freeze
     assert isinstance(freeze, Freeze)
@@ -418,7 +418,7 @@ async def test_a_server_that_was_only_behind_has_lost_nothing(
     service: Service, replica: Replica, elsewhere: RedisStore
 ):
     await do(elsewhere, commands.Ramp(3000), commands.Rollback())
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).revision, present(replica).lost) == (5, ())
     assert not replica.went_back
@@ -427,7 +427,7 @@ async def test_a_server_that_was_only_behind_has_lost_nothing(
 async def test_watchers_are_told_that_the_store_has_gone_back(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Ramp(9000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert replica.went_back
 
@@ -444,7 +444,7 @@ async def test_nothing_is_written_while_another_epoch_is_read(
         return await components(**options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "components", wait_and_list)
-    reading = asyncio.create_task(replica.read_anew())
+    reading = asyncio.create_task(replica.read_again())
     while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
     with pytest.raises(NoSnapshotError, match="new epoch"):
@@ -536,7 +536,7 @@ async def test_a_server_keeps_its_own_write_that_happens_while_it_reads_everythi
         return await goes_back_to(reading, state)
 
     monkeypatch.setattr(Reading, "_goes_back_to", write_first)
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).revision == answers[0].result.revision
     assert not replica.went_back
@@ -547,7 +547,7 @@ async def test_the_revision_of_a_lost_deletion_is_not_used_again(
 ):
     gone = await run(service, commands.DeleteComponent())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).revision == gone.result.revision + 1
     assert present(replica).lost == (LostRevisions(4, 4),)
@@ -559,7 +559,7 @@ async def test_a_lost_freeze_of_everything_is_set_again(
 ):
     await service.freeze_all(None, Author("ada", "Freeze", "holidays"))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     freeze = replica.namespace.freeze
     assert freeze is not None
@@ -576,7 +576,7 @@ async def test_a_release_that_was_dropped_before_the_loss_is_held_and_the_reason
 ):
     await run(service, commands.Abandon())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).held_reason.endswith("; before, b was not rolled out any more")
 
@@ -597,10 +597,10 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_recorded_is_read_aga
             await go_back()
 
     monkeypatch.setattr(Reading, "_settle_losses", settle_and_go_back)
-    with pytest.raises(StoreUnavailableError, match="It is read again"):
-        await replica.read_anew()
+    with pytest.raises(StoreUnavailableError, match="The server reads it again"):
+        await replica.read_again()
     assert (present(replica).revision, present(replica).state) == (5, RolloutState.HELD)
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)
 
@@ -617,11 +617,11 @@ async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a
             changes.append(await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, BOB))
         return found
 
-    async def read_anew() -> None:
+    async def read_again() -> None:
         raise AssertionError("everything is read again")
 
     monkeypatch.setattr(store, "read", read_and_change)
-    monkeypatch.setattr(replica, "read_anew", read_anew)
+    monkeypatch.setattr(replica, "read_again", read_again)
     # A verb that changes nothing answers only after the store was asked.
     assert not (await run(service, commands.Resume())).result.changed
     assert changes
@@ -665,7 +665,7 @@ async def test_few_of_many_callers_that_meet_a_loss_at_once_read_everything(
         return await components(**options)
 
     monkeypatch.setattr(store, "components", count_and_list)
-    await asyncio.gather(*(replica.read_anew() for _ in range(20)))
+    await asyncio.gather(*(replica.read_again() for _ in range(20)))
 
     assert 1 <= len(listed) <= 2
     assert present(replica).lost == (LostRevisions(4, 4),)
@@ -728,8 +728,8 @@ async def test_no_number_is_used_again_after_a_deletion_is_lost_with_its_compone
     for verb in (commands.Release("x"), commands.Release("y"), commands.DeleteComponent()):
         gone = await service.execute("formatter", verb, ADA)
     await go_back()
-    await replica.read_anew()
-    await replica.read_anew()
+    await replica.read_again()
+    await replica.read_again()
 
     again = await service.execute("formatter", commands.Release("z"), ADA)
 
@@ -742,7 +742,7 @@ async def test_nobody_gets_a_quarantined_tag_after_its_component_is_lost_complet
     for verb in (commands.Release("x"), commands.Release("y"), commands.Quarantine("y"), commands.Quarantine("x")):
         await service.execute("formatter", verb, ADA)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     async with following(elsewhere) as other:
         with pytest.raises(RefusedError) as caught:
@@ -770,7 +770,7 @@ async def test_a_lost_deadline_to_confirm_is_restored(service: Service, replica:
     lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     assert isinstance(lost.rollout, Rollout)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).basis_points == 2000
     assert present(replica).confirm_deadline_ms == lost.rollout.confirm_deadline_ms is not None
@@ -787,7 +787,7 @@ async def test_a_server_that_was_started_again_knows_what_was_deleted(
 
     started = Replica(store)
     Remembering(started, memory).recall()
-    await started.read_anew()
+    await started.read_again()
 
     assert present(started).revision == gone.result.revision + 1
     assert present(started).lost[-1].last == gone.result.revision
@@ -807,7 +807,7 @@ async def test_the_log_says_what_a_loss_means_and_what_to_do(service: Service, r
     lost = told["writes_lost"]
     assert (lost["component"], lost["first_revision"], lost["last_revision"]) == (COMPONENT, 4, 5)
     assert lost["what_it_means"].startswith("the store has lost revisions 4 to 5, by a failover or with an older copy")
-    assert f"look at {COMPONENT} with GetRollout, and do again what is missing" in lost["what_to_do"]
+    assert f"look at {COMPONENT} with GetRollout, and repeat the changes that are missing" in lost["what_to_do"]
     assert "UnfreezeAll" in told["freeze_lost"]["what_to_do"]
 
 
@@ -829,7 +829,7 @@ async def test_a_partly_restored_component_is_settled_like_a_loss(
             await put_back(client, key, value)
     await client.aclose()
 
-    await replica.read_anew()
+    await replica.read_again()
 
     assert not replica.damaged
     assert present(replica).revision == lost.result.revision + 1
@@ -849,14 +849,14 @@ async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     await store.client.delete(history)
     await store.client.set(history, "x")
 
-    await replica.read_anew()
+    await replica.read_again()
     assert list(replica.damaged) == [COMPONENT]
     assert present(replica).state is RolloutState.HELD
     assert replica.is_confirmed
     assert (await service.execute("api", commands.Release("z"), ADA)).result.changed
 
     assert (await run(service, commands.DeleteComponent())).result.changed
-    await replica.read_anew()
+    await replica.read_again()
     assert not replica.damaged
 
 
@@ -866,7 +866,7 @@ async def test_a_release_of_a_deleted_component_does_not_reach_jobs_again(
     """Given a rollback and a deletion that are lost, expect that next stays at 0 % until a person raises it."""
     await run(service, commands.Rollback(quarantine=True), commands.DeleteComponent())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
     assert present(replica).held_reason.endswith("; before, restyler was deleted")
@@ -887,7 +887,7 @@ async def test_a_server_with_a_deadline_to_confirm_in_its_last_state_starts(
     assert [line["event"] for line in lines] == ["last_state_read"]
     assert present(started) == present(replica)
     assert not controller._deadlines
-    await started.read_anew()
+    await started.read_again()
 
     assert list(controller._deadlines) == [COMPONENT]
 

@@ -184,7 +184,7 @@ async def test_data_of_each_schema_are_read_and_written(schema: int) -> None:
     await put_in(store, _read(schema))
     await store.raise_schema()
     replica = Replica(store)
-    await replica.read_anew()
+    await replica.read_again()
 
     known = replica.get(COMPONENT)
     assert known is not None

@@ -56,7 +56,7 @@ async def test_writers_that_wait_for_a_write_fail_with_it_if_the_store_does_not_
 
     assert {type(end) for end in ends} == {StoreUnavailableError}
     assert time.monotonic() - began_s < 10
-    not_sent = [end for end in ends if "so this one was not sent" in str(end)]
+    not_sent = [end for end in ends if "so this write was not sent" in str(end)]
     assert len(not_sent) == WRITERS - 1
 
 

@@ -337,7 +337,7 @@ def _pretend_owner(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (make_file, "is no directory"),
+        (make_file, "is not a directory"),
         (link_to_nothing, "can't be used: No such file or directory"),
         (open_to_all, r"chmod o-w \S+, or give another --data-dir \(RAMPD_DATA_DIR\)\.$"),
         (give_away, "belongs to user 12345"),
@@ -406,6 +406,6 @@ async def test_without_an_embedded_valkey_the_error_says_to_set_a_redis_url(tmp_
         return left
 
     monkeypatch.setattr(embedded.importlib.metadata, "files", files)
-    with pytest.raises(StartupError, match=r"Set RAMPD_REDIS_URL .*to a Redis of yours"):
+    with pytest.raises(StartupError, match=r"Set RAMPD_REDIS_URL .*to the URL of your Redis"):
         async with embedded_store(tmp_path):
             pass

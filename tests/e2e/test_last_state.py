@@ -236,7 +236,10 @@ def test_with_an_unusable_last_state_file_an_empty_store_is_not_begun(directory:
                 f"The namespace is empty. The file {file} (what this server last served) is not used: its mode is 0644"
                 in said
             )
-            assert ", so whether it was emptied is not known. If it is new, remove that file. To get" in said
+            assert (
+                ", so this server does not know whether the namespace was emptied. If it is new, remove that file. To get"
+                in said
+            )
             with stubs(server.target) as call:
                 assert refusal(call, "Release", component=C, tag="evil")[0] == "STORE_RESET"
             assert not client.keys("*")

@@ -175,7 +175,9 @@ def test_an_emptied_store_is_not_trusted_until_it_is_adopted(directory: Path, st
             code, said = adopt("--redis-url", store.url)
             assert code == 0
             assert f"the namespace default of {store.url} goes on as it is now" in said
-            assert "It has no component: launchers keep what they have for 5 minutes (next_max_stale)" in said
+            assert (
+                "The namespace has no component. Launchers keep their versions for 5 minutes (next_max_stale)." in said
+            )
             assert "2 servers follow it and take it over within seconds." in said
             for each in (call, other):
                 eventually(lambda each=each: "COMPONENT_NOT_FOUND" in str(_resolve_or_error(each)))
@@ -203,9 +205,10 @@ def test_adopt_names_the_store_without_its_password_and_counts_the_servers_on_it
                 user == "bob"
             ]
     code, said = adopt("--redis-url", store.url, "--namespace", "n-bob")
-    assert (code, said.splitlines()[-1]) == (0, "No server is connected to it now; one that starts goes on with it.")
+    assert code == 0
+    assert said.splitlines()[-1] == "No server is connected to it now. The next server that starts goes on with it."
     code, said = adopt("--redis-url", store.url, "--namespace", "typo")
-    assert (code, "It has no component" in said, "look at --namespace" in said) == (0, True, True)
+    assert (code, "The namespace has no component" in said, "check --namespace" in said) == (0, True, True)
 
 
 def test_adopt_of_a_data_directory_uses_its_store_and_creates_none(directory: Path) -> None:

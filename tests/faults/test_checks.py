@@ -235,11 +235,11 @@ async def test_set_policy_accepts_exactly_the_queries_that_prometheus_accepts(di
             source.signal(signal.SIGKILL)
             repeat = call("SetPolicy", component=C, policy=policy(*TAKEN), request_id="taken")
             assert (repeat.replayed, repeat.revision) == (True, first.revision)
-            assert "Nobody could be asked" not in repeat.message
+            assert "rampd could not ask" not in repeat.message
             stored = call("SetPolicy", component=C, policy=policy("up", "no_such_function(up)"))
             assert stored.changed
             assert stored.message == (
-                "The policy is stored. Nobody could be asked whether the query of c0, c1 is right: "
+                "The policy is stored. rampd could not ask whether the query of c0, c1 is right: "
                 f"connection refused by {source.url}."
             )
 

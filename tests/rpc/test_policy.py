@@ -206,7 +206,7 @@ def test_without_a_prometheus_an_unknown_query_is_stored_and_the_answer_says_tha
 ) -> None:
     policy = v1.Policy(checks=[v1.Check(name="a", query="up{path=~`\\d`} + a_function_of_tomorrow(up)", max=1)])
     assert call("SetPolicy", component=C, policy=policy).message == (
-        "The policy is stored. Nobody could be asked whether the query of a is right: "
+        "The policy is stored. rampd could not ask whether the query of a is right: "
         "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)."
     )
     assert call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02)).message == "The policy is stored."

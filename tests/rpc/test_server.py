@@ -328,4 +328,4 @@ async def test_calls_to_a_stopping_server_get_an_error_that_says_what_to_do(make
         await server.stop(5)
         await asyncio.gather(*callers)
     assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
-    assert any("Send it again" in (error.details() or "") for error in errors)
+    assert any("Send the call again" in (error.details() or "") for error in errors)

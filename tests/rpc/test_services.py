@@ -132,7 +132,7 @@ def test_a_build_that_runs_again_as_another_actor_gets_its_first_result(target: 
             assert again.message.startswith(
                 "This request_id was already applied; this is its first result. What differs"
             )
-        assert again.message.endswith("is not taken over: actor, attributes and note.")
+        assert again.message.endswith("This call differs in actor, attributes and note; the difference is ignored.")
         [event] = ada.list_events(C)
         assert (event.actor, event.note) == ("ada", "first")
         same = ada.release(C, "t1", **request)
@@ -287,7 +287,10 @@ def test_the_longest_prefix_wins_on_every_server_until_it_expires(call: Stubs, s
     )
     listed = call("ListOverrides", component=C, prefix="group/").overrides
     assert [override.repo for override in listed] == ["group/*", "group/sub/own"]
-    assert call("DeleteOverride", component=C, repo="group/*").message == "group/* goes by the weights again."
+    assert (
+        call("DeleteOverride", component=C, repo="group/*").message
+        == "group/* has no override now and follows the weights again."
+    )
     assert call("Resolve", component=C, repo="group/sub/team/app").tag == "t1"
 
 

@@ -238,7 +238,9 @@ def test_a_watcher_from_another_epoch_is_refused_until_an_operator_adopts(
     with watcher(target, **known) as stream, pytest.raises(grpc.RpcError) as caught:
         stream.whole()
     assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "STORE_RESET")
-    assert "This launcher's versions are of another store (epoch e) than this server's (" in caught.value.details()
+    assert (
+        "This launcher's versions are from another store (epoch e) than this server's (epoch " in caught.value.details()
+    )
     assert "The launcher keeps its versions." in caught.value.details()
     assert "rampd-server adopt" in caught.value.details()
 

@@ -1,4 +1,4 @@
-"""What a person sees who starts a server on a terminal: what to type next."""
+"""The text that a person sees after starting a server: what to type next."""
 
 import os
 import shlex
@@ -9,17 +9,16 @@ from rampd_server.process.config import Config
 
 
 def welcome(config: Config, address: Address) -> str:
-    """Where the server listens, who may do what there, and first commands to try."""
+    """Says where the server listens, who may do what there, and which commands to try first."""
     reads = shlex.quote(str(address))
     admin = reads if config.insecure_admin else f"unix://{quote(os.fsencode(config.socket))}"
     lines = [f"rampd listens on {address} and on the unix socket {config.socket}."]
     if config.insecure_admin:
         lines.append(
-            "--insecure-admin is on: everybody who reaches the port, which is every user of this machine, may change "
-            "rollouts."
+            "--insecure-admin is on: everybody who reaches the port may change rollouts, that is every user of this machine."
         )
     else:
-        lines.append("The port serves Resolve and reads; what changes rollouts goes through the socket.")
+        lines.append("The port serves Resolve and reads. Use the socket for changes.")
     if config.reflection:
         lines += [
             "Try:",
@@ -27,5 +26,5 @@ def welcome(config: Config, address: Address) -> str:
             f"""  grpcurl -plaintext -d '{{"component": "restyler", "repo": "acme/app"}}' {reads} rampd.v1.ResolverService/Resolve""",
             f"  grpcurl -plaintext {reads} describe rampd.v1.RolloutService",
         ]
-    lines.append("Ctrl-C stops it; what it knows is kept.")
+    lines.append("Ctrl-C stops the server. Its data is kept.")
     return "\n".join(lines)

@@ -191,7 +191,7 @@ def test_a_port_variable_that_is_not_from_kubernetes_is_refused(monkeypatch):
 
 def test_adopt_requires_the_store_to_be_named(monkeypatch):
     [sentence] = mistakes("adopt", "--namespace", "blue")
-    assert sentence.startswith("adopt has to be told which store: --redis-url (RAMPD_REDIS_URL), or --data-dir (")
+    assert sentence.startswith("adopt needs to know which store: give --redis-url (RAMPD_REDIS_URL), or --data-dir (")
     for name, value in (("redis_url", "redis://h"), ("data_dir", "/d")):
         assert read(["adopt", f"--{name.replace('_', '-')}", value])[0] is Command.ADOPT
         monkeypatch.setenv(f"RAMPD_{name.upper()}", value)
@@ -282,28 +282,28 @@ def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis://ada@h", "a user in it and no password. With a password alone, type redis://:password@host;"),
-        ("redis://h?username=ada", "a user in it and no password"),
+        ("redis://ada@h", "it has a user but no password. For a password without a user, type redis://:password@host."),
+        ("redis://h?username=ada", "it has a user but no password"),
         ("redis://:pw@h?password=pw", "the password is in it twice"),
         ("redis://ada:pw@h?username=ada", "the username is in it twice"),
         ("redis://h/1?db=2", "the database is in it twice"),
         ("redis://h?db=1&db=1", "the option db is in it twice"),
         ("redis://h?db=x", "the option db is not the number of a database"),
         ("redis://h?db=", "the option db is empty"),
-        ("redis://h?foo=bar", "the option foo is not passed on"),
-        ("redis://h?socket_timeout=abc", "the option socket_timeout is not passed on"),
-        ("redis://h?ssl_cert_reqs=none", "the option ssl_cert_reqs is for rediss://"),
-        ("rediss://h?ssl_cert_reqs=maybe", "the option ssl_cert_reqs is none of required, optional, none"),
-        ("rediss://h?ssl_check_hostname=off", "the option ssl_check_hostname is none of true, false"),
+        ("redis://h?foo=bar", "the option foo is not allowed"),
+        ("redis://h?socket_timeout=abc", "the option socket_timeout is not allowed"),
+        ("redis://h?ssl_cert_reqs=none", "the option ssl_cert_reqs is allowed only with rediss://"),
+        ("rediss://h?ssl_cert_reqs=maybe", "the option ssl_cert_reqs must be one of required, optional, none"),
+        ("rediss://h?ssl_check_hostname=off", "the option ssl_check_hostname must be one of true, false"),
         ("rediss://h?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read: No such file or directory"),
         ("rediss://h?ssl_ca_certs=/etc/hostname", "the file of ssl_ca_certs has no certificates in PEM"),
         ("rediss://h?ssl_keyfile=/etc/hostname", "the option ssl_keyfile needs ssl_certfile"),
         ("rediss://h?ssl_certfile=/etc/hostname", "are not a certificate and its key"),
-        ("redis://h?password=a+b", "write %20, or %2B for +"),
+        ("redis://h?password=a+b", "write %20 for a space, %2B for +"),
         ("redis://a b", "there is a space before the path"),
         ("redis://h\n", "a line end or another control character"),
         ("redis://h#", "there is a # in it"),
-        ("unix://run/redis.sock", "unix:// is followed by an absolute path"),
+        ("unix://run/redis.sock", "after unix:// must come an absolute path"),
     ],
 )
 def test_the_error_says_what_is_wrong_with_a_redis_url(url, words):
@@ -320,7 +320,7 @@ def test_the_error_says_what_is_wrong_with_a_redis_url(url, words):
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///run/r"])
 def test_a_url_option_that_overrides_a_setting_of_rampd_is_refused(url, option):
     [sentence] = mistakes("--redis-url", f"{url}?{option}=1")
-    assert f"the option {option} is not passed on to the Redis client, whose settings are rampd's own" in sentence
+    assert f"the option {option} is not allowed, because rampd chooses the settings of its Redis client" in sentence
 
 
 @pytest.mark.parametrize(
@@ -385,13 +385,13 @@ def test_headers_are_given_singly_or_in_lines_and_their_values_are_never_shown(m
         ("X-Key:", "the value of X-Key is empty, or is not printable ASCII on one line."),
         ("X-Key: s3cr3t\r\nX-Evil: 1", "the value of X-Key is empty, or is not printable ASCII on one line."),
         ("X-Key: s3cr3tä", "the value of X-Key is empty, or is not printable ASCII on one line."),
-        ("Host: s3cr3t", "Host is what rampd sets itself: leave it out."),
-        ("Content-Length: 3", "Content-Length is what rampd sets itself: leave it out."),
-        ("  ", "no header in it; one looks like 'X-Scope-OrgID: team'."),
+        ("Host: s3cr3t", "rampd sets Host itself: leave it out."),
+        ("Content-Length: 3", "rampd sets Content-Length itself: leave it out."),
+        ("  ", "it has no header; a header looks like 'X-Scope-OrgID: team'."),
         (
             "authorization: Bearer s3cr3t",
-            "Authorization is not given as a header: a bearer token goes into a file, for --prometheus-token-file; a user "
-            "and a password go into --prometheus-url.",
+            "Authorization can't be given as a header. Put a bearer token into a file for --prometheus-token-file, or a "
+            "user and a password into --prometheus-url.",
         ),
     ],
 )
@@ -408,13 +408,13 @@ def test_a_header_is_given_once():
 def test_settings_for_prometheus_require_the_url_of_prometheus(flag):
     [sentence] = mistakes(flag)
     assert sentence.startswith(flag.partition("=")[0])
-    assert sentence.endswith("there is no --prometheus-url (RAMPD_PROMETHEUS_URL) that it is for.")
+    assert sentence.endswith("it needs --prometheus-url (RAMPD_PROMETHEUS_URL), which is missing.")
 
 
 def test_a_token_and_a_user_are_not_sent_together():
     assert mistakes("--prometheus-url", "http://ada:s3cr3t@p", "--prometheus-token-file", "/t") == [
-        "--prometheus-token-file (RAMPD_PROMETHEUS_TOKEN_FILE): the URL of Prometheus has a user and a password: leave one "
-        "of the two out."
+        "--prometheus-token-file (RAMPD_PROMETHEUS_TOKEN_FILE): the URL of Prometheus has a user and a password; give "
+        "either these or the token file."
     ]
 
 
@@ -460,7 +460,7 @@ def test_all_mistakes_are_reported_at_once_with_flag_and_variable(monkeypatch):
     ("arguments", "sentence"),
     [
         (["sing"], "There is no command 'sing': serve or adopt."),
-        (["serve", "adopt"], "One command at a time, not serve adopt."),
+        (["serve", "adopt"], "Give one command, not several: serve adopt."),
         (["--namespace"], "argument --namespace: expected one argument."),
         (["--names", "x"], "There is no flag --names; did you mean --namespace?"),
     ],
