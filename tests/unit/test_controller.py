@@ -265,7 +265,7 @@ def test_a_clock_that_was_set_begins_the_hold_anew(by_ms: int):
 
     assert decision.action is Action.HOLD
     assert decision.progress.hold_since_ms == clock.now_ms
-    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins anew."
+    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins again."
 
 
 def test_a_hold_that_began_after_the_jump_goes_on():
@@ -521,7 +521,7 @@ def test_resume_passes_the_step_without_another_hold_and_the_next_one_asks_again
 def test_a_ramp_by_hand_a_resume_after_a_guard_and_a_clock_that_was_set():
     """A Ramp or a new trial must be approved on its own; a hold that begins anew is not asked about twice."""
     approved = holding(NOW - HOUR_MS).approved(NOW)
-    assert approved.held_anew(NOW).is_approved
+    assert approved.hold_restarted(NOW).is_approved
     assert not approved.taken_over(NOW, is_new_trial=False).is_approved
     assert not approved.paused(Cause.RELATIVE_GUARD).given_back(NOW).is_approved
     assert not approved.stepped(NOW).is_approved

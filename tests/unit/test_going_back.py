@@ -98,7 +98,7 @@ def refusal(rollout: Rollout, command: commands.Command) -> RefusedError:
         (
             steady(),
             commands.Quarantine("A"),
-            "A is quarantined. It is current, and stays so. To leave A for O: Revert.",
+            "A is quarantined. It stays current. To leave A for O: Revert.",
         ),
         (
             rolling_out(),
@@ -151,7 +151,7 @@ def test_the_newcomer_is_suspected_before_current() -> None:
     error = refusal(rolling_out(), commands.Revert())
     assert (error.reason, error.metadata) == ("ROLLOUT_IN_PROGRESS", {"tag": "B"})
     assert error.message == (
-        "B is at 10 %: it came last, so look there first. Rollback takes it away, and everybody gets A. "
+        "B is at 10 %: it is the newest change, so look there first. Rollback takes it away, and everybody gets A. "
         "To leave A: Revert with `tag` O."
     )
 
@@ -161,7 +161,7 @@ def test_a_revert_to_the_tag_of_next_leaves_no_tag_twice() -> None:
     outcome = do(at_o, commands.Revert("O"))
     assert outcome.message == (
         "Everybody gets O and nobody gets A any more, overrides aside. A is quarantined. "
-        "Release 4 ends, for its tag O is current. C is next, at 0 %."
+        "Release 4 ends because its tag O is current. C is next, at 0 %."
     )
     assert isinstance(outcome.after, Rollout)
     assert outcome.after.releases[4].state == "SUPERSEDED"
@@ -252,7 +252,7 @@ def test_who_hands_in_a_release_that_a_plan_starts_is_not_told_to_ramp() -> None
 
 def test_a_plan_for_what_is_held_says_what_frees_it() -> None:
     assert do(held(), PLAN).message == (
-        "The policy is stored. B is held, and no plan moves it. Ramp tries it again, Abandon drops it."
+        "The policy is stored. B is held, and the plan does not move it. Ramp tries it again, Abandon drops it."
     )
 
 

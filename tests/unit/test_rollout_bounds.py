@@ -85,7 +85,7 @@ def test_what_goes_back_is_never_refused_for_what_is_quarantined_and_says_whose_
     assert len(outcome.after.quarantine) == model.MAX_QUARANTINE
     assert {"O", tag} <= outcome.after.quarantine.keys()
     assert "Q0" not in outcome.after.quarantine
-    assert "Q0 is not quarantined any more, for 1,000 tags are at the most." in outcome.message
+    assert "Q0 is not quarantined any more, because at most 1,000 tags can be." in outcome.message
 
 
 def test_more_marks_than_there_can_be_from_before_there_was_a_bound_do_not_grow() -> None:
