@@ -98,5 +98,5 @@ def test_a_number_that_is_written_in_full_comes_back(value: float):
 
 def test_an_error_is_printable_and_short():
     assert error("a\nb\x00\ud800 c").error == "a b c"
-    assert error("").error == "an error without words"
+    assert error("").error == "an error without a message"
     assert len(error("x" * 1000).error) == 200

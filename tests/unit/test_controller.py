@@ -395,7 +395,7 @@ def test_a_wrong_share_of_repos_pauses():
     decision = deciding(at(1000), holding(), counters)
 
     assert (decision.action, decision.cause) == (Action.PAUSE, Cause.ASSIGNMENT_CHECK)
-    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, where 92 were to be expected.")
+    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, but 92 were to be expected.")
 
 
 def checked(reading: CheckReading, **changes: object) -> Decision:
@@ -429,7 +429,7 @@ def test_a_broken_source_pauses_and_never_rolls_back(on_regression: OnRegression
     decision = checked(CheckReading("errors", errors=4, error="timed out"), on_regression=on_regression)
 
     assert (decision.action, decision.cause) == (Action.PAUSE, Cause.CHECK_BROKEN)
-    assert "says nothing of the release" in decision.reason
+    assert "says nothing about the release" in decision.reason
 
 
 def test_a_rollout_that_makes_no_progress_is_paused_once():
