@@ -263,7 +263,7 @@ def test_a_plan_that_waits_for_nothing_says_so() -> None:
     )
 
 
-def test_nobody_is_advised_to_give_a_slip_of_the_pen_to_everybody() -> None:
+def test_a_mistyped_tag_is_never_advised_for_everybody() -> None:
     message = refusal(steady(), commands.Revert("oO")).message
     assert "expedite" not in message
     assert message.endswith("Check the tag: ListReleases shows the releases.")

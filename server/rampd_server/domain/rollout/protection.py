@@ -32,7 +32,7 @@ def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done
         return Done(frozen, f"{rollout.component} was frozen already.")
     return Done(
         frozen,
-        f"{rollout.component} is frozen: releases wait and no percent rises. Rollback, Abandon and Revert still work.",
+        f"{rollout.component} is frozen: releases wait, and no percent rises. Going back still works.",
     )
 
 
