@@ -28,7 +28,7 @@ def ways_on(adopt_command: str) -> str:
         else "rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers"
     )
     return (
-        "To get the data back: stop the server, put the backup back, start it. To begin again with what is there now, type "
+        "To get the data back: stop the server, put the backup back, start it. To go on with the data that are there now, type "
         f"{what_to_type}: servers that run follow within seconds."
     )
 
