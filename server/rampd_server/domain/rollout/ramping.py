@@ -101,7 +101,7 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
 
 def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
     """Pauses a rollout. A paused rollout stays paused, but a new finding of automation replaces the cause of the pause.
-    The cause stays if it is a guard that counts the trial: a person must be able to read why Resume begins a new trial.
+    The cause stays if it is a guard on the trial's counters: a person must be able to read why Resume begins a new trial.
     """
     require_next(rollout, unless_held="Automation is off meanwhile.")
     present = rollout.pause_cause

@@ -51,7 +51,7 @@ def what_goes_back(rollout: Rollout, context: Context) -> str:
 
 
 def _revert_before(rollout: Rollout) -> Arrival | None:
-    """Returns the Revert that made current current, if it was a Revert."""
+    """Returns the Revert by which current became current; None if it was another verb."""
     arrival = rollout.arrival
     return arrival if arrival and arrival.means is Means.REVERT else None
 
