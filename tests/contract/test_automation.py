@@ -141,7 +141,7 @@ async def test_a_server_that_sees_the_clock_jump_begins_the_hold_again_and_says_
     assert one.rollout().progress.hold_since_ms == world.store_ms
     event = (await decisions(one))[-1]
     assert (event.action, event.note) == (
-        "Hold", "The store's clock was set by 1 h, so the hold of t2 at 5 % begins anew."
+        "Hold", "The store's clock was set by 1 h, so the hold of t2 at 5 % begins again."
     )  # fmt: skip
     world.pass_ms(10 * MINUTE_MS - 1)
     await one.look()

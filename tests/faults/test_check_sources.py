@@ -90,13 +90,13 @@ async def test_the_query_is_sent_as_a_form_with_the_credentials_of_the_url_and_n
     ("serve", "error"),
     [
         (saying(vector()), "there is no data: the query finds no series"),
-        (saying(vector("NaN")), "the value is NaN: there is nothing to divide by, perhaps"),
-        (saying(vector("1", "2")), "the query finds 2 series, and one is needed: put sum() or max() around it"),
-        (saying(b"<html>hello</html>"), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b""), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b"[" * 60_000), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b"9" * 60_000), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b"\xff\xfe{"), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
+        (saying(vector("NaN")), "the value is NaN: perhaps the query divides by zero"),
+        (saying(vector("1", "2")), "the query finds 2 series, but one is needed: put sum() or max() around it"),
+        (saying(b"<html>hello</html>"), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b""), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b"[" * 60_000), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b"9" * 60_000), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b"\xff\xfe{"), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
         (saying(b"{}"), "the answer is not of the form that Prometheus gives to a query"),
         (saying(b"busy", status="503 Service Unavailable"), "http://127.0.0.1:9090 answered 503 Service Unavailable"),
         (saying(vector("1"), status="500 Oh"), "http://127.0.0.1:9090 answered 500 Oh"),
@@ -106,7 +106,7 @@ async def test_the_query_is_sent_as_a_form_with_the_credentials_of_the_url_and_n
         ),
         (
             saying(gzip.compress(vector("1")), headers="Content-Encoding: gzip\r\n"),
-            "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?",
+            "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?",
         ),
     ],
 )
@@ -127,7 +127,7 @@ async def test_a_huge_answer_is_not_read_to_its_end():
 
     answer = await answer_to(serve)
 
-    assert answer.error == "the answer of http://127.0.0.1:9090 is over 64 KiB, where one number is wanted"
+    assert answer.error == "the answer of http://127.0.0.1:9090 is over 64 KiB, but the check needs one number"
     assert sent < 1000 * MAX_BYTES
 
 
@@ -141,7 +141,8 @@ async def test_a_redirect_is_not_followed_so_that_no_other_host_gets_the_credent
         ):
             answer = await answer_to(serve, **secret)
             assert (
-                answer.error == f"http://127.0.0.1:9090 answered {status[:3]}, it is elsewhere: configure where it is"
+                answer.error
+                == f"http://127.0.0.1:9090 answered {status[:3]}, a redirect: configure the address that it redirects to"
             )
 
     assert followed == []
@@ -209,8 +210,8 @@ PLACE = "http://127.0.0.1:9090"
         ("403 Forbidden", "token", f"{PLACE} does not let this server query (403 Forbidden): allow it there, for the token in TOKEN"),
         ("401 Unauthorized", "user", f"{PLACE} does not take the user and password of --prometheus-url (401 Unauthorized): put the right one there"),
         ("403 Forbidden", "user", f"{PLACE} does not let this server query (403 Forbidden): allow it there, for the user and password of --prometheus-url"),
-        ("401 Unauthorized", "", f"{PLACE} wants to know who asks (401 Unauthorized), and this server does not say: give it --prometheus-token-file, or --prometheus-header for a tenant"),
-        ("403 Forbidden", "", f"{PLACE} wants to know who asks (403 Forbidden), and this server does not say: give it --prometheus-token-file, or --prometheus-header for a tenant"),
+        ("401 Unauthorized", "", f"{PLACE} requires credentials (401 Unauthorized), and this server sends none: give it --prometheus-token-file, or --prometheus-header for a tenant"),
+        ("403 Forbidden", "", f"{PLACE} requires credentials (403 Forbidden), and this server sends none: give it --prometheus-token-file, or --prometheus-header for a tenant"),
     ],
 )  # fmt: skip
 async def test_a_refusal_says_which_credentials_or_permission_to_correct(
@@ -247,18 +248,18 @@ def of_kind(kind: str) -> bytes:
         ),
         (
             saying(refusal("bad_data", "1:4: parse error:\nno"), status="400 Bad Request"),
-            Judgement("is not taken by Prometheus: 1:4: parse error: no"),
+            Judgement("is not accepted by Prometheus: 1:4: parse error: no"),
         ),
         (
             saying(refusal("execution", "invalid regular expression"), status="422 Unprocessable Entity"),
-            Judgement("is not taken by Prometheus: invalid regular expression"),
+            Judgement("is not accepted by Prometheus: invalid regular expression"),
         ),
         (
             saying(refusal("timeout", "query timed out"), status="503 Service Unavailable"),
             Judgement(doubt="Prometheus says: query timed out"),
         ),
         (saying(b"", status="404 Not Found"), Judgement(doubt=f"{PLACE} answered 404 Not Found")),
-        (saying(b"<html>"), Judgement(doubt=f"the answer of {PLACE} is no JSON: is it a Prometheus?")),
+        (saying(b"<html>"), Judgement(doubt=f"the answer of {PLACE} is not JSON: is this a Prometheus?")),
         (saying(b"{}"), Judgement(doubt="the answer is not of the form that Prometheus gives to a query")),
     ],
 )
@@ -311,7 +312,9 @@ async def test_a_connection_that_is_cut_is_an_error():
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
         await writer.drain()
 
-    assert (await answer_to(serve)).error.startswith("http://127.0.0.1:9090 broke off, or speaks no HTTP: ")
+    assert (await answer_to(serve)).error.startswith(
+        "http://127.0.0.1:9090 closed the connection, or does not speak HTTP: "
+    )
 
 
 async def test_a_server_that_does_not_speak_http_is_an_error():
@@ -319,7 +322,9 @@ async def test_a_server_that_does_not_speak_http_is_an_error():
         writer.write(b"SSH-2.0-hello\r\n")
         await writer.drain()
 
-    assert (await answer_to(serve)).error.startswith("http://127.0.0.1:9090 broke off, or speaks no HTTP: ")
+    assert (await answer_to(serve)).error.startswith(
+        "http://127.0.0.1:9090 closed the connection, or does not speak HTTP: "
+    )
 
 
 async def test_a_port_without_a_listener_is_an_error():
@@ -337,7 +342,7 @@ async def test_an_unknown_host_is_an_error(url: str):
     await prometheus.close()
 
     assert answer.error.startswith(
-        (f"the host of {url} is not known: ", f"{url} can't be reached: ", f"{url} broke off")
+        (f"the host of {url} is not known: ", f"{url} can't be reached: ", f"{url} closed the connection")
     )
 
 

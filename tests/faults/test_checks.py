@@ -263,6 +263,6 @@ async def test_a_source_that_is_down_pauses_and_the_history_says_why(directory: 
             note = await note_of(watcher, "Pause")
 
     assert note == (
-        "The check errors got no answer 2 times in a row (allowed: 1). That says nothing of the release. "
+        "The check errors got no answer 2 times in a row (allowed: 1). That says nothing about the release. "
         f"The last error: connection refused by {source.url}."
     )

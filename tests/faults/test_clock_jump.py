@@ -98,7 +98,7 @@ def test_a_hold_begins_again_when_the_clock_jumps_and_the_history_says_so(
 
     assert [event.action for event in events] == ["Step", "Hold", "Step", "Finalize"]
     assert events[1].note.startswith("The store's clock was set by ")
-    assert events[1].note.endswith(", so the hold of t2 at 5 % begins anew.")
+    assert events[1].note.endswith(", so the hold of t2 at 5 % begins again.")
     times = [event.time.ToMilliseconds() / 1000 for event in events[1:]]
     assert all(later - earlier > HOLD_S - 1.5 for earlier, later in itertools.pairwise(times))
     assert revisions == sorted(revisions, reverse=True)

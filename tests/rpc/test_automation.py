@@ -79,7 +79,7 @@ def test_an_unconfirmed_ramp_goes_back_by_itself_and_can_not_be_confirmed_any_mo
     call("Release", component=C, tag="t1")
     call("Release", component=C, tag="t2")
     ramped = call("Ramp", component=C, percent=50, confirm_within=SECOND)
-    assert ramped.message == "t2 is at 50 %. Confirm it within 1 s, else it goes back to 0 %."
+    assert ramped.message == "t2 is at 50 %. Confirm it within 1 s, otherwise it goes back to 0 %."
     assert ramped.rollout.HasField("confirm_deadline")
 
     eventually(lambda: rollout(call).state == v1.ROLLOUT_STATE_HELD)

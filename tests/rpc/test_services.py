@@ -103,8 +103,8 @@ def test_a_request_id_of_another_request_says_what_differs_and_what_to_do(call: 
     call("Release", component=C, tag="t1", request_id="ci-1", attributes={"build": "1"})
     message, metadata = refused(call, "Release", component=C, tag="t2", request_id="ci-1", force=True)
     assert message == (
-        "The request id ci-1 was used for a Release that differs in tag, attributes and force. To run the same again, send "
-        "the same as the first time; for anything else choose a new request id."
+        "The request id ci-1 was used for a Release that differs in tag, attributes and force. To repeat the first request, "
+        "send it unchanged. For any other request, choose a new request id."
     )
     assert metadata == {"request_id": "ci-1", "method": "Release", "differs": "tag, attributes, force"}
     message, metadata = refused(call, "Pause", component=C, request_id="ci-1")
@@ -158,8 +158,8 @@ def test_if_two_requests_race_with_one_id_the_refusal_says_what_differs(call: St
             answers |= set(pool.map(ramp, (call, second), (1 + number, 50 + number)))
     assert answers - {"away"} == {
         "True",
-        "The request id r was used for a Ramp that differs in percent. To run the same again, send the same as the first "
-        "time; for anything else choose a new request id.",
+        "The request id r was used for a Ramp that differs in percent. To repeat the first request, send it "
+        "unchanged. For any other request, choose a new request id.",
     }
 
 

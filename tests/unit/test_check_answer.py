@@ -98,5 +98,5 @@ def test_a_number_with_all_digits_is_read_back_unchanged(value: float):
 
 def test_an_error_is_printable_and_short():
     assert error("a\nb\x00\ud800 c").error == "a b c"
-    assert error("").error == "an error without words"
+    assert error("").error == "an error without a message"
     assert len(error("x" * 1000).error) == 200

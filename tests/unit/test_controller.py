@@ -265,7 +265,7 @@ def test_the_hold_begins_again_if_the_clock_was_set(by_ms: int):
 
     assert decision.action is Action.HOLD
     assert decision.progress.hold_since_ms == clock.now_ms
-    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins anew."
+    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins again."
 
 
 def test_a_hold_that_began_after_the_jump_continues():
@@ -395,7 +395,7 @@ def test_a_wrong_share_of_repos_pauses():
     decision = deciding(at(1000), holding(), counters)
 
     assert (decision.action, decision.cause) == (Action.PAUSE, Cause.ASSIGNMENT_CHECK)
-    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, where 92 were to be expected.")
+    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, but 92 were to be expected.")
 
 
 def checked(reading: CheckReading, **changes: object) -> Decision:
@@ -429,7 +429,7 @@ def test_a_broken_source_pauses_and_never_rolls_back(on_regression: OnRegression
     decision = checked(CheckReading("errors", errors=4, error="timed out"), on_regression=on_regression)
 
     assert (decision.action, decision.cause) == (Action.PAUSE, Cause.CHECK_BROKEN)
-    assert "says nothing of the release" in decision.reason
+    assert "says nothing about the release" in decision.reason
 
 
 def test_a_rollout_that_makes_no_progress_is_paused_once():
@@ -521,7 +521,7 @@ def test_resume_approves_the_step_without_another_hold_and_the_next_step_asks_ag
 def test_a_ramp_or_a_new_trial_needs_its_own_approval_and_a_hold_that_begins_again_does_not():
     """A Ramp or a new trial must be approved on its own; a hold that begins again needs no second approval."""
     approved = holding(NOW - HOUR_MS).approved(NOW)
-    assert approved.held_anew(NOW).is_approved
+    assert approved.hold_restarted(NOW).is_approved
     assert not approved.taken_over(NOW, is_new_trial=False).is_approved
     assert not approved.paused(Cause.RELATIVE_GUARD).given_back(NOW).is_approved
     assert not approved.stepped(NOW).is_approved

@@ -99,7 +99,7 @@ def refusal(rollout: Rollout, command: commands.Command) -> RefusedError:
         (
             steady(),
             commands.Quarantine("A"),
-            "A is quarantined. It is current, and stays so. To leave A for O: Revert.",
+            "A is quarantined. It stays current. To leave A for O: Revert.",
         ),
         (
             rolling_out(),
@@ -152,7 +152,7 @@ def test_a_revert_during_a_rollout_points_at_next_before_current() -> None:
     error = refusal(rolling_out(), commands.Revert())
     assert (error.reason, error.metadata) == ("ROLLOUT_IN_PROGRESS", {"tag": "B"})
     assert error.message == (
-        "B is at 10 %: it came last, so look there first. Rollback takes it away, and everybody gets A. "
+        "B is at 10 %: it is the newest change, so look there first. Rollback takes it away, and everybody gets A. "
         "To leave A: Revert with `tag` O."
     )
 
@@ -162,7 +162,7 @@ def test_a_revert_to_the_tag_of_next_leaves_no_tag_twice() -> None:
     outcome = do(at_o, commands.Revert("O"))
     assert outcome.message == (
         "Everybody gets O and nobody gets A any more, overrides aside. A is quarantined. "
-        "Release 4 ends, for its tag O is current. C is next, at 0 %."
+        "Release 4 ends because its tag O is current. C is next, at 0 %."
     )
     assert isinstance(outcome.after, Rollout)
     assert outcome.after.releases[4].state == "SUPERSEDED"
@@ -255,7 +255,7 @@ def test_the_message_does_not_recommend_ramp_for_a_release_that_a_plan_starts() 
 
 def test_the_message_for_a_plan_of_a_held_release_says_what_ends_the_hold() -> None:
     assert do(held(), PLAN).message == (
-        "The policy is stored. B is held, and no plan moves it. Ramp tries it again, Abandon drops it."
+        "The policy is stored. B is held, and the plan does not move it. Ramp tries it again, Abandon drops it."
     )
 
 
@@ -266,7 +266,7 @@ def test_the_message_names_the_steps_of_a_plan_that_wait_for_nothing() -> None:
     )
 
 
-def test_expedite_is_not_recommended_for_a_mistyped_tag() -> None:
+def test_a_mistyped_tag_is_never_advised_for_everybody() -> None:
     message = refusal(steady(), commands.Revert("oO")).message
     assert "expedite" not in message
-    assert message.endswith("look at the tag, and at ListReleases.")
+    assert message.endswith("Check the tag: ListReleases shows the releases.")

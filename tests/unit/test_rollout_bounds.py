@@ -85,7 +85,7 @@ def test_a_rollback_or_revert_is_never_refused_for_the_limit_and_names_the_remov
     assert len(outcome.after.quarantine) == model.MAX_QUARANTINE
     assert {"O", tag} <= outcome.after.quarantine.keys()
     assert "Q0" not in outcome.after.quarantine
-    assert "Q0 is not quarantined any more, for 1,000 tags are at the most." in outcome.message
+    assert "Q0 is not quarantined any more, because at most 1,000 tags can be." in outcome.message
 
 
 def test_quarantines_beyond_the_limit_in_older_data_do_not_grow() -> None:
