@@ -5,11 +5,11 @@
     with Resolver("127.0.0.1:50051") as resolver:
         print(resolver.resolve("restyler", repo="acme/app", job_id="42").tag)
 
-`Resolver` and `AsyncResolver` resolve, `Admin` and `AsyncAdmin` do the rest; every error is a `RampdError`. The messages
-of the API are in `rampd.v1`, what helps in tests is in `rampd.testing`.
+`Resolver` and `AsyncResolver` resolve. `Admin` and `AsyncAdmin` make all other calls. Every error is a `RampdError`. The
+messages of the API are in `rampd.v1`. Helpers for tests are in `rampd.testing`.
 """
 
-# Under names of their own, so that an editor's completion does not show them.
+# These names begin with an underscore, so that an editor's completion does not show them.
 import typing as _typing
 from importlib import import_module as _import_module
 from importlib import metadata as _metadata
@@ -77,7 +77,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ["admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
-"""Those that are public. What begins with an underscore may change with every version."""
+"""The public modules. A module whose name begins with an underscore may change with every version."""
 
 _MODULES = {
     "Admin": "rampd.admin",
@@ -98,12 +98,12 @@ _MODULES = {
 }
 
 
-if not _typing.TYPE_CHECKING:  # or else every name would be right
+if not _typing.TYPE_CHECKING:  # otherwise a type checker accepts every name
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
             return _metadata.version("rampd")
-        # gRPC takes a while to import, and who wants an error, or runs pytest with our plugin, does not need it.
+        # gRPC takes a while to import. A program that needs only an error, or pytest with our plugin, does not need it.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value: object = getattr(_import_module(_MODULES.get(name, "rampd.errors")), name)

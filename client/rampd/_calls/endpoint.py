@@ -42,12 +42,20 @@ class Endpoint:
         where = "credentials"
         if self._certificate is not None and not self._has_tls:
             raise InvalidArgumentError(
-                violations=[(where, f"a client certificate needs TLS: the target has to be https://host:port; got {self.target}")]
+                violations=[
+                    (
+                        where,
+                        f"a client certificate needs TLS: the target has to be https://host:port; got {self.target}",
+                    )
+                ]
             )
         if self._ask is not None and not self._has_tls and not is_local(self.target):
             raise InvalidArgumentError(
                 violations=[
-                    (where, f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}")
+                    (
+                        where,
+                        f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}",
+                    )
                 ]
             )
         if self._ask is not None and not callable(self._ask):
@@ -91,7 +99,9 @@ class Endpoint:
             except UnauthenticatedError:
                 raise
             except Exception as error:
-                raise UnauthenticatedError(f"There is no token: the credentials raised {type(error).__name__}.") from error
+                raise UnauthenticatedError(
+                    f"There is no token: the credentials raised {type(error).__name__}."
+                ) from error
             now_s = time.time()
             self._token = token
             self._until_s = now_s + _LIFE_S if end_s is None else max(now_s + 1.0, end_s - _BEFORE_END_S)

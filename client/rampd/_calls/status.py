@@ -1,4 +1,4 @@
-"""From what gRPC raises and what a batch carries to the errors of this library."""
+"""Converts the errors of gRPC, and the statuses in a batch, to the errors of this library."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias, TypeVar
@@ -25,20 +25,20 @@ _CLASSES: Mapping[grpc.StatusCode, type[RampdError]] = {
     grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
     grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
-    # By the other side: it is shutting down.
+    # The server cancels a call when it shuts down.
     grpc.StatusCode.CANCELLED: errors.UnavailableError,
     grpc.StatusCode.UNIMPLEMENTED: errors.UnimplementedError,
 }
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 RpcError: TypeAlias = grpc.RpcError
-"""What a failed call raises has a code, details and trailing metadata."""
+"""The error of a failed call. It has a code, details and trailing metadata."""
 
 Detail = TypeVar("Detail", bound=Message)
 
 
 def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float | None) -> RampdError:
-    """The error of a call that gRPC has raised for."""
+    """Returns the RampdError for an error of gRPC."""
     if not isinstance(error, grpc.Call):
         return errors.InternalError(f"{method} of {target} failed: {error!r}")
     code: grpc.StatusCode = error.code()
@@ -56,7 +56,7 @@ def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float
 
 
 def error_of_status(status: Status) -> RampdError:
-    """The error that a google.rpc.Status stands for."""
+    """Returns the RampdError for a google.rpc.Status."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     return _made(code, status.message or code.name, status.details)
 
@@ -85,7 +85,7 @@ def _detail(details: Iterable[AnyMessage], kind: type[Detail]) -> Detail | None:
 
 
 def _status(error: grpc.Call, code: grpc.StatusCode) -> Status | None:
-    """What a server of rampd says beside the code. What something between here and there says in its place is no Status."""
+    """Returns the Status that a rampd server sends beside the code. None if a proxy or another server has answered."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY:
             try:

@@ -1,4 +1,4 @@
-"""Where a server is: what a caller may give as its address, and how gRPC is told of it."""
+"""The address of a server: what a caller may give, and how gRPC writes it."""
 
 import os
 import re
@@ -14,24 +14,24 @@ _NO_HOST = frozenset("/@?#\\")
 
 
 def checked_target(target: str) -> str:
-    """An address of a server, which `channel_target` takes. Raises InvalidArgumentError."""
+    """Returns the address if `channel_target` can use it. Raises InvalidArgumentError."""
     wrong = _what_is_wrong(target)
     if wrong:
-        # What has an @ may have a password before it.
+        # There may be a password before an @, so the address is not shown.
         got = "" if isinstance(target, str) and "@" in target else f"; got {shown(target)}"
         raise InvalidArgumentError(violations=[("target", f"{wrong}{got}")])
     return target
 
 
 def channel_target(target: str) -> str:
-    """A checked target in gRPC's notation, which has the path of a socket as a URL has it."""
+    """Returns a checked target in gRPC's notation, in which the path of a socket is percent-encoded."""
     if target.startswith("unix:"):
         return "unix:" + quote(os.fsencode(_path(target)))
     return target
 
 
 def _path(target: str) -> str:
-    """After `unix://` comes a URL's path, in which `%20` is a space; after `unix:` the path as it is."""
+    """Returns the path of a socket. It is percent-decoded after `unix://`, and taken as it is after `unix:`."""
     if target.startswith("unix://"):
         return unquote(target.removeprefix("unix://"), errors="surrogateescape")
     return target.removeprefix("unix:")
@@ -64,5 +64,5 @@ def _what_is_wrong_with_a_url(scheme: str, place: str) -> str:
     if scheme == "https":
         return f"{told}: there is no TLS yet"
     if scheme in {"redis", "rediss"}:
-        return 'must be "host:port" of a rampd server; the Redis is what only the server is told of'
+        return 'must be "host:port" of a rampd server. Only the server needs the address of Redis'
     return told

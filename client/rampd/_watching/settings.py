@@ -1,4 +1,4 @@
-"""What a caller says of how to resolve locally, checked."""
+"""The settings of a resolver in mode `local`, checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Settings:
 def checked_settings(
     target: str, components: Iterable[str], next_max_stale: float, snapshot_file: str | Path | None
 ) -> Settings:
-    """Raises InvalidArgumentError with every wrong field."""
+    """Returns the settings. Raises InvalidArgumentError with every wrong field."""
     if not isinstance(components, Iterable):
         raise InvalidArgumentError(violations=[("components", f"must be names; got {shown(components)}")])
     names = (components,) if isinstance(components, str) else tuple(components)
@@ -40,6 +40,6 @@ def checked_settings(
 
 
 def check_local(mode: str, name: str) -> None:
-    """Raises InvalidArgumentError where there is no feed."""
+    """Raises InvalidArgumentError if the mode is not `local`."""
     if mode != "local":
         raise InvalidArgumentError(violations=[("mode", f"must be 'local' for {name}; got {shown(mode)}")])
