@@ -22,6 +22,7 @@ if _typing.TYPE_CHECKING:
     from rampd._watching.feed import Change
     from rampd.admin import Admin
     from rampd.aio import AsyncAdmin, AsyncResolver
+    from rampd.credentials import ClientCertificate, GitHubActions, GitLab, Token, TokenFile
     from rampd.errors import (
         AbortedError,
         ClosedError,
@@ -51,9 +52,12 @@ __all__ = [
     "AsyncRunningJob",
     "Change",
     "Channel",
+    "ClientCertificate",
     "ClosedError",
     "DeadlineExceededError",
     "FailedPreconditionError",
+    "GitHubActions",
+    "GitLab",
     "InternalError",
     "InvalidArgumentError",
     "Job",
@@ -71,12 +75,14 @@ __all__ = [
     "RunningJob",
     "SnapshotRelease",
     "Status",
+    "Token",
+    "TokenFile",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
 ]
 
-_SUBMODULES = ["admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
+_SUBMODULES = ["admin", "aio", "credentials", "errors", "openfeature", "resolver", "testing", "v1"]
 """The public modules. A module whose name begins with an underscore may change with every version."""
 
 _MODULES = {
@@ -85,7 +91,10 @@ _MODULES = {
     "AsyncResolver": "rampd.aio",
     "AsyncRunningJob": "rampd._reporting.job_block",
     "Change": "rampd._watching.feed",
+    "ClientCertificate": "rampd.credentials",
     "Channel": "rampd._decision.resolution",
+    "GitHubActions": "rampd.credentials",
+    "GitLab": "rampd.credentials",
     "Job": "rampd._calls.resolve_call",
     "Outcome": "rampd._reporting.outcome_buffer",
     "Reports": "rampd._reporting.outcome_buffer",
@@ -95,6 +104,8 @@ _MODULES = {
     "RunningJob": "rampd._reporting.job_block",
     "SnapshotRelease": "rampd._decision.resolution",
     "Status": "rampd.resolver",
+    "Token": "rampd.credentials",
+    "TokenFile": "rampd.credentials",
 }
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -10,6 +11,7 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.connection import Connection
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.request import actor_metadata
 from rampd._calls.timeout import ADMIN_TIMEOUT_S, checked_timeout
 from rampd._runtime.fork_gate import OnePerProcess
@@ -17,6 +19,7 @@ from rampd._verbs import verbs
 from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
+from rampd.credentials import Credentials
 from rampd.errors import RampdError, ReleaseFailedError
 
 __all__ = ["Admin"]
@@ -63,10 +66,20 @@ class Admin(OnePerProcess):
     sent. An admin makes no thread and no socket before the first call. Any thread may use it.
     """
 
-    def __init__(self, target: str, *, actor: str = "", timeout: float = ADMIN_TIMEOUT_S) -> None:
-        """`actor` is the name in the history, shown as claimed. `timeout` is in seconds. Raises InvalidArgumentError."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        actor: str = "",
+        timeout: float = ADMIN_TIMEOUT_S,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
+    ) -> None:
+        """`actor` is the name in the history, shown as claimed. `timeout` is in seconds. `credentials` and `ca_file` are as
+        in `Resolver`. Raises InvalidArgumentError.
+        """
         self._timeout_s = checked_timeout(timeout)
-        self._connection = Connection(target, metadata=actor_metadata(actor))
+        self._connection = Connection(Endpoint(target, credentials, ca_file), metadata=actor_metadata(actor))
 
     release = _asking(verbs.release)
     cancel_release = _asking(verbs.cancel_release)

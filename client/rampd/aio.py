@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.aio_connection import AioCaller, AioConnection
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.request import actor_metadata
 from rampd._calls.resolve_call import (
     DEFAULT_MODE,
@@ -44,6 +45,7 @@ from rampd._watching.feed import Change
 from rampd._watching.local import Callback, Local, call_back
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
+from rampd.credentials import Credentials
 from rampd.errors import RampdError, ReleaseFailedError
 from rampd.resolver import Status
 
@@ -74,15 +76,18 @@ class AsyncResolver(OnePerProcess):
         components: Iterable[str] = (),
         next_max_stale: float = NEXT_MAX_STALE_S,
         snapshot_file: str | Path | None = None,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
     ) -> None:
         """Takes the arguments of `Resolver`. Needs no running event loop."""
         self.mode = checked_mode(mode)
         self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
-        self._connection: AioCaller = AioConnection(target)
-        self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
+        endpoint = Endpoint(target, credentials, ca_file)
+        self._connection: AioCaller = AioConnection(endpoint)
+        self._watching = Watching(Local(checked_settings(endpoint, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
         finalize(self, self._watching.close).atexit = False
-        self._reporter: Sink = Reporter(self._connection.target)
+        self._reporter: Sink = Reporter(endpoint)
         finalize(self, self._reporter.end).atexit = False
 
     async def resolve(
@@ -270,10 +275,18 @@ class AsyncAdmin(OnePerProcess):
             print(event.action)
     """
 
-    def __init__(self, target: str, *, actor: str = "", timeout: float = ADMIN_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        actor: str = "",
+        timeout: float = ADMIN_TIMEOUT_S,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
+    ) -> None:
         """Takes the arguments of `Admin`. Needs no running event loop."""
         self._timeout_s = checked_timeout(timeout)
-        self._connection = AioConnection(target, metadata=actor_metadata(actor))
+        self._connection = AioConnection(Endpoint(target, credentials, ca_file), metadata=actor_metadata(actor))
 
     release = _asking(verbs.release)
     cancel_release = _asking(verbs.cancel_release)

@@ -43,7 +43,9 @@ __all__ = [
     "UnimplementedError",
 ]
 
-_RETRYABLE_REASONS = frozenset({"CONTENTION", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
+_RETRYABLE_REASONS = frozenset(
+    {"CONTENTION", "LIMIT_EXCEEDED", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
+)
 """Reasons that may have passed when the same call is made again a little later."""
 
 _MAX_SUMMARY = 800
@@ -65,6 +67,8 @@ class RampdError(Exception):
         self.reason = reason or type(self).reason
         self.metadata: dict[str, str] = dict(metadata or {})
         """For programs: the keys that rampd.v1.ErrorReason lists for the reason, such as `expected` and `actual`."""
+        self.retry_after_s: float | None = None
+        """Seconds after which the server says that the call can succeed; None if it does not say."""
 
     @property
     def retryable(self) -> bool:
@@ -139,7 +143,7 @@ class AbortedError(RampdError):
 
 
 class ResourceExhaustedError(RampdError):
-    """Raised when a limit is reached: QUEUE_FULL, or a message that is too large for gRPC."""
+    """Raised when a limit is reached: QUEUE_FULL, LIMIT_EXCEEDED, or a message that is too large for gRPC."""
 
     reason = "RESOURCE_EXHAUSTED"
 

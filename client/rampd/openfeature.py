@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,6 +45,7 @@ from rampd._decision.resolution import Resolution, ResolveReason
 from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
 from rampd._watching.feed import Change
+from rampd.credentials import Credentials
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
 from rampd.resolver import Resolver, Status
 
@@ -83,10 +85,21 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         components: Iterable[str] = (),
         next_max_stale: float = NEXT_MAX_STALE_S,
         snapshot_file: str | Path | None = None,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
     ) -> None:
         """Takes the arguments of `Resolver`. The SDK calls `initialize`, which connects. Raises InvalidArgumentError."""
         super().__init__()
-        self._settings = (target, timeout, tuple(components), next_max_stale, snapshot_file)
+        self._new_resolver = partial(
+            Resolver,
+            target,
+            timeout=timeout,
+            components=tuple(components),
+            next_max_stale=next_max_stale,
+            snapshot_file=snapshot_file,
+            credentials=credentials,
+            ca_file=ca_file,
+        )
         self._resolver = self._new_resolver()
         self._stop = threading.Event()
         self._is_running = False
@@ -177,16 +190,6 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         _refuse(flag_key, default_value, evaluation_context)
 
     # Events for the SDK.
-
-    def _new_resolver(self) -> Resolver:
-        target, timeout, components, next_max_stale, snapshot_file = self._settings
-        return Resolver(
-            target,
-            timeout=timeout,
-            components=components,
-            next_max_stale=next_max_stale,
-            snapshot_file=snapshot_file,
-        )
 
     def _emit_change(self, change: Change) -> None:
         self.emit_provider_configuration_changed(

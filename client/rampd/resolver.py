@@ -11,6 +11,7 @@ from weakref import finalize
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.resolve_call import (
     DEFAULT_MODE,
     NO_ANSWER,
@@ -34,6 +35,7 @@ from rampd._watching.at_once import check_question, fallback_of, is_valid_job_id
 from rampd._watching.local import Callback, Local, WatchStatus
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
+from rampd.credentials import Credentials
 from rampd.errors import RampdError
 
 __all__ = ["Resolver", "Status"]
@@ -73,22 +75,28 @@ class Resolver(OnePerProcess):
         components: Iterable[str] = (),
         next_max_stale: float = NEXT_MAX_STALE_S,
         snapshot_file: str | Path | None = None,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
     ) -> None:
         """`timeout` is in seconds. With `rpc` it limits each call (default 1 s), with `local` the wait for the first state
         (default 5 s).
 
         Only for `local`: `components` are the components to watch (none: all). `next_max_stale`: if the store has not
         confirmed the state for more than so many seconds, nobody gets next. `snapshot_file` is the file that keeps the
-        state for the next start. Raises InvalidArgumentError.
+        state for the next start.
+
+        `credentials` prove who calls, see `rampd.credentials`. `ca_file` has the certificates of the authorities that sign
+        the server's certificate; without it the usual ones of gRPC. Raises InvalidArgumentError.
         """
         self.mode = checked_mode(mode)
         self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
-        self._connection: Caller = Connection(target)
-        self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
+        endpoint = Endpoint(target, credentials, ca_file)
+        self._connection: Caller = Connection(endpoint)
+        self._watching = Watching(Local(checked_settings(endpoint, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
         # Without this, the threads of a resolver that was dropped would never end.
         finalize(self, self._watching.close).atexit = False
-        self._reporter: Sink = Reporter(self._connection.target)
+        self._reporter: Sink = Reporter(endpoint)
         finalize(self, self._reporter.end).atexit = False
 
     def resolve(

@@ -58,7 +58,7 @@ CLIENT_FLOORS = (
     ("rampd.v1", "rampd._decision"),
     ("rampd._contract",),
     ("rampd.errors",),
-    ("rampd._runtime",),
+    ("rampd.credentials", "rampd._runtime"),
     ("rampd._calls",),
     ("rampd._verbs", "rampd._watching", "rampd._reporting"),
     ("rampd.admin", "rampd.resolver"),

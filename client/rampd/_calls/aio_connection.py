@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import Message
 
 from rampd._calls.connection import Connection, Metadata, Response
+from rampd._calls.endpoint import Endpoint
 from rampd._runtime.fork_gate import Living
 
 _MAX_THREADS = 64
@@ -34,8 +35,8 @@ class AioCaller(Protocol):
 class AioConnection:
     """A connection for any number of event loops, and for a child after a fork."""
 
-    def __init__(self, target: str, *, metadata: Metadata = ()) -> None:
-        self._connection = Connection(target, metadata=metadata)
+    def __init__(self, endpoint: Endpoint, *, metadata: Metadata = ()) -> None:
+        self._connection = Connection(endpoint, metadata=metadata)
         self.target = self._connection.target
         self._threads: ThreadPoolExecutor | None = None
         _connections.add(self)
@@ -57,7 +58,8 @@ class AioConnection:
         thread = ThreadPoolExecutor(1, thread_name_prefix="rampd-stream")
         call = None
         try:
-            call = self._connection.open_stream(request, response, timeout_s)
+            # In the thread, because the credentials may have to ask for a token.
+            call = await loop.run_in_executor(thread, self._connection.open_stream, request, response, timeout_s)
             while (each := await loop.run_in_executor(thread, next, call, None)) is not None:
                 yield each
         except (grpc.RpcError, ValueError) as raised:

@@ -74,7 +74,11 @@ WATCH_OPTIONS: Options = tuple(
 """Options for the channel of Watch."""
 
 
-def open_channel(target: str, options: Options = CHANNEL_OPTIONS) -> grpc.Channel:
+def open_channel(
+    target: str, options: Options = CHANNEL_OPTIONS, credentials: grpc.ChannelCredentials | None = None
+) -> grpc.Channel:
     """Returns a channel to a checked target. It connects at its first call."""
     adapt_grpc()
+    if credentials is not None:
+        return grpc.secure_channel(channel_target(target), credentials, options=options)
     return grpc.insecure_channel(channel_target(target), options=options)

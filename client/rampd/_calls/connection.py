@@ -10,13 +10,13 @@ import grpc
 import grpc._channel  # otherwise the first call imports it, and a fork at that moment leaves the import locked
 from google.protobuf.message import Message
 
-from rampd._calls.channel import open_channel
+from rampd._calls.channel import CHANNEL_OPTIONS
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.methods import METHODS, Method
 from rampd._calls.retry import Attempts
 from rampd._calls.status import error_of_call
-from rampd._calls.target import checked_target
 from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut_off
-from rampd.errors import ClosedError, RampdError, UnavailableError
+from rampd.errors import ClosedError, RampdError, UnauthenticatedError, UnavailableError
 
 Response = TypeVar("Response", bound=Message)
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
@@ -36,9 +36,11 @@ class Caller(Protocol):
 class Connection:
     """A channel that is opened at the first call, and opened again in a child after a fork. Any thread may use it."""
 
-    def __init__(self, target: str, *, metadata: Metadata = ()) -> None:
-        self.target = checked_target(target)
+    def __init__(self, endpoint: Endpoint, *, metadata: Metadata = ()) -> None:
+        self.target = endpoint.target
+        self._endpoint = endpoint
         self._metadata = metadata
+        self._stamp: object = None
         self._closed = False
         self._channel: grpc.Channel | None = None
         self._calls: dict[str, Callable[..., Any]] = {}
@@ -53,15 +55,19 @@ class Connection:
         """
         method = METHODS[type(request)]
         attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
+        was_refused = False
         while True:
             try:
+                metadata = (*self._metadata, *self._endpoint.authorization())
                 with call_gate:
                     answer: Response = self._call_of(method, response)(
-                        request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
+                        request, timeout=attempts.left_s(time.monotonic()), metadata=metadata
                     )
             except (grpc.RpcError, ValueError) as raised:
                 error = self.error_of(raised, request, timeout_s)
                 pause_s = attempts.pause_s(error, time.monotonic())
+                if isinstance(error, UnauthenticatedError) and not was_refused and self._endpoint.forget_token():
+                    was_refused, pause_s = True, 0.0
                 if pause_s is None:
                     raise error from raised
                 time.sleep(pause_s)
@@ -83,7 +89,8 @@ class Connection:
     def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
         """Returns the call of gRPC. The caller reads it and cancels it at the end. `error_of` converts the errors of it."""
         self.check_usable()
-        return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=self._metadata)
+        metadata = (*self._metadata, *self._endpoint.authorization())
+        return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=metadata)
 
     def check_open(self) -> None:
         """Raises ClosedError."""
@@ -108,6 +115,10 @@ class Connection:
             call_gate.note_close()
 
     def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
+        if self._endpoint.stamp() != self._stamp:
+            # Calls under way keep the channel of before.
+            with self._lock:
+                self._channel, self._calls = None, {}
         call = self._calls.get(method.path)
         return self._open(method, response) if call is None else call
 
@@ -115,7 +126,8 @@ class Connection:
         with self._lock:
             self.check_open()
             if self._channel is None:
-                self._channel = open_channel(self.target)
+                self._stamp = self._endpoint.stamp()
+                self._channel = self._endpoint.open_channel(CHANNEL_OPTIONS)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
                 method.path,

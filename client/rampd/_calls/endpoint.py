@@ -20,6 +20,11 @@ _LIFE_S: Final = 60.0
 """Of a token that does not say when it ends."""
 
 
+def NO_CREDENTIALS() -> tuple[str, float | None]:  # noqa: N802 - a constant among the credentials
+    """For a client that talks to nobody: the environment is not looked at."""
+    return "", None
+
+
 class Endpoint:
     """Any thread may use it. Without arguments it follows `RAMPD_TOKEN` and the other variables of rampd.credentials."""
 
@@ -31,6 +36,8 @@ class Endpoint:
         self._has_tls = is_tls(target)
         self._ca_file = _ca_file(ca_file)
         found = _of_environment() if credentials is None else credentials
+        if found is NO_CREDENTIALS:
+            found = None
         self._certificate = found if isinstance(found, ClientCertificate) else None
         self._ask = None if found is None or isinstance(found, ClientCertificate) else found
         self._lock = threading.Lock()

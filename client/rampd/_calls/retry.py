@@ -31,8 +31,12 @@ class Attempts:
 
     def pause_s(self, error: RampdError, now_s: float) -> float | None:
         """Returns the seconds to wait before the next try. None: no further try, the call fails with this error."""
-        if error.reason != "CONTENTION":
+        if error.retry_after_s is not None:
+            # At random up to twice as long, so that those who were refused together do not come back together.
+            pause_s = error.retry_after_s * (1 + self._chance())
+        elif error.reason == "CONTENTION":
+            pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        else:
             return None
-        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
         self._failures += 1
         return pause_s if pause_s < self.left_s(now_s) else None

@@ -6,10 +6,11 @@ from typing import TypeAlias, TypeVar
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from rampd import errors
+from rampd._calls.tls_error import explained
 from rampd.errors import InvalidArgumentError, RampdError
 
 _DOMAIN = "rampd"
@@ -49,7 +50,7 @@ def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float
     elif (status := _status(error, code)) is not None:
         return error_of_status(status)
     elif code is grpc.StatusCode.UNAVAILABLE:
-        text = f"Can't reach a rampd server at {target}: {text}"
+        text = f"Can't reach a rampd server at {target}: {explained(text, target)}"
     else:
         text = f"{method} of {target}: {text}"
     return _made(code, text, details=())
@@ -67,7 +68,10 @@ def _made(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage]) ->
     reason, metadata = (info.reason, dict(info.metadata)) if info is not None and is_ours else ("", {})
     error_class = _CLASSES.get(code, errors.InternalError)
     if error_class is not InvalidArgumentError:
-        return error_class(message, reason=reason, metadata=metadata)
+        error = error_class(message, reason=reason, metadata=metadata)
+        if (retry := _detail(details, RetryInfo)) is not None:
+            error.retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+        return error
     request = _detail(details, BadRequest) or BadRequest()
     violations = [(violation.field, violation.description) for violation in request.field_violations]
     return InvalidArgumentError(message, reason=reason, metadata=metadata, violations=violations)

@@ -203,7 +203,7 @@ class Reporting:
     def _pause_after(self, error: RampdError) -> float:
         if isinstance(error, _HOPELESS):
             return HOPELESS.pause_s(0, self._chance)
-        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        pause_s = max(_BACKOFF.pause_s(self._failures, self._chance), error.retry_after_s or 0.0)
         self._failures += 1
         return pause_s
 

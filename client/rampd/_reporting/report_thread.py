@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
+from rampd._calls.endpoint import Endpoint
 from rampd._contract.wording import counted
 from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
 from rampd._runtime.daemon_thread import Worker
@@ -37,9 +38,9 @@ class Sink(Protocol):
 class Reporter:
     """Takes outcomes from any thread, also in a forked child, and sends them in a thread of its own."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._connection: Caller = Connection(target)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._target = endpoint.target
+        self._connection: Caller = Connection(endpoint)
         self._reporting = Reporting()
         self._closed = False
         self._forget()

@@ -161,7 +161,7 @@ class Feed:
         backoff = _AFTER_A_LOSS if self._was_live else _BEFORE_THE_FIRST
         if isinstance(error, _HOPELESS):
             backoff = HOPELESS
-        pause_s = backoff.pause_s(self.failures, self._chance)
+        pause_s = max(backoff.pause_s(self.failures, self._chance), (error and error.retry_after_s) or 0.0)
         self.failures += 1
         return pause_s
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from rampd import v1
-from rampd._calls.channel import WATCH_OPTIONS, open_channel
+from rampd._calls.channel import WATCH_OPTIONS
 from rampd._calls.connection import closed_error
 from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
@@ -24,7 +24,7 @@ from rampd._runtime.green_threads import check_threads
 from rampd._runtime.log import log
 from rampd._watching.feed import Feed
 from rampd._watching.local import NOTHING, Local, WatchStatus
-from rampd.errors import InternalError, RampdError, UnavailableError
+from rampd.errors import InternalError, RampdError, UnauthenticatedError, UnavailableError
 
 _JOIN_S = 2.0
 _PATH = METHODS[v1.WatchRequest].path
@@ -56,6 +56,7 @@ class Watching:
         self._has_begun = False
         self._stop = threading.Event()
         self._channel: grpc.Channel | None = None
+        self._stamp: object = None
         self._call: Any = None
         self._is_silent = False
         self._makes_way = False
@@ -193,7 +194,12 @@ class Watching:
         except grpc.RpcError as error:
             if self._is_silent:
                 return UnavailableError(f"Nothing was heard from {target} for some seconds.")
-            return error_of_call(error, method="Watch", target=target, timeout_s=None)
+            lost = error_of_call(error, method="Watch", target=target, timeout_s=None)
+            if isinstance(lost, UnauthenticatedError):
+                self.local.settings.endpoint.forget_token()
+            return lost
+        except UnauthenticatedError as error:  # there is no token to send
+            return error
         except MalformedStateError as error:
             return InternalError(f"A message from {target} makes no sense: {error}")
         except BaseException as error:  # noqa: BLE001 - jobs need their versions, whatever the error is
@@ -205,8 +211,10 @@ class Watching:
             self._drop()
 
     def _open(self) -> grpc.Channel:
-        if self._channel is None:
-            self._channel = open_channel(self.local.settings.target, WATCH_OPTIONS)
+        endpoint = self.local.settings.endpoint
+        if self._channel is None or endpoint.stamp() != self._stamp:
+            self._stamp = endpoint.stamp()
+            self._channel = endpoint.open_channel(WATCH_OPTIONS)
         return self._channel
 
     def _follow(self, channel: grpc.Channel) -> None:
@@ -215,7 +223,7 @@ class Watching:
             request_serializer=methodcaller("SerializeToString"),
             response_deserializer=v1.WatchResponse.FromString,
         )
-        self._call = call = watch(self.local.feed.begin())
+        self._call = call = watch(self.local.feed.begin(), metadata=self.local.settings.endpoint.authorization())
         # A thread that stops or forks may have come before `_call` was set. Then the call ends here.
         if self._stop.is_set():
             call.cancel()

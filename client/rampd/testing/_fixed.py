@@ -11,6 +11,7 @@ from google.rpc.status_pb2 import Status
 
 from rampd import v1
 from rampd._calls.connection import closed_error
+from rampd._calls.endpoint import NO_CREDENTIALS
 from rampd._calls.resolve_call import Job
 from rampd._calls.status import error_of_status
 from rampd._contract.grammar import COMPONENT, PINNED, TAG, Violation, Word, word_violation
@@ -128,7 +129,7 @@ class FixedResolver(Resolver):
         self, tags: Mapping[str, str], *, overrides: Tags | None = None, attributes: Attributes | None = None
     ) -> None:
         """`overrides` by component and repo, `attributes` by component. Raises InvalidArgumentError."""
-        super().__init__(_TARGET, mode="rpc")
+        super().__init__(_TARGET, mode="rpc", credentials=NO_CREDENTIALS)
         self._answers = _Answers(tags, overrides or {}, attributes or {})
         self._connection = self._answers
         self._reporter = self._recorder = _Recorder()
@@ -155,7 +156,7 @@ class AsyncFixedResolver(AsyncResolver):
         self, tags: Mapping[str, str], *, overrides: Tags | None = None, attributes: Attributes | None = None
     ) -> None:
         """Takes the arguments of `FixedResolver`."""
-        super().__init__(_TARGET, mode="rpc")
+        super().__init__(_TARGET, mode="rpc", credentials=NO_CREDENTIALS)
         self._answers = _Answers(tags, overrides or {}, attributes or {})
         self._connection = _AioAnswers(self._answers)
         self._reporter = self._recorder = _Recorder()
