@@ -3,6 +3,7 @@
 import timeit
 from collections.abc import Callable
 
+from rampd._calls.endpoint import Endpoint
 from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
 from rampd._reporting.outcome_buffer import CAPACITY, Outcome, Reporting
 from rampd._reporting.report_thread import Reporter
@@ -55,7 +56,7 @@ def job() -> list[float]:
 
 def enqueue_beside_the_thread() -> list[float]:
     """Measures as in a launcher: the sending thread is woken, makes batches, and finds no server."""
-    reporter = Reporter("127.0.0.1:1")
+    reporter = Reporter(Endpoint("127.0.0.1:1"))
     try:
         return nanoseconds(lambda: reporter.add(OUTCOME))
     finally:

@@ -16,6 +16,7 @@ import pytest
 
 import rampd
 from rampd import Admin, v1
+from rampd._calls.endpoint import Endpoint
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import Choice, ComponentSnapshot
 from rampd._runtime.backoff import Backoff
@@ -226,7 +227,7 @@ def storm(
         target = stack.enter_context(testing.run(directory, store.url, namespace=namespace))
         proxy = stack.enter_context(proxy_to(target))
         targets = target, f"127.0.0.1:{proxy.port}"
-        recorders = [Recorder(Settings(at, (), 300.0, None)) for at in targets]
+        recorders = [Recorder(Settings(Endpoint(at), (), 300.0, None)) for at in targets]
         links = list(map(Watching, recorders))
         threads = [threading.Thread(target=write, args=(target, seed + n, stop)) for n in range(WRITERS)]
         disturbing = threading.Thread(target=disturb, args=(proxy, seed, stop))

@@ -18,6 +18,7 @@ import pytest
 
 import rampd
 from rampd import AsyncResolver, Resolver, v1
+from rampd._calls.endpoint import Endpoint
 from rampd.testing import AsyncFixedResolver, FixedResolver
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import Stubs
@@ -174,7 +175,7 @@ async def test_outcomes_are_kept_while_the_server_is_away(server: ScriptedServer
             away.report(found, C, repo="acme/app", job_id=str(number), succeeded=True, duration=1)
         await until(lambda: away.status().reports.error)
         assert away.status().reports.buffered == 2500
-        away._reporter._connection = rampd._calls.connection.Connection(server.target)  # the server is back
+        away._reporter._connection = rampd._calls.connection.Connection(Endpoint(server.target))  # the server is back
         await until(lambda: away.status().reports.sent == 2500)
     batches = server.requests("ReportOutcomes")
     assert [(batch.sequence, len(batch.outcomes)) for batch in batches] == [(1, 1000), (2, 1000), (3, 500)]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rampd import v1
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.resolve_call import resolution_of
 from rampd._contract.component_state import parts_of
 from rampd._decision.bucketing import bucket
@@ -41,7 +42,7 @@ AGES_S = st.sampled_from([0.0, 4.0, 6.0, 290.0, 310.0])
 
 def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
     """Decides as a launcher that watches: from messages, through a feed."""
-    client = Local(Settings("127.0.0.1:1", (), 300.0, None))
+    client = Local(Settings(Endpoint("127.0.0.1:1"), (), 300.0, None))
     heartbeat = v1.WatchHeartbeat()
     heartbeat.store_time.FromMilliseconds(NOW_MS)
     heartbeat.snapshot_age.FromNanoseconds(int(age_s * 1e9))
