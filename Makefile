@@ -1,18 +1,19 @@
-# What one does with rampd. `make` alone lists it.
+# Commands for people who use or change rampd. `make` without a target lists them.
 
 PYTHON ?= python3
 BIN := .venv/bin
 # More flags for `make run`, such as ARGS='--listen 127.0.0.1:6000'.
 ARGS ?=
-# Where `make run` listens without them.
+# The port that `make run` listens on if ARGS does not name an address.
 PORT := 50051
 # More flags for pytest, such as PYTEST='-k embedded'.
 PYTEST ?=
-# Processes that run tests. More than cores: many tests wait for time to pass.
+# The number of processes that run tests. It may be more than the cores, because many tests only wait.
 TESTERS ?= 4
 
-# Generated code refuses a runtime that is older than its generator, so an old generator serves the most users. It needs
-# an old protobuf itself, hence an environment of its own. The floors in pyproject.toml follow it; a test compares them.
+# Generated code refuses libraries that are older than its generator. So an old generator serves the most users. The
+# generator needs an old protobuf, so it has its own environment. The lower bounds in pyproject.toml follow the generator.
+# A test compares them.
 GENERATOR := grpcio-tools==1.71.2
 GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
@@ -20,13 +21,13 @@ PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 .DEFAULT_GOAL := help
 .PHONY: help run test check format lint gen bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
 
-# $(call need,program,package): ends a target that can't be made, before anything is installed or started for it.
+# $(call need,program,package): stops a target whose program is missing, before anything is installed or started.
 need = @command -v $(1) >/dev/null || \
     { echo "make $(MAKECMDGOALS) needs $(1). On Debian and Ubuntu: sudo apt-get install $(2)"; exit 1; }
 
 ##@ Every day
 
-help: ## Lists these targets. So does `make` alone.
+help: ## Lists these targets. `make` without a target does the same.
 	@awk -F ':.*## ' '/^##@/ { print (n++ ? "\n" : "") substr($$0, 5) ":" } \
 	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
@@ -36,7 +37,7 @@ run: $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,free) .venv/.server ## 
 test: .venv/.dev ## Runs the tests. PYTEST='tests/unit -k freeze' runs some of them.
 	$(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
 
-format: .venv/.dev ## Puts the code into its form: ruff repairs what it can, and wraps the lines.
+format: .venv/.dev ## Formats the code with ruff, and repairs what ruff can repair.
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
@@ -45,49 +46,49 @@ lint: .venv/.dev ## Checks the style and the types, with ruff and mypy.
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-gen: .venv-gen/.made ## Generates client/rampd/v1 from proto/. Commit both.
+gen: .venv-gen/.made ## Generates client/rampd/v1 from proto/. Commit both folders.
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
 	    --python_out='$(GENERATED)' --pyi_out='$(GENERATED)' --grpc_python_out='$(GENERATED)' $(PROTOS)
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
 	    --include_source_info --descriptor_set_out='$(GENERATED)/rampd/v1/descriptors.binpb' $(PROTOS)
 
-check: lint test ## Runs what CI runs: lint, and all tests. One of them compares generated code with proto/.
+check: lint test ## Runs the same as CI: lint and all tests. One test compares the generated code with proto/.
 
 ##@ Now and then
 
-bench: linux h2load .venv/.bench ## Measures, and prints the tables of docs/performance.md. Needs Linux, two cores and h2load.
+bench: linux h2load .venv/.bench ## Measures rampd, and prints the tables of docs/performance.md. Needs Linux, two cores and h2load.
 	$(BIN)/python -m tests.bench
 
-bench-rollout: .venv/.dev ## Compares what a bad release harms with other rules, and draws it. A quarter of an hour.
+bench-rollout: .venv/.dev ## Simulates the jobs that a bad release harms, with rampd and with other rules, and draws them. Takes 15 minutes.
 	$(BIN)/python -m tests.bench.rollout
 
-stats: .venv/.dev ## Simulates what the guards promise, and fails where they do not keep it. A quarter of an hour.
+stats: .venv/.dev ## Simulates trials, and fails if the guards break their promises. Takes 15 minutes.
 	$(BIN)/python -m tests.stats
 
-soak: linux redis-server .venv/.dev ## Runs ten minutes of storm around a client and a server, and tells what they kept of it. Needs Linux and redis-server.
+soak: linux redis-server .venv/.dev ## Puts load on a server and a client for 10 minutes, and fails if they leak. Needs Linux and redis-server.
 	$(BIN)/python -m tests.soak $(ARGS)
 
-mutants: .venv/.dev ## Makes one line at a time wrong, and fails where its test does not notice. Ten minutes. ARGS='--only freeze' tries some.
+mutants: .venv/.dev ## Puts a fault into one line at a time, and fails if no test notices. Takes 10 minutes. ARGS='--only freeze' tries some.
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-nightly: .venv/.dev ## Runs the tests, with the long ones, and the mutants.
+nightly: .venv/.dev ## Runs all tests, the long ones too, and then the mutants.
 	RAMPD_NIGHTLY=1 $(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
 	$(BIN)/python -m tests.mutants
 
-hooks: .venv/.dev ## Has git run lint and the comparisons of .pre-commit-config.yaml before each commit. Typed once.
+hooks: .venv/.dev ## Makes git run the checks of .pre-commit-config.yaml before each commit. Type it once.
 	@test -x $(BIN)/pre-commit || $(BIN)/pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/pre-commit install
 
-clean: ## Removes the environments and what tools left. The data in .rampd stays.
+clean: ## Removes the environments, and the files that tools made. The data in .rampd stays.
 	rm -rf .venv .venv-gen build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The stamps say that the environment has what pyproject.toml asks for; .dev has all that .server has.
+# Each stamp says that the environment has the packages that pyproject.toml asks for. .dev includes all of .server.
 .venv/.dev: pyproject.toml | python
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch .venv/.server $@
 
-# Like .dev, and the libraries that rampd is compared with.
+# Adds to .dev the libraries that rampd is compared with.
 .venv/.bench: pyproject.toml | python .venv/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
@@ -103,7 +104,7 @@ clean: ## Removes the environments and what tools left. The data in .rampd stays
 	@touch $@
 
 linux:
-	@test "$$(uname)" = Linux || { echo "make $(MAKECMDGOALS) needs Linux: it reads /proc and gives each process its core."; exit 1; }
+	@test "$$(uname)" = Linux || { echo "make $(MAKECMDGOALS) needs Linux: it reads /proc and gives each process its own core."; exit 1; }
 
 h2load:
 	$(call need,h2load,nghttp2-client)
@@ -111,11 +112,11 @@ h2load:
 redis-server:
 	$(call need,redis-server,redis-server)
 
-# Before anything is installed: whoever has to choose another port is told at once.
+# This check comes before the installation, so that a user who has to choose another port learns it at once.
 free: | python
 	@$(PYTHON) -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
 	    s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || \
-	    { echo "Port $(PORT) is taken, perhaps by a rampd-server that runs already. On a free port: make run ARGS='--listen 127.0.0.1:0' (beside a server of this folder, with another --data-dir too)"; exit 1; }
+	    { echo "Port $(PORT) is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. If the other server uses this folder too, add another --data-dir to ARGS."; exit 1; }
 
 python:
 	@command -v $(PYTHON) >/dev/null || \

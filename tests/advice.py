@@ -9,7 +9,7 @@ from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
 
 _COMMAND = re.compile(
-    # A noun (`the Ramp of`), or what ends something later (`until Resume`), is no advice.
+    # `the Ramp of` is a noun, and `until Resume` names a later end: neither is advice.
     r"(?<![Tt]he )(?<!No )(?<!until )\b"
     r"(?:(?P<tagged>Revert with `tag`|Unquarantine(?! it\b)) (?P<tag>[^\s,.;:]+)"
     r"|(?P<verb>Unfreeze|Ramp|Abandon|Finalize|Rollback|Revert|Resume|Confirm)\b(?: with `(?P<flag>all|force)`)?)"
@@ -18,7 +18,7 @@ _NEXT_IN_TURN = re.compile(r"(, then| and) ")
 
 
 def recommended(message: str) -> Iterator[list[commands.Command | str]]:
-    """Each way that the message names: the commands to type, one after the other. `all`: Unfreeze of the namespace."""
+    """Yields each way that the message names: a list of commands to type in order. `all` is Unfreeze of the namespace."""
     way: list[commands.Command | str] = []
     end = None
     for found in _COMMAND.finditer(message):
@@ -48,7 +48,7 @@ def _command(found: re.Match[str]) -> commands.Command | str:
 
 
 def require_taken(message: str, rollout: Rollout | Absent, context: Context) -> None:
-    """Fails where a command that the message recommends is refused, or is a Revert that changes nothing."""
+    """Fails if a recommended command is refused, or if a recommended Revert changes nothing."""
     assert message
     for way in recommended(message):
         after, then = rollout, context

@@ -1,4 +1,4 @@
-"""What asks checks, without a server around it."""
+"""A fake replica and a fake source, to test the part that asks checks without a server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,13 +17,13 @@ WITHIN_S = 30
 
 
 def checked(*checks: Check, component: str = "restyler") -> Rollout:
-    """Next is B at 10 %, in its hold."""
+    """Returns a rollout whose next is B, at 10 % and in its hold, with these checks."""
     policy = Policy(automation=Automation(steps=(Step(500),), checks=checks))
     return replace(rolling_out(), component=component, policy=policy, progress=Progress(Driver.PLAN, NOW, NOW))
 
 
-class Copy:
-    """As much of a replica as is needed."""
+class FakeReplica:
+    """The part of a replica that the checks use."""
 
     def __init__(self, *rollouts: Rollout) -> None:
         self.rollouts = list(rollouts)
@@ -35,8 +35,8 @@ class Copy:
         return [Component(rollout, None, None) for rollout in self.rollouts]
 
 
-class Scripted:
-    """A source that answers what it is told, and keeps what it was asked."""
+class ScriptedSource:
+    """A source that gives a fixed answer and remembers each query."""
 
     def __init__(self, answer: Answer | None = None) -> None:
         self.answer = answer or Answer(0.5)
@@ -60,7 +60,7 @@ class Scripted:
 
 @asynccontextmanager
 async def running(*all_checks: asking.Checks) -> AsyncIterator[None]:
-    """They ask, for as long as the block lasts."""
+    """Runs the checks until the block ends."""
     tasks = [asyncio.create_task(checks.run()) for checks in all_checks]
     try:
         yield

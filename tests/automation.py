@@ -1,4 +1,4 @@
-"""Servers without gRPC on one store, whose clock and whose counters a test sets."""
+"""Servers without gRPC that share one store. A test sets the store's clock and the counters."""
 
 import asyncio
 import contextlib
@@ -21,9 +21,9 @@ from tests.rollouts import NOW
 from tests.stores import StoreServer
 
 C = "restyler"
-# At 5 %, 8 of 10 repos that failed ran next: E is far over 100.
+# At 5 %, 8 of the 10 failed repos ran next: E is far over 100.
 BAD = TrialCounters({500: Tally(Split(950, 50), Split(2, 9), Split(475, 25), Split(1, 5), Split(2, 8))}, reporters=1)
-# At 5 %, as many jobs and failures as the weight says.
+# At 5 %, next has 5 % of the jobs and 5 % of the failures.
 GOOD = TrialCounters(
     {500: Tally(Split(9500, 500), Split(95, 5), Split(950, 50), Split(9, 1), Split(19, 1))}, reporters=1
 )
@@ -31,7 +31,7 @@ GOOD = TrialCounters(
 
 @dataclass
 class World:
-    """What all servers share: the store's clock, what was counted, and what checks say."""
+    """What all servers share: the store's clock, the counters, and the readings of checks."""
 
     store_ms: int = NOW
     monotonic_s: float = 1_000.0
@@ -45,7 +45,7 @@ class World:
 
 
 class ScriptedStore(RedisStore):
-    """A store whose time is the world's."""
+    """A store that takes its time from the world."""
 
     world: World
 
@@ -63,7 +63,7 @@ class ScriptedStore(RedisStore):
 
 
 class ScriptedOutcomes(RedisOutcomes):
-    """What the world says was counted."""
+    """Outcomes that take their counters from the world."""
 
     def __init__(self, link: Link, world: World) -> None:
         super().__init__(link)
@@ -75,7 +75,7 @@ class ScriptedOutcomes(RedisOutcomes):
 
 
 class ServerWithoutPort:
-    """A replica, a service and a controller that looks when it is told to."""
+    """A replica, a service, and a controller that looks only when a test calls `look`."""
 
     def __init__(self, store: ScriptedStore, world: World) -> None:
         self.world = world
@@ -96,7 +96,7 @@ class ServerWithoutPort:
             await self.service.execute(component, step, author)
 
     async def refresh(self) -> None:
-        """Confirms the state with the store, as the replica does each second."""
+        """Confirms the state with the store, as a running replica does each second."""
         await self.replica._check_head()
 
     async def look(self, component: str = C) -> float | None:
@@ -109,7 +109,7 @@ class ServerWithoutPort:
         return known.rollout
 
     async def history(self, component: str = C) -> list[Event]:
-        """Oldest first."""
+        """Returns all events, oldest first."""
         return list(reversed(await self.store.events(component, limit=1000)))
 
 
@@ -117,7 +117,7 @@ class ServerWithoutPort:
 async def servers(
     server: StoreServer, namespace: str, world: World, count: int = 1
 ) -> AsyncIterator[list[ServerWithoutPort]]:
-    """Servers on one namespace, each with connections of its own."""
+    """Starts servers on one namespace. Each server has its own connections."""
     made = []
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(count):

@@ -13,12 +13,12 @@ from rampd._decision.bucketing import bucket
 FILE = Path(__file__).parents[1] / "proto/rampd/v1/bucketing_vectors.json"
 
 LONGEST = 255
-# 0x21 to 0x7E: all that a repo or a job id may be made of.
+# 0x21 to 0x7E: all characters that a repo or a job id may have.
 EVERY_CHARACTER = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def render() -> str:
-    """The content of the file: one vector a line."""
+    """Returns the content of the file: one vector on each line."""
     lines = ",\n".join(f"  {json.dumps(_vector(*case))}" for case in _cases())
     return f"[\n{lines}\n]\n"
 
@@ -39,29 +39,29 @@ def _vector(component: str, release: int, unit_kind: str, repo: str, job_id: str
 
 
 def _cases() -> Iterator[tuple[str, int, str, str, str]]:
-    # The same repo over releases: it draws anew each time. The last number is the greatest that JSON readers agree on.
+    # The same repo in many releases: its bucket is drawn again in each. The last number is the greatest safe integer in JSON.
     for release in (1, 2, 9, 10, 11, 99, 100, 1_000, 2**31 - 1, 2**31, 2**31 + 1, 2**32, 2**32 + 1, 2**53 - 1):
         yield "restyler", release, "REPO", "acme/app", ""
-    # Many repos of one release.
+    # Many repos in one release.
     for number in range(16):
         yield "restyler", 12, "REPO", f"acme/app-{number}", f"job-{number}"
-    # Jobs of one repo, each on its own; one without an id falls back on its repo.
+    # Jobs of one repo: each job is a unit. A job without an id uses its repo as the unit.
     for job_id in ("", "0", "42", "4242", "job-1", "job-2", "restyler-pr-1234-9f86d081", "acme/app"):
         yield "restyler", 12, "JOB", "acme/app", job_id
-    # The job id counts for nothing where the unit is the repo.
+    # The job id has no effect if the unit is the repo.
     for job_id in ("", "42"):
         yield "restyler", 13, "REPO", "acme/app", job_id
-    # Every length of the last, incomplete block of the hash.
+    # The hash reads blocks of four bytes: every length of the last, incomplete block.
     for length in range(1, 10):
         yield "c", 7, "REPO", "a/bcdefgh"[:length], ""
-    # Both ends of the scale, and both sides of 10 %.
+    # The lowest and the highest bucket, and the buckets on both sides of 10 %.
     for repo in ("acme/app-7589", "acme/app-8834", "acme/app-5826", "acme/app-3572"):
         yield "restyler", 12, "REPO", repo, ""
-    # Other components, with everything that a name may have.
+    # Other components, with every kind of character that a name may have.
     for component in ("a", "0", "a-b", "a.b_c-d", "image-builder.v2", "x" * 63):
         yield component, 3, "REPO", "acme/app", ""
         yield component, 3, "JOB", "acme/app", "42"
-    # All characters, and the longest there can be.
+    # All characters, and the longest names.
     yield "restyler", 12, "REPO", EVERY_CHARACTER, ""
     yield "restyler", 12, "JOB", "acme/app", EVERY_CHARACTER
     yield "restyler", 12, "REPO", "acme/" + "r" * (LONGEST - 5), ""

@@ -1,4 +1,4 @@
-"""Certificates for a store that speaks TLS, made by openssl."""
+"""Makes certificates with openssl, for a store that speaks TLS."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.servers import require
 
 
 def make_certificate(directory: Path, name: str = "localhost") -> tuple[Path, Path]:
-    """A certificate that has signed itself, for one name, and its key."""
+    """Makes a self-signed certificate for one name. Returns the paths of the certificate and of its key."""
     certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
     subprocess.run(
         [

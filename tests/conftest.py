@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings and fixtures of all tests."""
 
 import os
 from collections.abc import Iterator
@@ -9,16 +9,17 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers import short_directory
 
-# How long an example takes says more about the machine, and what else it does, than about the code.
+# The time that an example takes depends more on the machine and its load than on the code.
 settings.register_profile("any machine", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# What tests start runs as on a user's machine: with this set, a program that never flushes its output passes here alone.
+# Programs that tests start must run as on a user's machine. With PYTHONUNBUFFERED, a program that never flushes its output
+# passes the tests and fails at the user's.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A folder of the test's own, with a path that is short enough for a socket."""
+    """A new folder for this test. Its path is short enough for a unix socket."""
     with short_directory() as path:
         yield path

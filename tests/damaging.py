@@ -1,4 +1,4 @@
-"""What a hand with redis-cli may do to a component."""
+"""Damage that a person with redis-cli can do to a component."""
 
 from rampd_server.storage.store import RedisStore
 
@@ -13,11 +13,11 @@ DAMAGE_OF_A_COMPONENT = [
     *(("overrides", "acme/app"), ("overrides", "acme/more"), ("everything", "gone"), ("all_overrides", "gone")),
 ]
 DAMAGE_OF_THE_HISTORY = [("history", "type"), ("history", "gone")]
-"""A component is resolved as ever where only its history is damaged."""
+"""If only its history is damaged, a component is still resolved."""
 
 
 async def damage(store: RedisStore, component: str, section: str, how: str) -> None:
-    """What a hand with redis-cli does to the component."""
+    """Damages the component as a person with redis-cli would."""
     keys = store.keys.component(component)
     if section == "everything":
         for each in ("rollout", "queue", "releases", "attributes", "quarantine", "timeline"):
@@ -35,7 +35,7 @@ async def damage(store: RedisStore, component: str, section: str, how: str) -> N
         await store.client.hset(key, how, "{")
 
 
-async def have_it_read_again(store: RedisStore, component: str) -> None:
+async def make_servers_read_again(store: RedisStore, component: str) -> None:
     """Makes every server on the namespace read everything again."""
     fields = {"component": component, "revision": "x", "prev": "0-0"}
     entry_id = await store.client.xadd(store.keys.feed, fields)

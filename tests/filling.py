@@ -1,4 +1,4 @@
-"""A store of size: many components, and one of them with many overrides."""
+"""Fills a store with many components, one of which has many overrides."""
 
 import asyncio
 
@@ -23,24 +23,24 @@ def component(number: int) -> str:
 
 
 def repo(number: int) -> str:
-    """As names are: owners have many repos."""
+    """Returns a name as it occurs in practice: each owner has many repos."""
     return f"owner-{number % OWNERS:04}/repo-{number:07}"
 
 
 def override(number: int) -> Override:
-    """Of every kind: a channel, one of a thousand tags, a tag for a time."""
+    """Returns an override. Its kind depends on the number: a channel, one of a thousand tags, or a tag with an expiry."""
     if number % 3:
         return Override(channel="NEXT")
     return Override(tag=f"pb/branch-{number % 1000}", expire_ms=LASTING_MS + number if number % 10 == 0 else None)
 
 
 def large_changes(number: int) -> dict[str, Override]:
-    """Half a MiB of overrides: the same repos each time, with another tag."""
+    """Returns half a MiB of overrides: always the same repos, with a tag that depends on the number."""
     return {f"{'o' * 39}/{place:0200}": Override(tag=f"{number:0>250}") for place in range(BATCH)}
 
 
 async def fill(store: RedisStore, *, components: int, overrides: int) -> None:
-    """Components in a rollout, the first of them with `overrides` overrides."""
+    """Begins a rollout in each of `components` components, and sets `overrides` overrides in the first."""
     store.set_epoch(await store.begin_epoch(adopted=False))
     for number in range(components):
         await _begin_rollout(store, component(number))

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for requests, by walking descriptors: a new field is covered by itself."""
+"""Hypothesis strategies for requests. They walk the descriptors, so that a new field is covered at once."""
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -14,7 +14,7 @@ GOOD = {
     "percent": 12.5,
     "release": 1,
 }
-"""Values that let a request get past the fields that it must have."""
+"""Valid values for the fields that a request must have."""
 
 TEXTS = st.one_of(
     st.sampled_from(
@@ -34,7 +34,7 @@ FLOATS = st.one_of(
 
 
 def requests(descriptor: Descriptor) -> st.SearchStrategy[Message]:
-    """Requests of a kind: each field absent, fitting, or hostile."""
+    """Returns a strategy for requests of one type. Each field is absent, valid, or hostile."""
     return st.composite(lambda draw: _fill(draw, GetMessageClass(descriptor)()))()
 
 

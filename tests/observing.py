@@ -1,4 +1,4 @@
-"""Watching a process and a store from outside while something happens."""
+"""Observes a process and a store from outside while something else happens."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ INTERVAL_S = 0.001
 
 @contextlib.contextmanager
 def repeated(ask: Callable[[], object]) -> Iterator[list[float]]:
-    """Asks again and again until the block ends; how long each answer took, in seconds."""
+    """Asks again and again until the block ends. Gives a list of how many seconds each answer took."""
     found: list[float] = []
     is_over = threading.Event()
 
@@ -37,7 +37,7 @@ def repeated(ask: Callable[[], object]) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def pings(path: str) -> Iterator[list[float]]:
-    """How long a store on a unix socket takes to answer another client."""
+    """Measures how many seconds a store on a unix socket takes to answer another client."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
 
@@ -51,7 +51,7 @@ def pings(path: str) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def health_checks(target: str) -> Iterator[list[float]]:
-    """How long a server takes to answer for its health: what its event loop is busy with comes first."""
+    """Measures how many seconds a server takes to answer a health check. A busy event loop makes the answer late."""
     with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         with repeated(lambda: check(health_pb2.HealthCheckRequest(), timeout=30)) as found:
@@ -59,7 +59,7 @@ def health_checks(target: str) -> Iterator[list[float]]:
 
 
 def peak_memory_mb(process_id: int) -> float:
-    """The most memory that a process has had."""
+    """Returns the most memory that a process has had, in MB."""
     for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -67,9 +67,9 @@ def peak_memory_mb(process_id: int) -> float:
 
 
 def cpu_us(process_id: int) -> float:
-    """Microseconds of processor time that a process and its threads have had."""
+    """Returns the processor time that a process and its threads have used, in microseconds."""
     nanoseconds = 0
     for thread in Path(f"/proc/{process_id}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
             nanoseconds += int((thread / "schedstat").read_text().split()[0])
     return nanoseconds / 1000

@@ -1,29 +1,29 @@
-"""Processes of others, as Linux shows them. Each may end at any moment, also while it is looked at."""
+"""Reads from /proc about other processes. A process can end at any moment, also while it is read."""
 
 import contextlib
 from pathlib import Path
 
 _ENDED = (FileNotFoundError, ProcessLookupError)
-"""What reading from /proc raises for a process that is gone: before its file is opened, and after that."""
+"""The errors of reading from /proc if the process has ended: before the file is opened, and after."""
 
 
 def children(pid: int) -> list[int]:
-    """The processes that the main thread of a process has started; none where it is gone."""
+    """Returns the processes that the main thread of a process has started. Empty if the process has ended."""
     return [int(child) for child in _text(pid, f"task/{pid}/children").split()]
 
 
 def command_line(pid: int) -> str:
-    """What a process was started with; empty where it has ended."""
+    """Returns the command line of a process. Empty if the process has ended."""
     return _text(pid, "cmdline").replace("\0", " ")
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process does nothing any more. One that nobody has reaped has ended, too."""
+    """Whether a process has ended. A process that is not yet reaped has ended, too."""
     return _text(pid, "stat").rpartition(")")[2].split()[:1] in ([], ["Z"])
 
 
 def is_reaped(pid: int) -> bool:
-    """Whether nothing is left of a process."""
+    """Whether a process has ended and its parent has reaped it."""
     return not Path(f"/proc/{pid}").exists()
 
 

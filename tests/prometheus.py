@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a real exporter; each a process, ended by the block that started it."""
+"""A real Prometheus that scrapes a real exporter. Each is a process that ends with the block that started it."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from tests.servers import require
 _START_S = 30
 _STOP_S = 10
 
-# Prints its port; each line that it reads is a tag and its error rate.
+# Prints its port. Each line of its input is a tag and its error rate.
 _EXPORTER = """
 import sys
 from prometheus_client import Gauge, start_http_server
@@ -39,7 +39,7 @@ scrape_configs:
 
 @dataclass
 class Exporter:
-    """What launchers would have: a metric by tag."""
+    """Exports a metric by tag, as launchers would."""
 
     process: "subprocess.Popen[str]"
     port: int
@@ -86,7 +86,7 @@ def exporter() -> Iterator[Exporter]:
 
 @contextlib.contextmanager
 def prometheus(directory: Path, *, scrapes: int) -> Iterator[PrometheusServer]:
-    """Debian's, on a free port. A missing one skips the test, and fails it in CI."""
+    """Starts Prometheus on a free port. If it is not installed, the test is skipped; in CI, the test fails."""
     program = require("prometheus")
     configuration, log = directory / "prometheus.yml", directory / "prometheus.log"
     configuration.write_text(_CONFIGURATION.format(port=scrapes))

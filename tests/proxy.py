@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server, that loses what it is told to lose."""
+"""A TCP proxy in front of a real server. A test tells the proxy what to lose."""
 
 import contextlib
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 
 class Proxy:
-    """Listens on a free port of the loopback and hands bytes on, both ways, until told otherwise."""
+    """Listens on a free port of the loopback, and passes bytes on in both directions until a test says otherwise."""
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
@@ -16,26 +16,26 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
         self.most_open = 0
-        """The most connections that were open at once."""
+        """The most connections that were open at the same time."""
         self.loses_reply: Callable[[bytes], bool] = lambda _request: False
-        """Asked of each piece of a request: true cuts the connection when the reply to it has come."""
+        """Called with each piece of a request. If true, the connection is cut when the reply has come."""
         self.keeps_back: Callable[[bytes], bool] = lambda _request: False
-        """Asked of each piece of a request: true stalls its connection, and leaves it open."""
+        """Called with each piece of a request. If true, the connection is stalled and stays open."""
         self.is_silent = threading.Event()
-        """While set, what the server says is kept back: the link looks open and is dead."""
+        """While set, nothing that the server sends is passed on: the link looks open but is dead."""
         self.delay_s = 0.0
-        """How long each piece of a request is under way."""
+        """How long each piece of a request is delayed."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._stalled: set[tuple[socket.socket, socket.socket]] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Ends every connection of now."""
+        """Ends every connection that is open now."""
         for pair in list(self._pairs):
             _end(pair)
 
     def stall(self) -> None:
-        """From now on hands nothing on over the connections of now, and leaves them open."""
+        """Stops passing data on over the connections that are open now, and leaves them open."""
         self._stalled |= self._pairs
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ def _end(pair: tuple[socket.socket, socket.socket]) -> None:
 
 @contextlib.contextmanager
 def proxy_to_unix(path: str) -> Iterator[Proxy]:
-    """A proxy to a unix socket."""
+    """Starts a proxy to a unix socket."""
 
     def connect() -> socket.socket:
         far = socket.socket(socket.AF_UNIX)
@@ -112,7 +112,7 @@ def proxy_to_unix(path: str) -> Iterator[Proxy]:
 
 @contextlib.contextmanager
 def proxy_to(target: str) -> Iterator[Proxy]:
-    """A proxy to `host:port`."""
+    """Starts a proxy to `host:port`."""
     host, _, port = target.rpartition(":")
     with _proxy(lambda: socket.create_connection((host, int(port)))) as proxy:
         yield proxy

@@ -1,4 +1,4 @@
-"""A component's state, rebuilt from nothing but its history."""
+"""Rebuilds a component's state from its history alone."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from rampd_server.storage.codec.patch import diff
 
 
 def replay(events: Iterable[Event]) -> dict[str, str]:
-    """The fields that the history tells of, after `events`, oldest first. Each change must begin where the last ended."""
+    """Returns the fields after `events`, which are in order, oldest first. Each change must begin where the last one ended."""
     fields: dict[str, str] = {}
     revision = 0
     for event in events:
@@ -30,15 +30,15 @@ def replay(events: Iterable[Event]) -> dict[str, str]:
     return fields
 
 
-def told(rollout: Rollout | Absent) -> dict[str, str]:
-    """The same fields, from the state itself."""
+def fields_of(rollout: Rollout | Absent) -> dict[str, str]:
+    """Returns the same fields, read from the state itself."""
     if isinstance(rollout, Absent):
         return {}
     changes = field_changes(diff(Absent(rollout.component), rollout))
     return {change.field: change.after for change in changes if change.after is not None}
 
 
-def told_in_words(rollout: Rollout | Absent) -> dict[str, str]:
-    """The same as a store tells it."""
-    words = (in_words(FieldChange(name, None, text)) for name, text in told(rollout).items())
+def fields_in_words(rollout: Rollout | Absent) -> dict[str, str]:
+    """Returns the same fields in the words that a store uses in its history."""
+    words = (in_words(FieldChange(name, None, text)) for name, text in fields_of(rollout).items())
     return {change.field: change.after for change in words if change.after is not None}

@@ -1,4 +1,4 @@
-"""rampd-server as a process: started on port 0, asked for its address, ended by its process id."""
+"""Starts rampd-server as a process on port 0, reads its address from its log, and ends it."""
 
 import contextlib
 import json
@@ -26,28 +26,28 @@ _STOP_S = 20
 
 
 def require(program: str) -> str:
-    """The path of a program; a missing one skips the test, and fails it in CI."""
+    """Returns the path of a program. If it is not installed, the test is skipped; in CI, the test fails."""
     path = shutil.which(program)
     if path is None:
         if "CI" in os.environ:
-            pytest.fail(f"CI has to have {program}")
+            pytest.fail(f"{program} is not installed, and CI needs it")
         pytest.skip(f"{program} is not installed")
     return path
 
 
 @dataclass
 class ServerProcess:
-    """A running server and its stubs."""
+    """A running server and what it has printed."""
 
     process: "subprocess.Popen[str]"
     directory: Path
     log: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     raw: list[str] = field(default_factory=list)
-    """Every line, as it was printed."""
+    """Every line exactly as it was printed."""
 
     def event(self, name: str, *, within_s: float = _START_S) -> dict[str, Any]:
-        """The last line of the log with this event; waits for it."""
+        """Waits for a line of the log with this event. Returns the last such line."""
         end = time.monotonic() + within_s
         while time.monotonic() < end:
             for line in reversed(self.log):
@@ -89,15 +89,15 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def short_directory() -> Iterator[Path]:
-    """A folder whose path leaves room for a unix socket's name."""
+    """A temporary folder. Its path is short enough for a unix socket in it."""
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as path:
         yield Path(path)
 
 
 @contextlib.contextmanager
 def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: str) -> Iterator[ServerProcess]:
-    """Starts a server with its data in `directory`; ended with the block where it still runs. `limits` are what `ulimit` is
-    given first.
+    """Starts a server with its data in `directory`, and ends it with the block. `limits` are the arguments of a `ulimit` that
+    runs first.
     """
     process = subprocess.Popen(
         [
@@ -115,7 +115,7 @@ def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: 
     try:
         yield server
     finally:
-        # Killed, it would leave the embedded store behind.
+        # SIGTERM first: a server that is killed may leave its embedded store running.
         process.terminate()
         try:
             process.wait(_STOP_S)
@@ -126,7 +126,7 @@ def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: 
 
 
 class Stubs:
-    """Everything that a server offers, one channel."""
+    """All methods of a server, over one channel."""
 
     def __init__(self, target: str) -> None:
         self.channel = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
@@ -146,7 +146,7 @@ class Stubs:
 
 @contextlib.contextmanager
 def stubs(target: str) -> Iterator[Stubs]:
-    """Stubs whose channel is closed at the end."""
+    """Makes stubs, and closes their channel with the block."""
     made = Stubs(target)
     try:
         yield made
@@ -155,12 +155,12 @@ def stubs(target: str) -> Iterator[Stubs]:
 
 
 def reason_of(error: grpc.RpcError) -> str:
-    """The `reason` of the ErrorInfo that an error carries."""
+    """Returns the `reason` of the ErrorInfo in an error."""
     return _info_of(error).reason
 
 
 def metadata_of(error: grpc.RpcError) -> dict[str, str]:
-    """The metadata of the ErrorInfo that an error carries."""
+    """Returns the metadata of the ErrorInfo in an error."""
     return dict(_info_of(error).metadata)
 
 

@@ -1,4 +1,4 @@
-"""Random states of a component, as resolving knows them."""
+"""Hypothesis strategies for the states of a component that decisions use."""
 
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ from rampd._decision.resolution import (
 )
 
 REPOS = st.sampled_from(["acme/app", "acme/web", "acme/*", "acme/app/*", "group/sub/*", "other/x", "plain", "a/*/b"])
-"""What overrides are for."""
+"""Repos and prefixes that overrides pin."""
 EXPIRIES = st.one_of(st.none(), st.integers(0, 2**45))
 CHOICES = st.one_of(
     st.builds(Choice, st.sampled_from(Channel), st.just(""), EXPIRIES),

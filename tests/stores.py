@@ -1,4 +1,4 @@
-"""Stores to test against: the fake one, and real servers on a unix socket, ended with the block that started them."""
+"""Stores to test against: fakeredis, and real servers on a unix socket. A server ends with the block that started it."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ _STOP_S = 10
 
 @dataclass(frozen=True, slots=True)
 class StoreServer:
-    """A running store; without a URL it is the fake one, in this process."""
+    """A running store. Without a URL it is fakeredis, in this process."""
 
     kind: str
     url: str = ""
@@ -37,25 +37,25 @@ class StoreServer:
     fake: "fakeredis.FakeServer | None" = None
 
     def signal(self, number: signal.Signals) -> None:
-        """To the real server: SIGSTOP, SIGCONT, SIGKILL."""
+        """Sends SIGSTOP, SIGCONT or SIGKILL to the real server."""
         assert self.process is not None
         self.process.send_signal(number)
 
     def require_alive(self) -> None:
-        """Fails where the real server has ended by itself, with the end of its log."""
+        """Fails if the real server has ended by itself. The message shows the end of its log."""
         if self.process is not None and self.process.poll() is not None:
             pytest.fail(f"{self.kind} ended with {self.process.returncode}: {self.log.read_text()[-4000:]}")
 
     def store(self, namespace: str = "default", *, timeout_s: float = 10.0, **options: int) -> RedisStore:
-        """A store on this server. Its owner closes it."""
+        """Makes a store on this server. The caller closes it."""
         return RedisStore(self.link(namespace, timeout_s=timeout_s), **options)
 
     def link(self, namespace: str = "default", *, timeout_s: float = 10.0) -> Link:
-        """What a store on this server talks over. Its owner closes it."""
+        """Makes the link that a store on this server uses. The caller closes it."""
         return Link(self.client(timeout_s), self.client(timeout_s + 2), namespace, deadline_s=timeout_s)
 
     def client(self, timeout_s: float = 1.0) -> Redis:
-        """A client of redis-py, as the store's own. Its owner closes it."""
+        """Makes a client of redis-py with the store's own settings. The caller closes it."""
         if self.fake is not None:
             return fakeredis.FakeAsyncRedis(
                 server=self.fake, decode_responses=True, encoding_errors="surrogateescape", protocol=2
@@ -65,9 +65,9 @@ class StoreServer:
 
 @contextlib.contextmanager
 def store_server(kind: str, *, directory: Path | None = None, **options: str) -> Iterator[StoreServer]:
-    """Starts one of `ALL`; `options` are those of redis.conf. A missing one skips the test, and fails it in CI.
+    """Starts a store of one kind of `ALL`. `options` are those of redis.conf.
 
-    In a `directory` of the caller's its data outlive it.
+    If the program is not installed, the test is skipped; in CI, the test fails. With a `directory`, the data stay after the end.
     """
     if kind == FAKEREDIS:
         yield StoreServer(kind, fake=fakeredis.FakeServer())
@@ -76,7 +76,7 @@ def store_server(kind: str, *, directory: Path | None = None, **options: str) ->
     if program is None:
         reason = f"no {kind} server on this machine"
         if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}, and CI=true")
+            pytest.fail(f"{reason}, and CI needs one")
         pytest.skip(reason)
     # Not tmp_path: the path of a unix socket has a limit of about a hundred bytes.
     folder = str(directory) if directory else tempfile.mkdtemp(prefix="rampd-")

@@ -1,4 +1,4 @@
-"""Waiting until something is so, at the outside of a process: it is looked at again and again."""
+"""Waits for a condition that can only be seen from outside, by looking again and again."""
 
 import asyncio
 import contextlib
@@ -9,23 +9,23 @@ WITHIN_S = 60.0
 
 
 def eventually(
-    is_so: Callable[[], object], within_s: float = WITHIN_S, *, suppressed: type[Exception] | tuple[()] = ()
+    condition: Callable[[], object], within_s: float = WITHIN_S, *, suppressed: type[Exception] | tuple[()] = ()
 ) -> None:
-    """Waits until it is so; an error that is `suppressed` says that it is not yet."""
+    """Waits until the condition is true. An error of the kind `suppressed` means that it is not true yet."""
     end = time.monotonic() + within_s
     while True:
         with contextlib.suppress(suppressed):
-            if is_so():
+            if condition():
                 return
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-async def eventually_so(is_so: Callable[[], bool | Awaitable[bool]], within_s: float = WITHIN_S) -> None:
-    """Waits until it is so, on an event loop that goes on meanwhile."""
+async def eventually_async(condition: Callable[[], bool | Awaitable[bool]], within_s: float = WITHIN_S) -> None:
+    """Waits until the condition is true. The event loop runs meanwhile."""
     async with asyncio.timeout(within_s):
         while True:
-            found = is_so()
+            found = condition()
             if found if isinstance(found, bool) else await found:
                 return
             await asyncio.sleep(0.005)

@@ -5,11 +5,11 @@
     with Resolver("127.0.0.1:50051") as resolver:
         print(resolver.resolve("restyler", repo="acme/app", job_id="42").tag)
 
-`Resolver` and `AsyncResolver` resolve, `Admin` and `AsyncAdmin` do the rest; every error is a `RampdError`. The messages
-of the API are in `rampd.v1`, what helps in tests is in `rampd.testing`.
+`Resolver` and `AsyncResolver` resolve. `Admin` and `AsyncAdmin` make all other calls. Every error is a `RampdError`. The
+messages of the API are in `rampd.v1`. Helpers for tests are in `rampd.testing`.
 """
 
-# Under names of their own, so that an editor's completion does not show them.
+# These names begin with an underscore, so that an editor's completion does not show them.
 import typing as _typing
 from importlib import import_module as _import_module
 from importlib import metadata as _metadata
@@ -22,6 +22,7 @@ if _typing.TYPE_CHECKING:
     from rampd._watching.feed import Change
     from rampd.admin import Admin
     from rampd.aio import AsyncAdmin, AsyncResolver
+    from rampd.credentials import ClientCertificate, GitHubActions, GitLab, Token, TokenFile
     from rampd.errors import (
         AbortedError,
         ClosedError,
@@ -51,9 +52,12 @@ __all__ = [
     "AsyncRunningJob",
     "Change",
     "Channel",
+    "ClientCertificate",
     "ClosedError",
     "DeadlineExceededError",
     "FailedPreconditionError",
+    "GitHubActions",
+    "GitLab",
     "InternalError",
     "InvalidArgumentError",
     "Job",
@@ -71,13 +75,15 @@ __all__ = [
     "RunningJob",
     "SnapshotRelease",
     "Status",
+    "Token",
+    "TokenFile",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
 ]
 
-_SUBMODULES = ["admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
-"""Those that are public. What begins with an underscore may change with every version."""
+_SUBMODULES = ["admin", "aio", "credentials", "errors", "openfeature", "resolver", "testing", "v1"]
+"""The public modules. A module whose name begins with an underscore may change with every version."""
 
 _MODULES = {
     "Admin": "rampd.admin",
@@ -85,7 +91,10 @@ _MODULES = {
     "AsyncResolver": "rampd.aio",
     "AsyncRunningJob": "rampd._reporting.job_block",
     "Change": "rampd._watching.feed",
+    "ClientCertificate": "rampd.credentials",
     "Channel": "rampd._decision.resolution",
+    "GitHubActions": "rampd.credentials",
+    "GitLab": "rampd.credentials",
     "Job": "rampd._calls.resolve_call",
     "Outcome": "rampd._reporting.outcome_buffer",
     "Reports": "rampd._reporting.outcome_buffer",
@@ -95,15 +104,17 @@ _MODULES = {
     "RunningJob": "rampd._reporting.job_block",
     "SnapshotRelease": "rampd._decision.resolution",
     "Status": "rampd.resolver",
+    "Token": "rampd.credentials",
+    "TokenFile": "rampd.credentials",
 }
 
 
-if not _typing.TYPE_CHECKING:  # or else every name would be right
+if not _typing.TYPE_CHECKING:  # otherwise a type checker accepts every name
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
             return _metadata.version("rampd")
-        # gRPC takes a while to import, and who wants an error, or runs pytest with our plugin, does not need it.
+        # gRPC takes a while to import. A program that needs only an error, or pytest with our plugin, does not need it.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value: object = getattr(_import_module(_MODULES.get(name, "rampd.errors")), name)

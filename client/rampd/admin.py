@@ -1,8 +1,9 @@
-"""What CI and admins call, as methods. For programs with threads; `rampd.aio` has the same for asyncio."""
+"""The calls of CI and admins, as methods. For programs with threads. `rampd.aio` has the same for asyncio."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -10,6 +11,7 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.connection import Connection
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.request import actor_metadata
 from rampd._calls.timeout import ADMIN_TIMEOUT_S, checked_timeout
 from rampd._runtime.fork_gate import OnePerProcess
@@ -17,6 +19,7 @@ from rampd._verbs import verbs
 from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
+from rampd.credentials import Credentials
 from rampd.errors import RampdError, ReleaseFailedError
 
 __all__ = ["Admin"]
@@ -57,16 +60,26 @@ class Admin(OnePerProcess):
             admin.release("restyler", "20200409")
             admin.ramp("restyler", 10)
 
-    What changes something answers the response of rampd.v1, with the `rollout` as it is then; get_x answers an x;
-    list_x an iterator that fetches page after page as it is used. An enum in a message is a number:
-    `v1.RolloutState(rollout.state)` prints as its name. Wrong arguments raise InvalidArgumentError before
-    anything is sent. Makes no thread and no socket before the first call; any thread may use it.
+    A call that changes something returns the response of rampd.v1, with the `rollout` after the change. get_x returns
+    an x. list_x returns an iterator that fetches page after page while it is used. An enum in a message is a number:
+    `v1.RolloutState(rollout.state)` prints as its name. Wrong arguments raise InvalidArgumentError before anything is
+    sent. An admin makes no thread and no socket before the first call. Any thread may use it.
     """
 
-    def __init__(self, target: str, *, actor: str = "", timeout: float = ADMIN_TIMEOUT_S) -> None:
-        """`actor` is who the history says it was, as claimed; `timeout` in seconds. Raises InvalidArgumentError."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        actor: str = "",
+        timeout: float = ADMIN_TIMEOUT_S,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
+    ) -> None:
+        """`actor` is the name in the history, shown as claimed. `timeout` is in seconds. `credentials` and `ca_file` are as
+        in `Resolver`. Raises InvalidArgumentError.
+        """
         self._timeout_s = checked_timeout(timeout)
-        self._connection = Connection(target, metadata=actor_metadata(actor))
+        self._connection = Connection(Endpoint(target, credentials, ca_file), metadata=actor_metadata(actor))
 
     release = _asking(verbs.release)
     cancel_release = _asking(verbs.cancel_release)
@@ -108,17 +121,17 @@ class Admin(OnePerProcess):
         until_paused: bool | None = None,
         timeout: float | None = None,
     ) -> v1.Release:
-        """Waits until a release has been rolled out; the release then: CURRENT, or RETIRED where it was and is no more.
+        """Waits until a release has been rolled out. Returns the release: CURRENT, or RETIRED if it is no longer current.
 
             number = admin.release("restyler", "20200409").release
             admin.wait_for_release("restyler", number, timeout=3600)
 
-        A server that goes away is waited for, too, once it has answered; `timeout` in seconds, by default as long as it
-        takes. Raises ReleaseFailedError, whose `reason` is HELD (without `until_held` it waits on, as somebody may ramp it
-        again), PAUSED, ABANDONED, CANCELLED or SUPERSEDED; DeadlineExceededError; NotFoundError.
+        If a server has answered once and then stops, the wait goes on. `timeout` is in seconds; without it the wait has
+        no limit. Raises ReleaseFailedError, whose `reason` is HELD, PAUSED, ABANDONED, CANCELLED or SUPERSEDED;
+        DeadlineExceededError; NotFoundError. With `until_held=False` it waits on while HELD: somebody may ramp it again.
 
-        PAUSED: automation paused it because something is wrong, and nothing goes on without a person. With
-        `until_paused=True` also where a person paused it or a step waits for approval, with False never.
+        PAUSED means that automation paused the rollout because something is wrong, and that a person must act. With
+        `until_paused=True` a person's pause and a step that waits for approval count too. With False no pause counts.
         """
         waiting = Waiting(
             component,

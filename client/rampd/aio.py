@@ -1,4 +1,4 @@
-"""`Resolver` and `Admin` for asyncio: the same methods, to be awaited, over the same core."""
+"""`Resolver` and `Admin` for asyncio: the same methods as coroutines, over the same core."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from rampd import v1
 from rampd._calls.aio_connection import AioCaller, AioConnection
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.request import actor_metadata
 from rampd._calls.resolve_call import (
     DEFAULT_MODE,
@@ -44,6 +45,7 @@ from rampd._watching.feed import Change
 from rampd._watching.local import Callback, Local, call_back
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
+from rampd.credentials import Credentials
 from rampd.errors import RampdError, ReleaseFailedError
 from rampd.resolver import Status
 
@@ -62,7 +64,7 @@ class AsyncResolver(OnePerProcess):
         async with AsyncResolver("127.0.0.1:50051") as resolver:
             run((await resolver.resolve("restyler", repo="acme/app", job_id="42")).tag)
 
-    As `Resolver`; it may be used in one event loop after the other, or in several.
+    Works like `Resolver`. It may be used in several event loops, one after the other or at the same time.
     """
 
     def __init__(
@@ -74,15 +76,18 @@ class AsyncResolver(OnePerProcess):
         components: Iterable[str] = (),
         next_max_stale: float = NEXT_MAX_STALE_S,
         snapshot_file: str | Path | None = None,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
     ) -> None:
-        """As `Resolver`; needs no running event loop."""
+        """Takes the arguments of `Resolver`. Needs no running event loop."""
         self.mode = checked_mode(mode)
         self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
-        self._connection: AioCaller = AioConnection(target)
-        self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
+        endpoint = Endpoint(target, credentials, ca_file)
+        self._connection: AioCaller = AioConnection(endpoint)
+        self._watching = Watching(Local(checked_settings(endpoint, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
         finalize(self, self._watching.close).atexit = False
-        self._reporter: Sink = Reporter(self._connection.target)
+        self._reporter: Sink = Reporter(endpoint)
         finalize(self, self._reporter.end).atexit = False
 
     async def resolve(
@@ -95,7 +100,7 @@ class AsyncResolver(OnePerProcess):
         fallback: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the server is told, too
     ) -> Resolution:
-        """As `Resolver.resolve`."""
+        """Works like `Resolver.resolve`."""
         if not min_revision and timeout is None:
             answer = answer_at_once(self._watching.feed, component, repo, job_id, fallback, self._next_max_stale_s)
             if answer is not None:
@@ -120,7 +125,7 @@ class AsyncResolver(OnePerProcess):
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - the server is told, too
     ) -> list[Resolution | RampdError]:
-        """As `Resolver.resolve_batch`."""
+        """Works like `Resolver.resolve_batch`."""
         request = batch_request(jobs)
         timeout_s = resolve_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
         if self.mode == "local":
@@ -139,7 +144,7 @@ class AsyncResolver(OnePerProcess):
         fallback: str | None = None,
         timeout: float | None = None,
     ) -> AsyncRunningJob:
-        """As `Resolver.job`, for `async with`."""
+        """Works like `Resolver.job`, for `async with`."""
         resolve = partial(
             self.resolve,
             component,
@@ -161,11 +166,11 @@ class AsyncResolver(OnePerProcess):
         succeeded: bool,
         duration: float,
     ) -> None:
-        """As `Resolver.report`; waits for nothing."""
+        """Works like `Resolver.report`. Waits for nothing."""
         self._reporter.add(checked(Outcome(component, repo, job_id, resolution, succeeded, duration)))
 
     def on_change(self, callback: Callback) -> Callback:
-        """As `Resolver.on_change`; called in the event loop that runs now, as long as it does."""
+        """Works like `Resolver.on_change`. Calls `callback` in the event loop that runs now, until that loop is closed."""
         check_local(self.mode, "on_change")
         callbacks = self._watching.local.callbacks
         for each in tuple(callbacks):
@@ -175,18 +180,18 @@ class AsyncResolver(OnePerProcess):
         return callback
 
     async def connect(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as everywhere here
-        """As `Resolver.connect`."""
+        """Works like `Resolver.connect`."""
         if self.mode == "local":
             await self._prepare(resolve_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
-        """As `Resolver.status`."""
+        """Works like `Resolver.status`."""
         watching = self._watching if self.mode == "local" else None
         return Status._of(watching, self._connection.target, self._reporter.status())
 
     async def _prepare(self, timeout_s: float) -> None:
         begin = self._watching.begin
-        # What begins may read a large file first, and nothing else would happen in this event loop meanwhile.
+        # The first `begin` may read a large snapshot file, which would block this event loop.
         if wait_s := begin(timeout_s) if self._watching.runs else await asyncio.to_thread(begin, timeout_s):
             await self._wait_for(self._watching.local.is_ready, wait_s)
         self._watching.adopt()
@@ -197,14 +202,14 @@ class AsyncResolver(OnePerProcess):
             await self._wait_for(lambda: local.reaches(waiting), min(timeout_s, CATCH_UP_S))
 
     async def _wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
-        """For what a thread brings about: it is rare, and short, so looking is simpler than being told."""
+        """Waits until a thread has made `is_so` true. Such waits are rare and short, so polling is simpler than a signal."""
         end_s = time.monotonic() + timeout_s
         while not is_so() and time.monotonic() < end_s:
             self._watching.check_open()
             await asyncio.sleep(_LOOK_S)
 
     async def close(self) -> None:
-        """As `Resolver.close`."""
+        """Works like `Resolver.close`."""
         await asyncio.to_thread(self._reporter.close)
         await asyncio.to_thread(self._watching.close)
         await self._connection.close()
@@ -251,7 +256,7 @@ def _following(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _InLoop:
-    """A callback that is called in an event loop, from any thread. Of no use once the loop is closed."""
+    """A callback that any thread can call, and that runs in an event loop. Does nothing once the loop is closed."""
 
     callback: Callback
     loop: asyncio.AbstractEventLoop
@@ -262,7 +267,7 @@ class _InLoop:
 
 
 class AsyncAdmin(OnePerProcess):
-    """Every call of ReleaseService and RolloutService: as `Admin`, to be awaited; lists and streams with `async for`.
+    """Every call of ReleaseService and RolloutService. Works like `Admin`, with `await` and `async for`.
 
     async with AsyncAdmin("127.0.0.1:50051", actor="deploy") as admin:
         await admin.ramp("restyler", 10)
@@ -270,10 +275,18 @@ class AsyncAdmin(OnePerProcess):
             print(event.action)
     """
 
-    def __init__(self, target: str, *, actor: str = "", timeout: float = ADMIN_TIMEOUT_S) -> None:
-        """As `Admin`; needs no running event loop."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        actor: str = "",
+        timeout: float = ADMIN_TIMEOUT_S,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
+    ) -> None:
+        """Takes the arguments of `Admin`. Needs no running event loop."""
         self._timeout_s = checked_timeout(timeout)
-        self._connection = AioConnection(target, metadata=actor_metadata(actor))
+        self._connection = AioConnection(Endpoint(target, credentials, ca_file), metadata=actor_metadata(actor))
 
     release = _asking(verbs.release)
     cancel_release = _asking(verbs.cancel_release)
@@ -315,7 +328,7 @@ class AsyncAdmin(OnePerProcess):
         until_paused: bool | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as `Admin`
     ) -> v1.Release:
-        """As `Admin.wait_for_release`."""
+        """Works like `Admin.wait_for_release`."""
         waiting = Waiting(
             component,
             release,

@@ -77,7 +77,9 @@ class ClientCertificate:
         try:
             return self.certificate.read_bytes(), self.key.read_bytes()
         except OSError as error:
-            raise UnauthenticatedError(f"The client certificate can't be read: {error.filename}: {error.strerror}.") from error
+            raise UnauthenticatedError(
+                f"The client certificate can't be read: {error.filename}: {error.strerror}."
+            ) from error
 
     def stamp(self) -> tuple[object, ...]:
         """Differs where one of the files has changed."""
@@ -149,7 +151,9 @@ def checked_token(text: Any, field: str) -> str:  # noqa: ANN401 - what a caller
     if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidArgumentError(violations=[(field, "must be a token: printable ASCII without spaces")])
     if text.startswith(PREFIX) and not is_whole(text):
-        raise InvalidArgumentError(violations=[(field, "is a token that was cut or mistyped: its checksum does not fit")])
+        raise InvalidArgumentError(
+            violations=[(field, "is a token that was cut or mistyped: its checksum does not fit")]
+        )
     return text
 
 

@@ -1,19 +1,19 @@
 """Every way in which a call can fail.
 
-RampdError                      has a reason and metadata for programs, a message for people, and says if it is retryable
-├─ InvalidArgumentError         fields are wrong; `violations` has all of them
+RampdError                      has a reason and metadata for programs, a message for people, and `retryable`
+├─ InvalidArgumentError         fields are wrong; `violations` lists all of them
 ├─ NotFoundError                no such component, release or override
-│  └─ NoVersionError            no version of the component is known, and there is no fallback
+│  └─ NoVersionError            no version of the component is known, and the caller gave no fallback
 ├─ ReleaseFailedError           a release that was waited for did not become current: HELD, ABANDONED …
-├─ FailedPreconditionError      the rollout is not in a state for it: NO_ROLLOUT, TAG_MISMATCH, HELD, FROZEN …
+├─ FailedPreconditionError      the state of the rollout does not allow it: NO_ROLLOUT, TAG_MISMATCH, HELD, FROZEN …
 ├─ AbortedError                 somebody else was first: REVISION_MISMATCH, CONTENTION
 ├─ ResourceExhaustedError       a limit is reached: QUEUE_FULL …
-├─ UnauthenticatedError         no credentials, or bad ones
+├─ UnauthenticatedError         no credentials, or credentials that are not valid
 ├─ PermissionDeniedError        the caller may not do this
 ├─ UnavailableError             the server or its store can't be reached, or has no state yet
-├─ DeadlineExceededError        no answer in time; a change may have been made or not
+├─ DeadlineExceededError        no answer in time; the change may or may not have been made
 ├─ UnimplementedError           the server does not have this yet
-├─ InternalError                a defect of rampd, or an answer that is none
+├─ InternalError                a defect of rampd, or an answer that makes no sense
 └─ ClosedError                  the resolver or admin was closed
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from rampd._contract.grammar import Violation
 
-if TYPE_CHECKING:  # protobuf takes a while to import, and an error is no reason to
+if TYPE_CHECKING:  # protobuf takes a while to import, and errors do not need it
     from rampd import v1
 
 __all__ = [
@@ -43,8 +43,10 @@ __all__ = [
     "UnimplementedError",
 ]
 
-_RETRYABLE_REASONS = frozenset({"CONTENTION", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""What may have passed when the same call is made again a little later."""
+_RETRYABLE_REASONS = frozenset(
+    {"CONTENTION", "LIMIT_EXCEEDED", "STORE_UNAVAILABLE", "NO_SNAPSHOT", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
+)
+"""Reasons that may have passed when the same call is made again a little later."""
 
 _MAX_SUMMARY = 800
 
@@ -52,8 +54,8 @@ _MAX_SUMMARY = 800
 class RampdError(Exception):
     """Raised when a call fails: the base of every error of this library.
 
-    `reason` is a name of `rampd.v1.ErrorReason` without its prefix (`TAG_MISMATCH`), or, where no server of rampd has
-    answered, the name of a gRPC status (`UNAVAILABLE`, `DEADLINE_EXCEEDED`), `FORKED` or `CLOSED`.
+    `reason` is a name of `rampd.v1.ErrorReason` without its prefix (`TAG_MISMATCH`). If no server of rampd has answered,
+    it is the name of a gRPC status (`UNAVAILABLE`, `DEADLINE_EXCEEDED`), `FORKED` or `CLOSED`.
     """
 
     reason: str = "INTERNAL"
@@ -64,16 +66,18 @@ class RampdError(Exception):
         """For a person at a terminal: what is wrong and what to do."""
         self.reason = reason or type(self).reason
         self.metadata: dict[str, str] = dict(metadata or {})
-        """For programs: what rampd.v1.ErrorReason lists for the reason, such as `expected` and `actual`."""
+        """For programs: the keys that rampd.v1.ErrorReason lists for the reason, such as `expected` and `actual`."""
+        self.retry_after_s: float | None = None
+        """Seconds after which the server says that the call can succeed; None if it does not say."""
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call may succeed when it is made again a little later, with nobody doing anything."""
+        """Whether the same call may succeed a little later, without anybody doing anything."""
         return self.reason in _RETRYABLE_REASONS
 
 
 class InvalidArgumentError(RampdError):
-    """Raised when a request is wrong in itself; mostly before anything is sent.
+    """Raised when a request itself is wrong, in most cases before anything is sent.
 
     Reasons: INVALID_FIELD, with all `violations`; REQUEST_ID_REUSED; TOO_LARGE.
     """
@@ -90,26 +94,28 @@ class InvalidArgumentError(RampdError):
     ) -> None:
         super().__init__(message or _summary(violations), reason=reason, metadata=metadata)
         self.violations: tuple[Violation, ...] = tuple(violations)
-        """(path of the field, what is wrong with it) of every wrong field."""
+        """Every wrong field: its path, and what is wrong with it."""
 
 
 class NotFoundError(RampdError):
-    """Raised when what is named is not there: COMPONENT_NOT_FOUND, RELEASE_NOT_FOUND, OVERRIDE_NOT_FOUND."""
+    """Raised when a component (COMPONENT_NOT_FOUND), a release (RELEASE_NOT_FOUND) or an override (OVERRIDE_NOT_FOUND) does
+    not exist.
+    """
 
     reason = "NOT_FOUND"
 
 
 class NoVersionError(NotFoundError):
     """Raised when a resolver that resolves locally knows no version of a component, and the caller gave no fallback. The
-    message says what was tried. Reasons: COMPONENT_NOT_FOUND, where a server is there and has no such component;
-    NO_VERSION, where none is there.
+    message says what was tried. Reasons: COMPONENT_NOT_FOUND if a server answers and has no such component; NO_VERSION if
+    no server answers.
     """
 
     reason = "NO_VERSION"
 
 
 class FailedPreconditionError(RampdError):
-    """Raised when the rollout is not in a state for the verb: NO_ROLLOUT, TAG_MISMATCH, NOT_RAMPED, HELD, FROZEN,
+    """Raised when the state of the rollout does not allow the verb: NO_ROLLOUT, TAG_MISMATCH, NOT_RAMPED, HELD, FROZEN,
     TAG_QUARANTINED, NO_PREVIOUS, QUEUE_REJECTS, NOT_QUEUED, NOTHING_TO_CONFIRM, ROLLOUT_IN_PROGRESS. The message says what
     to do instead.
     """
@@ -118,32 +124,32 @@ class FailedPreconditionError(RampdError):
 
 
 class ReleaseFailedError(RampdError):
-    """Raised when a release that was waited for was not rolled out. Reasons: HELD (rolled back, by somebody or by a guard),
-    PAUSED (waits for a person; `rollout.pause` has why and since when, `metadata` the cause where automation paused it),
-    ABANDONED, CANCELLED, SUPERSEDED. The message says why, and what to do next.
+    """Raised when a release that a caller waits for was not rolled out. Reasons: HELD (rolled back by a person or a guard),
+    PAUSED (waits for a person; `rollout.pause` says why and since when; if automation paused it, `metadata` has the
+    cause), ABANDONED, CANCELLED, SUPERSEDED. The message says why, and what to do next.
     """
 
     reason = "HELD"
     release: "v1.Release"
-    """As it ended."""
+    """The release when it ended."""
     rollout: "v1.Rollout"
-    """Of the component, then."""
+    """The rollout of the component at that time."""
 
 
 class AbortedError(RampdError):
-    """Raised when somebody else was first: REVISION_MISMATCH (read again, decide again), CONTENTION (retryable)."""
+    """Raised when another caller was first: REVISION_MISMATCH (read again and decide again), CONTENTION (retryable)."""
 
     reason = "ABORTED"
 
 
 class ResourceExhaustedError(RampdError):
-    """Raised when a limit is reached: QUEUE_FULL, or a message that is too large for gRPC."""
+    """Raised when a limit is reached: QUEUE_FULL, LIMIT_EXCEEDED, or a message that is too large for gRPC."""
 
     reason = "RESOURCE_EXHAUSTED"
 
 
 class UnauthenticatedError(RampdError):
-    """Raised when the call has no credentials, or bad ones: NO_CREDENTIALS, BAD_CREDENTIALS."""
+    """Raised when the call has no credentials, or credentials that are not valid: NO_CREDENTIALS, BAD_CREDENTIALS."""
 
     reason = "UNAUTHENTICATED"
 
@@ -155,8 +161,8 @@ class PermissionDeniedError(RampdError):
 
 
 class UnavailableError(RampdError):
-    """Raised when there is nobody to answer: UNAVAILABLE (no server), STORE_UNAVAILABLE, NO_SNAPSHOT (all retryable),
-    STORE_RESET (an operator has to adopt the store first), FORKED (this process was forked past Python's fork hooks: the
+    """Raised when no server can answer: UNAVAILABLE (no server), STORE_UNAVAILABLE, NO_SNAPSHOT (all retryable),
+    STORE_RESET (an operator must adopt the store first), FORKED (this process was forked without Python's fork hooks; the
     message says what to set).
     """
 
@@ -164,8 +170,8 @@ class UnavailableError(RampdError):
 
 
 class DeadlineExceededError(RampdError):
-    """Raised when there was no answer in time. A change may have been made or not: to find out, make the same call
-    again with the same `request_id`, which applies it once.
+    """Raised when there was no answer in time. The change may or may not have been made. To find out, make the same call
+    again with the same `request_id`: the change applies once.
     """
 
     reason = "DEADLINE_EXCEEDED"
@@ -178,8 +184,8 @@ class UnimplementedError(RampdError):
 
 
 class InternalError(RampdError):
-    """Raised when rampd has a defect (`metadata` may have the `request_id` that is in the server's log), when the store
-    holds what rampd did not write (STORE_CORRUPT), or when an answer makes no sense.
+    """Raised when rampd has a defect (`metadata` may have the `request_id` that is in the server's log), when data
+    in the store is not what rampd wrote (STORE_CORRUPT), or when an answer makes no sense.
     """
 
 

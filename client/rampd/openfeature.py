@@ -8,7 +8,7 @@
     client = api.get_client()
     client.get_string_value("restyler", "20200301", EvaluationContext("acme/app", {"job_id": "42"}))
 
-The targeting key is the repo; the attribute `job_id` may name the job. Needs `pip install 'rampd[openfeature]'`.
+The targeting key is the repo. The attribute `job_id` may give the job's id. Needs `pip install 'rampd[openfeature]'`.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,13 +45,14 @@ from rampd._decision.resolution import Resolution, ResolveReason
 from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
 from rampd._watching.feed import Change
+from rampd.credentials import Credentials
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
 from rampd.resolver import Resolver, Status
 
 __all__ = ["RampdProvider"]
 
 _LOOK_S = 1.0
-"""How often the provider looks whether what it knows is stale."""
+"""How often the provider checks whether its state is stale."""
 _REASONS = {
     ResolveReason.STEADY: Reason.STATIC,
     ResolveReason.WEIGHT: Reason.SPLIT,
@@ -65,13 +67,14 @@ _NOT_READY = {"NO_VERSION", "CLOSED"}
 class RampdProvider(OnePerProcess, AbstractProvider):
     """Answers string flags from a `Resolver` in mode `local`.
 
-    A flag's variant is the channel, `current` or `next`, or the tag where an override names one. Its metadata has `release`,
-    `revision`, `rampd_reason`, `stale` and, where they are known, `bucket`, `snapshot_age_s` and the release's attributes
-    as `attribute.NAME`. Errors: FLAG_NOT_FOUND (no such component), TARGETING_KEY_MISSING, INVALID_CONTEXT (no repo or job
-    id), TYPE_MISMATCH (another type than string), PROVIDER_NOT_READY (no server has answered yet).
+    The variant of a flag is the channel, `current` or `next`. If an override names a tag, the variant is the tag. The
+    metadata has `release`, `revision`, `rampd_reason` and `stale`, and if they are known, `bucket`, `snapshot_age_s` and
+    the release's attributes as `attribute.NAME`. Errors: FLAG_NOT_FOUND (no such component), TARGETING_KEY_MISSING,
+    INVALID_CONTEXT (the repo or the job id is not valid), TYPE_MISMATCH (another type than string), PROVIDER_NOT_READY (no
+    server has answered yet).
 
-    Events: READY and ERROR after the start; STALE when the store has not confirmed the state for 5 s, and READY when it
-    does again; CONFIGURATION_CHANGED with the components that changed.
+    Events: READY or ERROR after the start; STALE when the store has not confirmed the state for 5 s, and READY when it
+    confirms the state again; CONFIGURATION_CHANGED with the components that changed.
     """
 
     def __init__(
@@ -82,10 +85,21 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         components: Iterable[str] = (),
         next_max_stale: float = NEXT_MAX_STALE_S,
         snapshot_file: str | Path | None = None,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
     ) -> None:
-        """As `Resolver`; nothing is connected before `initialize`, which the SDK calls. Raises InvalidArgumentError."""
+        """Takes the arguments of `Resolver`. The SDK calls `initialize`, which connects. Raises InvalidArgumentError."""
         super().__init__()
-        self._settings = (target, timeout, tuple(components), next_max_stale, snapshot_file)
+        self._new_resolver = partial(
+            Resolver,
+            target,
+            timeout=timeout,
+            components=tuple(components),
+            next_max_stale=next_max_stale,
+            snapshot_file=snapshot_file,
+            credentials=credentials,
+            ca_file=ca_file,
+        )
         self._resolver = self._new_resolver()
         self._stop = threading.Event()
         self._is_running = False
@@ -95,28 +109,28 @@ class RampdProvider(OnePerProcess, AbstractProvider):
 
     @property
     def resolver(self) -> Resolver:
-        """What answers; to report jobs by, for instance."""
+        """The resolver that answers. It can report jobs, for instance."""
         return self._resolver
 
-    # What the SDK calls.
+    # Methods that the SDK calls.
 
     def get_metadata(self) -> Metadata:
-        """The name that events carry."""
+        """Returns the name that events carry."""
         return Metadata("rampd")
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:  # noqa: ARG002 - the SDK's signature
-        """Waits for the first state, as long as the time-out. Raises ProviderNotReadyError where none comes; it may come
-        later, with a READY.
+        """Waits for the first state until the time-out. Raises ProviderNotReadyError if no state comes. If a state comes
+        later, the provider emits READY.
         """
         if self._stop.is_set():
             self._resolver, self._stop = self._new_resolver(), threading.Event()
         is_running, self._is_running = self._is_running, True
         if not is_running:
-            self._resolver.on_change(self._tell_of_change)
+            self._resolver.on_change(self._emit_change)
             self._resolver.connect()
         status = self._resolver.status()
         if not is_running:
-            # The SDK itself says READY, or ERROR, after the start.
+            # The SDK itself emits READY or ERROR after the start.
             said = _state(status)
             self._said, self._began_s = "ready" if said == "stale" else said, time.monotonic()
             self._start_to_look()
@@ -135,7 +149,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         default_value: str,  # noqa: ARG002 - the SDK's signature
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[str]:
-        """The tag of a component for a repo. `default_value` is the SDK's to give, where this raises OpenFeatureError."""
+        """Returns the tag of a component for a repo. If this raises OpenFeatureError, the SDK returns `default_value`."""
         repo, job_id = _who(evaluation_context)
         try:
             return _details(self._resolver.resolve(flag_key, repo=repo, job_id=job_id))
@@ -145,7 +159,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
     async def resolve_string_details_async(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
-        """As the other: after `initialize` there is nothing to wait for."""
+        """Works like `resolve_string_details`: after `initialize` there is nothing to wait for."""
         return self.resolve_string_details(flag_key, default_value, evaluation_context)
 
     def resolve_boolean_details(
@@ -175,19 +189,9 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         """Raises TypeMismatchError: components are strings."""
         _refuse(flag_key, default_value, evaluation_context)
 
-    # What it tells the SDK.
+    # Events for the SDK.
 
-    def _new_resolver(self) -> Resolver:
-        target, timeout, components, next_max_stale, snapshot_file = self._settings
-        return Resolver(
-            target,
-            timeout=timeout,
-            components=components,
-            next_max_stale=next_max_stale,
-            snapshot_file=snapshot_file,
-        )
-
-    def _tell_of_change(self, change: Change) -> None:
+    def _emit_change(self, change: Change) -> None:
         self.emit_provider_configuration_changed(
             ProviderEventDetails(flags_changed=[change.component], metadata={"revision": change.revision})
         )
@@ -202,10 +206,10 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         with contextlib.suppress(ClosedError):
             resolver.connect()
         while not stop.is_set():
-            self._tell_of_state(resolver.status())
+            self._emit_state(resolver.status())
             stop.wait(_LOOK_S)
 
-    def _tell_of_state(self, status: Status) -> None:
+    def _emit_state(self, status: Status) -> None:
         now = _state(status)
         if now == self._said:
             return
@@ -219,19 +223,19 @@ class RampdProvider(OnePerProcess, AbstractProvider):
             self.emit_provider_error(ProviderEventDetails(message="no state", error_code=ErrorCode.GENERAL))
 
     def _renew(self) -> None:
-        """A child looks by itself: while the SDK takes the provider for not ready, nobody asks it for anything."""
+        """Starts the thread of a forked child. The SDK asks for nothing while it believes that the provider is not ready."""
         was_stopped, self._stop = self._stop.is_set(), threading.Event()
         if was_stopped:
             self._stop.set()
         elif self._is_running:
-            # The SDK says how the start went when `initialize` returns; where the fork came first, it never does here.
+            # The SDK emits the first event when `initialize` returns. If the fork came before, it emits none in the child.
             if time.monotonic() - self._began_s < _LOOK_S:
                 self._said = ""
             self._start_to_look()
 
 
 def _renew_sdk() -> None:
-    # The SDK counts on the idle threads of its parent, and would run no handler here. It has no public name for this.
+    # In a child the SDK relies on idle threads of the parent and runs no handler. It has no public name for this.
     if hasattr(_event_support, "_event_executor"):
         _event_support._event_executor = ThreadPoolExecutor(thread_name_prefix="openfeature-event-handler")
 
@@ -259,14 +263,14 @@ def _error(error: RampdError) -> FlagNotFoundError | InvalidContextError | Provi
     if isinstance(error, NotFoundError):
         return FlagNotFoundError(error.message)
     if isinstance(error, InvalidArgumentError):
-        # What can't be a component's name is no component.
+        # A name that is not valid cannot be the name of a component.
         is_flag = any(field == "component" for field, _ in error.violations)
         return FlagNotFoundError(error.message) if is_flag else InvalidContextError(error.message)
     return GeneralError(error.message)
 
 
 def _refuse(flag_key: str, default_value: object, _context: EvaluationContext | None) -> NoReturn:
-    raise TypeMismatchError(f"{flag_key} is a component of rampd: a string, and no {type(default_value).__name__}")
+    raise TypeMismatchError(f"{flag_key} is a component of rampd: a string, not {type(default_value).__name__}")
 
 
 def _details(resolution: Resolution) -> FlagResolutionDetails[str]:

@@ -1,4 +1,4 @@
-"""Which version does this job run? For programs with threads; `rampd.aio` has the same for asyncio."""
+"""Resolving: which version does this job run? For programs with threads. `rampd.aio` has the same for asyncio."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -11,6 +11,7 @@ from weakref import finalize
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.resolve_call import (
     DEFAULT_MODE,
     NO_ANSWER,
@@ -30,10 +31,11 @@ from rampd._reporting.job_block import RunningJob
 from rampd._reporting.outcome_buffer import Outcome, Reports, checked
 from rampd._reporting.report_thread import Reporter, Sink
 from rampd._runtime.fork_gate import OnePerProcess
-from rampd._watching.at_once import check_question, fallback_of, is_right, right_repos, right_tags
+from rampd._watching.at_once import check_question, fallback_of, is_valid_job_id, valid_repos, valid_tags
 from rampd._watching.local import Callback, Local, WatchStatus
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
+from rampd.credentials import Credentials
 from rampd.errors import RampdError
 
 __all__ = ["Resolver", "Status"]
@@ -41,14 +43,14 @@ __all__ = ["Resolver", "Status"]
 
 @dataclass(frozen=True, slots=True)
 class Status(WatchStatus):
-    """What a resolver knows, and from where."""
+    """What a resolver knows, and where it has that from."""
 
     reports: Reports = field(default_factory=Reports)
-    """What became of the outcomes that this process reported."""
+    """What happened to the outcomes that this process reported."""
 
     @classmethod
     def _of(cls, watching: Watching | None, target: str, reports: Reports) -> Self:
-        """Of a resolver that watches; of one that keeps nothing, where that is None."""
+        """Returns the status of a resolver that watches. With None: of a resolver that keeps nothing."""
         known = _nothing_kept(target) if watching is None else watching.status()
         return cls(**{each.name: getattr(known, each.name) for each in fields(known)}, reports=reports)
 
@@ -59,9 +61,9 @@ class Resolver(OnePerProcess):
         with Resolver("127.0.0.1:50051") as resolver:
             run(resolver.resolve("restyler", repo="acme/app", job_id="42").tag)
 
-    `target` is `host:port` or `unix:/path/of/a/socket`. With mode `local` it watches the server and answers from its own
-    memory, also while the server is gone; with `rpc` it asks the server each time. Makes no thread and no socket before
-    the first call. One resolver serves a whole process: any thread may use it, and so may a child that was forked.
+    `target` is `host:port` or `unix:/path/of/a/socket`. In mode `local` it watches the server and answers from its own
+    memory, also while no server answers. In mode `rpc` it asks the server each time. It makes no thread and no socket
+    before the first call. One resolver is enough for a process: any thread may use it, and so may a forked child.
     """
 
     def __init__(
@@ -73,21 +75,28 @@ class Resolver(OnePerProcess):
         components: Iterable[str] = (),
         next_max_stale: float = NEXT_MAX_STALE_S,
         snapshot_file: str | Path | None = None,
+        credentials: Credentials | None = None,
+        ca_file: str | Path | None = None,
     ) -> None:
-        """`timeout` is in seconds: of each call with `rpc` (1 s), of the wait for the first state with `local` (5 s).
+        """`timeout` is in seconds. With `rpc` it limits each call (default 1 s), with `local` the wait for the first state
+        (default 5 s).
 
-        For `local` alone: `components`, those to watch (none: all). `next_max_stale`, the seconds without word from the
-        store after which nobody gets next. `snapshot_file`, where to keep what is known for the next start.
-        Raises InvalidArgumentError.
+        Only for `local`: `components` are the components to watch (none: all). `next_max_stale`: if the store has not
+        confirmed the state for more than so many seconds, nobody gets next. `snapshot_file` is the file that keeps the
+        state for the next start.
+
+        `credentials` prove who calls, see `rampd.credentials`. `ca_file` has the certificates of the authorities that sign
+        the server's certificate; without it the usual ones of gRPC. Raises InvalidArgumentError.
         """
         self.mode = checked_mode(mode)
         self._timeout_s = RESOLVE_TIMEOUT_S[mode] if timeout is None else checked_timeout(timeout)
-        self._connection: Caller = Connection(target)
-        self._watching = Watching(Local(checked_settings(target, components, next_max_stale, snapshot_file)))
+        endpoint = Endpoint(target, credentials, ca_file)
+        self._connection: Caller = Connection(endpoint)
+        self._watching = Watching(Local(checked_settings(endpoint, components, next_max_stale, snapshot_file)))
         self._next_max_stale_s = next_max_stale
-        # A thread that nobody can end any more must not go on.
+        # Without this, the threads of a resolver that was dropped would never end.
         finalize(self, self._watching.close).atexit = False
-        self._reporter: Sink = Reporter(self._connection.target)
+        self._reporter: Sink = Reporter(endpoint)
         finalize(self, self._reporter.end).atexit = False
 
     def resolve(
@@ -100,25 +109,25 @@ class Resolver(OnePerProcess):
         fallback: str | None = None,
         timeout: float | None = None,
     ) -> Resolution:
-        """The version for one job.
+        """Returns the version for one job.
 
-        `job_id` counts where jobs, not repos, are drawn. `min_revision`: answer from that revision of the component or
-        a later one, which is waited for up to 1 s, on top of the resolver's time-out. `fallback` is the tag to answer
-        where no version is known. `timeout` in seconds, of whatever has to be waited for.
-        Raises InvalidArgumentError and ClosedError; without a fallback NotFoundError (with `local` NoVersionError);
+        `job_id` matters only if the unit of the rollout is JOB. `min_revision`: answer from that revision of the
+        component or a later one; the wait for it takes at most 1 s more than the resolver's time-out. `fallback` is the
+        tag to return if no version is known. `timeout` in seconds limits every wait of this call.
+        Raises InvalidArgumentError and ClosedError. Without a fallback also NotFoundError (with `local` NoVersionError),
         UnavailableError and, with `rpc`, DeadlineExceededError.
         """
         feed = self._watching.feed
-        # `answer_at_once` without its call, which would be a tenth of the whole.
+        # The body of `answer_at_once`: calling it would add a tenth to the time.
         try:
             known = feed.components[component]
             age_s = monotonic() - feed.confirmed_s
             if (
                 age_s < STALE_AFTER_S
-                and (job_id == "" or is_right(job_id))
+                and (job_id == "" or is_valid_job_id(job_id))
                 and min_revision == 0
                 and timeout is None
-                and (fallback is None or fallback in right_tags)
+                and (fallback is None or fallback in valid_tags)
             ):
                 return resolve(
                     known.snapshot,
@@ -128,7 +137,7 @@ class Resolver(OnePerProcess):
                     feed.store_clock,
                     age_s,
                     self._next_max_stale_s,
-                    right_repos[repo],
+                    valid_repos[repo],
                 )
         except (KeyError, TypeError, AttributeError):  # no such component; a new repo; not a string
             pass
@@ -147,11 +156,11 @@ class Resolver(OnePerProcess):
             return fallback_of(fallback)
 
     def resolve_batch(self, jobs: Iterable[JobLike], *, timeout: float | None = None) -> list[Resolution | RampdError]:
-        """The versions for 1 to 1000 jobs, in order, all answered from one state; an error where a job has none.
+        """Returns the versions for 1 to 1000 jobs, in order and all from one state. A job without a version gets an error.
 
             resolver.resolve_batch([Job("restyler", "acme/app"), Job("restyler", "acme/web", "42")])
 
-        Raises InvalidArgumentError where any job is wrong in itself, and what `resolve` raises where nothing answers.
+        Raises InvalidArgumentError if the fields of any job are wrong, and the errors of `resolve` if no server answers.
         """
         request = batch_request(jobs)
         timeout_s = resolve_timeout_s(timeout, self._timeout_s, max(job.min_revision for job in request.requests))
@@ -171,12 +180,12 @@ class Resolver(OnePerProcess):
         fallback: str | None = None,
         timeout: float | None = None,
     ) -> RunningJob:
-        """A block in which one job runs; its end reports how it went. Arguments and errors are those of `resolve`.
+        """Returns a block in which one job runs. Its end reports the outcome. Arguments and errors are those of `resolve`.
 
             with resolver.job("restyler", repo="acme/app", job_id="42") as job:
                 run(job.tag)
 
-        A thread sends the reports, so that no job waits for them.
+        A thread sends the reports, so that no job waits for a report.
         """
         resolve = partial(
             self.resolve,
@@ -199,43 +208,49 @@ class Resolver(OnePerProcess):
         succeeded: bool,
         duration: float,
     ) -> None:
-        """How a job went that was resolved before, where its end is not that of a block: `duration` in seconds, the rest
-        what `resolve` was asked and what it answered, which may have come from another process (it can be pickled).
-        What no server can place, a fallback or a tag that was never released, is not sent. Raises InvalidArgumentError.
+        """Reports the outcome of a job that does not run in a `job` block. `duration` is in seconds.
+
+        The other arguments are those of `resolve` and the resolution that it returned. The resolution may come from
+        another process: it can be pickled. The outcome of a fallback, or of a tag that was never released, is not sent.
+        Raises InvalidArgumentError.
         """
         self._reporter.add(checked(Outcome(component, repo, job_id, resolution, succeeded, duration)))
 
     def on_change(self, callback: Callback) -> Callback:
-        """From now on calls it with a `Change` for each change of a component, in order: from the thread that receives
-        them, so that it must not take long. With mode `local` alone, from the first `resolve` on; the first state is no
-        change. What it raises is logged, and ends nothing. Gives the callback back, to be a decorator.
+        """Calls `callback` with a `Change` after each change of a component, in order. Returns it, to be a decorator.
+
+        The thread that receives the changes calls it, so it must not take long. An error that it raises is logged, and
+        stops nothing. Works only in mode `local`, from the first `resolve` on. The first state does not count as a
+        change.
         """
         check_local(self.mode, "on_change")
         self._watching.local.callbacks.append(callback)
         return callback
 
     def connect(self, *, timeout: float | None = None) -> None:
-        """Begins to watch, and waits for the first state as the first `resolve` would, so that this one need not. Says
-        nothing where none comes: `status()` does. Does nothing with mode `rpc`. Raises ClosedError.
+        """Begins to watch and waits for the first state, so that the first `resolve` does not have to wait. If no state
+        comes, it raises nothing; `status()` says why. In mode `rpc` it does nothing. Raises ClosedError.
         """
         if self.mode == "local":
             self._watching.prepare(resolve_timeout_s(timeout, self._timeout_s, 0))
 
     def status(self) -> Status:
-        """What is known, how old it is, and from where; and what became of the outcomes. A thread that should watch or
-        report and does not is started again.
+        """Returns what is known, how old it is and where it is from, and what happened to the outcomes. Also starts the
+        threads that watch and report again, if they have stopped.
         """
         watching = self._watching if self.mode == "local" else None
         return Status._of(watching, self._connection.target, self._reporter.status())
 
     def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:
-        """Waits, once for all, for what jobs want at least."""
+        """Waits once for the `min_revision` of all jobs."""
         local = self._watching.local
         if waiting := [job for job in jobs if job.min_revision]:
             self._watching.wait_for(lambda: local.reaches(waiting), min(timeout_s, CATCH_UP_S))
 
     def close(self) -> None:
-        """Ends the connection, and the threads, once outcomes are sent: within 2 s. A closed resolver raises ClosedError."""
+        """Sends the remaining outcomes for at most 2 s, then ends the threads and the connection. A closed resolver raises
+        ClosedError.
+        """
         self._reporter.close()
         self._watching.close()
         self._connection.close()
@@ -253,7 +268,7 @@ class Resolver(OnePerProcess):
 
 
 def _nothing_kept(target: str) -> WatchStatus:
-    """Of a resolver that keeps nothing."""
+    """Returns the status of a resolver that keeps nothing."""
     return WatchStatus(
         mode="rpc",
         target=target,

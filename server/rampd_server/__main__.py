@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; its exit code: 0 for an orderly end, 2 where it could not start as it was told to."""
+    """Runs the command and returns its exit code: 0 for an orderly end, 2 if it can't start or go on as configured."""
     try:
-        from rampd_server import command  # noqa: PLC0415 - so that a client-only installation is told what it lacks
+        from rampd_server import command  # noqa: PLC0415 - a client-only installation gets a message about the missing package
     except ModuleNotFoundError as error:
         print(f"{error.name} is not installed. rampd-server needs: pip install 'rampd[server]'", file=sys.stderr)
         return 2

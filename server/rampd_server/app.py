@@ -1,4 +1,4 @@
-"""Puts the server together: the one place that knows all the others."""
+"""Puts the server together. Only this module knows all the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -58,11 +58,12 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def running(config: Config, redis_url: str, *, worker: int | None = None) -> AsyncIterator[Address]:
-    """A server that answers, for as long as the block lasts; where it listens.
+    """Runs a server for as long as the block lasts, and gives the address that it listens on.
 
-    `worker` is its number among those that share the port: see `workers.py`. Without `wait_for_store` the store must be
-    there; with it, the server answers from the state that it served last, or NOT_SERVING, until it is. Raises StartupError:
-    an address is taken, the store is not one to build on, or Prometheus' token can't be read.
+    `worker` is the server's number among the workers that share the port: see `workers.py`. Without `wait_for_store`
+    the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
+    until the store answers. Raises StartupError if an address is taken, if the store is not suitable, or if the token
+    for Prometheus can't be read.
     """
     doors = Doors(config, OidcVerifier())
     listeners = Listeners(config, doors, worker=worker)
@@ -122,7 +123,7 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
 
 
 async def serve(config: Config, redis_url: str, *, worker: int | None = None) -> None:
-    """Runs a server until cancelled. Raises StartupError, later too where the store turns out to be unsuitable."""
+    """Runs a server until cancelled. Raises StartupError, also after the start if the store turns out to be unsuitable."""
     with ungrouped():
         async with running(config, redis_url, worker=worker) as address:
             if not worker:
@@ -152,17 +153,17 @@ def _prometheus(config: Config) -> Prometheus | None:
 
 
 class Adopted(NamedTuple):
-    """What became of an adopt."""
+    """The result of `adopt`."""
 
     epoch: str
     may_have_components: bool
-    """False: there is none."""
+    """False if the namespace has no component."""
     servers: int | None
-    """How many are connected; None where Redis denies the question."""
+    """The number of servers that are connected to the store; None if Redis denies the question."""
 
 
 async def adopt(config: Config, redis_url: str) -> Adopted:
-    """Makes a new epoch in the namespace, of the store as it is now. Raises StartupError."""
+    """Begins a new epoch in the namespace, with the data that the store has now. Raises StartupError."""
     link = Link.connect(redis_url, namespace=config.namespace)
     try:
         await check_server(link)
@@ -179,7 +180,7 @@ async def adopt(config: Config, redis_url: str) -> Adopted:
 async def _may_have_components(store: RedisStore) -> bool:
     try:
         return bool(await store.components(limit=1))
-    except RampdError:  # the store is adopted all the same
+    except RampdError:  # the adopt itself is done already
         return True
 
 
@@ -190,7 +191,7 @@ async def _keep(
     *beside: Callable[[], Coroutine[None, None, None]],
     is_prepared: bool,
 ) -> None:
-    """All that goes on beside the calls: wait for the store, follow it, and what else there is for ever."""
+    """Waits for the store, then follows it and runs every other background task, until cancelled."""
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(_tell_health(replica, servers))
         if not is_prepared:
@@ -201,7 +202,7 @@ async def _keep(
 
 
 async def _tell_health(replica: Replica, servers: Servers) -> None:
-    """Keeps the health service at what is so, for ever."""
+    """Keeps the health service up to date, for ever."""
     await replica.answers.wait()
     writes: bool | None = None
     is_first = True
@@ -220,7 +221,7 @@ async def _tell_health(replica: Replica, servers: Servers) -> None:
 
 
 class _Start:
-    """Sees that the store is one to build on, and the one that this server served last."""
+    """Checks that the store is suitable, and that it is the store that this server served last."""
 
     def __init__(self, store: RedisStore, replica: Replica, remembering: Remembering) -> None:
         self._store = store
@@ -228,9 +229,10 @@ class _Start:
         self._remembering = remembering
 
     async def look(self, *, may_wait: bool) -> bool:
-        """Whether the store is there. What ends the start is said before anything listens. Raises StartupError.
+        """Whether the store answers and is ready. Raises StartupError, before anything listens, if the start must end.
 
-        A store that was emptied ends no start where there is a last state: to wait for `adopt` is what serves launchers.
+        An emptied store does not end the start if this server has a last state. The server then serves launchers from
+        that state, and waits for `adopt`.
         """
         try:
             await self._prepare()
@@ -242,7 +244,7 @@ class _Start:
         return True
 
     async def wait(self) -> None:
-        """Until the store is there. Raises StartupError."""
+        """Waits until the store answers and is ready. Raises StartupError."""
         outage = Outage("waiting_for_store", "store_found")
         while True:
             try:
@@ -255,7 +257,7 @@ class _Start:
             await asyncio.sleep(_RETRY_S)
 
     async def _prepare(self) -> None:
-        """Makes the first epoch in a namespace with no key at all, unless this server has served it before."""
+        """Begins the first epoch in a namespace without any key, unless this server has served the namespace before."""
         try:
             not_checked = await check_server(self._store.link)
             head = await self._store.head()
@@ -264,13 +266,13 @@ class _Start:
                 # Another server may have made the epoch between the two looks.
                 if not await self._store.is_empty() and await self._store.head() is None:
                     raise StoreResetError(
-                        f"The namespace has data and no epoch: it was emptied or restored in part. "
+                        f"The namespace has data but no epoch: it was emptied or restored in part. "
                         f"{ways_on(self._store.adopt_command)}"
                     )
                 if self._remembering.trouble:
                     raise StoreResetError(
-                        f"The namespace is empty. {self._remembering.trouble}, so whether it was emptied is not known. If it "
-                        f"is new, remove that file. {ways_on(self._store.adopt_command)}"
+                        f"The namespace is empty. {self._remembering.trouble}, so this server does not know whether the "
+                        f"namespace was emptied. If it is new, remove that file. {ways_on(self._store.adopt_command)}"
                     )
                 await self._store.begin_epoch(adopted=False)
             await self._store.raise_schema()
@@ -283,7 +285,7 @@ class _Start:
 
 
 def _may_heal(cause: BaseException | None) -> bool:
-    """Whether to wait may help. A reset is waited for too, since `rampd-server adopt` ends it."""
+    """Whether waiting may help. The server also waits after a reset, because `rampd-server adopt` ends it."""
     if isinstance(cause, StoreMisconfiguredError):
         return False
     return isinstance(cause, StoreUnavailableError | StoreResetError)

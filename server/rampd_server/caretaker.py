@@ -1,4 +1,4 @@
-"""What time alone brings about: freezes end, heads start, expired overrides are swept, ended trials are forgotten."""
+"""Changes that time causes: freezes end, queue heads start, expired overrides are swept, ended trials are forgotten."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -21,14 +21,14 @@ log = structlog.get_logger()
 
 
 class _Seen(NamedTuple):
-    """Of a component, when what was counted for it was last tidied."""
+    """The trial and the last release number of a component when its counts were last tidied."""
 
     trial: Trial
     last_number: int
 
 
 class Caretaker:
-    """Runs in every server: what two do at once, compare-and-set lets one do."""
+    """Runs in every server. If two servers do the same at once, compare-and-set lets only one of them succeed."""
 
     def __init__(self, service: Service, replica: Replica, store: Store, outcomes: OutcomeStore) -> None:
         self._service = service
@@ -39,11 +39,11 @@ class Caretaker:
         self._troubles = Outages("caretaker_failed", "caretaker_works", ("component", "work"))
 
     async def run(self) -> None:
-        """Looks again and again, for ever; what fails is tried again at the next look."""
+        """Looks at regular intervals, for ever. Work that fails is tried again at the next look."""
         await self._replica.loaded.wait()
         looks = 0
         while True:
-            # While the store is away the replica says so, and nothing can be done.
+            # While the store is away nothing can be done, and the replica logs the outage.
             if self._replica.is_confirmed:
                 try:
                     await self._look(is_sweep=looks % int(_SWEEP_S / _LOOK_S) == 0)
@@ -71,22 +71,20 @@ class Caretaker:
                 self._troubles.end(component, work)
 
     async def _by_itself(self, component: str, name: str, work: Awaitable[None]) -> None:
-        """Waits for the work on one component. Where it fails, the log says so, and the others go on."""
+        """Waits for the work on one component. If the work fails, the log says so, and the other components go on."""
         try:
             await work
         except (StoreUnavailableError, StoreResetError):
             raise
         except RampdError as error:
             self._troubles.tell(component, name, error=error.message)
-        except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+        except Exception as error:  # noqa: BLE001 - one component must not stop the others
             self._troubles.tell(component, name, error="A defect of rampd.", exc_info=error)
         else:
             self._troubles.end(component, name)
 
     async def forget_ended_trials(self) -> None:
-        """Drops what was counted for trials that are over, for releases that are forgotten, and for components that are
-        gone.
-        """
+        """Drops the counts of ended trials, of forgotten releases and of deleted components."""
         present = {known.rollout.component: known.rollout for known in self._replica.components()}
         for component, seen in list(self._seen.items()):
             if component not in present:
@@ -95,12 +93,12 @@ class Caretaker:
             await self._by_itself(component, "forget", self._forget_of(rollout))
 
     async def _forget_gone(self, component: str, seen: _Seen) -> None:
-        # It went at a later revision than the last that was seen here.
+        # The component was deleted at a later revision than the last one that this server has seen.
         await self._outcomes.forget_outcomes(component, Trial(0, 0, seen.trial.revision + 1))
         del self._seen[component]
 
     async def _forget_of(self, rollout: Rollout) -> None:
-        # Only a new release makes rampd forget an old one.
+        # rampd forgets an old release only when a new one is made, so `last_number` shows whether there is work.
         component = rollout.component
         now, before = _Seen(trial_of(rollout), rollout.last_number), self._seen.get(component)
         if before is None or before.trial[:2] != now.trial[:2] or before.last_number != now.last_number:
@@ -110,7 +108,7 @@ class Caretaker:
         self._seen[component] = now
 
     async def sweep(self) -> None:
-        """Removes what has long expired of the overrides from the store; the feed tells every server."""
+        """Removes overrides from the store that expired long ago. The feed tells every server."""
         for known in self._replica.components():
             if not len(known.overrides):
                 continue

@@ -1,4 +1,4 @@
-"""What `rampd-server` does: serve, or adopt."""
+"""The two commands of `rampd-server`: serve and adopt."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from rampd_server.rpc.binding import NAMES
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs the command; its exit code."""
+    """Runs the command and returns its exit code."""
     if arguments and arguments[0] in access_commands.COMMANDS:
         return access_commands.run(arguments, names=NAMES)
     try:
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
         event_loop.run(_serve(settings) if command is Command.SERVE else _adopt(settings))
     except StartupError as error:
         return startup.report(error)
-    except KeyboardInterrupt:  # before anything was there to be stopped
+    except KeyboardInterrupt:  # Ctrl-C before the signal handlers were set
         return 130
     return 0
 
@@ -41,7 +41,7 @@ async def _serve_on_store(settings: Config) -> None:
 
 @contextlib.asynccontextmanager
 async def _store(settings: Config) -> AsyncIterator[str]:
-    """The URL of the store. One of our own is kept running: where that can't be, the block is cancelled."""
+    """Gives the URL of the store. An embedded store is kept running; if that fails, the block is cancelled."""
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value()
         return
@@ -54,7 +54,7 @@ async def _store(settings: Config) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def _known_store(settings: Config) -> AsyncIterator[str]:
-    """A store that somebody has used: there is nothing to adopt in one that is made for it."""
+    """Gives the URL of a store that exists already: a new embedded store has nothing to adopt."""
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value()
         return
@@ -69,8 +69,8 @@ async def _adopt(settings: Config) -> None:
     print(f"Adopted: the namespace {settings.namespace} of {place} goes on as it is now, in epoch {adopted.epoch}.")
     if not adopted.may_have_components:
         print(
-            "It has no component: launchers keep what they have for 5 minutes (next_max_stale), then run their fallback or fail, "
-            "until you release. If you expected some, look at --namespace and at which store it is."
+            "The namespace has no component. Launchers keep their versions for 5 minutes (next_max_stale). After that they run "
+            "their fallback or fail, until you call Release. If you expected components, check --namespace and the store."
         )
     print(_followers(adopted.servers))
 
@@ -78,10 +78,10 @@ async def _adopt(settings: Config) -> None:
 def _followers(servers: int | None) -> str:
     if servers is None:
         return (
-            "How many servers follow it is not known, since Redis denies CLIENT LIST to this user; those that run take it "
-            "over within seconds."
+            "The number of servers that follow it is not known, because Redis denies CLIENT LIST to this user. Servers that "
+            "run now take it over within seconds."
         )
     if not servers:
-        return "No server is connected to it now; one that starts goes on with it."
+        return "No server is connected to it now. The next server that starts goes on with it."
     many = "1 server follows it and takes it" if servers == 1 else f"{servers} servers follow it and take it"
     return f"{many} over within seconds."

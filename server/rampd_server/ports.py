@@ -1,4 +1,6 @@
-"""What the server needs of a store, and the values that pass between them. `storage/` has it in Redis."""
+"""The interfaces that the server needs of a store, and the values that pass through them. `storage/` implements them
+with Redis.
+"""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Tri
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
 SELF: Final = "rampd"
-"""The actor of what the server does by itself."""
+"""The actor of changes that the server makes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +28,24 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who asks for a change, and how: what the history and the idempotency record keep of a call."""
+    """The caller of a change and its request, as the history and the idempotency record keep them."""
 
     actor: str
     action: str
     note: str = ""
     is_claimed: bool = True
     request_id: str = ""
-    """The caller's idempotency key; empty: the store makes one up."""
+    """The caller's idempotency key. If it is empty, the store makes one."""
     digest: str = ""
-    """Of method, caller and content, without spaces: what a repeat of `request_id` must be equal in."""
+    """The digest of method, caller and content, without spaces. A repeat of `request_id` must have the same digest."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """The method by its name, and a short digest of the actor and of each field: what tells in what a repeat differs."""
+    """The method's name, and a short digest of the actor and of each field. They show in which fields a repeat differs.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an idempotency record keeps of the first answer."""
+    """The fields of the first answer that an idempotency record keeps."""
 
     revision: int
     disposition: str = ""
@@ -53,17 +56,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """What was done under a request id."""
+    """The idempotency record of a request id."""
 
     digest: str
     result: Result
     parts: Mapping[str, str] = field(default_factory=dict)
-    """As of `Author.parts`; empty where an earlier rampd made the record."""
+    """As `Author.parts`; empty if an earlier version of rampd made the record."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field before and after a change; None where it is not there."""
+    """One field before and after a change; None if it is absent."""
 
     field: str
     before: str | None
@@ -88,7 +91,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One committed change, as every server hears of it. `previous_id` proves that none was missed."""
+    """One committed change, as every server receives it. `previous_id` proves that no entry was missed."""
 
     id: str
     previous_id: str
@@ -96,19 +99,19 @@ class FeedEntry:
     """Empty for a change of the namespace."""
     revision: int = 0
     patch: str = ""
-    """What changed of the rollout, for `Store.apply`. Where only overrides changed: the update time; empty for overrides
-    that were swept, which is no revision.
+    """The change of the rollout, for `Store.apply`. If only overrides changed, it is the update time. It is empty if
+    overrides were swept, because a sweep makes no revision.
     """
     overrides_set: Mapping[str, Override] = field(default_factory=dict)
     overrides_deleted: Sequence[str] = ()
     namespace: "Namespace | None" = None
-    """The namespace after the change, where it is the namespace that changed."""
+    """The namespace after a change of the namespace; None for a change of a component."""
     is_deletion: bool = False
-    """The component went, and its overrides with it."""
+    """Whether the component was deleted, together with its overrides."""
     base_entry: str = ""
-    """The last entry of the component before; empty where it had none."""
+    """The previous entry of the same component; empty if there is none."""
     problem: str = ""
-    """Why it is none that rampd wrote. It has nothing but its id then, and follows on no other."""
+    """Why this is not an entry that rampd wrote. Such an entry has only its id, and follows no other entry."""
 
     @property
     def is_of_overrides_only(self) -> bool:
@@ -116,75 +119,77 @@ class FeedEntry:
 
 
 def entry_order(entry_id: str) -> tuple[int, int]:
-    """What ids of feed entries are ordered by."""
+    """The sort key of a feed entry's id."""
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """What holds for all components."""
+    """The state that all components share."""
 
     freeze: Freeze | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the store stands: read at one moment."""
+    """The store's epoch, last feed entry, time and namespace, read at one moment."""
 
     epoch: str
     entry_id: str
     time_ms: int
     namespace: Namespace
     adopted_ms: int | None = None
-    """When an operator made this epoch with `rampd-server adopt`, by the store's clock; None: nobody did, or an earlier rampd."""
+    """When an operator made this epoch with `rampd-server adopt`, by the store's clock. None if the epoch was not
+    adopted, or was adopted by an earlier version of rampd.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A component as the store has it at one moment, and what held for all components then."""
+    """A component as the store has it at one moment, and the namespace at the same moment."""
 
     rollout: Rollout | Absent
     namespace: Namespace
     time_ms: int
     entry_id: str = "0-0"
-    """Of the newest feed entry then."""
+    """The id of the newest feed entry at that moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBatch:
-    """What one report has of one component, decided on, to be counted whole and once."""
+    """The outcomes of one report for one component, after admission. The store counts all of them together, once."""
 
     component: str
     trial: Trial
     client_id: str
     sequence: int
     digest: str
-    """Of the whole report, hexadecimal: what a repeat of the sequence must be equal in."""
+    """The hexadecimal digest of the whole report. A repeat of the sequence must have the same digest."""
     reporter: str
-    """Whose credentials it came with."""
+    """The identity that the credentials of the report prove."""
     answer: str
-    """What to remember for a repeat, of printable ASCII."""
+    """The answer to store for a repeat, in printable ASCII."""
     outcomes: Sequence[Counted] = ()
     mismatches: int = 0
     maturation_ms: int = 0
     by_release: Mapping[int, JobCount] = field(default_factory=dict)
-    """What it adds to each release, whatever the trial."""
+    """The jobs that the batch adds to each release, in any trial."""
     current_revision: int = 0
-    """At which current became current."""
+    """The revision at which the current release became current."""
     current: JobCount = field(default_factory=JobCount)
-    """What it adds to current since then."""
+    """The jobs that the batch adds to the current release since that revision."""
 
 
 class Receipt(StrEnum):
-    """What became of a batch. All but COUNTED have counted nothing now."""
+    """What the store did with a batch. Only COUNTED means that the store counted something now."""
 
     COUNTED = "COUNTED"
     REPEATED = "REPEATED"
     REUSED = "REUSED"
-    """The sequence was another batch of this client."""
+    """The client used this sequence before, for another batch."""
     TOO_OLD = "TOO_OLD"
-    """A later batch of this client is in already."""
+    """The store already has a later batch of this client."""
 
 
 class ConflictError(Exception):
@@ -192,16 +197,16 @@ class ConflictError(Exception):
 
 
 class UntimelyError(Exception):
-    """Raised when a change reached the store at another time than it was decided for: the store hung, or its clock was
-    set. Nothing was written.
+    """Raised when a change reaches the store more than a second before or after the time that it was decided for. The
+    store did not answer for a while, or somebody changed its clock. Nothing was written.
     """
 
 
 class ReplayedError(Exception):
-    """Raised when a request id was done before, with the same digest. `result` is the first one."""
+    """Raised when a request id with the same digest was applied before. `result` is the first result."""
 
     def __init__(self, record: RequestRecord) -> None:
-        super().__init__("done before")
+        super().__init__("this request id was already applied")
         self.record = record
         self.result = record.result
 
@@ -212,34 +217,36 @@ class Store(Protocol):
     """
 
     adopt_command: str
-    """What an operator types to adopt this store; empty where that is not known."""
+    """The command with which an operator adopts this store; empty if it is not known."""
 
     async def head(self) -> Head | None:
-        """Where the store stands; None where the namespace has no epoch (it is new, or was emptied)."""
+        """The store's epoch, last entry and time; None if the namespace has no epoch because it is new or was emptied."""
 
     async def is_empty(self) -> bool:
         """Whether the namespace has no key at all."""
 
     async def begin_epoch(self, *, adopted: bool) -> str:
-        """Writes `meta` with a new epoch and the schema; without `adopted` only where there is no epoch yet. The epoch."""
+        """Writes `meta` with a new epoch and the schema, and returns the namespace's epoch. Without `adopted`, it
+        writes only if there is no epoch yet.
+        """
 
     def set_epoch(self, epoch: str) -> None:
-        """The epoch that every later write names; a write under another one raises StoreResetError."""
+        """Sets the epoch that every later write names. A write raises StoreResetError if the store has another epoch."""
 
     async def read(self, component: str) -> Stored:
-        """A component at one moment; Absent where it is not there. StoreCorruptError also where it is among `components`, and
-        nothing is left of it.
+        """A component at one moment; Absent if there is no such component. Raises StoreCorruptError also if
+        `components` has the name but all data of the component is missing.
         """
 
     async def components(self, *, after: str = "", limit: int) -> list[str]:
-        """Names in order, those after `after`."""
+        """Component names after `after`, in order."""
 
     async def request_record(self, request_id: str) -> RequestRecord | None:
-        """What was done under a request id in the last 24 h."""
+        """The record of a request id that was applied in the last 24 h; None if there is no record."""
 
     async def remember(self, author: Author, result: Result) -> None:
-        """Writes the idempotency record of a call that succeeded and changed nothing, so that its repeat, after others
-        have changed the rollout, changes nothing either. Does nothing where the caller gave no request id.
+        """Writes the idempotency record of a call that succeeded and changed nothing. Its repeat then changes nothing
+        either, even after others have changed the rollout. Does nothing if the caller gave no request id.
         """
 
     async def commit(
@@ -254,19 +261,23 @@ class Store(Protocol):
         is_exact: bool = False,
         is_urgent: bool = False,
     ) -> tuple[FeedEntry, Rollout | Absent]:
-        """Writes the whole change from `before` to `after` or nothing: its entry, and `after` at the revision that the store
-        has given it, which is above the present one and above `before`. Changes of overrides since `before` are no obstacle,
-        unless it `is_exact`. Where one that `is_urgent` conflicts, all that are not conflict for the next moment.
+        """Writes the whole change from `before` to `after`, or nothing. Returns its feed entry, and `after` with its
+        new revision.
 
-        Raises ConflictError where the component is not at `before.state_entry` (`is_exact`: `before.entry`), or `namespace`
-        is not the present one; UntimelyError where `decided_ms` is over a second away from now by the store's clock.
+        The new revision is above the present revision and above `before`. Changes of overrides since `before` do not
+        conflict, unless the commit `is_exact`. After a conflict of an urgent commit, all other commits conflict for a
+        moment, so that the urgent one goes first.
+
+        Raises ConflictError if the component is not at `before.state_entry` (`is_exact`: `before.entry`), or if
+        `namespace` is not the present one. Raises UntimelyError if `decided_ms` differs by more than a second from the
+        store's clock.
         """
 
     async def delete_damaged(
         self, component: str, author: Author, *, problem: str, lowest: Absent
     ) -> tuple[FeedEntry, Absent]:
-        """Deletes a component that can't be read, whatever is left of it; the history has the problem. Its numbers go on from
-        the highest that are found in the store, and at least from `lowest`.
+        """Deletes all that is left of a component that can't be read, and writes the problem into its history. Its
+        numbers go on from the highest ones found in the store, and at least from `lowest`.
         """
 
     async def commit_overrides(
@@ -279,103 +290,111 @@ class Store(Protocol):
         known: Rollout | Absent | None = None,
         must_exist: bool = False,
     ) -> tuple[FeedEntry | None, Result]:
-        """Sets and (None) deletes overrides: all, or none. One revision, one history entry; where all was so already,
-        no entry (None) and `Result.changed` is False.
+        """Sets overrides, and deletes those with None: all of them, or none. Makes one revision and one history entry.
+        If nothing changes, there is no entry (None), and `Result.changed` is False.
 
-        Raises ConflictError where the store has lost what the caller of this knows (`known`); RefusedError:
-        COMPONENT_NOT_FOUND, REVISION_MISMATCH; with `must_exist` OVERRIDE_NOT_FOUND where one to be deleted is not there, or
-        has expired by the store's clock.
+        Raises ConflictError if the store has lost the state that the caller knows (`known`). Raises RefusedError:
+        COMPONENT_NOT_FOUND; REVISION_MISMATCH; with `must_exist`, OVERRIDE_NOT_FOUND if an override to delete does not
+        exist, or has expired by the store's clock.
         """
 
     async def commit_namespace(
         self, before: Namespace, after: Namespace, author: Author, *, decided_ms: int | None = None
     ) -> FeedEntry:
-        """Changes the namespace. Raises ConflictError where it is not at `before`; UntimelyError as `commit`."""
+        """Changes the namespace. Raises ConflictError if it is not at `before`; UntimelyError as `commit`."""
 
     async def sweep_overrides(self, component: str, *, limit: int = 1000) -> int:
-        """Removes overrides that expired a day ago or longer by the store's clock: how many. No revision, no history; the feed tells."""
+        """Removes overrides that expired at least a day ago by the store's clock, and returns their number. Writes a
+        feed entry, but no revision and no history.
+        """
 
     def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
-        """All overrides in pieces, blocking nobody; what changes meanwhile may or may not be in."""
+        """All overrides in pieces, so that no other caller is blocked. Changes during the walk may or may not be
+        included.
+        """
 
     async def list_overrides(
         self, component: str, *, prefix: str, after: str, limit: int
     ) -> list[tuple[str, Override]]:
-        """Overrides in order of repo, those after `after`; expired ones included."""
+        """Overrides after `after` in order of repo, including expired ones."""
 
     async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
-        """The history, newest first, those older than the id `before`. Component "": the namespace's own."""
+        """Events of the history that are older than the id `before`, newest first. Component "" is the namespace
+        itself.
+        """
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
-        """Entries after an id. It waits for the first for `block_ms`, on a connection of its own; 0: not at all, on one of
-        those that everything else goes over. What rampd did not write is among them, with its `problem`.
+        """Entries after an id. It waits up to `block_ms` for the first one, on a connection of its own. With 0 it does
+        not wait, and uses a connection of the common pool. Entries that rampd did not write are included, with their
+        `problem`.
         """
 
     async def has_lost(self, entry_id: str) -> bool:
-        """Whether the feed reaches back to an entry that once was there, and does not have it."""
+        """Whether the feed reaches back far enough to have an entry that existed, but does not have it."""
 
     async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
-        """Of components, and an entry of each, those whose history has lost it. An entry that is older than all that is kept
-        is none that was lost.
+        """The components whose history has lost the given entry. An entry older than the oldest kept entry does not
+        count as lost: it was trimmed.
         """
 
     def apply(self, rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
-        """The component after an entry; pure. An entry that it has already (by revision) changes nothing.
+        """The component after an entry; pure. An entry that the component already has (by revision) changes nothing.
 
-        Raises StoreCorruptError where an entry between the two is missing: the component must be read again.
+        Raises StoreCorruptError if an entry between the two is missing: the component must be read again.
         """
 
     async def close(self) -> None:
-        """Gives all connections back."""
+        """Closes all connections."""
 
 
 class OutcomeStore(Protocol):
-    """What was counted of jobs. Every method may raise StoreUnavailableError, StoreResetError and StoreCorruptError; it goes
-    by the epoch of the `Store` beside it.
+    """The counts of jobs' outcomes. Every method uses the epoch of the `Store` beside it, and may raise
+    StoreUnavailableError, StoreResetError and StoreCorruptError.
     """
 
     async def count_outcomes(self, batch: OutcomeBatch) -> tuple[Receipt, str]:
-        """Counts a batch, once: what became of it, and the answer to give; where REPEATED, that of the first time.
+        """Counts a batch once. Returns a receipt and the answer to give; for REPEATED it is the answer of the first
+        time.
 
-        The first batch of a later trial ends the one before. Raises ConflictError where a later trial than the batch's
-        has begun.
+        The first batch of a later trial ends the trial before it. Raises ConflictError if a later trial than the
+        batch's has begun.
         """
 
     async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
-        """Counts the batches of several components in one exchange: for each as `count_outcomes`; None where nothing was
-        counted, and `count_outcomes` has to do it or say why not.
+        """Counts the batches of several components in one exchange. Returns for each what `count_outcomes` returns, or
+        None if the batch was not counted. For None, call `count_outcomes`, which counts the batch or says why not.
         """
 
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
-        """What a trial has counted; nothing where it is not the one that is counted now. `release`, `trial`: of
-        `domain.admission.Trial`.
+        """The counters of a trial; empty if the store counts another trial now. `release` and `trial` are those of
+        `domain.evidence.admission.Trial`.
         """
 
     async def release_counters(self, component: str) -> ReleaseCounters:
-        """What was counted of each release."""
+        """The counters of each release."""
 
     async def forget_outcomes(
         self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
     ) -> None:
-        """Drops what was counted for trials before this one, which is in force now; and of releases up to `last_number`
-        that are none of `releases`. Of a component that is gone (release 0) its clients and all releases too.
+        """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not
+        in `releases`. For a deleted component (release 0) it also drops the clients and all releases.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class LastServed:
-    """Of what a server served last: all but the components."""
+    """What a server served last, without the components."""
 
     epoch: str
     entry_id: str
-    """The newest entry of the feed that it had."""
+    """The newest feed entry that the server had."""
     confirmed_s: float
-    """When the store last confirmed it, since 1970, by this machine's clock."""
+    """When the store last confirmed the state, in seconds since 1970, by this machine's clock."""
     clock_ahead_ms: float
     """How far the store's clock was ahead of this machine's."""
     namespace: Namespace
     is_last: bool
-    """Whether the server ended after it in order, so that nothing newer was served."""
+    """Whether the server ended in order right after this state, so that it served nothing newer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,41 +404,43 @@ class LastState:
     about: LastServed
     components: Sequence[tuple[Rollout, Mapping[str, Override]]]
     gone: Sequence[Absent] = ()
-    """The last components that went."""
+    """The components that were deleted last."""
 
 
 class LastStateError(Exception):
-    """Raised when there is a last state that is not to be used, with the place and the reason."""
+    """Raised when there is a last state that must not be used. The message has the place and the reason."""
 
 
 class Memory(Protocol):
-    """Where a server keeps what it serves of one store and namespace, for its next start. It blocks."""
+    """The place where a server keeps the state of one store and namespace for its next start. Its methods block."""
 
     def read(self) -> LastState | None:
-        """What was kept; None where nothing was. Raises LastStateError."""
+        """The state that was kept; None if there is none. Raises LastStateError."""
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
-        """A component, or what is left of it, in pieces for `write`, each made in about a millisecond."""
+        """Encodes a component, or the record of a deleted one, in pieces for `write`. Each piece takes about a
+        millisecond.
+        """
 
     def write(self, about: LastServed, components: list[bytes]) -> None:
-        """Keeps it whole in the place of what was kept, where that was not confirmed later. Raises OSError."""
+        """Replaces the kept state as a whole, unless the kept one was confirmed later. Raises OSError."""
 
     def clean(self) -> None:
-        """Removes what a process that was killed has left of a write. Raises OSError."""
+        """Removes files that a killed process has left of an unfinished write. Raises OSError."""
 
 
 class CheckSource(Protocol):
-    """What the controller needs of whoever asks the checks of policies."""
+    """Gives the controller the readings of the checks."""
 
     async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
-        """What is known of the checks of a rollout's policy, for its present next; waits for no answer of a source."""
+        """The latest readings of the checks of a rollout's policy, for its present next. Does not wait for a source."""
 
 
 class CountedSource(Protocol):
-    """What the controller needs of whoever takes outcomes in."""
+    """Tells the controller for which components outcomes were counted."""
 
     async def wait(self) -> frozenset[str]:
-        """The components for which something was counted since the last wait; waits until there is one."""
+        """The components for which something was counted since the last wait. Waits until there is at least one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,23 +452,25 @@ class CheckTurn:
     id: str
     asked_ms: int
     before: CheckCounts | None
-    """What was counted until now; None: the check was never asked."""
+    """The counts until now; None if the check was never asked."""
 
 
 class CheckStore(Protocol):
-    """Who asks which check when, and what came of it. Every method may raise StoreUnavailableError, StoreResetError and
-    StoreCorruptError.
+    """The servers' turns to ask checks, and the results. Every method may raise StoreUnavailableError, StoreResetError
+    and StoreCorruptError.
     """
 
     async def lease(
         self, component: str, check: str, scope: str, *, lease_ms: int, interval_ms: int
     ) -> CheckTurn | int:
-        """A turn; or in how many milliseconds to try again, because another server has it, or the check is not due."""
+        """A turn, or the number of milliseconds after which to try again if another server has the turn or the check is
+        not due.
+        """
 
     async def record(self, turn: CheckTurn, counts: CheckCounts, *, checks: Sequence[str]) -> bool:
-        """Writes the result of a turn; whether it was still in time: a turn that another server has taken since writes
-        nothing. What is there of other checks than `checks`, the policy's, goes.
+        """Writes the result of a turn, and returns whether it was in time. If another server has taken the turn since,
+        nothing is written. Deletes the counts of checks that are not in `checks`, the checks of the policy.
         """
 
     async def counts(self, component: str) -> Mapping[str, CheckCounts]:
-        """What was counted of each check that was asked, by its name."""
+        """The counts of each check that was asked, by its name."""

@@ -1,4 +1,4 @@
-"""A real server in the process of a test; `rampd.testing` makes a pytest fixture of it."""
+"""A real server in the process of a test; `rampd.testing` makes a pytest fixture from it."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,10 @@ _START_TIMEOUT_S = 30.0
 
 @contextlib.contextmanager
 def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Iterator[str]:
-    """Runs a server in a thread of its own, for as long as the block lasts; its target, `127.0.0.1:port`.
+    """Runs a server in a thread of its own for as long as the block lasts, and gives its target, `127.0.0.1:port`.
 
-    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the one at `redis_url`. `settings` are
-    more fields of Config. Raises StartupError.
+    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. `settings`
+    are more fields of Config. Raises StartupError.
     """
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
@@ -48,7 +48,7 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         try:
             asyncio.run(self._main())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the test's thread is to see it
+        except BaseException as error:  # noqa: BLE001 - the test's thread must see every error
             self._error = error
         finally:
             self._ready.set()

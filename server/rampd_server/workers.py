@@ -1,8 +1,8 @@
 """Several processes on one port, for more calls than one core answers: `--workers N`.
 
-The process that was started serves nothing itself: it keeps the port, starts a worker anew that dies, and hands the
-signal to end on. Each worker is a whole server with a copy of its own; the system deals new connections out among them.
-A unix socket can't be dealt out: the first worker serves it.
+The first process serves no calls. It keeps the port, starts a worker again that has died, and passes the signal to end
+on to the workers. Each worker is a whole server with its own copy of the state. The system distributes new connections
+among the workers. It can't do that for a unix socket, so the first worker serves the socket.
 """
 
 import asyncio
@@ -22,17 +22,19 @@ from rampd_server.process.startup import NOT_STARTED, StartupError, ungrouped
 
 _RETRY_S = 1.0
 _STOP_S = 20.0
-# A forked child would have this process' threads' locks, and gRPC does not survive it.
+# A forked child would inherit locks that threads of this process hold, and gRPC does not work after a fork.
 _spawn = multiprocessing.get_context("spawn")
 
 log = structlog.get_logger()
 
 
 async def serve(config: Config, redis_url: str) -> None:
-    """Runs `config.workers` workers until cancelled. Raises StartupError where a worker can't start as it was told to."""
+    """Runs `config.workers` workers until cancelled. Raises StartupError if a worker can't start or go on as
+    configured.
+    """
     if sys.platform != "linux":
         raise StartupError(
-            "--workers (RAMPD_WORKERS): only Linux deals connections out among processes; leave it at 1."
+            "--workers (RAMPD_WORKERS): only Linux distributes connections among processes; leave it at 1."
         )
     with ExitStack() as ports, ungrouped():
         addresses = tuple(ports.enter_context(held(address)) for address in config.listen)
@@ -43,17 +45,17 @@ async def serve(config: Config, redis_url: str) -> None:
 
 
 async def _keep(config: Config, redis_url: str, number: int) -> None:
-    """Runs one worker, again and again; until cancelled."""
+    """Runs one worker, and starts it again whenever it dies, until cancelled."""
     while True:
         code = await _run(config, redis_url, number)
         if code == NOT_STARTED:
-            raise StartupError(f"Worker {number} could not start; it said why.")
+            raise StartupError(f"Worker {number} could not start. The reason stands in its messages.")
         log.error("worker_died", worker=number, code=code)
         await asyncio.sleep(_RETRY_S)
 
 
 async def _run(config: Config, redis_url: str, number: int) -> int:
-    """Runs one worker; its exit code. Cancelled, it waits for the worker's orderly end."""
+    """Runs one worker and returns its exit code. If cancelled, it waits for the worker's orderly end."""
     process = _spawn.Process(target=_work, args=(config, redis_url, number), name=f"rampd-worker-{number}")
     process.start()
     ended = asyncio.Event()
@@ -76,7 +78,8 @@ async def _run(config: Config, redis_url: str, number: int) -> int:
 
 
 def _work(config: Config, redis_url: str, number: int) -> None:
-    # Out of the terminal's reach: Ctrl-C goes to the whole process group, and the parent hands it on.
+    # A group of its own: Ctrl-C goes to the whole process group of the terminal, and the parent passes it on to the
+    # workers.
     os.setpgid(0, 0)
     logs.configure(config.log_format, config.log_level)
     try:
@@ -86,19 +89,19 @@ def _work(config: Config, redis_url: str, number: int) -> None:
 
 
 def _end_at_once() -> None:
-    log.error("worker_ended_at_once", what_it_means=f"its orderly end took more than {_STOP_S:g} s")
+    log.error("worker_ended_at_once", what_it_means=f"its orderly end took longer than {_STOP_S:g} s")
     os._exit(1)
 
 
 async def _serve(config: Config, redis_url: str, number: int) -> None:
     structlog.contextvars.bind_contextvars(worker=number)
     parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101 - it is what starts this
+    assert parent is not None  # noqa: S101 - the parent starts every worker
     with stop_signals() as stop:
         loop = asyncio.get_running_loop()
 
         def end() -> None:
-            """The parent is dead: nobody else ends what hangs."""
+            """Ends this worker after the parent has died. No other process would end a worker that hangs."""
             loop.remove_reader(parent.sentinel)
             stop.set()
             loop.call_later(_STOP_S, _end_at_once)

@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m tests.bench [--quick] [--only NAME]`: measures, prints a table, and writes build/bench.json."""
+"""`make bench`, or `python -m tests.bench [--quick] [--only NAME]`: measures, prints tables, and writes build/bench.json."""
 
 import argparse
 import importlib
@@ -19,9 +19,13 @@ RESULT = Path("build/bench.json")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}"
+        "--only",
+        action="append",
+        choices=BENCHMARKS,
+        metavar="NAME",
+        help=f"run only this benchmark; may be repeated: {', '.join(BENCHMARKS)}",
     )
-    parser.add_argument("--quick", action="store_true", help="a little of each, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="measure little, to see that every benchmark runs")
     given = parser.parse_args()
     results: dict[str, list[Row]] = {}
     for name in given.only or BENCHMARKS:

@@ -1,4 +1,4 @@
-"""How many commands a Resolve costs Redis, by its own count: none. What follows the feed goes on beside it, and is taken off."""
+"""How many commands a Resolve costs Redis, by Redis' own count: none. The commands that follow the feed are subtracted."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from tests.bench.resolve import METHOD, REQUEST
 from tests.bench.scale import Scale
 from tests.stores import StoreServer
 
-# The measuring itself, and the connection it opens.
+# Commands of the measurement itself and of the connection that it opens.
 OWN = frozenset({"info", "hello", "client|setinfo", "client|setname", "select", "ping"})
 SETTLE_S = 3.0
-"""By then the server has looked at the rollout that was made, and swept."""
+"""By then the server's automation has looked at the new rollout, and its sweep has run."""
 IDLE_WINDOWS = 2
 
 
@@ -27,17 +27,17 @@ def run(scale: Scale) -> list[Row]:
         during = counted(store, lambda: load.throughput(calls))
         seconds = time.monotonic() - began
         idle = max(counted(store, lambda: time.sleep(seconds)) for _ in range(IDLE_WINDOWS))
-    # What goes on by itself may begin in the one window or the other.
+    # Commands that the server sends by itself fall into either window by chance: up to 8 may differ.
     per_call = max(0, during - idle - 8) / calls
     return [
         plain(f"commands while {calls:,} Resolves were answered", [during], ""),
-        plain("commands in as long a time with none", [idle], ""),
+        plain("commands in the same time without Resolves", [idle], ""),
         Row("commands per Resolve", Spread.of([per_call]), "", "0", per_call == 0),
     ]
 
 
 def counted(store: StoreServer, work: Callable[[], object]) -> int:
-    """Commands that Redis ran meanwhile."""
+    """Returns how many commands Redis ran during the work."""
     before = total(store)
     work()
     return total(store) - before

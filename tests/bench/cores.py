@@ -1,4 +1,4 @@
-"""Which core does what: the server has one for itself, all else is on the other."""
+"""Which core runs what: the server has one core for itself, and everything else runs on the other."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ ALL = set(_CORES)
 
 @contextmanager
 def on(cores: set[int]) -> Iterator[None]:
-    """What is started in the block, by this thread, runs on these cores, and so does the block itself."""
+    """Runs the block, and all that this thread starts in it, on these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

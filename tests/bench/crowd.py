@@ -1,4 +1,4 @@
-"""A thousand watchers that come at once, watchers that do not read, and what one override sends to each watcher."""
+"""A thousand watchers that connect at once, watchers that do not read, and the size of the message for one override."""
 
 import time
 from collections.abc import Iterator
@@ -23,11 +23,13 @@ from tests.bench.watchers import Watchers
 from tests.servers import ServerProcess
 
 SET, BATCH = "/rampd.v1.RolloutService/SetOverride", "/rampd.v1.RolloutService/BatchSetOverrides"
-WATCHERS, DEAF, LISTENING = 1000, 100, 10
+WATCHERS, NOT_READING, LISTENING = 1000, 100, 10
 ALL = v1.WatchRequest().SerializeToString()
 MESSAGE_BYTES = 128
 GROWTH_KB = 32
-"""What a watcher that does not read may cost more once it has its one message, at most 256 KiB, and gRPC's buffers."""
+"""How much the memory for a watcher that does not read may still grow. By then its one message (at most 256 KiB) and gRPC's
+buffers are full.
+"""
 SLOWER = 1.2
 FILLING = 6
 _numbers = count()
@@ -54,12 +56,14 @@ def all_at_once(server: ServerProcess) -> list[Row]:
     return [
         plain(f"{WATCHERS:,} watchers at once: the whole state for each", [size / 1024], "KB"),
         plain(f"{WATCHERS:,} watchers at once, until all have it", [seconds], "s"),
-        at_most("  how often it was encoded", [made], "", 1),
+        at_most("  how often the state was encoded", [made], "", 1),
     ]
 
 
 def state_bytes(server: ServerProcess) -> int:
-    """Of the messages of a whole state, each with its five bytes of gRPC; by a selection that nobody else has."""
+    """Returns the bytes of all messages of a whole state, each with gRPC's five bytes. It uses a selection that no other
+    watcher has, so that the state of the others is not encoded yet.
+    """
     size = 0
     with grpc.insecure_channel(server.target) as channel:
         for message in generated.ResolverServiceStub(channel).Watch(v1.WatchRequest(components=[filling.LARGE])):
@@ -70,50 +74,56 @@ def state_bytes(server: ServerProcess) -> int:
 
 
 def encodings(server: ServerProcess) -> int:
-    time.sleep(0.2)  # the log is read by a thread
+    time.sleep(0.2)  # a thread reads the log, and needs a moment
     return sum(line.get("event") == "whole_state_encoded" for line in server.log)
 
 
 def not_reading(server: ServerProcess, scale: Scale) -> list[Row]:
-    """Changes with and without watchers that do not read, in turns; and then more of them than the server keeps."""
+    """Measures changes with and without watchers that do not read, in turns. Then makes more changes than the server keeps."""
     changes = max(30, scale.calls // 20)
     with closing(Watchers(server.target, WATCH, ALL, LISTENING)) as watchers:
         watchers.until_each_has(1)
         alone, beside = in_turns(
             scale.rounds,
             lambda: many_changes(watchers, changes // 5),
-            lambda: beside_deaf(server, watchers, changes // 5),
+            lambda: seconds_beside_not_reading(server, watchers, changes // 5),
         )
         many_changes(watchers, changes)
         before = resident_kb(server)
-        with deaf(server, watchers):
+        with watchers_not_reading(server, watchers):
             many_changes(watchers, changes)
             first = resident_kb(server)
             many_changes(watchers, changes)
             second = resident_kb(server)
     return [
-        plain(f"{LISTENING} watchers, 1,000 overrides changed: from the call to the last", milliseconds(alone), "ms"),
-        plain(f"  the same beside {DEAF} that do not read", milliseconds(beside), "ms"),
+        plain(
+            f"{LISTENING} watchers, 1,000 overrides changed: from the call to the last watcher",
+            milliseconds(alone),
+            "ms",
+        ),
+        plain(f"  the same beside {NOT_READING} that do not read", milliseconds(beside), "ms"),
         at_most("  ratio", ratios(beside, alone), "", SLOWER),
-        plain("  memory for each that does not read", [(first - before) / DEAF], "KB"),
-        at_most("  the same after as many changes again: growth", [(second - first) / DEAF], "KB", GROWTH_KB),
+        plain("  memory for each that does not read", [(first - before) / NOT_READING], "KB"),
+        at_most(
+            "  growth of that memory after as many changes again", [(second - first) / NOT_READING], "KB", GROWTH_KB
+        ),
     ]
 
 
 @contextmanager
-def deaf(server: ServerProcess, watchers: Watchers) -> Iterator[None]:
-    """With watchers that ask for everything, and never read."""
+def watchers_not_reading(server: ServerProcess, watchers: Watchers) -> Iterator[None]:
+    """Keeps watchers connected that ask for everything and never read."""
     with ExitStack() as stack:
-        for _ in range(DEAF):
+        for _ in range(NOT_READING):
             connection = stack.enter_context(closing(Http2(server.target, window=65_535)))
             connection.socket.sendall(connection.request(WATCH, ALL))
         watchers.drain(SETTLE_S)
         yield
 
 
-def beside_deaf(server: ServerProcess, watchers: Watchers, changes: int) -> float:
-    with deaf(server, watchers):
-        # Until they have more to read than gRPC takes for them.
+def seconds_beside_not_reading(server: ServerProcess, watchers: Watchers, changes: int) -> float:
+    with watchers_not_reading(server, watchers):
+        # Fills their connections: gRPC buffers less than this for a watcher.
         many_changes(watchers, FILLING)
         return many_changes(watchers, changes)
 
@@ -123,7 +133,7 @@ def milliseconds(seconds: list[float]) -> list[float]:
 
 
 def many_changes(watchers: Watchers, changes: int) -> float:
-    """Median seconds from the call to the last watcher."""
+    """Returns the median of the seconds from the call to the last watcher."""
     return median([sum(change_thousand(watchers)) for _ in range(changes)])
 
 

@@ -1,4 +1,4 @@
-"""What one decision costs, without gRPC: nanoseconds per call, the best of many runs."""
+"""The time of one decision, without gRPC: nanoseconds per call, the best of many runs."""
 
 import timeit
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def overrides(number: int, *, owners: bool = False) -> Overrides:
 
 
 def floor(components: dict[str, bytes], repos: dict[str, int], repo: str) -> Callable[[], object]:
-    """What can't be saved: one murmur3 and two look-ups."""
+    """Does the least that a decision needs: one murmur3 and two look-ups."""
     return lambda: (mmh3_32_uintdigest(components["restyler"] + repo.encode()), repos.get(repo))
 
 

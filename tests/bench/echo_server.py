@@ -1,7 +1,7 @@
-"""The bare minimum to compare with: `python -m tests.bench.echo_server KIND` answers every Resolve with one message.
+"""The least server to compare with: `python -m tests.bench.echo_server KIND` answers every Resolve with the same message.
 
-It has the generated servicer, parses the request and serialises an answer of usual size, and knows nothing. KIND is a way
-to run gRPC: `asyncio`, `uvloop`, or `blocking`. It prints its port, and ends with SIGTERM.
+It uses the generated servicer, parses the request, and serialises an answer of usual size. It holds no state. KIND is the
+way to run gRPC: `asyncio`, `uvloop`, or `blocking`. It prints its port, and ends on SIGTERM.
 """
 
 import asyncio

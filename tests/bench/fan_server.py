@@ -1,8 +1,8 @@
-"""The bare minimum to compare Watch with: `python -m tests.bench.fan_server` hands what one call brings to all streams.
+"""The least server to compare Watch with: `python -m tests.bench.fan_server` sends the request of one call to all streams.
 
-Its `Watch` sends a stream one byte at its beginning, and then the request of every call of `Push` as it is. It is of the
-same kind as the server of rampd, has generic handlers of bytes as well, and keeps nothing. It prints its port, and ends
-with SIGTERM.
+Its `Watch` sends one byte at the start of a stream, and then the request of every call of `Push`, unchanged. It is the
+same kind of gRPC server as rampd's, also with generic handlers of bytes, and keeps no state. It prints its port, and ends
+on SIGTERM.
 """
 
 import asyncio

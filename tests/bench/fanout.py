@@ -1,6 +1,6 @@
-"""From Ramp's answer to the last of many watchers, against a bare server that hands the same bytes to as many streams.
+"""The time from Ramp's answer to the last of many watchers, against a bare server that sends the same bytes to as many streams.
 
-Both servers are on one core, and the watchers of both are the same program on the other.
+Both servers run on one core. The watchers of both are the same program, which runs on the other core.
 """
 
 import itertools
@@ -18,7 +18,7 @@ WATCH, RAMP = "/rampd.v1.ResolverService/Watch", "/rampd.v1.RolloutService/Ramp"
 NUMBERS = (1, 100, 1000)
 MOST = 1.5
 CHANGES = 20
-"""Of a round, which has watchers of its own."""
+"""The number of changes in a round. Each round has new watchers."""
 SETTLE_S = 0.3
 _percents = itertools.cycle((20, 10))
 
@@ -43,7 +43,7 @@ def run(scale: Scale) -> list[Row]:
 
 
 Change = tuple[float, float, bytes]
-"""As `Watchers.change` has it."""
+"""The result of `Watchers.change`."""
 
 
 def ramp(target: str, number: int) -> list[Change]:
@@ -71,10 +71,10 @@ def compared(number: int, ours: list[list[Change]], bare: list[list[Change]]) ->
     name = f"{number:,} watchers" if number > 1 else "1 watcher"
     p50s, bare_p50s = medians_ms(ours), medians_ms(bare)
     return [
-        plain(f"{name}: from Ramp's answer to the last, p50", p50s, "ms"),
-        plain(f"{name}: the same, p99 of all", [p99_ms(ours)], "ms"),
+        plain(f"{name}: from Ramp's answer to the last watcher, p50", p50s, "ms"),
+        plain(f"{name}: the same, p99 of all changes", [p99_ms(ours)], "ms"),
         plain(f"{name}, bare: p50", bare_p50s, "ms"),
-        plain(f"{name}, bare: p99 of all", [p99_ms(bare)], "ms"),
+        plain(f"{name}, bare: p99 of all changes", [p99_ms(bare)], "ms"),
         at_most("  ratio of p50", ratios(p50s, bare_p50s), "", MOST),
         plain("  Ramp itself: p50", medians_ms(ours, 0), "ms"),
         plain("  the bare call itself: p50", medians_ms(bare, 0), "ms"),

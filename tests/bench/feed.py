@@ -1,4 +1,4 @@
-"""The feed under bulk writes: it keeps the bytes that it is given, and no more."""
+"""The feed under bulk writes: its size stays within the limit in bytes."""
 
 from redis.asyncio import Redis
 
@@ -12,9 +12,9 @@ from tests.bench.scale import Scale
 from tests.stores import StoreServer
 
 BUDGET_MB = 64
-"""What the store is given where nobody says otherwise."""
+"""The default limit of the store."""
 OVERHEAD = 1.25
-"""Redis' own bytes beside those of an entry's fields."""
+"""The factor for the bytes that Redis needs in addition to the fields of an entry."""
 MB = 1024 * 1024
 
 
@@ -38,14 +38,14 @@ async def _measure(scale: Scale, server: StoreServer) -> list[Row]:
     await client.aclose()
     return [
         plain("written to the feed", [written / MB], "MB"),
-        plain("entries that it keeps", [entries], ""),
-        at_most("most bytes that it counted", [most_counted], "MB", BUDGET_MB),
-        at_most("most that Redis used for it", [most_used], "MB", BUDGET_MB * OVERHEAD),
+        plain("entries that the feed keeps", [entries], ""),
+        at_most("largest size by the store's own count", [most_counted], "MB", BUDGET_MB),
+        at_most("most memory that Redis used for it", [most_used], "MB", BUDGET_MB * OVERHEAD),
     ]
 
 
 async def _write_batch(store: RedisStore, number: int) -> int:
-    """A thousand overrides with long names; about how many bytes that is."""
+    """Writes a thousand overrides with long names. Returns about how many bytes they are."""
     changes = {f"owner/{'x' * 190}{place:04}": Override(tag=f"pb/branch-{number}") for place in range(filling.BATCH)}
     await store.commit_overrides(filling.LARGE, changes, Author("ada", "BatchSetOverrides"))
     return sum(len(repo) for repo in changes)

@@ -1,6 +1,6 @@
-"""The public call of a local resolver against what can't be saved: one murmur3 and two look-ups, in plain Python.
+"""The public call of a local resolver against the least that it needs: one murmur3 and two look-ups, in plain Python.
 
-Each asks for the same few repos, most of which are not pinned, again and again, in a loop whose own cost is taken off.
+Both ask for the same few repos again and again. Most of these repos are not pinned. The time of the loop is subtracted.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def run(scale: Scale) -> list[Row]:
     ):
         calls = scale.calls * 2
         measures = [partial(nanoseconds, each, calls) for each in (floor, *map(public, (small, wide, long)))]
-        # So many calls that to start the threads is nothing beside them.
+        # Many calls, so that the time to start the threads does not matter.
         measures.append(partial(nanoseconds, partial(at_once, public(small)), calls * 20, goes=1))
         floors, smalls, wides, longs, threads = in_turns(scale.rounds, *measures)
     return [
@@ -48,14 +48,14 @@ def run(scale: Scale) -> list[Row]:
         at_most("ratio to 1 component", ratios(wides, smalls), "", FLAT),
         plain(f"resolver.resolve(), {many:,} overrides", longs, "ns"),
         at_most(f"ratio to {FEW} overrides", ratios(longs, smalls), "", FLAT),
-        plain(f"resolver.resolve(), {THREADS} threads at once, of all their calls", threads, "ns"),
+        plain(f"resolver.resolve(), {THREADS} threads at once, time per call", threads, "ns"),
         plain("ratio to one thread", ratios(threads, smalls), ""),
     ]
 
 
 @contextlib.contextmanager
 def resolver(components: int, overrides: int) -> Iterator[Resolver]:
-    """One that watches a server with so much in it, and has been asked for each repo."""
+    """A resolver that watches a server of this size, and has already answered for each repo."""
     with (
         filled(components, overrides) as store,
         running.rampd(store) as server,
@@ -67,7 +67,7 @@ def resolver(components: int, overrides: int) -> Iterator[Resolver]:
 
 
 def nanoseconds(ask_all: Callable[[Sequence[str]], None], calls: int, goes: int = 20) -> float:
-    """Of one call, the median of the goes that they are shared among, without the loop."""
+    """Returns the time of one call without the loop. The calls are split into `goes` runs, and the median run counts."""
     repos = REPOS * max(1, calls // len(REPOS) // goes)
     return (median(timed(ask_all, repos) for _ in range(goes)) - timed(nothing, repos)) / len(repos)
 
@@ -99,7 +99,7 @@ def public(resolver: Resolver) -> Callable[[Sequence[str]], None]:
 
 
 def at_once(ask_all: Callable[[Sequence[str]], None], repos: Sequence[str]) -> None:
-    """The same number of calls in all."""
+    """Makes the same number of calls, shared among threads."""
     share = repos[: len(repos) // THREADS]
     threads = [threading.Thread(target=ask_all, args=(share,)) for _ in range(THREADS)]
     for thread in threads:

@@ -1,8 +1,8 @@
-"""As much of HTTP/2 as is needed to hold a thousand gRPC streams in one Python process, and to see at once what comes.
+"""The part of HTTP/2 that is needed to hold a thousand gRPC streams in one Python process and to see each message at once.
 
-grpcio's own client costs more for a message than a server does, and so would measure itself. This one only cuts what
-comes into frames: windows are opened as wide as they go at the start, headers are written without compression, and
-what a server answers in its headers is not read.
+grpcio's own client takes more time for a message than a server does: a benchmark with it would measure the client. This
+client only splits the data into frames. It opens the windows to their maximum at the start, writes headers without
+compression, and does not read the headers of answers.
 """
 
 import socket
@@ -18,7 +18,7 @@ _FRAME_HEADER = struct.Struct(">HBBBI")
 
 
 class Http2:
-    """One connection to a gRPC server. What is read comes as (stream, bytes of DATA, whether it ends the stream)."""
+    """One connection to a gRPC server. `read` yields (stream, bytes of DATA, whether this ends the stream)."""
 
     def __init__(self, target: str, *, window: int = WIDEST) -> None:
         host, port = target.rsplit(":", 1)
@@ -32,7 +32,7 @@ class Http2:
         self.socket.sendall(_PREFACE + frame(SETTINGS, 0, 0, settings) + wider)
 
     def request(self, path: str, message: bytes) -> bytes:
-        """The frames of a call of the next stream, to be sent."""
+        """Returns the frames of a call on the next stream, for the caller to send."""
         stream, self._next_stream = self._next_stream, self._next_stream + 2
         headers = b"".join(
             b"\0" + _text(name) + _text(value)
@@ -45,7 +45,10 @@ class Http2:
         return frame(HEADERS, END_HEADERS, stream, headers) + frame(DATA, END_STREAM, stream, body)
 
     def read(self) -> Iterator[tuple[int, bytes, bool]]:
-        """What one read of the socket brings. Raises ConnectionError where a server has ended it, or refused a stream."""
+        """Yields what one read of the socket gives.
+
+        Raises ConnectionError if the server has closed the connection or refused a stream.
+        """
         received = self.socket.recv(1 << 20)
         if not received:
             raise ConnectionError(f"{self._target} has closed the connection")
@@ -61,7 +64,8 @@ class Http2:
             elif kind in (SETTINGS, PING) and not flags & ACK:
                 payload = data[place + 9 : after] if kind == PING else b""
                 self.socket.sendall(frame(kind, ACK, 0, payload))
-            elif kind == GOAWAY or (kind == RST_STREAM and any(data[place + 9 : after])):  # 0: the answer is whole
+            # RST_STREAM with error code 0 follows a complete answer.
+            elif kind == GOAWAY or (kind == RST_STREAM and any(data[place + 9 : after])):
                 raise ConnectionError(f"{self._target} has reset stream {stream}: {data[place + 9 : after]!r}")
             place = after
         self._rest = data[place:]
@@ -75,5 +79,5 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    """A string of HPACK, shorter than 127 bytes and not compressed."""
+    """Encodes a string for HPACK, without compression. The text must be shorter than 127 bytes."""
     return bytes([len(text)]) + text.encode()

@@ -1,4 +1,4 @@
-"""The ways to run a gRPC server in Python, each with the bare echo: what docs/adr/0007 chose by."""
+"""The ways to run a gRPC server in Python, each with the bare echo. The choice in docs/adr/0007 is based on this."""
 
 from tests.bench import running
 from tests.bench.load import Load, median, percentile

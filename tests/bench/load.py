@@ -1,4 +1,4 @@
-"""The load generator: h2load, which is faster than any client in Python, speaks gRPC well enough for one message each way."""
+"""The load generator is h2load. It is faster than any client in Python, and can send gRPC calls with one message each way."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ _RATE = re.compile(r"finished in [^,]+, ([\d.]+) req/s")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One request to one method of one server, as often as is wanted."""
+    """Sends one request to one method of one server many times."""
 
     target: str
     method: str
@@ -26,14 +26,14 @@ class Load:
     request: Message
 
     def throughput(self, calls: int, *, connections: int = 4, streams: int = 16, on: set[int] = cores.LOAD) -> float:
-        """Calls per second with `connections` times `streams` calls under way."""
+        """Returns the calls per second with `connections` times `streams` calls at the same time."""
         output = self._run("-n", str(calls), "-c", str(connections), "-m", str(streams), on=on)
         found = _RATE.search(output)
         assert found is not None, output
         return float(found[1])
 
     def latencies_us(self, calls: int) -> list[int]:
-        """Of calls one after the other, in order of length."""
+        """Makes calls one after the other. Returns their times, sorted."""
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder, "log")
             self._run("-n", str(calls), "-c", "1", "-m", "1", f"--log-file={log}")
@@ -59,7 +59,7 @@ class Load:
             ).stdout
         calls = int(arguments[1])
         data_bytes = re.search(r"\((\d+)\) data", output)
-        # A refusal of gRPC is a success to h2load, but there is no message in it.
+        # h2load counts a gRPC refusal as a success, but a refusal has no message.
         assert f"{calls} succeeded" in output, output
         assert data_bytes is not None, output
         assert int(data_bytes[1]) > 5 * calls, output
@@ -67,7 +67,7 @@ class Load:
 
 
 def percentile(ordered: list[int] | list[float], share: float) -> float:
-    """Of values in order; `share` is 0 to 1."""
+    """Returns a percentile of sorted values. `share` is 0 to 1."""
     return float(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
 
 

@@ -1,4 +1,4 @@
-"""What Redis needs for each thing that rampd keeps, by MEMORY USAGE of the keys that hold it."""
+"""How much memory Redis needs for each thing that rampd keeps, by MEMORY USAGE of its keys."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Outcomes through one server in batches of a thousand, how Resolve fares meanwhile, and what Redis keeps of a release."""
+"""Outcomes through one server in batches of a thousand, Resolve at the same time, and what Redis keeps for a release."""
 
 import contextlib
 import itertools
@@ -26,7 +26,7 @@ CLIENTS_REMEMBERED = 500
 LEAST_RATE = 10_000
 UNITS = (10_000, 100_000)
 MOST_BYTES = 1_000_000
-"""Of Redis for one release and its reporters."""
+"""The most bytes in Redis for one release and its reporters."""
 _RELEASE, _WEIGHT = 5, 1000
 _client_numbers = itertools.count()
 
@@ -66,7 +66,7 @@ def run(scale: Scale) -> list[Row]:
 
 
 class Sender:
-    """Batches as honest launchers send them: of many repos, a tenth of them next, one job in ten failed."""
+    """Sends batches as real launchers do: many repos, a tenth of the jobs ran next, and a tenth of the jobs failed."""
 
     def __init__(self, server: ServerProcess, *, units: int = 20_000) -> None:
         channel = grpc.insecure_channel(server.target)
@@ -80,7 +80,7 @@ class Sender:
         self.paced_rate = 0.0
 
     def send(self, client: str, sequence: int) -> None:
-        # Messages of protobuf add up when their bytes are joined.
+        # Joined bytes of two protobuf messages are one message with the fields of both.
         head = v1.ReportOutcomesRequest(client_id=client, sequence=sequence).SerializeToString()
         answer = v1.ReportOutcomesResponse.FromString(
             self._send(head + self._bodies[sequence % len(self._bodies)], timeout=10)
@@ -88,7 +88,7 @@ class Sender:
         assert answer.accepted == BATCH, answer.ignored[:1]
 
     def throughput(self, batches: int) -> float:
-        """Outcomes a second, each client sending one batch after the other."""
+        """Returns outcomes per second. Each client sends one batch after the other."""
         each = batches // CLIENTS
         began = time.monotonic()
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -102,7 +102,7 @@ class Sender:
 
     @contextlib.contextmanager
     def paced(self) -> Iterator[None]:
-        """Ten batches a second for as long as the block lasts."""
+        """Sends ten batches a second until the block ends."""
         stop = threading.Event()
 
         def work() -> None:
@@ -122,7 +122,7 @@ class Sender:
 
 
 def batch(repos: list[str], revision: int) -> v1.ReportOutcomesRequest:
-    """One job of each repo."""
+    """Makes a batch with one job of each repo."""
     request = v1.ReportOutcomesRequest()
     for number, repo in enumerate(repos):
         is_next = bucket(running.COMPONENT, _RELEASE, repo) < _WEIGHT
@@ -141,7 +141,7 @@ def batch(repos: list[str], revision: int) -> v1.ReportOutcomesRequest:
 
 
 def memory(units: int) -> Row:
-    """Bytes of all keys of a release's outcomes, after one job of each unit by one client."""
+    """Measures the bytes of all keys of a release's outcomes, after one client has reported one job of each unit."""
     with running.store() as store, running.rampd(store) as server:
         running.begin_rollout(server)
         sender = Sender(server, units=units)
@@ -151,7 +151,7 @@ def memory(units: int) -> Row:
 
 
 def memory_of_clients() -> Row:
-    """Bytes for each client that is remembered; the latest 100,000 of a component are."""
+    """Measures the bytes for each client that the store remembers. It remembers the latest 100,000 of a component."""
     with running.store() as store, running.rampd(store) as server:
         running.begin_rollout(server)
         sender = Sender(server, units=BATCH)

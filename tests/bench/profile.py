@@ -1,6 +1,7 @@
-"""Where the time of one Resolve goes: processor time of the whole server, and the parts of what is ours, by themselves.
+"""Where the time of one Resolve goes: the processor time of the whole server, and each part of rampd's own code alone.
 
-By themselves they run warm, in nanoseconds; in a server that does much else between two calls, each costs some times that.
+Alone, a part runs with warm caches and takes nanoseconds. In a server that does other work between two calls, it takes a few
+times as long.
 """
 
 import time
@@ -33,7 +34,7 @@ RUNS, CALLS = 15, 20_000
 
 
 class StillReplica:
-    """One component, and a state that was confirmed a moment ago."""
+    """A replica with one component. Its state was confirmed a moment ago."""
 
     def __init__(self) -> None:
         overrides = Overrides()
@@ -93,9 +94,9 @@ def parts() -> list[Row]:
     resolution = resolve(
         known.snapshot, known.overrides, request.repo, request.job_id, replica.likely_ms, replica.age_s
     )
-    assert v1.ResolveResponse.FromString(ended(handle(data, None))).tag == resolution.tag
+    assert v1.ResolveResponse.FromString(result_of(handle(data, None))).tag == resolution.tag
     steps: dict[str, Callable[[], object]] = {
-        "all that is ours, from bytes to bytes": lambda: ended(handle(data, None)),
+        "all of rampd's own code, from bytes to bytes": lambda: result_of(handle(data, None)),
         "  parse the request": lambda: v1.ResolveRequest.FromString(data),
         "  check its fields": lambda: violations(request),
         "  find the component, and its age": lambda: (replica.get(request.component), replica.age_s),
@@ -124,14 +125,14 @@ def built(resolution: Any) -> v1.ResolveResponse:
     return response
 
 
-def ended(coroutine: Coroutine[None, None, bytes]) -> bytes:
-    """What a coroutine returns that waits for nothing."""
+def result_of(coroutine: Coroutine[None, None, bytes]) -> bytes:
+    """Runs a coroutine that never waits, and returns its result."""
     try:
         coroutine.send(None)
     except StopIteration as done:
         answer: bytes = done.value
         return answer
-    raise AssertionError("it waits")
+    raise AssertionError("the coroutine waits")
 
 
 def nanoseconds(call: Callable[[], object]) -> float:

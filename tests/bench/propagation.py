@@ -1,4 +1,4 @@
-"""How soon a change on one server is what another one resolves: from Ramp's answer to the first new answer."""
+"""How soon another server uses a change: the time from Ramp's answer to the first new answer of the other server."""
 
 import contextlib
 import itertools

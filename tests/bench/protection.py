@@ -1,5 +1,5 @@
-"""How soon what protects is committed while others write to the same component as fast as it takes: a person's Rollback, the
-dead-man switch, a guard. Seen by WatchRelease, which overrides do not wake.
+"""How soon a protection is committed while others write to the same component as fast as they can. The protections are a
+person's Rollback, the dead-man switch, and a guard. WatchRelease shows the commit; overrides do not wake it.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ TARGET_MS = 1000
 CONFIRM_S = 1.0
 NUMBERS = (4, 16, 64)
 RAISES = 1.05
-"""What more writers must bring, to be worth it."""
+"""If more writers do not raise the rate by this factor, fewer writers are used."""
 RATE_S = 3.0
 GIVEN_UP_S = 30.0
-"""What is not there by then counts as much."""
+"""A protection that takes longer counts as this many seconds."""
 _numbers = itertools.count()
 
 Measure = Callable[[Stubs], float]
-"""Seconds of one protection."""
+"""Measures the seconds of one protection."""
 
 
 def run(scale: Scale) -> list[Row]:
@@ -44,16 +44,19 @@ def run(scale: Scale) -> list[Row]:
         rows = [plain(f"overrides of one component, {number} writers", [rate], "/s")]
         for name, measure in (("Rollback", rolled_back_s), ("dead-man switch", unconfirmed_s), ("guard", guarded_s)):
             rounds = scale.rounds * (5 if measure is rolled_back_s else 1)
-            rows += told(f"{name}, alone", [measure(call) for _ in range(rounds)])
+            rows += latency_rows(f"{name}, alone", [measure(call) for _ in range(rounds)])
             with writing("overrides", number, running.COMPONENT, servers[0].target, on=cores.LOAD):
                 found = [measure(call) for _ in range(rounds)]
-            rows += told(f"{name}, beside {number} writers of overrides", found, TARGET_MS)
+            rows += latency_rows(f"{name}, beside {number} writers of overrides", found, TARGET_MS)
         with writing("verbs", number, running.COMPONENT, *(server.target for server in servers), on=cores.LOAD):
             found = [rolled_back_s(call) for _ in range(scale.rounds * 5)]
-        return [*rows, *told(f"Rollback, beside {number} writers of Ramp and Pause at two servers", found, TARGET_MS)]
+        return [
+            *rows,
+            *latency_rows(f"Rollback, beside {number} writers of Ramp and Pause at two servers", found, TARGET_MS),
+        ]
 
 
-def told(name: str, seconds: list[float], limit_ms: float | None = None) -> list[Row]:
+def latency_rows(name: str, seconds: list[float], limit_ms: float | None = None) -> list[Row]:
     found = sorted(1000 * each for each in seconds)
     p50, p99 = [percentile(found, 0.5)], [percentile(found, 0.99)]
     return [
@@ -63,7 +66,7 @@ def told(name: str, seconds: list[float], limit_ms: float | None = None) -> list
 
 
 def heaviest(server: ServerProcess) -> tuple[int, float]:
-    """How many writers it takes until more of them write no more, and what they come to."""
+    """Finds the number of writers after which more writers do not write more. Returns it and their rate."""
     best, best_rate = 0, 0.0
     for number in NUMBERS:
         with writing("overrides", number, running.COMPONENT, server.target, on=cores.LOAD) as rate:
@@ -79,13 +82,13 @@ def rolled_back_s(call: Stubs) -> float:
     began = time.perf_counter()
     try:
         call("Rollback", component=running.COMPONENT)
-    except grpc.RpcError:  # refused after all the time that a call gets
+    except grpc.RpcError:  # the server used up the whole deadline of the call
         return GIVEN_UP_S
     return time.perf_counter() - began
 
 
 def unconfirmed_s(call: Stubs) -> float:
-    """From the deadline on."""
+    """Measures from the deadline on."""
     ramped = ramp(call, confirm_within=Duration(seconds=int(CONFIRM_S)))
     with until_held(call):
         pass
@@ -93,7 +96,7 @@ def unconfirmed_s(call: Stubs) -> float:
 
 
 def ramp(call: Stubs, **fields: object) -> v1.RampResponse:
-    """Puts next to half of the jobs, however often that takes beside the others."""
+    """Ramps next to 50 %. The call is repeated until it succeeds beside the other writers."""
     end = time.monotonic() + GIVEN_UP_S
     while True:
         with contextlib.suppress(grpc.RpcError):
@@ -103,7 +106,7 @@ def ramp(call: Stubs, **fields: object) -> v1.RampResponse:
 
 
 def guarded_s(call: Stubs) -> float:
-    """From the receipt of the failure that tips the balance."""
+    """Measures from the receipt of the last failure that the guard needs."""
     number = next(_numbers)
     revision = ramp(call).revision
     repos = list(itertools.islice(of_next(number), failures_needed()))
@@ -116,11 +119,11 @@ def guarded_s(call: Stubs) -> float:
 
 @contextlib.contextmanager
 def until_held(call: Stubs) -> Iterator[None]:
-    """Watches the release from before the block until it is held."""
+    """Watches the release: begins before the block, and waits after the block until the release is held."""
     request = v1.WatchReleaseRequest(component=running.COMPONENT, release=RELEASE)
     watch = ReleaseServiceStub(call.channel).WatchRelease(request, timeout=GIVEN_UP_S)
     assert next(watch).rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT
     yield
-    with contextlib.suppress(grpc.RpcError):  # of the time-out
+    with contextlib.suppress(grpc.RpcError):  # the time-out of the stream
         for _ in watch:
             pass

@@ -1,6 +1,6 @@
-"""Ramp against the least that a write can cost: a bare server that runs one small script and answers.
+"""Ramp against the least that a write needs: a bare server that runs one small script and answers.
 
-The bare echo and the bare EVALSHA are shown by themselves as well. All calls come one after the other, from one client.
+The bare echo is measured alone as well. One client makes all calls, one after the other.
 """
 
 import itertools
@@ -53,7 +53,7 @@ def run(scale: Scale) -> list[Row]:
 
 
 def latencies_us(call: Callable[[], object], calls: int) -> list[float]:
-    """Of calls one after the other, in order of length."""
+    """Makes calls one after the other. Returns their times, sorted."""
     found = []
     for _ in range(calls):
         began = time.perf_counter()

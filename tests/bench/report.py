@@ -1,4 +1,4 @@
-"""What a benchmark found: rows, as a table for people and as JSON for programs."""
+"""The results of benchmarks: rows, as a table for people and as JSON for programs."""
 
 import json
 import statistics
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The quartiles of what several rounds gave."""
+    """The median and the quartiles of several rounds."""
 
     lower: float
     median: float
@@ -29,7 +29,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `target` is a sentence, and `is_met` whether it is kept; both may be left out."""
+    """One figure. `target` describes the target, and `is_met` says whether it is met. A figure without a target has neither."""
 
     name: str
     value: Spread
@@ -39,24 +39,24 @@ class Row:
 
 
 def at_most(name: str, values: Sequence[float], unit: str, limit: float) -> Row:
-    """A figure whose median must not be more than `limit`."""
+    """Makes a figure whose median must be at most `limit`."""
     value = Spread.of(values)
     return Row(name, value, unit, f"at most {_short(limit)}", value.median <= limit)
 
 
 def at_least(name: str, values: Sequence[float], unit: str, limit: float) -> Row:
-    """A figure whose median must not be less than `limit`."""
+    """Makes a figure whose median must be at least `limit`."""
     value = Spread.of(values)
     return Row(name, value, unit, f"at least {_short(limit)}", value.median >= limit)
 
 
 def plain(name: str, values: Sequence[float], unit: str) -> Row:
-    """A figure without a target."""
+    """Makes a figure without a target."""
     return Row(name, Spread.of(values), unit)
 
 
 def table(results: dict[str, list[Row]]) -> str:
-    """All rows, with a heading for each benchmark."""
+    """Returns all rows as text, with a heading for each benchmark."""
     rows = [row for found in results.values() for row in found]
     widths = [max(map(len, column), default=0) for column in zip(*map(_cells, rows), strict=True)]
     lines = []
@@ -67,7 +67,7 @@ def table(results: dict[str, list[Row]]) -> str:
 
 
 def write_json(results: dict[str, list[Row]], path: Path) -> None:
-    """The same figures, unrounded."""
+    """Writes the same figures, unrounded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({name: list(map(asdict, rows)) for name, rows in results.items()}, indent=1) + "\n")
 

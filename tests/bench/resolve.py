@@ -1,6 +1,6 @@
-"""Resolve against a bare echo: the same kind of gRPC server, the same messages, an answer that lies ready.
+"""Resolve against a bare echo: the same kind of gRPC server with the same messages, whose answer is ready in advance.
 
-Both servers run at once on one core, the load generator on the other; they are measured in turns.
+Both servers run on one core at the same time, and the load generator runs on the other. They are measured in turns.
 """
 
 from rampd import v1

@@ -1,5 +1,6 @@
-"""How soon a bad release is gone: from the failure that tips the balance being acknowledged to every launcher resolving
-current, with the default policy. Launchers watch two servers; reports go to one of them.
+"""How soon no launcher gets a bad release any more, with the default policy. The time starts when the server acknowledges the
+last failure that the guard needs. It ends when every launcher resolves current. Launchers watch two servers; reports go to
+one of them.
 """
 
 import contextlib
@@ -46,7 +47,7 @@ def run(scale: Scale) -> list[Row]:
 
 
 def rolled_back_in_s(call: Stubs, launchers: list[Resolver], number: int) -> float:
-    """Ramps again, which begins a trial, and reports failures of next until it is too many."""
+    """Ramps again, which begins a trial, and reports as many failures of next as the guard needs."""
     revision = call("Ramp", component=running.COMPONENT, percent=PERCENT).revision
     repos = list(itertools.islice(of_next(number), failures_needed()))
     for launcher in launchers:
@@ -61,7 +62,7 @@ def rolled_back_in_s(call: Stubs, launchers: list[Resolver], number: int) -> flo
 
 
 def of_next(number: int) -> Iterator[str]:
-    """Repos that get next."""
+    """Yields repos that get next."""
     return (
         repo
         for n in itertools.count()
@@ -70,7 +71,7 @@ def of_next(number: int) -> Iterator[str]:
 
 
 def failures_needed() -> int:
-    """Of next alone, until the relative guard's limit is reached."""
+    """Returns how many failures of next alone reach the relative guard's limit."""
     limit = e_process.log_limit(Automation().alpha)
     return next(n for n in itertools.count(1) if e_process.log_evidence({PERCENT * 100: Split(0, n)}) >= limit)
 

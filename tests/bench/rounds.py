@@ -1,4 +1,4 @@
-"""Measuring in turns, so that what else the machine does falls on all alike."""
+"""Measures in turns, so that other work of the machine disturbs all measurements equally."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,7 +8,9 @@ T = TypeVar("T")
 
 
 def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
-    """For each of `measures` what it gave, round by round. Who begins changes; a first round, to get warm, is not told."""
+    """Runs `measures` in turns. Returns for each its results, one a round. The order changes from round to round; the result
+    of a first round, which warms up, is dropped.
+    """
     results: list[list[T]] = [[] for _ in measures]
     for number in range(rounds + 1):
         order = range(len(measures)) if number % 2 else range(len(measures) - 1, -1, -1)
@@ -20,10 +22,10 @@ def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
 
 
 def pooled(rates: Sequence[float], size: int) -> list[float]:
-    """The rate of each `size` measurements in a row, taken as one: what disturbs comes in bursts."""
+    """Returns one rate for each `size` measurements in a row, because disturbances come in bursts."""
     return [statistics.harmonic_mean(rates[first : first + size]) for first in range(0, len(rates), size)]
 
 
 def ratios(values: Sequence[float], against: Sequence[float]) -> list[float]:
-    """Round by round."""
+    """Returns the ratio of each round."""
     return [value / other for value, other in zip(values, against, strict=True)]

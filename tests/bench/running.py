@@ -1,4 +1,4 @@
-"""What benchmarks run: stores, rampd-servers and bare servers, each on its core, each ended with its block."""
+"""Starts what benchmarks need: stores, rampd-servers and bare servers. Each runs on its core, and ends with its block."""
 
 import contextlib
 import shutil
@@ -23,7 +23,7 @@ REPO = "acme/app"
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A server that knows nothing."""
+    """A bare server, which has no state."""
 
     target: str
     process_id: int
@@ -31,14 +31,14 @@ class Bare:
 
 @contextlib.contextmanager
 def store(directory: Path | None = None, on: set[int] = cores.LOAD) -> Iterator[StoreServer]:
-    """An empty Redis, or Valkey where there is no Redis."""
+    """Starts an empty Redis, or Valkey if Redis is not installed."""
     with cores.on(on), store_server(REDIS if shutil.which("redis-server") else VALKEY, directory=directory) as running:
         yield running
 
 
 @contextlib.contextmanager
 def starting(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
-    """A server that listens, and may not serve yet."""
+    """Starts a server that listens, and may not serve yet."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(short_directory())
         with cores.on(on):
@@ -49,7 +49,7 @@ def starting(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> It
 
 @contextlib.contextmanager
 def rampd(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
-    """A server that serves."""
+    """Starts a server, and waits until it serves."""
     with starting(store, *flags, on=on) as server:
         server.event("serving", within_s=120)
         yield server
@@ -57,7 +57,7 @@ def rampd(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Itera
 
 @contextlib.contextmanager
 def bare(module: str, *arguments: str, on: set[int] = cores.SERVER) -> Iterator[Bare]:
-    """A program of this folder that prints its port."""
+    """Starts a program of this folder that prints its port."""
     with cores.on(on):
         process = subprocess.Popen(
             [sys.executable, "-m", f"tests.bench.{module}", *arguments], stdout=subprocess.PIPE, text=True
@@ -74,13 +74,13 @@ def bare(module: str, *arguments: str, on: set[int] = cores.SERVER) -> Iterator[
 
 @contextlib.contextmanager
 def calls(server: ServerProcess) -> Iterator[Stubs]:
-    """Stubs for a server."""
+    """Makes stubs for a server."""
     with stubs(server.target) as call:
         yield call
 
 
 def begin_rollout(server: ServerProcess, *, overrides: int = 10) -> None:
-    """A component of usual size: a rollout at 10 %, a few releases and overrides."""
+    """Makes a component of usual size: a rollout at 10 %, a few releases and overrides."""
     with calls(server) as call:
         for number in range(5):
             call(
@@ -96,7 +96,7 @@ def begin_rollout(server: ServerProcess, *, overrides: int = 10) -> None:
 
 
 def command_counts(store: StoreServer) -> dict[str, int]:
-    """How often Redis has run each command."""
+    """Returns how often Redis has run each command."""
 
     async def ask() -> dict[str, int]:
         client: Redis = store.client()

@@ -1,16 +1,16 @@
-"""How much is measured."""
+"""How much the benchmarks measure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The whole, or with `--quick` enough to see that it runs."""
+    """The full measurement, or with `--quick` only enough to see that every benchmark runs."""
 
     rounds: int = 12
-    """Of alternated measurements."""
+    """The number of rounds. The measurements of a round take turns."""
     calls: int = 6_000
-    """Of one measurement of throughput; one of latency has a quarter of it."""
+    """The number of calls in one measurement of throughput. A measurement of latency makes a quarter of that."""
     overrides: int = 1_000_000
     components: int = 1_000
 

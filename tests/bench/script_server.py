@@ -1,6 +1,6 @@
-"""The least that a write can cost: `python -m tests.bench.script_server REDIS_URL` runs one small script for each Resolve.
+"""The least that a write needs: `python -m tests.bench.script_server REDIS_URL` runs one small script for each Resolve.
 
-A bare echo, and a bare EVALSHA by the client that rampd has. It prints its port, and ends with SIGTERM.
+It is a bare echo with a bare EVALSHA, through the same client of Redis as rampd. It prints its port, and ends on SIGTERM.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A million overrides in one component, and a thousand components: starting on that, and working with it.
+"""One component with a million overrides, and a thousand components: the start of a server on them, and calls to it.
 
-What is measured there is measured in turns with a store of ten components, of which one has ten overrides.
+Calls are measured in turns with a small store: ten components, one of which has ten overrides.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def run(scale: Scale) -> list[Row]:
 
 @contextlib.contextmanager
 def filled(components: int, overrides: int) -> Iterator[StoreServer]:
-    """A store with so much in it."""
+    """Starts a store and fills it with this many components and overrides."""
     with running.store() as server:
 
         async def fill() -> None:
@@ -57,7 +57,7 @@ def filled(components: int, overrides: int) -> Iterator[StoreServer]:
 
 
 def start(store: StoreServer) -> list[Row]:
-    """One server's start, seen from the store, from callers, and from the system."""
+    """Measures one server's start from the store, from callers, and from the system."""
     with redis.Redis.from_url(store.url) as client, cores.on(cores.LOAD):
         client.config_set("slowlog-max-len", 10_000)
         client.config_set("slowlog-log-slower-than", 100)
@@ -88,21 +88,21 @@ def start(store: StoreServer) -> list[Row]:
 
 
 def flatness(scale: Scale, large: ServerProcess, small: ServerProcess) -> list[Row]:
-    """Resolve of a repo that has an override, in the large component and in a small one."""
+    """Measures Resolve of a repo that has an override, in the large component and in a small component."""
     request = v1.ResolveRequest(component=filling.LARGE, repo=filling.repo(1))
     loads = [Load(server.target, METHOD, request) for server in (large, small)]
     calls = scale.calls // SLICES
     slices = in_turns(scale.rounds * SLICES, *(partial(load.throughput, calls) for load in loads))
     rates = [pooled(found, SLICES) for found in slices]
     return [
-        plain("Resolve there", rates[0], "calls/s"),
+        plain("Resolve in the large store", rates[0], "calls/s"),
         plain(f"Resolve with {FEW_COMPONENTS} components and {FEW_OVERRIDES} overrides", rates[1], "calls/s"),
         at_most("ratio of time", ratios(rates[1], rates[0]), "", FLAT),
     ]
 
 
 def changes(scale: Scale, *places: tuple[StoreServer, ServerProcess]) -> list[Row]:
-    """One override set again and again: until the answer, and until another server resolves by it."""
+    """Sets one override again and again. Measures until the answer, and until another server uses the override."""
     with contextlib.ExitStack() as stack:
         measures: list[Callable[[], list[float]]] = []
         for store, server in places:
@@ -115,10 +115,10 @@ def changes(scale: Scale, *places: tuple[StoreServer, ServerProcess]) -> list[Ro
         found = in_turns(scale.rounds, *measures)
     answers, elsewhere, few_answers, few_elsewhere = ([median(each) for each in rounds] for rounds in found)
     return [
-        plain("SetOverride there: p50", answers, "us"),
+        plain("SetOverride in the large store: p50", answers, "us"),
         plain(f"SetOverride with {FEW_OVERRIDES} overrides: p50", few_answers, "us"),
         at_most("ratio of p50", ratios(answers, few_answers), "", FLAT),
-        plain("the same until another server resolves by it: p50", elsewhere, "us"),
+        plain("the same until another server uses it: p50", elsewhere, "us"),
         plain(f"the same with {FEW_OVERRIDES} overrides: p50", few_elsewhere, "us"),
         at_most("ratio of p50", ratios(elsewhere, few_elsewhere), "", FLAT),
     ]
@@ -132,7 +132,7 @@ def change(write: Stubs, channels: Iterator[int], read: Stubs | None = None) -> 
 
 
 def bulk(scale: Scale, call: Stubs) -> list[Row]:
-    """A thousand overrides at once: written, and listed."""
+    """Measures a thousand overrides at once: writing and listing."""
     tags = itertools.count()
 
     def write() -> None:
@@ -145,7 +145,7 @@ def bulk(scale: Scale, call: Stubs) -> list[Row]:
 
     calls = scale.rounds * 5
     return [
-        plain("BatchSetOverrides of 1,000 there: p50", [median(latencies_us(write, calls)) / 1000], "ms"),
+        plain("BatchSetOverrides of 1,000 in the large store: p50", [median(latencies_us(write, calls)) / 1000], "ms"),
         plain(
             "ListOverrides, a page of 1,000: p50", [median(latencies_us(partial(list_page, ""), calls)) / 1000], "ms"
         ),

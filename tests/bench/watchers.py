@@ -1,4 +1,4 @@
-"""Many streams and one caller, in one thread: what it notes are times."""
+"""Many streams and one caller in one thread. It measures when messages arrive."""
 
 import contextlib
 import selectors
@@ -12,12 +12,12 @@ _WAIT_S = 60.0
 
 
 class Watchers:
-    """Streams of one method of one server, and a connection of its own for calls."""
+    """Streams of one method of one server, and a separate connection for calls."""
 
     def __init__(self, target: str, path: str, request: bytes, number: int) -> None:
         self.number = number
         self.received: dict[tuple[int, int], int] = {}
-        """Bytes of messages, of each stream by connection and stream."""
+        """The bytes of messages that each stream has received, by connection and stream."""
         self._selector = selectors.DefaultSelector()
         self._caller = self._connect(target, 0)
         self._connections = [
@@ -38,16 +38,16 @@ class Watchers:
             connection.close()
 
     def until_each_has(self, size: int) -> float:
-        """Waits until each stream has had so many bytes; how many seconds that took. Raises TimeoutError."""
+        """Waits until each stream has received `size` bytes. Returns how many seconds that took. Raises TimeoutError."""
         began = time.perf_counter()
         self._follow(lambda: sum(has >= size for has in self.received.values()) == self.number)
         return time.perf_counter() - began
 
     def change(self, path: str, request: bytes, marker: bytes) -> tuple[float, float, bytes]:
-        """Calls, and waits until each stream has had what contains `marker`.
+        """Makes a call, and waits until each stream has received a message that contains `marker`.
 
-        Seconds from the call to its answer, seconds from the answer to the last stream (0 where that was the first to
-        come), and what came on a stream.
+        Returns the seconds from the call to its answer, the seconds from the answer to the last stream (0 if the last
+        stream came before the answer), and the message of a stream.
         """
         seen: set[tuple[int, int]] = set()
         marked = b""
@@ -64,7 +64,7 @@ class Watchers:
         return answered - began, max(0.0, last - answered), marked
 
     def drain(self, seconds: float) -> None:
-        """Reads what comes for a while."""
+        """Reads all messages for some seconds."""
         end = time.perf_counter() + seconds
         with contextlib.suppress(TimeoutError):
             self._follow(lambda: False, end)
@@ -78,7 +78,7 @@ class Watchers:
     def _next(self, end: float) -> Iterator[tuple[int, int, bytes, bool]]:
         ready = self._selector.select(max(0.0, end - time.perf_counter()))
         if not ready and time.perf_counter() >= end:
-            raise TimeoutError(f"{len(self.received)} of {self.number} streams have had something")
+            raise TimeoutError(f"{len(self.received)} of {self.number} streams have received something")
         for key, _ in sorted(ready, key=lambda each: each[0].data[0]):
             place, connection = key.data
             for stream, data, is_end in connection.read():

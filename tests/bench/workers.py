@@ -1,4 +1,4 @@
-"""`--workers 1` and 2, both cores free for all: the load generator takes its part of them."""
+"""`--workers 1` and `--workers 2`. Server and load generator share both cores."""
 
 import contextlib
 

@@ -1,7 +1,7 @@
-"""Many who write to one component, as quick as they are answered: `python -m tests.bench.writers KIND NUMBER TARGET...`.
+"""Many writers to one component, each as fast as it gets answers: `python -m tests.bench.writers KIND NUMBER TARGET...`.
 
-KIND is `overrides`, or `verbs` (Ramp, Pause and Resume). Each writer has a connection of its own. Ends with SIGTERM, and prints
-how many writes a second were answered with a result.
+KIND is `overrides`, or `verbs` (Ramp, Pause and Resume). Each writer has its own connection. On SIGTERM the program prints how
+many writes a second were answered with a result, and ends.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ _STOP_S = 30
 
 @dataclass
 class Rate:
-    """What writers came to, once they have ended."""
+    """The rate of the writers. It is set when they have ended."""
 
     per_s: float = 0.0
 
 
 @contextlib.contextmanager
 def writing(kind: str, number: int, component: str, *targets: str, on: set[int] = cores.ALL) -> Iterator[Rate]:
-    """With so many writers in a process of their own, spread over the servers."""
+    """Runs this many writers in a separate process, spread over the servers, until the block ends."""
     with cores.on(on):
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.writers", kind, str(number), component, *targets],
@@ -44,7 +44,7 @@ def writing(kind: str, number: int, component: str, *targets: str, on: set[int] 
     assert process.stdout is not None
     rate = Rate()
     try:
-        process.stdout.readline()  # they have begun
+        process.stdout.readline()  # the writers have begun
         yield rate
     finally:
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""One suite over three stores. A test gets a namespace of its own; a server lives as long as the session."""
+"""One suite for three stores. Each test has its own namespace; a server lives as long as the session."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -35,14 +35,14 @@ def redis_server() -> Iterator[StoreServer]:
 
 @pytest.fixture(params=ALL)
 def server(request: pytest.FixtureRequest) -> StoreServer:
-    """Each of the three."""
+    """Each of the three servers."""
     found: StoreServer = request.getfixturevalue(f"{request.param}_server")
     return found
 
 
 @pytest.fixture(params=[VALKEY, REDIS])
 def real_server(request: pytest.FixtureRequest) -> StoreServer:
-    """Each of the two that are processes."""
+    """Each of the two servers that are processes."""
     found: StoreServer = request.getfixturevalue(f"{request.param}_server")
     return found
 
@@ -63,13 +63,13 @@ async def store(server: StoreServer, namespace: str) -> AsyncIterator[RedisStore
 
 @pytest.fixture
 def counted(store: RedisStore) -> RedisOutcomes:
-    """The outcomes beside the store."""
+    """The outcomes of the same store."""
     return RedisOutcomes(store.link)
 
 
 @pytest.fixture
 async def client(server: StoreServer) -> AsyncIterator[Redis]:
-    """A hand with redis-cli."""
+    """A client that writes to Redis directly, like a person with redis-cli."""
     client = server.client()
     yield client
     await client.aclose()
@@ -77,7 +77,7 @@ async def client(server: StoreServer) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
-    """A store with a rollout, on a server of the test's own (`own_server` of its file). It waits for a second at most."""
+    """A store with a rollout, on the test's own server (`own_server` of its file). It waits for one second at most."""
     store = own_server.store(timeout_s=1.0)
     store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))

@@ -13,7 +13,7 @@ ADA = Author("ada", "Ramp", "a note", is_claimed=False)
 
 
 def decide(before: Rollout | Absent, command: commands.Command, freeze: Freeze | None = None) -> Rollout | Absent:
-    """What a command makes of a rollout; it must change it."""
+    """Returns the rollout after a command. The command must change it."""
     outcome = transition(before, command, Context(NOW, "ada", freeze_all=freeze))
     assert outcome.changed, outcome.message
     return outcome.after
@@ -26,12 +26,12 @@ async def commit(
     author: Author = ADA,
     namespace: Namespace | None = None,
 ) -> tuple[FeedEntry, Rollout | Absent]:
-    """The entry, and the component as it was committed."""
+    """Returns the entry, and the component as it was committed."""
     return await store.commit(before, after, author, Result(after.revision), namespace or Namespace())
 
 
 def is_committed(after: Rollout | Absent, stored: Rollout | Absent) -> bool:
-    """Whether a component in the store is what was decided, but for what the store has given it."""
+    """Whether the component in the store is the decided one, apart from the fields that the store sets."""
     return (
         bool(stored.entry)
         and stored.entry == stored.state_entry
@@ -40,7 +40,7 @@ def is_committed(after: Rollout | Absent, stored: Rollout | Absent) -> bool:
 
 
 async def do(store: RedisStore, *steps: commands.Command, component: str = COMPONENT) -> Rollout:
-    """The component after some commands, each read, decided and committed."""
+    """Returns the component after some commands. Each one is read, decided and committed."""
     for step in steps:
         stored = await store.read(component)
         await commit(store, stored.rollout, decide(stored.rollout, step), namespace=stored.namespace)
@@ -50,7 +50,7 @@ async def do(store: RedisStore, *steps: commands.Command, component: str = COMPO
 
 
 async def contents(store: RedisStore) -> dict[str, object]:
-    """Everything in the namespace, for tests that nothing was written."""
+    """Returns everything in the namespace, for tests that nothing was written."""
     found: dict[str, object] = {}
     async for key in store.client.scan_iter(match=f"{store.keys.prefix}*"):
         match await store.client.type(key):

@@ -1,4 +1,4 @@
-"""Servers that ask the checks of one store: each check by one of them at a time, and none of them in the way of another."""
+"""Servers that ask the checks of one store: one server asks a check at a time, and no check blocks another."""
 
 import asyncio
 import time
@@ -13,8 +13,8 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.store import RedisStore
-from tests.asking import Copy, Scripted, checked, running
-from tests.waiting import eventually_so
+from tests.asking import FakeReplica, ScriptedSource, checked, running
+from tests.waiting import eventually_async
 
 ERRORS = Check("errors", 'errors{tag="{{tag}}"}', interval_ms=100, maximum=1.0)
 SLOW = replace(ERRORS, interval_ms=60_000)
@@ -27,36 +27,36 @@ def _in_quick_motion(monkeypatch):
     monkeypatch.setattr(asking, "_RETRY_S", 0.05)
 
 
-def asker(store: RedisStore, replica: Copy, source: object) -> Checks:
+def asker(store: RedisStore, replica: FakeReplica, source: object) -> Checks:
     return Checks(RedisChecks(store.link), replica, source, timeout_s=5.0)
 
 
-async def is_known(checks: Checks, replica: Copy) -> bool:
+async def is_known(checks: Checks, replica: FakeReplica) -> bool:
     return list(await checks.readings(replica.rollouts[0])) != [CheckReading("errors")]
 
 
-async def has_errors(checks: Checks, replica: Copy) -> bool:
+async def has_errors(checks: Checks, replica: FakeReplica) -> bool:
     return (await checks.readings(replica.rollouts[0]))[0].errors >= 2
 
 
-async def test_what_was_answered_is_read_by_every_server(store: RedisStore):
-    replica, source = Copy(checked(SLOW)), Scripted()
-    asks, reads = asker(store, replica, source), asker(store, replica, Scripted())
+async def test_every_server_reads_an_answer(store: RedisStore):
+    replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
+    asks, reads = asker(store, replica, source), asker(store, replica, ScriptedSource())
     assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors")]
 
     async with running(asks):
-        await eventually_so(lambda: is_known(reads, replica))
+        await eventually_async(lambda: is_known(reads, replica))
 
     assert await reads.readings(replica.rollouts[0]) == [CheckReading("errors", has_passed=True, value=0.5)]
     assert source.asked == ['errors{tag="B"}']
 
 
-async def test_of_three_servers_one_asks_at_a_time_and_not_before_the_check_is_due(store: RedisStore):
-    replica, source = Copy(checked(ERRORS)), Scripted(Answer(7.0))
+async def test_one_of_three_servers_asks_at_a_time_and_only_when_the_check_is_due(store: RedisStore):
+    replica, source = FakeReplica(checked(ERRORS)), ScriptedSource(Answer(7.0))
     began_s = time.monotonic()
 
     async with running(*(asker(store, replica, source) for _ in range(3))):
-        await eventually_so(lambda: len(source.asked) >= 6)
+        await eventually_async(lambda: len(source.asked) >= 6)
 
     assert source.most_under_way == 1
     assert (time.monotonic() - began_s) * 1000 >= 5 * ERRORS.interval_ms * 0.9
@@ -65,11 +65,11 @@ async def test_of_three_servers_one_asks_at_a_time_and_not_before_the_check_is_d
 
 
 async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_type(store: RedisStore):
-    replica = Copy(checked(ERRORS))
+    replica = FakeReplica(checked(ERRORS))
     checks = asker(store, replica, NoSource())
 
     async with running(checks):
-        await eventually_so(lambda: has_errors(checks, replica))
+        await eventually_async(lambda: has_errors(checks, replica))
 
     (found,) = await checks.readings(replica.rollouts[0])
     assert found.error == "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)"
@@ -83,12 +83,14 @@ async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_ty
         ('errors{tag="x{{ tag}"}', "it has {{ at character 14, which belongs to no placeholder"),
     ],
 )  # fmt: skip
-async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(store: RedisStore, query: str, said: str):
-    replica, source = Copy(checked(replace(ERRORS, query=query))), Scripted()
+async def test_a_query_that_only_an_older_rampd_accepted_is_an_error_and_is_not_sent(
+    store: RedisStore, query: str, said: str
+):
+    replica, source = FakeReplica(checked(replace(ERRORS, query=query))), ScriptedSource()
     checks = asker(store, replica, source)
 
     async with running(checks):
-        await eventually_so(lambda: has_errors(checks, replica))
+        await eventually_async(lambda: has_errors(checks, replica))
 
     (found,) = await checks.readings(replica.rollouts[0])
     assert found.error.startswith(f"the query is not sent: {said}")
@@ -96,81 +98,84 @@ async def test_a_query_that_an_older_rampd_took_is_an_error_and_is_not_sent(stor
 
 
 @pytest.mark.parametrize("changes", [{"held_reason": "because"}, {"basis_points": 0}, {"next": None}])
-async def test_what_is_not_under_way_is_not_asked(store: RedisStore, changes: dict[str, object]):
+async def test_nothing_is_asked_about_a_rollout_that_is_not_under_way(store: RedisStore, changes: dict[str, object]):
     idle = replace(checked(SLOW, component="idle"), **changes)
-    source = Scripted()
+    source = ScriptedSource()
 
-    async with running(asker(store, Copy(idle, checked(replace(SLOW, query="up"))), source)):
-        await eventually_so(lambda: bool(source.asked))
+    async with running(asker(store, FakeReplica(idle, checked(replace(SLOW, query="up"))), source)):
+        await eventually_async(lambda: bool(source.asked))
         await asyncio.sleep(0.1)
 
     assert source.asked == ["up"]
 
 
 async def test_a_copy_that_is_behind_asks_nothing(store: RedisStore):
-    replica, source = Copy(checked(SLOW)), Scripted()
+    replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
     replica.age_s = 6.0
 
     async with running(asker(store, replica, source)):
         await asyncio.sleep(0.1)
         assert source.asked == []
         replica.age_s = 0.0
-        await eventually_so(lambda: bool(source.asked))
+        await eventually_async(lambda: bool(source.asked))
 
 
-async def test_another_next_is_asked_about_at_once(store: RedisStore):
-    replica, source = Copy(checked(SLOW)), Scripted()
+async def test_a_new_next_is_asked_about_at_once(store: RedisStore):
+    replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
 
     async with running(asker(store, replica, source)):
-        await eventually_so(lambda: len(source.asked) == 1)
+        await eventually_async(lambda: len(source.asked) == 1)
         replica.rollouts = [replace(replica.rollouts[0], next=5)]
-        await eventually_so(lambda: len(source.asked) == 2)
+        await eventually_async(lambda: len(source.asked) == 2)
 
     assert source.asked == ['errors{tag="B"}', 'errors{tag="C"}']
 
 
-async def test_a_source_that_hangs_holds_up_a_bounded_number_of_questions(store: RedisStore):
-    source = Scripted()
+async def test_a_source_that_does_not_answer_blocks_a_limited_number_of_questions(store: RedisStore):
+    source = ScriptedSource()
     source.goes_on.clear()
-    replica = Copy(*(checked(SLOW, component=f"c{number}") for number in range(MAX_ASKING + 5)))
+    replica = FakeReplica(*(checked(SLOW, component=f"c{number}") for number in range(MAX_ASKING + 5)))
 
     async with running(asker(store, replica, source)):
-        await eventually_so(lambda: source.under_way == MAX_ASKING)
+        await eventually_async(lambda: source.under_way == MAX_ASKING)
         await asyncio.sleep(0.1)
         assert source.under_way == MAX_ASKING
         source.goes_on.set()
-        await eventually_so(lambda: len(source.asked) == MAX_ASKING + 5)
+        await eventually_async(lambda: len(source.asked) == MAX_ASKING + 5)
 
 
-async def test_a_server_that_dies_while_it_asks_is_followed_by_another(store: RedisStore, monkeypatch):
-    """Given a server that ends while its question is under way, when the lease is over, expect another to ask."""
+async def test_another_server_asks_if_a_server_dies_while_it_asks(store: RedisStore, monkeypatch):
+    """Given a server that ends during its question, when the lease is over, expect another server to ask."""
     monkeypatch.setattr(asking, "_LEASE_MARGIN_S", 0.2)
-    replica, hangs, answers = Copy(checked(SLOW)), Scripted(), Scripted()
+    replica, hangs, answers = FakeReplica(checked(SLOW)), ScriptedSource(), ScriptedSource()
     hangs.goes_on.clear()
     dies, follows = (Checks(RedisChecks(store.link), replica, source, timeout_s=0.1) for source in (hangs, answers))
 
     async with running(dies):
-        await eventually_so(lambda: bool(hangs.asked))
+        await eventually_async(lambda: bool(hangs.asked))
     async with running(follows):
-        await eventually_so(lambda: bool(answers.asked))
+        await eventually_async(lambda: bool(answers.asked))
 
 
-async def test_a_defect_of_one_check_stops_no_other(store: RedisStore):
-    class Breaks(Scripted):
+async def test_a_defect_in_one_check_does_not_stop_the_others(store: RedisStore):
+    class Breaks(ScriptedSource):
         async def ask(self, query: str) -> Answer:
             if query == "breaks":
                 self.asked.append(query)
                 raise RuntimeError
             return await super().ask(query)
 
-    replica, source = Copy(checked(replace(ERRORS, name="b", query="breaks"), replace(ERRORS, query="up"))), Breaks()
+    replica, source = (
+        FakeReplica(checked(replace(ERRORS, name="b", query="breaks"), replace(ERRORS, query="up"))),
+        Breaks(),
+    )
 
     async with running(asker(store, replica, source)):
-        await eventually_so(lambda: source.asked.count("up") >= 3 and "breaks" in source.asked)
+        await eventually_async(lambda: source.asked.count("up") >= 3 and "breaks" in source.asked)
 
 
-async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(store: RedisStore):
-    replica, source = Copy(checked(SLOW)), Scripted()
+async def test_another_store_is_not_written_to_and_is_tried_again(store: RedisStore):
+    replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
     epoch = store.link.epoch
     store.set_epoch("another")
 
@@ -178,4 +183,4 @@ async def test_a_store_that_is_another_one_is_not_written_to_and_is_tried_again(
         await asyncio.sleep(0.1)
         assert source.asked == []
         store.set_epoch(epoch)
-        await eventually_so(lambda: bool(source.asked))
+        await eventually_async(lambda: bool(source.asked))

@@ -1,4 +1,4 @@
-"""The controller on a store: it looks, decides and commits, and nobody's request is overwritten."""
+"""The controller on a store: it looks, decides and commits, and it overwrites no request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ def world() -> World:
 
 @pytest.fixture
 async def pair(server: StoreServer, namespace: str, world: World) -> AsyncIterator[list[ServerWithoutPort]]:
-    """Two servers; next is t2 with a plan that begins by itself, t3 waits."""
+    """Two servers; next is t2 with a plan that starts automatically, t3 waits."""
     async with servers(server, namespace, world, 2) as made:
         await plan(made[0])
         yield made
@@ -56,7 +56,7 @@ async def decisions(server: ServerWithoutPort) -> list[Event]:
     return [event for event in await server.history() if event.actor == "rampd"]
 
 
-async def test_a_release_goes_out_by_itself_and_the_next_one_begins(one: ServerWithoutPort, world: World):
+async def test_a_release_is_rolled_out_automatically_and_the_next_one_begins(one: ServerWithoutPort, world: World):
     percents = []
     for _ in range(3):
         await one.look()
@@ -76,8 +76,8 @@ async def test_a_release_goes_out_by_itself_and_the_next_one_begins(one: ServerW
     assert all(not event.is_claimed for event in await decisions(one))
 
 
-async def test_of_two_servers_that_see_the_same_one_steps(pair: list[ServerWithoutPort], world: World):
-    """Given two servers that look at once, again and again, expect each step once."""
+async def test_two_servers_that_see_the_same_make_each_step_once(pair: list[ServerWithoutPort], world: World):
+    """Given two servers that look at the same time, repeatedly, expect each step once."""
     for _ in range(12):
         looks = await asyncio.gather(*(each.look() for each in pair), return_exceptions=True)
         for outcome in looks:
@@ -94,8 +94,8 @@ async def test_of_two_servers_that_see_the_same_one_steps(pair: list[ServerWitho
     assert revisions == list(range(1, len(revisions) + 1))
 
 
-async def test_a_person_who_was_first_is_not_overwritten(pair: list[ServerWithoutPort], world: World):
-    """Given a server that has decided on what it knows while a person pauses on another, expect its step refused."""
+async def test_a_step_does_not_overwrite_an_earlier_pause_by_a_person(pair: list[ServerWithoutPort], world: World):
+    """Given a server that decides on its copy while a person pauses on another server, expect that its step is refused."""
     one, other = pair
     await one.look()
     await other.refresh()
@@ -127,7 +127,7 @@ async def test_a_server_that_was_away_for_an_hour_makes_one_step_and_holds_again
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_a_server_that_sees_the_clock_jump_begins_the_hold_anew_and_says_so(
+async def test_a_server_that_sees_the_clock_jump_begins_the_hold_again_and_says_so(
     one: ServerWithoutPort, world: World, hours: int
 ):
     await one.look()
@@ -141,7 +141,7 @@ async def test_a_server_that_sees_the_clock_jump_begins_the_hold_anew_and_says_s
     assert one.rollout().progress.hold_since_ms == world.store_ms
     event = (await decisions(one))[-1]
     assert (event.action, event.note) == (
-        "Hold", "The store's clock was set by 1 h, so the hold of t2 at 5 % begins anew."
+        "Hold", "The store's clock was set by 1 h, so the hold of t2 at 5 % begins again."
     )  # fmt: skip
     world.pass_ms(10 * MINUTE_MS - 1)
     await one.look()
@@ -151,7 +151,7 @@ async def test_a_server_that_sees_the_clock_jump_begins_the_hold_anew_and_says_s
     assert one.rollout().basis_points == 2500
 
 
-async def test_a_bad_release_comes_back_by_itself_and_says_why(one: ServerWithoutPort, world: World):
+async def test_a_bad_release_is_rolled_back_automatically_with_the_reason(one: ServerWithoutPort, world: World):
     await one.look()
     world.counters[C, 2, 1] = BAD
 
@@ -166,7 +166,9 @@ async def test_a_bad_release_comes_back_by_itself_and_says_why(one: ServerWithou
     assert await one.look() is None
 
 
-async def test_continue_quarantines_drops_and_starts_the_head_in_one_write(one: ServerWithoutPort, world: World):
+async def test_continue_quarantines_and_drops_next_and_starts_the_head_in_one_write(
+    one: ServerWithoutPort, world: World
+):
     await set_policy(one, after_rollback=AfterRollback.CONTINUE)
     await one.look()
     world.counters[C, 2, 1] = BAD
@@ -181,7 +183,7 @@ async def test_continue_quarantines_drops_and_starts_the_head_in_one_write(one: 
     assert [event.action for event in await decisions(one)] == ["Step", "Rollback", "Step"]
 
 
-async def test_a_dry_run_says_once_what_it_would_have_done(one: ServerWithoutPort, world: World):
+async def test_a_dry_run_records_once_what_it_would_have_done(one: ServerWithoutPort, world: World):
     await set_policy(one, on_regression=OnRegression.NOTIFY)
     await one.look()
     world.counters[C, 2, 1] = BAD
@@ -215,7 +217,7 @@ async def test_a_guard_pauses_and_resume_begins_a_new_trial(one: ServerWithoutPo
     assert one.rollout().basis_points == 2500
 
 
-async def test_a_ramp_by_hand_takes_over_and_resume_gives_it_back_from_the_step_at_or_above(
+async def test_a_ramp_by_hand_stops_the_plan_and_resume_continues_it_from_the_step_at_or_above(
     one: ServerWithoutPort, world: World
 ):
     await one.look()
@@ -232,7 +234,7 @@ async def test_a_ramp_by_hand_takes_over_and_resume_gives_it_back_from_the_step_
     assert (await decisions(one))[-1].note == "t2 goes from 12 % to 25 %. The plan goes on."
 
 
-async def test_a_ramp_by_hand_is_guarded_without_any_policy(one: ServerWithoutPort, world: World):
+async def test_guards_watch_a_ramp_by_hand_without_any_policy(one: ServerWithoutPort, world: World):
     await set_policy(one, steps=(), auto_start=False, auto_finalize=False)
     await one.do(commands.Ramp(500))
     world.counters[C, 2, 1] = BAD
@@ -243,7 +245,7 @@ async def test_a_ramp_by_hand_is_guarded_without_any_policy(one: ServerWithoutPo
 
 
 @pytest.mark.parametrize("stop", [commands.Pause(), commands.Freeze()])
-async def test_paused_or_frozen_nothing_rises_and_guards_go_on(
+async def test_while_paused_or_frozen_nothing_rises_and_guards_go_on(
     one: ServerWithoutPort, world: World, stop: commands.Command
 ):
     await one.look()
@@ -257,7 +259,7 @@ async def test_paused_or_frozen_nothing_rises_and_guards_go_on(
     assert one.rollout().state is RolloutState.HELD
 
 
-async def test_after_the_freeze_the_plan_goes_on(one: ServerWithoutPort, world: World):
+async def test_the_plan_continues_after_the_freeze(one: ServerWithoutPort, world: World):
     await one.look()
     await one.do(commands.Freeze())
     world.pass_ms(60 * MINUTE_MS)
@@ -268,7 +270,9 @@ async def test_after_the_freeze_the_plan_goes_on(one: ServerWithoutPort, world: 
     assert one.rollout().basis_points == 2500
 
 
-async def test_an_unconfirmed_ramp_goes_back_in_time_also_paused_and_frozen(one: ServerWithoutPort, world: World):
+async def test_an_unconfirmed_ramp_is_rolled_back_in_time_even_when_paused_or_frozen(
+    one: ServerWithoutPort, world: World
+):
     await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS), commands.Pause(), commands.Freeze())
     world.pass_ms(MINUTE_MS - 1)
     await one.look()
@@ -284,8 +288,10 @@ async def test_an_unconfirmed_ramp_goes_back_in_time_also_paused_and_frozen(one:
 
 
 @pytest.mark.parametrize("by_ms", [-60 * MINUTE_MS, -MINUTE_MS, -1_000])
-async def test_a_clock_that_is_set_back_puts_no_confirmation_off(one: ServerWithoutPort, world: World, by_ms: int):
-    """Given a minute to confirm, and a store whose clock is set back meanwhile, expect current after a minute."""
+async def test_a_clock_that_is_set_back_does_not_delay_the_deadline_to_confirm(
+    one: ServerWithoutPort, world: World, by_ms: int
+):
+    """Given a minute to confirm, and a store whose clock is set back meanwhile, expect everybody on current after a minute."""
     await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS), commands.Pause())
     world.pass_ms(MINUTE_MS // 2)
     world.store_ms += by_ms
@@ -304,7 +310,7 @@ async def test_a_clock_that_is_set_back_puts_no_confirmation_off(one: ServerWith
     assert (await decisions(one))[-1].note.startswith("Nobody confirmed the Ramp of t2 to 50 % in time.")
 
 
-async def test_a_server_that_starts_after_the_clock_was_set_back_waits_no_longer_than_there_was_to_confirm(
+async def test_a_server_that_starts_after_the_clock_was_set_back_does_not_wait_longer_than_the_time_to_confirm(
     one: ServerWithoutPort, server: StoreServer, namespace: str, world: World
 ):
     await one.do(commands.Ramp(5000, confirm_within_ms=MINUTE_MS))
@@ -345,7 +351,7 @@ async def test_a_confirmed_ramp_stays(one: ServerWithoutPort, world: World):
     assert one.rollout().basis_points == 5000
 
 
-async def test_who_makes_no_progress_is_paused_once(one: ServerWithoutPort, world: World):
+async def test_a_rollout_without_progress_is_paused_once(one: ServerWithoutPort, world: World):
     await set_policy(one, stuck_after_ms=30 * MINUTE_MS, steps=(Step(500, 0, min_jobs=100),), auto_finalize=False)
     await one.look()
     world.pass_ms(30 * MINUTE_MS)
@@ -387,10 +393,10 @@ async def test_a_check_must_pass_before_the_next_step_and_one_that_fails_rolls_b
     assert one.rollout().state is RolloutState.HELD
 
 
-async def test_what_was_decided_before_the_store_hung_is_void(
+async def test_a_decision_is_void_when_the_store_did_not_answer_for_a_while(
     one: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a store that takes seconds over the write of a step, expect no step, and the hold to go by a later look."""
+    """Given a store that needs seconds to write a step, expect no step, and that a later look decides on the hold."""
     commit = one.store.commit
 
     async def hang(*arguments: Any, **options: Any) -> FeedEntry:
@@ -408,7 +414,7 @@ async def test_what_was_decided_before_the_store_hung_is_void(
     assert one.rollout().progress.hold_since_ms == world.store_ms
 
 
-async def test_when_the_store_is_away_nothing_is_decided(one: ServerWithoutPort, world: World):
+async def test_nothing_is_decided_while_the_store_is_unreachable(one: ServerWithoutPort, world: World):
     await one.look()
     world.counters[C, 2, 1] = BAD
     world.pass_ms(6_000)
@@ -417,8 +423,8 @@ async def test_when_the_store_is_away_nothing_is_decided(one: ServerWithoutPort,
     assert one.rollout().basis_points == 500
 
 
-async def test_what_waits_for_nothing_costs_the_store_nothing(one: ServerWithoutPort, world: World):
-    """Given components that are steady or held, expect no look; and of one that waits, none before it may change."""
+async def test_a_rollout_that_waits_for_nothing_causes_no_reads_of_the_store(one: ServerWithoutPort, world: World):
+    """Given steady or held components, expect no look. Given a waiting one, expect no look before it may change."""
     for number in range(20):
         await one.do(commands.Release("t1"), component=f"steady{number}")
     await one.do(commands.Release("t1"), commands.Release("t2"), commands.Ramp(500), component="held")
@@ -437,7 +443,7 @@ async def test_what_waits_for_nothing_costs_the_store_nothing(one: ServerWithout
 
 @pytest.fixture
 async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
-    """The controller runs, and time stands still but for what a test lets pass."""
+    """Runs the controller. Time passes only when a test lets it pass."""
     task = asyncio.create_task(one.controller.run())
     yield one
     task.cancel()
@@ -445,7 +451,7 @@ async def running(one: ServerWithoutPort) -> AsyncIterator[ServerWithoutPort]:
 
 
 async def until(server: ServerWithoutPort, is_so) -> None:
-    """Lets a little time pass, again and again, until it is so."""
+    """Lets a little time pass, repeatedly, until the condition is true."""
     async with asyncio.timeout(100):
         while not is_so(server.rollout()):
             server.world.pass_ms(20)
@@ -454,7 +460,7 @@ async def until(server: ServerWithoutPort, is_so) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_told_of_outcomes_it_looks_at_once(running: ServerWithoutPort, world: World):
+async def test_automation_looks_at_once_when_it_hears_of_outcomes(running: ServerWithoutPort, world: World):
     await until(running, lambda rollout: rollout.basis_points == 500)
     world.counters[C, 2, 1] = BAD
     began_ms = world.store_ms
@@ -465,7 +471,7 @@ async def test_told_of_outcomes_it_looks_at_once(running: ServerWithoutPort, wor
     assert world.store_ms - began_ms <= 1_000
 
 
-async def test_it_follows_whoever_takes_outcomes_in(running: ServerWithoutPort, world: World):
+async def test_automation_hears_of_outcomes_that_another_source_counts(running: ServerWithoutPort, world: World):
     await until(running, lambda rollout: rollout.basis_points == 500)
     world.counters[C, 2, 1] = BAD
     counted: asyncio.Queue[frozenset[str]] = asyncio.Queue()
@@ -484,15 +490,17 @@ async def test_it_follows_whoever_takes_outcomes_in(running: ServerWithoutPort, 
     assert world.store_ms - began_ms <= 1_000
 
 
-async def test_with_a_maturation_it_looks_again_soon(one: ServerWithoutPort):
+async def test_with_a_maturation_automation_looks_again_soon(one: ServerWithoutPort):
     await set_policy(one, maturation_ms=1_000)
     await one.look()
 
     assert (await one.look() or 0) <= 6
 
 
-async def test_untold_it_looks_within_seconds_where_outcomes_come_in(running: ServerWithoutPort, world: World):
-    """Given outcomes that another server took in, which died before it looked."""
+async def test_automation_looks_within_seconds_when_nothing_tells_it_of_outcomes(
+    running: ServerWithoutPort, world: World
+):
+    """Given outcomes that another server counted before it died without a look."""
     world.counters[C, 2, 1] = GOOD
     await until(running, lambda rollout: rollout.basis_points == 500)
     began_ms = world.store_ms
@@ -503,7 +511,9 @@ async def test_untold_it_looks_within_seconds_where_outcomes_come_in(running: Se
     assert world.store_ms - began_ms <= 7_000
 
 
-async def test_what_fails_is_tried_again(running: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_a_look_that_fails_is_tried_again(
+    running: ServerWithoutPort, world: World, monkeypatch: pytest.MonkeyPatch
+):
     await until(running, lambda rollout: rollout.basis_points == 500)
     failures = iter([StoreUnavailableError("away"), RuntimeError("a defect")])
     read = running.outcomes.counters

@@ -1,4 +1,4 @@
-"""Each check is asked by one server at a time, and what it was answered is there for all."""
+"""One server asks a check at a time, and every server can read the answer."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ def checks(store: RedisStore) -> RedisChecks:
 
 @pytest.fixture
 def other(store: RedisStore) -> RedisChecks:
-    """Another server's, on the same store."""
+    """The checks of another server on the same store."""
     return RedisChecks(store.link)
 
 
@@ -43,26 +43,26 @@ async def turn_of(checks: RedisChecks, **changes: object) -> CheckTurn:
     return turn
 
 
-async def test_nothing_is_known_of_what_was_never_asked(checks: RedisChecks):
+async def test_a_check_that_was_never_asked_has_no_result(checks: RedisChecks):
     assert await checks.counts(C) == {}
     assert (await turn_of(checks)).before is None
 
 
-async def test_a_result_is_there_for_all_and_comes_with_the_next_turn(checks: RedisChecks, other: RedisChecks):
+async def test_every_server_reads_a_result_and_the_next_turn_includes_it(checks: RedisChecks, other: RedisChecks):
     assert await checks.record(await turn_of(checks), COUNTS, checks=["errors"])
 
     assert await other.counts(C) == {"errors": COUNTS}
     assert (await turn_of(other, interval_ms=0)).before == COUNTS
 
 
-async def test_of_twenty_servers_one_has_the_turn(checks: RedisChecks):
+async def test_one_of_twenty_servers_gets_the_turn(checks: RedisChecks):
     found = await asyncio.gather(*(checks.lease(C, "errors", SCOPE, **LONG) for _ in range(20)))
 
     assert len([turn for turn in found if isinstance(turn, CheckTurn)]) == 1
     assert all(29_000 < wait <= 30_000 for wait in found if isinstance(wait, int))
 
 
-async def test_checks_and_components_have_turns_of_their_own(checks: RedisChecks):
+async def test_each_check_of_each_component_has_its_own_turns(checks: RedisChecks):
     await turn_of(checks)
 
     assert isinstance(await checks.lease(C, "latency", SCOPE, **LONG), CheckTurn)
@@ -83,21 +83,23 @@ async def test_a_check_is_due_when_its_interval_has_passed_since_it_was_asked(
     assert isinstance(await other.lease(C, "errors", SCOPE, **LONG), CheckTurn)
 
 
-async def test_where_counting_begins_anew_a_check_is_due_at_once(checks: RedisChecks):
+async def test_a_check_is_due_at_once_when_its_counts_begin_again(checks: RedisChecks):
     await checks.record(await turn_of(checks), COUNTS, checks=["errors"])
 
     assert (await turn_of(checks, scope="3:1:0:abc")).before == COUNTS
 
 
-async def test_a_turn_that_nobody_ends_goes_to_another_after_the_lease(checks: RedisChecks, other: RedisChecks):
-    """Given a server that died with the turn, if its lease has ended, expect another to have it."""
+async def test_a_turn_that_its_server_does_not_end_goes_to_another_server_after_the_lease(
+    checks: RedisChecks, other: RedisChecks
+):
+    """Given a server that died during its turn, if its lease has ended, expect another server to get the turn."""
     await turn_of(checks, lease_ms=20)
     await asyncio.sleep(0.05)
 
     assert (await turn_of(other)).before is None
 
 
-async def test_a_result_that_comes_after_another_has_the_turn_is_dropped(checks: RedisChecks, other: RedisChecks):
+async def test_a_result_is_dropped_once_another_server_has_the_turn(checks: RedisChecks, other: RedisChecks):
     late = await turn_of(checks, lease_ms=0)
     taken = await turn_of(other, interval_ms=0)
 
@@ -110,7 +112,7 @@ async def test_a_result_that_comes_after_another_has_the_turn_is_dropped(checks:
     assert await other.counts(C) == {"errors": result}
 
 
-async def test_a_late_result_counts_where_nobody_took_the_turn(checks: RedisChecks):
+async def test_a_late_result_counts_if_no_other_server_took_the_turn(checks: RedisChecks):
     late = await turn_of(checks, lease_ms=0)
     assert await checks.record(late, COUNTS, checks=["errors"])
 
@@ -124,7 +126,9 @@ async def test_a_result_that_is_sent_twice_is_written_once(checks: RedisChecks):
     assert await checks.counts(C) == {"errors": COUNTS}
 
 
-async def test_what_the_policy_has_lost_goes_with_the_next_result(checks: RedisChecks, client: Redis, key: str):
+async def test_the_next_result_removes_results_of_checks_that_left_the_policy(
+    checks: RedisChecks, client: Redis, key: str
+):
     for name in ("errors", "latency"):
         turn = await checks.lease(C, name, SCOPE, **LONG)
         assert isinstance(turn, CheckTurn)
@@ -144,14 +148,16 @@ async def test_what_the_policy_has_lost_goes_with_the_next_result(checks: RedisC
         ("result:errors", write_counts(99_999_999_999_999, COUNTS)),
     ],
 )
-async def test_what_a_clock_that_was_set_back_left_in_the_future_blocks_nothing(
+async def test_a_lease_in_the_future_of_a_clock_that_was_set_back_does_not_block(
     checks: RedisChecks, client: Redis, key: str, field: str, text: str
 ):
     await client.hset(key, field, text)
     assert isinstance(await checks.lease(C, "errors", SCOPE, **LONG), CheckTurn)
 
 
-async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
+async def test_a_server_with_another_epoch_writes_nothing(
+    checks: RedisChecks, store: RedisStore, client: Redis, key: str
+):
     turn = await turn_of(checks)
     before = await client.hgetall(key)
     store.set_epoch("another")
@@ -163,7 +169,9 @@ async def test_another_epoch_writes_nothing(checks: RedisChecks, store: RedisSto
     assert await client.hgetall(key) == before
 
 
-async def test_data_of_a_newer_schema_take_no_result(checks: RedisChecks, store: RedisStore, client: Redis, key: str):
+async def test_no_result_is_written_into_data_of_a_newer_schema(
+    checks: RedisChecks, store: RedisStore, client: Redis, key: str
+):
     turn = await turn_of(checks)
     before = await client.hgetall(key)
     await client.hset(store.keys.meta, "schema", SCHEMA + 1)
@@ -175,7 +183,7 @@ async def test_data_of_a_newer_schema_take_no_result(checks: RedisChecks, store:
     assert await client.hgetall(key) == before
 
 
-async def test_a_key_of_another_type_is_named(checks: RedisChecks, client: Redis, key: str):
+async def test_an_error_names_a_key_of_the_wrong_type(checks: RedisChecks, client: Redis, key: str):
     turn = await turn_of(checks)
     await client.delete(key)
     await client.set(key, "text")
@@ -211,7 +219,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-async def test_what_somebody_edited_is_named(checks: RedisChecks, client: Redis, key: str, text: str | bytes):
+async def test_an_error_names_a_field_that_somebody_edited(
+    checks: RedisChecks, client: Redis, key: str, text: str | bytes
+):
     await client.hset(key, "result:errors", text)
 
     with pytest.raises(StoreCorruptError, match="result:errors") as caught:
@@ -238,5 +248,5 @@ NUMBERS = st.integers(0, 2**53)
         error=st.text(st.characters(codec="utf-8")),
     ),
 )
-def test_counts_come_back_from_their_text(asked_ms: int, counts: CheckCounts):
+def test_counts_are_read_back_from_their_text(asked_ms: int, counts: CheckCounts):
     assert read_counts(write_counts(asked_ms, counts)) == counts

@@ -1,4 +1,4 @@
-"""commit: a component goes from one revision to the next, whole or not at all."""
+"""commit: a component goes from one revision to the next, completely or not at all."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.rollouts import NOW
 from tests.stores import StoreServer
 
 
-async def test_a_component_that_was_never_made_is_absent_at_revision_zero(store: RedisStore):
+async def test_a_component_that_never_existed_is_absent_at_revision_zero(store: RedisStore):
     stored = await store.read(COMPONENT)
 
     assert stored.rollout == Absent(COMPONENT)
@@ -25,7 +25,7 @@ async def test_a_component_that_was_never_made_is_absent_at_revision_zero(store:
     assert stored.time_ms > NOW
 
 
-async def test_what_is_read_is_what_was_committed(store: RedisStore):
+async def test_a_read_returns_what_was_committed(store: RedisStore):
     before: Rollout | Absent = Absent(COMPONENT)
     for command in (
         commands.Release("20200301", {"image": "restyler:20200301", "link": 'https://example.com/?a="b"&ü=€'}),
@@ -54,7 +54,7 @@ async def test_what_is_read_is_what_was_committed(store: RedisStore):
         before = stored
 
 
-async def test_texts_of_every_kind_come_back_as_they_were(store: RedisStore):
+async def test_all_kinds_of_text_are_read_back_unchanged(store: RedisStore):
     text = "quotes \" ' back\\slash /slash {brace} [bracket] ${x} null \u2028 ü € 🙂 \x7f"
     release = commands.Release("t", {"note": text, "empty": ""})
     after = decide(Absent(COMPONENT), release)
@@ -69,7 +69,7 @@ async def test_texts_of_every_kind_come_back_as_they_were(store: RedisStore):
     assert (event.actor, event.note) == (text, text)
 
 
-async def test_a_commit_on_a_revision_that_is_gone_conflicts_and_writes_nothing(store: RedisStore):
+async def test_a_commit_on_an_old_revision_conflicts_and_writes_nothing(store: RedisStore):
     first = await do(store, commands.Release("a"), commands.Release("b"))
     await do(store, commands.Ramp(1000))
     before = await contents(store)
@@ -80,7 +80,7 @@ async def test_a_commit_on_a_revision_that_is_gone_conflicts_and_writes_nothing(
     assert await contents(store) == before
 
 
-async def test_a_commit_on_a_component_that_was_made_meanwhile_conflicts(store: RedisStore):
+async def test_a_commit_on_a_component_that_was_created_meanwhile_conflicts(store: RedisStore):
     await do(store, commands.Release("a"))
 
     with pytest.raises(ConflictError):
@@ -102,7 +102,7 @@ async def test_a_commit_decided_under_another_freeze_of_the_namespace_conflicts(
     await commit(store, rollout, decide(rollout, commands.Pause()), namespace=frozen)
 
 
-async def test_a_namespace_that_was_changed_meanwhile_conflicts(store: RedisStore):
+async def test_a_change_of_a_namespace_conflicts_with_another_change_meanwhile(store: RedisStore):
     frozen = Namespace(Freeze("ada", "", NOW))
     await store.commit_namespace(Namespace(), frozen, ADA)
     before = await contents(store)
@@ -115,10 +115,8 @@ async def test_a_namespace_that_was_changed_meanwhile_conflicts(store: RedisStor
 
 
 @pytest.mark.parametrize("by_ms", [-1_100, 1_100 + 60_000, 3_600_000])
-async def test_a_freeze_of_the_namespace_that_was_decided_at_another_time_is_left_as_it_is(
-    store: RedisStore, by_ms: int
-):
-    """Given a store whose clock was set between a server's look and its write, expect that nothing is written."""
+async def test_a_freeze_of_the_namespace_is_kept_if_the_store_clock_was_set_meanwhile(store: RedisStore, by_ms: int):
+    """Given a store whose clock is set between a server's look and its write, expect that nothing is written."""
     frozen = Namespace(Freeze("ada", "", NOW, NOW + 1))
     await store.commit_namespace(Namespace(), frozen, ADA)
     head, before = await store.head(), await contents(store)
@@ -133,15 +131,15 @@ async def test_a_freeze_of_the_namespace_that_was_decided_at_another_time_is_lef
     await store.commit_namespace(frozen, Namespace(), ADA, decided_ms=head.time_ms)
 
 
-async def test_a_commit_that_leaves_the_revision_is_a_mistake_of_the_caller(store: RedisStore):
+async def test_a_commit_that_keeps_the_revision_is_a_mistake_of_the_caller(store: RedisStore):
     rollout = await do(store, commands.Release("a"))
 
     with pytest.raises(ValueError, match="revision 1 does not follow on 1"):
         await commit(store, rollout, replace(rollout, paused=True))
 
 
-async def test_changes_of_overrides_are_no_obstacle_to_a_verb(store: RedisStore):
-    """A change is decided on the rollout: those of overrides only take their revisions before it."""
+async def test_changes_of_overrides_do_not_conflict_with_a_verb(store: RedisStore):
+    """A verb is decided on the rollout. Changes of overrides only use up revisions before it."""
     before = await do(store, commands.Release("a"), commands.Release("b"))
     for number in range(3):
         await store.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, ADA)
@@ -156,7 +154,7 @@ async def test_changes_of_overrides_are_no_obstacle_to_a_verb(store: RedisStore)
     assert await store.feed(entry.previous_id, block_ms=0) == [entry]
 
 
-async def test_who_names_a_revision_is_stopped_by_a_change_of_overrides(store: RedisStore):
+async def test_a_verb_with_an_expected_revision_conflicts_with_a_change_of_overrides(store: RedisStore):
     before = await do(store, commands.Release("a"), commands.Release("b"))
     await store.commit_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
     kept = await contents(store)
@@ -168,7 +166,7 @@ async def test_who_names_a_revision_is_stopped_by_a_change_of_overrides(store: R
 
 
 async def test_a_state_of_the_same_revision_in_another_history_conflicts(store: RedisStore):
-    """Given an older copy of the data, and another change since, expect that the number of the revision proves nothing."""
+    """Given an older copy of the data, and another change since, expect that the same revision number is not enough."""
     base = await do(store, commands.Release("a"), commands.Release("b"))
     known = numbered(decide(base, commands.Ramp(9000)), 3, "1700000000000-7")
     await do(store, commands.Ramp(100))
@@ -190,7 +188,7 @@ async def test_components_are_listed_in_order_and_in_pages(store: RedisStore):
     assert await store.components(after="zeta", limit=2) == []
 
 
-async def test_a_deleted_component_leaves_its_numbers_and_its_history_only(store: RedisStore):
+async def test_only_the_numbers_and_the_history_of_a_deleted_component_remain(store: RedisStore):
     rollout = await do(store, commands.Release("a", {"k": "v"}), commands.Release("b"), commands.Quarantine("x"))
     await store.commit_overrides(COMPONENT, {"acme/app": _expiring()}, ADA)
     await do(store, commands.Release("c"))
@@ -216,7 +214,7 @@ async def test_a_deleted_component_leaves_its_numbers_and_its_history_only(store
     assert await store.list_overrides(COMPONENT, prefix="", after="", limit=10) == []
 
 
-async def test_a_component_that_is_made_again_goes_on_with_its_numbers(store: RedisStore):
+async def test_a_component_that_is_created_again_continues_its_numbers(store: RedisStore):
     last = await do(store, commands.Release("a"), commands.Release("b"))
     gone = Absent(COMPONENT, last.revision + 1, last.last_number)
     await commit(store, last, gone)
@@ -228,7 +226,7 @@ async def test_a_component_that_is_made_again_goes_on_with_its_numbers(store: Re
     assert "deleted" not in await store.client.hgetall(store.keys.component(COMPONENT).rollout)
 
 
-async def test_two_namespaces_on_one_server_know_nothing_of_each_other(store: RedisStore, server: StoreServer):
+async def test_two_namespaces_on_one_server_are_independent(store: RedisStore, server: StoreServer):
     await do(store, commands.Release("a"))
     other = server.store("another-namespace-altogether")
     other.set_epoch(await other.begin_epoch(adopted=False))
@@ -238,7 +236,7 @@ async def test_two_namespaces_on_one_server_know_nothing_of_each_other(store: Re
     await other.close()
 
 
-async def test_of_32_writers_none_is_lost_and_none_writes_twice(store: RedisStore):
+async def test_32_writers_at_once_each_write_exactly_once(store: RedisStore):
     await do(store, commands.Release("a"), commands.Release("b"))
     first = (await store.read(COMPONENT)).rollout.revision
 
@@ -264,7 +262,7 @@ async def test_of_32_writers_none_is_lost_and_none_writes_twice(store: RedisStor
     assert {event.actor for event in events} == {f"writer-{number}" for number in range(32)}
 
 
-async def test_a_server_that_has_forgotten_its_scripts_gets_them_again(store: RedisStore):
+async def test_scripts_are_loaded_again_into_a_redis_that_lost_them(store: RedisStore):
     rollout = await do(store, commands.Release("a"), commands.Release("b"))
     for percent in (1, 2, 3):
         await store.client.script_flush()
@@ -278,7 +276,7 @@ async def test_a_server_that_has_forgotten_its_scripts_gets_them_again(store: Re
     assert rollout.revision == 8
 
 
-async def test_a_script_that_is_lost_again_before_it_is_called_is_sent_with_the_call(
+async def test_a_script_that_redis_loses_again_is_sent_with_the_call(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     rollout = await do(store, commands.Release("a"), commands.Release("b"))
@@ -299,7 +297,7 @@ async def test_a_script_that_is_lost_again_before_it_is_called_is_sent_with_the_
 @pytest.mark.parametrize(
     "section", ["rollout", "releases", "attributes", "quarantine", "timeline", "history", "components", "feed", "meta"]
 )
-async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: RedisStore, section: str):
+async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_written(store: RedisStore, section: str):
     rollout = await do(store, commands.Release("a"), commands.Release("b", {"k": "v"}), commands.Quarantine("x"))
     component_keys = store.keys.component(COMPONENT)
     key = getattr(component_keys, section, None) or getattr(store.keys, section)
@@ -311,7 +309,7 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: Re
         await commit(store, rollout, decide(rollout, commands.Ramp(1000)))
 
     assert caught.value.metadata == {"key": key}
-    # Who deletes the component gets rid of its own keys, and of no other.
+    # Deleting the component deletes the keys of the component, and no others.
     assert ("DeleteComponent works" in caught.value.message) == (section not in {"components", "feed", "meta"})
     assert await contents(store) == before
 
@@ -321,7 +319,7 @@ def _expiring(number: int = 0) -> Override:
 
 
 @pytest.mark.parametrize("off_ms", [-60_000, -1_500, 1_500, 60_000])
-async def test_what_was_not_decided_now_is_not_written(store: RedisStore, off_ms: int):
+async def test_an_old_decision_is_not_written(store: RedisStore, off_ms: int):
     before = await do(store, commands.Release("a"), commands.Release("b"))
     after = decide(before, commands.Ramp(500))
     held, now_ms = await contents(store), (await store.read(COMPONENT)).time_ms
@@ -335,7 +333,7 @@ async def test_what_was_not_decided_now_is_not_written(store: RedisStore, off_ms
     assert is_committed(after, (await store.read(COMPONENT)).rollout)
 
 
-async def test_how_current_came_is_kept_and_data_without_it_goes_back_as_ever(store: RedisStore):
+async def test_the_way_a_release_became_current_is_stored_and_may_be_missing(store: RedisStore):
     reverted = await do(store, commands.Release("a"), commands.Release("b", expedite=True), commands.Revert())
     key = store.keys.component(COMPONENT).rollout
 

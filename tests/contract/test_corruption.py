@@ -1,4 +1,4 @@
-"""What somebody edited by hand: an error that names the key and the field, never a wrong version served as right."""
+"""Data that somebody edited by hand give an error that names the key and the field, and never a wrong version."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
-from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, have_it_read_again
+from tests.damaging import DAMAGE_OF_A_COMPONENT, damage, make_servers_read_again
 from tests.rollouts import NOW
 
 
@@ -44,7 +44,7 @@ WRONG_FIELDS = [
     ("rollout", "revision", "9" * 30),
     ("rollout", "revision", " 5"),
     ("rollout", "revision", "٣"),
-    ("rollout", "revision", "3"),  # less than the timeline's last
+    ("rollout", "revision", "3"),  # less than the last revision of the timeline
     ("rollout", "last_number", "2"),
     ("rollout", "current", "3"),
     ("rollout", "current", "1"),
@@ -127,7 +127,7 @@ WRONG_FIELDS = [
 
 
 @pytest.mark.parametrize(("section", "field", "text"), WRONG_FIELDS)
-async def test_a_wrong_field_is_named(store: RedisStore, section: str, field: str, text: str | bytes):
+async def test_an_error_names_a_wrong_field(store: RedisStore, section: str, field: str, text: str | bytes):
     key = getattr(store.keys.component(COMPONENT), section)
     await store.client.hset(key, field, text)
 
@@ -148,7 +148,7 @@ async def test_a_wrong_field_is_named(store: RedisStore, section: str, field: st
         *("trial", "unit", "policy", "create_ms", "update_ms"),
     ],
 )
-async def test_a_missing_field_is_named(store: RedisStore, field: str):
+async def test_an_error_names_a_missing_field(store: RedisStore, field: str):
     key = store.keys.component(COMPONENT).rollout
     await store.client.hdel(key, field)
 
@@ -159,7 +159,7 @@ async def test_a_missing_field_is_named(store: RedisStore, field: str):
 
 
 @pytest.mark.parametrize("queue", [["77"], ["4"], ["4", "5", "4"], ["4", "5", "3"], ["4", "x"], ["4", b"\xff"], []])
-async def test_a_queue_that_is_not_that_of_the_releases_is_named(store: RedisStore, queue: list[str | bytes]):
+async def test_an_error_names_a_queue_that_contradicts_the_releases(store: RedisStore, queue: list[str | bytes]):
     key = store.keys.component(COMPONENT).queue
     await store.client.delete(key)
     if queue:
@@ -170,7 +170,7 @@ async def test_a_queue_that_is_not_that_of_the_releases_is_named(store: RedisSto
 
 
 @pytest.mark.parametrize("section", ["rollout", "queue", "releases"])
-async def test_a_key_that_is_gone_makes_the_rest_an_error(store: RedisStore, section: str):
+async def test_a_missing_key_makes_the_whole_component_an_error(store: RedisStore, section: str):
     await store.client.delete(getattr(store.keys.component(COMPONENT), section))
 
     with pytest.raises(StoreCorruptError):
@@ -178,7 +178,7 @@ async def test_a_key_that_is_gone_makes_the_rest_an_error(store: RedisStore, sec
 
 
 @pytest.mark.parametrize("section", ["rollout", "queue", "releases", "attributes", "quarantine", "timeline"])
-async def test_a_key_of_the_wrong_type_is_named(store: RedisStore, section: str):
+async def test_an_error_names_a_key_of_the_wrong_type_anywhere(store: RedisStore, section: str):
     key = getattr(store.keys.component(COMPONENT), section)
     await store.client.delete(key)
     await store.client.set(key, "x")
@@ -195,7 +195,7 @@ async def test_a_key_of_the_wrong_type_is_named(store: RedisStore, section: str)
     )
 
 
-async def test_a_tombstone_without_its_numbers_is_named(store: RedisStore):
+async def test_an_error_names_a_tombstone_without_its_numbers(store: RedisStore):
     key = store.keys.component("gone").rollout
     await store.client.hset(key, mapping={"deleted": "1", "revision": "7"})
 
@@ -206,7 +206,7 @@ async def test_a_tombstone_without_its_numbers_is_named(store: RedisStore):
 
 
 @pytest.mark.parametrize("text", ["", "x", "a b c d e f g", "a b 1-1 x 1 0 0 ", "a b 1-1 7 maybe 0 0 "])
-async def test_an_idempotency_record_that_makes_no_sense_is_named(store: RedisStore, text: str):
+async def test_an_error_names_a_malformed_idempotency_record(store: RedisStore, text: str):
     key = store.keys.request("ci-1")
     await store.client.set(key, text)
 
@@ -241,7 +241,7 @@ async def following(store: RedisStore) -> AsyncIterator[Replica]:
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(8):
-        while not is_so():  # noqa: ASYNC110 - the replica tells nobody of damage
+        while not is_so():  # noqa: ASYNC110 - the replica has no event for damage
             await asyncio.sleep(0.02)
 
 
@@ -250,7 +250,7 @@ async def set_override(store: RedisStore, component: str = COMPONENT) -> None:
 
 
 @pytest.mark.parametrize(("section", "how"), DAMAGE_OF_A_COMPONENT)
-async def test_a_damaged_component_takes_no_other_down_at_a_start(store: RedisStore, section: str, how: str):
+async def test_a_damaged_component_does_not_harm_the_others_at_a_start(store: RedisStore, section: str, how: str):
     await do(store, commands.Release("a"), component="other")
     await set_override(store)
     await damage(store, COMPONENT, section, how)
@@ -275,8 +275,8 @@ async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaire
         assert before is not None
         state = await store.client.hget(key, "state")
         await store.client.hset(key, "state", "{")
-        # Whatever makes the server read everything again.
-        await have_it_read_again(store, COMPONENT)
+        # Any cause that makes the server read everything again.
+        await make_servers_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         known = replica.get(COMPONENT)
         assert known is not None
@@ -306,7 +306,7 @@ async def test_an_entry_that_cannot_be_applied_makes_the_server_read_again(store
 
 
 class FailingListener:
-    """Fails at the first entry that it is told of."""
+    """Fails at its first entry."""
 
     def __init__(self) -> None:
         self.failed = False
@@ -320,7 +320,7 @@ class FailingListener:
         self.reloads += 1
 
 
-async def test_a_listener_that_fails_is_told_that_everything_was_read_again(store: RedisStore):
+async def test_a_listener_that_fails_is_reloaded(store: RedisStore):
     listener = FailingListener()
     async with following(store) as replica:
         replica.subscribe(listener)
@@ -329,7 +329,7 @@ async def test_a_listener_that_fails_is_told_that_everything_was_read_again(stor
         assert listener.failed
 
 
-async def test_a_damaged_component_does_not_keep_the_others_frozen(store: RedisStore):
+async def test_the_other_components_are_unfrozen_despite_a_damaged_component(store: RedisStore):
     async with following(store) as replica:
         service = Service(store, replica)
         for name in ("alpha", "zeta"):
@@ -367,7 +367,7 @@ async def test_a_damaged_component_does_not_end_the_sweep_of_others(store: Redis
 
 
 @pytest.mark.parametrize("fields", [{"x": "y"}, {"component": COMPONENT, "revision": "x"}, {"prev": "0-0"}])
-async def test_an_entry_that_no_script_wrote_keeps_no_server_from_a_state(store: RedisStore, fields: dict[str, str]):
+async def test_a_server_gets_a_state_despite_an_entry_that_no_script_wrote(store: RedisStore, fields: dict[str, str]):
     with capture_logs() as lines:
         async with following(store) as running:
             stray = await store.client.xadd(store.keys.feed, fields)
@@ -381,7 +381,7 @@ async def test_an_entry_that_no_script_wrote_keeps_no_server_from_a_state(store:
                     assert known is not None
                     assert dict(known.overrides.items()).keys() == {"acme/app"}
 
-    # Each server passes it by once, and nothing was read again for it.
+    # Each server skips it once, and nothing is read again because of it.
     assert strays(lines) == [stray] * 2
     assert [line["event"] for line in lines].count("replica_loaded") == 2
 
@@ -393,7 +393,7 @@ def strays(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 async def test_entries_that_no_script_wrote_change_nothing_while_a_server_starts(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given one that looks right between two that are, written while the components are read, expect what is in Redis."""
+    """Given an entry of another writer between two valid ones, while the components are read, expect the state in Redis."""
     read, is_first = store.read, True
 
     async def read_and_write(component: str) -> Stored:
@@ -417,7 +417,7 @@ async def test_entries_that_no_script_wrote_change_nothing_while_a_server_starts
 
 
 @pytest.mark.parametrize("error", [RecursionError(), ValueError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "x")])
-async def test_whatever_is_raised_for_one_component_takes_no_other_down(
+async def test_an_exception_for_one_component_does_not_harm_the_others(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
     await do(store, commands.Release("a"), component="other")
@@ -441,7 +441,7 @@ async def test_whatever_is_raised_for_one_component_takes_no_other_down(
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("Redis is away."), StoreResetError("Another store.")])
-async def test_a_store_that_fails_is_no_damage_of_a_component(
+async def test_a_failure_of_the_store_does_not_count_as_damage_of_a_component(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
     asked = 0
@@ -462,7 +462,7 @@ async def test_a_store_that_fails_is_no_damage_of_a_component(
         await running
 
 
-async def test_a_listener_that_always_fails_leaves_a_starting_server_a_state(store: RedisStore):
+async def test_a_starting_server_gets_a_state_though_a_listener_always_fails(store: RedisStore):
     class Failing:
         def applied(self, *_: object) -> None: ...
 
@@ -496,7 +496,7 @@ async def test_a_listener_that_always_fails_leaves_a_starting_server_a_state(sto
     assert "store_lost" in [line["event"] for line in lines]
 
 
-async def test_each_damaged_component_is_told_by_its_name_once_and_when_that_is_over(
+async def test_the_log_names_each_damaged_component_once_and_says_when_it_is_repaired(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "_DAMAGE_CHECK_S", 0.0)
@@ -521,7 +521,7 @@ async def test_each_damaged_component_is_told_by_its_name_once_and_when_that_is_
     ]
 
 
-async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store: RedisStore):
+async def test_failures_for_components_have_one_log_event_and_it_ends_with_them(store: RedisStore):
     now_ms = (await store.read(COMPONENT)).time_ms
     for name in ("alpha", "zeta"):
         await do(store, commands.Release("a"), component=name)
@@ -539,7 +539,7 @@ async def test_what_fails_for_a_component_is_told_under_one_name_and_ends(store:
             await caretaker._look(is_sweep=True)
             await caretaker._look(is_sweep=True)
 
-            # One is repaired, and one is gone.
+            # One is repaired, and one is deleted.
             await store.client.delete(store.keys.component("alpha").overrides_expiry)
             await store.client.zadd(store.keys.component("alpha").overrides_expiry, dict(kept["alpha"]))
             await do_delete(store, "zeta")
@@ -559,7 +559,7 @@ async def do_delete(store: RedisStore, component: str) -> None:
     await commit(store, stored.rollout, decide(stored.rollout, commands.DeleteComponent()))
 
 
-async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_then_gives_nobody_next(store: RedisStore):
+async def test_the_last_good_state_of_a_damaged_component_gets_stale_and_then_nobody_gets_next(store: RedisStore):
     await do(store, commands.Unfreeze(), commands.Ramp(10_000))
     await do(store, commands.Release("a"), component="other")
     async with following(store) as replica:
@@ -572,7 +572,7 @@ async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_the
             return found.tag, v1.ResolveReason.Name(found.reason).removeprefix("RESOLVE_REASON_"), found.stale
 
         await damage(store, COMPONENT, "rollout", "policy")
-        await have_it_read_again(store, COMPONENT)
+        await make_servers_read_again(store, COMPONENT)
         await until(lambda: replica.damage(COMPONENT) is not None)
         assert answer(COMPONENT) == ("b", "WEIGHT", False)
         known = replica.get(COMPONENT)
@@ -583,11 +583,11 @@ async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_the
             assert answer(COMPONENT) == expected
             assert answer("other") == ("a", "STEADY", False)
 
-        # What is read again is no fresher for it, as long as it is damaged.
+        # Reading a damaged component again does not make it fresher.
         replica._state.damaged[COMPONENT] = replace(
             replica._state.damaged[COMPONENT], since_s=known.damaged_since_s or 0.0
         )
-        await have_it_read_again(store, COMPONENT)
+        await make_servers_read_again(store, COMPONENT)
         assert await replica.catch_up(timeout_s=8.0)
         assert answer(COMPONENT) == ("a", "STALE", True)
         batch = v1.BatchResolveRequest(requests=[v1.ResolveRequest(component=COMPONENT, repo="acme/app")])
@@ -595,20 +595,20 @@ async def test_what_a_server_last_knew_of_a_damaged_component_gets_stale_and_the
         assert found.results[0].response.stale
 
 
-async def test_damage_that_a_request_meets_is_marked_by_a_server_that_runs(store: RedisStore):
-    """Given a component that is damaged under a server, expect that it is marked once somebody could not read it."""
+async def test_a_running_server_marks_damage_that_a_request_meets(store: RedisStore):
+    """Given a component that is damaged while a server runs, expect that it is marked once a request can't read it."""
     async with following(store) as replica:
         await store.client.set(store.keys.component(COMPONENT).rollout, "x")
         assert replica.damage(COMPONENT) is None
         with pytest.raises(StoreCorruptError):
             await Service(store, replica).read(COMPONENT)
         async with asyncio.timeout(30):
-            while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - nothing tells
+            while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
         assert replica.get(COMPONENT) is not None
 
 
-async def test_overrides_that_are_gone_are_no_empty_list(store: RedisStore):
+async def test_missing_overrides_are_an_error_and_not_an_empty_list(store: RedisStore):
     await store.commit_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
     await store.client.delete(store.keys.component(COMPONENT).overrides)
 
@@ -619,8 +619,10 @@ async def test_overrides_that_are_gone_are_no_empty_list(store: RedisStore):
 @pytest.mark.parametrize(
     "verb", [commands.Ramp(2000), commands.Rollback(), commands.Release("e")], ids=lambda verb: type(verb).__name__
 )
-async def test_a_verb_that_meets_damage_says_how_to_begin_again(store: RedisStore, verb: commands.Command):
-    """Given damage that only a write meets, expect every verb to name the way out that always works."""
+async def test_a_verb_that_meets_damage_says_how_to_create_the_component_again(
+    store: RedisStore, verb: commands.Command
+):
+    """Given damage that only a write meets, expect that every verb names the repair that always works."""
     rollout = await do(store, commands.Unfreeze())
     key = store.keys.component(COMPONENT).history
     await store.client.delete(key)
@@ -631,7 +633,7 @@ async def test_a_verb_that_meets_damage_says_how_to_begin_again(store: RedisStor
     assert f"Or begin {COMPONENT} again: DeleteComponent works, and then Release." in caught.value.message
 
 
-async def test_a_number_that_is_none_is_told_with_the_way_to_begin_again(store: RedisStore):
+async def test_the_error_for_a_malformed_number_says_how_to_create_the_component_again(store: RedisStore):
     key = store.keys.component(COMPONENT).rollout
     await store.client.hset(key, "revision", "many")
     with pytest.raises(StoreCorruptError) as caught:
@@ -642,14 +644,14 @@ async def test_a_number_that_is_none_is_told_with_the_way_to_begin_again(store: 
     assert caught.value.message.endswith(f"Or begin {COMPONENT} again: DeleteComponent works, and then Release.")
 
 
-async def test_an_override_that_makes_no_sense_is_told_with_the_way_to_begin_again(store: RedisStore):
+async def test_the_error_for_a_malformed_override_says_how_to_create_the_component_again(store: RedisStore):
     await set_override(store)
     await damage(store, COMPONENT, "overrides", "acme/app")
     with pytest.raises(StoreCorruptError, match=f"Or begin {COMPONENT} again: DeleteComponent works"):
         [_ async for _ in store.walk_overrides(COMPONENT)]
 
 
-async def test_overrides_that_are_not_as_many_as_counted_are_told_before_what_to_do(store: RedisStore):
+async def test_an_error_names_a_wrong_number_of_overrides_before_it_says_what_to_do(store: RedisStore):
     keys = store.keys.component(COMPONENT)
     await set_override(store)
     await store.client.hset(keys.rollout, "overrides", 2)
@@ -657,18 +659,18 @@ async def test_overrides_that_are_not_as_many_as_counted_are_told_before_what_to
         await store.list_overrides(COMPONENT, prefix="", after="", limit=10)
     assert caught.value.message == (
         f"{keys.overrides}: has 1 override, and {keys.rollout} counts 2. This is not what rampd wrote: put it right with "
-        f"redis-cli, or restore it from a backup. If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides "
+        f"redis-cli, or restore it from a backup. If these overrides are right, type `redis-cli HSET '{keys.rollout}' overrides "
         f"1`. Or begin {COMPONENT} again: DeleteComponent works, and then Release."
     )
 
 
-async def test_a_deletion_of_what_was_damaged_says_what_was_wrong_and_no_advice_about_it(store: RedisStore):
+async def test_a_deletion_of_a_damaged_component_says_what_was_wrong_and_gives_no_advice(store: RedisStore):
     async with following(store) as replica:
         key = store.keys.component(COMPONENT).releases
         await store.client.delete(key)
         await store.client.set(key, "x")
         answer = await Service(store, replica).execute(COMPONENT, commands.DeleteComponent(), ADA)
     assert answer.message == (
-        f"{COMPONENT} is deleted, although its data was damaged. A Release makes it again, as number 6. What was wrong: {key} is "
+        f"{COMPONENT} is deleted. A Release makes the component again, as number 6. Its data was damaged: {key} is "
         "a string, and rampd keeps a hash there."
     )

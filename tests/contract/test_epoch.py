@@ -1,4 +1,4 @@
-"""The epoch: a store that was emptied is noticed, and never written to as if nothing had happened."""
+"""The epoch: servers notice an emptied store, and never write to it as if nothing had happened."""
 
 from collections.abc import Awaitable, Callable
 
@@ -46,7 +46,7 @@ async def test_any_key_makes_a_namespace_not_empty(server: StoreServer, namespac
     await other.close()
 
 
-async def test_the_first_epoch_is_made_once(server: StoreServer, namespace: str):
+async def test_the_first_epoch_is_created_once(server: StoreServer, namespace: str):
     store, second = server.store(namespace), server.store(namespace)
 
     epoch = await store.begin_epoch(adopted=False)
@@ -61,7 +61,7 @@ async def test_the_first_epoch_is_made_once(server: StoreServer, namespace: str)
     await second.close()
 
 
-async def test_adopting_makes_a_new_epoch_and_keeps_all_else(store: RedisStore):
+async def test_adopting_makes_a_new_epoch_and_keeps_everything_else(store: RedisStore):
     rollout = await do(store, commands.Release("a"), commands.Release("b"))
     frozen = Namespace(Freeze("ada", "", NOW))
     entry = await store.commit_namespace(Namespace(), frozen, ADA)
@@ -81,7 +81,7 @@ async def test_adopting_makes_a_new_epoch_and_keeps_all_else(store: RedisStore):
 
 
 @every_write
-async def test_a_store_that_was_emptied_takes_no_write(
+async def test_nothing_is_written_to_an_emptied_store(
     store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
 ):
     await do(store, commands.Release("a"))
@@ -92,7 +92,7 @@ async def test_a_store_that_was_emptied_takes_no_write(
 
     assert caught.value.message == (
         f"The store was emptied or replaced: it has no epoch in {store.keys.meta}. Jobs keep their versions, and nothing is "
-        "written. To get the data back: stop the server, put the backup back, start it. To begin again with what is there now, "
+        "written. To get the data back: stop the server, put the backup back, start it. To go on with the data that are there now, "
         "type rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers: servers that run "
         "follow within seconds."
     )
@@ -100,7 +100,7 @@ async def test_a_store_that_was_emptied_takes_no_write(
 
 
 @every_write
-async def test_a_store_under_another_epoch_takes_no_write(
+async def test_nothing_is_written_to_a_store_with_another_epoch(
     store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
 ):
     await store.begin_epoch(adopted=True)
@@ -114,7 +114,7 @@ async def test_a_store_under_another_epoch_takes_no_write(
 
 
 @every_write
-async def test_data_of_a_newer_schema_take_no_write(
+async def test_nothing_is_written_into_data_of_a_newer_schema(
     store: RedisStore, write: Callable[[RedisStore], Awaitable[object]]
 ):
     await do(store, commands.Release("a"))
@@ -127,7 +127,7 @@ async def test_data_of_a_newer_schema_take_no_write(
     assert await contents(store) == before
 
 
-async def test_data_of_a_newer_schema_are_not_read_nor_confirmed_nor_adopted(store: RedisStore):
+async def test_data_of_a_newer_schema_are_neither_read_nor_confirmed_nor_adopted(store: RedisStore):
     await do(store, commands.Release("a"))
     await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
 
@@ -141,7 +141,7 @@ async def test_data_of_a_newer_schema_are_not_read_nor_confirmed_nor_adopted(sto
     assert isinstance((await store.read(COMPONENT)).rollout, Rollout)
 
 
-async def test_what_is_read_from_a_store_that_was_emptied_is_an_error_not_an_absent_component(store: RedisStore):
+async def test_a_read_from_an_emptied_store_is_an_error_and_not_an_absent_component(store: RedisStore):
     await do(store, commands.Release("a"))
     await store.client.flushall()
 
@@ -155,18 +155,18 @@ async def test_what_is_read_from_a_store_that_was_emptied_is_an_error_not_an_abs
 
 
 async def following(store: RedisStore) -> Replica:
-    """A server's copy that the store has confirmed."""
+    """Yields a server's copy that the store has confirmed."""
     replica = Replica(store)
     await replica._check_head()
     return replica
 
 
 def swap(store: RedisStore, other: RedisStore) -> None:
-    """From now on the address leads to another store."""
+    """Makes the address lead to another store from now on."""
     store.keys = store.link.keys = other.keys
 
 
-async def test_a_store_that_was_adopted_long_ago_and_is_swapped_in_needs_an_adopt_of_its_own(
+async def test_another_store_that_was_adopted_long_ago_must_be_adopted_again(
     server: StoreServer, store: RedisStore, namespace: str
 ):
     await do(store, commands.Release("a"))
@@ -188,7 +188,7 @@ async def test_a_store_that_was_adopted_long_ago_and_is_swapped_in_needs_an_adop
     await other.close()
 
 
-async def test_a_store_that_an_earlier_rampd_adopted_and_that_is_swapped_in_is_not_taken(
+async def test_another_store_that_an_earlier_rampd_adopted_is_not_used(
     server: StoreServer, store: RedisStore, namespace: str
 ):
     other = server.store(f"{namespace}-2")
@@ -219,7 +219,7 @@ async def test_a_server_that_missed_several_adopts_of_an_emptied_store_follows_t
     assert replica.get(COMPONENT) is None
 
 
-async def test_an_adopt_that_was_not_followed_because_a_clock_was_set_is_followed_when_it_is_typed_again(
+async def test_a_second_adopt_is_followed_if_the_first_was_not_because_a_clock_was_set(
     store: RedisStore,
 ):
     replica = await following(store)
@@ -234,7 +234,7 @@ async def test_an_adopt_that_was_not_followed_because_a_clock_was_set_is_followe
         assert replica.epoch == epoch
 
 
-async def test_a_time_of_adoption_that_was_edited_by_hand_is_named(store: RedisStore):
+async def test_an_error_names_a_time_of_adoption_that_was_edited_by_hand(store: RedisStore):
     await store.client.hset(store.keys.meta, "adopted_ms", "yesterday")
 
     with pytest.raises(StoreCorruptError, match="'adopted_ms'"):
@@ -247,7 +247,7 @@ def _current_tag(replica: Replica) -> str:
     return known.rollout.current_release.tag
 
 
-async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisStore):
+async def test_a_new_epoch_continues_the_feed(store: RedisStore):
     await do(store, commands.Release("a"))
     await store.client.delete(store.keys.meta)
     (last,) = await store.feed("0-0", block_ms=0)
@@ -260,7 +260,7 @@ async def test_an_epoch_that_was_made_anew_goes_on_with_the_feed(store: RedisSto
     assert entry.previous_id == last.id
 
 
-async def test_a_freeze_that_was_edited_by_hand_is_named(store: RedisStore):
+async def test_an_error_names_a_freeze_that_was_edited_by_hand(store: RedisStore):
     await store.client.hset(store.keys.meta, "freeze", '{"actor": "ada", "note": "", "create_ms": 1}')
 
     for read in (store.head(), store.read(COMPONENT)):
@@ -269,7 +269,7 @@ async def test_a_freeze_that_was_edited_by_hand_is_named(store: RedisStore):
         assert caught.value.metadata == {"key": store.keys.meta}
 
 
-async def test_a_meta_of_the_wrong_type_is_named(store: RedisStore):
+async def test_an_error_names_a_meta_key_of_the_wrong_type(store: RedisStore):
     await store.client.delete(store.keys.meta)
     await store.client.set(store.keys.meta, "x")
 
@@ -284,7 +284,7 @@ async def test_a_meta_of_the_wrong_type_is_named(store: RedisStore):
         assert caught.value.metadata == {"key": store.keys.meta}
 
 
-async def test_nothing_found_in_a_store_that_was_emptied_is_an_error_and_no_empty_list(store: RedisStore):
+async def test_a_list_from_an_emptied_store_is_an_error_and_not_an_empty_list(store: RedisStore):
     await do(store, commands.Release("a"))
     await store.client.delete(*[key async for key in store.client.scan_iter(match=f"{store.keys.prefix}*")])
 

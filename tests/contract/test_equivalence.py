@@ -1,4 +1,4 @@
-"""One random sequence of calls has one outcome on all three stores."""
+"""One random sequence of calls has the same result on all three stores."""
 
 import random
 import uuid
@@ -14,7 +14,7 @@ from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, ConflictError, Namespace, Override, ReplayedError, Result
 from rampd_server.storage.store import RedisStore
-from tests.replay import replay, told_in_words
+from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
 from tests.stores import FAKEREDIS, REDIS, VALKEY, StoreServer
 
@@ -40,7 +40,7 @@ async def test_the_three_stores_agree(
 
 
 class _Script:
-    """Calls that depend on the seed only; what they answer and leave, without ids and times of the store."""
+    """Calls that depend on the seed only; their answers and the final state, without ids and times of the store."""
 
     def __init__(self, store: RedisStore, chance: random.Random) -> None:
         self._store = store
@@ -116,7 +116,7 @@ class _Script:
     async def _final_state(self, component: str) -> None:
         rollout = (await self._store.read(component)).rollout
         events = await self._store.events(component, limit=10_000)
-        assert replay(reversed(events)) == told_in_words(rollout)
+        assert replay(reversed(events)) == fields_in_words(rollout)
         walked: dict[str, Override] = {}
         async for piece in self._store.walk_overrides(component):
             walked |= piece
@@ -132,7 +132,7 @@ class _Script:
         ]
 
     def _author(self, request_id: str) -> Author:
-        # Two steps in a row share an id: with the same digest a replay, with another one a reuse.
+        # Two steps in a row share an id. The second one is a replay with the same digest, and a reuse with another digest.
         is_own = self._chance.random() < 0.3
         digest = self._chance.choice(["d1", "d2"])
         return Author("ada", "Test", "a note", request_id=request_id if is_own else "", digest=digest)

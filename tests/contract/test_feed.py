@@ -1,4 +1,4 @@
-"""The feed: every change in order, each naming the one before, and enough of it to follow."""
+"""The feed has every change in order. Each entry names the one before it, and enough entries are kept to follow."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.stores import StoreServer
 
 @pytest.fixture
 async def written(store: RedisStore) -> list[FeedEntry]:
-    """What the writes themselves answered, one of each kind."""
+    """Returns the entries that the writes returned, one of each kind."""
     entries = []
     rollout: Rollout | Absent = Absent(COMPONENT)
     for command in (commands.Release("a"), commands.Release("b", {"k": "v"}), commands.Ramp(1000)):
@@ -33,7 +33,7 @@ async def written(store: RedisStore) -> list[FeedEntry]:
     return entries
 
 
-async def test_the_feed_has_what_the_writes_answered(store: RedisStore, written: list[FeedEntry]):
+async def test_the_feed_has_the_entries_that_the_writes_returned(store: RedisStore, written: list[FeedEntry]):
     assert await store.feed("0-0", block_ms=0) == written
     assert await store.feed(written[2].id, block_ms=0) == written[3:]
     assert await store.feed(written[-1].id, block_ms=0) == []
@@ -46,7 +46,7 @@ async def test_each_entry_names_the_one_before(store: RedisStore, written: list[
     assert head.entry_id == written[-1].id == (await store.read(COMPONENT)).entry_id
 
 
-async def test_an_entry_tells_what_changed(written: list[FeedEntry]):
+async def test_an_entry_says_what_changed(written: list[FeedEntry]):
     release, _, ramp, overrides, frozen, unfrozen, deleted = written
 
     assert (release.component, release.revision, release.is_deletion) == (COMPONENT, 1, False)
@@ -67,7 +67,7 @@ async def test_attributes_are_sent_once(written: list[FeedEntry]):
     assert [bool("attributes" in entry.patch) for entry in written] == [False, True, *[False] * 5]
 
 
-async def test_whoever_applies_every_entry_has_what_is_read(store: RedisStore):
+async def test_all_entries_applied_in_order_give_the_state_that_a_read_returns(store: RedisStore):
     copy: Rollout | Absent = Absent(COMPONENT)
     seen = "0-0"
     steps = [commands.Release(f"t{n}", {"n": str(n)}) for n in range(4)]
@@ -108,7 +108,7 @@ async def test_an_entry_that_does_not_follow_is_an_error(store: RedisStore, writ
         *('{"delete":true}', '{"rollout":{"set":["next","1"]}}', '{"releases":{"del":["1"]}}'),
     ],
 )
-async def test_a_patch_that_makes_no_sense_is_an_error(store: RedisStore, written: list[FeedEntry], patch: str):
+async def test_a_malformed_patch_is_an_error(store: RedisStore, written: list[FeedEntry], patch: str):
     copy = store.apply(Absent(COMPONENT), written[0])
 
     with pytest.raises(StoreCorruptError) as caught:
@@ -128,7 +128,7 @@ async def test_a_patch_that_makes_no_sense_is_an_error(store: RedisStore, writte
         {"namespace": '{"freeze":"x"}', "prev": "0-0"},
     ],
 )
-async def test_an_entry_that_rampd_did_not_write_comes_with_its_problem_and_keeps_no_other_back(
+async def test_an_entry_that_rampd_did_not_write_has_its_problem_and_does_not_stop_the_others(
     store: RedisStore, fields: dict[str, str]
 ):
     entry_id = await store.client.xadd(store.keys.feed, fields)
@@ -155,31 +155,31 @@ async def test_a_reader_waits_for_the_next_entry(store: RedisStore):
     assert await reading == [entry]
 
 
-async def test_an_id_has_a_number_that_is_drawn_by_chance(store: RedisStore, written: list[FeedEntry]):
-    """So that histories of the same moments, of which a failover has lost one, have no id in common."""
+async def test_an_entry_id_has_a_random_number(store: RedisStore, written: list[FeedEntry]):
+    """So that two histories of the same moments, one of them lost in a failover, have no id in common."""
     numbers = {int(entry.id.partition("-")[2]) for entry in written}
 
     assert len(numbers) == len(written)
     assert max(numbers) > 2**20
 
 
-async def test_an_entry_that_the_feed_reaches_back_to_and_does_not_have_is_lost(
+async def test_an_entry_is_lost_if_it_is_missing_between_entries_that_the_feed_keeps(
     store: RedisStore, written: list[FeedEntry]
 ):
     assert not any([await store.has_lost(entry.id) for entry in written])
     time, _, sequence = written[2].id.partition("-")
     assert await store.has_lost(f"{time}-{int(sequence) - 1}")
     assert await store.has_lost(f"{int(time) + 1000}-0")
-    assert not await store.has_lost("1-0")  # dropped, as far as anybody knows
+    assert not await store.has_lost("1-0")  # older than the oldest kept entry: it counts as trimmed
     await store.client.delete(store.keys.feed)
     assert await store.has_lost(written[0].id)
 
 
-async def test_a_reader_to_whom_nothing_comes_gets_nothing(store: RedisStore):
+async def test_a_read_without_new_entries_returns_nothing(store: RedisStore):
     assert await store.feed("0-0", block_ms=20) == []
 
 
-async def test_a_wait_longer_than_its_connections_time_out_is_a_mistake(store: RedisStore):
+async def test_a_wait_longer_than_the_timeout_of_its_connection_is_a_mistake(store: RedisStore):
     with pytest.raises(ValueError, match="block_ms"):
         await store.feed("0-0", block_ms=60_000)
 

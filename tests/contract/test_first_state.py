@@ -1,4 +1,4 @@
-"""What a server does with a write that comes before its first state: it does not know yet which store it may write to."""
+"""A write that comes before the first state of a server. The server does not know yet which store it may write to."""
 
 import asyncio
 import contextlib
@@ -32,11 +32,11 @@ async def test_a_write_waits_for_the_first_state(store: RedisStore, server: Stor
 
 
 @pytest.mark.parametrize("ask", ["override", "overrides", "freeze of all"])
-async def test_a_time_that_is_over_is_refused_in_a_servers_first_moment_too(
+async def test_a_time_in_the_past_is_refused_before_the_first_state_too(
     store: RedisStore, server: StoreServer, namespace: str, ask: str
 ) -> None:
-    """Given a write that comes before the server has seen the store's clock, and asks for a time that is over by it, expect
-    that nothing is written, and the same words as later.
+    """Given a write before the server has read the store's clock, with a time that has passed by that clock, expect that
+    nothing is written, and the same error as later.
     """
     await do(store, commands.Release("a"))
     head = await store.head()
@@ -64,7 +64,7 @@ async def test_a_time_that_is_over_is_refused_in_a_servers_first_moment_too(
     await other.close()
 
 
-async def test_a_freeze_of_all_in_a_servers_first_moment_is_of_now(
+async def test_a_freeze_of_all_before_the_first_state_has_the_time_of_the_store(
     store: RedisStore, server: StoreServer, namespace: str
 ) -> None:
     other = server.store(namespace)
@@ -83,11 +83,11 @@ async def test_a_freeze_of_all_in_a_servers_first_moment_is_of_now(
     await other.close()
 
 
-async def test_nobody_is_told_the_time_before_the_stores_clock_was_read(store: RedisStore) -> None:
+async def test_the_time_is_unknown_before_the_clock_of_the_store_was_read(store: RedisStore) -> None:
     with pytest.raises(NoSnapshotError, match="The server has no state yet"):
         Replica(store).now_ms()
 
 
-async def test_a_write_without_one_is_refused_and_says_what_is_missing(store: RedisStore) -> None:
+async def test_a_write_without_a_first_state_is_refused_and_the_error_says_what_is_missing(store: RedisStore) -> None:
     with pytest.raises(NoSnapshotError, match="The server has no state yet"):
         await Service(store, Replica(store)).execute("restyler", commands.Release("t1"), ADA)

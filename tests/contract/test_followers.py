@@ -1,4 +1,4 @@
-"""How many servers are connected to a store, as its CLIENT LIST tells."""
+"""How many servers are connected to a store, by its CLIENT LIST."""
 
 import contextlib
 
@@ -8,7 +8,7 @@ from rampd_server.storage.store import RedisStore
 from tests.stores import StoreServer
 
 
-async def test_servers_are_counted_by_namespace_and_database_whatever_their_connections(
+async def test_servers_are_counted_by_namespace_and_database_and_not_by_connections(
     real_server: StoreServer, namespace: str
 ) -> None:
     url, other = real_server.url, f"{namespace}-other"

@@ -1,4 +1,4 @@
-"""The freeze of a namespace, as servers see it: what removes an expired one looks at what is there now."""
+"""The freeze of a namespace as servers see it. The removal of an expired freeze looks at the freeze that is stored now."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ HOUR_MS = 3_600_000
 
 @contextlib.asynccontextmanager
 async def following(store: RedisStore) -> AsyncIterator[Replica]:
-    """The copy of a server, which follows the store while the block lasts."""
+    """Yields the copy of a server that follows the store while the block lasts."""
     replica = Replica(store)
     running = asyncio.create_task(replica.run())
     await replica.loaded.wait()
@@ -34,7 +34,7 @@ async def following(store: RedisStore) -> AsyncIterator[Replica]:
 
 @pytest.fixture
 async def other(store: RedisStore, server: StoreServer, namespace: str) -> AsyncIterator[Service]:
-    """Another server of the namespace, that follows it."""
+    """Another server that follows the namespace."""
     own = server.store(namespace)
     async with following(own) as replica:
         yield Service(own, replica)
@@ -43,11 +43,11 @@ async def other(store: RedisStore, server: StoreServer, namespace: str) -> Async
 
 @pytest.fixture
 async def behind(store: RedisStore, other: Service) -> Replica:
-    """The copy of a server that saw a freeze, which has expired since, and has heard of nothing after it."""
+    """The copy of a server that saw a freeze. The freeze has expired since, and the server has read nothing later."""
     async with following(store) as replica:
         expire_ms = replica.now_ms() + EXPIRES_IN_MS
         await Service(store, replica).freeze_all(expire_ms, ADA)
-    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+    while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)
     return replica
 
@@ -67,7 +67,7 @@ async def test_an_expired_freeze_is_removed(store: RedisStore, behind: Replica):
 
 
 @pytest.mark.parametrize("expires_in_ms", [None, 3_600_000])
-async def test_a_freeze_that_was_prolonged_is_not_removed_by_a_server_that_is_behind(
+async def test_a_server_that_is_behind_does_not_remove_a_prolonged_freeze(
     store: RedisStore, other: Service, behind: Replica, expires_in_ms: int | None
 ):
     expire_ms = expires_in_ms and behind.now_ms() + expires_in_ms
@@ -80,10 +80,10 @@ async def test_a_freeze_that_was_prolonged_is_not_removed_by_a_server_that_is_be
     assert (freeze.actor, freeze.expire_ms) == ("bob", expire_ms)
 
 
-async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
+async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
     store: RedisStore, other: Service, behind: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given that somebody prolongs it between the server's look at the store and its write, expect what they were told."""
+    """Given that somebody prolongs it between the server's look at the store and its write, expect their freeze to stay."""
     read_head, told = store.head, []
 
     async def head() -> Head | None:
@@ -101,8 +101,8 @@ async def test_a_freeze_that_is_prolonged_while_it_is_removed_stays(
     assert freeze.actor == "bob"
 
 
-async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time(store: RedisStore):
-    """Given a store whose clock was set back since this server asked for it, expect a freeze to last until the store says."""
+async def test_the_head_of_the_queue_does_not_start_because_this_server_has_a_wrong_time(store: RedisStore):
+    """Given a store whose clock was set back after this server read it, expect that a freeze ends by the store's clock."""
     async with following(store) as replica:
         service = Service(store, replica)
         for command in (commands.Release("a"), commands.Freeze(replica.now_ms() + HOUR_MS), commands.Release("b")):
@@ -111,7 +111,7 @@ async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time
 
     left = await service.settle_all()
 
-    assert "its clock was set" in left[COMPONENT]
+    assert "changed its clock" in left[COMPONENT]
     stored = (await store.read(COMPONENT)).rollout
     assert isinstance(stored, Rollout)
     assert (stored.state, stored.freeze is None, len(stored.queue)) == (RolloutState.STEADY, False, 1)
@@ -120,13 +120,13 @@ async def test_a_head_does_not_start_because_this_server_is_wrong_about_the_time
     assert await service.settle_all() == {}
 
 
-async def test_a_head_starts_once_the_store_says_that_the_freeze_has_ended(store: RedisStore):
+async def test_the_head_of_the_queue_starts_once_the_freeze_has_ended_by_the_clock_of_the_store(store: RedisStore):
     async with following(store) as replica:
         service = Service(store, replica)
         expire_ms = replica.now_ms() + 500
         for command in (commands.Release("a"), commands.Freeze(expire_ms), commands.Release("b")):
             await service.execute(COMPONENT, command, ADA)
-        while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+        while replica.now_ms() <= expire_ms:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
 
         assert await service.settle_all() == {}
@@ -136,7 +136,7 @@ async def test_a_head_starts_once_the_store_says_that_the_freeze_has_ended(store
         assert (stored.state, stored.freeze, stored.queue) == (RolloutState.ROLLING_OUT, None, ())
 
 
-async def test_a_freeze_in_force_is_looked_at_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+async def test_a_freeze_in_force_is_checked_without_the_store(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
     async with following(store) as replica:
         service = Service(store, replica)
         await service.freeze_all(replica.now_ms() + 3_600_000, ADA)

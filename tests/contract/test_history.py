@@ -8,11 +8,11 @@ from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode
 from rampd_server.ports import Author, FieldChange, Namespace, Override
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, decide, do
-from tests.replay import replay, told_in_words
+from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
 
 
-async def test_an_entry_tells_who_did_what_and_why(store: RedisStore):
+async def test_an_entry_says_who_did_what_and_why(store: RedisStore):
     author = Author("ci", "Release", "a hotfix: ü", is_claimed=True, request_id="run-7", digest="d")
     after = decide(Absent(COMPONENT), commands.Release("a"))
     await commit(store, Absent(COMPONENT), after, author)
@@ -24,7 +24,7 @@ async def test_an_entry_tells_who_did_what_and_why(store: RedisStore):
     assert event.time_ms == int(event.id.partition("-")[0]) or event.time_ms > NOW
 
 
-async def test_an_entry_tells_what_changed(store: RedisStore):
+async def test_an_entry_says_what_changed(store: RedisStore):
     await do(store, commands.Release("a"), commands.Release("b"), commands.Release("c"), commands.Ramp(1050))
     await do(store, commands.Rollback(), commands.SetPolicy({"queue_mode": QueueMode.REJECT}), commands.Quarantine("x"))
 
@@ -46,17 +46,17 @@ async def test_the_history_replays_to_the_state(store: RedisStore):
 
     events = await store.events(COMPONENT, limit=100)
 
-    assert replay(reversed(events)) == told_in_words(last)
+    assert replay(reversed(events)) == fields_in_words(last)
 
     gone = Absent(COMPONENT, last.revision + 1, last.last_number)
     await commit(store, last, gone)
     assert replay(reversed(await store.events(COMPONENT, limit=100))) == {}
 
     again = await do(store, commands.Release("t9"), commands.Release("t8"))
-    assert replay(reversed(await store.events(COMPONENT, limit=100))) == told_in_words(again)
+    assert replay(reversed(await store.events(COMPONENT, limit=100))) == fields_in_words(again)
 
 
-async def test_one_override_is_told_before_and_after(store: RedisStore):
+async def test_an_entry_shows_one_override_before_and_after(store: RedisStore):
     await do(store, commands.Release("a"))
     for override in (Override(channel="NEXT"), Override(tag="pb/x", expire_ms=4_000_000_000_000), None):
         await store.commit_overrides(COMPONENT, {"acme/app": override}, ADA)
@@ -81,7 +81,7 @@ async def test_a_bulk_change_is_one_entry_with_its_count(store: RedisStore):
     assert (newest.count, newest.changes, newest.revision) == (9, (), 3)
 
 
-async def test_the_namespace_has_a_history_of_its_own(store: RedisStore):
+async def test_the_namespace_has_its_own_history(store: RedisStore):
     frozen = Namespace(Freeze("ada", "holidays", NOW))
     await store.commit_namespace(Namespace(), frozen, Author("ada", "Freeze", "holidays"))
     await store.commit_namespace(frozen, Namespace(), Author("bob", "Unfreeze"))
@@ -106,7 +106,7 @@ async def test_the_history_comes_newest_first_in_exact_pages(store: RedisStore):
     assert await store.events("never-was", limit=3) == []
 
 
-async def test_an_id_that_is_none_is_a_mistake(store: RedisStore):
+async def test_an_invalid_id_is_a_mistake(store: RedisStore):
     with pytest.raises(ValueError, match="no id"):
         await store.events(COMPONENT, before="(5-1", limit=1)
 
@@ -137,7 +137,7 @@ async def test_the_history_keeps_ten_thousand_entries(store: RedisStore):
         {"count": "-1"},
     ],
 )
-async def test_an_entry_that_rampd_did_not_write_is_named(store: RedisStore, fields: dict[str, str | bytes]):
+async def test_an_error_names_an_entry_that_rampd_did_not_write(store: RedisStore, fields: dict[str, str | bytes]):
     whole = {"revision": "1", "time": "1", "actor": "ada", "claimed": "0", "action": "x", "note": "", "request_id": ""}
     broken = fields if fields == {"actor": "ada"} else whole | fields
     key = store.keys.component(COMPONENT).history

@@ -1,4 +1,4 @@
-"""How many there may be of what callers make: one more is refused whole, with what to do, and what is there can be changed."""
+"""Limits on what callers create. A request beyond a limit is refused and says what to do; existing things can be changed."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,7 +17,7 @@ CURRENT, NEXT = Override(channel="CURRENT"), Override(channel="NEXT")
 
 @pytest.fixture
 def _few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The scripts with limits of three."""
+    """Gives the scripts limits of three."""
     monkeypatch.setattr(limits, "MAX_COMPONENTS", 3)
     monkeypatch.setattr(limits, "MAX_OVERRIDES", 3)
     scripts.script.cache_clear()
@@ -34,7 +34,7 @@ async def small(server: StoreServer, namespace: str, _few: None) -> AsyncIterato
     await store.close()
 
 
-async def test_overrides_beyond_the_limit_are_refused_whole_and_those_that_are_there_can_be_changed(small: RedisStore):
+async def test_overrides_beyond_the_limit_are_all_refused_and_existing_ones_can_be_changed(small: RedisStore):
     await small.commit_overrides(COMPONENT, dict.fromkeys(("a/1", "a/2"), CURRENT), ADA)
     before = await contents(small)
 
@@ -53,7 +53,7 @@ async def test_overrides_beyond_the_limit_are_refused_whole_and_those_that_are_t
     ]
 
 
-async def test_a_component_beyond_the_limit_is_refused_and_those_that_are_there_go_on(small: RedisStore):
+async def test_a_component_beyond_the_limit_is_refused_and_existing_ones_continue(small: RedisStore):
     for component in ("b", "c"):
         await do(small, commands.Release("a"), component=component)
     before = await contents(small)

@@ -1,6 +1,6 @@
-"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and goes on from there.
+"""A store that has lost writes: it comes back with an older copy of its data, in the same epoch, and continues from it.
 
-A revision is then no identity: two histories have the same numbers.
+Then a revision does not identify a state, because two histories use the same numbers.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ async def store(real_server: StoreServer, namespace: str) -> AsyncIterator[Redis
 
 @pytest.fixture
 async def elsewhere(real_server: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
-    """The store as somebody else writes to it who knows nothing of what is lost."""
+    """The store as another writer sees it, who does not know the lost changes."""
     store = real_server.store(namespace)
     head = await store.head()
     store.set_epoch(head.epoch if head else await store.begin_epoch(adopted=False))
@@ -68,7 +68,7 @@ async def base(store: RedisStore, elsewhere: RedisStore) -> Rollout:
 
 @pytest.fixture
 async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) -> AsyncIterator[GoBack]:
-    """Puts back all data of the namespace as they were, in one step."""
+    """Restores all data of the namespace as they were, in one step."""
     client = Redis.from_url(real_server.url, protocol=2)
     keys = [key async for key in client.scan_iter(match=f"{store.keys.prefix}*")]
     kept = {key: await client.dump(key) for key in keys}
@@ -87,9 +87,9 @@ async def go_back(real_server: StoreServer, store: RedisStore, base: Rollout) ->
 
 @pytest.fixture
 async def replica(store: RedisStore, go_back: GoBack) -> Replica:
-    """The copy of a server that does not look at the store by itself, until it is told to."""
+    """The copy of a server that looks at the store only when a test calls it."""
     replica = Replica(store)
-    await replica.read_anew()
+    await replica.read_again()
     return replica
 
 
@@ -121,13 +121,13 @@ async def stored(store: RedisStore) -> Rollout:
     return rollout
 
 
-async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the_same_revision(
+async def test_a_verb_is_decided_on_the_stored_state_and_not_on_a_lost_state_of_the_same_revision(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
-    """Given a lost and a new state of one revision, expect that Rollback speaks of the one that is there."""
+    """Given a lost and a new state of one revision, expect that the message of Rollback is about the stored one."""
     await run(service, commands.Finalize(force=True))  # lost: everybody gets b
     await go_back()
-    await do(elsewhere, commands.Ramp(9000))  # of the same revision
+    await do(elsewhere, commands.Ramp(9000))  # with the same revision
 
     answer = await run(service, commands.Rollback())
 
@@ -138,12 +138,12 @@ async def test_a_verb_is_decided_on_what_is_there_and_not_on_a_lost_state_of_the
     assert await stored(elsewhere) == answer.rollout
 
 
-async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
+async def test_a_revision_that_somebody_has_seen_is_not_used_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(3000), commands.Ramp(4000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert lost.result.revision == 5
     assert present(replica).revision == 6
@@ -152,15 +152,15 @@ async def test_a_revision_that_somebody_has_seen_is_given_to_nothing_else(
     assert present(replica) == await stored(store)
 
 
-async def test_what_was_lost_is_said_once_in_the_history(
+async def test_the_history_says_once_what_was_lost(
     service: Service, replica: Replica, store: RedisStore, elsewhere: RedisStore, go_back: GoBack
 ):
     async with following(elsewhere) as other:
         await run(service, commands.Ramp(3000), commands.Ramp(4000))
         assert await other.wait_for(COMPONENT, 5)
         await go_back()
-        await asyncio.gather(replica.read_anew(), other.read_anew())
-        await replica.read_anew()
+        await asyncio.gather(replica.read_again(), other.read_again())
+        await replica.read_again()
 
         assert present(other) == await stored(store)
     told = [event for event in await store.events(COMPONENT, limit=10) if event.actor == SELF]
@@ -168,7 +168,7 @@ async def test_what_was_lost_is_said_once_in_the_history(
     assert told[0].note.startswith("the store has lost revisions 4 to 5")
 
 
-async def test_a_release_that_was_rolled_back_is_not_given_out_again(
+async def test_a_rolled_back_release_does_not_reach_jobs_again(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     """Given a rollback that is lost, expect that the release stays at 0 % until a person raises it."""
@@ -176,7 +176,7 @@ async def test_a_release_that_was_rolled_back_is_not_given_out_again(
     await go_back()
     await do(elsewhere, commands.Ramp(3000))
 
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
     assert present(replica).held_reason == (
@@ -204,7 +204,7 @@ async def test_jobs_get_nothing_more_than_the_lost_state_gave_them(
     await run(service, *verbs)
     before = present(replica)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
     after = present(replica)
 
     assert (after.current_release.tag, after.state) == ("a", state)
@@ -226,13 +226,13 @@ async def test_a_lost_revert_is_done_again(service: Service, replica: Replica, s
     assert after.quarantine.keys() == {"b"}
 
 
-async def test_an_outcome_of_a_lost_history_is_counted_at_nobodys_weight(
+async def test_an_outcome_of_a_lost_history_is_not_counted(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
-    await replica.read_anew()
+    await replica.read_again()
 
     outcome = JobOutcome(COMPONENT, 2, lost.result.revision, True, "WEIGHT", "acme/app", "", False, 0)
     assert Admission(present(replica)).admit(outcome) is IgnoredReason.REVISION_UNKNOWN
@@ -246,7 +246,7 @@ def ran_current(revision: int, sequence: int = 1) -> Report:
 
 
 @pytest.mark.parametrize("is_rewritten", [False, True], ids=["older", "another-of-the-same-number"])
-async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server_has_noticed(
+async def test_an_outcome_of_a_lost_history_is_not_counted_even_before_the_server_notices_the_loss(
     service: Service, outcomes: Outcomes, elsewhere: RedisStore, go_back: GoBack, is_rewritten: bool
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -262,7 +262,7 @@ async def test_an_outcome_of_a_lost_history_counts_for_nothing_before_the_server
     assert not (await counted.release_counters(COMPONENT)).by_release
 
 
-async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_that_is_there(
+async def test_an_outcome_of_a_lost_trial_does_not_change_the_counts_of_the_stored_trial(
     service: Service, outcomes: Outcomes, counted: RedisOutcomes, go_back: GoBack
 ):
     await outcomes.report(ran_current(3))
@@ -279,10 +279,10 @@ async def test_an_outcome_of_a_lost_trial_leaves_what_was_counted_of_the_trial_t
     assert await counted.counters(COMPONENT, 2, 1) == before
 
 
-async def test_an_outcome_counts_where_the_store_is_merely_ahead(
+async def test_an_outcome_counts_if_the_store_is_only_ahead(
     replica: Replica, outcomes: Outcomes, elsewhere: RedisStore, counted: RedisOutcomes
 ):
-    """Given a change by another server that this one has not heard of, expect that it reads nothing for an outcome."""
+    """Given a change by another server that this server has not read yet, expect that an outcome causes no read."""
     await do(elsewhere, commands.Ramp(9000))
 
     assert await outcomes.report(ran_current(3)) == [None]
@@ -292,10 +292,10 @@ async def test_an_outcome_counts_where_the_store_is_merely_ahead(
 
 
 @pytest.mark.parametrize("kind", ["history", "rollout"])
-async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
+async def test_outcomes_of_a_damaged_component_are_decided_on_its_last_good_state(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, kind: str
 ):
-    """Given a loss that can't be settled, expect that a report is taken in, also its share of other components."""
+    """Given a loss that can't be settled, expect that a report is counted, also its outcomes of other components."""
     await service.execute("formatter", commands.Release("x"), ADA)
     lost = await run(service, commands.Ramp(9000))
     await go_back()
@@ -312,15 +312,15 @@ async def test_outcomes_of_a_damaged_component_go_by_its_last_good_state(
     assert list(replica.damaged) == [COMPONENT]
     assert (await counted.counters(COMPONENT, 2, 1)).others.failures == Split(1, 0)
 
-    async def read_anew() -> None:
-        pytest.fail("it has been read, and found damaged")
+    async def read_again() -> None:
+        pytest.fail("everything was read again, although the component is already known as damaged")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replica, "read_anew", read_anew)
+        patch.setattr(replica, "read_again", read_again)
         await Outcomes(counted, replica).report(replace(report, sequence=2))
 
 
-async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
+async def test_a_verb_that_expects_a_lost_revision_is_refused(service: Service, elsewhere: RedisStore, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
@@ -331,7 +331,7 @@ async def test_a_caller_who_names_a_lost_revision_is_refused(service: Service, e
         assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_overrides_that_name_a_lost_revision_are_refused(
+async def test_a_change_of_overrides_that_expects_a_lost_revision_is_refused(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
     lost = await run(service, commands.Ramp(9000))
@@ -346,16 +346,16 @@ async def test_overrides_that_name_a_lost_revision_are_refused(
     assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_a_server_does_not_wait_for_a_lost_revision_to_come(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_server_does_not_wait_for_a_lost_revision(service: Service, replica: Replica, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert not await replica.wait_for(COMPONENT, lost.result.revision, timeout_s=0.01)
     assert await replica.wait_for(COMPONENT, lost.result.revision + 1, timeout_s=0.01)
 
 
-async def test_a_decision_of_a_lost_state_is_void(
+async def test_a_decision_based_on_a_lost_state_is_void(
     service: Service, elsewhere: RedisStore, replica: Replica, go_back: GoBack
 ):
     await run(service, commands.Ramp(9000))
@@ -376,7 +376,9 @@ async def test_a_decision_of_a_lost_state_is_void(
     assert (await stored(elsewhere)).current_release.tag == before.current_release.tag == "a"
 
 
-async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewhere: RedisStore, replica: Replica):
+async def test_a_decision_stays_valid_after_changes_of_overrides(
+    service: Service, elsewhere: RedisStore, replica: Replica
+):
     ground = present(replica)
     for number in range(5):
         await elsewhere.commit_overrides(COMPONENT, {f"acme/{number}": Override(channel="NEXT")}, BOB)
@@ -388,12 +390,12 @@ async def test_a_decision_outlives_changes_of_overrides(service: Service, elsewh
     assert (await stored(elsewhere)).state is RolloutState.HELD
 
 
-async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
+async def test_a_component_that_is_lost_completely_continues_its_numbers(
     service: Service, replica: Replica, go_back: GoBack
 ):
     made = await service.execute("formatter", commands.Release("x"), ADA)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
     assert replica.get("formatter") is None
 
     again = await service.execute("formatter", commands.Release("y"), ADA)
@@ -402,35 +404,35 @@ async def test_a_component_that_is_lost_whole_goes_on_with_its_numbers(
     assert (again.result.revision, again.result.release) == (3, 2)
 
 
-async def test_a_freeze_that_is_lost_is_made_again(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_lost_freeze_is_set_again(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Freeze())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     freeze = present(replica).freeze
     assert isinstance(freeze, Freeze)
     assert freeze.actor == "ada"
 
 
-async def test_a_server_that_was_merely_behind_has_lost_nothing(
+async def test_a_server_that_was_only_behind_has_lost_nothing(
     service: Service, replica: Replica, elsewhere: RedisStore
 ):
     await do(elsewhere, commands.Ramp(3000), commands.Rollback())
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).revision, present(replica).lost) == (5, ())
     assert not replica.went_back
 
 
-async def test_who_goes_back_is_told(service: Service, replica: Replica, go_back: GoBack):
+async def test_watchers_are_told_that_the_store_has_gone_back(service: Service, replica: Replica, go_back: GoBack):
     await run(service, commands.Ramp(9000))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert replica.went_back
 
 
-async def test_while_another_epoch_is_read_nothing_is_written(
+async def test_nothing_is_written_while_another_epoch_is_read(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     await store.begin_epoch(adopted=True)
@@ -442,8 +444,8 @@ async def test_while_another_epoch_is_read_nothing_is_written(
         return await components(**options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(store, "components", wait_and_list)
-    reading = asyncio.create_task(replica.read_anew())
-    while replica._writable.is_set():  # noqa: ASYNC110 - nothing tells
+    reading = asyncio.create_task(replica.read_again())
+    while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
     with pytest.raises(NoSnapshotError, match="new epoch"):
         await run(service, commands.Ramp(9000))
@@ -453,7 +455,7 @@ async def test_while_another_epoch_is_read_nothing_is_written(
     assert (await run(service, commands.Ramp(9000))).result.changed
 
 
-async def test_a_server_that_looks_by_itself_settles_it_too(
+async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
     store: RedisStore, service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     async with following(elsewhere) as other:
@@ -462,7 +464,7 @@ async def test_a_server_that_looks_by_itself_settles_it_too(
         await go_back()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
-                while not present(other).lost:  # noqa: ASYNC110 - nothing tells
+                while not present(other).lost:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.01)
 
         assert present(other).lost == (LostRevisions(4, 4),)
@@ -479,7 +481,7 @@ async def test_a_server_that_looks_by_itself_settles_it_too(
     ],
     ids=str,
 )
-async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has_changed(
+async def test_a_decision_to_roll_back_is_void_only_if_a_fact_that_it_depends_on_has_changed(
     service: Service, elsewhere: RedisStore, replica: Replica, meanwhile: Command, *, is_void: bool
 ):
     ground = present(replica)
@@ -496,10 +498,10 @@ async def test_a_decision_to_roll_back_is_void_only_where_what_it_depends_on_has
         assert (await decided).result.changed
 
 
-async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
+async def test_other_writers_wait_a_moment_for_a_change_that_lowers_exposure_and_came_second(
     service: Service, elsewhere: RedisStore, replica: Replica, store: RedisStore
 ):
-    """Given an urgent change that came second, expect that nothing but another urgent one is committed before its repeat."""
+    """Given an urgent change that came second, expect that only another urgent change is committed before its repeat."""
     before = present(replica)
     now = await do(elsewhere, commands.Ramp(3000))
     held = decide(before, commands.Rollback())
@@ -514,18 +516,18 @@ async def test_others_wait_a_moment_for_what_lowers_exposure_and_was_second(
     assert not await store.client.hexists(store.keys.component(COMPONENT).rollout, "yield_until")
 
 
-async def test_others_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
+async def test_other_writers_wait_no_longer_than_a_moment(service: Service, elsewhere: RedisStore, replica: Replica):
     key = elsewhere.keys.component(COMPONENT).rollout
-    for until in ("9999999999999", "1", "x"):  # a clock that was set back, one that is over, and damage
+    for until in ("9999999999999", "1", "x"):  # a clock that was set back, a moment that has passed, and damage
         await elsewhere.client.hset(key, "yield_until", until)
         now = await stored(elsewhere)
         await elsewhere.commit(now, decide(now, commands.Ramp(now.basis_points + 1)), BOB, Result(5), Namespace())
 
 
-async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_read(
+async def test_a_server_keeps_its_own_write_that_happens_while_it_reads_everything(
     service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a write between the last reads and the swap, expect that the new state is not behind what was told already."""
+    """Given a write between the last reads and the swap, expect that the new state is not behind the changes that listeners already have."""
     goes_back_to, answers = Reading._goes_back_to, []
 
     async def write_first(reading: Reading, state: State) -> bool:
@@ -534,30 +536,30 @@ async def test_what_a_server_writes_while_it_reads_everything_is_in_what_it_has_
         return await goes_back_to(reading, state)
 
     monkeypatch.setattr(Reading, "_goes_back_to", write_first)
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).revision == answers[0].result.revision
     assert not replica.went_back
 
 
-async def test_a_deletion_that_is_lost_does_not_give_its_revision_again(
+async def test_the_revision_of_a_lost_deletion_is_not_used_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     gone = await run(service, commands.DeleteComponent())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).revision == gone.result.revision + 1
     assert present(replica).lost == (LostRevisions(4, 4),)
     assert [event.action for event in await store.events(COMPONENT, limit=1)] == ["RecordLoss"]
 
 
-async def test_a_freeze_of_everything_that_is_lost_is_made_again(
+async def test_a_lost_freeze_of_everything_is_set_again(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     await service.freeze_all(None, Author("ada", "Freeze", "holidays"))
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     freeze = replica.namespace.freeze
     assert freeze is not None
@@ -569,15 +571,17 @@ async def test_a_freeze_of_everything_that_is_lost_is_made_again(
     )
 
 
-async def test_what_was_dropped_before_is_held_and_said_so(service: Service, replica: Replica, go_back: GoBack):
+async def test_a_release_that_was_dropped_before_the_loss_is_held_and_the_reason_says_so(
+    service: Service, replica: Replica, go_back: GoBack
+):
     await run(service, commands.Abandon())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).held_reason.endswith("; before, b was not rolled out any more")
 
 
-async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read_again(
+async def test_a_store_that_goes_back_again_while_a_loss_is_recorded_is_read_again(
     service: Service, replica: Replica, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
 ):
     """Given a record of a loss that is lost itself before it is read, expect no revision to be given twice."""
@@ -593,18 +597,18 @@ async def test_a_store_that_goes_back_again_while_a_loss_is_written_down_is_read
             await go_back()
 
     monkeypatch.setattr(Reading, "_settle_losses", settle_and_go_back)
-    with pytest.raises(StoreUnavailableError, match="It is read again"):
-        await replica.read_anew()
+    with pytest.raises(StoreUnavailableError, match="The server reads it again"):
+        await replica.read_again()
     assert (present(replica).revision, present(replica).state) == (5, RolloutState.HELD)
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).revision, present(replica).state) == (6, RolloutState.HELD)
 
 
-async def test_what_comes_while_the_store_is_read_is_no_loss(
+async def test_a_change_that_arrives_while_the_store_is_read_does_not_count_as_a_loss(
     service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given another change of this server that is taken in during a look at the store, expect no reading of everything."""
+    """Given another change of this server that is applied during a look at the store, expect that not everything is read again."""
     read, changes = store.read, []
 
     async def read_and_change(component: str) -> Any:
@@ -613,22 +617,20 @@ async def test_what_comes_while_the_store_is_read_is_no_loss(
             changes.append(await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, BOB))
         return found
 
-    async def read_anew() -> None:
+    async def read_again() -> None:
         raise AssertionError("everything is read again")
 
     monkeypatch.setattr(store, "read", read_and_change)
-    monkeypatch.setattr(replica, "read_anew", read_anew)
-    # A verb that changes nothing is not said to before the store was asked.
+    monkeypatch.setattr(replica, "read_again", read_again)
+    # A verb that changes nothing answers only after the store was asked.
     assert not (await run(service, commands.Resume())).result.changed
     assert changes
 
 
-async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_again(
-    service: Service, replica: Replica
-):
-    """Given two lost Reverts, expect that everybody goes back as far as there is something to go back to."""
+async def test_a_tag_of_an_earlier_lost_revert_does_not_reach_jobs_again(service: Service, replica: Replica):
+    """Given two lost Reverts, expect that everybody goes back to the oldest version that is left."""
     await run(service, commands.Finalize(force=True), commands.Release("c", expedite=True))
-    kept = present(replica)  # c is current, b and a were before
+    kept = present(replica)  # c is current, b and a were current before
     await run(service, commands.Revert(), commands.Revert("a"))
     known = present(replica)
 
@@ -643,14 +645,14 @@ async def test_a_tag_that_was_reverted_before_the_last_revert_is_not_given_out_a
     ("lost_ms", "kept_ms", "outlasts"),
     [(None, 1, True), (2, 1, True), (1, 2, False), (1, None, False), (None, None, False), (1, 1, False)],
 )
-def test_a_freeze_that_was_prolonged_outlasts_the_one_before(
+def test_the_later_end_of_two_freezes_decides_which_one_outlasts_the_other(
     lost_ms: int | None, kept_ms: int | None, *, outlasts: bool
 ):
     assert Freeze("ada", "", 0, lost_ms).outlasts(Freeze("bob", "", 0, kept_ms)) is outlasts
     assert Freeze("ada", "", 0, lost_ms).outlasts(None)
 
 
-async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
+async def test_few_of_many_callers_that_meet_a_loss_at_once_read_everything(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
 ):
     await run(service, commands.Ramp(9000))
@@ -663,7 +665,7 @@ async def test_of_many_who_meet_a_loss_at_once_few_read_everything(
         return await components(**options)
 
     monkeypatch.setattr(store, "components", count_and_list)
-    await asyncio.gather(*(replica.read_anew() for _ in range(20)))
+    await asyncio.gather(*(replica.read_again() for _ in range(20)))
 
     assert 1 <= len(listed) <= 2
     assert present(replica).lost == (LostRevisions(4, 4),)
@@ -679,14 +681,14 @@ async def test_an_override_is_not_set_on_another_history(
 
     answer = await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA)
 
-    assert answer.result.revision == lost.result.revision + 2  # the loss has the one between
+    assert answer.result.revision == lost.result.revision + 2  # the record of the loss has the revision between them
     assert (await stored(elsewhere)).lost == (LostRevisions(4, 5),)
 
 
-async def test_an_override_for_a_revision_that_another_server_has_told_is_not_set_on_another_history(
+async def test_an_override_that_expects_a_revision_of_another_server_is_not_set_on_another_history(
     service: Service, elsewhere: RedisStore, go_back: GoBack
 ):
-    """Given a caller who expects a revision that this server knows under no name, expect the loss to be settled first."""
+    """Given a caller who expects a revision that this server does not know, expect that the loss is settled first."""
     await run(service, commands.Ramp(3000), commands.Ramp(4000))
     await go_back()
     await do(elsewhere, commands.Ramp(100))
@@ -720,27 +722,27 @@ async def test_an_override_of_a_component_that_is_back_gets_a_revision_that_nobo
     assert answer.result.revision == gone.result.revision + 2
 
 
-async def test_a_deletion_that_is_lost_together_with_the_component_gives_no_number_again(
+async def test_no_number_is_used_again_after_a_deletion_is_lost_with_its_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
     for verb in (commands.Release("x"), commands.Release("y"), commands.DeleteComponent()):
         gone = await service.execute("formatter", verb, ADA)
     await go_back()
-    await replica.read_anew()
-    await replica.read_anew()
+    await replica.read_again()
+    await replica.read_again()
 
     again = await service.execute("formatter", commands.Release("z"), ADA)
 
     assert (again.result.revision, again.result.release) == (gone.result.revision + 2, 3)
 
 
-async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component_is_lost_whole(
+async def test_nobody_gets_a_quarantined_tag_after_its_component_is_lost_completely(
     service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
 ):
     for verb in (commands.Release("x"), commands.Release("y"), commands.Quarantine("y"), commands.Quarantine("x")):
         await service.execute("formatter", verb, ADA)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     async with following(elsewhere) as other:
         with pytest.raises(RefusedError) as caught:
@@ -757,18 +759,18 @@ async def test_a_tag_that_was_quarantined_is_given_to_nobody_after_its_component
             assert copied.rollout == (await elsewhere.read("formatter")).rollout == answer.rollout
 
 
-async def test_who_deletes_a_component_deletes_its_quarantine(service: Service, replica: Replica):
+async def test_deleting_a_component_deletes_its_quarantine(service: Service, replica: Replica):
     await run(service, commands.Quarantine("b"), commands.DeleteComponent())
 
     assert (await run(service, commands.Release("b"))).result.changed
 
 
-async def test_a_deadline_to_confirm_that_is_lost_is_there_again(service: Service, replica: Replica, go_back: GoBack):
-    """Given that somebody asked for 0 % unless it is confirmed, expect that a loss does not leave it unwatched."""
+async def test_a_lost_deadline_to_confirm_is_restored(service: Service, replica: Replica, go_back: GoBack):
+    """Given a Ramp that must be confirmed, expect that a loss does not remove its deadline."""
     lost = await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     assert isinstance(lost.rollout, Rollout)
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert present(replica).basis_points == 2000
     assert present(replica).confirm_deadline_ms == lost.rollout.confirm_deadline_ms is not None
@@ -785,7 +787,7 @@ async def test_a_server_that_was_started_again_knows_what_was_deleted(
 
     started = Replica(store)
     Remembering(started, memory).recall()
-    await started.read_anew()
+    await started.read_again()
 
     assert present(started).revision == gone.result.revision + 1
     assert present(started).lost[-1].last == gone.result.revision
@@ -805,7 +807,7 @@ async def test_the_log_says_what_a_loss_means_and_what_to_do(service: Service, r
     lost = told["writes_lost"]
     assert (lost["component"], lost["first_revision"], lost["last_revision"]) == (COMPONENT, 4, 5)
     assert lost["what_it_means"].startswith("the store has lost revisions 4 to 5, by a failover or with an older copy")
-    assert f"look at {COMPONENT} with GetRollout, and do again what is missing" in lost["what_to_do"]
+    assert f"look at {COMPONENT} with GetRollout, and repeat the changes that are missing" in lost["what_to_do"]
     assert "UnfreezeAll" in told["freeze_lost"]["what_to_do"]
 
 
@@ -813,10 +815,10 @@ async def put_back(client: Redis, key: str, value: bytes) -> None:
     await client.restore(key, 0, value, replace=True)
 
 
-async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_loss(
+async def test_a_partly_restored_component_is_settled_like_a_loss(
     service: Service, replica: Replica, store: RedisStore, real_server: StoreServer
 ):
-    """Given all keys of a component as they were but its history, expect what its lost state protected, under a new revision."""
+    """Given a component restored without its history, expect the protections of its lost state, under a new revision."""
     await service.execute("formatter", commands.Release("x"), ADA)
     client = Redis.from_url(real_server.url, protocol=2)
     keys = store.keys.component(COMPONENT)
@@ -827,7 +829,7 @@ async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_l
             await put_back(client, key, value)
     await client.aclose()
 
-    await replica.read_anew()
+    await replica.read_again()
 
     assert not replica.damaged
     assert present(replica).revision == lost.result.revision + 1
@@ -835,10 +837,10 @@ async def test_a_part_of_a_component_that_somebody_puts_back_is_settled_like_a_l
     assert present(replica).lost[-1] == LostRevisions(lost.result.revision, lost.result.revision)
 
 
-async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
+async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):
-    """Given a component that went back and whose history can't be read, expect that all others go on, and that it can go."""
+    """Given a component that went back and whose history can't be read, expect that all other components continue, and that this one can be deleted."""
     await service.execute("formatter", commands.Release("x"), ADA)
     await service.execute("formatter", commands.Release("y"), ADA)
     await run(service, commands.Rollback())
@@ -847,33 +849,33 @@ async def test_a_loss_that_cannot_be_written_down_damages_one_component_alone(
     await store.client.delete(history)
     await store.client.set(history, "x")
 
-    await replica.read_anew()
+    await replica.read_again()
     assert list(replica.damaged) == [COMPONENT]
     assert present(replica).state is RolloutState.HELD
     assert replica.is_confirmed
     assert (await service.execute("api", commands.Release("z"), ADA)).result.changed
 
     assert (await run(service, commands.DeleteComponent())).result.changed
-    await replica.read_anew()
+    await replica.read_again()
     assert not replica.damaged
 
 
-async def test_a_release_whose_component_was_deleted_is_not_given_out_again(
+async def test_a_release_of_a_deleted_component_does_not_reach_jobs_again(
     service: Service, replica: Replica, go_back: GoBack
 ):
     """Given a rollback and a deletion that are lost, expect that next stays at 0 % until a person raises it."""
     await run(service, commands.Rollback(quarantine=True), commands.DeleteComponent())
     await go_back()
-    await replica.read_anew()
+    await replica.read_again()
 
     assert (present(replica).basis_points, present(replica).state) == (0, RolloutState.HELD)
     assert present(replica).held_reason.endswith("; before, restyler was deleted")
 
 
-async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
+async def test_a_server_with_a_deadline_to_confirm_in_its_last_state_starts(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
-    """Given a deadline to confirm in the last state, expect that the server begins with it and judges it once it is read."""
+    """Given a deadline to confirm in the last state, expect that the server starts with it and compares it once the store is read."""
     await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     memory = LastStateFile(tmp_path, "here", "default")
     await Remembering(replica, memory).end()
@@ -885,12 +887,12 @@ async def test_a_state_of_before_the_start_is_recalled_whatever_listens(
     assert [line["event"] for line in lines] == ["last_state_read"]
     assert present(started) == present(replica)
     assert not controller._deadlines
-    await started.read_anew()
+    await started.read_again()
 
     assert list(controller._deadlines) == [COMPONENT]
 
 
-async def test_a_listener_that_fails_keeps_no_server_from_its_last_state(
+async def test_a_server_recalls_its_last_state_though_a_listener_fails(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
     memory = LastStateFile(tmp_path, "here", "default")

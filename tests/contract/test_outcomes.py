@@ -1,4 +1,4 @@
-"""Outcomes are counted once, whoever sends them and however often, in the trial that is in force."""
+"""Outcomes are counted once, for any sender and any number of repeats, in the trial in force."""
 
 import asyncio
 import itertools
@@ -74,7 +74,7 @@ async def test_a_batch_is_counted_by_weight_and_channel(counted: RedisOutcomes):
     )
 
 
-async def test_only_the_first_outcome_and_the_first_failure_of_a_unit_are_told_to_the_guards(counted: RedisOutcomes):
+async def test_guards_see_only_the_first_outcome_and_the_first_failure_of_a_unit(counted: RedisOutcomes):
     found = await count(
         counted,
         batch(1, ran("a"), ran("a", is_failed=True), ran("a", is_failed=True)),
@@ -89,14 +89,14 @@ async def test_only_the_first_outcome_and_the_first_failure_of_a_unit_are_told_t
     assert total.first_failures == Split(2, 0)
 
 
-async def test_a_repeat_counts_nothing_and_answers_as_the_first_time(counted: RedisOutcomes):
+async def test_a_repeated_batch_is_not_counted_and_gets_the_same_answer(counted: RedisOutcomes):
     before = await count(counted, batch(1, ran("a", is_failed=True), answer="1.a"))
 
     assert await counted.count_outcomes(batch(1, ran("b"), answer="2.")) == (Receipt.REPEATED, "1.a")
     assert await counted.counters(COMPONENT, 2, 1) == before
 
 
-async def test_a_sequence_is_of_one_batch_and_rises(counted: RedisOutcomes):
+async def test_a_sequence_belongs_to_one_batch_and_increases(counted: RedisOutcomes):
     huge = 2**63 - 2
     before = await count(counted, batch(9, ran("a")), batch(10, ran("d")), batch(huge, ran("b")))
 
@@ -107,7 +107,7 @@ async def test_a_sequence_is_of_one_batch_and_rises(counted: RedisOutcomes):
     assert (await counted.count_outcomes(batch(huge + 1, ran("c"))))[0] is Receipt.COUNTED
 
 
-async def test_clients_and_components_have_sequences_of_their_own(counted: RedisOutcomes):
+async def test_each_client_and_component_has_its_own_sequences(counted: RedisOutcomes):
     found = await count(counted, batch(1, ran("a")), batch(1, ran("b"), client_id="worker-2"))
     await counted.count_outcomes(batch(1, ran("a"), component="hlint"))
 
@@ -157,7 +157,7 @@ async def test_the_order_of_clients_batches_makes_no_difference(server: StoreSer
     assert len(found) == 1
 
 
-async def test_a_later_trial_begins_at_nothing_and_an_earlier_one_counts_no_more(counted: RedisOutcomes):
+async def test_a_later_trial_begins_at_zero_and_an_earlier_one_is_not_counted(counted: RedisOutcomes):
     await count(counted, batch(1, ran("a", is_failed=True)))
     later = Trial(2, 2, 9)
     await counted.count_outcomes(batch(2, ran("a", is_failed=True), trial=later))
@@ -172,14 +172,14 @@ async def test_a_later_trial_begins_at_nothing_and_an_earlier_one_counts_no_more
     assert (await counted.counters(COMPONENT, 2, 2)).total.jobs == Split(3, 0)
 
 
-async def test_what_was_answered_is_remembered_beyond_the_trial(counted: RedisOutcomes):
+async def test_answers_are_remembered_after_the_end_of_the_trial(counted: RedisOutcomes):
     await count(counted, batch(1, ran("a"), answer="."))
 
     repeat = batch(1, ran("a"), trial=Trial(2, 2, 9), answer="a")
     assert await counted.count_outcomes(repeat) == (Receipt.REPEATED, ".")
 
 
-async def test_forgetting_drops_ended_trials_and_leaves_the_present_one(store: RedisStore, counted: RedisOutcomes):
+async def test_forgetting_drops_ended_trials_and_keeps_the_present_one(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a", is_failed=True), ran("b", is_next=True), maturation_ms=0))
     await counted.forget_outcomes(COMPONENT, TRIAL)
     assert (await counted.counters(COMPONENT, 2, 1)).total.jobs == Split(1, 1)
@@ -235,7 +235,7 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, co
     assert seen.total.first_failures == Split(1, 1)
     assert seen.total.failed_first_outcomes == Split(1, 1)
     assert seen.next_failures_by_reporter == {"ada": {1000: 1}}
-    # The next batch moves them; nothing is counted twice, and the unit has had its turn.
+    # The next batch moves them. Nothing is counted twice, and a later outcome of the unit is not the first one.
     moved = await count(counted, batch(2, ran("young", is_next=True, is_failed=True, duration_ms=HOUR_MS)))
     assert moved.total.first_failures == seen.total.first_failures
     assert moved.total.first_outcomes == seen.total.first_outcomes
@@ -244,10 +244,10 @@ async def test_a_failure_waits_until_its_job_is_old_enough(store: RedisStore, co
 
 
 @pytest.mark.parametrize("is_read", [True, False])
-async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_its_maturation(
+async def test_no_outcome_waits_longer_than_its_maturation_when_the_clock_is_set_back(
     store: RedisStore, counted: RedisOutcomes, is_read: bool
 ):
-    """Given two outcomes that wait, one of them longer than it ever had to, expect that one to be counted, and once."""
+    """Given two waiting outcomes, one of them longer than its maturation, expect that this one is counted once."""
     waits = batch(1, ran("a", is_failed=True), ran("b", is_next=True, is_failed=True), maturation_ms=HOUR_MS)
     assert (await count(counted, waits)).total.first_failures == Split()
     keys = store.keys.outcomes(COMPONENT)
@@ -258,7 +258,7 @@ async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_it
         assert await store.client.zscore(key, member)
         await store.client.zincrby(key, HOUR_MS, member)
 
-    # A policy with a shorter maturation since then changes nothing for what waits.
+    # A later policy with a shorter maturation changes nothing for waiting outcomes.
     batches = [] if is_read else [batch(2, ran("c"), maturation_ms=HOUR_MS // 60), batch(3, ran("d"))]
     found = await count(counted, *batches)
 
@@ -268,7 +268,7 @@ async def test_a_clock_that_is_set_back_keeps_nothing_waiting_for_longer_than_it
     assert await store.client.zcard(keys.waiting_failures) == (2 if is_read else 1)
 
 
-async def test_a_longest_wait_that_was_edited_by_hand_is_named(store: RedisStore, counted: RedisOutcomes):
+async def test_an_error_names_a_longest_wait_that_was_edited_by_hand(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     key = store.keys.outcomes(COMPONENT).outcomes
     await store.client.hset(key, "longest_wait", "an hour")
@@ -279,14 +279,14 @@ async def test_a_longest_wait_that_was_edited_by_hand_is_named(store: RedisStore
 
 
 async def age(store: RedisStore) -> None:
-    """All that waits has waited long enough."""
+    """Makes all waiting outcomes old enough."""
     keys = store.keys.outcomes(COMPONENT)
     for key in (keys.waiting_outcomes, keys.waiting_failures):
         for member in await store.client.zrange(key, 0, -1):
             await store.client.zincrby(key, -2 * HOUR_MS, member)
 
 
-async def test_only_so_many_wait(server: StoreServer, namespace: str):
+async def test_the_number_of_waiting_outcomes_is_limited(server: StoreServer, namespace: str):
     store = server.store(namespace)
     counted = RedisOutcomes(store.link, max_waiting=3)
     store.set_epoch(await store.begin_epoch(adopted=False))
@@ -297,14 +297,14 @@ async def test_only_so_many_wait(server: StoreServer, namespace: str):
     assert await store.client.zcard(keys.waiting_failures) == 3
     assert await store.client.zcard(keys.waiting_outcomes) == 3
     await age(store)
-    # Who found no room has not had its turn.
+    # The first outcome of a unit that found no room does not count as its first one.
     found = await count(counted, batch(2, *jobs))
     assert found.total.first_failures == Split(5, 0)
     assert found.total.first_outcomes == Split(5, 0)
     await store.close()
 
 
-async def test_data_whose_schema_was_seen_to_be_newer_count_nothing(store: RedisStore, counted: RedisOutcomes):
+async def test_nothing_is_counted_in_data_of_a_newer_schema(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     await store.client.hset(store.keys.meta, "schema", SCHEMA + 1)
     with pytest.raises(StoreUnavailableError):
@@ -334,7 +334,7 @@ async def test_the_failures_of_each_reporter_are_known(counted: RedisOutcomes):
     assert counted_failures(await count(counted, *others)) == {1000: Split(0, 6)}
 
 
-async def test_so_many_reporters_are_told_apart_and_the_rest_count_as_one(store: RedisStore, counted: RedisOutcomes):
+async def test_reporters_beyond_the_limit_count_as_one(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     await store.client.hset(store.keys.outcomes(COMPONENT).outcomes, "reporters", MAX_REPORTERS)
     found = await count(
@@ -362,7 +362,7 @@ async def test_the_latest_clients_are_remembered(server: StoreServer, namespace:
     await store.close()
 
 
-async def test_units_take_a_fixed_room(store: RedisStore, counted: RedisOutcomes):
+async def test_units_take_a_fixed_amount_of_memory(store: RedisStore, counted: RedisOutcomes):
     units = [f"owner/repo-{number}" for number in range(3000)]
     for number in range(3):
         part = units[number * 1000 : number * 1000 + 1000]
@@ -382,7 +382,9 @@ def ended(sequence: int, revision: int, **fields: object) -> OutcomeBatch:
     return batch(sequence, current_revision=revision, current=JobCount(1, 0), **fields)
 
 
-async def test_counts_of_releases_outlive_the_trial_and_those_of_current_the_next_trial(counted: RedisOutcomes):
+async def test_counts_of_a_release_stay_after_its_trial_and_counts_of_current_after_the_next_trial_too(
+    counted: RedisOutcomes,
+):
     later = Trial(2, 2, 9)
     await counted.count_outcomes(ended(1, 4))
     await counted.count_outcomes(ended(1, 4))
@@ -394,7 +396,7 @@ async def test_counts_of_releases_outlive_the_trial_and_those_of_current_the_nex
     assert (await counted.counters(COMPONENT, 2, 2)).by_weight == {}
 
 
-async def test_a_new_current_begins_at_nothing_and_who_has_not_heard_of_it_adds_nothing_to_it(counted: RedisOutcomes):
+async def test_a_new_current_begins_at_zero_and_a_server_that_does_not_know_it_adds_nothing(counted: RedisOutcomes):
     await counted.count_outcomes(ended(1, 9))
     await counted.count_outcomes(ended(2, 12))
     await counted.count_outcomes(ended(3, 9))
@@ -404,10 +406,8 @@ async def test_a_new_current_begins_at_nothing_and_who_has_not_heard_of_it_adds_
     assert (found.current_revision, found.current) == (12, JobCount(1, 0))
 
 
-async def test_counts_go_with_their_release_with_the_component_and_with_the_epoch(
-    store: RedisStore, counted: RedisOutcomes
-):
-    """A release that this server has not heard of stays: its number is over the last that it knows."""
+async def test_counts_are_deleted_with_their_release_or_component_or_epoch(store: RedisStore, counted: RedisOutcomes):
+    """A release that this server does not know yet stays: its number is above the last one that the server knows."""
     await counted.count_outcomes(ended(1, 4, by_release={number: JobCount(1, 0) for number in (1, 2, 3, 8)}))
 
     await counted.forget_outcomes(COMPONENT, TRIAL, last_number=5, releases=[2, 3])
@@ -423,7 +423,7 @@ async def test_counts_go_with_their_release_with_the_component_and_with_the_epoc
     assert set((await counted.release_counters(COMPONENT)).by_release) == {7}
 
 
-async def test_a_store_that_lost_its_scripts_is_given_them_again(store: RedisStore, counted: RedisOutcomes):
+async def test_outcomes_are_counted_in_a_store_that_lost_its_scripts(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     await store.client.script_flush()
     assert (await count(counted, batch(2, ran("b")))).total.jobs == Split(2, 0)
@@ -431,7 +431,7 @@ async def test_a_store_that_lost_its_scripts_is_given_them_again(store: RedisSto
     await counted.forget_outcomes(COMPONENT, TRIAL)
 
 
-async def test_nothing_is_counted_in_a_store_that_was_emptied(store: RedisStore, counted: RedisOutcomes):
+async def test_nothing_is_counted_in_an_emptied_store(store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     await store.client.delete(*(await store.client.keys(store.keys.pattern)))
 
@@ -441,9 +441,7 @@ async def test_nothing_is_counted_in_a_store_that_was_emptied(store: RedisStore,
     assert await counted.counters(COMPONENT, 2, 1) == TrialCounters()
 
 
-async def test_what_was_counted_under_another_epoch_is_dropped(
-    server: StoreServer, store: RedisStore, counted: RedisOutcomes
-):
+async def test_counts_of_another_epoch_are_dropped(server: StoreServer, store: RedisStore, counted: RedisOutcomes):
     await count(counted, batch(1, ran("a")))
     behind = server.store(store.keys.prefix[7:-2])
     behind.set_epoch((await store.head()).epoch)
@@ -456,7 +454,7 @@ async def test_what_was_counted_under_another_epoch_is_dropped(
     await behind.close()
 
 
-async def test_outcomes_are_keys_of_the_namespace_with_a_tag_of_their_own(store: RedisStore):
+async def test_outcomes_have_keys_of_the_namespace_with_their_own_hash_tag(store: RedisStore):
     keys = store.keys.outcomes(COMPONENT)
     assert keys.outcomes.startswith(store.keys.prefix[:-2] + f":{COMPONENT}}}:")
     await store.client.delete(*(await store.client.keys(store.keys.pattern)))
@@ -472,7 +470,7 @@ async def test_outcomes_are_keys_of_the_namespace_with_a_tag_of_their_own(store:
         *("clients_order", "release_outcomes"),
     ],
 )
-async def test_a_key_of_another_type_is_named_and_nothing_is_counted(
+async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_counted(
     store: RedisStore, counted: RedisOutcomes, client: Redis, name: str
 ):
     key = getattr(store.keys.outcomes(COMPONENT), name)
@@ -486,7 +484,7 @@ async def test_a_key_of_another_type_is_named_and_nothing_is_counted(
 
 
 async def everything(store: RedisStore) -> dict[str, object]:
-    """All that is in the namespace, outcomes included."""
+    """Returns everything in the namespace, with its outcomes."""
     found = await contents(store)
     async for key in store.client.scan_iter(match=store.keys.pattern):
         found.setdefault(key, await store.client.dump(key) if await store.client.type(key) != "string" else "")
@@ -508,7 +506,7 @@ async def everything(store: RedisStore) -> dict[str, object]:
         ("release_outcomes", "current_revision", "-1"),
     ],
 )
-async def test_a_count_that_is_none_is_named_and_nothing_is_counted(
+async def test_an_error_names_a_malformed_count_and_nothing_is_counted(
     store: RedisStore, counted: RedisOutcomes, client: Redis, *, key: str, field: str, text: str
 ):
     await count(counted, batch(1, ran("a")))
@@ -531,7 +529,9 @@ async def test_a_count_that_is_none_is_named_and_nothing_is_counted(
 
 
 @pytest.mark.parametrize("name", ["waiting_outcomes", "waiting_failures"])
-async def test_what_waits_in_another_form_is_named(store: RedisStore, counted: RedisOutcomes, client: Redis, name: str):
+async def test_an_error_names_malformed_waiting_outcomes(
+    store: RedisStore, counted: RedisOutcomes, client: Redis, name: str
+):
     await count(counted, batch(1, ran("a")))
     key = getattr(store.keys.outcomes(COMPONENT), name)
     await client.zadd(key, {"nonsense": 1})
@@ -543,8 +543,8 @@ async def test_what_waits_in_another_form_is_named(store: RedisStore, counted: R
 
 
 async def test_batches_of_many_components_are_counted_in_one_exchange(store: RedisStore, counted: RedisOutcomes):
-    """Given one that was counted before, one of a trial that has ended, and scripts that are forgotten, expect the others
-    to be counted, and these to be told apart.
+    """Given a batch that was counted before, one of an ended trial, and scripts that Redis has lost, expect the others
+    to be counted, and these two to have their own answers.
     """
     names = [f"c{n}" for n in range(40)]
     batches = [batch(1, ran("a"), component=name) for name in names]

@@ -1,4 +1,4 @@
-"""Overrides: all of a change or nothing, in order, and gone when they have expired."""
+"""Overrides: a change is applied completely or not at all, lists are in order, and expired overrides are removed."""
 
 import asyncio
 
@@ -64,7 +64,7 @@ async def test_a_change_moves_revision_and_update_time_only(store: RedisStore, c
     )
 
 
-async def test_what_was_so_already_changes_nothing(store: RedisStore):
+async def test_an_override_that_already_has_its_value_changes_nothing(store: RedisStore):
     await store.commit_overrides(COMPONENT, {"acme/app": PINNED}, ADA)
     before = await contents(store)
 
@@ -74,7 +74,7 @@ async def test_what_was_so_already_changes_nothing(store: RedisStore):
     assert await contents(store) == before
 
 
-async def test_a_thousand_go_in_one_call(store: RedisStore):
+async def test_one_call_sets_a_thousand_overrides(store: RedisStore):
     many = {f"acme/{n:04}": Override(tag="pb/x", expire_ms=FAR_MS + n) for n in range(1000)}
     await store.commit_overrides(COMPONENT, many, ADA)
 
@@ -91,7 +91,7 @@ async def test_a_thousand_go_in_one_call(store: RedisStore):
     await _check_keys_agree(store)
 
 
-async def test_more_than_one_command_to_redis_can_hold_goes_too(store: RedisStore):
+async def test_one_call_sets_more_overrides_than_fit_into_one_redis_command(store: RedisStore):
     many = {f"acme/{n:04}": CURRENT for n in range(5000)}
     await store.commit_overrides(COMPONENT, many, ADA)
 
@@ -113,7 +113,7 @@ async def test_a_component_that_is_not_there_is_refused(store: RedisStore, compo
     assert await contents(store) == before
 
 
-async def test_another_revision_than_expected_is_refused(store: RedisStore):
+async def test_a_change_is_refused_if_the_revision_is_not_the_expected_one(store: RedisStore):
     before = await contents(store)
 
     with pytest.raises(RefusedError) as caught:
@@ -128,7 +128,7 @@ async def test_another_revision_than_expected_is_refused(store: RedisStore):
 
 
 @pytest.mark.parametrize("there", [None, EXPIRED], ids=["never set", "expired"])
-async def test_deleting_what_must_exist_and_does_not_is_refused(store: RedisStore, there: Override | None):
+async def test_deleting_a_missing_override_that_must_exist_is_refused(store: RedisStore, there: Override | None):
     if there:
         await store.commit_overrides(COMPONENT, {"acme/app": there}, ADA)
     await store.commit_overrides(COMPONENT, {"acme/other": PINNED}, ADA)
@@ -142,7 +142,7 @@ async def test_deleting_what_must_exist_and_does_not_is_refused(store: RedisStor
     assert await contents(store) == before
 
 
-async def test_deleting_what_must_exist_and_does_is_done(store: RedisStore):
+async def test_deleting_an_existing_override_that_must_exist_succeeds(store: RedisStore):
     await store.commit_overrides(COMPONENT, {"acme/app": LASTING}, ADA)
 
     _, result = await store.commit_overrides(COMPONENT, {"acme/app": None}, ADA, must_exist=True)
@@ -151,12 +151,12 @@ async def test_deleting_what_must_exist_and_does_is_done(store: RedisStore):
     assert await _all(store) == []
 
 
-async def test_no_changes_at_all_are_a_mistake_of_the_caller(store: RedisStore):
+async def test_an_empty_list_of_changes_is_a_mistake_of_the_caller(store: RedisStore):
     with pytest.raises(ValueError, match="no overrides"):
         await store.commit_overrides(COMPONENT, {}, ADA)
 
 
-async def test_of_32_writers_none_is_lost(store: RedisStore):
+async def test_no_change_of_32_writers_at_once_is_lost(store: RedisStore):
     changes = [{f"acme/{n}": PINNED} for n in range(32)]
     outcomes = await asyncio.gather(*(store.commit_overrides(COMPONENT, change, ADA) for change in changes))
 
@@ -178,7 +178,7 @@ async def test_a_list_is_in_order_of_bytes_and_in_exact_pages(store: RedisStore)
     assert pages == [in_acme[:3], in_acme[3:6], in_acme[6:]]
 
 
-async def test_a_page_begins_at_its_prefix_whatever_it_comes_after(store: RedisStore):
+async def test_a_page_begins_at_its_prefix_even_if_the_page_token_is_before_it(store: RedisStore):
     await store.commit_overrides(COMPONENT, dict.fromkeys(["a/1", "b/1", "b/2", "c/1"], PINNED), ADA)
 
     assert await store.list_overrides(COMPONENT, prefix="b/", after="a/1", limit=9) == [
@@ -190,7 +190,9 @@ async def test_a_page_begins_at_its_prefix_whatever_it_comes_after(store: RedisS
     assert await store.list_overrides(COMPONENT, prefix="b/", after="", limit=0) == []
 
 
-async def test_a_repo_that_goes_while_a_page_is_read_leaves_no_hole(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+async def test_a_page_has_no_gap_if_a_repo_is_deleted_while_the_page_is_read(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
     await store.commit_overrides(COMPONENT, dict.fromkeys(["a/1", "a/2", "a/3", "a/4"], PINNED), ADA)
     hmget = store.client.hmget
 
@@ -205,7 +207,7 @@ async def test_a_repo_that_goes_while_a_page_is_read_leaves_no_hole(store: Redis
     assert [repo for repo, _ in page] == ["a/1", "a/3", "a/4"]
 
 
-async def test_a_walk_goes_over_all(store: RedisStore):
+async def test_a_walk_yields_all_overrides(store: RedisStore):
     many = {f"acme/{n}": Override(tag=f"t{n % 7}") for n in range(2500)}
     await store.commit_overrides(COMPONENT, many, ADA)
 
@@ -217,7 +219,7 @@ async def test_a_walk_goes_over_all(store: RedisStore):
     assert [piece async for piece in store.walk_overrides("never-was")] == [{}]
 
 
-async def test_a_sweep_removes_what_has_expired_and_nothing_else(store: RedisStore):
+async def test_a_sweep_removes_expired_overrides_only(store: RedisStore):
     expired = {f"old/{n}": Override(tag="x", expire_ms=PAST_MS + n) for n in range(5)}
     await store.commit_overrides(COMPONENT, {**expired, "new/1": LASTING, "new/2": PINNED}, ADA)
     last = (await store.read(COMPONENT)).entry_id
@@ -247,8 +249,8 @@ async def test_an_override_that_no_longer_expires_is_not_swept(store: RedisStore
     assert await _all(store) == [("acme/app", PINNED)]
 
 
-async def test_an_override_that_a_wrong_clock_has_ended_is_there_again_once_the_clock_is_right(store: RedisStore):
-    """Given a clock that is an hour ahead when it is swept, expect what is to last for another half hour to stay."""
+async def test_an_override_that_a_wrong_clock_ended_is_back_once_the_clock_is_right(store: RedisStore):
+    """Given a clock that is an hour ahead during a sweep, expect that an override with another half hour stays."""
     head = await store.head()
     assert head is not None
     half_an_hour_ago_ms = head.time_ms - 1_800_000
@@ -273,7 +275,7 @@ async def test_a_component_without_overrides_has_nothing_to_sweep(store: RedisSt
 
 
 @pytest.mark.parametrize("section", ["overrides", "overrides_index", "overrides_expiry", "rollout", "history"])
-async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: RedisStore, section: str):
+async def test_an_error_names_a_key_of_the_wrong_type_and_nothing_is_written(store: RedisStore, section: str):
     key = getattr(store.keys.component(COMPONENT), section)
     await store.client.delete(key)
     await store.client.sadd(key, "something else")
@@ -287,7 +289,7 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_written(store: Re
 
 
 @pytest.mark.parametrize("revision", ["", "x", "1.5", "-1"])
-async def test_a_revision_that_is_no_number_is_named_and_nothing_is_written(store: RedisStore, revision: str):
+async def test_an_error_names_a_revision_that_is_not_a_number_and_nothing_is_written(store: RedisStore, revision: str):
     key = store.keys.component(COMPONENT).rollout
     await store.client.hset(key, "revision", revision)
     before = await contents(store)
@@ -300,7 +302,7 @@ async def test_a_revision_that_is_no_number_is_named_and_nothing_is_written(stor
 
 
 @pytest.mark.parametrize("text", ["", "x", "channel=both", "channel=CURRENT", "tag=", "tag=a b", "tag=a expire=soon"])
-async def test_an_override_that_was_edited_by_hand_is_named(store: RedisStore, text: str):
+async def test_an_error_names_an_override_that_was_edited_by_hand(store: RedisStore, text: str):
     await store.commit_overrides(COMPONENT, {"acme/app": PINNED}, ADA)
     key = store.keys.component(COMPONENT).overrides
     await store.client.hset(key, "acme/app", text)
@@ -311,7 +313,7 @@ async def test_an_override_that_was_edited_by_hand_is_named(store: RedisStore, t
         assert caught.value.metadata == {"key": key}
 
 
-async def test_an_override_of_a_repo_that_is_no_text_is_named(store: RedisStore):
+async def test_an_error_names_an_override_whose_repo_is_not_text(store: RedisStore):
     key = store.keys.component(COMPONENT).overrides
     await store.client.hset(key, b"acme/\xff", "tag=a")
 
@@ -320,7 +322,7 @@ async def test_an_override_of_a_repo_that_is_no_text_is_named(store: RedisStore)
     assert caught.value.metadata == {"key": key}
 
 
-async def test_an_index_or_a_hash_of_the_wrong_type_is_named_on_reading(store: RedisStore):
+async def test_a_read_names_an_index_or_a_hash_of_the_wrong_type(store: RedisStore):
     await store.commit_overrides(COMPONENT, {"acme/app": PINNED}, ADA)
     keys = store.keys.component(COMPONENT)
     for key, read in ((keys.overrides_index, _all), (keys.overrides, _walk), (keys.overrides, _all)):
@@ -341,7 +343,7 @@ async def _walk(store: RedisStore) -> None:
 
 
 async def _check_keys_agree(store: RedisStore) -> None:
-    """Hash, index and expiry say the same."""
+    """Checks that hash, index and expiry have the same repos."""
     keys = store.keys.component(COMPONENT)
     overrides = await store.client.hgetall(keys.overrides)
     expiries = {repo: float(text.partition(" expire=")[2]) for repo, text in overrides.items() if " expire=" in text}
@@ -352,12 +354,12 @@ async def _check_keys_agree(store: RedisStore) -> None:
 
 
 async def counted(store: RedisStore) -> tuple[str | None, int]:
-    """What the rollout says of how many overrides there are, and how many there are."""
+    """Returns the number of overrides that the rollout has recorded, and the real number."""
     keys = store.keys.component(COMPONENT)
     return await store.client.hget(keys.rollout, "overrides"), await store.client.hlen(keys.overrides)
 
 
-async def test_the_rollout_counts_the_overrides_through_every_change(store: RedisStore):
+async def test_the_rollout_counts_its_overrides_after_every_change(store: RedisStore):
     assert await counted(store) == (None, 0)
     changes: list[dict[str, Override | None]] = [
         {f"acme/{n}": Override(tag="t") for n in range(1200)},
@@ -384,7 +386,7 @@ async def test_the_rollout_counts_the_overrides_through_every_change(store: Redi
     assert await counted(store) == (None, 0)
 
 
-async def test_overrides_that_are_all_gone_are_missed_whatever_comes_later(store: RedisStore):
+async def test_the_loss_of_all_overrides_is_noticed_even_after_later_changes(store: RedisStore):
     await store.commit_overrides(COMPONENT, {f"acme/{n}": Override(tag="t") for n in range(3)}, ADA)
     keys = store.keys.component(COMPONENT)
     await store.client.delete(keys.overrides, keys.overrides_index, keys.overrides_expiry)
@@ -399,7 +401,7 @@ async def test_overrides_that_are_all_gone_are_missed_whatever_comes_later(store
     assert [piece async for piece in store.walk_overrides(COMPONENT)] == [{"acme/more": Override(tag="t")}]
 
 
-async def test_overrides_of_an_earlier_rampd_which_nobody_counted_are_loaded_and_counted_from_then_on(
+async def test_overrides_of_an_earlier_rampd_without_a_count_are_loaded_and_then_counted(
     store: RedisStore,
 ):
     await store.commit_overrides(COMPONENT, {f"acme/{n}": Override(tag="t") for n in range(3)}, ADA)

@@ -1,4 +1,4 @@
-"""Where automation stands with a rollout is committed with it, and comes back."""
+"""The progress of automation is committed with its rollout, and read back."""
 
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Step
@@ -14,7 +14,7 @@ STANDS = Progress(
 NAMES = ("driver", "hold_since_ms", "moved_ms", "paused_by", "said", "is_approved")
 
 
-async def test_progress_comes_back_from_the_store_and_by_the_feed(store: RedisStore):
+async def test_progress_is_read_from_the_store_and_from_the_feed(store: RedisStore):
     before = await do(store, commands.Release("a"), commands.Release("b"))
     after = decide(before, commands.Decide(STANDS, commands.Ramp(500)))
     entry, stored = await commit(store, before, after)
@@ -26,7 +26,7 @@ async def test_progress_comes_back_from_the_store_and_by_the_feed(store: RedisSt
     assert store.apply(before, entry) == read == stored
 
 
-async def test_progress_is_legible_and_goes_with_its_next(store: RedisStore):
+async def test_progress_is_legible_in_redis_and_is_deleted_with_its_next(store: RedisStore):
     await do(store, commands.Release("a"), commands.Release("b"), commands.Decide(STANDS, commands.Ramp(500)))
     key = store.keys.component(COMPONENT).rollout
 
@@ -38,15 +38,15 @@ async def test_progress_is_legible_and_goes_with_its_next(store: RedisStore):
     assert await store.client.hmget(key, *NAMES) == [None] * len(NAMES)
 
 
-async def test_the_history_tells_who_drives_and_why_it_paused(store: RedisStore):
+async def test_the_history_says_who_drives_and_why_automation_paused(store: RedisStore):
     await do(store, commands.Release("a"), commands.Release("b"), commands.Decide(STANDS, commands.Ramp(500)))
 
     changes = {change.field: change.after for change in (await store.events(COMPONENT, limit=1))[0].changes}
     assert changes == {"next_percent": "5", "driver": "PLAN", "paused_by": "STUCK", "said": "CHECK_FAILED STUCK"}
 
 
-async def test_who_paused_and_who_held_comes_back_and_may_be_missing_in_older_data(store: RedisStore):
-    """A pause and a hold that were made before rampd kept them still load: who it was is not known then."""
+async def test_the_actors_of_a_pause_and_a_hold_are_stored_and_may_be_missing(store: RedisStore):
+    """A pause and a hold of an earlier rampd still load. Their actor is then unknown."""
     before = await do(store, commands.Release("a"), commands.Release("b"), commands.Pause(Cause.CHECK_BROKEN))
     after = decide(before, commands.Rollback())
     entry, stored = await commit(store, before, after)

@@ -1,4 +1,4 @@
-"""A request that comes twice at once, as a client sends it that lost its connection: both copies get one answer."""
+"""A request that comes twice at the same time, from a client that lost its connection. Both copies get one answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -25,7 +25,7 @@ Ask = Callable[[Service, Author], Coroutine[Any, Any, Answer]]
 
 @pytest.fixture
 async def service(store: RedisStore) -> AsyncIterator[Service]:
-    """A server, with a rollout at revision 3 and an override at 4."""
+    """A server with a rollout at revision 3 and an override at revision 4."""
     await do(store, commands.Release("a"), commands.Release("b"), commands.Ramp(1000))
     async with following(store) as replica:
         made = Service(store, replica)
@@ -51,7 +51,7 @@ REFUSED_AFTER_ITSELF = {
 
 
 def together(store: RedisStore, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first `count` looks for a request's record all come before any write."""
+    """Makes the first `count` lookups of a request's record happen before any write."""
     look, all_looked = store.request_record, asyncio.Barrier(count)
     left = iter(range(count))
 
@@ -65,7 +65,7 @@ def together(store: RedisStore, count: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("ask", REFUSED_AFTER_ITSELF.values(), ids=REFUSED_AFTER_ITSELF)
-async def test_a_copy_of_a_request_under_way_gets_the_answer_of_the_first(
+async def test_a_second_copy_of_a_running_request_gets_the_answer_of_the_first(
     store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch, ask: Ask
 ):
     together(store, 3, monkeypatch)
@@ -75,7 +75,7 @@ async def test_a_copy_of_a_request_under_way_gets_the_answer_of_the_first(
     assert sorted(answer.is_replayed for answer in answers) == [False, True, True]
 
 
-async def test_a_request_under_the_id_of_one_under_way_is_told_so(
+async def test_another_request_with_the_id_of_a_running_one_is_refused_as_a_reuse(
     store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
 ):
     together(store, 2, monkeypatch)
@@ -89,14 +89,14 @@ async def test_a_request_under_the_id_of_one_under_way_is_told_so(
     assert refused.reason is Reason.REQUEST_ID_REUSED
 
 
-async def test_a_refusal_that_nothing_explains_stays_one(service: Service):
+async def test_a_refusal_without_an_earlier_copy_stays_a_refusal(service: Service):
     with pytest.raises(RefusedError) as caught:
         await execute(commands.Ramp(2000), 1)(service, OWN)
     assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
-async def test_a_repeat_is_answered_without_a_word_of_whom_the_first_one_asked(service: Service):
-    """Given a source that takes a policy and refuses it, or hangs, when it comes again, expect the first answer."""
+async def test_a_repeat_is_answered_without_asking_the_source_again(service: Service):
+    """Given a source that accepts a policy first, and refuses the repeat or does not answer, expect the first answer."""
     asked: list[str] = []
 
     async def takes() -> None:
@@ -119,7 +119,7 @@ async def test_a_repeat_is_answered_without_a_word_of_whom_the_first_one_asked(s
         await ask(refuses, Author("ada", "SetPolicy"))
 
 
-async def test_a_copy_of_a_request_under_way_gets_its_answer_where_the_source_refuses_it_meanwhile(
+async def test_a_copy_of_a_running_request_gets_its_answer_though_the_source_refuses_it_meanwhile(
     store: RedisStore, service: Service, monkeypatch: pytest.MonkeyPatch
 ):
     together(store, 2, monkeypatch)
@@ -140,8 +140,8 @@ async def test_a_copy_of_a_request_under_way_gets_its_answer_where_the_source_re
 
 
 @pytest.mark.parametrize("what", ["override", "freeze", "freeze of all"])
-async def test_a_repeat_after_its_own_time_gets_its_first_answer(service: Service, what: str):
-    """Given a request with an expiry that is over when it comes again, expect the first answer, not that it is too late."""
+async def test_a_repeat_after_its_expiry_gets_the_first_answer(service: Service, what: str):
+    """Given a repeat after the expiry in the request, expect the first answer, and no error about the time."""
     replica = service._replica
     expire_ms = replica.now_ms() + 100
     asks: dict[str, Ask] = {
@@ -161,5 +161,5 @@ async def test_a_repeat_after_its_own_time_gets_its_first_answer(service: Servic
 
 
 async def past(replica: Replica, time_ms: int) -> None:
-    while replica.now_ms() <= time_ms:  # noqa: ASYNC110 - nothing tells of the store's time
+    while replica.now_ms() <= time_ms:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Request ids: a repeat does nothing and tells what the first one did."""
+"""Request ids: a repeat does nothing and returns the result of the first request."""
 
 import asyncio
 from dataclasses import replace
@@ -34,12 +34,12 @@ async def committed(store: RedisStore, rollout: Rollout) -> Rollout:
     return stored
 
 
-async def test_what_was_done_under_an_id_is_remembered_for_a_day(store: RedisStore, committed: Rollout):
+async def test_the_result_of_a_request_id_is_remembered_for_a_day(store: RedisStore, committed: Rollout):
     assert await store.request_record("ci-42") == RequestRecord("d1g35t", RESULT)
     assert 86_390_000 < await store.client.pttl(store.keys.request("ci-42")) <= 86_400_000
 
 
-async def test_what_a_request_was_made_of_is_remembered(store: RedisStore, rollout: Rollout):
+async def test_the_content_of_a_request_is_remembered(store: RedisStore, rollout: Rollout):
     parts = {"method": "Release", "actor": "1a2b", "tag": "3c4d"}
     unchanged = replace(RESULT, changed=False)
     await store.remember(replace(OWN, parts=parts), unchanged)
@@ -50,25 +50,25 @@ async def test_what_a_request_was_made_of_is_remembered(store: RedisStore, rollo
     assert caught.value.record.parts == parts
 
 
-async def test_the_record_of_an_earlier_rampd_is_a_record(store: RedisStore, rollout: Rollout):
+async def test_a_record_of_an_earlier_rampd_is_read(store: RedisStore, rollout: Rollout):
     await store.client.set(store.keys.request("ci-42"), f"{'0' * 64} 5c1e 1-0 3 1 3 1 QUEUED")
 
     assert await store.request_record("ci-42") == RequestRecord("0" * 64, RESULT)
 
 
 @pytest.mark.parametrize("parts", ["tag", "tag:a:b", "tag:a,", "a b"])
-async def test_a_record_that_rampd_did_not_write_is_named(store: RedisStore, rollout: Rollout, parts: str):
+async def test_an_error_names_a_record_that_rampd_did_not_write(store: RedisStore, rollout: Rollout, parts: str):
     await store.client.set(store.keys.request("ci-42"), f"d1g35t 5c1e 1-0 3 1 3 1 QUEUED {parts}")
 
     with pytest.raises(StoreCorruptError, match="request:ci-42"):
         await store.request_record("ci-42")
 
 
-async def test_an_id_that_nobody_used_has_no_record(store: RedisStore, committed: Rollout):
+async def test_an_unused_id_has_no_record(store: RedisStore, committed: Rollout):
     assert await store.request_record("ci-43") is None
 
 
-async def test_a_write_without_an_id_is_remembered_under_a_made_up_one_for_a_minute(
+async def test_a_write_without_an_id_is_remembered_for_a_minute_with_a_generated_id(
     store: RedisStore, rollout: Rollout
 ):
     made_up = [key for key in await contents(store) if ":request:" in key]
@@ -101,12 +101,12 @@ async def test_an_id_that_was_used_for_something_else_is_refused(store: RedisSto
     assert await contents(store) == before
 
 
-async def test_a_digest_that_only_begins_alike_is_another(store: RedisStore, committed: Rollout):
+async def test_a_digest_with_the_same_beginning_is_a_different_digest(store: RedisStore, committed: Rollout):
     with pytest.raises(RefusedError):
         await _write(store, committed, Author("ada", "Release", request_id="ci-42", digest="d1g"), "commit")
 
 
-async def test_the_repeat_of_a_commit_is_known_after_others_have_moved_on(store: RedisStore, committed: Rollout):
+async def test_the_repeat_of_a_commit_is_recognised_after_later_commits(store: RedisStore, committed: Rollout):
     before = await store.read(COMPONENT)
     await do(store, commands.Ramp(1000))
 
@@ -127,7 +127,7 @@ async def test_a_success_that_changed_nothing_is_remembered_too(store: RedisStor
     assert (await store.read(COMPONENT)).rollout == rollout
 
 
-async def test_without_an_id_there_is_nothing_to_remember(store: RedisStore, rollout: Rollout):
+async def test_a_result_without_an_id_is_not_remembered(store: RedisStore, rollout: Rollout):
     before = await contents(store)
 
     await store.remember(Author("ada", "Release"), Result(2))
@@ -135,7 +135,7 @@ async def test_without_an_id_there_is_nothing_to_remember(store: RedisStore, rol
     assert await contents(store) == before
 
 
-async def test_overrides_that_were_so_already_are_remembered_under_the_callers_id_only(
+async def test_overrides_that_already_had_their_values_are_remembered_only_with_an_id_of_the_caller(
     store: RedisStore, rollout: Rollout
 ):
     await store.commit_overrides(COMPONENT, OVERRIDE, Author("ada", "SetOverride"))
@@ -151,7 +151,7 @@ async def test_overrides_that_were_so_already_are_remembered_under_the_callers_i
     assert await store.request_record("ci-42") == RequestRecord("d1g35t", Result(3, changed=False))
 
 
-async def test_of_ten_with_one_id_one_writes(store: RedisStore, rollout: Rollout):
+async def test_one_of_ten_requests_with_the_same_id_writes(store: RedisStore, rollout: Rollout):
     attempts = (store.commit_overrides(COMPONENT, OVERRIDE, OWN) for _ in range(10))
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
 
@@ -162,7 +162,7 @@ async def test_of_ten_with_one_id_one_writes(store: RedisStore, rollout: Rollout
 
 @pytest.mark.parametrize("author", [OWN, Author("ada", "Release")], ids=["own id", "no id"])
 @pytest.mark.parametrize("write", ["commit", "overrides", "namespace", "remember"])
-async def test_a_reply_that_is_lost_with_its_connection_does_the_write_once(
+async def test_a_write_whose_reply_is_lost_happens_once(
     store: RedisStore, rollout: Rollout, write: str, author: Author, monkeypatch: pytest.MonkeyPatch
 ):
     _lose_the_next_reply(store, monkeypatch)

@@ -1,6 +1,6 @@
-"""The form of the data: what is written has the form that its schema's number names, and data of an earlier one are read.
+"""The form of the data: written data have the form of their schema number, and data of earlier schemas are read.
 
-Where the first test fails, the form has changed: raise SCHEMA, and record it:
+If the first test fails, the form has changed: raise SCHEMA, and record the new form:
 `.venv/bin/python -m tests.contract.test_schema`.
 """
 
@@ -38,7 +38,7 @@ Dump = dict[str, list[object]]
 
 
 async def write_everything(store: RedisStore) -> None:
-    """Some of all that rampd stores."""
+    """Writes some of everything that rampd stores."""
     steps = (Step(500, hold_ms=60_000), Step(9_000, approval=True))
     await do(
         store,
@@ -86,7 +86,7 @@ async def write_everything(store: RedisStore) -> None:
 
 
 async def dump(store: RedisStore) -> Dump:
-    """Everything in the namespace, as JSON can hold it."""
+    """Returns everything in the namespace as JSON values."""
     found: Dump = {}
     async for key in store.client.scan_iter(match=store.keys.pattern):
         kind = await store.client.type(key)
@@ -100,7 +100,7 @@ async def dump(store: RedisStore) -> Dump:
             case "stream":
                 value = [[entry_id, fields] for entry_id, fields in await store.client.xrange(key)]
             case _:
-                # The sketches of a trial are 256 KiB of nearly nothing.
+                # The sketches of a trial are 256 KiB, nearly all of them zero.
                 size = await store.client.strlen(key)
                 value = size if size > 10_000 else await store.client.get(key)
         found[key.partition(":{")[2]] = [kind, value]
@@ -125,7 +125,7 @@ async def put_in(store: RedisStore, recorded: Dump) -> None:
 
 
 def form_of(recorded: Dump) -> str:
-    """A dump without what differs each time: ids, times, and what is drawn by chance."""
+    """Returns a dump without values that differ each time: ids, times and random numbers."""
     kept = {
         key: [kind, "BYTES" if key.endswith("}:feed-bytes") else value]
         for key, (kind, value) in recorded.items()
@@ -160,7 +160,7 @@ def _read(schema: int) -> Dump:
 
 
 def record() -> str:
-    """Records the form of the present schema; which file it has written. Ends the process where that form is recorded."""
+    """Records the form of the present schema, and returns the file. Ends the process if the form is already recorded."""
     recording, file = asyncio.run(_recording()), _file(SCHEMA)
     is_there = file.exists()
     if is_there and form_of(recording) == form_of(_read(SCHEMA)):
@@ -174,7 +174,7 @@ def record() -> str:
     return f"Written: {file}"
 
 
-async def test_the_form_of_the_data_is_the_one_that_the_schema_names() -> None:
+async def test_the_stored_data_have_the_form_that_is_recorded_for_their_schema() -> None:
     assert form_of(await _recording()) == form_of(_read(SCHEMA))
 
 
@@ -184,7 +184,7 @@ async def test_data_of_each_schema_are_read_and_written(schema: int) -> None:
     await put_in(store, _read(schema))
     await store.raise_schema()
     replica = Replica(store)
-    await replica.read_anew()
+    await replica.read_again()
 
     known = replica.get(COMPONENT)
     assert known is not None
@@ -202,7 +202,9 @@ async def test_data_of_each_schema_are_read_and_written(schema: int) -> None:
     assert (await RedisOutcomes(store.link).counters(COMPONENT, 3, 1)).reporters
 
 
-def test_a_form_is_recorded_once_and_it_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_form_is_recorded_once_and_the_recorder_prints_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules[__name__], "FOLDER", tmp_path / "recorded")
     file = _file(SCHEMA)
     assert record() == f"Written: {file}"

@@ -1,4 +1,4 @@
-"""A Redis that rampd must not run on is refused with a sentence."""
+"""A Redis that is not suitable for rampd is refused with a sentence that says why."""
 
 import re
 from collections.abc import AsyncIterator
@@ -25,11 +25,11 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[RedisStore]:
         await store.close()
 
 
-async def test_a_fresh_server_is_fit(store: RedisStore):
+async def test_a_new_server_is_suitable(store: RedisStore):
     assert await check_server(store.link) == ""
 
 
-async def test_a_server_with_our_data_is_fit(store: RedisStore):
+async def test_a_server_with_data_of_rampd_is_suitable(store: RedisStore):
     await store.begin_epoch(adopted=False)
 
     await check_server(store.link)
@@ -45,8 +45,8 @@ async def test_a_server_that_evicts_is_refused(store: RedisStore):
 
 
 @pytest.mark.parametrize("may_ask", [True, False], ids=["knows the role", "may not ask for it"])
-async def test_only_a_primary_confirms(store: RedisStore, *, may_ask: bool):
-    """Given a Redis that becomes a replica and reaches no primary, expect that it tells no server where the store stands."""
+async def test_only_a_primary_confirms_a_copy(store: RedisStore, *, may_ask: bool):
+    """Given a Redis that becomes a replica and reaches no primary, expect that it confirms the copy of no server."""
     await store.begin_epoch(adopted=False)
     if not may_ask:
         await store.client.execute_command("ACL", "SETUSER", "default", "-role")
@@ -94,7 +94,7 @@ async def test_a_server_that_is_too_old_is_refused(
             await check_server(store.link)
 
 
-async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
+async def test_a_service_that_denies_info_is_accepted(store: RedisStore):
     await store.client.execute_command("ACL", "SETUSER", "default", "-info")
     with pytest.raises(exceptions.NoPermissionError):
         await store.client.info()
@@ -114,9 +114,7 @@ async def test_a_service_that_denies_info_is_taken_on_trust(store: RedisStore):
         (["~rampd:{default}:*", "+@all"], "HGET.*rampd:{default:any}:outcomes"),
     ],
 )
-async def test_a_user_without_a_permission_that_rampd_needs_is_told_which(
-    store: RedisStore, rules: list[str], denied: str
-):
+async def test_the_error_for_a_user_names_each_missing_permission(store: RedisStore, rules: list[str], denied: str):
     before = await store.client.dbsize()
     await store.client.execute_command("ACL", "SETUSER", "default", "resetkeys", "nocommands", *rules, "+dbsize")
 
@@ -125,7 +123,7 @@ async def test_a_user_without_a_permission_that_rampd_needs_is_told_which(
     assert await store.client.dbsize() == before
 
 
-async def test_a_user_with_what_rampd_needs_and_no_more_is_fit(store: RedisStore):
+async def test_a_user_with_exactly_the_permissions_that_rampd_needs_is_suitable(store: RedisStore):
     needed = {f"+{command.split()[0].lower()}" for command in server_check._COMMANDS} | {"+evalsha", "+script|load"}
     await store.client.execute_command(
         "ACL", "SETUSER", "default", "resetkeys", "nocommands", "~rampd:{*", *needed, "+info"
@@ -134,7 +132,7 @@ async def test_a_user_with_what_rampd_needs_and_no_more_is_fit(store: RedisStore
     assert await check_server(store.link) == ""
 
 
-def test_every_command_of_every_script_is_one_that_is_checked():
+def test_the_permission_for_every_command_of_every_script_is_checked():
     words = {command.split()[0] for command in server_check._COMMANDS}
     names = sorted(path.name.removesuffix(".lua") for path in (files(storage) / "lua").iterdir())
     used = {
@@ -145,7 +143,7 @@ def test_every_command_of_every_script_is_one_that_is_checked():
     assert {"HSET", "RPUSH", "ZADD"} <= used <= words
 
 
-async def test_a_server_that_is_away_is_not_unsuitable():
+async def test_an_unreachable_server_does_not_count_as_unsuitable():
     with store_server(REDIS) as server:
         away: StoreServer = server
     store = away.store(timeout_s=1.0)

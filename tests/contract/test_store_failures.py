@@ -1,4 +1,5 @@
-"""A Redis that refuses, hangs or is away: an error of ours that says what to do, in about a second, and nothing half done."""
+"""A Redis that refuses, does not answer or is unreachable: within about a second an error says what to do, and nothing is
+half done."""
 
 import asyncio
 import contextlib
@@ -22,12 +23,12 @@ from tests.stores import REDIS, VALKEY, StoreServer, store_server
 
 @pytest.fixture(params=[VALKEY, REDIS])
 def own_server(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
-    """A server that a test may mistreat."""
+    """A server that a test may stop or fill."""
     with store_server(request.param) as server:
         yield server
 
 
-async def test_a_full_memory_is_named_and_leaves_nothing_half_written(own_store: RedisStore):
+async def test_an_error_names_a_full_memory_and_nothing_is_half_written(own_store: RedisStore):
     rollout = (await own_store.read(COMPONENT)).rollout
     before = await contents(own_store)
     await own_store.client.config_set("maxmemory", "1mb")
@@ -42,7 +43,7 @@ async def test_a_full_memory_is_named_and_leaves_nothing_half_written(own_store:
     assert (await own_store.read(COMPONENT)).rollout == rollout
 
 
-async def test_a_replica_is_named_and_can_be_read(own_store: RedisStore):
+async def test_an_error_names_a_replica_and_reads_from_it_work(own_store: RedisStore):
     rollout = (await own_store.read(COMPONENT)).rollout
     await own_store.client.replicaof("127.0.0.1", "1")
 
@@ -53,7 +54,7 @@ async def test_a_replica_is_named_and_can_be_read(own_store: RedisStore):
     assert (await own_store.read(COMPONENT)).rollout == rollout
 
 
-async def test_too_few_replicas_are_named(own_store: RedisStore):
+async def test_an_error_names_too_few_replicas(own_store: RedisStore):
     rollout = (await own_store.read(COMPONENT)).rollout
     await own_store.client.config_set("min-replicas-to-write", "1")
 
@@ -63,7 +64,7 @@ async def test_too_few_replicas_are_named(own_store: RedisStore):
     assert caught.value.metadata == {"code": "NOREPLICAS"}
 
 
-async def test_a_user_without_rights_is_named(own_server: StoreServer, own_store: RedisStore):
+async def test_an_error_names_a_user_without_rights(own_server: StoreServer, own_store: RedisStore):
     await own_store.client.execute_command("ACL", "SETUSER", "default", "-@scripting")
 
     with pytest.raises(StoreUnavailableError, match="ACL LOG") as caught:
@@ -72,7 +73,7 @@ async def test_a_user_without_rights_is_named(own_server: StoreServer, own_store
     assert caught.value.metadata == {"code": "NOPERM"}
 
 
-async def test_a_wrong_password_is_named(own_server: StoreServer, own_store: RedisStore):
+async def test_an_error_names_a_wrong_password(own_server: StoreServer, own_store: RedisStore):
     await own_store.client.config_set("requirepass", "secret")
     stranger = RedisStore(Link.connect(own_server.url))
     impostor = RedisStore(Link.connect(f"{own_server.url}?password=wrong"))
@@ -85,7 +86,9 @@ async def test_a_wrong_password_is_named(own_server: StoreServer, own_store: Red
     await impostor.close()
 
 
-async def test_a_store_that_hangs_ends_the_call_and_is_used_again_later(own_server: StoreServer, own_store: RedisStore):
+async def test_a_call_ends_if_the_store_does_not_answer_and_the_store_is_used_again_later(
+    own_server: StoreServer, own_store: RedisStore
+):
     rollout = (await own_store.read(COMPONENT)).rollout
     own_server.signal(signal.SIGSTOP)
     try:
@@ -99,13 +102,13 @@ async def test_a_store_that_hangs_ends_the_call_and_is_used_again_later(own_serv
     finally:
         own_server.signal(signal.SIGCONT)
 
-    # What was sent is done once the store goes on, and once only.
+    # The sent write happens exactly once, when the store continues.
     after = (await own_store.read(COMPONENT)).rollout
     assert after.revision in {rollout.revision, rollout.revision + 1}
     await commit(own_store, after, decide(after, commands.Ramp(1)))
 
 
-async def test_a_store_that_is_away_ends_the_call(own_server: StoreServer, own_store: RedisStore):
+async def test_a_call_to_an_unreachable_store_ends(own_server: StoreServer, own_store: RedisStore):
     own_server.signal(signal.SIGKILL)
     assert own_server.process is not None
     own_server.process.wait()
@@ -122,7 +125,7 @@ async def test_a_store_that_is_away_ends_the_call(own_server: StoreServer, own_s
             await call
 
 
-async def test_connections_that_died_in_the_pool_cost_no_call(own_server: StoreServer, own_store: RedisStore):
+async def test_dead_connections_in_the_pool_do_not_fail_a_call(own_server: StoreServer, own_store: RedisStore):
     killer = own_server.client()
     for percent in range(1, 5):
         await asyncio.gather(*(own_store.head() for _ in range(20)))
@@ -133,7 +136,7 @@ async def test_connections_that_died_in_the_pool_cost_no_call(own_server: StoreS
     await killer.aclose()
 
 
-async def test_many_callers_share_a_bounded_number_of_connections(own_server: StoreServer):
+async def test_many_callers_share_a_limited_number_of_connections(own_server: StoreServer):
     store = own_server.store(timeout_s=30.0)
     await asyncio.gather(*(store.head() for _ in range(300)))
 
@@ -169,7 +172,7 @@ async def test_many_callers_share_a_bounded_number_of_connections(own_server: St
     ],
     ids=repr,
 )
-def test_every_error_of_redis_becomes_one_of_ours(error: Exception):
+def test_every_error_of_redis_becomes_an_error_of_rampd(error: Exception):
     with pytest.raises(StoreUnavailableError) as caught, redis_errors():
         raise error
 
@@ -182,7 +185,7 @@ def test_every_error_of_redis_becomes_one_of_ours(error: Exception):
     [exceptions.ConnectionError, exceptions.RedisError, exceptions.ResponseError, OSError],
     ids=lambda kind: kind.__name__,
 )
-def test_the_words_of_redis_end_with_one_full_stop(error: type[Exception]):
+def test_a_quoted_message_of_redis_ends_with_one_full_stop(error: type[Exception]):
     for words in ("Connection refused", "Connection refused."):
         with pytest.raises(StoreUnavailableError, match=r"Connection refused\. Look") as caught, redis_errors():
             raise error(words)
@@ -213,7 +216,7 @@ async def test_a_link_that_breaks_while_it_is_written_to_is_opened_again(
     assert (await own_store.read(COMPONENT)).rollout == rollout
 
 
-def test_a_wrong_type_is_the_datas_fault_and_named():
+def test_a_wrong_type_is_an_error_of_the_data_that_names_the_key():
     with pytest.raises(StoreCorruptError) as caught, redis_errors("rampd:{a}:meta"):
         raise exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
@@ -231,19 +234,19 @@ def test_a_wrong_type_is_the_datas_fault_and_named():
         ),
     ],
 )
-def test_where_in_a_script_redis_was_is_nobodys_question(error: Exception):
+def test_an_error_does_not_show_the_place_in_a_script(error: Exception):
     with pytest.raises(StoreUnavailableError) as caught, redis_errors():
         raise error
 
     assert caught.value.message.endswith("You can't write against a read only replica.")
 
 
-def test_errors_that_are_no_error_of_redis_pass():
+def test_errors_that_are_not_from_redis_pass_through():
     with pytest.raises(KeyError), redis_errors():
         raise KeyError("x")
 
 
-def test_a_url_or_a_namespace_that_is_none_is_a_mistake(tmp_path: Path):
+def test_an_invalid_url_or_namespace_is_a_mistake(tmp_path: Path):
     with pytest.raises(ValueError, match="URL"):
         RedisStore(Link.connect("http://localhost:6379"))
     for namespace in ("", "a}b", "a*", "A", "-a", "a\n", "a" * 64):
@@ -252,8 +255,8 @@ def test_a_url_or_a_namespace_that_is_none_is_a_mistake(tmp_path: Path):
 
 
 @pytest.mark.parametrize("came", [None, exceptions.ConnectionError("gone"), TimeoutError(), OSError("no such file")])
-async def test_a_cancellation_that_the_client_of_redis_swallows_ends_the_task(came: Exception | None):
-    """Given a call that is cancelled while it connects, and what comes of it instead, expect that its task ends."""
+async def test_a_cancellation_that_the_redis_client_swallows_ends_the_task(came: Exception | None):
+    """Given a call that is cancelled while it connects, and its result instead of the cancellation, expect that its task ends."""
     begun = asyncio.Event()
 
     async def call_again_and_again() -> None:

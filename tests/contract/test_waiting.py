@@ -1,4 +1,4 @@
-"""What a write is told whose time is over: its own, that of a store which does not answer, or that of a contest."""
+"""The error of a write whose time is over: its own deadline, a store that does not answer, or contention."""
 
 import asyncio
 import signal
@@ -42,7 +42,7 @@ def stopped(own_server: StoreServer, service: Service) -> Iterator[None]:
 
 
 async def write(service: Service, number: int = 1, timeout_s: float | None = None) -> object:
-    """What a write ends with."""
+    """Returns the error with which a write ends."""
     try:
         return await service.execute(COMPONENT, commands.Ramp(number), ADA, timeout_s=timeout_s)
     except (RefusedError, StoreUnavailableError, DeadlineError) as error:
@@ -50,18 +50,18 @@ async def write(service: Service, number: int = 1, timeout_s: float | None = Non
 
 
 @pytest.mark.usefixtures("stopped")
-async def test_those_who_wait_for_a_write_that_the_store_does_not_answer_end_with_it(service: Service):
+async def test_writers_that_wait_for_a_write_fail_with_it_if_the_store_does_not_answer(service: Service):
     began_s = time.monotonic()
     ends = await asyncio.gather(*(write(service, number) for number in range(WRITERS)))
 
     assert {type(end) for end in ends} == {StoreUnavailableError}
     assert time.monotonic() - began_s < 10
-    not_sent = [end for end in ends if "so this one was not sent" in str(end)]
+    not_sent = [end for end in ends if "so this write was not sent" in str(end)]
     assert len(not_sent) == WRITERS - 1
 
 
 @pytest.mark.usefixtures("stopped")
-async def test_a_caller_whose_own_time_is_over_is_told_so(service: Service):
+async def test_a_caller_whose_deadline_has_passed_gets_deadline_exceeded(service: Service):
     first, second = await asyncio.gather(write(service, 1, timeout_s=0.01), write(service, 2, timeout_s=0.02))
 
     for end in (first, second):
@@ -69,10 +69,10 @@ async def test_a_caller_whose_own_time_is_over_is_told_so(service: Service):
         assert str(end).startswith("The deadline of this call ran out before restyler was changed")
 
 
-async def test_who_comes_after_a_write_that_failed_at_once_is_not_refused_for_it(
+async def test_a_write_that_fails_at_once_does_not_fail_the_writers_behind_it(
     service: Service, own_store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """Given a link that is cut under one of many writes that have waited for long, expect that it fails alone."""
+    """Given a connection that breaks during one of many writes that have waited long, expect that only this write fails."""
     commit, commits = own_store.commit, iter(range(WRITERS))
 
     async def cut_once(*arguments: object, **options: object) -> FeedEntry:
@@ -90,7 +90,7 @@ async def test_who_comes_after_a_write_that_failed_at_once_is_not_refused_for_it
     assert [isinstance(end, StoreUnavailableError) for end in ends] == [False, True, False, False]
 
 
-async def test_who_has_no_deadline_is_told_of_a_contest(
+async def test_a_caller_without_a_deadline_gets_an_error_about_contention(
     service: Service, own_store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ):
     async def commit(*_arguments: object, **_options: object) -> FeedEntry:

@@ -1,4 +1,4 @@
-"""What will not heal by waiting: a sentence that says which of the two ends is wrong, and what to change."""
+"""Errors that waiting does not repair: the message says which of the two sides is wrong, and what to change."""
 
 import contextlib
 import http.server
@@ -37,7 +37,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Ports:
-    """A Redis with a plain port, and one that speaks TLS."""
+    """A Redis with one port without TLS and one port with TLS."""
 
     def __init__(self, certificates: Path) -> None:
         self.certificates = certificates
@@ -73,7 +73,7 @@ async def store_at(url: str) -> AsyncIterator[RedisStore]:
 
 
 async def misconfigured(url: str) -> str:
-    """What a look, a write and the feed say, which has to be the same but for the words of Redis."""
+    """Returns the message of a look, a write and the feed. The three must be equal, apart from the words of Redis."""
     said = set()
     async with store_at(url) as store:
         for call in (
@@ -92,20 +92,20 @@ async def misconfigured(url: str) -> str:
     return sentence
 
 
-async def test_tls_spoken_to_a_plain_port(ports: Ports):
+async def test_tls_to_a_port_without_tls(ports: Ports):
     sentence = await misconfigured(f"rediss://localhost:{ports.plain}/0")
     assert "begins with rediss://, which is TLS, and the port speaks plain Redis: write redis://" in sentence
 
 
-async def test_plain_spoken_to_a_port_of_tls(ports: Ports):
+async def test_plain_text_to_a_port_with_tls(ports: Ports):
     for port in (ports.tls, ports.tls_with_client):
         sentence = await misconfigured(f"redis://localhost:{port}/0")
         assert "begins with redis://, which is plain, and the port speaks TLS: write rediss://" in sentence
 
 
-async def test_a_certificate_that_nobody_knows(ports: Ports):
+async def test_a_certificate_from_an_unknown_authority(ports: Ports):
     sentence = await misconfigured(f"rediss://localhost:{ports.tls}/0")
-    assert "not to be trusted (self-signed certificate): name who signed it by ssl_ca_certs" in sentence
+    assert "not to be trusted (self-signed certificate): name the certificate of its signer by ssl_ca_certs" in sentence
 
 
 async def test_a_certificate_for_another_name(ports: Ports):
@@ -115,24 +115,24 @@ async def test_a_certificate_for_another_name(ports: Ports):
     assert "write the host in RAMPD_REDIS_URL (--redis-url) as the certificate has it" in sentence
 
 
-async def test_a_file_for_tls_that_is_not_there(ports: Ports):
+async def test_a_missing_file_for_tls(ports: Ports):
     sentence = await misconfigured(f"rediss://localhost:{ports.tls}/0?ssl_ca_certs=/nowhere/ca.pem")
     assert "for TLS (ssl_ca_certs, ssl_certfile, ssl_keyfile) is not there" in sentence
 
 
-async def test_a_redis_that_wants_a_certificate_of_its_clients(ports: Ports):
+async def test_a_redis_that_requires_a_client_certificate(ports: Ports):
     ca = ports.certificates / "localhost.pem"
     sentence = await misconfigured(f"rediss://localhost:{ports.tls_with_client}/0?ssl_ca_certs={ca}")
     assert "wants a certificate of its clients: name one by ssl_certfile and ssl_keyfile" in sentence
 
 
-async def test_tls_as_it_should_be(ports: Ports):
+async def test_tls_with_the_right_settings(ports: Ports):
     ca = ports.certificates / "localhost.pem"
     async with store_at(f"rediss://localhost:{ports.tls}/0?ssl_ca_certs={ca}") as store:
         assert await store.head() is None
 
 
-async def test_a_database_that_is_not_there(ports: Ports):
+async def test_a_database_that_does_not_exist(ports: Ports):
     sentence = await misconfigured(f"redis://localhost:{ports.plain}/99")
     assert "does not have the database that RAMPD_REDIS_URL (--redis-url) names" in sentence
 
@@ -153,12 +153,14 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
         ("?username=joe&password=geheim", "Redis refuses the user or the password of RAMPD_REDIS_URL"),
     ],
 )
-async def test_a_password_that_is_missing_is_not_one_that_is_wrong(guarded: StoreServer, options: str, expected: str):
+async def test_a_missing_password_and_a_wrong_password_have_different_errors(
+    guarded: StoreServer, options: str, expected: str
+):
     assert (await misconfigured(guarded.url + options)).startswith(expected)
 
 
 @pytest.mark.parametrize("kind", [VALKEY, REDIS])
-async def test_a_password_for_a_redis_that_has_none(kind: str):
+async def test_a_password_for_a_redis_without_passwords(kind: str):
     with store_server(kind) as server:
         sentence = await misconfigured(f"{server.url}?password=x")
     assert sentence.startswith("RAMPD_REDIS_URL (--redis-url) has a password, and this Redis has none: take it out")
@@ -166,7 +168,7 @@ async def test_a_password_for_a_redis_that_has_none(kind: str):
 
 @contextlib.contextmanager
 def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port whose connections are served by a function."""
+    """Yields a port. A function serves its connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
@@ -200,10 +202,10 @@ def mail(connection: socket.socket) -> None:
             pass
 
 
-async def test_what_is_no_redis(http_port: int):
+async def test_a_server_that_is_not_redis(http_port: int):
     with listening(mail) as mail_port:
         for port in (http_port, mail_port):
-            assert "What answers is no Redis" in await misconfigured(f"redis://127.0.0.1:{port}/0")
+            assert "The server that answers is not Redis" in await misconfigured(f"redis://127.0.0.1:{port}/0")
             assert "speaks no TLS" in await misconfigured(f"rediss://127.0.0.1:{port}/0")
 
 
@@ -214,7 +216,7 @@ def hang(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-async def test_a_port_that_says_nothing_may_be_a_redis_that_hangs_and_was_sent_nothing(scheme: str):
+async def test_a_port_without_an_answer_may_be_a_redis_that_does_not_answer_and_nothing_was_sent_to_it(scheme: str):
     with listening(hang) as port:
         async with store_at(f"{scheme}://127.0.0.1:{port}/0") as store:
             with pytest.raises(StoreUnavailableError, match="can't be reached") as caught:

@@ -1,4 +1,4 @@
-"""What the tests of whole processes share."""
+"""Fixtures of the tests with real processes."""
 
 from collections.abc import Iterator
 

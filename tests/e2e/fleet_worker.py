@@ -1,7 +1,7 @@
-"""A worker of a fleet: `python -m tests.e2e.fleet_worker TARGET NUMBER OF` runs jobs until SIGTERM, and fails as its version does.
+"""A worker of a fleet: `python -m tests.e2e.fleet_worker TARGET NUMBER OF` runs jobs until SIGTERM.
 
-Of a version whose tag begins with `bad` three repos in ten fail, of any other one in a hundred; which ones is the same in
-every run. Prints at the end how many jobs ran, and how many of them got no version.
+Whether a job fails depends on its version. If the tag begins with `bad`, three repos in ten fail; otherwise one in a hundred
+fails. Every run has the same failing repos. At the end it prints how many jobs ran, and how many of them got no version.
 """
 
 import itertools

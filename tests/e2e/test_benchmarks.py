@@ -1,4 +1,4 @@
-"""The benchmarks of a local answer and of many watchers run to their end. How fast anything is, is not looked at here."""
+"""The benchmarks of a local answer and of many watchers run to their end. These tests do not check any speed."""
 
 import importlib
 
@@ -11,17 +11,17 @@ LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
 @pytest.mark.parametrize("name", ["client", "crowd", "fanout", "floor"])
-def test_a_benchmark_finds_figures_for_all_that_it_measures(name: str):
+def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)
 
     assert len(rows) >= 5
     assert all(row.value.median >= 0 for row in rows if row.unit in ("ms", "us", "ns", "s", "bytes"))
 
 
-def test_the_libraries_are_compared_where_they_are_installed_and_left_out_in_one_line_else(
+def test_the_libraries_are_compared_if_installed_and_otherwise_left_out_with_one_line(
     capsys: pytest.CaptureFixture[str],
 ):
-    """They are an extra, which `make bench` installs. `run` checks what each library answers before it measures."""
+    """The libraries are an extra, which `make bench` installs. `run` checks the answers of each library before it measures."""
     from tests.bench import peers
 
     rows = peers.run(LEAST)

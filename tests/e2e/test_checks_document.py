@@ -1,4 +1,4 @@
-"""The policy that docs/automation.md shows for checks, typed as it stands there, is taken."""
+"""Runs the command of docs/automation.md that sets a policy with a check."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from tests.servers import rampd_server, require, short_directory, stubs
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "automation.md").read_text()
 
 
-def test_the_policy_that_the_document_shows_is_taken() -> None:
+def test_the_policy_that_the_document_shows_is_accepted() -> None:
     require("grpcurl")
     (command, message) = re.findall(r"^(grpcurl .*?) <<'EOF'\n(.*?)^EOF$", DOCUMENT, re.DOTALL | re.MULTILINE)[0]
     with short_directory() as directory, rampd_server(directory, "--insecure-admin") as server:

@@ -1,4 +1,4 @@
-"""The recipes of docs/ci.md, run as they stand there against a real server: green, red, and over a restart."""
+"""Runs the recipes of docs/ci.md, unchanged, against a real server: green builds, red builds, and restarts."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def plan(server: ServerProcess, *, hold_s: int = 1) -> None:
 
 @pytest.fixture(params=sorted(RECIPES))
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
-    """Starts a build that releases 20200409 with a recipe; ended with the test."""
+    """Starts a build that releases 20200409 with a recipe. The build ends with the test."""
     program, [script] = RECIPES[request.param]
     if program == "bash":
         for needed in ("grpcurl", "jq"):
@@ -67,8 +67,8 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
         process.communicate()
 
 
-def is_next(server: ServerProcess) -> None:
-    """Waits until the build has handed its tag in."""
+def wait_until_next(server: ServerProcess) -> None:
+    """Waits until the build has released its tag."""
     end = time.monotonic() + 30
     with stubs(server.target) as call:
         while call("GetRollout", component=C).rollout.next.tag != "20200409":
@@ -88,7 +88,7 @@ def test_a_build_is_green_when_everybody_gets_its_release(server: ServerProcess,
 
 def test_a_build_is_red_when_its_release_is_rolled_back_and_says_why(server: ServerProcess, build) -> None:
     process = build(server.target)
-    is_next(server)
+    wait_until_next(server)
     with stubs(server.target) as call:
         call("Rollback", component=C, note="errors everywhere")
     output, _ = process.communicate(timeout=60)
@@ -97,12 +97,12 @@ def test_a_build_is_red_when_its_release_is_rolled_back_and_says_why(server: Ser
 
 
 def test_a_build_is_red_when_automation_pauses_its_release_and_says_why(server: ServerProcess, build) -> None:
-    """The server has no source for checks: the wait ends by itself all the same."""
+    """The server has no source for checks, so that the check gets no answer."""
     with stubs(server.target) as call:
         check = v1.Check(name="slow", query="up", max=1, interval=Duration(seconds=1), errors_allowed=0)
         call("SetPolicy", component=C, policy=v1.Policy(checks=[check]))
     process = build(server.target)
-    is_next(server)
+    wait_until_next(server)
     with stubs(server.target) as call:
         call("Ramp", component=C, percent=5)
     output, _ = process.communicate(timeout=60)
@@ -111,7 +111,7 @@ def test_a_build_is_red_when_automation_pauses_its_release_and_says_why(server: 
 
 
 def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> None:
-    """Given a server that is stopped while a build waits, and started again on its port, expect the build green."""
+    """Given a server that stops while a build waits and starts again on its port, expect a green build."""
     with store_server(REDIS, directory=directory, appendonly="yes") as store:
         flags = ("--insecure-admin", "--redis-url", store.url)
         with rampd_server(directory / "s", *flags) as server:
@@ -119,11 +119,11 @@ def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> Non
             prepare(server)
             target = server.target
             process = build(target)
-            is_next(server)
+            wait_until_next(server)
             time.sleep(1)
-        time.sleep(3)  # so that a recipe finds nobody there when it tries again
+        time.sleep(3)  # so that the recipe tries again while no server is there
         assert process.poll() is None
-        # The later flag is the one that counts.
+        # `--listen` is given twice; the last one is used.
         with rampd_server(directory / "s", *flags, "--listen", target) as server:
             server.event("serving")
             plan(server)
@@ -134,7 +134,7 @@ def test_a_build_survives_a_restart_of_the_server(directory: Path, build) -> Non
 
 
 def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(directory: Path, build) -> None:
-    """Given a server that is stopped when a build hands its tag in, expect the tag handed in once, and the build green."""
+    """Given a server that is stopped when a build releases its tag, expect one release, and a green build."""
     with store_server(REDIS, directory=directory, appendonly="yes") as store:
         flags = ("--insecure-admin", "--redis-url", store.url)
         with rampd_server(directory / "s", *flags) as server:
@@ -143,7 +143,7 @@ def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(d
             plan(server)
             target = server.target
         process = build(target)
-        with pytest.raises(subprocess.TimeoutExpired):  # it tries again
+        with pytest.raises(subprocess.TimeoutExpired):  # the build tries again
             process.wait(8)
         with rampd_server(directory / "s", *flags, "--listen", target) as server:
             server.event("serving")
@@ -157,7 +157,7 @@ def test_a_build_that_begins_while_the_server_is_away_is_green_when_it_is_back(d
 
 
 def test_a_build_gives_up_on_a_server_that_does_not_come_back(build) -> None:
-    with socket.socket() as taken:  # bound and not listening: nobody answers there, and nobody else takes it
+    with socket.socket() as taken:  # bound but not listening: nothing answers, and no other program can take the port
         taken.bind(("127.0.0.1", 0))
         process = build(f"127.0.0.1:{taken.getsockname()[1]}", patience_s=3)
         output, _ = process.communicate(timeout=60)
@@ -177,8 +177,8 @@ def test_a_build_gives_up_on_a_server_that_does_not_come_back(build) -> None:
         "",
     ],
 )
-def test_a_tag_is_a_value_whatever_is_in_it(server: ServerProcess, build, tag: str) -> None:
-    """Given tags that break out of a string of JSON or of a shell, expect a refusal that names the tag, and no release."""
+def test_a_tag_with_special_characters_is_passed_as_a_value(server: ServerProcess, build, tag: str) -> None:
+    """Given tags that would end a JSON string or a shell word early, expect a refusal that names the tag, and no release."""
     process = build(server.target, tag=tag)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
@@ -187,7 +187,7 @@ def test_a_tag_is_a_value_whatever_is_in_it(server: ServerProcess, build, tag: s
         assert [release.tag for release in call("ListReleases", component=C).releases] == ["20200301"]
 
 
-def test_a_build_that_is_run_again_with_another_tag_is_told_so(server: ServerProcess, build) -> None:
+def test_a_build_that_is_run_again_with_another_tag_is_refused(server: ServerProcess, build) -> None:
     plan(server)
     assert build(server.target).wait(60) == 0
     process = build(server.target, tag="20200415")
@@ -196,12 +196,12 @@ def test_a_build_that_is_run_again_with_another_tag_is_told_so(server: ServerPro
     assert "The request id gh-1234 was used for a Release that differs in tag." in output
 
 
-def test_the_workflows_know_the_host_that_they_open_a_tunnel_to() -> None:
+def test_the_workflows_check_the_host_key_and_take_values_from_the_environment() -> None:
     for workflow in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL):
         [tunnel] = re.findall(r"ssh -f .*?rampd\.sock", workflow, re.DOTALL)
         assert "-o UserKnownHostsFile=" in tunnel
         assert "-o StrictHostKeyChecking=yes" in tunnel
-        # What CI puts into a script by itself is read by the shell: values come by the environment.
+        # The shell would interpret what CI puts into a script. So values must come from the environment.
         script = "\n".join(line for line in workflow.splitlines() if not re.match(r" +[A-Z_]+: ", line))
         assert "${{" not in script
 

@@ -1,4 +1,4 @@
-"""Many connections that ask for nothing keep nobody out for long, and no file from the store."""
+"""Many idle connections, or many streams, do not lock out other callers, and do not take the files that the store needs."""
 
 import contextlib
 import resource
@@ -21,8 +21,8 @@ from tests.servers import ServerProcess, rampd_server, reason_of, short_director
 
 _IDLE = 1_200
 _NO_RETRIES = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-_HONEST_S = 30
-"""Ten times what a call takes at the worst while 10,000 streams are opened or refused before it."""
+_OTHERS_TIMEOUT_S = 30
+"""The time-out of other callers: ten times the longest call while 10,000 streams are opened or refused before it."""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
@@ -37,7 +37,7 @@ def idle_connections(server: ServerProcess, number: int = _IDLE) -> Iterator[Non
         with contextlib.ExitStack() as opened:
             for index in range(number):
                 idle = opened.enter_context(socket.create_connection((host, int(port)), timeout=10))
-                # One that was refused is closed by now.
+                # The server has closed a refused connection by now.
                 with contextlib.suppress(OSError):
                     idle.sendall(_PREFACE if index % 2 else b"")
             yield
@@ -45,15 +45,15 @@ def idle_connections(server: ServerProcess, number: int = _IDLE) -> Iterator[Non
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_low_soft_limit_is_raised_and_everybody_gets_in() -> None:
+def test_a_low_soft_limit_is_raised_so_that_all_callers_get_in() -> None:
     with short_directory() as directory, rampd_server(directory, limits="-Sn 512") as server:
         server.event("serving")
         with idle_connections(server), stubs(server.target) as call:
             assert list(call("ListRollouts").rollouts) == []
 
 
-def test_at_a_low_hard_limit_a_new_caller_is_refused_at_once_and_the_store_has_its_files() -> None:
-    """Given 1,200 idle connections at 1,024 files, expect UNAVAILABLE on TCP, and the socket for operators to work."""
+def test_at_a_low_hard_limit_a_new_caller_is_refused_at_once_and_the_store_keeps_its_files() -> None:
+    """Given 1,200 idle connections and a limit of 1,024 files, expect UNAVAILABLE on TCP, and a working unix socket."""
     with short_directory() as directory, rampd_server(directory, limits="-n 1024") as server:
         server.event("serving")
         with idle_connections(server):
@@ -74,7 +74,7 @@ def _frame(kind: int, flags: int, stream: int, data: bytes) -> bytes:
 
 
 def _resets(server: ServerProcess, number: int) -> None:
-    """Opens Watch `number` times over one connection, and gives each up at once."""
+    """Opens Watch `number` times over one connection, and resets each stream at once."""
     host, _, port = server.target.rpartition(":")
     fields = {
         ":method": "POST",
@@ -84,7 +84,7 @@ def _resets(server: ServerProcess, number: int) -> None:
         "te": "trailers",
         "content-type": "application/grpc",
     }
-    # Literal fields, none of which is added to a table.
+    # Literal header fields that HPACK does not add to its table.
     head = b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in fields.items()
@@ -108,7 +108,7 @@ def _drain(link: socket.socket) -> None:
 
 
 def _streams(server: ServerProcess, number: int) -> None:
-    """Opens Watch `number` times over one connection, and reads on for as long as the server takes."""
+    """Opens Watch `number` times over one connection, and waits until the server has answered stream 2,000."""
     with grpc.insecure_channel(server.target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         watch = channel.unary_stream("/rampd.v1.ResolverService/Watch")
         calls = [watch(b"") for _ in range(number)]
@@ -119,23 +119,23 @@ def _streams(server: ServerProcess, number: int) -> None:
 
 
 def _streams_of_ten(server: ServerProcess, number: int) -> None:
-    """Opens Watch `number` times over ten connections, and reads until each has something or is refused."""
+    """Opens Watch `number` times over ten connections, and reads until each stream has a message or is refused."""
     watch, everything = "/rampd.v1.ResolverService/Watch", v1.WatchRequest().SerializeToString()
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         for place in range(10):
             link = stack.enter_context(contextlib.closing(Http2(server.target)))
             link.socket.sendall(b"".join(link.request(watch, everything) for _ in range(number // 10)))
             selector.register(link.socket, selectors.EVENT_READ, (place, link))
-        told: set[tuple[int, int]] = set()
+        served: set[tuple[int, int]] = set()
         refused = 0
-        while len(told) + refused < number:
+        while len(served) + refused < number:
             for key, _ in selector.select(60):
                 place, link = key.data
                 for stream, data, is_end in link.read():
                     if data:
-                        told.add((place, stream))
+                        served.add((place, stream))
                     refused += is_end
-        assert (len(told), refused) == (MAX_STREAMS, number - MAX_STREAMS)
+        assert (len(served), refused) == (MAX_STREAMS, number - MAX_STREAMS)
         with stubs(server.target) as call:
             for fields in ({"method": "Watch"}, {"method": "WatchRelease", "component": "restyler", "release": 1}):
                 with pytest.raises(grpc.RpcError) as full:
@@ -155,11 +155,11 @@ def _streams_of_ten(server: ServerProcess, number: int) -> None:
     [(_resets, 50_000), (_streams, 6_000), (_streams_of_ten, 6_000)],
     ids=["resets", "streams", "streams of ten"],
 )
-def test_what_some_connections_do_takes_no_call_away_from_others(
+def test_misuse_of_some_connections_does_not_block_calls_of_others(
     misuse: Callable[[ServerProcess, int], None], number: int
 ) -> None:
-    """Given callers who ask for all that they can get, expect an answer to every Resolve of a launcher, and to what a person
-    does, and afterwards streams for everybody again.
+    """Given callers that open as many streams as they can, expect an answer to every Resolve, Ramp and Rollback of others. Expect
+    that later every caller can open a stream again.
     """
     with short_directory() as directory, rampd_server(directory, "--insecure-admin") as server:
         server.event("serving")
@@ -174,10 +174,12 @@ def test_what_some_connections_do_takes_no_call_away_from_others(
             misused = beside.submit(misuse, server, number)
             answered = 0
             while not misused.done() or not answered:
-                resolve(request, timeout=_HONEST_S)
+                resolve(request, timeout=_OTHERS_TIMEOUT_S)
                 if answered % 50 == 0:
-                    ramp(v1.RampRequest(component="restyler", percent=10).SerializeToString(), timeout=_HONEST_S)
-                    roll_back(v1.RollbackRequest(component="restyler").SerializeToString(), timeout=_HONEST_S)
+                    ramp(
+                        v1.RampRequest(component="restyler", percent=10).SerializeToString(), timeout=_OTHERS_TIMEOUT_S
+                    )
+                    roll_back(v1.RollbackRequest(component="restyler").SerializeToString(), timeout=_OTHERS_TIMEOUT_S)
                 answered += 1
             misused.result()
             with stubs(server.target) as call:

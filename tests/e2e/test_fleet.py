@@ -1,5 +1,5 @@
-"""A fleet of workers, two servers and a Redis: a good release goes out untouched; a bad one comes back, and its fix goes
-out after it, while a server and Redis are killed. The history tells the story, and the test prints it.
+"""A fleet of workers, two servers and a Redis. A good release goes out by itself. A bad release is rolled back by itself. Its fix
+goes out while a server and Redis are killed. The test prints the history.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def worker(target: str, number: int) -> Iterator["subprocess.Popen[str]"]:
 
 
 def end(process: "subprocess.Popen[str]") -> tuple[int, int]:
-    """Jobs that it ran, and those that got no version."""
+    """Ends a worker. Returns how many jobs it ran, and how many of them got no version."""
     process.terminate()
     output, _ = process.communicate(timeout=20)
     jobs, lost = map(int, output.split())
@@ -42,7 +42,7 @@ def end(process: "subprocess.Popen[str]") -> tuple[int, int]:
 
 
 def policy() -> v1.Policy:
-    # With so small an alpha no good release is rolled back by chance, in no run.
+    # With this small alpha, no run of the test rolls a good release back by chance.
     made = v1.Policy(auto_start=True, auto_finalize=True, after_rollback=v1.AFTER_ROLLBACK_CONTINUE, alpha=1e-6)
     for percent in STEPS:
         step = made.steps.add(percent=percent, min_jobs=100)
@@ -50,7 +50,7 @@ def policy() -> v1.Policy:
     return made
 
 
-def told(event: v1.Event) -> str:
+def as_line(event: v1.Event) -> str:
     changes = ", ".join(
         f"{change.field} {change.before or '-'} -> {change.after or '-'}"
         for change in event.changes
@@ -60,7 +60,7 @@ def told(event: v1.Event) -> str:
 
 
 def percents(events: list[v1.Event], release: int) -> list[float]:
-    """What next got, one after the other, while it was this release."""
+    """Returns the percents of next, in order, while next was this release."""
     found, next_ = [], ""
     for event in events:
         for change in event.changes:
@@ -107,7 +107,7 @@ def test_a_fleet_rolls_releases_out_and_back_by_itself(capsys: pytest.CaptureFix
         quarantined = [each.tag for each in admin.list_quarantine(COMPONENT)]
 
     with capsys.disabled():
-        print("\n" + "\n".join(map(told, events)))
+        print("\n" + "\n".join(map(as_line, events)))
         print(f"{sum(jobs for jobs, _ in counts):,} jobs, {sum(lost for _, lost in counts)} without a version")
     assert [lost for _, lost in counts] == [0] * WORKERS
     assert (rollout.state, rollout.current.tag) == (v1.ROLLOUT_STATE_STEADY, "20200416")

@@ -1,4 +1,4 @@
-"""Health tells what is so, service by service, while the store goes and comes back."""
+"""The health of each service is right while the store fails and comes back."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def store() -> Iterator[StoreServer]:
 
 
 def health(call: Stubs) -> dict[str, int]:
-    """What Check says of each service; List must say the same, where it was asked before and after a change or not."""
+    """Returns what Check says of each service, once List says the same. They can differ for a moment during a change."""
     stub = health_pb2_grpc.HealthStub(call.channel)
     while True:
         listed = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
@@ -46,12 +46,12 @@ def health(call: Stubs) -> dict[str, int]:
             return checked
 
 
-def of_all(writes: int) -> dict[str, int]:
+def expected(writes: int) -> dict[str, int]:
     return dict.fromkeys(WRITES, writes) | {RESOLVER: SERVING}
 
 
 class Watch:
-    """What Health/Watch streams of a service."""
+    """Collects what Health/Watch sends about a service."""
 
     def __init__(self, call: Stubs, service: str = "") -> None:
         self._stream = health_pb2_grpc.HealthStub(call.channel).Watch(health_pb2.HealthCheckRequest(service=service))
@@ -86,7 +86,7 @@ def events(server: ServerProcess, name: str) -> list[dict[str, object]]:
     return [line for line in server.log if line["event"] == name]
 
 
-def said_nothing_odd(server: ServerProcess) -> None:
+def check_no_unexpected_errors(server: ServerProcess) -> None:
     assert not [line for line in server.log if "exception" in line or line["event"] == "call_failed"], server.log
     assert not [line for line in server.said if "Traceback" in line], server.said
 
@@ -105,22 +105,22 @@ def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) 
 
         store.signal(signal.SIGSTOP)
         assert whole.next() == NOT_SERVING
-        assert health(call) == of_all(NOT_SERVING)
+        assert health(call) == expected(NOT_SERVING)
         assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
         store.signal(signal.SIGCONT)
         assert whole.next() == SERVING
-        assert health(call) == of_all(SERVING)
+        assert health(call) == expected(SERVING)
         assert is_writable(call)
 
         store.signal(signal.SIGKILL)
         store_run.close()
         assert whole.next() == NOT_SERVING
-        assert health(call) == of_all(NOT_SERVING)
+        assert health(call) == expected(NOT_SERVING)
         assert is_refused(call) == "STORE_UNAVAILABLE"
         assert call("Resolve", component="restyler", repo="acme/app").tag == "x"
         store_run.enter_context(store_server(REDIS, directory=home, **options))
         assert whole.next() == SERVING
-        assert health(call) == of_all(SERVING)
+        assert health(call) == expected(SERVING)
         eventually(lambda: len(events(server, "store_found")) == 2)
         assert len(events(server, "store_lost")) <= 2 * 8, "at most a few reasons for each outage"
 
@@ -128,11 +128,11 @@ def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) 
         server.process.send_signal(signal.SIGTERM)
         assert (whole.next(), resolver.next()) == (NOT_SERVING, NOT_SERVING)
         assert server.process.wait(20) == 0
-        said_nothing_odd(server)
+        check_no_unexpected_errors(server)
 
 
-def test_health_follows_a_store_that_is_not_to_be_believed(directory: Path, store: StoreServer) -> None:
-    """Given data of a newer schema, and later an emptied store, expect no writes to be served until it is put right."""
+def test_health_follows_a_store_that_can_not_be_trusted(directory: Path, store: StoreServer) -> None:
+    """Given data of a newer schema, and later an emptied store, expect that no writes are served until that is repaired."""
     with (
         rampd_server(directory, "--insecure-admin", "--redis-url", store.url) as server,
         redis.Redis.from_url(store.url, decode_responses=True) as client,
@@ -142,19 +142,19 @@ def test_health_follows_a_store_that_is_not_to_be_believed(directory: Path, stor
             call("Release", component="restyler", tag="t1")
             schema = client.hget(META, "schema")
             client.hset(META, "schema", "99")
-            eventually(lambda: health(call) == of_all(NOT_SERVING))
+            eventually(lambda: health(call) == expected(NOT_SERVING))
             client.hset(META, "schema", schema)
-            eventually(lambda: health(call) == of_all(SERVING))
+            eventually(lambda: health(call) == expected(SERVING))
 
             client.flushall()
-            eventually(lambda: health(call) == of_all(NOT_SERVING))
+            eventually(lambda: health(call) == expected(NOT_SERVING))
             assert is_refused(call) == "STORE_RESET"
             assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
 
             adopt = [sys.executable, "-m", "rampd_server", "adopt", "--redis-url", store.url]
             subprocess.run(adopt, check=True, capture_output=True, timeout=60)
-            eventually(lambda: health(call) == of_all(SERVING))
-        said_nothing_odd(server)
+            eventually(lambda: health(call) == expected(SERVING))
+        check_no_unexpected_errors(server)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -173,14 +173,14 @@ def test_an_embedded_store_that_is_killed_is_started_again_and_everything_resume
             assert "code -9. " in ended["error"]
             assert "Ready to accept connections" in ended["error"]
             eventually(lambda: is_writable(call))
-            eventually(lambda: health(call) == of_all(SERVING))
+            eventually(lambda: health(call) == expected(SERVING))
             assert call("GetRollout", component="restyler").rollout.current.tag == "t1"
         assert server.stop() == 0
-        said_nothing_odd(server)
+        check_no_unexpected_errors(server)
 
 
 class ValkeyOf:
-    """The Valkey of a data directory."""
+    """The process of the Valkey of a data directory."""
 
     def __init__(self, directory: Path) -> None:
         with redis.Redis(unix_socket_path=str(directory / "valkey" / "valkey.sock")) as client:
@@ -207,7 +207,7 @@ def test_an_embedded_store_that_can_t_be_started_again_ends_the_server_with_an_e
         assert "ended 6 times in 300 s" in sentence
         assert "manifest" in sentence
         assert "valkey.log" in sentence
-        said_nothing_odd(server)
+        check_no_unexpected_errors(server)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -238,14 +238,14 @@ def test_other_signals_change_nothing(directory: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_server_that_is_told_to_end_while_its_store_starts_ends_in_order(directory: Path) -> None:
+def test_a_server_that_is_stopped_while_it_waits_for_its_store_ends_in_order(directory: Path) -> None:
     with rampd_server(directory, "--redis-url", f"unix://{directory}/none.sock") as server:
         server.event("waiting_for_store")
         assert server.stop() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_nothing_outlives_a_server_that_is_killed(directory: Path, workers: int) -> None:
+def test_the_child_processes_of_a_killed_server_end(directory: Path, workers: int) -> None:
     with rampd_server(directory, "--workers", str(workers)) as server:
         eventually(lambda: len(events(server, "serving")) == workers)
         store = ValkeyOf(directory)

@@ -1,4 +1,4 @@
-"""A server remembers what it served: an emptied store is not taken for a new one, and launchers keep what they hold."""
+"""A server remembers what it served. So it does not take an emptied store for a new store, and launchers keep their versions."""
 
 import contextlib
 import shlex
@@ -25,7 +25,7 @@ from tests.waiting import eventually
 C = "restyler"
 PINNED = "acme/pinned"
 EARLY = next(f"acme/app-{n}" for n in range(10_000) if bucket(C, 2, f"acme/app-{n}") < 100)
-"""A repo that gets next from 1 % on."""
+"""A repo that gets next at 1 %."""
 
 
 def serving(store: StoreServer, directory: Path, *flags: str) -> "contextlib.AbstractContextManager[ServerProcess]":
@@ -33,7 +33,7 @@ def serving(store: StoreServer, directory: Path, *flags: str) -> "contextlib.Abs
 
 
 def begin(server: ServerProcess) -> None:
-    """A rollout of t2 over t1 at 1 % that somebody has to confirm, and an override."""
+    """Begins a rollout from t1 to t2, at 1 %, that must be confirmed, and sets an override."""
     with stubs(server.target) as call:
         call("Release", component=C, tag="t1")
         call("Release", component=C, tag="t2")
@@ -68,7 +68,9 @@ def health(call: Stubs) -> dict[str, str]:
 
 
 def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
-    """The server answers from its last state, writes nothing and says what to do; once adopted, it goes on."""
+    """Checks that the server answers from its last state, writes nothing, and says what to do. Then adopts the store, and checks
+    that the server goes on.
+    """
     server.event("serving_last_state")
     with stubs(server.target) as call:
         assert resolve(call).tag == "t1"
@@ -92,7 +94,7 @@ def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
         }
         assert "this server last served 1 component at 20" in server.event("waiting_for_store")["error"]
 
-        # What the message says works as it is.
+        # The command in the message must work unchanged.
         command = said.split("`")[1]
         assert command == shlex.join([sys.executable, "-m", "rampd_server", "adopt", *how_to_adopt])
         subprocess.run(command, shell=True, check=True, capture_output=True, timeout=60)
@@ -104,7 +106,7 @@ def check_is_reset(server: ServerProcess, *how_to_adopt: str) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--no-wait-for-store",), ("--workers", "2")])
-def test_a_restarted_server_takes_no_emptied_store_for_a_new_one(
+def test_a_restarted_server_does_not_take_an_emptied_store_for_a_new_store(
     directory: Path, store: StoreServer, flags: tuple[str, ...]
 ) -> None:
     with serving(store, directory, *flags) as server:
@@ -120,7 +122,7 @@ def test_a_restarted_server_takes_no_emptied_store_for_a_new_one(
             check_is_reset(server, "--redis-url", store.url)
 
 
-def test_a_store_that_somebody_else_began_again_is_not_taken_either(directory: Path, store: StoreServer) -> None:
+def test_a_store_that_another_server_began_again_is_not_accepted_either(directory: Path, store: StoreServer) -> None:
     with serving(store, directory / "a") as server:
         server.event("serving")
         begin(server)
@@ -141,7 +143,7 @@ def test_a_store_that_somebody_else_began_again_is_not_taken_either(directory: P
             eventually(lambda: resolve(call).tag == "evil")
 
 
-def test_data_of_the_embedded_store_that_were_deleted_are_missed_and_a_deleted_directory_is_not(
+def test_deleted_data_of_the_embedded_store_are_noticed_and_a_deleted_directory_is_a_new_start(
     directory: Path,
 ) -> None:
     with rampd_server(directory, "--insecure-admin") as server:
@@ -162,7 +164,9 @@ def test_data_of_the_embedded_store_that_were_deleted_are_missed_and_a_deleted_d
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_answers_before_its_store_is_there(directory: Path, end: signal.Signals) -> None:
-    """After an orderly end it knows how old its state is. After a kill it does not know what it served last: no next."""
+    """After an orderly end the server knows how old its state is. After a kill it does not know what it served last, so it does
+    not give next.
+    """
     (directory / "redis").mkdir()
     aof = {"directory": directory / "redis", "appendonly": "yes", "appendfsync": "always"}
     with contextlib.ExitStack() as redis_runs:
@@ -193,7 +197,7 @@ def test_a_server_answers_before_its_store_is_there(directory: Path, end: signal
 
 
 def eventually_kept(directory: Path, word: str) -> Path:
-    """A file, once it has a word; it is written at most every 10 s."""
+    """Waits until a last state contains the word, and returns its file. It is written at most every 10 s."""
     found: list[Path] = []
 
     def is_kept() -> bool:
@@ -204,7 +208,7 @@ def eventually_kept(directory: Path, word: str) -> Path:
     return found[0]
 
 
-def test_without_wait_for_store_a_store_that_is_away_still_ends_the_start(directory: Path) -> None:
+def test_with_no_wait_for_store_a_missing_store_ends_the_start_despite_a_last_state(directory: Path) -> None:
     with store_server(REDIS) as store, serving(store, directory) as server:
         server.event("serving")
         begin(server)
@@ -213,9 +217,7 @@ def test_without_wait_for_store_a_store_that_is_away_still_ends_the_start(direct
         assert server.process.wait(60) == 2
 
 
-def test_a_file_that_is_not_to_be_used_keeps_an_empty_store_from_being_begun(
-    directory: Path, store: StoreServer
-) -> None:
+def test_with_an_unusable_last_state_file_an_empty_store_is_not_begun(directory: Path, store: StoreServer) -> None:
     with serving(store, directory) as server:
         server.event("serving")
         server.stop()
@@ -234,7 +236,10 @@ def test_a_file_that_is_not_to_be_used_keeps_an_empty_store_from_being_begun(
                 f"The namespace is empty. The file {file} (what this server last served) is not used: its mode is 0644"
                 in said
             )
-            assert ", so whether it was emptied is not known. If it is new, remove that file. To get" in said
+            assert (
+                ", so this server does not know whether the namespace was emptied. If it is new, remove that file. To get"
+                in said
+            )
             with stubs(server.target) as call:
                 assert refusal(call, "Release", component=C, tag="evil")[0] == "STORE_RESET"
             assert not client.keys("*")
@@ -244,7 +249,7 @@ def test_a_file_that_is_not_to_be_used_keeps_an_empty_store_from_being_begun(
         server.event("serving")
 
 
-def test_servers_that_share_a_directory_and_each_store_and_namespace_are_remembered(directory: Path) -> None:
+def test_servers_that_share_a_directory_remember_each_store_and_namespace(directory: Path) -> None:
     with (
         store_server(REDIS) as store,
         store_server(VALKEY) as other,
@@ -284,7 +289,7 @@ def test_a_password_is_never_written(directory: Path, store: StoreServer) -> Non
     assert "wilhelm" not in content
 
 
-def test_a_disk_that_takes_nothing_is_said_once_and_the_server_goes_on(store: StoreServer) -> None:
+def test_a_last_state_that_can_not_be_written_is_logged_once_and_the_server_goes_on(store: StoreServer) -> None:
     with short_directory() as directory, short_directory() as other:
         (directory / "file").touch()
         with serving(store, directory / "file" / "data", "--socket", str(other / "rampd.sock")) as server:
@@ -297,10 +302,12 @@ def test_a_disk_that_takes_nothing_is_said_once_and_the_server_goes_on(store: St
 
 @pytest.mark.parametrize("is_remembered", [True, False])
 @pytest.mark.parametrize("has_file", [True, False])
-def test_a_launcher_keeps_what_it_holds_until_somebody_adopts(
+def test_a_launcher_keeps_its_versions_until_an_operator_adopts(
     directory: Path, store: StoreServer, is_remembered: bool, has_file: bool
 ) -> None:
-    """Given the same server, or one that remembers nothing, over an emptied store: current, for longer than next."""
+    """Given an emptied store, and on it the same server or a server without a last state, expect that launchers keep current.
+    They keep it for longer than they keep next.
+    """
     max_stale_s = 1.0
     snapshot = directory / "launcher.snapshot" if has_file else None
     with contextlib.ExitStack() as stack:
@@ -328,7 +335,7 @@ def test_a_launcher_keeps_what_it_holds_until_somebody_adopts(
                 call("Release", component=C, tag="evil")
         launchers = [running]
         if has_file:
-            # A launcher that is started now, on what another one has kept, and one that watches less than that one.
+            # One new launcher that starts from the first launcher's file, and one that also watches fewer components.
             launchers += [launcher(), launcher(components=(C,))]
         for each in launchers:
             assert each.resolve(C, repo=PINNED).tag == "t9"
@@ -344,7 +351,7 @@ def test_a_launcher_keeps_what_it_holds_until_somebody_adopts(
             eventually(lambda: released(call))
             eventually(lambda: all(each.resolve(C, repo=EARLY).tag == "t7" for each in launchers), within_s=60)
             for each in launchers:
-                # Where another change comes at once, the age comes with it, a moment after the state.
+                # If another change follows at once, the age comes with that change, a moment after the state.
                 eventually(lambda each=each: not each.resolve(C, repo=EARLY).stale)
 
 

@@ -1,4 +1,4 @@
-"""The launcher of docs/launcher.md, as it stands there, through a ramp, the death of a server, and the death of its Redis."""
+"""Runs the launcher of docs/launcher.md, unchanged, through a ramp, a kill of the server, and a kill of its Redis."""
 
 import contextlib
 import json
@@ -29,14 +29,14 @@ DOCUMENT = Path(__file__).parents[2] / "docs/launcher.md"
 C = "restyler"
 WORKERS = 3
 TIMEOUT_S = 1.0
-"""The resolver's, as the document has it."""
+"""The time-out of the resolver in the document."""
 SCHEDULING_S = 9.0
-"""What a busy machine may add to a time-out."""
+"""How much a busy machine may add to a time-out."""
 CLOCK_S = 0.5
-"""How far the clocks of who wrote and of who asked may be apart, with the time that a change is under way."""
+"""The largest difference between the clocks of the writer and of the launcher, plus the time until a change arrives."""
 JOBS_A_SECOND = 80
 MORE = 60
-"""How many are waited for at each of the four stations."""
+"""How many jobs the test waits for in each of its four phases."""
 AOF = {"appendonly": "yes", "appendfsync": "always"}
 
 
@@ -56,7 +56,7 @@ def the_ways_to_pass_a_tag() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a component was from one moment on."""
+    """The state of a component from one moment on."""
 
     since_s: float
     current: str
@@ -68,7 +68,7 @@ class Revision:
 
 
 class Jobs:
-    """The list of jobs, which somebody keeps filling, and that of those which are done."""
+    """The list of jobs, which a thread keeps filling, and the list of done jobs."""
 
     def __init__(self, client: "redis.Redis[str]") -> None:
         self._client = client
@@ -106,7 +106,7 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the launchers of a test run."""
+    """The directory and the addresses for the launchers of a test."""
 
     directory: Path
     jobs_url: str
@@ -114,7 +114,7 @@ class Place:
 
     @contextlib.contextmanager
     def launcher(self, *flags: str) -> Iterator["subprocess.Popen[str]"]:
-        """One that runs until the block ends, and then ends as it is asked to."""
+        """Starts a launcher. It runs until the block ends, and must then end in order on SIGTERM."""
         arguments = (self.jobs_url, str(self.directory / "versions"), "--rampd", self.rampd, "--workers", str(WORKERS))
         process = subprocess.Popen(
             [sys.executable, str(self.directory / "launcher.py"), *arguments, *flags],
@@ -133,7 +133,7 @@ class Place:
 
 
 def versions(directory: Path) -> None:
-    """Programs that say which version they are, and for whom they run."""
+    """Makes programs that print their version and their repo."""
     (directory / "versions").mkdir()
     for tag in ("t1", "t2"):
         program = directory / "versions" / tag
@@ -142,12 +142,12 @@ def versions(directory: Path) -> None:
 
 
 def history(call: Stubs) -> dict[int, Revision]:
-    """What the component was at each revision, built from nothing but its history."""
+    """Returns the state of the component at each revision, built from its history alone."""
     fields: dict[str, str] = {}
     found = {}
     for event in reversed(call("ListEvents", component=C, page_size=1000).events):
         fields.update((change.field, change.after) for change in event.changes)
-        # A release's number is in its tag here.
+        # In this test, release N has the tag tN.
         found[event.revision] = Revision(
             event.time.ToMilliseconds() / 1000,
             f"t{fields['current']}",
@@ -157,8 +157,8 @@ def history(call: Stubs) -> dict[int, Revision]:
     return found
 
 
-def is_of_its_moment(job: dict[str, Any], revisions: dict[int, Revision]) -> bool:
-    """Whether the revision that a job was resolved from was in force at some moment within the age of the answer."""
+def was_in_force(job: dict[str, Any], revisions: dict[int, Revision]) -> bool:
+    """Whether the revision in a job's answer was in force at some moment within the age of the answer."""
     began_s = revisions[job["revision"]].since_s
     ended_s = min(
         (each.since_s for number, each in revisions.items() if number > job["revision"]), default=float("inf")
@@ -179,10 +179,10 @@ def serving(store: StoreServer, directory: Path) -> "contextlib.AbstractContextM
     return rampd_server(directory / "server", "--insecure-admin", "--redis-url", store.url)
 
 
-def test_jobs_run_on_in_the_right_version_while_everything_is_killed(
+def test_jobs_keep_running_the_right_version_while_everything_is_killed(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Given jobs that keep coming, expect none to fail or to wait, and each to run what was right for its moment."""
+    """Given jobs that keep coming, expect that no job fails or waits, and that each runs a version that was right at its time."""
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as redis_runs, contextlib.ExitStack() as launchers:
         (directory / "redis").mkdir()
         own_redis = {"directory": directory / "redis", **AOF}
@@ -240,11 +240,12 @@ def check(done: list[dict[str, Any]], revisions: dict[int, Revision]) -> None:
         assert (job["code"], job["output"]) == (0, f"{job['tag']} {job['repo']}\n")
         assert job["waited"] < TIMEOUT_S + SCHEDULING_S
         if job["reason"] == "STALE":
-            # A server that was killed remembers a state, but not whether it was the last one: next is withheld until it knows.
+            # A killed server does not know whether the state that it remembers is the last one. So it withholds next until it
+            # has read the store.
             assert job["tag"] == revisions[job["revision"]].current, job
         elif job["revision"]:
             assert job["tag"] == revisions[job["revision"]].tag(job["repo"]), job
-            assert is_of_its_moment(job, revisions), (job, revisions)
+            assert was_in_force(job, revisions), (job, revisions)
         else:
             assert (job["tag"], job["reason"]) == ("t1", "FALLBACK")
     assert {"STEADY", "WEIGHT", "FALLBACK", "STALE"} >= {job["reason"] for job in done} >= {"WEIGHT", "FALLBACK"}
@@ -265,7 +266,7 @@ def report(done: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     "tag", ["20200301", "@scope/pkg@1.2.3", "pkg==1.0", "feat(x)/y", "fix/#42~2", "a/../../b", "a=b~/c", "_#()"]
 )
-def test_every_tag_arrives_as_it_is_in_each_way_of_the_document(tag: str, tmp_path: Path) -> None:
+def test_every_tag_arrives_unchanged_in_each_way_of_the_document(tag: str, tmp_path: Path) -> None:
     assert TAG.matches(tag)
     ways = the_ways_to_pass_a_tag()
     worker = tmp_path / "worker"
@@ -284,11 +285,11 @@ def test_every_tag_arrives_as_it_is_in_each_way_of_the_document(tag: str, tmp_pa
     assert unquote(ways["file_name"](tag)) == tag
 
 
-def test_a_job_of_another_moment_would_be_noticed() -> None:
+def test_a_job_with_a_revision_that_was_not_in_force_is_noticed() -> None:
     revisions = {1: Revision(100.0, "t1", 0, 0), 2: Revision(110.0, "t1", 2, 10_000), 3: Revision(120.0, "t1", 2, 0)}
     at = [
         [
-            is_of_its_moment({"revision": number, "asked": asked, "age": 2.0, "waited": 0.0}, revisions)
+            was_in_force({"revision": number, "asked": asked, "age": 2.0, "waited": 0.0}, revisions)
             for number in (1, 2, 3)
         ]
         for asked in (105.0, 111.0, 115.0, 121.0, 130.0)

@@ -1,4 +1,4 @@
-"""What `make run` does before it installs anything."""
+"""The checks of `make run` before it installs anything."""
 
 import os
 import shutil
@@ -29,14 +29,14 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_installed(directory: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_is_installed(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = make(directory, "run", f"PORT={port}")
     assert done.returncode == 2
     assert done.stdout == (
-        f"Port {port} is taken, perhaps by a rampd-server that runs already. "
-        "On a free port: make run ARGS='--listen 127.0.0.1:0' (beside a server of this folder, with another --data-dir too)\n"
+        f"Port {port} is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. "
+        "If the other server uses this folder too, add another --data-dir to ARGS.\n"
     )
     assert not (directory / ".venv").exists()
 
@@ -44,7 +44,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_installed(directory: Pa
 @pytest.mark.parametrize(
     "words", [("ARGS=--listen 127.0.0.1:0",), ("ARGS=--listen=[::1]:1",), ("RAMPD_LISTEN=127.0.0.1:0",)]
 )
-def test_who_names_another_address_is_not_asked_for_the_port(directory: Path, words: tuple[str, ...]) -> None:
+def test_with_another_address_the_default_port_is_not_checked(directory: Path, words: tuple[str, ...]) -> None:
     assert "is taken" in make(directory, "-n", "run").stdout
     done = make(directory, "-n", "run", *words)
     assert done.returncode == 0
@@ -52,7 +52,7 @@ def test_who_names_another_address_is_not_asked_for_the_port(directory: Path, wo
     assert "rampd-server" in done.stdout
 
 
-def test_a_free_port_is_no_reason_to_stop(directory: Path) -> None:
+def test_with_a_free_port_make_goes_on(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert make(directory, "free", f"PORT={port}").returncode == 0

@@ -1,6 +1,7 @@
-"""What protects is committed while others write to the same component as fast as they are answered.
+"""A protection (Rollback, dead-man switch, guard) is committed soon, also while others write to the same component all the time.
 
-The target is a second; a bound here is ten of them, which the machine's other work does not reach. `make bench` measures.
+The target is one second, and `make bench` measures it. The bound here is ten seconds, so that other work of the machine does not
+fail the test.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(params=["one server", "two servers", "two servers, 3 ms from Redis"])
 def targets(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Of the servers on one Redis."""
+    """Starts servers on one Redis, and gives their addresses."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(store_server(REDIS)).url
         if "3 ms" in request.param:
@@ -104,7 +105,7 @@ def test_beside_writers_of_overrides_a_guard_rolls_back_soon(call: Stubs, target
     assert rate.per_s > 10
 
 
-def test_beside_those_who_ramp_and_pause_at_two_servers_a_rollback_is_answered_soon(
+def test_beside_writers_of_ramp_and_pause_at_two_servers_a_rollback_is_answered_soon(
     call: Stubs, targets: list[str]
 ) -> None:
     with writing("verbs", 8, C, *targets):

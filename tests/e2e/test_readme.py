@@ -1,4 +1,4 @@
-"""The README's story, and docs/admin.md, which goes on with it: typed as they stand there, they print what they show."""
+"""Runs the commands of the README and of docs/admin.md, unchanged and in order. They must print what the documents show."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 STORY = README + (ROOT / "docs" / "admin.md").read_text()
 
-# A command goes on to the line that ends its quotes, or its here-document; what it prints, to the next one.
+# A command ends with the line that closes its quotes or its here-document. Its output ends at the next command.
 TYPED = r"\$ (grpcurl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
 COMMAND = re.compile(rf"{TYPED}(.*?)(?=^\$ |\Z)", re.DOTALL | re.MULTILINE)
 
@@ -49,14 +49,14 @@ def test_the_story_prints_what_the_documents_show(target: str) -> None:
 
 
 def shows(shown: list[str], printed: list[str]) -> bool:
-    """Whether the lines are the same, where `...` stands for one or more lines that are left out."""
-    shown, printed = ([_counted(line) for line in lines] for lines in (shown, printed))
+    """Whether the lines are the same. `...` stands for one or more lines that the document leaves out."""
+    shown, printed = ([_without_counts(line) for line in lines] for lines in (shown, printed))
     pattern = "".join("(?:[^\n]*\n)+?" if line.strip() == "..." else re.escape(line) + "\n" for line in shown)
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
 
 
-def _counted(line: str) -> str:
-    """How far a guard has counted when it looks depends on the machine: the numbers of its sentence are left out."""
+def _without_counts(line: str) -> str:
+    """Removes the numbers from a guard's sentence: how many outcomes it has counted depends on the machine."""
     before, guard, sentence = line.partition(" fails more often than ")
     return before + guard + (re.sub(r"[0-9][0-9,.]*", "N", sentence) if guard else sentence)
 

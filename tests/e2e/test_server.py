@@ -1,4 +1,4 @@
-"""rampd-server as a process: what lasts, what it says, what it refuses, and how it ends."""
+"""rampd-server as a process: which data last, what it prints, what it refuses, and how it ends."""
 
 import contextlib
 import signal
@@ -27,7 +27,7 @@ def refusal(call: Stubs, method: str, **fields: object) -> tuple[grpc.StatusCode
     return caught.value.code(), reason_of(caught.value)
 
 
-def test_what_the_server_knows_is_there_again_after_a_stop_and_after_a_kill(directory: Path) -> None:
+def test_the_server_keeps_its_data_over_a_stop_and_over_a_kill(directory: Path) -> None:
     for number, end in enumerate((signal.SIGINT, signal.SIGKILL, signal.SIGTERM), start=1):
         with rampd_server(directory, "--insecure-admin") as server:
             server.event("serving")
@@ -39,7 +39,7 @@ def test_what_the_server_knows_is_there_again_after_a_stop_and_after_a_kill(dire
             assert server.stop(end) == (-signal.SIGKILL if end is signal.SIGKILL else 0)
 
 
-def test_a_token_file_that_is_not_there_ends_the_start_and_what_is_secret_is_never_said(directory: Path) -> None:
+def test_a_missing_token_file_ends_the_start_and_secrets_are_never_logged(directory: Path) -> None:
     flags = ("--prometheus-url", "http://127.0.0.1:1", "--prometheus-header", "X-Key: s3cr3t")
     token = directory / "token"
     with rampd_server(directory, *flags, "--prometheus-token-file", str(token)) as server:
@@ -56,7 +56,7 @@ def test_a_token_file_that_is_not_there_ends_the_start_and_what_is_secret_is_nev
     assert "s3cr3t" not in str(server.log) + str(server.said)
 
 
-def test_the_unix_socket_is_its_owners_and_tcp_is_for_reads(directory: Path) -> None:
+def test_the_unix_socket_is_open_to_its_owner_only_and_tcp_serves_only_reads(directory: Path) -> None:
     with rampd_server(directory) as server:
         server.event("serving")
         assert stat.S_IMODE(server.socket.stat().st_mode) == 0o600
@@ -72,7 +72,7 @@ def test_the_unix_socket_is_its_owners_and_tcp_is_for_reads(directory: Path) -> 
 
 @pytest.mark.parametrize("name", ["a b", "ä%20ö", 'it\'s "quoted" $HOME', "a#b?c=d"])
 @pytest.mark.parametrize("flags", [(), ("--insecure-admin",)])
-def test_what_the_welcome_says_to_type_can_be_typed_and_the_socket_is_reached_by_its_path(
+def test_the_commands_of_the_welcome_work_and_the_socket_is_reached_by_its_path(
     directory: Path, name: str, flags: tuple[str, ...]
 ) -> None:
     require("grpcurl")
@@ -115,7 +115,7 @@ def test_a_server_waits_for_a_store_that_is_away_at_the_start(directory: Path) -
         assert server.stop() == 0
 
 
-def test_a_server_told_not_to_wait_says_so_and_ends(directory: Path) -> None:
+def test_a_server_with_no_wait_for_store_ends_with_a_message(directory: Path) -> None:
     flags = ("--redis-url", f"unix://{directory}/none.sock", "--no-wait-for-store")
     with rampd_server(directory, *flags) as server:
         assert server.process.wait(20) == 2
@@ -141,19 +141,19 @@ def test_resolve_goes_on_while_redis_is_away_and_everything_resumes(directory: P
             finally:
                 store.signal(signal.SIGCONT)
             eventually(lambda: not call("Resolve", component="restyler", repo="acme/app").stale)
-            # The refused one may have been applied when Redis came back: it is once, or not at all.
+            # Redis may have applied the refused write when it came back. It must be applied once at most.
             assert call("Release", component="restyler", tag="t2").release == 2
 
 
 def adopt(*flags: str) -> tuple[int, str]:
-    """The exit code, and what was said."""
+    """Runs `rampd-server adopt`. Returns the exit code and the output."""
     command = [sys.executable, "-m", "rampd_server", "adopt", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
-def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, store: StoreServer) -> None:
-    """Given two servers that run, expect both to go on with the store as it is now, and nobody to start them again."""
+def test_an_emptied_store_is_not_trusted_until_it_is_adopted(directory: Path, store: StoreServer) -> None:
+    """Given two running servers, expect that both go on with the store as it is now, without a restart."""
     flags = ("--insecure-admin", "--redis-url", store.url)
     with (
         rampd_server(directory, *flags) as server,
@@ -175,7 +175,9 @@ def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, s
             code, said = adopt("--redis-url", store.url)
             assert code == 0
             assert f"the namespace default of {store.url} goes on as it is now" in said
-            assert "It has no component: launchers keep what they have for 5 minutes (next_max_stale)" in said
+            assert (
+                "The namespace has no component. Launchers keep their versions for 5 minutes (next_max_stale)." in said
+            )
             assert "2 servers follow it and take it over within seconds." in said
             for each in (call, other):
                 eventually(lambda each=each: "COMPONENT_NOT_FOUND" in str(_resolve_or_error(each)))
@@ -183,7 +185,9 @@ def test_an_emptied_store_is_not_believed_until_it_is_adopted(directory: Path, s
             assert other("Release", component="hlint", tag="h1").release == 1
 
 
-def test_adopt_says_which_store_without_its_password_and_who_follows_it(directory: Path, store: StoreServer) -> None:
+def test_adopt_names_the_store_without_its_password_and_counts_the_servers_on_it(
+    directory: Path, store: StoreServer
+) -> None:
     with redis.Redis.from_url(store.url) as client:
         client.execute_command("ACL SETUSER ada on >secret ~* &* +@all -client")
         client.execute_command("ACL SETUSER bob on >secret ~* &* +@all")
@@ -191,7 +195,7 @@ def test_adopt_says_which_store_without_its_password_and_who_follows_it(director
     for user in ("ada", "bob"):
         url, name = f"unix://{user}:secret@{unix}", f"n-{user}"
         flags = ("--redis-url", url, "--namespace", name)
-        # A server whose user may not name its connections serves as well, and is only not counted.
+        # A server whose Redis user may not name its connections serves too, but can't be counted.
         with rampd_server(directory / user, *flags) as server:
             server.event("serving")
             code, said = adopt(*flags)
@@ -201,12 +205,13 @@ def test_adopt_says_which_store_without_its_password_and_who_follows_it(director
                 user == "bob"
             ]
     code, said = adopt("--redis-url", store.url, "--namespace", "n-bob")
-    assert (code, said.splitlines()[-1]) == (0, "No server is connected to it now; one that starts goes on with it.")
+    assert code == 0
+    assert said.splitlines()[-1] == "No server is connected to it now. The next server that starts goes on with it."
     code, said = adopt("--redis-url", store.url, "--namespace", "typo")
-    assert (code, "It has no component" in said, "look at --namespace" in said) == (0, True, True)
+    assert (code, "The namespace has no component" in said, "check --namespace" in said) == (0, True, True)
 
 
-def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(directory: Path) -> None:
+def test_adopt_of_a_data_directory_uses_its_store_and_creates_none(directory: Path) -> None:
     code, said = adopt("--data-dir", str(directory / "none"))
     assert (code, list(directory.iterdir())) == (2, [])
     assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}: ")
@@ -229,7 +234,7 @@ def test_adopt_of_a_data_directory_takes_the_store_that_is_there_and_makes_none(
 
 
 def _releases(call: Stubs) -> int:
-    """The number of the release t2, which the servers take as soon as they have seen the new epoch; 0 before."""
+    """Releases t2 and returns its number. Returns 0 while the server has not yet seen the new epoch."""
     with contextlib.suppress(grpc.RpcError):
         return int(call("Release", component="restyler", tag="t2", expedite=True).release)
     return 0
@@ -246,9 +251,7 @@ def _resolve_or_error(call: Stubs) -> object:
     ("options", "words"),
     [({"maxmemory-policy": "allkeys-lru"}, "noeviction"), ({"replicaof": "127.0.0.1 1"}, "replica")],
 )
-def test_a_store_that_can_t_be_built_on_is_refused_with_a_sentence(
-    directory: Path, options: dict[str, str], words: str
-) -> None:
+def test_an_unsuitable_store_is_refused_with_a_sentence(directory: Path, options: dict[str, str], words: str) -> None:
     with store_server(REDIS, **options) as store, rampd_server(directory, "--redis-url", store.url) as server:
         assert server.process.wait(20) == 2
         server.stop()
@@ -257,7 +260,9 @@ def test_a_store_that_can_t_be_built_on_is_refused_with_a_sentence(
 
 @pytest.mark.parametrize("waits", ["--wait-for-store", "--no-wait-for-store"])
 @pytest.mark.parametrize("wrong", ["password", "no password", "database", "permission", "tls", "no redis"])
-def test_what_will_not_heal_by_waiting_ends_the_start_with_a_sentence(directory: Path, wrong: str, waits: str) -> None:
+def test_an_error_that_waiting_does_not_fix_ends_the_start_with_a_sentence(
+    directory: Path, wrong: str, waits: str
+) -> None:
     with contextlib.ExitStack() as stack:
         port = str(_free_port())
         store = stack.enter_context(store_server(REDIS, port=port))
@@ -274,12 +279,12 @@ def test_what_will_not_heal_by_waiting_ends_the_start_with_a_sentence(directory:
                 url, words = f"redis://127.0.0.1:{port}/99", "does not have the database"
             if wrong == "permission":
                 client.execute_command("ACL", "SETUSER", "default", "-zadd", "-xadd")
-                words = "may not do in Redis what rampd needs: XADD, ZADD"
+                words = "may not run commands in Redis that rampd needs: XADD, ZADD"
             if wrong == "tls":
                 url, words = f"rediss://127.0.0.1:{port}/0", "the port speaks plain Redis: write redis://"
             if wrong == "no redis":
                 other = stack.enter_context(rampd_server(directory / "other", "--redis-url", store.url))
-                url, words = f"redis://{other.target}/0", "What answers is no Redis"
+                url, words = f"redis://{other.target}/0", "The server that answers is not Redis"
         server = stack.enter_context(rampd_server(directory, "--redis-url", url, waits))
         assert server.process.wait(60) == 2
         server.stop()
@@ -288,8 +293,8 @@ def test_what_will_not_heal_by_waiting_ends_the_start_with_a_sentence(directory:
         ]
         said = str((server.said, server.log))
         assert "Traceback" not in said
-        assert "is not known" not in said, "nothing was sent"
-        assert "Ctrl-C" not in said, "who can't start has nothing to welcome to"
+        assert "is not known" not in said, "the message wrongly says that the result of a write is not known"
+        assert "Ctrl-C" not in said, "a server that can't start prints no welcome"
         assert "secret" not in said
 
 
@@ -309,7 +314,7 @@ def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, stor
         assert any("99" in line for line in server.said), server.said
 
 
-def test_all_mistakes_of_the_command_line_are_told_at_once(directory: Path) -> None:
+def test_all_mistakes_of_the_command_line_are_reported_together(directory: Path) -> None:
     with rampd_server(
         directory, "--listen", "0.0.0.0:1", "--redis-url", "http://:secret@x", RAMPD_LOG_LEVEL="x"
     ) as server:
@@ -321,9 +326,9 @@ def test_all_mistakes_of_the_command_line_are_told_at_once(directory: Path) -> N
         assert "Traceback" not in said
 
 
-def test_every_committed_change_is_one_line_of_the_log_and_nothing_else_is(directory: Path) -> None:
-    """Given changes by people and by automation, what changes nothing, and refusals, expect a line for each event of the
-    history, in its order.
+def test_every_committed_change_is_one_line_of_the_log_and_nothing_else_is_logged(directory: Path) -> None:
+    """Given changes by people and by automation, writes that change nothing, and refusals, expect one line for each event of the
+    history, in the same order.
     """
     policy = v1.Policy(steps=[v1.Step(percent=10)], auto_start=True, auto_finalize=True)
     with rampd_server(directory, "--insecure-admin") as server:

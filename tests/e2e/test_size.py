@@ -1,6 +1,6 @@
-"""Many overrides: a server starts on them, follows them key by key, and lists them exactly.
+"""Many overrides: a server starts with them, follows each change, and lists them exactly.
 
-Bounds are ten times the targets, for machines that do other things as well; docs/performance.md has the figures.
+Bounds are ten times the targets, because the machine may be busy. docs/performance.md has the figures.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ OVERRIDES = 1_000_000 if IS_NIGHTLY else 100_000
 COMPONENTS = 1_000 if IS_NIGHTLY else 100
 FEED_BYTES = 64 * 1024 * 1024
 OVERFULL = 140
-"""Changes of half a MiB each."""
+"""The number of changes that overfill the feed. Each is half a MiB."""
 START_S, MEMORY_MB, REDIS_BLOCK_S, LOOP_BLOCK_S, CHANGE_S = 150, 600, 0.5, 1.0, 0.5
 
 pytestmark = pytest.mark.timeout(600)
@@ -68,7 +68,7 @@ def call(first: ServerProcess) -> Iterator[Stubs]:
         yield made
 
 
-def test_a_server_starts_on_them_while_redis_and_its_own_loop_answer_others(store: StoreServer) -> None:
+def test_a_server_starts_with_many_overrides_while_redis_and_its_own_loop_answer_others(store: StoreServer) -> None:
     with (
         pings(store.url.removeprefix("unix://")) as store_waits,
         server(store) as starting,
@@ -102,7 +102,7 @@ def test_a_change_is_one_entry_of_the_feed_on_every_server(store: StoreServer, c
 
 
 def _change(call: Stubs, other: Stubs, tag: str) -> float:
-    """Seconds until the other server resolves by it."""
+    """Sets an override. Returns the seconds until the other server uses it."""
     began = time.monotonic()
     call("SetOverride", component=filling.LARGE, repo=filling.repo(7), tag=tag)
     while other("Resolve", component=filling.LARGE, repo=filling.repo(7)).tag != tag:
@@ -127,7 +127,7 @@ def test_pages_of_an_owner_are_exact_and_in_order(call: Stubs) -> None:
     assert found == expected
 
 
-def test_a_thousand_at_once_are_set_and_deleted_as_one_revision(call: Stubs) -> None:
+def test_a_thousand_overrides_are_set_in_one_revision_and_deleted_in_one(call: Stubs) -> None:
     repos = [f"batch/{number:04}" for number in range(1000)]
     tag = "pb/batch"
     made = call(
@@ -148,17 +148,17 @@ def test_a_thousand_at_once_are_set_and_deleted_as_one_revision(call: Stubs) -> 
     assert not call("ListOverrides", component=filling.LARGE, prefix="batch/").overrides
 
 
-def test_the_feed_keeps_within_its_bytes() -> None:
-    """By the limit that a server gives it. More is written than that, so that the oldest changes have to go."""
+def test_the_feed_stays_within_its_limit_in_bytes() -> None:
+    """Given more bytes of changes than the limit that a server sets, expect that the oldest changes are deleted."""
     with store_server(REDIS) as store:
-        written, told, found = event_loop.run(overfill(store))
+        written, counted, found = event_loop.run(overfill(store))
     assert written > FEED_BYTES
-    assert found == told
+    assert found == counted
     assert FEED_BYTES / 2 < found <= FEED_BYTES
 
 
 async def overfill(server: StoreServer) -> tuple[int, int, int]:
-    """Bytes that were written to the feed, that it is said to have, and that it has."""
+    """Returns the bytes that were written to the feed, the bytes that the store counts, and the bytes that the feed has."""
     store = server.store()
     try:
         await filling.fill(store, components=1, overrides=0)
@@ -167,8 +167,8 @@ async def overfill(server: StoreServer) -> tuple[int, int, int]:
             changes = filling.large_changes(number)
             written += len(write_overrides(changes))
             await store.commit_overrides(filling.LARGE, changes, filling.ADA)
-        told = int(await store.client.get(store.keys.feed_bytes))
-        return written, told, await bytes_of_feed(store)
+        counted = int(await store.client.get(store.keys.feed_bytes))
+        return written, counted, await bytes_of_feed(store)
     finally:
         await store.close()
 

@@ -1,4 +1,4 @@
-"""What people write stands in sentences and logs as what it is: it forges no line and turns none around."""
+"""Texts from callers appear safely in sentences and logs: they forge no line, and they do not reverse the text around them."""
 
 import contextlib
 import re
@@ -19,11 +19,11 @@ FORGED = "2026-01-01 00:00:00 [info     ] change_committed verb=Finalize"
 STORED = "".join(character for character in MISLEADING if NOTE.matches(f"a{character}b"))
 TEXT = f"a{STORED}\r\n{FORGED}"
 QUOTED = ("message", "held_reason", "end_reason")
-"""Fields with sentences that quote; every other field has what somebody gave, as it was."""
+"""Fields with sentences that quote texts. Every other field holds a caller's text unchanged."""
 
 
 def sentences(message: Message) -> Iterator[str]:
-    """All that rampd says in an answer."""
+    """Yields all sentences of rampd in an answer."""
     for field, value in message.ListFields():
         if field.name in QUOTED or field.full_name == "rampd.v1.HeldStatus.reason":
             yield value
@@ -32,8 +32,8 @@ def sentences(message: Message) -> Iterator[str]:
                 yield from sentences(each)
 
 
-class Told:
-    """Calls, and everything that was said in their answers and refusals."""
+class RecordedCalls:
+    """Makes calls, and keeps the sentences of their answers and refusals."""
 
     def __init__(self, call: Stubs) -> None:
         self._call = call
@@ -49,69 +49,67 @@ class Told:
         self.said += [sentence for each in answers for sentence in sentences(each)]
 
 
-def walk(told: Told) -> None:
-    """Every field that takes a free text, in every verb, and every sentence that may quote it."""
+def walk(calls: RecordedCalls) -> None:
+    """Gives a free text to every field of every verb that takes one, and asks for every sentence that may quote it."""
     noted = {"component": C, "note": TEXT}
-    told("Release", tag="t1", **noted, attributes={"why": TEXT})
-    told("Release", tag="t2", **noted)
-    told("Ramp", percent=50, **noted)
-    told("Pause", **noted)
-    told("Pause", **noted)
-    told("WatchRelease", component=C, release=2)
-    told("Resume", **noted)
-    told("Rollback", tag="t2", **noted)
-    told("Rollback", tag="t2", **noted)
-    told("Confirm", component=C)
-    told("Release", tag="t2", **noted)
-    told("WatchRelease", component=C, release=2)
-    told("Ramp", percent=50, **noted)
+    calls("Release", tag="t1", **noted, attributes={"why": TEXT})
+    calls("Release", tag="t2", **noted)
+    calls("Ramp", percent=50, **noted)
+    calls("Pause", **noted)
+    calls("Pause", **noted)
+    calls("WatchRelease", component=C, release=2)
+    calls("Resume", **noted)
+    calls("Rollback", tag="t2", **noted)
+    calls("Rollback", tag="t2", **noted)
+    calls("Confirm", component=C)
+    calls("Release", tag="t2", **noted)
+    calls("WatchRelease", component=C, release=2)
+    calls("Ramp", percent=50, **noted)
     for scope in ({"component": C}, {"all": True}):
-        told("Freeze", **scope, note=TEXT)
-        told("Ramp", percent=60, **noted)
-        told("Finalize", **noted)
-        told("Release", tag="t3", **noted)
-        told("Unfreeze", **scope, note=TEXT)
-    told("Quarantine", tag="x", **noted)
-    told("Release", tag="x", **noted)
-    told("Finalize", tag="t2", **noted)
-    told("Release", tag="t4", **noted)
-    told("CancelRelease", release=4, **noted)
-    told("Abandon", tag="t3", quarantine=True, **noted)
-    told("Revert", **noted)
-    told("Revert", **noted)
-    told("Revert", tag="t2", **noted)
-    told("SetPolicy", **noted, policy=v1.Policy(checks=[v1.Check(name="c", query=f"up {TEXT}", max=1)]))
-    told("SetOverride", repo="acme/app", tag="t1", **noted)
-    told("DeleteOverride", repo="acme/app", **noted)
-    told("BatchSetOverrides", overrides=[v1.OverrideChange(repo="acme/app", tag="t1")], **noted)
-    # What no field takes is told, too.
-    told("Release", component=C, tag=f"t{MISLEADING}")
-    told("Release", component=C, tag="t9", attributes={f"k{MISLEADING}": f"v{MISLEADING}"})
-    told("Ramp", component=C, note=f"n{MISLEADING}", percent=1)
-    told("SetOverride", component=C, repo=f"r{MISLEADING}", tag="t1")
+        calls("Freeze", **scope, note=TEXT)
+        calls("Ramp", percent=60, **noted)
+        calls("Finalize", **noted)
+        calls("Release", tag="t3", **noted)
+        calls("Unfreeze", **scope, note=TEXT)
+    calls("Quarantine", tag="x", **noted)
+    calls("Release", tag="x", **noted)
+    calls("Finalize", tag="t2", **noted)
+    calls("Release", tag="t4", **noted)
+    calls("CancelRelease", release=4, **noted)
+    calls("Abandon", tag="t3", quarantine=True, **noted)
+    calls("Revert", **noted)
+    calls("Revert", **noted)
+    calls("Revert", tag="t2", **noted)
+    calls("SetPolicy", **noted, policy=v1.Policy(checks=[v1.Check(name="c", query=f"up {TEXT}", max=1)]))
+    calls("SetOverride", repo="acme/app", tag="t1", **noted)
+    calls("DeleteOverride", repo="acme/app", **noted)
+    calls("BatchSetOverrides", overrides=[v1.OverrideChange(repo="acme/app", tag="t1")], **noted)
+    # A refusal quotes the text that a field does not accept.
+    calls("Release", component=C, tag=f"t{MISLEADING}")
+    calls("Release", component=C, tag="t9", attributes={f"k{MISLEADING}": f"v{MISLEADING}"})
+    calls("Ramp", component=C, note=f"n{MISLEADING}", percent=1)
+    calls("SetOverride", component=C, repo=f"r{MISLEADING}", tag="t1")
     for method in ("GetRollout", "ListReleases", "ListQuarantine", "ListEvents"):
-        told(method, component=C)
-    told("DeleteComponent", confirm=C, **noted)
+        calls(method, component=C)
+    calls("DeleteComponent", confirm=C, **noted)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_what_somebody_wrote_forges_no_line_of_a_log_and_turns_no_sentence_around(
-    directory: Path, log_format: str
-) -> None:
+def test_a_text_from_a_caller_forges_no_log_line_and_reverses_no_sentence(directory: Path, log_format: str) -> None:
     assert {"\u2028", "\u2029", "\u202e", "\u2066", "\u200f", "\u061c"} < set(STORED)
     with rampd_server(directory, "--insecure-admin", "--log-format", log_format, "--log-level", "debug") as server:
         socket = f"unix:{server.socket}"
         with contextlib.ExitStack() as stack:
             call = stack.enter_context(stubs(socket))
             grpc.channel_ready_future(call.channel).result(30)
-            told = Told(call)
-            walk(told)
+            calls = RecordedCalls(call)
+            walk(calls)
         assert server.stop() == 0
 
-    quoting = [sentence for sentence in told.said if "u202e" in sentence]
+    quoting = [sentence for sentence in calls.said if "u202e" in sentence]
     assert len(quoting) > 20
     misleading = set(MISLEADING)
-    assert [sentence for sentence in told.said if set(sentence) & misleading] == []
+    assert [sentence for sentence in calls.said if set(sentence) & misleading] == []
     lines = [line for line in server.raw if "u202e" in line]
     assert len(lines) > 20
     for line in server.raw:

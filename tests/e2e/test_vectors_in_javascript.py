@@ -1,4 +1,4 @@
-"""An implementation that shares no line with ours comes to the same buckets: node, and a murmur3 from npm."""
+"""An independent implementation gets the same buckets: JavaScript on node, with a murmur3 from npm."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(pytestconfig: pytest.Config) -> Path:
-    """A folder with the packages installed, kept between runs."""
+    """A folder with the installed packages. It is kept between runs."""
     for command in ("node", "npm"):
         if shutil.which(command) is None:
             unavailable(f"{command} is not installed")

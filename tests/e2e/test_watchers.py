@@ -1,7 +1,7 @@
-"""Watchers by the hundred at a server that is a process of its own: what they cost it, and whether they get what they need.
+"""Hundreds of watchers at a server in a separate process: how much memory they cost, and whether they get every change.
 
-How much memory a server takes for a stream depends on the allocator and on gRPC. So a bound is half of what the defect
-that it is about would take, which is several times of what was measured.
+How much memory a server needs for a stream depends on the allocator and on gRPC. So each bound is half of the memory that the
+defect would take. That is several times the measured memory.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def call(server: ServerProcess) -> Iterator[Stubs]:
 
 
 def batch(call: Stubs, number: int, owner: str = "acme") -> int:
-    """One change of about 260 KB; its revision."""
+    """Makes one change of about 260 KB. Returns its revision."""
     repo = f"{owner}/{'r' * 200}"
     changes = [v1.OverrideChange(repo=f"{repo}-{each}", tag=f"x{number}-{'t' * 40}") for each in range(1000)]
     return int(call("BatchSetOverrides", component=C, overrides=changes).revision)
@@ -52,7 +52,7 @@ def batch(call: Stubs, number: int, owner: str = "acme") -> int:
 
 @contextlib.asynccontextmanager
 async def streams(target: str, *, channels: int, each: int) -> AsyncIterator[list[grpc.aio.UnaryStreamCall]]:
-    """Many streams of Watch, over fewer connections."""
+    """Opens many streams of Watch over fewer connections."""
     async with contextlib.AsyncExitStack() as stack:
         found = []
         for _ in range(channels):
@@ -71,10 +71,10 @@ async def until_live(stream: grpc.aio.UnaryStreamCall) -> Feed:
     return feed
 
 
-async def test_watchers_that_do_not_read_cost_bounded_memory_and_hold_up_nobody(
+async def test_watchers_that_do_not_read_cost_bounded_memory_and_block_no_other_watcher(
     server: ServerProcess, call: Stubs
 ) -> None:
-    """Given 40 who read one message and no more, and 60 changes of 260 KB, expect no copy of all that for each of them."""
+    """Given 40 watchers that read only one message, and 60 changes of 260 KB, expect no copy of the changes for each watcher."""
     call("Release", component=C, tag="t1")
     batch(call, 0)
     async with streams(server.target, channels=40, each=1) as idle, streams(server.target, channels=1, each=1) as one:
@@ -88,12 +88,13 @@ async def test_watchers_that_do_not_read_cost_bounded_memory_and_hold_up_nobody(
                 while feed.components[C].snapshot.revision != revision:
                     feed.take(await one[0].read())
         assert {choice.tag[:3] for _, choice in feed.components[C].overrides.items()} == {"x60"}
-        # Kept for each watcher, the changes would take 40 * 60 * 0.26 MB = 620 MB. They take 22 MB: 8 MB are the log's.
+        # If they were kept for each watcher, the changes would take 40 * 60 * 0.26 MB = 620 MB. They take 22 MB, 8 MB of which
+        # are the log.
         assert peak_memory_mb(server.process.pid) - before_mb < 310
 
 
-async def test_a_thousand_who_come_at_once_all_get_the_state(server: ServerProcess, call: Stubs) -> None:
-    """Given a state of 520 KB, expect that it is encoded once, and that no copy of it is made for each of them."""
+async def test_a_thousand_watchers_that_connect_at_once_all_get_the_state(server: ServerProcess, call: Stubs) -> None:
+    """Given a state of 520 KB, expect that it is encoded once, and that no copy of it is made for each watcher."""
     call("Release", component=C, tag="t1")
     for owner in ("acme", "other"):
         batch(call, 0, owner)
@@ -106,6 +107,6 @@ async def test_a_thousand_who_come_at_once_all_get_the_state(server: ServerProce
             while feed.components[C].snapshot.revision != revision:
                 feed.take(await stream.read())
     assert [line["event"] for line in server.log].count("whole_state_encoded") == 1
-    # A state of its own for each would be 520 MB. They take 50 to 90 MB: 25 KB for a stream, and a part of the state for
-    # each that is being sent one at this moment.
+    # A copy of the state for each watcher would take 520 MB. They take 50 to 90 MB: 25 KB for each stream, and a part of the
+    # state for each stream that is being sent one at the moment.
     assert peak_memory_mb(server.process.pid) - before_mb < 260

@@ -18,7 +18,7 @@ from tests.waiting import eventually
 
 @contextlib.contextmanager
 def two_workers(directory: Path, *flags: str) -> Iterator[ServerProcess]:
-    """Both of them serve."""
+    """Starts a server with two workers, and waits until both serve."""
     with rampd_server(directory, "--insecure-admin", "--workers", "2", *flags) as server:
         eventually(lambda: serving(server) == {0, 1})
         yield server
@@ -29,7 +29,7 @@ def serving(server: ServerProcess) -> set[int]:
 
 
 def process_ids(server: ServerProcess) -> set[int]:
-    """Of the workers that run."""
+    """Returns the process ids of the running workers."""
     return {pid for pid in children(server.process.pid) if "spawn_main" in command_line(pid)}
 
 
@@ -37,7 +37,7 @@ def test_every_worker_answers_on_the_one_port(directory: Path) -> None:
     with two_workers(directory) as server:
         assert {line["address"] for line in server.log if line["event"] == "listening"} == {server.target}
         with contextlib.ExitStack() as stack:
-            # Each channel is a connection, and goes to one of the two.
+            # Each channel is a connection, which one of the two workers gets.
             calls = [stack.enter_context(stubs(server.target)) for _ in range(24)]
             calls[0]("Release", component="restyler", tag="t1")
             revision = calls[1]("SetOverride", component="restyler", repo="acme/app", tag="pb/x").revision
@@ -48,7 +48,7 @@ def test_every_worker_answers_on_the_one_port(directory: Path) -> None:
 
 
 def answering(target: str, workers: set[int]) -> set[int]:
-    """Which workers hold a connection to a client."""
+    """Returns the workers that hold a connection to a client."""
     port = f":{int(target.rpartition(':')[2]):04X} "
     established = {
         line.split()[9]
@@ -75,7 +75,7 @@ def test_the_unix_socket_is_served_too(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_signal_to_end_ends_all_of_them_in_order(directory: Path, number: signal.Signals) -> None:
+def test_a_stop_signal_ends_all_workers_in_order(directory: Path, number: signal.Signals) -> None:
     with two_workers(directory) as server:
         workers = process_ids(server)
         assert server.stop(number) == 0
@@ -119,7 +119,7 @@ def resolves(call: Stubs) -> bool:
 
 
 def test_workers_end_with_the_process_that_started_them(directory: Path) -> None:
-    # With the embedded store the kill would leave a Valkey behind, for the next start to take over.
+    # Not the embedded store: the kill would leave a Valkey running.
     with store_server(VALKEY) as store, two_workers(directory, "--redis-url", store.url) as server:
         workers = process_ids(server)
         server.stop(signal.SIGKILL)
@@ -135,7 +135,7 @@ def test_a_second_server_on_the_port_is_refused(directory: Path) -> None:
             assert any(server.target in line for line in second.said), second.said
 
 
-def test_what_a_worker_can_t_do_ends_all_with_a_sentence(directory: Path) -> None:
+def test_a_worker_that_can_not_start_ends_all_with_a_sentence(directory: Path) -> None:
     with rampd_server(directory, "--workers", "2", "--redis-url", "unix:///nowhere", "--no-wait-for-store") as server:
         assert server.process.wait(30) == 2
         server.stop()

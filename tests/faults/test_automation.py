@@ -1,4 +1,4 @@
-"""Servers and Redis fail while releases go out by themselves: the plan goes on, and no step is made twice or early."""
+"""Servers and Redis fail while automation rolls a release out: the plan goes on, and no step is made twice or early."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ C = "restyler"
 PERCENTS = (5, 25, 50, 95)
 HOLD_MS = 3_000
 SLACK_MS = 1_500
-"""The time of an event is its script's; the hold began up to a second before that."""
+"""An event has the time of its script. The hold begins up to a second before that time."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def store(directory: Path) -> Iterator[StoreServer]:
 
 @pytest.fixture
 def pair(directory: Path, store: StoreServer) -> Iterator[list[ServerProcess]]:
-    """Two servers on one Redis."""
+    """Starts two servers on one Redis."""
     with contextlib.ExitStack() as stack:
         made = [
             stack.enter_context(rampd_server(directory / name, "--insecure-admin", "--redis-url", store.url))
@@ -43,7 +43,7 @@ def pair(directory: Path, store: StoreServer) -> Iterator[list[ServerProcess]]:
 
 
 def begin(server: ServerProcess) -> None:
-    """t2 goes out by itself, in four steps of three seconds."""
+    """Releases t2 with a plan of four steps, each with a hold of three seconds."""
     steps = [v1.Step(percent=percent, hold=Duration(seconds=HOLD_MS // 1000)) for percent in PERCENTS]
     with stubs(server.target) as call:
         call("Release", component=C, tag="t1")
@@ -56,8 +56,8 @@ def rollout(server: ServerProcess) -> v1.Rollout:
         return call("GetRollout", component=C).rollout
 
 
-def check_story(server: ServerProcess) -> list[v1.Event]:
-    """Every step once, in order, none before its hold was over."""
+def check_history(server: ServerProcess) -> list[v1.Event]:
+    """Checks that the history has every step once, in order, and none before its hold was over."""
     with stubs(server.target) as call:
         events = [event for event in call("ListEvents", component=C, page_size=1000).events if event.actor == "rampd"]
     events.reverse()
@@ -70,7 +70,7 @@ def check_story(server: ServerProcess) -> list[v1.Event]:
     return events
 
 
-def test_a_server_that_is_killed_in_mid_plan_leaves_it_to_the_other(pair: list[ServerProcess]) -> None:
+def test_if_a_server_is_killed_the_other_server_continues_the_plan(pair: list[ServerProcess]) -> None:
     victim, survivor = pair
     begin(victim)
     eventually(lambda: rollout(survivor).next_percent >= 25, suppressed=grpc.RpcError)
@@ -78,11 +78,11 @@ def test_a_server_that_is_killed_in_mid_plan_leaves_it_to_the_other(pair: list[S
     victim.stop(signal.SIGKILL)
 
     eventually(lambda: rollout(survivor).current.tag == "t2", suppressed=grpc.RpcError)
-    check_story(survivor)
+    check_history(survivor)
 
 
-def test_a_redis_that_stops_and_goes_on_makes_no_step_twice(pair: list[ServerProcess], store: StoreServer) -> None:
-    """Given a Redis that hangs for longer than a hold, expect one step when it is back, and then a whole hold."""
+def test_no_step_is_made_twice_when_redis_stops_and_continues(pair: list[ServerProcess], store: StoreServer) -> None:
+    """Given a Redis that hangs for longer than a hold, expect one step when it answers again, and then a whole hold."""
     begin(pair[0])
     eventually(lambda: rollout(pair[1]).next_percent >= 5, suppressed=grpc.RpcError)
 
@@ -91,13 +91,13 @@ def test_a_redis_that_stops_and_goes_on_makes_no_step_twice(pair: list[ServerPro
     store.signal(signal.SIGCONT)
 
     eventually(lambda: rollout(pair[0]).current.tag == "t2", suppressed=grpc.RpcError)
-    check_story(pair[1])
+    check_history(pair[1])
 
 
-def test_a_server_that_hangs_and_comes_back_does_not_race_through_the_steps(
+def test_servers_that_were_stopped_do_not_make_missed_steps_at_once(
     pair: list[ServerProcess], store: StoreServer
 ) -> None:
-    """Given both servers stopped for the time of two steps, expect them to make one and to hold again."""
+    """Given servers that were stopped for the time of two steps, expect one step, and then a whole hold."""
     begin(pair[0])
     eventually(lambda: rollout(pair[1]).next_percent >= 5, suppressed=grpc.RpcError)
 
@@ -108,4 +108,4 @@ def test_a_server_that_hangs_and_comes_back_does_not_race_through_the_steps(
         server.process.send_signal(signal.SIGCONT)
 
     eventually(lambda: rollout(pair[0]).current.tag == "t2", suppressed=grpc.RpcError)
-    check_story(pair[1])
+    check_history(pair[1])

@@ -1,4 +1,4 @@
-"""A Prometheus that is down, slow or answers nonsense is an error that an admin understands, and never a failure."""
+"""If Prometheus is down, slow or answers nonsense, the check gets an error that an admin understands. It never fails."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def http_server(serve: Serve) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Its port, and the requests that it got."""
+    """Starts an HTTP server. Gives its port and the list of its requests."""
     requests: list[bytes] = []
     calls: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -90,13 +90,13 @@ async def test_the_query_is_sent_as_a_form_with_the_credentials_of_the_url_and_n
     ("serve", "error"),
     [
         (saying(vector()), "there is no data: the query finds no series"),
-        (saying(vector("NaN")), "the value is NaN: there is nothing to divide by, perhaps"),
-        (saying(vector("1", "2")), "the query finds 2 series, and one is needed: put sum() or max() around it"),
-        (saying(b"<html>hello</html>"), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b""), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b"[" * 60_000), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b"9" * 60_000), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
-        (saying(b"\xff\xfe{"), "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?"),
+        (saying(vector("NaN")), "the value is NaN: perhaps the query divides by zero"),
+        (saying(vector("1", "2")), "the query finds 2 series, but one is needed: put sum() or max() around it"),
+        (saying(b"<html>hello</html>"), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b""), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b"[" * 60_000), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b"9" * 60_000), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
+        (saying(b"\xff\xfe{"), "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?"),
         (saying(b"{}"), "the answer is not of the form that Prometheus gives to a query"),
         (saying(b"busy", status="503 Service Unavailable"), "http://127.0.0.1:9090 answered 503 Service Unavailable"),
         (saying(vector("1"), status="500 Oh"), "http://127.0.0.1:9090 answered 500 Oh"),
@@ -106,11 +106,11 @@ async def test_the_query_is_sent_as_a_form_with_the_credentials_of_the_url_and_n
         ),
         (
             saying(gzip.compress(vector("1")), headers="Content-Encoding: gzip\r\n"),
-            "the answer of http://127.0.0.1:9090 is no JSON: is it a Prometheus?",
+            "the answer of http://127.0.0.1:9090 is not JSON: is this a Prometheus?",
         ),
     ],
 )
-async def test_what_is_no_number_is_an_error(serve: Serve, error: str):
+async def test_an_answer_that_is_not_one_number_is_an_error(serve: Serve, error: str):
     assert await answer_to(serve) == Answer(error=error)
 
 
@@ -127,12 +127,12 @@ async def test_a_huge_answer_is_not_read_to_its_end():
 
     answer = await answer_to(serve)
 
-    assert answer.error == "the answer of http://127.0.0.1:9090 is over 64 KiB, where one number is wanted"
+    assert answer.error == "the answer of http://127.0.0.1:9090 is over 64 KiB, but the check needs one number"
     assert sent < 1000 * MAX_BYTES
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
-async def test_a_redirect_is_not_followed_so_nobody_else_gets_the_credentials(tmp_path: Path, status: str):
+async def test_a_redirect_is_not_followed_so_that_no_other_host_gets_the_credentials(tmp_path: Path, status: str):
     async with http_server(saying(vector("1"))) as (elsewhere, followed):
         serve = saying(b"", status=status, headers=f"Location: http://127.0.0.1:{elsewhere}/\r\n")
         for secret in (
@@ -141,7 +141,8 @@ async def test_a_redirect_is_not_followed_so_nobody_else_gets_the_credentials(tm
         ):
             answer = await answer_to(serve, **secret)
             assert (
-                answer.error == f"http://127.0.0.1:9090 answered {status[:3]}, it is elsewhere: configure where it is"
+                answer.error
+                == f"http://127.0.0.1:9090 answered {status[:3]}, a redirect: configure the address that it redirects to"
             )
 
     assert followed == []
@@ -153,7 +154,7 @@ def token_in(directory: Path, token: str = "s3cr3t.to-ken==") -> Path:
     return path
 
 
-async def test_the_token_of_the_file_goes_with_each_question_and_a_new_one_is_used_at_once(tmp_path: Path):
+async def test_each_query_is_sent_with_the_token_of_the_file_and_a_new_token_is_used_at_once(tmp_path: Path):
     async with http_server(saying(vector("1"))) as (port, requests):
         prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=10, token_file=token_in(tmp_path))
         assert await prometheus.ask("up") == Answer(1.0)
@@ -167,7 +168,7 @@ async def test_the_token_of_the_file_goes_with_each_question_and_a_new_one_is_us
     ]
 
 
-async def test_headers_of_the_configuration_go_with_each_question():
+async def test_each_query_is_sent_with_the_configured_headers():
     async with http_server(saying(vector("1"))) as (port, requests):
         await ask(port, headers={"X-Scope-OrgID": "team"})
 
@@ -209,11 +210,13 @@ PLACE = "http://127.0.0.1:9090"
         ("403 Forbidden", "token", f"{PLACE} does not let this server query (403 Forbidden): allow it there, for the token in TOKEN"),
         ("401 Unauthorized", "user", f"{PLACE} does not take the user and password of --prometheus-url (401 Unauthorized): put the right one there"),
         ("403 Forbidden", "user", f"{PLACE} does not let this server query (403 Forbidden): allow it there, for the user and password of --prometheus-url"),
-        ("401 Unauthorized", "", f"{PLACE} wants to know who asks (401 Unauthorized), and this server does not say: give it --prometheus-token-file, or --prometheus-header for a tenant"),
-        ("403 Forbidden", "", f"{PLACE} wants to know who asks (403 Forbidden), and this server does not say: give it --prometheus-token-file, or --prometheus-header for a tenant"),
+        ("401 Unauthorized", "", f"{PLACE} requires credentials (401 Unauthorized), and this server sends none: give it --prometheus-token-file, or --prometheus-header for a tenant"),
+        ("403 Forbidden", "", f"{PLACE} requires credentials (403 Forbidden), and this server sends none: give it --prometheus-token-file, or --prometheus-header for a tenant"),
     ],
 )  # fmt: skip
-async def test_a_refusal_says_which_end_is_wrong(tmp_path: Path, status: str, ends: str, said: str, body: bytes):
+async def test_a_refusal_says_which_credentials_or_permission_to_correct(
+    tmp_path: Path, status: str, ends: str, said: str, body: bytes
+):
     options = {"token": {"token_file": token_in(tmp_path)}, "user": {"user": "ada:secret@"}, "": {}}[ends]
     answer = await answer_to(saying(body, status=status), **options)
 
@@ -245,22 +248,22 @@ def of_kind(kind: str) -> bytes:
         ),
         (
             saying(refusal("bad_data", "1:4: parse error:\nno"), status="400 Bad Request"),
-            Judgement("is not taken by Prometheus: 1:4: parse error: no"),
+            Judgement("is not accepted by Prometheus: 1:4: parse error: no"),
         ),
         (
             saying(refusal("execution", "invalid regular expression"), status="422 Unprocessable Entity"),
-            Judgement("is not taken by Prometheus: invalid regular expression"),
+            Judgement("is not accepted by Prometheus: invalid regular expression"),
         ),
         (
             saying(refusal("timeout", "query timed out"), status="503 Service Unavailable"),
             Judgement(doubt="Prometheus says: query timed out"),
         ),
         (saying(b"", status="404 Not Found"), Judgement(doubt=f"{PLACE} answered 404 Not Found")),
-        (saying(b"<html>"), Judgement(doubt=f"the answer of {PLACE} is no JSON: is it a Prometheus?")),
+        (saying(b"<html>"), Judgement(doubt=f"the answer of {PLACE} is not JSON: is this a Prometheus?")),
         (saying(b"{}"), Judgement(doubt="the answer is not of the form that Prometheus gives to a query")),
     ],
 )
-async def test_only_its_own_word_on_a_query_refuses_it(serve: Serve, judgement: Judgement):
+async def test_a_query_is_refused_only_if_prometheus_itself_says_that_it_is_wrong(serve: Serve, judgement: Judgement):
     async with http_server(serve) as (port, requests):
         prometheus = Prometheus(PrometheusUrl(f"http://127.0.0.1:{port}"), timeout_s=10)
         found = await prometheus.judge("up", timeout_s=5)
@@ -270,7 +273,7 @@ async def test_only_its_own_word_on_a_query_refuses_it(serve: Serve, judgement: 
     assert requests[0].endswith(b"\r\n\r\nquery=up&time=0&timeout=5")
 
 
-async def test_a_source_that_does_not_judge_in_time_leaves_a_doubt():
+async def test_a_source_that_does_not_answer_in_time_leaves_the_query_unchecked():
     async def serve(_request: bytes, _writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(5)
 
@@ -282,8 +285,8 @@ async def test_a_source_that_does_not_judge_in_time_leaves_a_doubt():
     assert found == Judgement(doubt=f"http://127.0.0.1:{port} took longer than 0.2 s")
 
 
-async def test_a_source_that_drips_is_given_up_in_time():
-    """Given a source that sends a byte now and then, so that no single read is slow, expect the whole to be bounded."""
+async def test_a_source_that_sends_slowly_is_given_up_in_time():
+    """Given a source that sends a byte now and then, so that no single read is slow, expect that the whole query times out."""
 
     async def serve(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -297,7 +300,7 @@ async def test_a_source_that_drips_is_given_up_in_time():
     assert answer.error == "http://127.0.0.1:9090 took longer than 0.2 s"
 
 
-async def test_a_source_that_says_nothing_is_given_up_in_time():
+async def test_a_source_that_sends_nothing_is_given_up_in_time():
     async def serve(_request: bytes, _writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(5)
 
@@ -309,18 +312,22 @@ async def test_a_connection_that_is_cut_is_an_error():
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
         await writer.drain()
 
-    assert (await answer_to(serve)).error.startswith("http://127.0.0.1:9090 broke off, or speaks no HTTP: ")
+    assert (await answer_to(serve)).error.startswith(
+        "http://127.0.0.1:9090 closed the connection, or does not speak HTTP: "
+    )
 
 
-async def test_what_speaks_no_http_is_an_error():
+async def test_a_server_that_does_not_speak_http_is_an_error():
     async def serve(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-hello\r\n")
         await writer.drain()
 
-    assert (await answer_to(serve)).error.startswith("http://127.0.0.1:9090 broke off, or speaks no HTTP: ")
+    assert (await answer_to(serve)).error.startswith(
+        "http://127.0.0.1:9090 closed the connection, or does not speak HTTP: "
+    )
 
 
-async def test_nobody_listens():
+async def test_a_port_without_a_listener_is_an_error():
     async with http_server(saying(b"")) as (port, _):
         pass
     answer = await ask(port, user="ada:secret@")
@@ -329,17 +336,17 @@ async def test_nobody_listens():
 
 
 @pytest.mark.parametrize("url", ["http://nobody.invalid:9090", f"http://{'a' * 70}.invalid"])
-async def test_a_host_that_is_not_known(url: str):
+async def test_an_unknown_host_is_an_error(url: str):
     prometheus = Prometheus(PrometheusUrl(url), timeout_s=20)
     answer = await prometheus.ask("up")
     await prometheus.close()
 
     assert answer.error.startswith(
-        (f"the host of {url} is not known: ", f"{url} can't be reached: ", f"{url} broke off")
+        (f"the host of {url} is not known: ", f"{url} can't be reached: ", f"{url} closed the connection")
     )
 
 
-async def test_tls_is_not_spoken_with_what_speaks_none():
+async def test_a_server_without_tls_is_not_trusted_for_https():
     async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -353,7 +360,7 @@ async def test_tls_is_not_spoken_with_what_speaks_none():
     assert answer.error.startswith(f"no trusted connection to https://127.0.0.1:{port}: ")
 
 
-async def test_no_proxy_of_the_environment_is_asked(monkeypatch):
+async def test_proxies_of_the_environment_are_not_used(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert await answer_to(saying(vector("1"))) == Answer(1.0)

@@ -1,4 +1,4 @@
-"""Two servers ask a real Prometheus, which scrapes a real exporter; then each of them goes wrong."""
+"""Two servers ask a real Prometheus, which scrapes a real exporter. Then Prometheus and the exporter fail."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from tests.servers import rampd_server, short_directory, stubs
 from tests.stores import REDIS, store_server
 
 C = "restyler"
-# Counts are looked at here, and nothing is to come of them.
+# These tests look at the counts. The limits are so high that automation does nothing.
 MUCH = 1_000_000
 CHECK = v1.Check(
     name="errors",
@@ -38,30 +38,30 @@ WITHIN_S = 60
 
 
 class Watcher:
-    """Waits for what the servers wrote down of the check, and keeps all that it saw."""
+    """Waits for counts of the check in the store, and keeps all counts that it has seen."""
 
     def __init__(self, checks: RedisChecks, target: str) -> None:
         self._checks = checks
         self.target = target
         self.seen: list[CheckCounts] = []
 
-    async def until(self, is_so: Callable[[CheckCounts], bool]) -> CheckCounts:
+    async def until(self, condition: Callable[[CheckCounts], bool]) -> CheckCounts:
         try:
             async with asyncio.timeout(WITHIN_S):
                 while True:
                     counts = (await self._checks.counts(C)).get("errors")
                     if counts is not None:
                         self.seen.append(counts)
-                        if is_so(counts):
+                        if condition(counts):
                             return counts
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            pytest.fail(f"never so in {WITHIN_S} s; seen last: {self.seen[-3:]}")
+            pytest.fail(f"the counts did not become as expected in {WITHIN_S} s; last seen: {self.seen[-3:]}")
 
 
 @contextlib.asynccontextmanager
 async def watching(url: str, check: v1.Check = CHECK) -> AsyncIterator[Watcher]:
-    """Two servers over one Redis that ask what is at `url` about a rollout at 10 %."""
+    """Starts two servers on one Redis, with a rollout at 10 %. They ask the Prometheus at `url`."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(store_server(REDIS))
         flags = ("--insecure-admin", "--redis-url", redis.url, "--prometheus-url", url, "--prometheus-timeout", "0.5")
@@ -81,9 +81,9 @@ async def watching(url: str, check: v1.Check = CHECK) -> AsyncIterator[Watcher]:
             await store.close()
 
 
-async def test_a_value_passes_or_fails_and_a_source_that_is_gone_does_neither(directory: Path):
-    """Given a metric by tag, expect next's own value to be judged; if the source hangs, loses its exporter or dies, expect
-    errors that say so, and the row of failures as it was.
+async def test_a_value_passes_or_fails_and_a_source_that_fails_does_neither(directory: Path):
+    """Given a metric by tag, expect that the check judges next's own value. If the source hangs, loses its exporter or dies,
+    expect errors that say so, and the same number of failures as before.
     """
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as source:
         metrics.set("20200301", "0.9")
@@ -113,7 +113,7 @@ async def test_a_value_passes_or_fails_and_a_source_that_is_gone_does_neither(di
             assert (down.failures, down.value) == (gone.failures, gone.value) == (nan.failures, 0.4)
 
 
-async def test_a_check_whose_metric_nobody_has_never_passes_and_never_fails(directory: Path):
+async def test_a_check_whose_metric_does_not_exist_never_passes_and_never_fails(directory: Path):
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as source:
         metrics.set("another-tag", "0.01")
         async with watching(source.url) as watcher:
@@ -130,8 +130,8 @@ def strict() -> v1.Check:
     return check
 
 
-async def told(watcher: Watcher, action: str) -> str:
-    """The note of the first entry of the history with this action; waits for it."""
+async def note_of(watcher: Watcher, action: str) -> str:
+    """Waits for an event of automation with this action, and returns its note."""
     with stubs(watcher.target) as call:
         async with asyncio.timeout(WITHIN_S):
             while True:
@@ -142,7 +142,7 @@ async def told(watcher: Watcher, action: str) -> str:
                 await asyncio.sleep(0.1)
 
 
-# Whatever a tag may have that means something to a string, to a regular expression or to a comment.
+# All characters of a tag that have a meaning in a string, in a regular expression or in a comment.
 NEXT = "@ab/c.d+e=f#~(g)-1.2"
 OTHER = "@ab/cXd+e=f#~(g)-1.2"
 ASKS_FOR_NEXT = [
@@ -160,8 +160,8 @@ ASKS_FOR_NEXT = [
 ]
 
 
-async def test_every_way_to_write_a_placeholder_asks_prometheus_for_next_and_nothing_else(directory: Path):
-    """Given two tags of which the one matches the other where it is taken for a regular expression, expect next's value."""
+async def test_every_way_to_write_a_placeholder_asks_prometheus_for_next_only(directory: Path):
+    """Given two tags, where next's tag as a regular expression also matches the other, expect next's value."""
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as server:
         metrics.set(NEXT, "0.25")
         metrics.set(OTHER, "0.5")
@@ -200,8 +200,10 @@ NOT_TAKEN = [
 ]
 
 
-async def test_set_policy_takes_what_prometheus_takes_and_nothing_else(directory: Path):
-    """Given a Prometheus, expect its own word on each query; if it is gone, expect the policy to be stored with a word of it."""
+async def test_set_policy_accepts_exactly_the_queries_that_prometheus_accepts(directory: Path):
+    """Given a running Prometheus, expect its own message about each wrong query. If it does not run, expect that the policy is
+    stored and that the answer says that the queries were not checked.
+    """
 
     def policy(*queries: str) -> v1.Policy:
         return v1.Policy(checks=[v1.Check(name=f"c{n}", query=query, max=1) for n, query in enumerate(queries)])
@@ -233,11 +235,11 @@ async def test_set_policy_takes_what_prometheus_takes_and_nothing_else(directory
             source.signal(signal.SIGKILL)
             repeat = call("SetPolicy", component=C, policy=policy(*TAKEN), request_id="taken")
             assert (repeat.replayed, repeat.revision) == (True, first.revision)
-            assert "Nobody could be asked" not in repeat.message
+            assert "rampd could not ask" not in repeat.message
             stored = call("SetPolicy", component=C, policy=policy("up", "no_such_function(up)"))
             assert stored.changed
             assert stored.message == (
-                "The policy is stored. Nobody could be asked whether the query of c0, c1 is right: "
+                "The policy is stored. rampd could not ask whether the query of c0, c1 is right: "
                 f"connection refused by {source.url}."
             )
 
@@ -246,7 +248,7 @@ async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory:
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as source:
         metrics.set("20200409", "0.4")
         async with watching(source.url, strict()) as watcher:
-            note = await told(watcher, "Rollback")
+            note = await note_of(watcher, "Rollback")
 
     assert note == (
         "The check errors failed 2 times in a row (allowed: 1). "
@@ -258,9 +260,9 @@ async def test_a_source_that_is_down_pauses_and_the_history_says_why(directory: 
     with exporter() as metrics, prometheus(directory, scrapes=metrics.port) as source:
         source.signal(signal.SIGKILL)
         async with watching(source.url, strict()) as watcher:
-            note = await told(watcher, "Pause")
+            note = await note_of(watcher, "Pause")
 
     assert note == (
-        "The check errors got no answer 2 times in a row (allowed: 1). That says nothing of the release. "
+        "The check errors got no answer 2 times in a row (allowed: 1). That says nothing about the release. "
         f"The last error: connection refused by {source.url}."
     )

@@ -1,4 +1,4 @@
-"""The store's clock is set by an hour: holds begin again and say so, and what is not confirmed goes back in time."""
+"""The store's clock is set by an hour: holds begin again, the history says so, and an unconfirmed Ramp goes back in time."""
 
 import asyncio
 import itertools
@@ -23,13 +23,13 @@ PLACES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketi
 
 
 def library() -> Path:
-    """libfaketime; a missing one skips the test, and fails it in CI."""
+    """Returns the path of libfaketime. If it is not installed, the test is skipped; in CI, the test fails."""
     require("faketime")
     return next(path for place in PLACES for path in Path("/").glob(place.removeprefix("/")))
 
 
 class SettableClock:
-    """The store's clock: what libfaketime reads anew at each call."""
+    """The store's clock: a file that libfaketime reads at each call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,8 +54,8 @@ def clock(directory: Path) -> SettableClock:
 
 @pytest.fixture
 def store(directory: Path, clock: SettableClock) -> Iterator[StoreServer]:
-    """A Valkey: a Redis does not start under libfaketime, whose allocator asks for the time before the library is ready."""
-    # The environment is for the store alone, and it is started when the block is entered.
+    """Starts a Valkey. Redis does not start under libfaketime: its allocator asks for the time before the library is ready."""
+    # Only the store must get this environment. The store starts when its block is entered.
     running = store_server(VALKEY, directory=directory)
     with mock.patch.dict(os.environ, clock.environment()):
         entered = running.__enter__()
@@ -73,7 +73,7 @@ async def store_time_s(store: StoreServer) -> float:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_hold_that_saw_the_clock_jump_begins_anew_and_says_so(
+def test_a_hold_begins_again_when_the_clock_jumps_and_the_history_says_so(
     directory: Path, store: StoreServer, clock: SettableClock, hours: int
 ) -> None:
     with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
@@ -98,13 +98,13 @@ def test_a_hold_that_saw_the_clock_jump_begins_anew_and_says_so(
 
     assert [event.action for event in events] == ["Step", "Hold", "Step", "Finalize"]
     assert events[1].note.startswith("The store's clock was set by ")
-    assert events[1].note.endswith(", so the hold of t2 at 5 % begins anew.")
+    assert events[1].note.endswith(", so the hold of t2 at 5 % begins again.")
     times = [event.time.ToMilliseconds() / 1000 for event in events[1:]]
     assert all(later - earlier > HOLD_S - 1.5 for earlier, later in itertools.pairwise(times))
     assert revisions == sorted(revisions, reverse=True)
 
 
-def test_a_clock_that_is_set_back_puts_no_confirmation_off(
+def test_setting_the_clock_back_does_not_delay_the_confirm_deadline(
     directory: Path, store: StoreServer, clock: SettableClock
 ) -> None:
     with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
@@ -123,7 +123,7 @@ def test_a_clock_that_is_set_back_puts_no_confirmation_off(
     assert event.note == "Nobody confirmed the Ramp of t2 to 50 % in time. Everybody gets t1 instead of t2."
 
 
-def test_outcomes_that_wait_are_counted_although_the_clock_was_set_back(
+def test_waiting_outcomes_are_counted_although_the_clock_was_set_back(
     directory: Path, store: StoreServer, clock: SettableClock
 ) -> None:
     clock.set_by_s(3600)
@@ -152,7 +152,7 @@ def test_outcomes_that_wait_are_counted_although_the_clock_was_set_back(
             _until(lambda: _failures(call) == 1)
 
 
-def test_what_expires_does_so_by_the_clock_that_is_set_and_an_override_comes_back_with_the_right_one(
+def test_expiries_follow_the_clock_and_an_override_that_expired_by_a_wrong_clock_comes_back(
     directory: Path, store: StoreServer, clock: SettableClock
 ) -> None:
     with rampd_server(directory / "a", "--insecure-admin", "--redis-url", store.url) as server:
@@ -188,11 +188,11 @@ def _decisions(call) -> list[v1.Event]:
     return [event for event in reversed(events) if event.actor == "rampd"]
 
 
-def _until(is_so, within_s: float = 60) -> None:
+def _until(condition, within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while True:
         try:
-            if is_so():
+            if condition():
                 return
         except grpc.RpcError:
             pass

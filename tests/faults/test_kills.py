@@ -1,4 +1,4 @@
-"""Servers and Redis are killed under load: nothing acknowledged is lost, nothing is done twice."""
+"""Servers and Redis are killed under load: no acknowledged change is lost, and no change is made twice."""
 
 import contextlib
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from rampd_server.domain.rollout.model import Absent
-from tests.replay import replay, told_in_words
+from tests.replay import fields_in_words, replay
 from tests.servers import ServerProcess, rampd_server, stubs
 from tests.stores import REDIS, StoreServer, store_server
 
@@ -18,7 +18,9 @@ AOF = {"appendonly": "yes", "appendfsync": "always"}
 
 
 class Writer(threading.Thread):
-    """Ramps by turns until told to stop; insists on each change with one request id; keeps what was acknowledged."""
+    """Ramps again and again until `is_over`. Repeats each change with one request id until it is acknowledged, and keeps its
+    revision.
+    """
 
     def __init__(self, name: str, target: str) -> None:
         super().__init__(daemon=True)
@@ -31,9 +33,9 @@ class Writer(threading.Thread):
         number = 0
         while not self.is_over.is_set():
             number += 1
-            self._insist(number)
+            self._repeat_until_acknowledged(number)
 
-    def _insist(self, number: int) -> None:
+    def _repeat_until_acknowledged(self, number: int) -> None:
         while not self.is_over.is_set():
             with contextlib.suppress(grpc.RpcError), stubs(self.endpoint) as call:
                 answer = call(
@@ -49,7 +51,7 @@ class Writer(threading.Thread):
 
 
 def test_killing_a_server_and_redis_under_writers_loses_nothing(directory: Path) -> None:
-    """Given two servers and a writer on each, expect the history to have each acknowledged change once, in order."""
+    """Given two servers with a writer on each, expect that the history has each acknowledged change once, in order."""
     with contextlib.ExitStack() as redis_runs, contextlib.ExitStack() as servers:
         store = redis_runs.enter_context(store_server(REDIS, directory=directory, **AOF))
         survivor, victim = (
@@ -120,6 +122,6 @@ def _check(server: ServerProcess, store: StoreServer, writers: list[Writer]) -> 
         finally:
             await reader.close()
         assert not isinstance(rollout, Absent)
-        assert replay(history) == told_in_words(rollout)
+        assert replay(history) == fields_in_words(rollout)
 
     asyncio.run(read())

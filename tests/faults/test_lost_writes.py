@@ -1,7 +1,7 @@
-"""A store whose data are put back to an older copy again and again, under writers, watchers and launchers: a random run.
+"""A random run with writers, watchers and launchers, on a store whose data are replaced by an older copy again and again.
 
-Each component has one writer. So it knows what its component must be like, and numbers its writes in an override: a number that
-falls is a state that went back.
+Each component has one writer, which knows the right state of its component. It numbers its writes in an override. If the number
+falls, the state went back.
 """
 
 import contextlib
@@ -54,11 +54,11 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return found
 """
-"""Keys and data of one moment: a list of keys from before it may lack one."""
+"""A script, so that keys and data are of one moment: a list of keys that was read earlier may lack a key."""
 
 
 class OlderStore:
-    """A store behind a proxy, which always leads to the one that is the primary."""
+    """A store behind a proxy. The proxy always leads to the current primary."""
 
     def __init__(self, kind: str, chance: random.Random, folder: Path) -> None:
         self._kind = kind
@@ -70,7 +70,7 @@ class OlderStore:
         self.proxy = Proxy(lambda: socket.create_connection(("127.0.0.1", self._port)))
         self._copies: list[list[tuple[bytes, int, bytes]]] = []
         self.faults = 0
-        """How many have begun or ended: an even number while there is none."""
+        """How many faults have begun plus how many have ended: an even number while there is no fault."""
         self.done: list[str] = []
 
     def _start(self, folder: Path | None = None) -> tuple[StoreServer, int]:
@@ -93,7 +93,7 @@ class OlderStore:
         return Redis(port=port or self._port, socket_timeout=10)
 
     def copy(self) -> None:
-        """Remembers the data as they are, as one."""
+        """Remembers the data as they are now, in one atomic read."""
         with self._client() as client:
             found = client.eval(COPY, 0)
         parts = zip(found[::3], found[1::3], found[2::3], strict=True)
@@ -108,10 +108,10 @@ class OlderStore:
         self.faults += 1
 
     def restore(self) -> None:
-        """Puts an older copy back, as one, under all connections."""
+        """Replaces the data by an older copy, in one transaction. All connections stay open."""
         place = self._chance.randrange(len(self._copies))
         copy = self._copies[place]
-        del self._copies[place + 1 :]  # of what is lost now
+        del self._copies[place + 1 :]  # these copies are lost now
         with self._fault("restore"), self._client() as client, client.pipeline(transaction=True) as pipe:
             pipe.flushall()
             for key, ttl, data in copy:
@@ -119,7 +119,7 @@ class OlderStore:
             pipe.execute()
 
     def restart(self) -> None:
-        """Ends the store, and starts it on a file that was written a moment before."""
+        """Ends the store, and starts it with a file that was written a moment before the end."""
         with self._client() as client:
             client.save()
         time.sleep(self._chance.uniform(0.1, 0.6))
@@ -130,7 +130,7 @@ class OlderStore:
             self._replace(*self._start(folder))
 
     def fail_over(self) -> None:
-        """Makes a replica the primary that has not had the last writes."""
+        """Makes a replica the primary. The replica does not have the last writes."""
         replica, port = self._start()
         with self._client(port) as client:
             client.replicaof("127.0.0.1", str(self._port))
@@ -151,7 +151,7 @@ class OlderStore:
 
 @dataclass
 class Ban:
-    """A tag that somebody took away from everybody, at one server, until somebody raises it."""
+    """A tag that was rolled back at one server. No job may get it until a writer raises it again."""
 
     server: int
     component: str
@@ -170,29 +170,29 @@ class Run:
     over: threading.Event = field(default_factory=threading.Event)
     bans: list[Ban] = field(default_factory=list)
     wrong: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """What must not be, by its kind."""
+    """What went wrong, by its kind."""
     written: int = 0
     resolved: int = 0
     rewinds: int = 0
 
-    def tell(self, kind: str, what: str) -> None:
+    def add_wrong(self, kind: str, what: str) -> None:
         last = self.store.done[-1] if self.store.done else "nothing"
         self.wrong[kind].append(f"after {last} ({len(self.store.done)}): {what}")
 
     def summary(self) -> str:
-        """How often each kind was seen, and the first ones."""
+        """Returns how often each kind was seen, and its first examples."""
         return "\n".join(
             f"{kind} ({len(found)} times):\n  " + "\n  ".join(found[:SHOWN]) for kind, found in self.wrong.items()
         )
 
 
 def shown(rollout: v1.Rollout) -> tuple[object, ...]:
-    """What everybody gets of a component."""
+    """Returns what decides which version a job of the component gets."""
     return rollout.current.tag, rollout.next.tag, rollout.next_percent, v1.RolloutState.Name(rollout.state)
 
 
 class Writer:
-    """The only one that writes to its component, at either server."""
+    """The only writer to its component. It writes to either server."""
 
     def __init__(self, run: Run, component: str, seed: str, calls: list[Stubs]) -> None:
         self._run = run
@@ -201,7 +201,7 @@ class Writer:
         self._calls = calls
         self._mark = 0
         self._calm_until_s = 0.0
-        """Until then nobody raises anything, so that what was rolled back has to stay so, whatever becomes of the store."""
+        """Until then no writer raises anything, so that a rollback must stay in force whatever happens to the store."""
 
     def begin(self) -> None:
         for tag in ("t0", "t1"):
@@ -219,8 +219,8 @@ class Writer:
 
     def _check_refusal(self, error: grpc.RpcError) -> None:
         if error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED):
-            self._run.tell(
-                "a write fails with what is no refusal", f"{self._component}: {error.code().name} {error.details()}"
+            self._run.add_wrong(
+                "a write fails with an unexpected error", f"{self._component}: {error.code().name} {error.details()}"
             )
 
     def _write(self, server: int) -> None:
@@ -256,11 +256,11 @@ class Writer:
         is_other = stored.revision == answer.rollout.revision and shown(stored) != shown(answer.rollout)
         is_higher = stored.next.tag == answer.rollout.next.tag and stored.next_percent > answer.rollout.next_percent
         if is_older or is_other or is_higher:
-            self._tell(method, answer.rollout, stored)
+            self._add_wrong_answer(method, answer.rollout, stored)
 
-    def _tell(self, method: str, answered: v1.Rollout, stored: v1.Rollout) -> None:
-        self._run.tell(
-            "an answer names what is not stored",
+    def _add_wrong_answer(self, method: str, answered: v1.Rollout, stored: v1.Rollout) -> None:
+        self._run.add_wrong(
+            "an answer differs from the stored state",
             f"{self._component}: {method} was answered {answered.revision} {shown(answered)}, stored is {stored.revision} "
             f"{shown(stored)}",
         )
@@ -273,7 +273,7 @@ class Writer:
 
 
 def watch(run: Run, server: int) -> None:
-    """Follows a stream of Watch as the client does, and looks whether what is sent goes back unsaid."""
+    """Follows a stream of Watch as the client does, and checks that no state goes back without a rewind."""
     feed = Feed()
     seen: dict[tuple[str, int], tuple[object, ...]] = {}
     with stubs(run.servers[server].target) as call:
@@ -289,7 +289,7 @@ def watch(run: Run, server: int) -> None:
                     feed.take(message)
                     went = [name for name, mark in marks(feed).items() if mark < before.get(name, (0, 0))]
                     if (went or is_before(feed.cursor, cursor)) and not may_go_back:
-                        run.tell(
+                        run.add_wrong(
                             "a watcher goes back without rewind",
                             f"server {server}: {went} from {before} at {cursor} to {marks(feed)} at {feed.cursor}",
                         )
@@ -299,7 +299,7 @@ def watch(run: Run, server: int) -> None:
                     if run.over.is_set():
                         break
             except MalformedStateError as error:
-                run.tell("a watcher goes back without rewind", f"server {server}: {error}")
+                run.add_wrong("a watcher goes back without rewind", f"server {server}: {error}")
                 feed.lost(None)
             except grpc.RpcError:
                 feed.lost(None)
@@ -307,7 +307,7 @@ def watch(run: Run, server: int) -> None:
 
 
 def marks(feed: Feed) -> dict[str, tuple[int, int]]:
-    """Of each component its writer's number, and its revision."""
+    """Returns for each component its writer's number and its revision."""
     found = {}
     for name, known in feed.components.items():
         choices = dict(known.overrides.items())
@@ -317,19 +317,19 @@ def marks(feed: Feed) -> dict[str, tuple[int, int]]:
 
 
 def check_identity(run: Run, who: str, seen: dict[tuple[str, int], tuple[object, ...]], state: Any) -> None:
-    """One revision names one state to one launcher."""
+    """Checks that one launcher sees one state for one revision."""
     next_ = state.next.tag if state.next is not None else ""
     found = (state.current.tag, next_, state.basis_points, state.state.name)
     known = seen.setdefault((state.component, state.revision), found)
     if known != found:
-        run.tell(
-            "a revision names two states", f"to {who} {state.component} at {state.revision} was {known}, and is {found}"
+        run.add_wrong(
+            "a revision has two states", f"to {who} {state.component} at {state.revision} was {known}, and is {found}"
         )
         seen[state.component, state.revision] = found
 
 
 def ask(run: Run, server: int) -> None:
-    """Resolves at a server."""
+    """Resolves at a server, and checks that it does not give a rolled-back tag."""
     with stubs(run.servers[server].target) as call:
         while not run.over.is_set():
             for component, repo in itertools.product(COMPONENTS, REPOS):
@@ -337,21 +337,21 @@ def ask(run: Run, server: int) -> None:
                 try:
                     answer = call("Resolve", component=component, repo=repo)
                 except grpc.RpcError as error:
-                    run.tell("a Resolve fails", f"{component}: {error.code().name} {error.details()}")
+                    run.add_wrong("a Resolve fails", f"{component}: {error.code().name} {error.details()}")
                     continue
                 run.resolved += 1
                 ended_s = time.monotonic()
                 for ban in run.bans:
                     if (ban.server, ban.component, ban.tag) == (server, component, answer.tag) and (
-                        # One that is current by now is so in a history in which a person has made it that.
+                        # The tag may be current by now, if in another history a person has finalized it.
                         answer.channel == v1.CHANNEL_NEXT and ban.since_s < began_s and ended_s < ban.until_s
                     ):
-                        run.tell("a rolled-back tag is given", f"server {server}: {answer}")
+                        run.add_wrong("a rolled-back tag is given", f"server {server}: {answer}")
             time.sleep(0.01)
 
 
 def launch(run: Run, server: int) -> None:
-    """Resolves in this process, as a launcher does."""
+    """Resolves in this process, as a launcher does, and checks that it does not give a rolled-back tag."""
     known: dict[str, int] = {}
     with Resolver(run.servers[server].target) as resolver:
         while not run.over.is_set():
@@ -360,7 +360,7 @@ def launch(run: Run, server: int) -> None:
                 try:
                     answer = resolver.resolve(component, repo=repo)
                 except RampdError as error:
-                    run.tell("a Resolve fails", f"a launcher of server {server}: {component}: {error}")
+                    run.add_wrong("a Resolve fails", f"a launcher of server {server}: {component}: {error}")
                     continue
                 ended_s = time.monotonic()
                 for ban in list(run.bans):
@@ -369,14 +369,14 @@ def launch(run: Run, server: int) -> None:
                     if is_in_force and answer.revision >= ban.revision and answer.tag != ban.tag:
                         known[f"{component} {ban.since_s}"] = 1
                     elif is_in_force and has_seen and answer.tag == ban.tag and answer.channel is Channel.NEXT:
-                        run.tell(
+                        run.add_wrong(
                             "a rolled-back tag is given", f"a launcher of server {server}: {ban.tag} of {component}"
                         )
             time.sleep(0.01)
 
 
 def disturb(run: Run, chance: random.Random) -> None:
-    """One fault after the other."""
+    """Makes one fault after the other."""
     often: list[Callable[[], None]] = [run.store.restore, run.store.restore, run.store.restart, run.store.fail_over]
     end = time.monotonic() + RUN_S
     while time.monotonic() < end:
@@ -388,13 +388,13 @@ def disturb(run: Run, chance: random.Random) -> None:
 
 @contextlib.contextmanager
 def running(run: Run, seed: int, calls: list[Stubs]) -> Iterator[None]:
-    """With all that goes on beside the faults. What a thread raises is wrong, too."""
+    """Runs writers, watchers and launchers until the block ends. An error of a thread counts as wrong, too."""
 
     def guarded(work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:
-            run.tell("the test itself fails", repr(error))
+            run.add_wrong("the test itself fails", repr(error))
 
     writers = [Writer(run, component, f"{seed}{component}", calls) for component in COMPONENTS]
     for writer in writers:
@@ -412,7 +412,7 @@ def running(run: Run, seed: int, calls: list[Stubs]) -> Iterator[None]:
 
 
 def settled(call: Stubs) -> list[str]:
-    """What is still not right with any component at a server; waits for it to be."""
+    """Waits until every component is fresh and writable at a server. Returns what is still wrong."""
     end = time.monotonic() + SETTLED_S
     while True:
         left = []
@@ -429,7 +429,7 @@ def settled(call: Stubs) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", [REDIS, VALKEY] if IS_NIGHTLY else [REDIS])
-def test_however_often_writes_are_lost_nobody_is_told_what_is_not_so(kind: str) -> None:
+def test_however_often_writes_are_lost_no_caller_gets_a_wrong_answer(kind: str) -> None:
     seed = int(os.environ.get("RAMPD_SEED", random.randrange(10**6)))
     print(f"RAMPD_SEED={seed}")
     chance = random.Random(seed)
@@ -452,13 +452,13 @@ def test_however_often_writes_are_lost_nobody_is_told_what_is_not_so(kind: str) 
             disturb(run, chance)
         for number, call in enumerate(calls):
             for left in settled(call):
-                run.tell("it does not come right again", f"server {number}: {left}")
+                run.add_wrong("a component does not recover", f"server {number}: {left}")
         loads = [[line.get("event") for line in server.log].count("replica_loaded") for server in servers]
         time.sleep(QUIET_S)
         again = [[line.get("event") for line in server.log].count("replica_loaded") for server in servers]
-        # What came last may still call for one; a server that does not come to an end reads many times in this time.
+        # The last fault may still cause one read. A server that never finishes reads many times in this time.
         if any(after - before > 1 for before, after in zip(loads, again, strict=True)):
-            run.tell("everything is read again and again", f"{loads}, {again}")
+            run.add_wrong("everything is read again and again", f"{loads}, {again}")
     print(f"{len(store.done)} faults, {run.written} writes, {run.resolved} resolves, {run.rewinds} rewinds")
     assert not run.wrong, run.summary()
     assert len(store.done) >= 3

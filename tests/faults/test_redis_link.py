@@ -1,4 +1,4 @@
-"""The link to Redis loses replies, goes dead, and comes back."""
+"""The link to Redis loses replies, goes dead, and works again."""
 
 import contextlib
 import random
@@ -40,8 +40,8 @@ def call(proxy: Proxy, directory: Path, request: pytest.FixtureRequest) -> Itera
         yield made
 
 
-def test_a_write_whose_reply_is_lost_applies_once_and_answers(call: Stubs, proxy: Proxy) -> None:
-    """Given a proxy that loses the reply to one script, expect one revision, and the answer all the same."""
+def test_a_write_whose_reply_is_lost_is_applied_once_and_answered(call: Stubs, proxy: Proxy) -> None:
+    """Given a proxy that loses the reply to one script, expect one revision, and the right answer."""
     call("Release", component=C, tag="t1")
     lost = []
 
@@ -69,9 +69,9 @@ def test_a_write_whose_reply_is_lost_applies_once_and_answers(call: Stubs, proxy
     assert len(call("ListEvents", component=C).events) == 4
 
 
-def test_outcomes_whose_replies_are_lost_are_sent_again_and_count_once(call: Stubs, proxy: Proxy) -> None:
-    """Given a batch of two components, and a proxy that loses most replies to scripts, expect UNAVAILABLE or an
-    answer; and after repeats until there is one, that each outcome is counted once, and both answers are the same.
+def test_outcomes_whose_replies_are_lost_are_sent_again_and_counted_once(call: Stubs, proxy: Proxy) -> None:
+    """Given a batch of two components, and a proxy that loses most replies to scripts, expect UNAVAILABLE or an answer. After
+    repeats until there is an answer, expect that each outcome is counted once, and that another repeat gets the same answer.
     """
     outcomes = []
     for component in (C, "hlint"):
@@ -120,7 +120,7 @@ def test_outcomes_whose_replies_are_lost_are_sent_again_and_count_once(call: Stu
         assert (shown.other_jobs, shown.other_failures) == (5 * expected, 5 * expected)
 
 
-def test_a_dead_link_is_noticed_and_said_and_doesn_t_pile_up_connections(call: Stubs, proxy: Proxy) -> None:
+def test_a_dead_link_is_noticed_and_reported_and_does_not_pile_up_connections(call: Stubs, proxy: Proxy) -> None:
     call("Release", component=C, tag="t1")
     proxy.is_silent.set()
     began = time.monotonic()
@@ -129,7 +129,7 @@ def test_a_dead_link_is_noticed_and_said_and_doesn_t_pile_up_connections(call: S
     with ThreadPoolExecutor(120) as callers:
         calls = [callers.submit(_refusal, call, f"c{number}") for number in range(120)]
         assert {each.result() for each in calls} == {"STORE_UNAVAILABLE"}
-    # The server may have 32 for calls and 2 for the feed; beside each one may be another that the proxy still ends.
+    # The server may have 32 connections for calls and 2 for the feed. For each, the proxy may still be closing an old one.
     assert proxy.most_open <= 2 * (32 + 2)
     assert noticed_s < 50
     proxy.is_silent.clear()
@@ -137,8 +137,10 @@ def test_a_dead_link_is_noticed_and_said_and_doesn_t_pile_up_connections(call: S
     eventually(lambda: _is_writable(call))
 
 
-def test_while_redis_is_stopped_no_write_to_a_component_waits_for_the_others(call: Stubs, store: StoreServer) -> None:
-    """Given 30 writes to one component at once, each of which Redis would keep for a second, expect that all end as one."""
+def test_while_redis_is_stopped_concurrent_writes_to_a_component_fail_at_the_same_time(
+    call: Stubs, store: StoreServer
+) -> None:
+    """Given a stopped Redis, and 30 writes to one component that each wait a second for it, expect that all end together."""
     call("Release", component=C, tag="t1")
     store.signal(signal.SIGSTOP)
     try:
@@ -168,13 +170,15 @@ def _is_writable(call: Stubs) -> bool:
 
 def test_a_link_that_is_cut_again_and_again_loses_no_change(call: Stubs, proxy: Proxy) -> None:
     call("Release", component=C, tag="t1")
-    applied = [_insist(call, proxy, n) for n in range(30)]
+    applied = [_set_until_applied(call, proxy, n) for n in range(30)]
     assert applied == list(range(2, 32))
     assert [event.revision for event in call("ListEvents", component=C).events] == list(range(31, 0, -1))
 
 
-def _insist(call: Stubs, proxy: Proxy, n: int) -> int:
-    """Sets an override with one request id until it is done, cutting the link now and then; its revision."""
+def _set_until_applied(call: Stubs, proxy: Proxy, n: int) -> int:
+    """Sets an override with one request id again and again until it succeeds. Cuts the link first in a third of the cases.
+    Returns the revision.
+    """
     if n % 3 == 0:
         proxy.cut()
     end = time.monotonic() + 20
@@ -188,7 +192,7 @@ def _insist(call: Stubs, proxy: Proxy, n: int) -> int:
 
 @pytest.fixture
 def beside(store: StoreServer, request: pytest.FixtureRequest) -> Iterator[Stubs]:
-    """Another server on the namespace of `call`, whose link nothing is wrong with."""
+    """Starts another server on the namespace of `call`. Its link has no faults."""
     namespace = f"n{abs(hash(request.node.name)) % 10**9}"
     with (
         short_directory() as directory,
@@ -198,11 +202,11 @@ def beside(store: StoreServer, request: pytest.FixtureRequest) -> Iterator[Stubs
         yield made
 
 
-def test_a_write_is_visible_on_its_own_server_also_where_the_feed_hangs(
+def test_a_write_is_visible_on_its_own_server_also_while_the_feed_hangs(
     call: Stubs, beside: Stubs, proxy: Proxy
 ) -> None:
-    """Given a server whose reads of the feed hang while its other connections work, and another server that writes before
-    it, expect each write of its own to be visible when it is answered.
+    """Given a server whose reads of the feed hang while its other connections work, and another server that writes before it,
+    expect that each of its own writes is visible when it is answered.
     """
     for tag in ("t1", "t2"):
         call("Release", component=C, tag=tag)
@@ -220,8 +224,10 @@ def test_a_write_is_visible_on_its_own_server_also_where_the_feed_hangs(
         assert (resolved.tag, resolved.stale) == ("t1", False)
 
 
-def test_what_others_write_is_seen_soon_where_the_feed_hangs(call: Stubs, beside: Stubs, proxy: Proxy) -> None:
-    """Given a server whose reads of the feed hang, expect that it gives each of them up, and does not become stale."""
+def test_writes_of_other_servers_are_seen_soon_also_while_the_feed_hangs(
+    call: Stubs, beside: Stubs, proxy: Proxy
+) -> None:
+    """Given a server whose reads of the feed hang, expect that it gives each read up, and does not become stale."""
     for tag in ("t1", "t2"):
         call("Release", component=C, tag=tag)
     proxy.keeps_back = lambda request: b"XREAD" in request and b"BLOCK" in request

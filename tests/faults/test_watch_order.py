@@ -1,5 +1,5 @@
-"""Nothing is missed and nothing goes back, whatever happens to the link: every state that a client has had is compared with
-the state that the store's own log of changes comes to at that place.
+"""A client misses nothing and never goes back, whatever happens to its link. Every state that a client has had is compared with
+the state that follows from the store's own feed at the same cursor.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import pytest
 
 import rampd
 from rampd import Admin, v1
+from rampd._calls.endpoint import Endpoint
 from rampd._contract.component_state import Component
 from rampd._decision.resolution import Choice, ComponentSnapshot
 from rampd._runtime.backoff import Backoff
@@ -51,17 +52,17 @@ class Recorder(Local):
     def take(self, message: v1.WatchResponse) -> None:
         super().take(message)
         self.whole_states += message.state.last
-        # An entry that changes no component moves the cursor alone.
+        # An entry that changes no component moves only the cursor.
         if self.feed.cursor and (not self.seen or self.seen[-1][0] != self.feed.cursor):
-            self.seen.append((self.feed.cursor, told(self.feed.components)))
+            self.seen.append((self.feed.cursor, state_of(self.feed.components)))
 
 
-def told(components: dict[str, Component]) -> State:
+def state_of(components: dict[str, Component]) -> State:
     return {name: (known.snapshot, dict(known.overrides.items())) for name, known in components.items()}
 
 
 def history(store: StoreServer, namespace: str) -> dict[str, State]:
-    """The state after each entry of the feed, by the entry's id, built from nothing but the entries."""
+    """Returns the state after each entry of the feed, by cursor, built from the entries alone."""
 
     async def read() -> tuple[str, dict[str, State]]:
         made = store.store(namespace)
@@ -102,21 +103,21 @@ def change(overrides: dict[str, Choice], entry: FeedEntry) -> None:
 
 
 def check(seen: list[tuple[str, State]], states: dict[str, State]) -> None:
-    """Every state seen is that of its place, and no place comes before one that was there already."""
+    """Checks that every seen state is right for its cursor, and that no cursor goes back."""
     places = {cursor: place for place, cursor in enumerate(states)}
     last = 0
     for cursor, state in seen:
         assert places[cursor] >= last, f"{cursor} came after {list(states)[last]}"
         last = places[cursor]
         assert state == states[cursor], f"at {cursor}"
-    assert last == len(states) - 1, "the end was not reached"
+    assert last == len(states) - 1, "the client did not get the last change"
 
 
 REFUSALS = (rampd.FailedPreconditionError, rampd.NotFoundError, rampd.ResourceExhaustedError, rampd.AbortedError)
 
 
 def write(target: str, seed: int, stop: threading.Event) -> None:
-    """Random verbs, as quick as they go; many are refused for the state that the component is in."""
+    """Calls random verbs as fast as possible. Many are refused, because of the state of the component."""
     chance = random.Random(seed)
     with Admin(target, actor=f"writer-{seed}") as admin:
         number = 0
@@ -128,7 +129,7 @@ def write(target: str, seed: int, stop: threading.Event) -> None:
                 pass
             except rampd.InvalidArgumentError as refused:
                 if "is not in the future" not in str(refused):
-                    raise  # but a call that took longer than its expiry is no mistake of the writer's
+                    raise  # a slow call may arrive after its expiry: only that refusal is expected
 
 
 def do(admin: Admin, chance: random.Random, tag: str) -> None:
@@ -181,7 +182,7 @@ def store() -> Iterator[StoreServer]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that takes seconds takes a tenth, so that the link is lost many times in a short test."""
+    """Divides times by about ten, so that the link is lost many times in a short test."""
     monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(feed, "SILENT_AFTER_S", 0.4)
     monkeypatch.setattr(feed, "FIRST_MESSAGE_S", 1.0)
@@ -192,13 +193,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What there was, and what two clients had of it: one with a good link, and one with a bad one."""
+    """The states of the store, and the states that two clients had: `near` with a good link, `far` with a bad link."""
 
     states: dict[str, State]
     near: list[tuple[str, State]]
     far: list[tuple[str, State]]
     whole_states: int
-    """That the far one was sent."""
+    """How many whole states the far client was sent."""
 
 
 @contextmanager
@@ -210,10 +211,10 @@ def storm(
     meanwhile: Callable[[str], None] = lambda _: None,
     whole_states: int = 1,
 ) -> Iterator[Storm]:
-    """Writers write and two clients watch, one through a link that is disturbed; ended when both are at the end.
+    """Runs writers and two clients that watch, one of them through a disturbed link. Ends when both have every change.
 
-    It goes on until enough has happened, which takes longer on a machine with much to do: that there were 200 states and
-    5 links, and that the disturbed one was sent `whole_states`.
+    It goes on until enough has happened: 200 states, 5 connections, and `whole_states` whole states that the disturbed client
+    was sent. That takes longer on a busy machine.
     """
 
     def is_enough() -> bool:
@@ -226,7 +227,7 @@ def storm(
         target = stack.enter_context(testing.run(directory, store.url, namespace=namespace))
         proxy = stack.enter_context(proxy_to(target))
         targets = target, f"127.0.0.1:{proxy.port}"
-        recorders = [Recorder(Settings(at, (), 300.0, None)) for at in targets]
+        recorders = [Recorder(Settings(Endpoint(at), (), 300.0, None)) for at in targets]
         links = list(map(Watching, recorders))
         threads = [threading.Thread(target=write, args=(target, seed + n, stop)) for n in range(WRITERS)]
         disturbing = threading.Thread(target=disturb, args=(proxy, seed, stop))
@@ -239,7 +240,7 @@ def storm(
             meanwhile(target)
             begun = time.monotonic()
             while time.monotonic() < begun + STORM_S or not is_enough():
-                assert time.monotonic() < begun + 60, "never enough"
+                assert time.monotonic() < begun + 60, "too little happened in a minute"
                 for link in links:
                     link.begin(0)  # what a resolver does when it finds its answers stale
                 time.sleep(0.05)
@@ -248,7 +249,7 @@ def storm(
             for thread in (*threads, disturbing):
                 thread.join()
         end = time.monotonic() + 20
-        # What expires is told of after the writers have ended, too.
+        # Expiries may add changes after the writers have ended.
         while True:
             states = history(store, namespace)
             seen = [list(recorder.seen) for recorder in recorders]
@@ -275,16 +276,18 @@ def test_a_client_behind_a_bad_link_misses_nothing_and_never_goes_back(
         assert (ended.whole_states > 1) == is_short
 
 
-def test_one_change_that_is_dropped_on_purpose_is_found(monkeypatch: pytest.MonkeyPatch, store: StoreServer) -> None:
+def test_the_check_finds_one_change_that_is_dropped_on_purpose(
+    monkeypatch: pytest.MonkeyPatch, store: StoreServer
+) -> None:
     real = ChangeLog.append
     dropped = []
 
     def append(self: ChangeLog, entry_id: str, component: str, message: bytes) -> None:
-        # Of a repo that nobody else pins: what comes later does not make it good again.
-        is_to_go = b"acme/dropped" in message and not dropped
-        if is_to_go:
+        # No other writer pins this repo, so that no later change repairs the loss.
+        is_dropped = b"acme/dropped" in message and not dropped
+        if is_dropped:
             dropped.append(entry_id)
-        real(self, entry_id, component, b"" if is_to_go else message)
+        real(self, entry_id, component, b"" if is_dropped else message)
 
     def drop(target: str) -> None:
         with Admin(target) as admin:

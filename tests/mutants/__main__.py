@@ -1,7 +1,7 @@
-"""`make mutants`: makes one line at a time wrong, and sees that the test that is for it notices.
+"""`make mutants`: makes one line at a time wrong, and checks that its test notices.
 
-A test that passes with the mechanism removed proves nothing. Each row of mutations.toml names a line and a test; both are
-run in a copy of the repository, two at once. Ends with 1 where a test did not notice.
+A test that passes without the mechanism proves nothing. Each row of mutations.toml names a line and a test. The rows are
+tried in four copies of the repository at the same time. Ends with 1 if a test did not notice.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from tests.markdown import table
 from tests.mutants.mutations import LIST, ROOT, Mutation, load
 from tests.mutants.trying import Scratch, Verdict, scratch
 
-AT_ONCE = 2
+AT_ONCE = 4
+"""More than cores: many tests wait for time to pass."""
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -46,13 +47,15 @@ def main() -> int:
 
 
 def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
-    """What came of each mutation, in order. Prints a line for each as it comes."""
+    """Returns the result of each mutation, in order. Prints a line as soon as each one ends."""
     with contextlib.ExitStack() as stack:
         free: SimpleQueue[Scratch] = SimpleQueue()
         for _ in range(AT_ONCE):
             free.put(stack.enter_context(scratch()))
         tests = list(dict.fromkeys(mutation.test for mutation in mutations))
-        doubts = dict(zip(tests, _at_once(free, Scratch.without_mutation, tests), strict=True))
+        copy = free.get()
+        doubts = copy.without_mutation(tests, at_once=AT_ONCE)
+        free.put(copy)
         print(
             f"Without a mutation pass {sum(1 for doubt in doubts.values() if doubt is None)} of {counted(len(tests), 'test')}"
         )
@@ -71,7 +74,7 @@ def tried(mutations: Sequence[Mutation]) -> Iterable[Row]:
 def _at_once(
     free: "SimpleQueue[Scratch]", do: Callable[[Scratch, Item], Found], items: Sequence[Item]
 ) -> Iterable[Found]:
-    """Does it with each, as many at once as there are copies; the results in order."""
+    """Does the work with each item, as many at a time as there are copies. Returns the results in order."""
 
     def with_a_copy(item: Item) -> Found:
         copy = free.get()
@@ -85,7 +88,7 @@ def _at_once(
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The table for a document."""
+    """Returns the table for a document."""
     return table(
         ("what the line protects", "file", "test that must notice", "verdict"),
         (

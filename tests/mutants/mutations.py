@@ -1,4 +1,4 @@
-"""The list of mutations, as `mutations.toml` has it."""
+"""The list of mutations in `mutations.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ LIST = Path(__file__).parent / "mutations.toml"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One line made wrong, and the test that must notice."""
+    """One line that is made wrong, and the test that must notice."""
 
     protects: str
     """What the line is for, in a sentence."""
@@ -23,7 +23,7 @@ class Mutation:
     """A node id of pytest."""
 
     def is_stale(self, text: str) -> bool:
-        """Whether the text of the file has moved on, so that this changes nothing, or more than one place."""
+        """Whether the file has changed since, so that this mutation changes no place, or more than one."""
         return text.count(self.old) != 1
 
     def apply(self, text: str) -> str:
@@ -31,5 +31,5 @@ class Mutation:
 
 
 def load() -> list[Mutation]:
-    """All rows of the list, in their order."""
+    """Returns all rows of the list, in their order."""
     return [Mutation(**row) for row in tomllib.loads(LIST.read_text("utf-8"))["mutation"]]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from tests.mutants.mutations import ROOT, Mutation
 LIMIT_S = 100
 """Of one run. pytest ends a test that hangs a little earlier, and shows where."""
 _TEST_LIMIT_S = 60
+_BASELINE_LIMIT_S = 900
+"""Of all tests together without a mutation."""
 _COPIED = ("client", "server", "proto", "tests", "docs", "pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md")
 _IMPORTED = "import rampd, rampd_server; print(rampd.__file__); print(rampd_server.__file__)"
 _PASSED, _FAILED = 0, 1
@@ -24,7 +26,7 @@ _PASSED, _FAILED = 0, 1
 
 
 class Verdict(StrEnum):
-    """What came of a mutation."""
+    """The result of a mutation."""
 
     NOTICED = "noticed"
     HUNG = "hung"
@@ -44,17 +46,17 @@ class Verdict(StrEnum):
 
 
 class Scratch:
-    """The copy. What is imported comes from it, also in processes that tests start: they have its PYTHONPATH."""
+    """The copy. Imports come from it, also in processes that tests start, because they have its PYTHONPATH."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # Neither what a server would read, nor what a pytest around this one has said.
+        # Without the variables that a server reads, and without those of an outer pytest.
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAMPD_", "PYTEST_"))}
         self._environment = kept | {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("client", "server"))}
         self._marks = 0
 
     def check(self) -> None:
-        """Sees that what is imported is the copy. Otherwise no mutation would change anything."""
+        """Checks that imports come from the copy. Otherwise no mutation would change anything."""
         done = subprocess.run(
             [sys.executable, "-c", _IMPORTED],
             env=self._environment,
@@ -66,23 +68,23 @@ class Scratch:
         if not all(Path(line).is_relative_to(self._folder) for line in done.stdout.split()):
             raise RuntimeError(f"the copy in {self._folder} is not what is imported, but {done.stdout}")
 
-    def without_mutation(self, test: str) -> Verdict | None:
-        """Why a test can tell nothing; None where it passes as the code is, and so may."""
-        code, output = self._run(test)
+    def without_mutation(self, tests: Sequence[str], *, at_once: int = 1) -> dict[str, Verdict | None]:
+        """Returns why each test proves nothing, or None for a test that passes with the unchanged code."""
+        code, output = self._run("-rA", "-n", str(at_once), "--dist", "worksteal", *tests, limit_s=_BASELINE_LIMIT_S)
         if code != _PASSED:
             print(output, file=sys.stderr)
-            return Verdict.BROKEN
-        return None if re.search(r"\d+ passed", output) else Verdict.SKIPPED
+        ended = re.findall(r"^(PASSED|FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
+        return {test: _doubt({word for word, found in ended if _is_of(found, test)}, code) for test in tests}
 
     def with_mutation(self, mutation: Mutation) -> Verdict:
-        """Whether the test of a mutation notices it."""
+        """Returns whether the test of a mutation notices it."""
         path = self._folder / mutation.file
         text = path.read_text("utf-8")
         if mutation.is_stale(text):
             return Verdict.STALE
         try:
             self._write(path, mutation.apply(text))
-            code, output = self._run(mutation.test)
+            code, output = self._run("-x", f"--timeout={_TEST_LIMIT_S}", mutation.test)
         finally:
             self._write(path, text)
         if code == _PASSED:
@@ -96,23 +98,13 @@ class Scratch:
 
     def _write(self, path: Path, text: str) -> None:
         path.write_text(text, "utf-8")
-        # Python knows a file that changed by its size and its second, and both may be as before.
+        # Python recognises a changed file by its size and its time in seconds, and both may be the same as before.
         self._marks += 1
         os.utime(path, (self._marks, self._marks))
 
-    def _run(self, test: str) -> tuple[int, str]:
-        """The exit code of pytest and what it printed. Whoever hangs for too long has failed."""
-        command = (
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--timeout={_TEST_LIMIT_S}",
-            test,
-        )
+    def _run(self, *arguments: str, limit_s: float = LIMIT_S) -> tuple[int, str]:
+        """Returns the exit code of pytest and its output. A run that takes too long has failed."""
+        command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
         process = subprocess.Popen(
             command,
             cwd=self._folder,
@@ -123,21 +115,32 @@ class Scratch:
             process_group=0,
         )
         try:
-            output, _ = process.communicate(timeout=LIMIT_S)
+            output, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            return _FAILED, f"Timeout (>{LIMIT_S} s) of {test}"
+            return _FAILED, f"Timeout (>{limit_s} s) of {arguments[-1]}"
         else:
             return process.returncode, output
         finally:
-            # With all that the test has left.
+            # Together with all processes that the test has left.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
+def _is_of(found: str, test: str) -> bool:
+    """Whether a node is a test of the list, or one case of it."""
+    return found == test or found.startswith(f"{test}[")
+
+
+def _doubt(words: set[str], code: int) -> Verdict | None:
+    if words == {"PASSED"}:
+        return None
+    return Verdict.SKIPPED if not words and code == _PASSED else Verdict.BROKEN
+
+
 @contextlib.contextmanager
 def scratch() -> Iterator[Scratch]:
-    """A copy for as long as the block lasts."""
+    """Yields a copy that exists as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="rampd-mutants-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         for each in _COPIED:

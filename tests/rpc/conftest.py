@@ -1,4 +1,4 @@
-"""A real server in this process, on a real store, spoken to over a real channel."""
+"""Fixtures: a real server in this process, on a real store, called over a real channel."""
 
 import itertools
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def call(target: str) -> Iterator[Stubs]:
 
 @pytest.fixture
 def second(store_process: StoreServer, namespace: str, target: str) -> Iterator[Stubs]:
-    """Another server on the namespace of `target`."""
+    """Starts another server on the namespace of `target`, and gives its stubs."""
     with (
         short_directory() as directory,
         testing.run(directory, store_process.url, namespace=namespace) as running,

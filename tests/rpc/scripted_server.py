@@ -1,4 +1,4 @@
-"""A gRPC server that answers what a test tells it to, and remembers what it was asked."""
+"""A gRPC server that gives the answers of a test, and remembers its requests."""
 
 import threading
 from collections import defaultdict
@@ -35,7 +35,7 @@ class Asked:
 
 @dataclass
 class ScriptedServer:
-    """Answers of a method are used up one by one, and the last one again and again; without any, an empty response."""
+    """Gives the answers of a method one by one, and then repeats the last one. A method without answers gets an empty response."""
 
     target: str = ""
     answers: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -60,12 +60,12 @@ class ScriptedServer:
         return answer(request, context) if not isinstance(answer, Message) else answer
 
     def hang(self, _request: Any, context: grpc.ServicerContext) -> Message:
-        """An answer that does not come."""
+        """Never answers."""
         gone = threading.Event()
         context.add_callback(gone.set)
         while not (gone.wait(0.01) or self.stopping.is_set()):
             pass
-        raise AssertionError("nobody waits any more")
+        raise AssertionError("the caller has gone")
 
 
 class _Handlers(grpc.GenericRpcHandler):
@@ -105,7 +105,7 @@ def scripted_server(address: str = "127.0.0.1:0") -> Iterator[ScriptedServer]:
 def status(
     code: grpc.StatusCode, reason: str, message: str = "no", *, violations: Any = (), **metadata: str
 ) -> status_pb2.Status:
-    """What a rampd server says when it refuses."""
+    """Makes the status that a rampd server sends with a refusal."""
     answer = status_pb2.Status(code=code.value[0], message=message)
     answer.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="rampd", metadata=metadata))
     if violations:

@@ -1,4 +1,4 @@
-"""A release that goes out by itself, over a real channel and in real time: its holds are a second long."""
+"""Automation rolls a release out, over a real channel and in real time: its holds are one second long."""
 
 import itertools
 import time
@@ -25,7 +25,7 @@ def rollout(call: Stubs) -> v1.Rollout:
 
 
 def decisions(call: Stubs) -> list[v1.Event]:
-    """What rampd did, oldest first."""
+    """Returns the events of automation, oldest first."""
     events = call("ListEvents", component=C, page_size=1000).events
     return [event for event in reversed(events) if event.actor == "rampd"]
 
@@ -61,7 +61,7 @@ def test_the_second_release_follows_the_first(call: Stubs) -> None:
     assert [release.tag for release in rollout(call).previous] == ["t3", "t2", "t1"]
 
 
-def test_a_pause_stops_it_and_resume_goes_on(call: Stubs) -> None:
+def test_a_pause_stops_the_plan_and_resume_continues_it(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("SetPolicy", component=C, policy=plan(5, 25))
     call("Release", component=C, tag="t2")
@@ -79,7 +79,7 @@ def test_an_unconfirmed_ramp_goes_back_by_itself_and_can_not_be_confirmed_any_mo
     call("Release", component=C, tag="t1")
     call("Release", component=C, tag="t2")
     ramped = call("Ramp", component=C, percent=50, confirm_within=SECOND)
-    assert ramped.message == "t2 is at 50 %. Confirm it within 1 s, else it goes back to 0 %."
+    assert ramped.message == "t2 is at 50 %. Confirm it within 1 s, otherwise it goes back to 0 %."
     assert ramped.rollout.HasField("confirm_deadline")
 
     eventually(lambda: rollout(call).state == v1.ROLLOUT_STATE_HELD)
@@ -110,7 +110,7 @@ def test_a_confirmed_ramp_stays(call: Stubs) -> None:
     assert reason_of(caught.value) == "NOTHING_TO_CONFIRM"
 
 
-def test_whoever_watches_the_release_sees_every_step(call: Stubs) -> None:
+def test_watch_release_shows_every_step(call: Stubs) -> None:
     from rampd.v1 import release_service_pb2_grpc
 
     call("Release", component=C, tag="t1")

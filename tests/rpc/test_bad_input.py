@@ -1,4 +1,4 @@
-"""Hostile input on the wire, to every RPC: a clear refusal, nothing changed, the server alive."""
+"""Every RPC refuses hostile input clearly, changes nothing, and the server goes on."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ from tests.stores import StoreServer
 
 METHODS = [method for service in SERVICES.values() for method in service.methods]
 NOT_UTF8 = b"\x02\xff\xfe"
-# What a well-formed request may be answered; INTERNAL and UNKNOWN are defects.
+# The statuses that a well-formed request may get. INTERNAL and UNKNOWN are defects.
 ANSWERS = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -65,7 +65,7 @@ def state(call: Stubs) -> list[bytes]:
 
 
 def named_fields(error: grpc.RpcError) -> list[str]:
-    """The fields that a refusal names; fails where it is not a refusal of ours."""
+    """Returns the fields that a refusal names. Fails if the error is not a refusal of rampd."""
     for detail in rpc_status.from_call(error).details:
         bad = error_details_pb2.BadRequest()
         if detail.Unpack(bad):
@@ -79,12 +79,12 @@ def named_fields(error: grpc.RpcError) -> list[str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())
-def test_any_request_is_done_or_refused_whole(call: Stubs, method: MethodDescriptor, data: st.DataObject) -> None:
+def test_any_request_is_done_or_refused_completely(call: Stubs, method: MethodDescriptor, data: st.DataObject) -> None:
     for tag in ("20200301", "20200409"):
         call("Release", component=COMPONENT, tag=tag, force=True)
     request: Message = data.draw(requests(method.input_type))
     before = state(call)
-    # A stream that is well asked for may have nothing to say.
+    # A stream may have nothing to send, although its request is valid.
     code, error = send(call, method, request.SerializeToString(), stream_s=0.3)
     assert code in ANSWERS, error
     if error is not None:
@@ -110,7 +110,7 @@ def _reason(error: grpc.RpcError) -> str:
     [b"\xff", b"\x0a\xff", NOT_UTF8, b"\x0a\x05abc", b"{}", b"\x00" * 64],
     ids=["cut-tag", "cut-length", "not-utf-8", "cut-text", "json", "zeros"],
 )
-def test_bytes_that_are_no_message_are_an_invalid_field(call: Stubs, method: MethodDescriptor, data: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_an_invalid_field(call: Stubs, method: MethodDescriptor, data: bytes) -> None:
     if not method.input_type.fields and data in {NOT_UTF8, b"\x00" * 64}:
         pytest.skip("a request without fields has none that could be wrong")
     if data == NOT_UTF8:

@@ -1,4 +1,4 @@
-"""What every call passes on its way to a servicer and back, over a real channel."""
+"""The steps of every call on its way to a servicer and back, over a real channel."""
 
 import asyncio
 import logging
@@ -83,7 +83,7 @@ class NobodysTokens:
 
 
 class World:
-    """A server with small servicers, on TCP and on a unix socket, and a channel to each."""
+    """A server with small servicers, on TCP and on a unix socket, and a channel to both."""
 
     def __init__(self, directory: Path) -> None:
         self.resolver = Resolver()
@@ -118,7 +118,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def send(channel: grpc.aio.Channel, method: str, request, **options):
-    """Calls as a generated stub would; `request` may be bytes."""
+    """Makes a call as a generated stub would. `request` may be bytes."""
     service, name = method.split("/")
     descriptor = SERVICES[service].methods_by_name[name]
     path = f"/{descriptor.containing_service.full_name}/{name}"
@@ -129,7 +129,7 @@ async def send(channel: grpc.aio.Channel, method: str, request, **options):
 
 
 async def refusal(channel: grpc.aio.Channel, method: str, request, **options):
-    """The code, the message, the ErrorInfo and the wrong fields of a call that is refused."""
+    """Makes a call that is refused. Returns the code, the message, the ErrorInfo and the wrong fields."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await send(channel, method, request, **options)
     status = rpc_status.from_call(caught.value)
@@ -156,14 +156,14 @@ async def test_a_servicer_may_answer_with_bytes_that_are_serialised_already(worl
 
 @pytest.mark.parametrize("data", [NOT_A_MESSAGE, NOT_UTF_8])
 @pytest.mark.parametrize("method", ["ResolverService/Resolve", "ResolverService/Watch", "RolloutService/Ramp"])
-async def test_bytes_that_are_no_message_are_an_invalid_field(world, method, data):
+async def test_bytes_that_are_not_a_message_are_an_invalid_field(world, method, data):
     code, message, info, violations = await refusal(world.tcp, method, data)
     assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert violations == [("request", f"is not a rampd.v1.{method.split('/')[1]}Request message")]
     assert message.startswith("request: is not a rampd.v1.")
 
 
-async def test_bytes_that_are_no_message_are_refused_before_unimplemented(world):
+async def test_bytes_that_are_not_a_message_are_refused_before_unimplemented(world):
     code, *_ = await refusal(world.unix, "ReleaseService/Release", NOT_A_MESSAGE)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -205,7 +205,7 @@ async def test_a_refusal_has_its_reason_metadata_and_message(world):
     assert (dict(info.metadata), violations) == ({"expected": "a", "actual": "b"}, [])
 
 
-async def test_a_deadline_that_ran_out_is_the_status_of_grpc_for_it(world):
+async def test_an_exceeded_deadline_answers_deadline_exceeded(world):
     world.rollout.ends = DeadlineError("The deadline of this call ran out.")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await send(world.unix, "RolloutService/Ramp", RAMP)
@@ -213,13 +213,13 @@ async def test_a_deadline_that_ran_out_is_the_status_of_grpc_for_it(world):
     assert caught.value.details() == "The deadline of this call ran out."
 
 
-async def test_a_servicer_that_finds_a_wrong_field_itself_is_heard(world):
+async def test_a_wrong_field_that_a_servicer_finds_is_reported(world):
     world.rollout.ends = InvalidRequestError([("page_token", "is not one of ours")])
     *_, violations = await refusal(world.unix, "RolloutService/Ramp", RAMP)
     assert violations == [("page_token", "is not one of ours")]
 
 
-async def test_a_defect_answers_internal_with_a_request_id_and_nothing_of_itself(world, caplog):
+async def test_a_defect_answers_internal_with_a_request_id_and_no_details(world, caplog):
     world.rollout.ends = ValueError("the secret of the house")
     code, message, info, _ = await refusal(world.unix, "RolloutService/Ramp", RAMP)
     assert (code, info.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
@@ -284,13 +284,13 @@ async def test_a_call_that_the_caller_cancels_is_cancelled_in_the_servicer(world
 
 
 @pytest.mark.parametrize("method", ["RolloutService/Confirm", "ReleaseService/Release", "ReleaseService/WatchRelease"])
-async def test_what_has_no_method_yet_says_so_in_a_sentence(world, method):
+async def test_an_rpc_without_a_servicer_method_says_that_it_is_not_implemented(world, method):
     code, message, info, _ = await refusal(world.unix, method, b"")
     assert (code, info.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
     assert message.startswith(f"{method.split('/')[1]} is declared but not there yet")
 
 
-async def test_a_change_over_tcp_is_denied_and_told_what_to_type(world):
+async def test_a_change_over_tcp_is_denied_and_the_message_says_what_to_type(world):
     code, message, info, _ = await refusal(world.tcp, "RolloutService/Ramp", RAMP)
     assert (code, info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
     assert dict(info.metadata) == {"role": "admin"}
@@ -304,7 +304,7 @@ async def test_a_release_over_tcp_needs_the_role_of_ci(world):
     assert dict(info.metadata) == {"role": "ci"}
 
 
-async def test_wrong_fields_are_told_before_missing_credentials(world):
+async def test_wrong_fields_are_reported_before_a_missing_role(world):
     world.wrong = [("component", "is empty")]
     code, *_ = await refusal(world.tcp, "RolloutService/Ramp", b"")
     assert code is grpc.StatusCode.INVALID_ARGUMENT
@@ -315,13 +315,13 @@ async def test_reads_are_served_over_tcp(world):
     assert answer.rollout.component == "restyler"
 
 
-async def test_insecure_admin_lets_changes_in_over_tcp(tmp_path):
+async def test_insecure_admin_allows_changes_over_tcp(tmp_path):
     async with World(tmp_path).running(insecure_admin=True) as world:
         assert (await send(world.tcp, "RolloutService/Ramp", RAMP)).message == "Ramp by anonymous"
 
 
 @pytest.mark.parametrize("actor", ["ada", "Ada Lovelace <ada@example.org>", "x" * 128])
-async def test_the_actor_is_who_the_metadata_claims(world, actor):
+async def test_the_actor_is_the_one_in_the_metadata(world, actor):
     answer = await send(world.unix, "RolloutService/Ramp", RAMP, metadata=(("x-rampd-actor", actor),))
     assert answer.message == f"Ramp by {actor}"
     assert world.rollout.calls[0].is_actor_claimed
@@ -341,14 +341,14 @@ async def test_without_a_claim_the_actor_is_anonymous(world):
         (("x-rampd-actor", "ada"), ("x-rampd-actor", "eve")),
     ],
 )
-async def test_a_wrong_actor_is_one_more_wrong_field(world, metadata):
+async def test_a_wrong_actor_is_reported_as_a_wrong_field(world, metadata):
     world.wrong = [("percent", "is missing")]
     code, _, _, violations = await refusal(world.unix, "RolloutService/Ramp", RAMP, metadata=metadata)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert [field for field, _ in violations] == ["percent", "x-rampd-actor"]
 
 
-async def test_a_call_knows_the_time_that_is_left(world):
+async def test_a_call_knows_its_remaining_time(world):
     await send(world.unix, "RolloutService/Ramp", RAMP)
     await send(world.unix, "RolloutService/Ramp", RAMP, timeout=60)
     without, within = world.rollout.calls
@@ -356,8 +356,8 @@ async def test_a_call_knows_the_time_that_is_left(world):
     assert within.timeout_s == pytest.approx(60, abs=30)
 
 
-async def test_the_digest_is_of_method_and_content_and_the_parts_tell_what_differs(world):
-    """The claim of an actor, which nobody has checked, and a note are no content."""
+async def test_the_digest_covers_method_and_content_and_the_parts_show_what_differs(world):
+    """The claimed actor, which is not checked, and the note are not part of the content."""
 
     async def sent(actor: str = "ada", **fields: object) -> Call:
         request = v1.RampRequest(component="restyler", **fields)
@@ -391,6 +391,6 @@ def test_the_digest_differs_between_methods_of_equal_content():
     assert Call("S/Pause", request, Context(), caller).digest != Call("S/Resume", request, Context(), caller).digest
 
 
-def test_a_servicer_of_an_unknown_service_is_a_mistake_of_ours():
+def test_binding_a_servicer_of_an_unknown_service_raises_an_error():
     with pytest.raises(ValueError, match="RolloutServices"):
         bind({"RolloutServices": object()}, violations=lambda _: [], door=Door(None))

@@ -1,4 +1,4 @@
-"""What the client does around a call, blocking and asyncio alike, against a server that does as it is told."""
+"""How the blocking and the asyncio client make a call: deadlines, retries, errors, closing. The server is scripted."""
 
 import asyncio
 import inspect
@@ -36,7 +36,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @dataclass(frozen=True)
 class Face:
-    """One of the two faces of the client."""
+    """One face of the client: blocking or asyncio."""
 
     resolver: Any
     admin: Any
@@ -44,13 +44,13 @@ class Face:
 
 @pytest.fixture(params=[Face(Resolver, Admin), Face(AsyncResolver, AsyncAdmin)], ids=["blocking", "asyncio"])
 def face(request: pytest.FixtureRequest) -> Face:
-    """Either of the two; both get the same tests."""
+    """Runs a test with each of the two faces."""
     made: Face = request.param
     return made
 
 
 async def result(value: Any) -> Any:
-    """What a call of either face comes to, the items of a list included."""
+    """Returns the result of a call of either face. A list or a stream is read to its end."""
     if inspect.isawaitable(value):
         return await value
     if hasattr(value, "__anext__"):
@@ -59,7 +59,7 @@ async def result(value: Any) -> Any:
 
 
 async def error_of(call: Callable[[], Any]) -> Any:
-    """What a call raises, be it when it is made or when it is awaited."""
+    """Returns the error of a call. It may be raised when the call is made or when it is awaited."""
     with pytest.raises(rampd.RampdError) as caught:
         await result(call())
     return caught.value
@@ -87,7 +87,9 @@ async def test_a_stale_answer_without_a_channel_or_a_bucket_says_so(server: Scri
     await result(resolver.close())
 
 
-async def test_a_reason_of_a_later_version_does_not_count_as_the_weights(server: ScriptedServer, face: Face) -> None:
+async def test_an_unknown_reason_of_a_later_version_is_not_taken_for_a_weight(
+    server: ScriptedServer, face: Face
+) -> None:
     server.answers["Resolve"] = [
         v1.ResolveResponse(tag="x", reason=99),
         v1.ResolveResponse(tag="x", reason=99, channel=1),
@@ -98,7 +100,7 @@ async def test_a_reason_of_a_later_version_does_not_count_as_the_weights(server:
     await result(resolver.close())
 
 
-async def test_an_answer_without_a_tag_is_no_version(server: ScriptedServer, face: Face) -> None:
+async def test_an_answer_without_a_tag_is_an_internal_error(server: ScriptedServer, face: Face) -> None:
     resolver = face.resolver(server.target, mode="rpc")
     assert type(await error_of(lambda: resolver.resolve("a", repo="b"))) is rampd.InternalError
     await result(resolver.close())
@@ -131,7 +133,7 @@ async def test_a_batch_gives_each_job_its_answer_or_its_error(server: ScriptedSe
     await result(resolver.close())
 
 
-async def test_a_batch_that_comes_back_short_is_an_internal_error(server: ScriptedServer, face: Face) -> None:
+async def test_a_batch_answer_with_too_few_results_is_an_internal_error(server: ScriptedServer, face: Face) -> None:
     resolver = face.resolver(server.target, mode="rpc")
     assert type(await error_of(lambda: resolver.resolve_batch([("a", "b")]))) is rampd.InternalError
     await result(resolver.close())
@@ -150,7 +152,7 @@ async def test_bad_input_never_leaves_the_process(server: ScriptedServer, face: 
     assert server.asked == []
 
 
-async def test_a_deadline_goes_with_every_call(server: ScriptedServer, face: Face) -> None:
+async def test_every_call_has_a_deadline(server: ScriptedServer, face: Face) -> None:
     server.answers["Resolve"] = [RESPONSE]
     resolver, admin = face.resolver(server.target, mode="rpc"), face.admin(server.target)
     await result(resolver.resolve("a", repo="b"))
@@ -159,7 +161,7 @@ async def test_a_deadline_goes_with_every_call(server: ScriptedServer, face: Fac
     await result(admin.ramp("a", 10))
     await result(admin.get_rollout("a", timeout=30))
     for asked, limit_s in zip(server.asked, [1, 2, 20, 5, 30], strict=True):
-        # gRPC rounds what is left up.
+        # gRPC rounds the remaining time up.
         assert limit_s - 1 < asked.left_s < limit_s + 0.5
     await result(resolver.close())
     await result(admin.close())
@@ -178,7 +180,7 @@ async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline(
     await result(resolver.close())
 
 
-async def test_a_server_that_is_not_there_is_unavailable(face: Face) -> None:
+async def test_a_missing_server_is_unavailable(face: Face) -> None:
     with short_directory() as directory:
         resolver = face.resolver(f"unix:{directory}/nobody", mode="rpc")
         error = await error_of(lambda: resolver.resolve("a", repo="b", timeout=20))
@@ -188,7 +190,7 @@ async def test_a_server_that_is_not_there_is_unavailable(face: Face) -> None:
         await result(resolver.close())
 
 
-async def test_what_is_unavailable_is_tried_again_with_the_same_request_id(server: ScriptedServer, face: Face) -> None:
+async def test_an_unavailable_call_is_tried_again_with_the_same_request_id(server: ScriptedServer, face: Face) -> None:
     away = status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
     server.answers["Ramp"] = [grpc.StatusCode.UNAVAILABLE, away, v1.RampResponse(message="done")]
     admin = face.admin(server.target, timeout=30)
@@ -199,7 +201,7 @@ async def test_what_is_unavailable_is_tried_again_with_the_same_request_id(serve
     await result(admin.close())
 
 
-async def test_what_the_server_cancels_is_tried_again_with_the_same_request_id(
+async def test_a_call_that_the_server_cancels_is_tried_again_with_the_same_request_id(
     server: ScriptedServer, face: Face
 ) -> None:
     server.answers["Ramp"] = [grpc.StatusCode.CANCELLED, v1.RampResponse(message="done")]
@@ -233,7 +235,7 @@ async def test_a_feed_that_the_server_cancels_is_opened_again(server: ScriptedSe
     await result(resolver.close())
 
 
-async def test_what_stays_unavailable_is_given_up_with_its_reason(server: ScriptedServer, face: Face) -> None:
+async def test_a_call_that_stays_unavailable_is_given_up_with_its_reason(server: ScriptedServer, face: Face) -> None:
     server.answers["Ramp"] = [status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the store is away")]
     admin = face.admin(server.target, timeout=30)
     error = await error_of(lambda: admin.ramp("restyler", 10))
@@ -276,7 +278,7 @@ async def test_a_refusal_is_not_tried_again(server: ScriptedServer, face: Face, 
     await result(admin.close())
 
 
-async def test_a_refusal_of_fields_comes_with_every_field(server: ScriptedServer, face: Face) -> None:
+async def test_a_refusal_lists_every_wrong_field(server: ScriptedServer, face: Face) -> None:
     wrong = [("component", "is odd"), ("percent", "is too much")]
     server.answers["Ramp"] = [status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", violations=wrong)]
     admin = face.admin(server.target)
@@ -286,7 +288,7 @@ async def test_a_refusal_of_fields_comes_with_every_field(server: ScriptedServer
     await result(admin.close())
 
 
-async def test_each_change_has_a_request_id_of_its_own_or_the_callers(server: ScriptedServer, face: Face) -> None:
+async def test_each_change_has_a_new_request_id_or_the_id_of_the_caller(server: ScriptedServer, face: Face) -> None:
     admin = face.admin(server.target)
     await result(admin.pause("restyler"))
     await result(admin.pause("restyler"))
@@ -297,7 +299,7 @@ async def test_each_change_has_a_request_id_of_its_own_or_the_callers(server: Sc
     await result(admin.close())
 
 
-async def test_an_actor_goes_with_every_call_and_nothing_without_one(server: ScriptedServer, face: Face) -> None:
+async def test_every_call_names_its_actor_if_there_is_one(server: ScriptedServer, face: Face) -> None:
     for actor in ("deploy bot", ""):
         admin = face.admin(server.target, actor=actor)
         await result(admin.pause("restyler"))
@@ -307,7 +309,7 @@ async def test_an_actor_goes_with_every_call_and_nothing_without_one(server: Scr
     assert "x-rampd-actor" not in nameless.metadata
 
 
-async def test_a_list_fetches_its_pages_as_it_is_used(server: ScriptedServer, face: Face) -> None:
+async def test_a_list_fetches_its_pages_while_it_is_read(server: ScriptedServer, face: Face) -> None:
     pages = [(["a", "b"], "b"), ([], "c"), (["d"], "")]
     server.answers["ListOverrides"] = [
         v1.ListOverridesResponse(overrides=[v1.Override(repo=repo) for repo in repos], next_page_token=token)
@@ -335,7 +337,7 @@ async def test_a_stream_gives_its_messages_and_its_error(server: ScriptedServer,
     await result(admin.close())
 
 
-async def test_what_is_closed_says_so_and_may_be_closed_again(server: ScriptedServer, face: Face) -> None:
+async def test_a_closed_client_says_so_and_can_be_closed_again(server: ScriptedServer, face: Face) -> None:
     server.answers["Resolve"] = [RESPONSE]
     unused, used, admin = (
         face.resolver(server.target, mode="rpc"),
@@ -362,7 +364,7 @@ async def test_a_unix_socket_is_a_target_in_either_spelling(face: Face) -> None:
             await result(resolver.close())
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(
+async def test_a_proxy_of_the_environment_is_not_used(
     server: ScriptedServer, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "grpc_proxy"):
@@ -400,7 +402,7 @@ async def test_a_call_under_way_ends_when_its_asyncio_connection_is_closed(serve
         await call
 
 
-async def test_a_cancelled_task_waits_for_nothing_and_closing_ends_its_call(server: ScriptedServer) -> None:
+async def test_a_cancelled_task_ends_at_once_and_closing_ends_its_call(server: ScriptedServer) -> None:
     gone = threading.Event()
 
     def hang(_request: Any, context: grpc.ServicerContext) -> Any:
@@ -418,14 +420,14 @@ async def test_a_cancelled_task_waits_for_nothing_and_closing_ends_its_call(serv
     await until(gone.is_set)
 
 
-async def until(is_so: Any) -> None:
+async def until(condition: Any) -> None:
     end = time.monotonic() + 20
-    while not is_so():
+    while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.005)
 
 
-def test_an_asyncio_resolver_works_in_one_event_loop_after_the_other(server: ScriptedServer) -> None:
+def test_an_asyncio_resolver_works_in_several_event_loops(server: ScriptedServer) -> None:
     server.answers["Resolve"] = [RESPONSE]
     resolver = AsyncResolver(server.target, mode="rpc")
 

@@ -1,4 +1,4 @@
-"""A launcher that forks after it has resolved: its children resolve, and it goes on."""
+"""A launcher forks after it has resolved: its children can resolve, and the launcher goes on."""
 
 import contextlib
 import os
@@ -90,7 +90,7 @@ def test_a_resolver_that_was_not_used_before_the_fork_is_used_after_it(server: S
 
 
 def run(parts: tuple[str, ...], server: ScriptedServer, children: int) -> str:
-    """What a script prints. It ends in time, with all its children."""
+    """Runs a script and returns what it prints. The script and all its children must end in time."""
     script = "".join(map(textwrap.dedent, parts))
     process = subprocess.Popen(
         [sys.executable, "-c", script, server.target, str(children)],

@@ -1,4 +1,4 @@
-"""The client against a real server, by the fixture that users get."""
+"""The client against a real server, with the pytest fixture for users."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from rampd import Channel, Job, ResolveReason, v1
 from rampd.testing import RampdServer
 
 
-def test_the_story_of_a_release_told_by_the_client(rampd_server: RampdServer) -> None:
+def test_the_client_takes_a_release_from_the_queue_to_a_revert(rampd_server: RampdServer) -> None:
     admin, resolver = rampd_server.admin(actor="ci"), rampd_server.resolver()
 
     def tag(repo: str = "acme/app") -> str:
@@ -87,7 +87,7 @@ def test_many_overrides_come_back_page_by_page(rampd_server: RampdServer) -> Non
     assert [override.repo for override in admin.list_overrides("restyler", prefix="acme/")] == repos
 
 
-async def test_the_asyncio_twins_do_the_same(rampd_server: RampdServer) -> None:
+async def test_the_asyncio_clients_do_the_same(rampd_server: RampdServer) -> None:
     async with (
         rampd.AsyncAdmin(rampd_server.target, actor="ci") as admin,
         rampd.AsyncResolver(rampd_server.target, mode="rpc") as resolver,

@@ -1,4 +1,4 @@
-"""A component whose data somebody has damaged by hand: what the lists, the resolvers and the verbs make of it."""
+"""A component whose data a person has damaged: what the lists, the resolvers and the verbs do with it."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import rampd
 from rampd import Resolver, v1
 from rampd_server import testing
 from rampd_server.storage.store import RedisStore
-from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage, have_it_read_again
+from tests.damaging import DAMAGE_OF_A_COMPONENT, DAMAGE_OF_THE_HISTORY, damage, make_servers_read_again
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -22,21 +22,21 @@ C = "restyler"
 
 @pytest.fixture
 async def store(store_process: StoreServer, namespace: str) -> AsyncIterator[RedisStore]:
-    """A hand with redis-cli."""
+    """A store to damage data with, as a person with redis-cli would."""
     made = store_process.store(namespace)
     yield made
     await made.close()
 
 
-async def until(is_so: Callable[[], Any], within_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
     end = time.monotonic() + within_s
-    while not is_so():
+    while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
 
 
 def listed(call: Stubs) -> dict[str, v1.Rollout]:
-    """All rollouts, two a page."""
+    """Returns all rollouts, read in pages of two."""
     found: list[v1.Rollout] = []
     token = ""
     while True:
@@ -51,10 +51,10 @@ def listed(call: Stubs) -> dict[str, v1.Rollout]:
 
 
 @pytest.mark.parametrize("kind", [("rollout", "type"), ("releases", "3"), ("everything", "gone"), ("rollout", "state")])
-async def test_a_damaged_component_is_listed_with_what_is_wrong_among_the_others(
+async def test_a_damaged_component_is_listed_with_its_damage_among_the_others(
     call: Stubs, second: Stubs, store: RedisStore, kind: tuple[str, str]
 ) -> None:
-    """Given damage that no server has heard of, expect every page as ever, on each server."""
+    """Given damage that no server knows of, expect that each server lists every page."""
     for name in ("a", "b", C, "x", "z"):
         call("Release", component=name, tag="t1")
     await damage(store, C, *kind)
@@ -77,24 +77,24 @@ async def test_a_damaged_component_is_listed_with_what_is_wrong_among_the_others
         assert caught.value.details() == bad.damage.problem
 
 
-async def test_damage_beside_the_rollout_is_shown_with_it(call: Stubs, store: RedisStore) -> None:
+async def test_damage_outside_the_rollout_is_shown_with_the_rollout(call: Stubs, store: RedisStore) -> None:
     call("Release", component=C, tag="t1")
     call("SetOverride", component=C, repo="acme/app", tag="t1")
     await damage(store, C, "overrides", "gone")
-    await have_it_read_again(store, C)
+    await make_servers_read_again(store, C)
     await until(lambda: listed(call)[C].HasField("damage"))
     for rollout in (listed(call)[C], call("GetRollout", component=C).rollout):
         assert (rollout.current.tag, rollout.damage.key) == ("t1", store.keys.component(C).overrides)
 
 
-async def test_a_text_that_is_no_text_and_a_name_that_is_none_hide_nothing(
+async def test_a_stored_text_and_a_stored_name_that_are_not_utf8_hide_no_component(
     call: Stubs, store: RedisStore, target: str
 ) -> None:
     call("Release", component=C, tag="t1")
     call("Release", component="z", tag="t1")
     await store.client.hset(store.keys.component(C).rollout, "paused", b"\xff" * 100_000)
     await store.client.zadd(store.keys.components, {b"\xff": 0})
-    await have_it_read_again(store, C)
+    await make_servers_read_again(store, C)
 
     found = listed(call)
     assert list(found) == [C, "z"]
@@ -105,7 +105,7 @@ async def test_a_text_that_is_no_text_and_a_name_that_is_none_hide_nothing(
 
 @pytest.fixture
 def begun(store_process: StoreServer, namespace: str) -> Iterator[Callable[[], contextlib.AbstractContextManager[str]]]:
-    """A server that can be ended and begun again at the same address, and then remembers nothing."""
+    """Gives a function that starts a server. A server that starts again has the same address, but no last state."""
     with short_directory() as directory:
 
         @contextlib.contextmanager
@@ -119,19 +119,21 @@ def begun(store_process: StoreServer, namespace: str) -> Iterator[Callable[[], c
         yield run
 
 
-async def test_a_launcher_keeps_what_it_holds_of_a_component_that_a_new_server_cannot_read(
+async def test_a_launcher_keeps_its_versions_of_a_component_that_a_new_server_can_not_read(
     begun: Callable[[], contextlib.AbstractContextManager[str]], store: RedisStore
 ) -> None:
-    """Given a launcher, a component that is damaged, and a server that never read it, expect the last answers, for good."""
+    """Given a launcher, a damaged component, and a server that never read it, expect that the launcher keeps giving its
+    last answers.
+    """
     with begun() as target:
         with stubs(target) as call:
             for each in ("t1", "t2"):
                 call("Release", component=C, tag=each)
             call("Ramp", component=C, percent=100)
             call("Release", component="other", tag="t1")
-        told: list[Any] = []
+        changes: list[Any] = []
         resolver = Resolver(target, next_max_stale=60)
-        resolver.on_change(told.append)
+        resolver.on_change(changes.append)
         assert resolver.resolve(C, repo="acme/app").tag == "t2"
     try:
         await damage(store, C, "releases", "type")
@@ -141,8 +143,8 @@ async def test_a_launcher_keeps_what_it_holds_of_a_component_that_a_new_server_c
             assert (status.components, status.deleted, status.connected) == (2, (), True)
             answer = resolver.resolve(C, repo="acme/app")
             assert (answer.tag, answer.reason) == ("t2", "WEIGHT")
-            assert not told
-            # Long after what a component that is gone is answered for.
+            assert not changes
+            # Long after the time for which a launcher answers for a deleted component.
             feed = resolver._watching.local.feed
             last = feed.damaged[C]
             assert last is not None
@@ -151,7 +153,7 @@ async def test_a_launcher_keeps_what_it_holds_of_a_component_that_a_new_server_c
             assert (answer.tag, answer.reason, answer.stale) == ("t1", "STALE", True)
             assert not resolver.resolve("other", repo="acme/app").stale
 
-            # A launcher that knows nothing of it is told why.
+            # A launcher without a state of the component gets an error that says why.
             with Resolver(again) as new:
                 assert new.resolve("other", repo="acme/app").tag == "t1"
                 with pytest.raises(rampd.NoVersionError, match="its data in the store is damaged") as caught:
@@ -162,11 +164,11 @@ async def test_a_launcher_keeps_what_it_holds_of_a_component_that_a_new_server_c
 
 
 @pytest.mark.parametrize("kind", [*DAMAGE_OF_A_COMPONENT, *DAMAGE_OF_THE_HISTORY])
-async def test_a_component_with_any_damage_is_deleted_and_made_again(
+async def test_a_component_with_any_damage_can_be_deleted_and_created_again(
     call: Stubs, store: RedisStore, store_process: StoreServer, namespace: str, kind: tuple[str, str]
 ) -> None:
-    """Given one server that has read both components before they were damaged, and one that has not, expect each to delete
-    one, the other to follow, and a release to go on with the numbers.
+    """Given two damaged components, one server that has read them before, and one server that has not, expect that each server
+    can delete one of them and that the other server follows. Expect that a new release continues the numbers.
     """
     names = ("by-new", "by-old")
     for name in names:
@@ -200,7 +202,7 @@ async def test_a_component_with_any_damage_is_deleted_and_made_again(
             assert (event.action, event.note, event.revision) == ("DeleteComponent", "broken", answer.revision)
             assert ("state", "") in [(change.field, change.after) for change in event.changes]
 
-            # A state may have been read that said there are more releases than there were: no number is used again.
+            # A damaged state may have named more releases than there were. No number is used again, so that some may be skipped.
             again = following("Release", component=name, tag="e")
             assert again.disposition == v1.DISPOSITION_BOOTSTRAPPED
             assert again.release >= 6
@@ -224,10 +226,10 @@ def is_at(call: Stubs, name: str, revision: int) -> bool:
     return not is_gone(call, name) and call("Resolve", component=name, repo="acme/app").revision >= revision
 
 
-async def test_a_component_of_which_only_the_name_is_left_is_not_begun_again_by_a_release(
+async def test_a_release_does_not_create_a_component_whose_data_are_lost_but_whose_name_is_listed(
     call: Stubs, store: RedisStore, second: Stubs
 ) -> None:
-    """Given all of its data gone, expect no tag to be everybody's by a Release, before somebody deletes it."""
+    """Given a component without any data, expect that no Release makes a tag current until an admin deletes the component."""
     call("Release", component=C, tag="t1")
     await damage(store, C, "everything", "gone")
     for stub in (call, second):
@@ -238,7 +240,7 @@ async def test_a_component_of_which_only_the_name_is_left_is_not_begun_again_by_
     assert second("Release", component=C, tag="t2").release == 2
 
 
-async def test_a_deletion_that_expects_a_revision_is_not_made_blindly(call: Stubs, store: RedisStore) -> None:
+async def test_a_damaged_component_is_not_deleted_with_an_expected_revision(call: Stubs, store: RedisStore) -> None:
     call("Release", component=C, tag="t1")
     await damage(store, C, "releases", "type")
     with pytest.raises(grpc.RpcError) as caught:

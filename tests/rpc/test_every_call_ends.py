@@ -1,4 +1,4 @@
-"""Whatever is raised wherever: the caller gets a status, the log has the error, and the server stops as always."""
+"""Whatever is raised in any stage of a call, the caller gets a status, the log has the error, and the server can still stop."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -21,7 +21,7 @@ from tests.rpc.test_binding import RAMP, send
 
 
 class PanicError(BaseException):
-    """As of a library in another language, which `except Exception` does not see."""
+    """An error like that of a library in another language. `except Exception` does not catch it."""
 
 
 KINDS: list[BaseException] = [
@@ -48,26 +48,26 @@ CALLS = {
     "Resolve": ("ResolverService/Resolve", v1.ResolveRequest(component="restyler")),
     "Watch": ("ResolverService/Watch", v1.WatchRequest()),
 }
-STATIONS = ("parse", "violations", "proof", "admission", "servicer", "encode", "middle")
+STAGES = ("parse", "violations", "proof", "admission", "servicer", "encode", "middle")
 
 
-class Stations:
-    """Servicers, and what is before and after them; each raises when the call passes it."""
+class Stages:
+    """Servicers, and the stages before and after them. The selected stage raises the error when a call passes it."""
 
     def __init__(self) -> None:
-        self.station = ""
+        self.stage = ""
         self.error: BaseException | None = None
 
-    def pass_by(self, station: str) -> None:
-        if station == self.station and self.error is not None:
+    def pass_by(self, stage: str) -> None:
+        if stage == self.stage and self.error is not None:
             raise self.error
 
-    def passing(self, station: str, make: Callable[[Any], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def passing(self, stage: str, make: Callable[[Any], Callable[[Any], Any]]) -> Callable[[Any], Any]:
         def made(method: Any) -> Callable[[Any], Any]:
             inner = make(method)
 
             def do(value: Any) -> Any:
-                self.pass_by(station)
+                self.pass_by(stage)
                 return inner(value)
 
             return do
@@ -106,13 +106,13 @@ class Stations:
 
 
 @asynccontextmanager
-async def running(stations: Stations, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
-    monkeypatch.setattr(binding, "_parser", stations.passing("parse", binding._parser))
-    monkeypatch.setattr(binding, "_encoder", stations.passing("encode", binding._encoder))
-    monkeypatch.setattr(Door, "known", stations.known)
-    monkeypatch.setattr(Permission, "require", stations.require)
-    servicers = {"ResolverService": stations, "RolloutService": stations}
-    server = Server(bind(servicers, violations=stations.violations, door=Door(None)))
+async def running(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
+    monkeypatch.setattr(binding, "_parser", stages.passing("parse", binding._parser))
+    monkeypatch.setattr(binding, "_encoder", stages.passing("encode", binding._encoder))
+    monkeypatch.setattr(Door, "known", stages.known)
+    monkeypatch.setattr(Permission, "require", stages.require)
+    servicers = {"ResolverService": stages, "RolloutService": stages}
+    server = Server(bind(servicers, violations=stages.violations, door=Door(None)))
     address = server.listen(Address("127.0.0.1", 0))
     await server.start()
     try:
@@ -123,40 +123,40 @@ async def running(stations: Stations, monkeypatch: pytest.MonkeyPatch) -> AsyncI
             await server.stop(0.1)
 
 
-def is_passed(method: str, station: str) -> bool:
-    """Whether a call comes by: Resolve's bytes are encoded already."""
-    if station == "middle":
+def is_passed(method: str, stage: str) -> bool:
+    """Whether a call passes a stage. Resolve's answer is already bytes."""
+    if stage == "middle":
         return method == "Watch"
-    return station != "encode" or method != "Resolve"
+    return stage != "encode" or method != "Resolve"
 
 
-@pytest.mark.parametrize("station", STATIONS)
-async def test_every_error_at_every_station_ends_the_call_with_internal(station: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("stage", STAGES)
+async def test_every_error_at_every_stage_ends_the_call_with_internal(stage: str, monkeypatch: pytest.MonkeyPatch):
     logged: list[dict[str, Any]] = []
     monkeypatch.setattr(binding._log, "error", lambda _event, **pairs: logged.append(pairs), raising=False)
-    stations = Stations()
-    async with running(stations, monkeypatch) as channel:
+    stages = Stages()
+    async with running(stages, monkeypatch) as channel:
         for method, (path, request) in CALLS.items():
             for error in KINDS:
-                if not is_passed(method, station):
+                if not is_passed(method, stage):
                     continue
-                stations.station, stations.error = station, error
+                stages.stage, stages.error = stage, error
                 logged.clear()
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await send(channel, path, request, timeout=20)
                 assert caught.value.code() is grpc.StatusCode.INTERNAL, (method, error)
                 [line] = logged
                 assert line["method"] == f"rampd.v1.{path}"
-                # What a generator or a coroutine may not raise, Python wraps.
+                # Python wraps the errors that a generator or a coroutine may not raise.
                 assert error in {line["exc_info"], line["exc_info"].__cause__}
                 assert line["request_id"] in (caught.value.details() or "")
-        stations.error = None
+        stages.error = None
         for path, request in CALLS.values():
             await send(channel, path, request, timeout=20)
 
 
 @pytest.mark.parametrize("method", ["GetRollout", "Watch"])
-async def test_a_call_that_its_caller_cancels_is_no_defect(method: str, monkeypatch: pytest.MonkeyPatch):
+async def test_a_call_that_its_caller_cancels_is_not_logged_as_a_defect(method: str, monkeypatch: pytest.MonkeyPatch):
     logged: list[object] = []
     monkeypatch.setattr(binding._log, "error", lambda event, **_: logged.append(event), raising=False)
     begun, ended = asyncio.Event(), asyncio.Event()
@@ -175,9 +175,9 @@ async def test_a_call_that_its_caller_cancels_is_no_defect(method: str, monkeypa
         await wait()
         yield b""
 
-    monkeypatch.setattr(Stations, "get_rollout", get_rollout)
-    monkeypatch.setattr(Stations, "watch", watch)
-    async with running(Stations(), monkeypatch) as channel:
+    monkeypatch.setattr(Stages, "get_rollout", get_rollout)
+    monkeypatch.setattr(Stages, "watch", watch)
+    async with running(Stages(), monkeypatch) as channel:
         path, request = CALLS[method]
         task = asyncio.create_task(send(channel, path, request))
         await begun.wait()

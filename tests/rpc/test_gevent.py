@@ -1,4 +1,4 @@
-"""A program that gevent has patched: others run while a resolver waits, whenever it was patched."""
+"""In a program that gevent has patched, at any time, other greenlets run while a resolver waits."""
 
 import pytest
 
@@ -28,7 +28,7 @@ while not (is_connected() and len(ticks) > 20) and time.monotonic() < end:
 print(tags, is_connected(), len(ticks) > 20)
 resolver.close()
 sys.stdout.flush()
-# gRPC's own end never comes in a child of a process where gevent had patched it and it was used.
+# In a child of a process where gevent has patched gRPC and gRPC was used, gRPC never finishes its shutdown.
 os._exit(0)
 """
 
@@ -46,6 +46,8 @@ os._exit(0)
     ],
     ids=["before the import", "after it", "once made", "once used", "in a child", "before a fork"],
 )
-def test_a_resolver_works_where_gevent_has_patched(target: str, call: Stubs, order: tuple[str, ...], mode: str) -> None:
+def test_a_resolver_works_in_a_program_that_gevent_has_patched(
+    target: str, call: Stubs, order: tuple[str, ...], mode: str
+) -> None:
     call("Release", component="restyler", tag="t1")
     assert run_script("".join(order) + WORK, target, mode)[0] == "{'t1'} True True\n"

@@ -1,4 +1,4 @@
-"""A launcher that forks while it watches: every child resolves and watches on its own, and the parent goes on."""
+"""A launcher forks while it watches: every child resolves and watches by itself, and the parent goes on."""
 
 import os
 import subprocess
@@ -76,7 +76,7 @@ def test_children_resolve_and_the_parent_goes_on(
 
 @contextmanager
 def writing(call: Stubs) -> Iterator[None]:
-    """Changes come all the time."""
+    """Makes changes all the time until the block ends."""
     stop = threading.Event()
 
     def write() -> None:
@@ -94,12 +94,12 @@ def writing(call: Stubs) -> Iterator[None]:
         thread.join(20)
 
 
-def test_nobody_is_inside_grpc_when_a_process_forks_that_is_sent_changes(target: str, call: Stubs) -> None:
+def test_no_thread_is_inside_grpc_when_a_process_forks_while_it_receives_changes(target: str, call: Stubs) -> None:
     call("Release", component="restyler", tag="t1")
     with writing(call):
         said, complained = run("blocking", target, "used", CHILDREN, GRPC_VERBOSITY="info")
     assert said == "[] t1 True\n"
-    # What gRPC says where its handlers did not run, and its children may crash.
+    # gRPC prints this if its fork handlers did not run. Then its children may crash.
     assert "skipping fork" not in complained
 
 
@@ -137,7 +137,7 @@ CALLS_UNDER_WAY = """
 """
 
 
-def test_asyncio_calls_that_are_under_way_cost_no_child_its_life(target: str, call: Stubs) -> None:
+def test_a_fork_during_asyncio_calls_breaks_no_child(target: str, call: Stubs) -> None:
     call("Release", component="restyler", tag="t1")
     said, complained = run_script(CALLS_UNDER_WAY, target, str(CHILDREN), GRPC_VERBOSITY="info")
     assert said == "[] t1\n"
@@ -145,7 +145,7 @@ def test_asyncio_calls_that_are_under_way_cost_no_child_its_life(target: str, ca
 
 
 def run(kind: str, target: str, before: str, children: int, **environment: str) -> tuple[str, str]:
-    """What a program of that kind says, and what it complains of."""
+    """Runs the program of this kind. Returns its output and its errors."""
     script = "import sys\n" + textwrap.dedent(RESOLVERS[kind]) + textwrap.dedent(FORK)
     return run_script(script, target, str(children), before, **environment)
 

@@ -1,4 +1,4 @@
-"""Resolving in the launcher's own process, against a real server, by both faces of the client."""
+"""Resolving in the launcher's own process, against a real server, with both faces of the client."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
 C = "restyler"
-NOBODY = "unix:/nowhere/rampd.sock"
+NO_SERVER = "unix:/nowhere/rampd.sock"
 
 
 async def result(value: Any) -> Any:
@@ -41,7 +41,7 @@ async def result(value: Any) -> Any:
 
 @dataclass
 class Face:
-    """Makes resolvers of one face, and ends them."""
+    """Makes resolvers of one face. The fixture closes them."""
 
     kind: Any
     made: list[Any] = field(default_factory=list)
@@ -59,9 +59,9 @@ async def face(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
         await result(resolver.close())
 
 
-async def until(is_so: Callable[[], Any], within_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
     end = time.monotonic() + within_s
-    while not await result(is_so()):
+    while not await result(condition()):
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
 
@@ -71,7 +71,7 @@ async def tag(resolver: Any, repo: str = "acme/app", **options: Any) -> str:
 
 
 def age(resolver: Any, seconds: float) -> None:
-    """Lets time pass for what a resolver knows."""
+    """Makes the state of a resolver older by `seconds`."""
     local = resolver._watching.local
     local.feed.confirmed_s -= seconds
     local.feed.deleted = {
@@ -80,7 +80,7 @@ def age(resolver: Any, seconds: float) -> None:
     }
 
 
-async def test_it_is_the_default_and_sees_every_change(target: str, call: Stubs, face: Face) -> None:
+async def test_local_mode_is_the_default_and_sees_every_change(target: str, call: Stubs, face: Face) -> None:
     call("Release", component=C, tag="t1", attributes={"commit": "1a"})
     resolver = face(target)
     assert resolver.mode == "local"
@@ -104,7 +104,7 @@ async def test_a_revision_that_does_not_come_is_unavailable(target: str, call: S
     assert (caught.value.reason, caught.value.retryable) == ("NO_SNAPSHOT", True)
 
 
-async def test_local_and_rpc_give_the_same_answers_for_whatever_rollout(target: str, call: Stubs, face: Face) -> None:
+async def test_local_and_rpc_give_the_same_answers_for_any_rollout(target: str, call: Stubs, face: Face) -> None:
     chance = random.Random(7)
     local, rpc = face(target), face(target, mode="rpc")
     components = [f"c{n}" for n in range(4)]
@@ -239,7 +239,7 @@ def test_bad_options_are_refused_at_once(face: Face, options: dict[str, Any]) ->
         face(**({"target": "127.0.0.1:1"} | options))
 
 
-async def test_only_what_is_to_be_watched_is_known(target: str, call: Stubs, face: Face) -> None:
+async def test_only_watched_components_are_known(target: str, call: Stubs, face: Face) -> None:
     call("Release", component=C, tag="t1")
     call("Release", component="other", tag="o1")
     resolver = face(target, components=[C])
@@ -248,8 +248,8 @@ async def test_only_what_is_to_be_watched_is_known(target: str, call: Stubs, fac
         await result(resolver.resolve("other", repo="acme/app"))
 
 
-async def test_without_a_server_the_fallback_is_the_answer_and_is_waited_for_once(face: Face) -> None:
-    resolver = face(NOBODY, timeout=0.3)
+async def test_without_a_server_the_fallback_is_the_answer_and_only_the_first_call_waits(face: Face) -> None:
+    resolver = face(NO_SERVER, timeout=0.3)
     began = time.monotonic()
     answers = [await result(resolver.resolve(C, repo="acme/app", fallback="20200301")) for _ in range(50)]
     assert time.monotonic() - began < 5
@@ -259,22 +259,22 @@ async def test_without_a_server_the_fallback_is_the_answer_and_is_waited_for_onc
     with pytest.raises(rampd.NoVersionError) as caught:
         await result(resolver.resolve(C, repo="acme/app"))
     assert caught.value.reason == "NO_VERSION"
-    for said in (f"the server at {NOBODY} has sent no state", "there is no snapshot_file", "no fallback was given"):
+    for said in (f"the server at {NO_SERVER} has sent no state", "there is no snapshot_file", "no fallback was given"):
         assert said in caught.value.message
     status = resolver.status()
     assert (status.source, status.connected, status.stale, status.next_withheld) == ("none", False, True, True)
     assert "Can't reach" in status.error
 
 
-async def test_a_fallback_is_for_rpc_too(target: str, face: Face) -> None:
-    for at in (NOBODY, target):
+async def test_rpc_mode_uses_the_fallback_too(target: str, face: Face) -> None:
+    for at in (NO_SERVER, target):
         resolver = face(at, mode="rpc", timeout=0.3)
         answer = await result(resolver.resolve("nothing", repo="acme/app", fallback="20200301"))
         assert (answer.tag, answer.reason) == ("20200301", "FALLBACK")
     assert resolver.status().mode == "rpc"
 
 
-async def test_a_server_that_comes_a_little_later_is_waited_for(
+async def test_the_first_resolve_waits_for_a_server_that_starts_later(
     face: Face, target: str, call: Stubs, store_process: StoreServer, namespace: str
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -286,7 +286,7 @@ async def test_a_server_that_comes_a_little_later_is_waited_for(
             assert await asked == "t1"
 
 
-async def test_when_the_server_goes_the_last_state_goes_on_and_next_is_withheld_in_time(
+async def test_without_its_server_a_client_keeps_the_last_state_and_withholds_next_after_a_time(
     face: Face, store_process: StoreServer, namespace: str
 ) -> None:
     with short_directory() as directory:
@@ -326,7 +326,7 @@ async def test_a_server_without_its_store_makes_its_clients_stale(
             answer, status = resolver.resolve(C, repo="acme/app"), resolver.status()
             assert (answer.tag, status.connected, status.stale, status.next_withheld) == ("t2", True, True, False)
             assert 5 <= answer.snapshot_age_s < 20
-            assert f"the server at {target} is there, and its store does not confirm what it says" in status.error
+            assert f"the server at {target} answers, but its store does not confirm the state" in status.error
         finally:
             store_process.signal(signal.SIGCONT)
         await until(lambda: not resolver.resolve(C, repo="acme/app").stale)
@@ -348,14 +348,14 @@ async def test_a_deleted_component_keeps_its_last_answer_for_a_while(target: str
     age(resolver, 31)
     assert await tag(resolver, fallback="f") == "f"
     await until(lambda: resolver.status().snapshot_age_s < 5)
-    with pytest.raises(rampd.NoVersionError, match=r"the server at .* had none") as caught:
+    with pytest.raises(rampd.NoVersionError, match=r"the server at .* had no such component") as caught:
         await tag(resolver)
     assert caught.value.reason == "COMPONENT_NOT_FOUND"
     again = call("Release", component=C, tag="t3").revision
     assert await tag(resolver, min_revision=again, timeout=5) == "t3"
 
 
-async def test_the_snapshot_file_is_what_a_launcher_without_a_server_starts_from(
+async def test_a_launcher_without_a_server_starts_from_its_snapshot_file(
     face: Face, store_process: StoreServer, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "rampd.snapshot"
@@ -381,10 +381,10 @@ async def test_the_snapshot_file_is_what_a_launcher_without_a_server_starts_from
         assert "chmod 600" in third.status().snapshot_file_error
 
 
-async def test_a_snapshot_file_is_not_asked_before_a_server_that_is_there(
+async def test_a_snapshot_file_is_not_used_if_the_server_answers(
     target: str, call: Stubs, face: Face, tmp_path: Path
 ) -> None:
-    """Given a file that is a moment old, and changes since, expect the changes to be known from the first answer on."""
+    """Given a file that is a moment old, and later changes, expect that the first answer knows the changes."""
     path = tmp_path / "rampd.snapshot"
     call("Release", component=C, tag="t1")
     first = face(target, snapshot_file=path)
@@ -398,7 +398,7 @@ async def test_a_snapshot_file_is_not_asked_before_a_server_that_is_there(
 
 
 @pytest.mark.parametrize("mode", ["local", "rpc"])
-async def test_who_waits_in_vain_for_a_revision_gets_the_fallback_and_in_a_batch_an_error(
+async def test_a_revision_that_does_not_come_gives_the_fallback_and_in_a_batch_an_error(
     target: str, call: Stubs, face: Face, mode: str
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -408,7 +408,7 @@ async def test_who_waits_in_vain_for_a_revision_gets_the_fallback_and_in_a_batch
     jobs = [Job(C, "acme/app"), Job(C, "acme/app", "", 99), *(Job(f"none{n}", "acme/app", "", 9) for n in range(30))]
     began = time.monotonic()
     known, behind, *others = await result(resolver.resolve_batch(jobs, timeout=20))
-    assert time.monotonic() - began < 10, "waited for one after the other"
+    assert time.monotonic() - began < 10, "the jobs waited one after the other"
     assert known.tag == "t1"
     assert (type(behind), behind.reason) == (rampd.UnavailableError, "NO_SNAPSHOT")
     assert all(isinstance(other, rampd.NotFoundError) for other in others)
@@ -444,7 +444,7 @@ def share(path: Path, _: pytest.MonkeyPatch) -> None:
         (share, "chmod 600 it"),
     ],
 )
-async def test_a_snapshot_file_that_is_not_to_be_trusted_is_refused_with_a_warning(
+async def test_an_untrusted_snapshot_file_is_refused_with_a_warning(
     *,
     face: Face,
     target: str,
@@ -462,7 +462,7 @@ async def test_a_snapshot_file_that_is_not_to_be_trusted_is_refused_with_a_warni
     await result(first.close())
     spoil(path, monkeypatch)
     with caplog.at_level(logging.WARNING, "rampd"):
-        second = face(NOBODY, snapshot_file=path, timeout=0.2)
+        second = face(NO_SERVER, snapshot_file=path, timeout=0.2)
         assert (await result(second.resolve(C, repo="acme/app", fallback="f"))).reason is ResolveReason.FALLBACK
     [warning] = [record.getMessage() for record in caplog.records if "was not read" in record.getMessage()]
     assert why in warning
@@ -471,7 +471,7 @@ async def test_a_snapshot_file_that_is_not_to_be_trusted_is_refused_with_a_warni
     assert await tag(third) == "t1"
 
 
-async def test_what_a_snapshot_file_says_is_as_old_as_it_is(
+async def test_answers_from_a_snapshot_file_have_the_age_of_the_file(
     face: Face, target: str, call: Stubs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for each in ("t1", "t2"):
@@ -483,12 +483,12 @@ async def test_what_a_snapshot_file_says_is_as_old_as_it_is(
     await result(first.close())
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 400)
-    answer = await result(face(NOBODY, snapshot_file=path).resolve(C, repo="acme/app"))
+    answer = await result(face(NO_SERVER, snapshot_file=path).resolve(C, repo="acme/app"))
     assert (answer.tag, answer.reason, answer.stale) == ("t1", ResolveReason.STALE, True)
     assert 390 < answer.snapshot_age_s < 430
 
 
-async def test_a_snapshot_file_that_can_t_be_written_stops_nobody(
+async def test_a_snapshot_file_that_can_not_be_written_does_not_stop_the_resolver(
     face: Face, target: str, call: Stubs, tmp_path: Path
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -497,12 +497,12 @@ async def test_a_snapshot_file_that_can_t_be_written_stops_nobody(
     await until(lambda: "was not written" in resolver.status().snapshot_file_error)
 
 
-async def test_callbacks_hear_which_release_was_left_and_which_came(
+async def test_callbacks_get_the_releases_that_left_and_that_came(
     target: str, call: Stubs, face: Face, caplog: pytest.LogCaptureFixture
 ) -> None:
     call("Release", component=C, tag="t1")
     resolver = face(target)
-    told: list[Change] = []
+    changes: list[Change] = []
     threads: set[str] = set()
 
     @resolver.on_change  # type: ignore[untyped-decorator]
@@ -511,15 +511,15 @@ async def test_callbacks_hear_which_release_was_left_and_which_came(
 
     @resolver.on_change  # type: ignore[untyped-decorator]
     def listen(change: Change) -> None:
-        told.append(change)
+        changes.append(change)
         threads.add(threading.current_thread().name)
 
     assert await tag(resolver) == "t1"
     call("Release", component=C, tag="t2")
     call("Ramp", component=C, percent=10)
     revision = call("Rollback", component=C).revision
-    await until(lambda: told and told[-1].revision == revision)
-    assert [([r.tag for r in each.left], [r.tag for r in each.came]) for each in told] == [
+    await until(lambda: changes and changes[-1].revision == revision)
+    assert [([r.tag for r in each.left], [r.tag for r in each.came]) for each in changes] == [
         ([], ["t2"]),
         ([], []),
         (["t2"], []),
@@ -533,22 +533,22 @@ async def test_callbacks_hear_which_release_was_left_and_which_came(
 @pytest.mark.parametrize(
     "raised", [SystemExit(1), GeneratorExit(), asyncio.CancelledError(), BaseException()], ids=repr
 )
-async def test_nothing_that_a_callback_raises_ends_the_watching(
+async def test_no_error_of_a_callback_ends_the_watching(
     target: str, call: Stubs, face: Face, raised: BaseException
 ) -> None:
     call("Release", component=C, tag="t1")
     resolver = face(target)
-    told: list[Change] = []
+    changes: list[Change] = []
 
     def leave(_change: Change) -> None:
         raise raised
 
     resolver.on_change(leave)
-    resolver.on_change(told.append)
+    resolver.on_change(changes.append)
     assert await tag(resolver) == "t1"
     for n in range(2, 4):
         call("Release", component=C, tag=f"t{n}", expedite=True)
-        await until(lambda expected=n: [r.tag for r in told[-1].came] == [f"t{expected}"] if told else False)
+        await until(lambda expected=n: [r.tag for r in changes[-1].came] == [f"t{expected}"] if changes else False)
         assert await tag(resolver) == f"t{n}"
     assert (resolver.status().connected, resolver.status().error) == (True, "")
 
@@ -567,7 +567,7 @@ async def test_a_log_that_fails_does_not_end_the_watching(
     broken = Broken()
     logging.getLogger("rampd").addHandler(broken)
     try:
-        resolver._watching._call.cancel()  # which is logged
+        resolver._watching._call.cancel()  # this is logged
         await until(lambda: not resolver.status().connected)
         call("Release", component=C, tag="t2", expedite=True)
     finally:
@@ -580,7 +580,7 @@ async def test_a_log_that_fails_does_not_end_the_watching(
 
 
 @pytest.mark.parametrize("asked", ["resolve", "status"])
-async def test_a_watching_thread_that_died_is_seen_and_started_again(
+async def test_a_watching_thread_that_died_is_noticed_and_started_again(
     target: str, call: Stubs, face: Face, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -592,7 +592,7 @@ async def test_a_watching_thread_that_died_is_seen_and_started_again(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
+        patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that the restart fails, too
         patched.setattr(threading, "excepthook", lambda _: None)
         patched.setattr(resolver._watching.local, "lost", fail)
         resolver._watching._call.cancel()
@@ -609,7 +609,7 @@ async def test_a_watching_thread_that_died_is_seen_and_started_again(
     assert await tag(resolver) == "t2"
 
 
-async def test_a_thread_that_can_t_be_started_is_tried_again_and_costs_no_job_its_time(
+async def test_a_thread_that_can_not_be_started_is_tried_again_and_delays_no_job(
     target: str, call: Stubs, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -644,7 +644,7 @@ async def test_status_says_that_watching_has_ended(target: str, call: Stubs, fac
     assert resolver.status().error.startswith("Nothing is watched any more: The connection to")
 
 
-async def test_what_is_closed_says_so(target: str, call: Stubs, face: Face) -> None:
+async def test_a_closed_resolver_says_so(target: str, call: Stubs, face: Face) -> None:
     call("Release", component=C, tag="t1")
     used, unused = face(target), face(target)
     assert await tag(used) == "t1"
@@ -658,7 +658,7 @@ async def test_what_is_closed_says_so(target: str, call: Stubs, face: Face) -> N
     assert "rampd-watch" not in {thread.name for thread in threading.enumerate()}
 
 
-async def test_one_that_is_forgotten_takes_its_thread_along(target: str, call: Stubs, face: Face) -> None:
+async def test_the_thread_of_a_garbage_collected_resolver_ends(target: str, call: Stubs, face: Face) -> None:
     call("Release", component=C, tag="t1")
     resolver = face.kind(target)
     assert await tag(resolver) == "t1"
@@ -679,7 +679,7 @@ async def test_many_threads_resolve_from_one_state_while_it_changes(target: str,
             last = 0
             while not stop.is_set():
                 answer = asyncio.run(result(resolver.resolve(C, repo="acme/app")))
-                # Never from a state that is older than it says; by the one change that is being taken in, newer.
+                # The state is never older than the revision says. It may be newer by the one change that is being applied.
                 assert answer.revision >= last
                 assert answer.tag in {f"x{answer.revision - 1}", f"x{answer.revision}"} or answer.revision == 1
                 last = answer.revision
@@ -698,7 +698,7 @@ async def test_many_threads_resolve_from_one_state_while_it_changes(target: str,
     assert await tag(resolver, min_revision=revision.revision) == "x99"
 
 
-def test_an_asyncio_resolver_goes_on_from_one_event_loop_to_the_next(target: str, call: Stubs) -> None:
+def test_an_asyncio_resolver_goes_on_in_another_event_loop(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     resolver = AsyncResolver(target)
     for n in range(3):
@@ -708,13 +708,13 @@ def test_an_asyncio_resolver_goes_on_from_one_event_loop_to_the_next(target: str
     asyncio.run(resolver.close())
 
 
-def test_callbacks_of_event_loops_that_are_closed_are_not_kept(target: str, call: Stubs) -> None:
+def test_callbacks_of_closed_event_loops_are_not_kept(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     resolver = AsyncResolver(target)
-    told: list[Change] = []
+    changes: list[Change] = []
 
     async def listen() -> None:
-        resolver.on_change(told.append)
+        resolver.on_change(changes.append)
         assert await tag(resolver) in {"t1", "t2"}
 
     for _ in range(5):
@@ -722,12 +722,12 @@ def test_callbacks_of_event_loops_that_are_closed_are_not_kept(target: str, call
     assert len(resolver._watching.local.callbacks) == 1
 
     async def hear() -> None:
-        resolver.on_change(told.append)
+        resolver.on_change(changes.append)
         call("Release", component=C, tag="t2", expedite=True)
-        await until(lambda: told)
+        await until(lambda: changes)
 
     asyncio.run(hear())
-    assert len(told) == 1
+    assert len(changes) == 1
     asyncio.run(resolver.close())
 
 
@@ -741,15 +741,15 @@ async def test_an_event_loop_goes_on_while_a_snapshot_file_is_read(
         assert go_on.wait(20)
 
     monkeypatch.setattr("rampd._watching.snapshot_file.read", read)
-    resolver = AsyncResolver(NOBODY, snapshot_file=tmp_path / "rampd.snapshot", timeout=0.1)
+    resolver = AsyncResolver(NO_SERVER, snapshot_file=tmp_path / "rampd.snapshot", timeout=0.1)
     answers = [asyncio.create_task(tag(resolver, fallback="t0")) for _ in range(3)]
-    await until(reading.is_set)  # in this event loop, which the file keeps from nothing
+    await until(reading.is_set)  # this event loop goes on while the file is read
     go_on.set()
     assert [await answer for answer in answers] == ["t0"] * 3
     await resolver.close()
 
 
-async def test_a_process_that_lost_its_server_leaves_a_newer_snapshot_file_alone(
+async def test_a_process_that_lost_its_server_does_not_overwrite_a_newer_snapshot_file(
     target: str, call: Stubs, face: Face, tmp_path: Path
 ) -> None:
     path = tmp_path / "rampd.snapshot"
@@ -760,17 +760,17 @@ async def test_a_process_that_lost_its_server_leaves_a_newer_snapshot_file_alone
         lost, living = face(f"127.0.0.1:{proxy.port}", snapshot_file=path), face(target, snapshot_file=path)
         assert await tag(lost) == await tag(living) == "t2"
         revision = call("SetOverride", component=C, repo="acme/other", tag="t1").revision
-        assert await tag(lost, min_revision=revision) == "t2"  # what it has not saved yet
+        assert await tag(lost, min_revision=revision) == "t2"  # the snapshot file does not have this revision yet
         proxy.close()
         revision = call("Rollback", component=C, quarantine=True).revision
         assert await tag(living, min_revision=revision) == "t1"
         await result(living.close())
         await result(lost.close())
-    started = face(NOBODY, snapshot_file=path, timeout=0.1)
+    started = face(NO_SERVER, snapshot_file=path, timeout=0.1)
     assert await tag(started) == "t1"
 
 
-async def test_the_first_resolve_beside_a_close_leaves_nothing_open(target: str, call: Stubs, face: Face) -> None:
+async def test_a_first_resolve_during_a_close_leaves_nothing_open(target: str, call: Stubs, face: Face) -> None:
     call("Release", component=C, tag="t1")
     for _ in range(50):
         resolver = face.kind(target)
@@ -795,7 +795,7 @@ async def test_the_first_resolve_beside_a_close_leaves_nothing_open(target: str,
     assert "rampd-watch" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_what_is_closed_is_not_adopted_by_a_resolve_that_had_begun(target: str, call: Stubs) -> None:
+def test_a_resolve_that_has_begun_does_not_use_a_resolver_that_was_closed_meanwhile(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     resolver = Resolver(target)
     watching = resolver._watching
@@ -831,7 +831,7 @@ def run(script: str, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_resolver_that_nobody_closed_ends_with_its_process(target: str, call: Stubs) -> None:
+def test_a_resolver_that_was_not_closed_ends_with_its_process(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     script = "import sys, rampd; r = rampd.Resolver(sys.argv[1]); print(r.resolve('restyler', repo='a/b').tag)"
     assert run(script, target) == (0, "t1\n", "")
@@ -848,10 +848,10 @@ def test_a_program_that_has_set_up_no_logging_sees_no_output(kind: str, tmp_path
             print(answer.reason, resolver.status().snapshot_file_error != "", resolver.status().error != "")
         asyncio.run(main())
     """
-    assert run(script, kind, NOBODY, str(tmp_path)) == (0, "FALLBACK True True\n", "")
+    assert run(script, kind, NO_SERVER, str(tmp_path)) == (0, "FALLBACK True True\n", "")
 
 
-async def test_a_resolver_whose_server_takes_no_more_streams_tries_less_and_less_often_until_there_is_room(
+async def test_a_resolver_whose_server_is_full_tries_less_and_less_often_until_there_is_room(
     face: Face, store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "Streams", lambda: Streams(1))

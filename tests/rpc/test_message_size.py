@@ -1,4 +1,4 @@
-"""No message passes 4 MiB, however much there is to show."""
+"""No message is larger than 4 MiB, however much there is to show."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +12,7 @@ from tests.servers import Stubs, metadata_of, reason_of
 C = "restyler"
 COMPONENTS = [f"c{number:03}" for number in range(300)]
 LARGE = {f"k{number}": "x" * 1000 for number in range(16)}
-"""Attributes, close to the most that a release may have."""
+"""Attributes of nearly the largest size that a release may have."""
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def large_components(call: Stubs) -> None:
 
 
 def pages(call: Stubs, method: str, **fields: object) -> list[Any]:
-    """All pages of a list; a channel takes no answer of over 4 MiB."""
+    """Returns all pages of a list. The channel refuses an answer over 4 MiB."""
     found = [call(method, **fields)]
     while found[-1].next_page_token:
         found.append(call(method, page_token=found[-1].next_page_token, **fields))
@@ -30,7 +30,7 @@ def pages(call: Stubs, method: str, **fields: object) -> list[Any]:
 
 
 @pytest.mark.usefixtures("large_components")
-def test_a_page_of_rollouts_ends_before_it_is_too_large_and_the_next_one_goes_on_there(call: Stubs) -> None:
+def test_a_page_of_rollouts_ends_before_it_is_too_large_and_the_next_page_goes_on_there(call: Stubs) -> None:
     found = pages(call, "ListRollouts", page_size=1000)
 
     assert [rollout.component for page in found for rollout in page.rollouts] == COMPONENTS
@@ -38,7 +38,7 @@ def test_a_page_of_rollouts_ends_before_it_is_too_large_and_the_next_one_goes_on
 
 
 @pytest.mark.usefixtures("large_components")
-def test_a_batch_whose_answer_is_too_large_is_told_to_ask_for_less(call: Stubs) -> None:
+def test_a_batch_whose_answer_is_too_large_is_refused_and_the_message_says_to_ask_for_less(call: Stubs) -> None:
     requests = [v1.ResolveRequest(component=name, repo="acme/app") for name in COMPONENTS]
     with pytest.raises(grpc.RpcError) as caught:
         call("BatchResolve", requests=requests)
@@ -49,7 +49,7 @@ def test_a_batch_whose_answer_is_too_large_is_told_to_ask_for_less(call: Stubs) 
     assert len(call("BatchResolve", requests=requests[:200]).results) == 200
 
 
-def test_a_page_of_events_ends_before_it_is_too_large_and_the_next_one_goes_on_there(call: Stubs) -> None:
+def test_a_page_of_events_ends_before_it_is_too_large_and_the_next_page_goes_on_there(call: Stubs) -> None:
     call("Release", component=C, tag="t")
     for number in range(60):
         query = f"sum(x{number:04})" + " " * 3989
@@ -63,7 +63,7 @@ def test_a_page_of_events_ends_before_it_is_too_large_and_the_next_one_goes_on_t
     assert len(found) > 2
 
 
-def test_a_page_has_one_item_however_large(call: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_has_one_item_even_if_the_item_is_too_large(call: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rampd_server.rpc.paging.MAX_PAGE_BYTES", 1)
     for tag in ("t1", "t2", "t3"):
         call("Release", component=C, tag=tag)
@@ -77,8 +77,8 @@ def test_a_page_has_one_item_however_large(call: Stubs, monkeypatch: pytest.Monk
     assert [[tag.tag for tag in page.tags] for page in tags] == [["x"], ["y"]]
 
 
-def test_a_large_page_of_small_items_is_read_whole(call: Stubs) -> None:
-    """In more than one piece."""
+def test_a_large_page_of_small_items_is_read_completely(call: Stubs) -> None:
+    """The store reads it in more than one piece."""
     call("Release", component=C, tag="t")
     overrides = [v1.OverrideChange(repo=f"acme/r{number:03}", tag="x") for number in range(500)]
     call("BatchSetOverrides", component=C, overrides=overrides)

@@ -1,4 +1,4 @@
-"""The provider, driven by OpenFeature's own SDK against a real server."""
+"""The provider, called through OpenFeature's own SDK against a real server."""
 
 import contextlib
 import socket
@@ -30,7 +30,7 @@ APP = EvaluationContext("acme/app")
 
 @pytest.fixture
 def provide() -> Iterator[Callable[..., Any]]:
-    """Sets a provider and gives a client for it."""
+    """Gives a function that sets a provider and returns a client for it."""
     made: list[RampdProvider] = []
 
     def start(target: str, *, wait: bool = True, **options: Any) -> Any:
@@ -45,7 +45,7 @@ def provide() -> Iterator[Callable[..., Any]]:
 
 
 class Events:
-    """What handlers of a client were told."""
+    """Keeps the events that handlers of a client get."""
 
     def __init__(self, client: Any) -> None:
         self.seen: list[tuple[ProviderEvent, EventDetails]] = []
@@ -108,7 +108,7 @@ def test_weights_and_overrides_have_their_reasons(target: str, call: Stubs, prov
     }
 
 
-async def test_it_resolves_in_asyncio(target: str, call: Stubs, provide: Any) -> None:
+async def test_the_provider_resolves_in_asyncio(target: str, call: Stubs, provide: Any) -> None:
     call("Release", component=C, tag="t1")
     client = provide(target)
     assert await client.get_string_value_async(C, "none", APP) == "t1"
@@ -127,7 +127,7 @@ async def test_it_resolves_in_asyncio(target: str, call: Stubs, provide: Any) ->
         ((C, EvaluationContext("acme/app", {"job_id": 42})), ErrorCode.INVALID_CONTEXT),
     ],
 )
-def test_what_can_not_be_answered_is_the_default_and_says_why(
+def test_a_question_without_an_answer_gets_the_default_and_the_reason(
     target: str, call: Stubs, provide: Any, question: tuple[str, Any], expected: ErrorCode
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -137,7 +137,7 @@ def test_what_can_not_be_answered_is_the_default_and_says_why(
     assert details.error_message
 
 
-def test_a_component_is_nothing_but_a_string(target: str, call: Stubs, provide: Any) -> None:
+def test_a_flag_can_only_be_read_as_a_string(target: str, call: Stubs, provide: Any) -> None:
     call("Release", component=C, tag="t1")
     client = provide(target)
     for details in (
@@ -171,7 +171,7 @@ def test_a_change_names_the_flags_that_changed(target: str, call: Stubs, provide
     assert (changed.flags_changed, changed.metadata) == ([C], {"revision": revision})
 
 
-def test_what_gets_old_is_stale_and_then_ready_again(
+def test_a_provider_with_an_old_state_is_stale_and_later_ready_again(
     target: str, call: Stubs, provide: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -198,7 +198,7 @@ def test_next_is_not_given_from_a_state_that_is_too_old(target: str, call: Stubs
     assert (details.value, details.reason, details.variant) == ("t1", Reason.STALE, "current")
 
 
-def test_without_a_server_it_is_an_error_and_the_default_goes(provide: Any) -> None:
+def test_without_a_server_the_provider_has_an_error_and_gives_the_default(provide: Any) -> None:
     with pytest.raises(ProviderNotReadyError, match=r"no state has come from 127\.0\.0\.1:1"):
         provide("127.0.0.1:1", timeout=0.2)
     client = api.get_client()
@@ -207,7 +207,7 @@ def test_without_a_server_it_is_an_error_and_the_default_goes(provide: Any) -> N
     assert client.get_string_value(C, "mine", APP) == "mine"
 
 
-def test_it_may_be_initialised_again_after_a_shutdown(target: str, call: Stubs, provide: Any) -> None:
+def test_the_provider_can_be_initialised_again_after_a_shutdown(target: str, call: Stubs, provide: Any) -> None:
     call("Release", component=C, tag="t1")
     client = provide(target)
     client.provider.shutdown()
@@ -215,7 +215,7 @@ def test_it_may_be_initialised_again_after_a_shutdown(target: str, call: Stubs, 
     assert client.get_string_value(C, "none", APP) == "t1"
 
 
-def test_a_shutdown_ends_its_threads(target: str, call: Stubs, provide: Any) -> None:
+def test_a_shutdown_of_the_provider_ends_its_threads(target: str, call: Stubs, provide: Any) -> None:
     client = provide(target)
     client.provider.shutdown()
     end = time.monotonic() + 20
@@ -224,7 +224,7 @@ def test_a_shutdown_ends_its_threads(target: str, call: Stubs, provide: Any) -> 
         time.sleep(0.01)
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_without_the_extra_the_error_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['openfeature.provider'] = None\n"
         "import rampd, rampd.resolver\nassert 'openfeature' not in sys.modules\nimport rampd.openfeature"
@@ -242,7 +242,7 @@ SET_AND_FORK = """
 
     client, seen, first = api.get_client(), [], threading.Event()
     client.add_handler(ProviderEvent.PROVIDER_READY, lambda _: first.set())
-    first.wait(20)  # of the provider that does nothing: the SDK's threads have run
+    first.wait(20)  # the SDK's default provider is ready, so the SDK's threads have run
     client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, lambda details: seen.append("changed"))
     provider = RampdProvider("unix:" + sys.argv[1], timeout=0.2)
     when = sys.argv[2]
@@ -291,7 +291,7 @@ def test_a_provider_that_was_not_ready_at_a_fork_becomes_ready_in_the_child(
                 assert process.stdout.readline() == "ready True t1\n"
                 call("Release", component=C, tag="t2")
                 assert process.stdout.readline() == "changed\n"
-                # Not communicate(): what was read together with the line before is lost to it.
+                # Not communicate(): it would miss the text that was already read into the buffer with the line before.
                 assert process.stdout.read() == "0\n"
         finally:
             process.kill()
@@ -301,12 +301,12 @@ def test_a_provider_that_was_not_ready_at_a_fork_becomes_ready_in_the_child(
 
 @contextlib.contextmanager
 def proxy_at(path: Path, host: str, port: int) -> Iterator[None]:
-    """Hands on what comes to a socket's path."""
+    """Listens on a unix socket, and passes its connections on to `host:port`."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
 
-    def hand_on(source: socket.socket, sink: socket.socket) -> None:
+    def pass_on(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(65536):
                 sink.sendall(piece)
@@ -320,7 +320,7 @@ def proxy_at(path: Path, host: str, port: int) -> Iterator[None]:
                 near = stack.enter_context(listener.accept()[0])
                 far = stack.enter_context(socket.create_connection((host, port)))
                 for pair in ((near, far), (far, near)):
-                    threading.Thread(target=hand_on, args=pair, daemon=True).start()
+                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()

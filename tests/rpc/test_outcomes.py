@@ -1,4 +1,4 @@
-"""ReportOutcomes on the wire: what is taken in, what is ignored and why, and what GetRollout shows of it."""
+"""ReportOutcomes on the wire: which outcomes are counted, which are ignored and why, and what GetRollout shows."""
 
 import os
 import time
@@ -21,14 +21,14 @@ REPOS = 1_000_000 if IS_NIGHTLY else 5_000
 
 @pytest.fixture
 def rollout(call: Stubs) -> v1.Rollout:
-    """Next (release 2) at 10 %."""
+    """Makes a rollout: next is release 2, at 10 %."""
     call("Release", component=COMPONENT, tag="20200301")
     call("Release", component=COMPONENT, tag="20200409")
     return call("Ramp", component=COMPONENT, percent=10).rollout
 
 
 def resolved(call: Stubs, repo: str, *, is_failed: bool = False, **fields: object) -> v1.Outcome:
-    """The outcome of a job, as Resolve answered."""
+    """Resolves a job, and returns its outcome."""
     answer = call("Resolve", component=COMPONENT, repo=repo)
     outcome = v1.Outcome(
         component=COMPONENT,
@@ -48,7 +48,7 @@ def report(call: Stubs, *outcomes: v1.Outcome, sequence: int = 1, client_id: str
 
 
 def shown(call: Stubs) -> list[tuple[int, int, int, int]]:
-    """Of each channel: jobs, failures, other jobs, other failures."""
+    """Returns for each channel: jobs, failures, other jobs, other failures."""
     found = call("GetRollout", component=COMPONENT).rollout.outcomes
     assert [each.channel for each in found] == [v1.CHANNEL_CURRENT, v1.CHANNEL_NEXT][: len(found)]
     return [(each.jobs, each.failures, each.other_jobs, each.other_failures) for each in found]
@@ -77,7 +77,7 @@ def test_jobs_and_failures_are_shown_for_each_channel(call: Stubs):
     answer = call("GetRollout", component=COMPONENT).rollout
     assert [each.failure_rate for each in answer.outcomes] == [0.25, 1.0]
     assert answer.evidence.limit == 100
-    # By the published formula, at 10 %, for two failures of next and one of current.
+    # The published formula at 10 %, for two failures of next and one of current.
     by_hand = [ratio**2 / (0.9 + 0.1 * ratio) ** 3 for ratio in (1.5, 2, 3, 5, 10, 30)]
     assert answer.evidence.e == pytest.approx(sum(by_hand) / 6)
     assert (answer.evidence.current_failures, answer.evidence.next_failures) == (1, 2)
@@ -103,14 +103,14 @@ def test_without_jobs_there_is_no_rate_and_without_a_rollout_no_evidence(call: S
 
 
 @pytest.mark.usefixtures("rollout")
-def test_a_repeat_is_answered_as_the_first_time_and_counts_nothing(call: Stubs):
+def test_a_repeated_batch_gets_the_first_answer_and_is_not_counted_again(call: Stubs):
     wrong = resolved(call, repo_of("current"), channel=v1.CHANNEL_NEXT)
     batch = [resolved(call, repo_of("current")), wrong]
     first = report(call, *batch)
     assert reasons(first) == {1: "ASSIGNMENT_MISMATCH"}
     before = shown(call)
 
-    # Decided on now, both would be of a trial that has ended.
+    # If they were decided now, both outcomes would belong to a trial that has ended.
     call("Rollback", component=COMPONENT)
     call("Ramp", component=COMPONENT, percent=10)
     assert report(call, *batch) == first
@@ -120,7 +120,7 @@ def test_a_repeat_is_answered_as_the_first_time_and_counts_nothing(call: Stubs):
 
 
 @pytest.mark.usefixtures("rollout")
-def test_a_sequence_that_was_another_batch_is_ignored_whole(call: Stubs):
+def test_a_batch_with_a_used_sequence_is_ignored_completely(call: Stubs):
     one, other = resolved(call, "acme/app"), resolved(call, "acme/web")
     report(call, one, sequence=5)
 
@@ -129,7 +129,7 @@ def test_a_sequence_that_was_another_batch_is_ignored_whole(call: Stubs):
     assert sum(jobs for jobs, *_ in shown(call)) == 1
 
 
-def test_a_repeat_at_another_server_counts_nothing(
+def test_a_repeated_batch_at_another_server_is_not_counted_again(
     call: Stubs, rollout: v1.Rollout, store_process: StoreServer, namespace: str
 ):
     with (
@@ -140,7 +140,7 @@ def test_a_repeat_at_another_server_counts_nothing(
         outcome = resolved(call, "acme/app")
         assert report(call, outcome) == report(elsewhere, outcome)
         assert sum(jobs for jobs, *_ in shown(elsewhere)) == 1
-        # What one server resolved the other can count at once, however fresh.
+        # The other server can count an outcome at once, even if this server resolved the job only a moment ago.
         for sequence, percent in enumerate((20, 30, 40, 50), start=2):
             call("Ramp", component=COMPONENT, percent=percent)
             assert report(elsewhere, resolved(call, "acme/app"), sequence=sequence).accepted == 1
@@ -148,7 +148,7 @@ def test_a_repeat_at_another_server_counts_nothing(
 
 
 @pytest.mark.usefixtures("rollout")
-def test_what_is_unknown_is_ignored_with_its_reason_and_the_rest_counts(call: Stubs):
+def test_unknown_outcomes_are_ignored_with_a_reason_and_the_others_are_counted(call: Stubs):
     repo = repo_of("current")
     response = report(
         call,
@@ -174,7 +174,7 @@ def test_what_is_unknown_is_ignored_with_its_reason_and_the_rest_counts(call: St
 
 
 @pytest.mark.usefixtures("rollout")
-def test_a_component_that_does_not_exist_leaves_nothing_behind(call: Stubs, store_process: StoreServer, namespace: str):
+def test_outcomes_of_an_unknown_component_store_nothing(call: Stubs, store_process: StoreServer, namespace: str):
     outcome = resolved(call, "acme/app", component="nobody")
     outcome.component = "nobody"
     assert reasons(report(call, outcome)) == {0: "COMPONENT_NOT_FOUND"}
@@ -182,7 +182,7 @@ def test_a_component_that_does_not_exist_leaves_nothing_behind(call: Stubs, stor
 
 
 @pytest.mark.usefixtures("rollout")
-def test_pinned_repos_are_shown_apart(call: Stubs):
+def test_outcomes_of_pinned_repos_are_shown_separately(call: Stubs):
     call("SetOverride", component=COMPONENT, repo="acme/pinned", channel=v1.CHANNEL_NEXT)
     report(call, resolved(call, "acme/pinned", is_failed=True))
 
@@ -224,12 +224,12 @@ def test_one_wrong_field_refuses_the_whole_batch_and_nothing_is_stored(call: Stu
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert f"outcomes[1].{field}" in caught.value.details()
     assert sum(jobs for jobs, *_ in shown(call)) == 0
-    # The sequence is not spent.
+    # The sequence is still unused.
     assert report(call, good).accepted == 1
 
 
 @pytest.mark.parametrize("request_fields", [{"client_id": ""}, {"sequence": 0}, {"client_id": "a b"}, {"sequence": -1}])
-def test_a_batch_says_whose_it_is(call: Stubs, request_fields: dict[str, object]):
+def test_a_batch_must_name_its_client_and_its_sequence(call: Stubs, request_fields: dict[str, object]):
     fields = {"client_id": "w1", "sequence": 1, "outcomes": [v1.Outcome(component=COMPONENT)]} | request_fields
     with pytest.raises(grpc.RpcError) as caught:
         call("ReportOutcomes", **fields)
@@ -249,7 +249,7 @@ def test_a_batch_has_one_to_a_thousand_outcomes(call: Stubs, count: int):
 
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("rollout")
-def test_any_number_of_repos_takes_the_same_room(call: Stubs, store_process: StoreServer, namespace: str):
+def test_any_number_of_repos_takes_the_same_memory(call: Stubs, store_process: StoreServer, namespace: str):
     template = resolved(call, "acme/app")
     weights = 1000
     rooms = []
@@ -268,12 +268,12 @@ def test_any_number_of_repos_takes_the_same_room(call: Stubs, store_process: Sto
         rooms.append(memory(store_process, namespace, COMPONENT))
 
     assert sum(jobs for jobs, *_ in shown(call)) == REPOS
-    # Whatever were kept for each repo would take a byte at the least.
+    # Anything that was kept for each repo would take at least one byte.
     assert rooms[-1] - rooms[0] < REPOS - 1000
 
 
 def counts(call: Stubs) -> dict[str, tuple[int, int]]:
-    """Of each release, by its tag: jobs and failures. The list and each single one agree."""
+    """Returns jobs and failures of each release, by tag. Checks that ListReleases and GetRelease agree."""
     listed = call("ListReleases", component=COMPONENT).releases
     for release in listed:
         assert call("GetRelease", component=COMPONENT, release=release.number).release == release
@@ -292,7 +292,9 @@ def of_current(call: Stubs) -> tuple[str, int, int]:
 
 @pytest.mark.usefixtures("rollout")
 def test_counts_of_a_release_outlive_its_rollout_and_its_trials(call: Stubs):
-    """Given jobs of both channels, a pin, a rollback and a new trial, then Finalize: expect every accepted job."""
+    """Given jobs of both channels and of a pinned repo, a rollback, a new trial and a Finalize, expect that every accepted job is
+    counted.
+    """
     assert (of_current(call), counts(call)) == (("20200301", 0, 0), {"20200301": (0, 0), "20200409": (0, 0)})
     call("SetOverride", component=COMPONENT, repo="acme/pinned", channel=v1.CHANNEL_NEXT)
     early = resolved(call, repo_of("next", 3), is_failed=True)
@@ -309,7 +311,7 @@ def test_counts_of_a_release_outlive_its_rollout_and_its_trials(call: Stubs):
     call("Ramp", component=COMPONENT, percent=10)
     assert shown(call) == [(0, 0, 0, 0)] * 2
     response = report(call, early, resolved(call, repo_of("next")), sequence=2)
-    assert reasons(response) == {0: "TRIAL_ENDED"}  # what is ignored counts nowhere
+    assert reasons(response) == {0: "TRIAL_ENDED"}  # an ignored outcome is not counted anywhere
     assert counts(call) == {"20200301": (2, 1), "20200409": (3, 1)}
 
     late = resolved(call, "acme/pinned", is_failed=True)
@@ -317,7 +319,7 @@ def test_counts_of_a_release_outlive_its_rollout_and_its_trials(call: Stubs):
     assert (of_current(call), counts(call)["20200409"]) == (("20200409", 0, 0), (3, 1))
     report(call, late, resolved(call, "acme/app"), resolved(call, "acme/app", is_failed=True), sequence=3)
     report(call, late, resolved(call, "acme/app"), resolved(call, "acme/app", is_failed=True), sequence=3)
-    # The late one ran it before it was current.
+    # The late job ran the release before it was current.
     assert (of_current(call), counts(call)["20200409"]) == (("20200409", 2, 1), (6, 3))
 
     call("Revert", component=COMPONENT)
@@ -327,15 +329,15 @@ def test_counts_of_a_release_outlive_its_rollout_and_its_trials(call: Stubs):
     assert not shown_elsewhere.current.HasField("jobs")
 
 
-def test_counts_of_releases_that_are_forgotten_go(call: Stubs, store_process: StoreServer, namespace: str):
-    """Given a job of a queued release that is then superseded and forgotten, and no new trial since."""
+def test_counts_of_forgotten_releases_are_deleted(call: Stubs, store_process: StoreServer, namespace: str):
+    """Given a job of a queued release that is later superseded and forgotten, and no new trial, expect that its counts go."""
     prefix = f"rampd:{{{namespace}:{COMPONENT}}}:"
     call("Release", component=COMPONENT, tag="t1")
     call("SetPolicy", component=COMPONENT, policy=v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))
     report(call, resolved(call, "acme/else"))
     with redis.Redis.from_url(store_process.url, decode_responses=True) as client:
         call("Release", component=COMPONENT, tag="t2")
-        wait_until(lambda: client.hget(f"{prefix}outcomes", "release") == "2")  # the server has tidied up
+        wait_until(lambda: client.hget(f"{prefix}outcomes", "release") == "2")  # the server's sweep has run
         call("Release", component=COMPONENT, tag="t3")
         call("SetOverride", component=COMPONENT, repo="acme/app", tag="t3")
         report(call, resolved(call, "acme/app"), sequence=2)
@@ -349,7 +351,7 @@ def test_counts_of_releases_that_are_forgotten_go(call: Stubs, store_process: St
 
 
 @pytest.mark.usefixtures("rollout")
-def test_what_was_counted_goes_with_its_rollout(call: Stubs, store_process: StoreServer, namespace: str):
+def test_counts_of_a_rollout_are_deleted_with_it(call: Stubs, store_process: StoreServer, namespace: str):
     report(call, resolved(call, "acme/app", is_failed=True))
     assert any(key.endswith(":first-failures") for key in keys(store_process, namespace, COMPONENT))
 

@@ -1,4 +1,4 @@
-"""A program that forks past Python's hooks, as uWSGI does: its children go on, or say why they can't."""
+"""A program forks without running Python's fork hooks, as uWSGI does. Its children go on, or say why they can't."""
 
 import pytest
 
@@ -11,8 +11,8 @@ START = """
     import ctypes, os, signal, sys, time
     from rampd import Admin, AsyncResolver, RampdError, Resolver
 
-    # A thread that has waited for the interpreter's lock for so long asks for it. A child that is forked at that moment gives
-    # the lock away, and waits for ever for a thread that it does not have: that is Python's, whatever else runs in it.
+    # A thread that has waited this long for the interpreter's lock asks for it. A child that is forked at that moment gives the
+    # lock away, and waits for ever for a thread that it does not have. This is a defect of Python, not of rampd.
     sys.setswitchinterval(3600)
     fork = ctypes.PyDLL(None).fork
     target, number = sys.argv[1], int(sys.argv[2])
@@ -31,11 +31,11 @@ START = """
             codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         return [code for code in codes if code]
 
-    def until(is_so):
+    def until(condition):
         end = time.monotonic() + 50
-        while not is_so() and time.monotonic() < end:
+        while not condition() and time.monotonic() < end:
             time.sleep(0.01)
-        return is_so()
+        return condition()
 """
 WATCHING = """
     from rampd._runtime.fork_gate import call_gate
@@ -43,7 +43,7 @@ WATCHING = """
     resolver, unused = Resolver(target, timeout=20), Admin(target)
     ask = lambda repo: resolver.resolve("restyler", repo=repo)
     ask("acme/app")
-    # It answers as soon as it has a state: its thread may still be at work with that, and is not inside gRPC then.
+    # The resolver answers as soon as it has a state. Its thread may still be working on that state, and is not inside gRPC then.
     assert until(lambda: resolver.status().connected and call_gate.is_inside)
     def work():
         made_here = AsyncResolver(target)
@@ -51,7 +51,7 @@ WATCHING = """
             unused.get_rollout("restyler")
         except RampdError as error:
             refusal = error.reason, "lazy-apps" in error.message
-        # Nothing asks the system for each answer: only what is stale looks.
+        # A fresh answer does not check for a fork, because that needs a system call. A stale answer does.
         if not until(lambda: ask("acme/app").reason == "STALE"):
             return False
         resolver.report(ask("acme/app"), "restyler", repo="acme/app", succeeded=True, duration=1)
@@ -93,9 +93,11 @@ def ramped(call: Stubs) -> None:
     call("Ramp", component="restyler", percent=100)
 
 
-def test_where_a_thread_was_inside_grpc_nobody_gets_next_and_the_status_says_why(target: str, ramped: None) -> None:
+def test_if_a_thread_was_inside_grpc_the_child_withholds_next_and_its_status_says_why(
+    target: str, ramped: None
+) -> None:
     assert run_script(START + WATCHING, target, "2")[0] == "[] t2 True\n"
 
 
-def test_where_no_thread_was_inside_grpc_children_go_on(target: str, ramped: None) -> None:
+def test_if_no_thread_was_inside_grpc_children_go_on(target: str, ramped: None) -> None:
     assert run_script(START + IDLE, target, str(CHILDREN))[0] == "[] t2 True\n"

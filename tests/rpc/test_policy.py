@@ -1,4 +1,4 @@
-"""SetPolicy and GetPolicy over a real channel: every field comes back, and what makes no sense is refused whole."""
+"""SetPolicy and GetPolicy over a real channel: every field comes back, and a policy with a wrong field is not stored at all."""
 
 from collections.abc import Mapping
 
@@ -72,7 +72,7 @@ def policy_of(call: Stubs) -> v1.Policy:
 
 
 def wrong(call: Stubs, policy: v1.Policy, **fields: object) -> Mapping[str, str]:
-    """What is said to be wrong, by field; nothing of the policy may be stored then."""
+    """Sets a wrong policy. Returns the descriptions of its wrong fields, and checks that nothing is stored."""
     before = call("GetRollout", component=C).rollout
     with pytest.raises(grpc.RpcError) as caught:
         call("SetPolicy", component=C, policy=policy, **fields)
@@ -87,8 +87,8 @@ def test_a_new_component_has_the_defaults(call: Stubs) -> None:
     assert policy_of(call) == DEFAULTS
 
 
-def test_a_rollout_shows_of_its_policy_what_is_not_a_default(call: Stubs) -> None:
-    """Given a policy of which little was set, expect that little in every answer, and the rest of it in GetPolicy."""
+def test_a_rollout_shows_the_fields_of_its_policy_that_are_not_defaults(call: Stubs) -> None:
+    """Given a policy with a few fields, expect only these fields in every answer, and all fields in GetPolicy."""
     little = v1.Policy(
         auto_start=True,
         steps=[v1.Step(percent=5, hold=Duration(seconds=60)), v1.Step(percent=20, min_jobs=30)],
@@ -99,7 +99,7 @@ def test_a_rollout_shows_of_its_policy_what_is_not_a_default(call: Stubs) -> Non
     assert call("GetRollout", component=C).rollout.policy == little
     assert call("ListRollouts").rollouts[0].policy == little
     assert policy_of(call).checks[0].errors_allowed == 4
-    # What an answer shows can be set as it is, and gives the same policy.
+    # The policy in an answer can be set unchanged, and gives the same policy.
     whole = policy_of(call)
     call("SetPolicy", component=C, policy=v1.Policy(), update_mask=FieldMask(paths=FIELDS))
     assert policy_of(call) == DEFAULTS
@@ -131,13 +131,13 @@ def test_each_field_is_set_alone_and_goes_back_to_its_default_by_the_mask(call: 
     assert policy_of(call) == DEFAULTS
 
 
-def test_with_a_mask_only_what_it_names_is_set(call: Stubs) -> None:
+def test_with_a_mask_only_its_fields_are_set(call: Stubs) -> None:
     call("SetPolicy", component=C, policy=PLAN, update_mask=FieldMask(paths=["alpha", "auto_start"]))
     policy = policy_of(call)
     assert (policy.alpha, policy.auto_start, policy.tolerance, len(policy.steps)) == (0.02, True, 1, 0)
 
 
-def test_the_history_tells_what_changed_field_by_field(call: Stubs) -> None:
+def test_the_history_shows_each_changed_field(call: Stubs) -> None:
     call(
         "SetPolicy",
         component=C,
@@ -150,7 +150,7 @@ def test_the_history_tells_what_changed_field_by_field(call: Stubs) -> None:
     assert changes == {"policy.alpha": ("", "0.02"), "policy.steps": ("", "5 % for 2 s")}
 
 
-def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_stored(call: Stubs) -> None:
+def test_all_wrong_fields_are_reported_together_and_nothing_is_stored(call: Stubs) -> None:
     policy = v1.Policy(
         steps=[v1.Step(percent=25), v1.Step(percent=5, hold=Duration(seconds=3600 * 24 * 31)), v1.Step()],
         max_percent=100,
@@ -177,7 +177,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_stored(call: St
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, float("nan")])
-def test_an_alpha_that_promises_nothing_is_refused(call: Stubs, alpha: float) -> None:
+def test_an_alpha_that_is_not_between_0_and_1_is_refused(call: Stubs, alpha: float) -> None:
     assert set(wrong(call, v1.Policy(alpha=alpha))) == {"policy.alpha"}
 
 
@@ -187,13 +187,13 @@ def test_more_than_fifty_steps_are_refused(call: Stubs) -> None:
     call("SetPolicy", component=C, policy=v1.Policy(steps=steps[:50]))
 
 
-def test_a_query_is_refused_with_what_is_wrong_with_it(call: Stubs) -> None:
+def test_a_wrong_query_is_refused_and_the_message_says_what_is_wrong(call: Stubs) -> None:
     policy = v1.Policy(checks=[v1.Check(name="a", query="sum(rate(errors[5m])", max=1)])
     assert wrong(call, policy) == {"policy.checks[0].query": "has ( at character 4, which is not closed"}
 
 
 @pytest.mark.parametrize("query", ["up[5m]", "((up[5m]))", "up[5m:1m]", '"up"', '("up")'])
-def test_a_query_for_what_is_no_single_value_is_refused(call: Stubs, query: str) -> None:
+def test_a_query_that_gives_no_single_value_is_refused(call: Stubs, query: str) -> None:
     policy = v1.Policy(checks=[v1.Check(name="a", query=query, max=1)])
     assert wrong(call, policy) == {
         "policy.checks[0].query": "gives no single value: a number, or a vector with one element, is needed"
@@ -201,12 +201,12 @@ def test_a_query_for_what_is_no_single_value_is_refused(call: Stubs, query: str)
     call("SetPolicy", component=C, policy=v1.Policy(checks=[v1.Check(name="a", query="((up))", max=1)]))
 
 
-def test_without_a_prometheus_a_query_that_only_one_knows_is_stored_and_the_answer_says_that_nobody_was_asked(
+def test_without_a_prometheus_an_unknown_query_is_stored_and_the_answer_says_that_it_was_not_checked(
     call: Stubs,
 ) -> None:
     policy = v1.Policy(checks=[v1.Check(name="a", query="up{path=~`\\d`} + a_function_of_tomorrow(up)", max=1)])
     assert call("SetPolicy", component=C, policy=policy).message == (
-        "The policy is stored. Nobody could be asked whether the query of a is right: "
+        "The policy is stored. rampd could not ask whether the query of a is right: "
         "this server has no --prometheus-url (RAMPD_PROMETHEUS_URL)."
     )
     assert call("SetPolicy", component=C, policy=v1.Policy(alpha=0.02)).message == "The policy is stored."
@@ -218,8 +218,8 @@ def test_no_query_breaks_the_server(call: Stubs, query: str) -> None:
     assert call("SetPolicy", component=C, policy=policy).changed
 
 
-def test_what_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:
-    """Given a plan that goes to 90 %, expect a max_percent below it to be refused, and a patience below its holds."""
+def test_a_policy_that_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:
+    """Given a plan that goes to 90 %, expect that a lower max_percent is refused, and a stuck_after shorter than its holds."""
     call("SetPolicy", component=C, policy=PLAN)
     policy = v1.Policy(max_percent=50, stuck_after=Duration(seconds=120))
     assert set(wrong(call, policy)) == {"policy.steps[2].percent", "policy.stuck_after"}
@@ -234,14 +234,16 @@ def test_what_contradicts_the_stored_policy_is_refused(call: Stubs) -> None:
         (v1.Policy(max_percent=100), "policy.max_percent"),
     ],
 )
-def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how(call: Stubs, policy: v1.Policy, field: str) -> None:
+def test_a_plan_that_ends_at_100_percent_is_refused_and_the_message_names_auto_finalize(
+    call: Stubs, policy: v1.Policy, field: str
+) -> None:
     found = wrong(call, policy)
     assert set(found) == {field}
     assert "et auto_finalize" in found[field]
     assert "current after the last step" in found[field]
 
 
-def test_a_check_that_says_little_gets_defaults(call: Stubs) -> None:
+def test_a_check_with_few_fields_gets_defaults(call: Stubs) -> None:
     call("SetPolicy", component=C, policy=v1.Policy(checks=[v1.Check(name="up", query="up", min=1)]))
     [check] = policy_of(call).checks
     assert (check.interval, check.failures_allowed, check.errors_allowed) == (Duration(seconds=60), 0, 4)

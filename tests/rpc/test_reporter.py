@@ -1,4 +1,4 @@
-"""Outcomes on their way: from both faces of the client, in both modes, to servers that take them, lose them or are away."""
+"""Both faces of the client report outcomes, in both modes, to servers that take them, lose them or are away."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,7 @@ import pytest
 
 import rampd
 from rampd import AsyncResolver, Resolver, v1
+from rampd._calls.endpoint import Endpoint
 from rampd.testing import AsyncFixedResolver, FixedResolver
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import Stubs
@@ -47,16 +48,16 @@ async def result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-async def until(is_so: Callable[[], Any], within_s: float = 20) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 20) -> None:
     end = time.monotonic() + within_s
-    while not is_so():
+    while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
 async def block(resolver: Any, **asked: Any) -> AsyncIterator[Any]:
-    """`with` or `async with`, whichever the face has."""
+    """Uses `with` or `async with`, depending on the face."""
     job = resolver.job(C, **{"repo": "acme/app", **asked})
     if hasattr(job, "__aenter__"):
         async with job:
@@ -124,7 +125,9 @@ def said_and_raised(job: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [FixedResolver, AsyncFixedResolver])
-async def test_how_it_went_is_what_was_said_or_else_what_was_raised(kind: Any, work: Any, expected: list[Any]) -> None:
+async def test_the_outcome_is_what_the_job_reported_or_otherwise_what_it_raised(
+    kind: Any, work: Any, expected: list[Any]
+) -> None:
     resolver = kind({C: "t1"})
     with contextlib.suppress(BaseException):
         async with block(resolver) as job:
@@ -134,7 +137,7 @@ async def test_how_it_went_is_what_was_said_or_else_what_was_raised(kind: Any, w
     assert [each.tag for each in resolver.outcomes] == ["t1"] * len(expected)
 
 
-async def test_a_job_without_a_version_is_none(resolver: Any, server: ScriptedServer) -> None:
+async def test_a_job_without_a_version_is_not_reported(resolver: Any, server: ScriptedServer) -> None:
     server.answers["Resolve"] = [status(grpc.StatusCode.NOT_FOUND, "COMPONENT_NOT_FOUND")]
     with pytest.raises(rampd.NotFoundError):
         async with block(resolver):
@@ -154,7 +157,7 @@ async def test_a_job_that_ends_elsewhere_is_reported_by_hand(resolver: Any, serv
         resolver.report(found, C, repo="no repo", succeeded=True, duration=-1)
 
 
-async def test_a_batch_whose_answer_is_lost_comes_again_as_it_was(resolver: Any, server: ScriptedServer) -> None:
+async def test_a_batch_whose_answer_is_lost_is_sent_again_unchanged(resolver: Any, server: ScriptedServer) -> None:
     server.answers["ReportOutcomes"] = [server.hang, v1.ReportOutcomesResponse(accepted=1)]
     async with block(resolver):
         pass
@@ -165,21 +168,21 @@ async def test_a_batch_whose_answer_is_lost_comes_again_as_it_was(resolver: Any,
     assert resolver.status().reports.dropped == 0
 
 
-async def test_it_outlives_a_server_that_is_away(server: ScriptedServer) -> None:
+async def test_outcomes_are_kept_while_the_server_is_away(server: ScriptedServer) -> None:
     with contextlib.closing(Resolver("127.0.0.1:1", mode="rpc")) as away:
         found = Resolver(server.target, mode="rpc").resolve(C, repo="acme/app")
         for number in range(2500):
             away.report(found, C, repo="acme/app", job_id=str(number), succeeded=True, duration=1)
         await until(lambda: away.status().reports.error)
         assert away.status().reports.buffered == 2500
-        away._reporter._connection = rampd._calls.connection.Connection(server.target)  # it is back
+        away._reporter._connection = rampd._calls.connection.Connection(Endpoint(server.target))  # the server is back
         await until(lambda: away.status().reports.sent == 2500)
     batches = server.requests("ReportOutcomes")
     assert [(batch.sequence, len(batch.outcomes)) for batch in batches] == [(1, 1000), (2, 1000), (3, 500)]
     assert [each.job_id for each in outcomes(server)] == [str(number) for number in range(2500)]
 
 
-async def test_a_server_that_takes_none_gets_one_line_in_the_log(
+async def test_a_server_without_report_outcomes_is_logged_once(
     resolver: Any, server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers["ReportOutcomes"] = [grpc.StatusCode.UNIMPLEMENTED]
@@ -193,7 +196,7 @@ async def test_a_server_that_takes_none_gets_one_line_in_the_log(
     assert len(server.requests("ReportOutcomes")) == 1
 
 
-async def test_close_sends_what_there_is(resolver: Any, server: ScriptedServer) -> None:
+async def test_close_sends_all_waiting_outcomes(resolver: Any, server: ScriptedServer) -> None:
     found = await result(resolver.resolve(C, repo="acme/app"))
     for number in range(1200):
         resolver.report(found, C, repo="acme/app", job_id=str(number), succeeded=True, duration=1)
@@ -228,7 +231,7 @@ async def test_both_modes_report_to_a_real_server(target: str, call: Stubs) -> N
     assert jobs == [2]
 
 
-# From 3.12 on, Python warns of every fork beside threads, on standard error, where nothing else may be said.
+# From 3.12 on, Python warns about every fork in a process with threads. These tests expect an empty standard error.
 QUIET = ("-W", "ignore::DeprecationWarning")
 BEGIN = """
     import os, sys
@@ -255,7 +258,7 @@ ENDS = {
     """,
         ["1", "2", "3"],
     ),
-    "the end of a worker of multiprocessing": (
+    "the end of a multiprocessing worker": (
         """
     import multiprocessing
     work(1)
@@ -265,7 +268,7 @@ ENDS = {
     """,
         ["1", "2"],
     ),
-    "a resolver that nobody holds any more": (
+    "the garbage collection of a resolver": (
         """
     work(1)
     del resolver
@@ -276,7 +279,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_what_there_is_is_sent_at(end: str, server: ScriptedServer) -> None:
+def test_waiting_outcomes_are_sent_at(end: str, server: ScriptedServer) -> None:
     code, expected = ENDS[end]
     done = subprocess.run(
         [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(code), server.target],
@@ -297,7 +300,7 @@ def refuse_to_start(thread: threading.Thread, *, start: Callable[..., None] = th
     start(thread)
 
 
-async def test_a_thread_that_can_t_be_started_costs_no_report_and_is_tried_again(
+async def test_a_thread_that_can_not_be_started_loses_no_report_and_is_tried_again(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver = Resolver(server.target, mode="rpc")
@@ -329,10 +332,10 @@ async def test_status_starts_a_reporting_thread_that_died(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that beginning again fails, too
+        patched.setattr("rampd._runtime.daemon_thread.AGAIN_AFTER_S", "no pause")  # so that the restart fails, too
         patched.setattr(threading, "excepthook", lambda _: None)
         patched.setattr(resolver._reporter._reporting, "pause_s", fail)  # type: ignore[attr-defined]
-        resolver._reporter._tell()  # type: ignore[attr-defined]
+        resolver._reporter._wake()  # type: ignore[attr-defined]
         await until(lambda: not dead.is_alive())
     resolver._reporter._reporting.add(  # type: ignore[attr-defined]
         rampd._reporting.outcome_buffer.Outcome(C, "acme/app", "2", resolver.resolve(C, repo="acme/app"), True, 0.1)
@@ -342,7 +345,7 @@ async def test_status_starts_a_reporting_thread_that_died(
     resolver.close()
 
 
-async def test_no_job_fails_for_its_report(
+async def test_an_error_while_reporting_fails_no_job(
     resolver: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> bool:
@@ -356,7 +359,7 @@ async def test_no_job_fails_for_its_report(
     assert caplog.text.count("an outcome was not taken in") == 2
 
 
-async def test_an_outcome_that_can_t_be_said_is_dropped_alone(resolver: Any, server: ScriptedServer) -> None:
+async def test_only_the_outcome_that_can_not_be_encoded_is_dropped(resolver: Any, server: ScriptedServer) -> None:
     answer = await result(resolver.resolve(C, repo="acme/app"))
     unknown = rampd.Resolution(dataclasses.replace(answer.decision, reason="OF_ANOTHER_VERSION"), revision=7)
     for job_id, resolution in (("1", answer), ("2", unknown), ("3", answer)):
@@ -387,7 +390,7 @@ SIGNALS = """
 """
 
 
-def test_a_signal_handler_reports_while_its_thread_is_inside(server: ScriptedServer) -> None:
+def test_a_signal_handler_can_report_while_its_thread_is_reporting(server: ScriptedServer) -> None:
     done = subprocess.run(
         [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(SIGNALS), server.target],
         capture_output=True,
@@ -425,7 +428,7 @@ FORKS = """
 """
 
 
-def test_a_hundred_children_report_while_the_parent_does(server: ScriptedServer) -> None:
+def test_a_hundred_children_report_while_the_parent_reports(server: ScriptedServer) -> None:
     done = subprocess.run(
         [sys.executable, *QUIET, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(FORKS), server.target],
         capture_output=True,

@@ -28,7 +28,7 @@ ANY_PORT = Address("127.0.0.1", 0)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _SETTINGS, _MAX_CONCURRENT_STREAMS = 4, 3
-"""The kind of a frame and the name of a setting, of HTTP/2."""
+"""A frame type and the id of a setting in HTTP/2."""
 NAMES = ["", "rampd.v1.ResolverService", "rampd.v1.ReleaseService", "rampd.v1.RolloutService"]
 
 
@@ -52,13 +52,13 @@ async def make_server():
 
 
 async def statuses(target: str) -> list[int]:
-    """Of each of `NAMES`."""
+    """Returns the health of each of `NAMES`."""
     async with grpc.aio.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         return [(await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in NAMES]
 
 
-async def test_resolve_and_the_rest_have_a_health_of_their_own(make_server):
+async def test_the_resolver_has_its_own_health(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
@@ -86,7 +86,7 @@ async def test_health_can_be_listed(make_server, caplog):
     assert not caplog.records
 
 
-async def test_every_change_of_health_is_streamed_and_a_server_that_stops_says_not_serving_first(make_server):
+async def test_every_change_of_health_is_streamed_and_a_server_reports_not_serving_before_it_stops(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
@@ -100,16 +100,16 @@ async def test_every_change_of_health_is_streamed_and_a_server_that_stops_says_n
             assert (await whole.read()).status == expected
         await server.stop(0.5)
         assert (await whole.read()).status == NOT_SERVING
-        # It had no change before.
+        # The health of the resolver did not change before.
         assert (await resolver.read()).status == NOT_SERVING
         await server.set_health(resolves=True, writes=True)
 
 
-async def test_port_0_is_answered_with_the_port_that_was_chosen(make_server):
+async def test_listening_on_port_0_returns_the_chosen_port(make_server):
     assert make_server().listen(ANY_PORT).port > 0
 
 
-async def test_a_second_server_on_a_port_is_told_that_it_is_taken(make_server):
+async def test_a_second_server_on_a_port_gets_an_error_that_the_port_is_taken(make_server):
     taken = make_server().listen(ANY_PORT)
     with pytest.raises(StartupError, match=rf"{taken}: Address already in use.*--listen"):
         make_server().listen(taken)
@@ -122,7 +122,7 @@ async def test_the_unix_socket_is_open_to_its_owner_only(make_server, tmp_path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_binding_a_socket_leaves_the_umask_alone(make_server, tmp_path):
+async def test_binding_a_socket_does_not_change_the_umask(make_server, tmp_path):
     before = os.umask(0o027)
     try:
         make_server().listen_unix(tmp_path / "s.sock")
@@ -131,7 +131,7 @@ async def test_binding_a_socket_leaves_the_umask_alone(make_server, tmp_path):
         os.umask(before)
 
 
-async def test_the_socket_of_a_living_server_is_not_taken_from_it(make_server, tmp_path):
+async def test_a_second_server_does_not_take_the_socket_of_a_running_server(make_server, tmp_path):
     path = tmp_path / "s.sock"
     first = make_server()
     first.listen_unix(path)
@@ -142,7 +142,7 @@ async def test_the_socket_of_a_living_server_is_not_taken_from_it(make_server, t
     assert await statuses(f"unix:{path}") == [SERVING] * 4
 
 
-async def test_the_socket_that_a_dead_server_left_is_replaced(make_server, tmp_path):
+async def test_the_socket_of_a_dead_server_is_replaced(make_server, tmp_path):
     path = tmp_path / "s.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(os.fspath(path))
@@ -152,7 +152,7 @@ async def test_the_socket_that_a_dead_server_left_is_replaced(make_server, tmp_p
     assert await statuses(f"unix:{path}") == [NOT_SERVING] * 4
 
 
-async def test_a_file_that_is_no_socket_is_left_alone(make_server, tmp_path):
+async def test_a_file_that_is_not_a_socket_is_not_deleted(make_server, tmp_path):
     path = tmp_path / "s.sock"
     path.write_text("mine")
     with pytest.raises(StartupError, match=r"is not a socket"):
@@ -160,12 +160,12 @@ async def test_a_file_that_is_no_socket_is_left_alone(make_server, tmp_path):
     assert path.read_text() == "mine"
 
 
-async def test_a_socket_path_that_is_too_long_is_a_sentence(make_server, tmp_path):
+async def test_a_socket_path_that_is_too_long_is_reported_in_a_sentence(make_server, tmp_path):
     with pytest.raises(StartupError, match=r"too long .*--socket"):
         make_server().listen_unix(tmp_path / ("x" * 101))
 
 
-async def test_a_directory_that_can_not_be_made_is_a_sentence(make_server, tmp_path):
+async def test_a_directory_that_can_not_be_made_is_reported_in_a_sentence(make_server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StartupError, match=r"Can't listen on the unix socket .*Not a directory"):
         make_server().listen_unix(tmp_path / "file" / "run" / "s.sock")
@@ -180,7 +180,7 @@ async def test_a_server_that_stops_removes_its_socket(make_server, tmp_path):
     assert not path.exists()
 
 
-async def test_a_request_beyond_4_mib_is_refused_and_one_below_is_not(make_server):
+async def test_a_request_over_4_mib_is_refused_and_a_smaller_one_is_not(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
@@ -240,7 +240,7 @@ async def test_grpcurl_describes_everything_with_the_comments_of_the_proto_files
     assert all(each in described for each in shown), described
 
 
-async def test_answers_have_the_same_names_by_reflection_and_by_the_proto_files(make_server):
+async def test_answers_have_the_same_names_with_reflection_and_with_the_proto_files(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
@@ -252,7 +252,7 @@ async def test_answers_have_the_same_names_by_reflection_and_by_the_proto_files(
     assert await grpcurl("-d", '{"jobId": "four"}', *call[2:]) == answer
 
 
-async def test_a_symbol_that_is_not_there_is_not_found(make_server):
+async def test_an_unknown_symbol_is_not_found(make_server):
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
     server = make_server()
@@ -268,19 +268,19 @@ async def test_a_symbol_that_is_not_there_is_not_found(make_server):
         await stream.done_writing()
 
 
-async def test_without_reflection_nothing_is_told(make_server):
+async def test_without_reflection_the_service_is_unimplemented(make_server):
     from grpc_reflection.v1alpha import reflection_pb2_grpc
 
     server = make_server(reflect=False)
     target = str(server.listen(ANY_PORT))
     await server.start()
     async with grpc.aio.insecure_channel(target) as channel:
-        # Nothing is sent: the call may end first, and gRPC then has an error of its own for what could not be written.
+        # The test sends nothing, because the call may end first. A write would then fail with another error of gRPC.
         stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
         assert await stream.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_three_thousand_calls_of_one_moment_are_all_taken_up(make_server):
+async def test_three_thousand_calls_at_once_are_all_answered(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
@@ -292,7 +292,7 @@ async def test_three_thousand_calls_of_one_moment_are_all_taken_up(make_server):
 
 
 async def test_a_connection_is_told_how_many_calls_it_may_have_at_once(make_server):
-    """In the first frame of the server, SETTINGS: pairs of a name of two bytes and a value of four."""
+    """The first frame of the server is SETTINGS: pairs of an id (two bytes) and a value (four bytes)."""
     server = make_server()
     address = server.listen(ANY_PORT)
     await server.start()
@@ -308,7 +308,7 @@ async def test_a_connection_is_told_how_many_calls_it_may_have_at_once(make_serv
     assert dict(struct.iter_unpack(">HI", settings))[_MAX_CONCURRENT_STREAMS] == MAX_STREAMS
 
 
-async def test_calls_that_meet_a_server_that_stops_are_told_what_to_do(make_server):
+async def test_calls_to_a_stopping_server_get_an_error_that_says_what_to_do(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
@@ -329,4 +329,4 @@ async def test_calls_that_meet_a_server_that_stops_are_told_what_to_do(make_serv
         await server.stop(5)
         await asyncio.gather(*callers)
     assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
-    assert any("Send it again" in (error.details() or "") for error in errors)
+    assert any("Send the call again" in (error.details() or "") for error in errors)

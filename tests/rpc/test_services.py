@@ -1,4 +1,4 @@
-"""Every RPC through a real channel: what the table of states can't show."""
+"""Every RPC over a real channel: behaviour that the table of states does not show."""
 
 import time
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def test_min_revision_makes_another_server_catch_up(call: Stubs, second: Stubs) 
 
 
 def test_a_write_on_one_server_is_soon_resolved_by_another(call: Stubs, second: Stubs) -> None:
-    """The target is 50 ms; ten times that must never be needed."""
+    """The target is 50 ms. Here the bound is ten times that, for a busy machine."""
     call("Release", component=C, tag="t1")
     for n in range(20):
         call("SetOverride", component=C, repo="acme/app", tag=f"x{n}")
@@ -83,14 +83,14 @@ def test_a_repeated_request_id_answers_the_first_result_with_the_rollout_as_it_i
     assert again.replayed
     assert again.rollout.next_percent == 10
     call("Finalize", component=C)
-    # Refused now, but done before.
+    # As a new request it would be refused now, but it was applied before.
     assert call("Ramp", component=C, percent=10, request_id="r-1").replayed
     assert refusal(call, "Ramp", component=C, percent=20, request_id="r-1") == "REQUEST_ID_REUSED"
     assert refusal(call, "Rollback", component=C, request_id="r-1") == "REQUEST_ID_REUSED"
 
 
 def refused(call: Stubs, method: str, **fields: object) -> tuple[str, Mapping[str, str]]:
-    """The message of a refusal, and its metadata."""
+    """Makes a call that is refused. Returns the message and the metadata of the refusal."""
     with pytest.raises(grpc.RpcError) as caught:
         call(method, **fields)
     info = error_details_pb2.ErrorInfo()
@@ -103,8 +103,8 @@ def test_a_request_id_of_another_request_says_what_differs_and_what_to_do(call: 
     call("Release", component=C, tag="t1", request_id="ci-1", attributes={"build": "1"})
     message, metadata = refused(call, "Release", component=C, tag="t2", request_id="ci-1", force=True)
     assert message == (
-        "The request id ci-1 was used for a Release that differs in tag, attributes and force. To run the same again, send "
-        "the same as the first time; for anything else choose a new request id."
+        "The request id ci-1 was used for a Release that differs in tag, attributes and force. To repeat the first request, "
+        "send it unchanged. For any other request, choose a new request id."
     )
     assert metadata == {"request_id": "ci-1", "method": "Release", "differs": "tag, attributes, force"}
     message, metadata = refused(call, "Pause", component=C, request_id="ci-1")
@@ -113,8 +113,8 @@ def test_a_request_id_of_another_request_says_what_differs_and_what_to_do(call: 
     assert call("GetRollout", component=C).rollout.revision == 1
 
 
-def test_a_build_that_runs_again_as_somebody_else_gets_its_first_result(target: str) -> None:
-    """Given a build that is run again by another person, with another note and attributes, expect its first release."""
+def test_a_build_that_runs_again_as_another_actor_gets_its_first_result(target: str) -> None:
+    """Given a build that another person runs again, with another note and other attributes, expect its first release."""
     request = {"request_id": "gh-1", "attributes": {"attempt": "1"}, "note": "first"}
     with Admin(target, actor="ada") as ada, Admin(target, actor="bob") as bob:
         first = ada.release(C, "t1", **request)
@@ -132,18 +132,18 @@ def test_a_build_that_runs_again_as_somebody_else_gets_its_first_result(target: 
             assert again.message.startswith(
                 "This request_id was already applied; this is its first result. What differs"
             )
-        assert again.message.endswith("is not taken over: actor, attributes and note.")
+        assert again.message.endswith("This call differs in actor, attributes and note; the difference is ignored.")
         [event] = ada.list_events(C)
         assert (event.actor, event.note) == ("ada", "first")
         same = ada.release(C, "t1", **request)
         assert same.message == "This request_id was already applied; this is its first result."
 
 
-def test_of_two_requests_that_race_with_one_id_the_second_is_told_what_differs(call: Stubs, second: Stubs) -> None:
-    """Given two servers that are asked at once, expect one request done, and the same words from each of them."""
+def test_if_two_requests_race_with_one_id_the_refusal_says_what_differs(call: Stubs, second: Stubs) -> None:
+    """Given two servers that get the requests at once, expect that one is applied, and the same message from each server."""
     call("Release", component=C, tag="t1")
     call("Release", component=C, tag="t2")
-    told = set()
+    answers = set()
     with ThreadPoolExecutor(2) as pool:
         for number in range(30):
 
@@ -151,24 +151,26 @@ def test_of_two_requests_that_race_with_one_id_the_second_is_told_what_differs(c
                 try:
                     return f"{stubs('Ramp', component=C, percent=percent, request_id=request_id).revision > 0}"
                 except grpc.RpcError as error:
-                    return error.details().replace(request_id, "r")
+                    # A busy machine may keep Redis from answering in time, which says nothing of the race.
+                    is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+                    return "away" if is_away else error.details().replace(request_id, "r")
 
-            told |= set(pool.map(ramp, (call, second), (1 + number, 50 + number)))
-    assert told == {
+            answers |= set(pool.map(ramp, (call, second), (1 + number, 50 + number)))
+    assert answers - {"away"} == {
         "True",
-        "The request id r was used for a Ramp that differs in percent. To run the same again, send the same as the first "
-        "time; for anything else choose a new request id.",
+        "The request id r was used for a Ramp that differs in percent. To repeat the first request, send it "
+        "unchanged. For any other request, choose a new request id.",
     }
 
 
-def test_only_successes_are_remembered(call: Stubs) -> None:
+def test_only_successful_requests_are_remembered(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     assert refusal(call, "Ramp", component=C, percent=10, request_id="r-1") == "NO_ROLLOUT"
     call("Release", component=C, tag="t2")
     assert not call("Ramp", component=C, percent=10, request_id="r-1").replayed
 
 
-def test_expected_revision_is_refused_where_somebody_was_first(call: Stubs) -> None:
+def test_a_write_with_an_old_expected_revision_is_refused(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("Release", component=C, tag="t2", expected_revision=1)
     assert refusal(call, "Ramp", component=C, percent=10, expected_revision=1) == "REVISION_MISMATCH"
@@ -176,7 +178,7 @@ def test_expected_revision_is_refused_where_somebody_was_first(call: Stubs) -> N
     assert refusal(call, "Release", component="new", tag="t", expected_revision=7) == "REVISION_MISMATCH"
 
 
-def test_a_freeze_of_all_holds_for_components_born_later_and_its_end_starts_heads(call: Stubs, second: Stubs) -> None:
+def test_a_freeze_of_all_applies_to_new_components_and_its_end_starts_the_queues(call: Stubs, second: Stubs) -> None:
     call("Release", component=C, tag="t1")
     frozen = call("Freeze", all=True, note="holidays")
     assert frozen.frozen_all
@@ -198,9 +200,9 @@ def test_a_freeze_of_all_holds_for_components_born_later_and_its_end_starts_head
     assert actions == [("Unfreeze", ""), ("Freeze", "holidays")]
 
 
-def test_a_freeze_of_all_that_was_prolonged_outlives_its_first_time(call: Stubs, second: Stubs) -> None:
-    """Given a freeze of all that was prolonged, and a component's own freeze that ends later than the first time of that
-    of all, expect that both servers have looked at what ends (the component's is gone), and that all is frozen.
+def test_a_prolonged_freeze_of_all_lasts_until_its_new_end(call: Stubs, second: Stubs) -> None:
+    """Given a freeze of all that was prolonged, and freezes of components that end after its first end, expect that all is still
+    frozen when the freezes of the components have ended. By then the servers have also checked the freeze of all.
     """
     call("Release", component=C, tag="t1")
     call("Freeze", all=True, expire_time=in_s(0.7))
@@ -218,7 +220,9 @@ def test_a_freeze_of_all_that_was_prolonged_outlives_its_first_time(call: Stubs,
 
 
 def test_a_freeze_of_all_without_an_expiry_stays(call: Stubs) -> None:
-    """Given one, and a component's own freeze that ends, which the same look brings about, expect that only that ends."""
+    """Given a freeze of all without an expiry, and a freeze of a component that ends, expect that only the latter ends. The same
+    check of the server ends both kinds.
+    """
     call("Release", component=C, tag="t1")
     call("Freeze", all=True)
     for expires_s in (0.3, 0.3):
@@ -229,7 +233,7 @@ def test_a_freeze_of_all_without_an_expiry_stays(call: Stubs) -> None:
 
 
 @pytest.mark.parametrize("is_all", [True, False])
-def test_a_freeze_with_an_expiry_ends_by_itself_and_the_head_starts(call: Stubs, is_all: bool) -> None:
+def test_a_freeze_with_an_expiry_ends_by_itself_and_the_queue_starts(call: Stubs, is_all: bool) -> None:
     call("Release", component=C, tag="t1")
     where = {"all": True} if is_all else {"component": C}
     call("Freeze", expire_time=in_s(1.5), **where)
@@ -260,7 +264,7 @@ def test_overrides_win_expire_and_are_listed_in_order(call: Stubs) -> None:
     assert refusal(call, "SetOverride", component="none", repo="a/b", tag="x") == "COMPONENT_NOT_FOUND"
 
 
-def test_the_longest_prefix_wins_on_every_server_and_gives_way_when_it_ends(call: Stubs, second: Stubs) -> None:
+def test_the_longest_prefix_wins_on_every_server_until_it_expires(call: Stubs, second: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("SetOverride", component=C, repo="group/*", tag="one")
     ends = [
@@ -283,12 +287,15 @@ def test_the_longest_prefix_wins_on_every_server_and_gives_way_when_it_ends(call
     )
     listed = call("ListOverrides", component=C, prefix="group/").overrides
     assert [override.repo for override in listed] == ["group/*", "group/sub/own"]
-    assert call("DeleteOverride", component=C, repo="group/*").message == "group/* goes by the weights again."
+    assert (
+        call("DeleteOverride", component=C, repo="group/*").message
+        == "group/* has no override now and follows the weights again."
+    )
     assert call("Resolve", component=C, repo="group/sub/team/app").tag == "t1"
 
 
 @pytest.mark.parametrize("repo", ["*", "/*", "a*", "acme/a*", "*/app", "acme/*/app", "acme/**", "acme//*"])
-def test_a_star_that_would_pin_nobody_is_refused_whole_with_what_works(call: Stubs, repo: str) -> None:
+def test_a_star_that_would_match_no_repo_is_refused_and_the_message_shows_a_valid_star(call: Stubs, repo: str) -> None:
     revision = call("Release", component=C, tag="t1").revision
     good = v1.OverrideChange(repo="acme/app", tag="x")
     for method, fields in (
@@ -306,7 +313,7 @@ def test_a_star_that_would_pin_nobody_is_refused_whole_with_what_works(call: Stu
     assert not call("ListOverrides", component=C).overrides
 
 
-def test_what_was_pinned_before_there_was_a_rule_loads_is_listed_and_can_be_deleted(
+def test_old_overrides_that_today_would_be_refused_are_loaded_listed_and_can_be_deleted(
     call: Stubs, store_process: StoreServer, namespace: str
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -316,7 +323,7 @@ def test_what_was_pinned_before_there_was_a_rule_loads_is_listed_and_can_be_dele
     with Redis.from_url(store_process.url) as client:
         client.hset(keys[0], mapping=old)
         client.zadd(keys[1], dict.fromkeys(old, 0))
-        client.hdel(f"rampd:{{{namespace}}}:rollout:{C}", "overrides")  # it was not counted then
+        client.hdel(f"rampd:{{{namespace}}}:rollout:{C}", "overrides")  # an old server did not store this count
     with (
         short_directory() as directory,
         testing.run(directory, store_process.url, namespace=namespace) as running,
@@ -359,9 +366,7 @@ def test_many_overrides_are_one_revision_and_exact_pages(call: Stubs) -> None:
 ODD_TAGS = ["@scope/pkg@1.2.3", "pkg==1.0", "feat(x)/y", "fix/#42~2", "tag=a"]
 
 
-def test_every_tag_of_the_grammar_goes_through_every_verb(
-    call: Stubs, store_process: StoreServer, namespace: str
-) -> None:
+def test_every_kind_of_tag_works_in_every_verb(call: Stubs, store_process: StoreServer, namespace: str) -> None:
     for tag in ODD_TAGS:
         call("Release", component=C, tag=tag, expedite=True)
         assert call("Resolve", component=C, repo="acme/web").tag == tag
@@ -389,8 +394,8 @@ NOTE = "fix: timeouts\n\n\t- of the\r\n\tworker"
 NOTE_SHOWN = r"fix: timeouts\n\n\t- of the\r\n\tworker"
 
 
-def test_a_note_of_several_lines_is_kept_and_stands_on_one_line_in_a_sentence(call: Stubs, second: Stubs) -> None:
-    """NOTE is kept as it is; where it stands in a sentence, it is NOTE_SHOWN."""
+def test_a_note_of_several_lines_is_kept_and_quoted_on_one_line(call: Stubs, second: Stubs) -> None:
+    """A field with the note holds NOTE unchanged. A sentence quotes it as NOTE_SHOWN."""
     attributes = {"message": NOTE}
     revision = call("Release", component=C, tag="t1", attributes=attributes, note=NOTE).revision
     assert second("Resolve", component=C, repo="a/b", min_revision=revision).attributes == attributes
@@ -460,7 +465,7 @@ def test_lists_come_in_pages(call: Stubs) -> None:
     assert [mark.tag for mark in rest.tags] == ["c"]
 
 
-def test_a_policy_changes_where_it_is_told_to_and_goes_back_to_its_default_by_the_mask(call: Stubs) -> None:
+def test_only_given_fields_of_a_policy_change_and_the_mask_resets_a_field(call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     call("SetPolicy", component=C, policy=v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))
     call("SetPolicy", component=C, policy=v1.Policy(unit=v1.UNIT_JOB))
@@ -505,7 +510,7 @@ def test_a_running_server_writes_nothing_once_the_schema_is_newer(
         client.hset(f"rampd:{{{namespace}}}:meta", "schema", SCHEMA + 1)
 
     assert refusal(call, "Pause", component=C) == "STORE_UNAVAILABLE"
-    assert refusal(call, "Resume", component=C) == "STORE_UNAVAILABLE"  # it is so already
-    # A state that is confirmed is about a second old at most.
+    assert refusal(call, "Resume", component=C) == "STORE_UNAVAILABLE"  # the server already knows
+    # A confirmed state is at most about a second old. An older state shows that the server stopped confirming it.
     eventually(lambda: call("Resolve", component=C, repo="acme/app").snapshot_age.ToMilliseconds() > 3000)
     assert call("Resolve", component=C, repo="acme/app").tag == "t1"

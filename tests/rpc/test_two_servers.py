@@ -1,4 +1,4 @@
-"""Many writers over two servers: what they were answered is one history, and the state machine comes to the same."""
+"""Many writers over two servers: their answers form one history, and the state machine gives the same states."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ class Answered:
 
 
 def draw(chance: random.Random, name: str) -> tuple[commands.Command, str, dict[str, Any]]:
-    """A command, the method that stands for it, and its fields."""
+    """Returns a random command, its method, and the fields of its request."""
     percent = chance.randrange(101)
     return chance.choice(
         [
@@ -49,7 +49,7 @@ def draw(chance: random.Random, name: str) -> tuple[commands.Command, str, dict[
 
 
 def write(call: Stubs, seed: int) -> list[Answered]:
-    """Commands one after the other; those that the state refuses are left out."""
+    """Makes random commands one after the other. Returns the answers, without the refused commands."""
     chance = random.Random(seed)
     answers = []
     for number in range(COMMANDS):
@@ -57,13 +57,13 @@ def write(call: Stubs, seed: int) -> list[Answered]:
         try:
             answer = call(method, component=C, **fields)
         except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error  # noqa: PT017 - and none gave up
+            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error  # noqa: PT017 - no writer gave up
         else:
             answers.append(Answered(command, answer.changed, answer.revision, answer.rollout))
     return answers
 
 
-def test_of_32_writers_over_two_servers_none_gives_up_and_their_history_is_that_of_the_state_machine(
+def test_32_writers_over_two_servers_all_finish_and_their_history_is_that_of_the_state_machine(
     call: Stubs, second: Stubs
 ) -> None:
     begun = call("Release", component=C, tag="first")
@@ -78,21 +78,21 @@ def test_of_32_writers_over_two_servers_none_gives_up_and_their_history_is_that_
     assert len(changes) > WRITERS
 
     rollout: Rollout | Absent = Absent(C)
-    told = {1: begun.rollout}
+    expected = {1: begun.rollout}
     for answer in [Answered(commands.Release("first"), True, 1, begun.rollout), *changes]:
         now_ms = milliseconds(answer.rollout.update_time)
         rollout = transition(rollout, answer.command, Context(now_ms)).after
         assert isinstance(rollout, Rollout)
-        told[answer.revision] = rollout_message(rollout, Namespace(), now_ms)
-        assert answer.rollout == told[answer.revision]
+        expected[answer.revision] = rollout_message(rollout, Namespace(), now_ms)
+        assert answer.rollout == expected[answer.revision]
     for answer in found:
-        assert answer.rollout == told[answer.revision]
+        assert answer.rollout == expected[answer.revision]
 
     events = call("ListEvents", component=C, page_size=1000).events
     assert [event.revision for event in events] == list(range(len(changes) + 1, 0, -1))
 
 
-def test_two_admins_who_revert_at_once_on_two_servers_go_back_once(call: Stubs, second: Stubs) -> None:
+def test_two_reverts_at_once_on_two_servers_go_back_once(call: Stubs, second: Stubs) -> None:
     for tag in ("t1", "t2", "t3", "t4"):
         call("Release", component=C, tag=tag, expedite=True)
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -104,7 +104,7 @@ def test_two_admins_who_revert_at_once_on_two_servers_go_back_once(call: Stubs, 
     assert late == "Nothing changed. anonymous reverted restyler from t4"
 
 
-def test_a_server_that_was_started_later_knows_that_current_came_by_a_revert(
+def test_a_server_that_starts_later_knows_that_current_came_from_a_revert(
     call: Stubs, store_process: StoreServer, namespace: str
 ) -> None:
     for tag in ("t1", "t2", "t3"):

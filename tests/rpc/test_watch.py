@@ -1,4 +1,4 @@
-"""Watch as it goes over the wire: raw messages of a real server."""
+"""The messages of Watch on the wire, from a real server."""
 
 import asyncio
 import contextlib
@@ -25,10 +25,10 @@ MAX_PART = 512 * 1024
 
 
 class Watcher:
-    """One stream, read when a test wants it to be."""
+    """One stream. It is read only when the test reads it."""
 
     def __init__(self, target: str, *, window: int | None = None, **request: Any) -> None:
-        """With a `window`, gRPC takes no more bytes of the stream than that before they are read here."""
+        """With a `window`, gRPC buffers at most this many bytes of the stream that are not read yet."""
         options: list[tuple[str, int]] = [("grpc.use_local_subchannel_pool", 1)]
         if window is not None:
             options += [("grpc.http2.lookahead_bytes", window), ("grpc.http2.bdp_probe", 0)]
@@ -40,7 +40,7 @@ class Watcher:
         return iter(self.call)
 
     def until(self, is_enough: Callable[[v1.WatchResponse], object]) -> list[v1.WatchResponse]:
-        """Messages up to the first one of a kind."""
+        """Returns the messages up to the first one for which `is_enough` is true."""
         messages = []
         for message in self.call:
             messages.append(message)
@@ -49,11 +49,11 @@ class Watcher:
         raise AssertionError(f"the stream ended: {messages}")
 
     def whole(self) -> list[v1.WatchResponse]:
-        """The parts of a whole state, and what else came before the heartbeat after it."""
+        """Returns the messages up to the first heartbeat: the parts of a whole state, and others if there are any."""
         return self.until(lambda message: message.HasField("heartbeat"))
 
     def changes(self) -> list[v1.WatchChange]:
-        """Those of the next message that has any."""
+        """Returns the changes of the next message that has changes."""
         return list(self.until(lambda message: message.changes)[-1].changes)
 
 
@@ -79,7 +79,7 @@ def pinned(call: Stubs, number: int) -> None:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What servers encode, in order: `change`, `state`."""
+    """Records what servers encode, in order: `change` or `state`."""
     found: list[str] = []
 
     def count(module: Any, name: str, what: str) -> None:
@@ -121,11 +121,11 @@ def test_the_whole_state_comes_in_parts_and_then_every_change(target: str, call:
         call("SetOverride", component=C, repo="acme/app", tag="pb/x")
         call("DeleteOverride", component=C, repo="acme/app")
         call("Rollback", component=C)
-        told = [change for _ in range(3) for change in stream.changes()]
-        assert [change.component.revision for change in told] == [revision + 1, revision + 2, revision + 3]
+        seen = [change for _ in range(3) for change in stream.changes()]
+        assert [change.component.revision for change in seen] == [revision + 1, revision + 2, revision + 3]
 
 
-def test_a_change_costs_its_size_and_is_encoded_once_for_all(target: str, call: Stubs, encoded: list[str]) -> None:
+def test_a_change_is_sent_alone_and_encoded_once_for_all_watchers(target: str, call: Stubs, encoded: list[str]) -> None:
     call("Release", component=C, tag="t1", attributes={"note": "x" * 1000})
     call("Release", component=C, tag="t2", attributes={"note": "y" * 1000})
     pinned(call, 10_000)
@@ -147,7 +147,7 @@ def test_a_change_costs_its_size_and_is_encoded_once_for_all(target: str, call: 
         assert encoded == ["change"] * 3
 
 
-def test_who_watches_one_component_hears_of_no_other(target: str, call: Stubs) -> None:
+def test_a_watcher_of_one_component_gets_no_other(target: str, call: Stubs) -> None:
     for name in ("a", "b", "c"):
         call("Release", component=name, tag="t1")
     with watcher(target, components=["b", "later"]) as stream:
@@ -156,11 +156,11 @@ def test_who_watches_one_component_hears_of_no_other(target: str, call: Stubs) -
         call("SetOverride", component="a", repo="acme/app", tag="x")
         call("Release", component="later", tag="t1")
         call("SetOverride", component="b", repo="acme/app", tag="x")
-        told = [*stream.changes(), *stream.changes()]
-        assert [change.component.component for change in told] == ["later", "b"]
+        seen = [*stream.changes(), *stream.changes()]
+        assert [change.component.component for change in seen] == ["later", "b"]
 
 
-def test_new_components_and_deleted_ones_are_told(target: str, call: Stubs) -> None:
+def test_watchers_get_new_and_deleted_components(target: str, call: Stubs) -> None:
     with watcher(target) as stream:
         assert [list(message.state.components) for message in stream.whole()[:1]] == [[]]
         call("Release", component=C, tag="t1")
@@ -183,7 +183,7 @@ def test_heartbeats_come_about_every_second_and_say_how_fresh_the_server_is(targ
     assert abs(beats[-1].store_time.seconds - time.time()) < 5
 
 
-def test_who_comes_back_in_time_gets_what_it_missed_and_nothing_else(target: str, call: Stubs) -> None:
+def test_a_watcher_that_comes_back_in_time_gets_only_the_changes_that_it_missed(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     with watcher(target) as stream:
         cursor = stream.whole()[-1].cursor
@@ -206,7 +206,7 @@ def test_who_comes_back_in_time_gets_what_it_missed_and_nothing_else(target: str
         assert (message.cursor, len(message.changes)) == (cursor, 0)
 
 
-def test_what_changes_nothing_to_resolve_moves_the_cursor_on(target: str, call: Stubs) -> None:
+def test_a_change_that_does_not_affect_resolving_moves_only_the_cursor(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     with watcher(target) as stream:
         cursor = stream.whole()[-1].cursor
@@ -218,7 +218,7 @@ def test_what_changes_nothing_to_resolve_moves_the_cursor_on(target: str, call: 
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "/", "{epoch}/x-0"])
-def test_who_comes_from_where_the_log_does_not_reach_gets_the_whole_state(
+def test_a_watcher_with_a_cursor_that_is_not_in_the_log_gets_the_whole_state(
     target: str, call: Stubs, cursor: str
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -231,14 +231,16 @@ def test_who_comes_from_where_the_log_does_not_reach_gets_the_whole_state(
 
 
 @pytest.mark.parametrize("known", [{"cursor": "e/1-0"}, {"cursor": "e/1-0", "whole": True}])
-def test_who_knows_another_epoch_gets_nothing_in_its_place_before_somebody_adopts(
+def test_a_watcher_from_another_epoch_is_refused_until_an_operator_adopts(
     target: str, call: Stubs, store_process: StoreServer, namespace: str, known: dict[str, str]
 ) -> None:
     call("Release", component=C, tag="t1")
     with watcher(target, **known) as stream, pytest.raises(grpc.RpcError) as caught:
         stream.whole()
     assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "STORE_RESET")
-    assert "This launcher's versions are of another store (epoch e) than this server's (" in caught.value.details()
+    assert (
+        "This launcher's versions are from another store (epoch e) than this server's (epoch " in caught.value.details()
+    )
     assert "The launcher keeps its versions." in caught.value.details()
     assert "rampd-server adopt" in caught.value.details()
 
@@ -257,7 +259,7 @@ def test_who_knows_another_epoch_gets_nothing_in_its_place_before_somebody_adopt
         time.sleep(0.05)
 
 
-def test_who_has_seen_what_the_store_has_lost_is_told_before_it_goes_back(target: str, call: Stubs) -> None:
+def test_a_watcher_that_is_ahead_of_the_store_gets_a_rewind_before_the_older_state(target: str, call: Stubs) -> None:
     call("Release", component=C, tag="t1")
     with watcher(target) as stream:
         epoch, _, entry = stream.whole()[-1].cursor.partition("/")
@@ -285,7 +287,7 @@ def test_a_server_that_stops_ends_its_streams_in_order(store_process: StoreServe
             assert time.monotonic() - began < 4
 
 
-def test_a_new_server_goes_on_from_the_cursor_of_another(
+def test_a_watcher_can_go_on_at_another_server_from_its_cursor(
     store_process: StoreServer, namespace: str, target: str, call: Stubs
 ) -> None:
     call("Release", component=C, tag="t1")
@@ -305,7 +307,7 @@ def test_a_new_server_goes_on_from_the_cursor_of_another(
             assert stream.changes()[0].component.overrides[0].tag == "x"
 
 
-def test_who_is_slower_than_the_log_is_long_gets_a_fresh_state_and_holds_up_nobody(
+def test_a_watcher_that_is_too_slow_for_the_log_gets_a_new_state_and_delays_no_other(
     monkeypatch: pytest.MonkeyPatch, store_process: StoreServer, namespace: str
 ) -> None:
     monkeypatch.setitem(ChangeLog.__init__.__kwdefaults__, "max_bytes", 1024 * 1024)
@@ -315,7 +317,7 @@ def test_who_is_slower_than_the_log_is_long_gets_a_fresh_state_and_holds_up_nobo
         stubs(target) as call,
     ):
         call("Release", component=C, tag="t1")
-        # What the system holds of a stream that nobody reads depends on the system, so little of it is let through.
+        # The system buffers unread bytes of a stream, and how many depends on the system. So the window is small.
         with watcher(target, window=64 * 1024) as slow, watcher(target) as quick:
             slow.whole()
             quick.whole()
@@ -342,7 +344,7 @@ def test_who_is_slower_than_the_log_is_long_gets_a_fresh_state_and_holds_up_nobo
             assert {choice.tag for _, choice in feed.components[C].overrides.items()} == {"x59"}
 
 
-def test_many_who_come_at_once_share_one_state(target: str, call: Stubs, encoded: list[str]) -> None:
+def test_many_watchers_that_connect_at_once_share_one_state(target: str, call: Stubs, encoded: list[str]) -> None:
     call("Release", component=C, tag="t1")
     pinned(call, 5000)
     encoded.clear()
@@ -364,7 +366,7 @@ def test_many_who_come_at_once_share_one_state(target: str, call: Stubs, encoded
     assert encoded == ["state"]
 
 
-def test_a_component_that_is_asked_for_wrongly_is_refused(target: str) -> None:
+def test_a_wrong_list_of_components_is_refused(target: str) -> None:
     with watcher(target, components=["NO", "a", "a"]) as stream:
         with pytest.raises(grpc.RpcError) as caught:
             list(stream)

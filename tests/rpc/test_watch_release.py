@@ -1,4 +1,4 @@
-"""WatchRelease, and waiting for a release with both clients, against real servers."""
+"""WatchRelease, and waiting for a release with both faces of the client, against real servers."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ NO_STEPS = " The policy has no steps: Ramp and Finalize move it."
 
 
 class Following(threading.Thread):
-    """One WatchRelease, read as it comes."""
+    """A thread that reads one WatchRelease stream."""
 
     def __init__(self, call: Stubs, release: int, **fields: object) -> None:
         super().__init__(daemon=True)
@@ -64,7 +64,7 @@ def second_target(store_process: StoreServer, namespace: str, target: str) -> It
 
 @pytest.fixture(autouse=True)
 def component(call: Stubs) -> None:
-    """Current t1, next t2 (release 2), t3 waits (release 3)."""
+    """Current is t1, next is t2 (release 2), t3 (release 3) waits."""
     for tag in ("t1", "t2", "t3"):
         call("Release", component=C, tag=tag)
 
@@ -83,7 +83,7 @@ def test_a_release_is_followed_from_the_queue_until_it_is_current(call: Stubs) -
     eventually(lambda: "12.5" in third.messages()[-1])
     call("Finalize", component=C)
 
-    # What automation waits for may follow.
+    # A message may go on with what automation waits for.
     firsts = dict.fromkeys(message.removesuffix(NO_STEPS) for message in third.end()[2:])
     assert list(firsts) == ["t3 is at 0 %.", "t3 is at 12.5 %.", "Everybody gets t3."]
     states = [response.release.state for response in third.seen]
@@ -94,7 +94,7 @@ def test_a_release_is_followed_from_the_queue_until_it_is_current(call: Stubs) -
     assert third.error is None
 
 
-def test_who_is_held_for_a_quarantine_is_told_to_lift_it(call: Stubs) -> None:
+def test_the_message_of_a_release_held_by_a_quarantine_says_how_to_lift_it(call: Stubs) -> None:
     call("Quarantine", component=C, tag="t2", note="Slow.")
     assert Following(call, 2).end() == [
         "t2 is held, and everybody gets t1: quarantined by anonymous: Slow. To try it again: Unquarantine t2, then Ramp. "
@@ -102,7 +102,7 @@ def test_who_is_held_for_a_quarantine_is_told_to_lift_it(call: Stubs) -> None:
     ]
 
 
-def test_who_waits_for_a_freeze_is_told_by_whom(call: Stubs) -> None:
+def test_the_message_of_a_release_that_waits_for_a_freeze_names_the_actor(call: Stubs) -> None:
     call("Freeze", all=True)
     call("Abandon", component=C)
     third = Following(call, 3)
@@ -111,11 +111,11 @@ def test_who_waits_for_a_freeze_is_told_by_whom(call: Stubs) -> None:
     eventually(lambda: third.seen[-1].release.state == v1.RELEASE_STATE_NEXT)
     waiting = [message for message in third.messages() if "waits" in message]
     assert waiting[0] == "t3 waits at position 1: frozen by anonymous. Unfreeze with `all` starts it."
-    # Between the freeze's end and the start there may be a moment, and nobody to be named.
+    # There may be a moment between the end of the freeze and the start, in which no actor can be named.
     assert set(waiting[1:]) <= {"t3 waits at position 1: the freeze has ended, and it starts in a moment."}
 
 
-def test_it_ends_when_held_and_says_why(call: Stubs) -> None:
+def test_watch_release_ends_when_the_release_is_held_and_says_why(call: Stubs) -> None:
     second = Following(call, 2)
     second.wait_for(1)
     call("Rollback", component=C, note="error rate")
@@ -126,7 +126,7 @@ def test_it_ends_when_held_and_says_why(call: Stubs) -> None:
     assert Following(call, 2).end() == second.messages()[-1:]
 
 
-def test_without_until_held_it_goes_on_until_the_release_ends(call: Stubs) -> None:
+def test_without_until_held_watch_release_goes_on_until_the_release_ends(call: Stubs) -> None:
     second, third = Following(call, 2, until_held=False), Following(call, 3, until_held=True)
     second.wait_for(1)
     third.wait_for(1)
@@ -141,7 +141,7 @@ def test_without_until_held_it_goes_on_until_the_release_ends(call: Stubs) -> No
 
 
 def broken_check() -> v1.Policy:
-    """The server has no source for checks, so that the first answer is an error, and the rollout is paused for it."""
+    """Returns a policy with a check. The server has no source for checks, so that the check gets an error and pauses."""
     check = v1.Check(name="slow", query="up", max=1, interval=Duration(seconds=1), errors_allowed=0)
     return v1.Policy(checks=[check])
 
@@ -150,7 +150,7 @@ def approved_at_5() -> v1.Policy:
     return v1.Policy(steps=[v1.Step(percent=5, approval=True)], auto_start=True, auto_finalize=True)
 
 
-def test_it_ends_when_automation_has_paused_and_says_why_and_since_when(call: Stubs) -> None:
+def test_watch_release_ends_when_automation_has_paused_and_says_why_and_since_when(call: Stubs) -> None:
     second, patient = Following(call, 2), Following(call, 2, until_paused=False)
     call("SetPolicy", component=C, policy=broken_check())
     call("Ramp", component=C, percent=5)
@@ -174,7 +174,7 @@ def test_it_ends_when_automation_has_paused_and_says_why_and_since_when(call: St
     patient.end()
 
 
-def test_a_persons_pause_ends_only_who_asks_for_it(call: Stubs) -> None:
+def test_the_pause_of_a_person_ends_only_streams_with_until_paused(call: Stubs) -> None:
     patient, hasty = Following(call, 2), Following(call, 2, until_paused=True)
     patient.wait_for(1)
     hasty.wait_for(1)
@@ -210,7 +210,7 @@ def test_a_step_waits_for_approval_and_resume_passes_it(call: Stubs) -> None:
 
 
 @pytest.mark.parametrize("tag", ["t1", "t2"])
-def test_what_was_current_has_ended(call: Stubs, tag: str) -> None:
+def test_the_stream_of_a_release_that_was_current_ends_at_once(call: Stubs, tag: str) -> None:
     call("Finalize", component=C, force=True)
     number = int(tag[1:])
     [message] = Following(call, number).end()
@@ -219,7 +219,7 @@ def test_what_was_current_has_ended(call: Stubs, tag: str) -> None:
     )
 
 
-def test_changes_that_are_no_news_of_it_send_nothing(call: Stubs) -> None:
+def test_changes_that_do_not_affect_the_release_send_nothing(call: Stubs) -> None:
     second = Following(call, 2)
     eventually(lambda: second.messages()[-1:] == ["t2 is at 0 %." + NO_STEPS])
     before = len(second.seen)
@@ -230,7 +230,7 @@ def test_changes_that_are_no_news_of_it_send_nothing(call: Stubs) -> None:
     assert len(second.end()) == before + 1
 
 
-def test_what_automation_waits_for_is_told_when_it_is_known_and_then_now_and_again(
+def test_what_automation_waits_for_is_sent_at_once_and_then_at_intervals(
     call: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def plan(hold_s: int) -> None:
@@ -246,14 +246,14 @@ def test_what_automation_waits_for_is_told_when_it_is_known_and_then_now_and_aga
 
     eventually(countdowns)
     call("Release", component=C, tag="t4")
-    time.sleep(1.5)  # long enough for another one, which is not due
+    time.sleep(1.5)  # a second countdown would come in this time, but must not
     assert len(countdowns()) == 1
     monkeypatch.setattr(watch_release, "_PROGRESS_S", 0.5)
     plan(110)
     eventually(lambda: len(countdowns()) > 1)
 
 
-def test_a_release_that_is_not_there_is_refused(call: Stubs) -> None:
+def test_an_unknown_release_is_refused(call: Stubs) -> None:
     for fields, reason in (((C, 99), "RELEASE_NOT_FOUND"), (("other", 1), "COMPONENT_NOT_FOUND")):
         stub = release_service_pb2_grpc.ReleaseServiceStub(call.channel)
         with pytest.raises(grpc.RpcError) as caught:
@@ -261,7 +261,7 @@ def test_a_release_that_is_not_there_is_refused(call: Stubs) -> None:
         assert reason_of(caught.value) == reason
 
 
-def test_a_component_that_is_deleted_ends_the_stream(call: Stubs) -> None:
+def test_deleting_the_component_ends_the_stream(call: Stubs) -> None:
     second = Following(call, 2)
     second.wait_for(1)
     call("DeleteComponent", component=C, confirm=C)
@@ -270,7 +270,7 @@ def test_a_component_that_is_deleted_ends_the_stream(call: Stubs) -> None:
     assert reason_of(second.error) == "COMPONENT_NOT_FOUND"
 
 
-def test_another_server_knows_a_release_that_was_handed_in_a_moment_ago(call: Stubs, second_target: str) -> None:
+def test_another_server_knows_a_release_that_was_made_a_moment_ago(call: Stubs, second_target: str) -> None:
     with stubs(second_target) as other:
         for number in range(4, 24):
             assert call("Release", component=C, tag=f"t{number}").release == number
@@ -292,13 +292,13 @@ def test_a_server_that_stops_ends_the_stream_with_an_error_that_says_so(
     assert "Watch the release again" in (following.error.details() or "")
 
 
-# Waiting, with the clients.
+# Waiting with the clients.
 
 KINDS = ["Admin", "AsyncAdmin"]
 
 
 def waiting(kind: str, target: str, release: int, **options: Any) -> "Future[v1.Release]":
-    """Waits in a thread of its own."""
+    """Waits for a release in another thread."""
 
     def wait() -> v1.Release:
         if kind == "Admin":
@@ -349,7 +349,7 @@ def test_waiting_raises_why_the_release_was_not_rolled_out(  # noqa: PLR0917
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_waiting_on_past_a_rollback_where_it_is_told_to(kind: str, call: Stubs, target: str) -> None:
+def test_without_until_held_waiting_goes_on_after_a_rollback(kind: str, call: Stubs, target: str) -> None:
     done = waiting(kind, target, 2, until_held=False)
     call("Rollback", component=C)
     call("Ramp", component=C, percent=5)
@@ -358,8 +358,10 @@ def test_waiting_on_past_a_rollback_where_it_is_told_to(kind: str, call: Stubs, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_waiting_ends_where_automation_has_paused(kind: str, call: Stubs, target: str) -> None:
-    """A plan's wait ends by itself; who says so waits on, or ends for a person's pause and an approval as well."""
+def test_waiting_ends_when_automation_has_paused(kind: str, call: Stubs, target: str) -> None:
+    """By default, waiting ends when automation pauses. With `until_paused=False` it goes on. With `until_paused=True` it also ends
+    for a person's pause and for an approval.
+    """
     done, patient = waiting(kind, target, 2), waiting(kind, target, 2, until_paused=False)
     call("SetPolicy", component=C, policy=broken_check())
     call("Ramp", component=C, percent=5)
@@ -380,7 +382,7 @@ def test_waiting_ends_where_automation_has_paused(kind: str, call: Stubs, target
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_waiting_for_too_long_says_where_it_stands(kind: str, target: str) -> None:
+def test_waiting_for_too_long_raises_an_error_with_the_last_message(kind: str, target: str) -> None:
     with pytest.raises(DeadlineExceededError) as caught:
         waiting(kind, target, 2, timeout=0.5).result(20)
     assert str(caught.value).removesuffix(NO_STEPS) == (
@@ -389,13 +391,13 @@ def test_waiting_for_too_long_says_where_it_stands(kind: str, target: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_can_never_be_is_raised_at_once(kind: str, target: str) -> None:
+def test_waiting_for_an_unknown_release_fails_at_once(kind: str, target: str) -> None:
     with pytest.raises(NotFoundError):
         waiting(kind, target, 99).result(20)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_any_server_waiting_ends_in_time(kind: str) -> None:
+def test_waiting_without_a_server_ends_in_time(kind: str) -> None:
     with pytest.raises(DeadlineExceededError, match=r"has not ended in 0\.3 s\. .*127\.0\.0\.1:9"):
         waiting(kind, "127.0.0.1:9", 2, timeout=0.3).result(20)
     with pytest.raises(UnavailableError):
@@ -403,10 +405,10 @@ def test_without_any_server_waiting_ends_in_time(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_goes_away_and_comes_back_is_waited_for(
+def test_waiting_goes_on_while_the_server_restarts(
     kind: str, call: Stubs, store_process: StoreServer, namespace: str
 ) -> None:
-    """Given a server that is stopped while somebody waits on it, and started again on its port, expect the end."""
+    """Given a server that stops while a client waits, and starts again on its port, expect that the wait ends."""
     with short_directory() as directory:
         with testing.run(directory, store_process.url, namespace=namespace) as target:
             done = waiting(kind, target, 2)
@@ -417,4 +419,4 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for(
         time.sleep(0.3)
         assert not done.done()
         with testing.run(directory, store_process.url, namespace=namespace, listen=target):
-            assert done.result(30).state == v1.RELEASE_STATE_CURRENT
+            assert done.result(100).state == v1.RELEASE_STATE_CURRENT

@@ -1,8 +1,9 @@
-"""`make soak`, or `python -m tests.soak [--minutes N]`: whether a client and a server hold on to what they should give back.
+"""`make soak`, or `python -m tests.soak [--minutes N]`: finds out whether a client or a server leaks.
 
-A server that stays and a client that stays, while writers write, watchers come and go, and a second server is restarted,
-killed and stopped. Fails where file descriptors or threads do not end where they began, or memory grows by 1 MiB or more
-in 10 minutes after the third minute (shorter runs can't tell that). Prints a table, and writes build/soak.json.
+One server and one client run all the time. Meanwhile writers write, watchers come and go, and a second server is restarted,
+killed and stopped. The soak fails if there are more file descriptors or threads at the end than at the start. It also fails if
+memory grows by 1 MiB or more in 10 minutes, measured from the third minute on (a shorter run can't measure that). It prints a
+table, and writes build/soak.json.
 """
 
 import argparse
@@ -31,7 +32,7 @@ RESULT = Path("build/soak.json")
 
 @dataclass(slots=True)
 class Judged:
-    """The two processes that are looked at, and what they held."""
+    """The two processes that are judged, and the samples of them."""
 
     process_ids: dict[str, int]
     client: "subprocess.Popen[str]"
@@ -44,7 +45,7 @@ class Judged:
         return {name: take(process_id, at_s) for name, process_id in self.process_ids.items()}
 
     def watch(self, seconds: float) -> dict[str, Sample]:
-        """The least that each held in that time: what comes and goes by itself, as gRPC's threads do, is not kept."""
+        """Returns the least that each process held in that time. So what comes and goes, as gRPC's threads do, does not count."""
         looks = []
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
@@ -65,7 +66,7 @@ class Judged:
         return counts
 
     def follow(self, seconds: float) -> None:
-        """Takes samples for that long, and forgets those of before."""
+        """Takes samples for that long, and forgets earlier samples."""
         self.began_s = time.monotonic()
         self.samples = {}
         while (left_s := seconds - (time.monotonic() - self.began_s)) > 0:
@@ -78,14 +79,14 @@ class Judged:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long the storm lasts (10)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long the storm lasts (default: 10)")
     minutes = parser.parse_args().minutes
     courses, counts, judged = _soak(minutes * 60)
     rows = [_row(course) for course in courses]
     print(table(("process", "file descriptors", "threads", "gRPC's pool", "MiB", "MiB in 10 minutes"), rows))
     print("\n" + ", ".join(f"{number:,.0f} {what}" for what, number in counts.items() if what != "errors"))
     faults = [fault for course in courses for fault in course.faults()] + counts["errors"]
-    print("\n".join(faults) or "Nothing was kept that should have been given back.")
+    print("\n".join(faults) or "No leak was found.")
     RESULT.parent.mkdir(exist_ok=True)
     result = {"minutes": minutes, "counts": counts, "faults": faults, "client_objects": judged.objects}
     RESULT.write_text(json.dumps({**result, "processes": list(map(_as_json, courses))}, indent=1) + "\n")
@@ -101,22 +102,22 @@ def _soak(seconds: float) -> tuple[list[Course], dict[str, Any], Judged]:
         storm = stack.enter_context(Storm(steady, store.url, directory).running())
         client = stack.enter_context(_client(steady.target, f"unix:{storm.socket}"))
         judged = Judged({"server": steady.process.pid, "client": client.pid}, client)
-        # A first storm, for pools of threads and of connections to grow to the size that they need.
-        _rage(storm, judged, WARM_S)
+        # In a first storm, the pools of threads and of connections grow to their full size.
+        _run_storm(storm, judged, WARM_S)
         began = judged.watch(CALM_S)
-        _rage(storm, judged, seconds)
+        _run_storm(storm, judged, seconds)
         ended, counts = judged.watch(CALM_S), judged.ask()
         counts |= {"changes": storm.written, "watchers": storm.watched, "flaps": storm.flaps}
     return [Course(name, began[name], judged.samples[name], ended[name]) for name in began], counts, judged
 
 
-def _rage(storm: Storm, judged: Judged, seconds: float) -> None:
-    storm.is_raging.set()
+def _run_storm(storm: Storm, judged: Judged, seconds: float) -> None:
+    storm.is_active.set()
     judged.tell("storm")
     judged.follow(seconds)
-    storm.is_raging.clear()
+    storm.is_active.clear()
     judged.tell("calm")
-    # The last one who came is given up by the server's keepalive at the latest, and a flapping server comes back.
+    # In this time the server's keepalive ends even the last watcher that left without a word, and the flapping server is back.
     time.sleep(CALM_S)
 
 
@@ -127,8 +128,8 @@ def _client(*targets: str) -> Iterator["subprocess.Popen[str]"]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # Threads of gRPC come and go by the thousand, and each may be given another arena of malloc's, whose free memory
-        # looks like a leak from outside.
+        # gRPC starts and ends thousands of threads, and malloc may give each thread another arena. From outside, the free
+        # memory of an arena looks like a leak.
         env=os.environ | {"MALLOC_ARENA_MAX": "2"},
     )
     with process:

@@ -1,7 +1,8 @@
-"""The client that lives as long as the soak: `python -m tests.soak.client STEADY FLAPPING`.
+"""The client that runs during the whole soak: `python -m tests.soak.client STEADY FLAPPING`.
 
-Two resolvers of each face resolve all the time, of one server that stays and of one that comes and goes; others are made,
-used and closed beside them. Told by lines on its standard input: `count` (answers with one line of JSON), `calm`, `storm`.
+A blocking and an asyncio resolver for each of the two servers resolve all the time. One server stays, the other comes and
+goes. Meanwhile other resolvers are made, used and closed. The program reads commands, one a line: `count` (it answers with
+one line of JSON), `calm`, `storm`.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ FALLBACK = "the-fallback"
 
 @dataclass(slots=True)
 class Tally:
-    """What the resolvers of this process have done."""
+    """Counts what the resolvers of this process have done."""
 
     is_storm: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
@@ -73,7 +74,7 @@ async def resolve_async(resolver: AsyncResolver, tally: Tally, times: int | None
 
 
 def visit(targets: Sequence[str], tally: Tally) -> None:
-    """Resolvers that come and go."""
+    """Makes, uses and closes resolvers during a storm."""
     number = 0
     while not tally.is_over.wait(VISIT_S):
         if tally.is_storm.is_set():
@@ -109,7 +110,7 @@ def obey(tally: Tally) -> None:
 
 def main(targets: Sequence[str]) -> None:
     tally = Tally()
-    logging.getLogger("rampd").setLevel(logging.ERROR)  # that a server is lost is what this is about
+    logging.getLogger("rampd").setLevel(logging.ERROR)  # lost servers are expected here
 
     def note(failure: threading.ExceptHookArgs) -> None:
         tally.errors.append(repr(failure.exc_value))

@@ -1,4 +1,4 @@
-"""What a process holds over time, and whether that is a leak."""
+"""Samples of what a process holds over time, and the rules that say whether it leaks."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import fmean
 
 MAX_SLOPE = 1.0
-"""MiB in 10 minutes."""
+"""The growth of the memory that counts as a leak, in MiB in 10 minutes."""
 SETTLED_S = 180.0
-"""From here on memory is judged: caches have filled by then."""
+"""Memory is judged from this time on, when caches are full."""
 SETTLED_SAMPLES = 24
 MAX_POOL = 16
-"""gRPC keeps a pool of threads as large as it once needed, and lets those go that found nothing to do for 20 s. A busy
-process has as many as work comes at once, whatever it did before: so they have a bound, and not a place to come back to.
+"""The most threads in gRPC's pool at the end. The pool grows with the work that comes at once, and a thread ends after 20 s
+without work. So the number depends on the moment, and comparing it with the start makes no sense.
 """
 _POOL = "event_engine"
 
@@ -25,15 +25,15 @@ class Sample:
     at_s: float
     rss_mib: float
     anonymous_mib: float
-    """Of that, what is no file: heap and stacks."""
+    """The part of `rss_mib` that does not come from files: heap and stacks."""
     descriptors: int
     threads: int
-    """Without gRPC's pool."""
+    """All threads except gRPC's pool."""
     pool: int
 
 
 def take(process_id: int, at_s: float) -> Sample:
-    """A sample of a running process. Raises OSError where there is none."""
+    """Takes a sample of a running process. Raises OSError if the process has ended."""
     process = Path(f"/proc/{process_id}")
     names = _thread_names(process)
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
@@ -50,13 +50,13 @@ def take(process_id: int, at_s: float) -> Sample:
 def _thread_names(process: Path) -> list[str]:
     names = []
     for task in (process / "task").iterdir():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
             names.append((task / "comm").read_text().strip())
     return names
 
 
 def least(samples: Sequence[Sample]) -> Sample:
-    """The least of each that a process held."""
+    """Returns the least value of each field."""
     return Sample(
         samples[-1].at_s,
         min(sample.rss_mib for sample in samples),
@@ -68,7 +68,7 @@ def least(samples: Sequence[Sample]) -> Sample:
 
 
 def slope(samples: Sequence[Sample], settled_s: float = SETTLED_S) -> float | None:
-    """By how many MiB the memory grows in 10 minutes, by least squares; None where the samples are too few to tell."""
+    """Returns by how many MiB the memory grows in 10 minutes, by least squares. None if there are too few samples."""
     settled = [(sample.at_s / 600, sample.rss_mib) for sample in samples if sample.at_s >= settled_s]
     if len(settled) < SETTLED_SAMPLES:
         return None
@@ -78,7 +78,7 @@ def slope(samples: Sequence[Sample], settled_s: float = SETTLED_S) -> float | No
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """One process from the calm before the storm to the calm after it."""
+    """The samples of one process: in the calm before the storm, in the storm, and in the calm after it."""
 
     name: str
     began: Sample
@@ -86,7 +86,7 @@ class Course:
     ended: Sample
 
     def faults(self) -> list[str]:
-        """What it has not given back, in sentences."""
+        """Returns a sentence for each leak."""
         found = [
             f"{self.name} began with {before} {what} and ended with {after}"
             for what, before, after in (

@@ -1,4 +1,4 @@
-"""What goes on around the processes that are judged: writers, watchers that come and go, and a server that flaps."""
+"""The load on the judged processes: a writer, watchers that come and go, and a second server that restarts again and again."""
 
 import asyncio
 import contextlib
@@ -22,16 +22,16 @@ from tests.soak.client import COMPONENTS, REPOS
 Changed: TypeAlias = v1.SetOverrideResponse | v1.DeleteOverrideResponse | v1.RampResponse
 CROWD = 20
 FILL_S = 150.0
-"""In this time as many changes are made as a server keeps in memory: what fills up is no leak."""
+"""In this time the writer makes as many changes as a server keeps in memory. Then that memory is full before growth is judged."""
 RATE = 20.0
-"""Changes in a second after that."""
+"""Changes per second after that."""
 
 
 class Storm:
-    """Threads that run until the block ends; the weather is calm until told otherwise."""
+    """Threads that run until the block ends. One writes all the time. Watchers and restarts come while `is_active` is set."""
 
     def __init__(self, server: ServerProcess, redis_url: str, directory: Path, seed: int = 1) -> None:
-        self.is_raging = threading.Event()
+        self.is_active = threading.Event()
         self.written = self.watched = self.flaps = 0
         self.socket = directory / "rampd.sock"
         self._target = server.target
@@ -69,12 +69,12 @@ class Storm:
                 self._is_over.wait(max(0.0, min(ahead_s, 0.1)))
 
     async def _crowd(self) -> None:
-        """As many calls at once as there will ever be: a pool of connections that has grown is no leak."""
+        """Makes as many calls at once as there will ever be, so that the pool of connections grows before growth is judged."""
         async with AsyncAdmin(self._target) as admin:
             await asyncio.gather(*(admin.get_rollout(COMPONENTS[0]) for _ in range(100)))
 
     def _change(self, admin: Admin) -> bool:
-        """Whether there was anything to change."""
+        """Makes a random change. Returns whether it changed anything."""
         component, repo = self._chance.choice(COMPONENTS), self._chance.choice(REPOS)
         changes: list[Callable[[], Changed]] = [
             lambda: admin.set_override(component, repo, channel="NEXT"),
@@ -89,7 +89,7 @@ class Storm:
             with rampd_server(self._directory, "--insecure-admin", "--redis-url", self._redis_url) as server:
                 server.event("serving", within_s=60)
                 self._is_up.set()
-                self._wait(self.is_raging.is_set, self._chance.uniform(3, 12))
+                self._wait(self.is_active.is_set, self._chance.uniform(3, 12))
                 if self._is_over.is_set():
                     return
                 how = self._chance.choice([signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
@@ -101,15 +101,15 @@ class Storm:
                     server.process.wait(30)
                 self.flaps += 1
 
-    def _wait(self, is_so: Callable[[], bool], seconds: float) -> None:
-        """For a time, and then as long as something does not hold."""
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Waits for some seconds, and then until the condition is true."""
         self._is_over.wait(seconds)
-        while not is_so() and not self._is_over.is_set():
+        while not condition() and not self._is_over.is_set():
             self._is_over.wait(0.1)
 
     def _come_and_go(self) -> None:
         while not self._is_over.is_set():
-            self._wait(self.is_raging.is_set, 0.2)
+            self._wait(self.is_active.is_set, 0.2)
             crowd = CROWD if self._chance.random() < 0.1 else 1
             with contextlib.ExitStack() as leaving:
                 for _ in range(crowd):
@@ -119,7 +119,7 @@ class Storm:
 
     @contextlib.contextmanager
     def _watcher(self) -> Iterator[None]:
-        """Reads a little, a lot or nothing, and leaves in one of several ways, not all of them polite."""
+        """Watches, reads nothing or a few messages, and leaves in one of several ways. Some do not cancel the call."""
         channel = grpc.insecure_channel(self._target, options=[("grpc.use_local_subchannel_pool", 1)])
         stub = resolver_service_pb2_grpc.ResolverServiceStub(channel)
         has_deadline = self._chance.random() < 0.2

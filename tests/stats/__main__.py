@@ -1,6 +1,6 @@
-"""`python -m tests.stats` prints the tables of docs/automation.md about the guards, and fails where a promise is not kept.
+"""`python -m tests.stats` prints the tables about the guards in docs/automation.md, and fails if a promise is not kept.
 
-Minutes; `--runs 100` takes seconds, and is as good as chance lets it be.
+It takes minutes. `--runs 100` takes seconds, but its figures are less exact.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from tests.stats.scenarios import SCENARIOS
 from tests.stats.trial import ALPHA
 
 TOLERANCE = 0.15
-"""How far a median may be from its target."""
+"""How far a median may be from its target, as a share of the target."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2000, help="trials for each line (2000)")
+    parser.add_argument("--runs", type=int, default=2000, help="the number of trials for each line (default: 2000)")
     runs = parser.parse_args().runs
     broken = [*print_false_alarms(runs), *print_detection(runs)]
     print_the_rest(runs)
@@ -36,9 +36,9 @@ def print_false_alarms(runs: int) -> Iterator[str]:
         rows.append([scenario.name, f"{rates.relative:.2%}", absolute, f"{rates.assignment:.2%}"])
         for guard, rate, alpha in zip(alphas._fields, rates, alphas, strict=True):
             if rate > tables.bound(alpha, runs):
-                yield f"{scenario.name}: the {guard} guard cries wolf in {rate:.2%}"
+                yield f"{scenario.name}: the {guard} guard raises false alarms in {rate:.2%} of the trials"
     rows.append(["the most that is allowed", *(f"{tables.bound(alpha, runs):.2%}" for alpha in alphas)])
-    print(f"False alarms in {runs:,} trials of {tables.JOBS:,} jobs, a look after each\n")
+    print(f"False alarms in {runs:,} trials of {tables.JOBS:,} jobs, a look after each job\n")
     print(table(("next is no worse, and", "relative", "absolute", "assignment"), rows), end="\n\n")
 
 
@@ -67,7 +67,7 @@ def print_the_rest(runs: int) -> None:
     print("The absolute guard at 10 %: median jobs of next\n")
     print(table(("next fails", "found after", "target"), absolute), end="\n\n")
     lost = [[f"{units:,}", f"{tables.units_lost(units):.1%}"] for units in (10_000, 100_000, 1_000_000)]
-    print("Units that are taken for one that reported before\n")
+    print("Units that are mistaken for a unit that reported before\n")
     print(table(("units in a trial", "lost"), lost), end="\n\n")
     slow = [
         [

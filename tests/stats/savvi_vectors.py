@@ -1,7 +1,7 @@
-"""`python -m tests.stats.savvi_vectors` writes the numbers that tests/unit/test_evidence.py compares ours with.
+"""`python -m tests.stats.savvi_vectors` writes the reference numbers for tests/unit/test_evidence.py.
 
-They are made by `savvi`, an implementation of the same paper by other people, and kept as a file: savvi wants half a
-gigabyte of solvers and plots, which nobody needs to test rampd. To make them again: `pip install savvi==0.3.1 matplotlib`.
+`savvi` makes them: an independent implementation of the same paper. They are kept in a file, because savvi needs half a
+gigabyte of solvers and plots, which the tests of rampd do not need. To make them again: `pip install savvi==0.3.1 matplotlib`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Releases that are no worse than what they replace, under everything that makes other rules cry wolf."""
+"""Releases that are no worse than the releases that they replace, in situations where other rules raise false alarms."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from tests.stats.trial import Job
 RAMP = (500, 2500, 5000, 9500)
 REPOS = 3_000
 OUTAGE = (0.4, 0.5)
-"""From where to where in a trial everything fails more."""
+"""The part of a trial in which both versions fail more often: from 40 % to 50 % of it."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`jobs(random, number)` are the jobs of one trial. `max_failure_rate`: what the absolute guard defends; 0 where next
-    rightly goes over any such rate.
+    """A scenario. `jobs(random, number)` yields the jobs of one trial. `max_failure_rate` is the limit of the absolute guard. It
+    is 0 (no limit) in a scenario where next rightly fails more often than any such limit.
     """
 
     name: str
@@ -29,7 +29,7 @@ def constant(weight: int) -> Callable[[float], int]:
 
 
 def ramp(part: float) -> int:
-    """The weight after a part of the trial, in four equal steps."""
+    """Returns the weight after this part of the trial. The trial has four equal steps."""
     return RAMP[int(part * len(RAMP))]
 
 
@@ -48,7 +48,7 @@ def outage(part: float) -> float:
 def single_jobs(
     weight: Callable[[float], int], base: Callable[[float], float]
 ) -> Callable[[Random, int], Iterator[Job]]:
-    """Every job is a unit of its own."""
+    """Makes jobs, each of which is a unit."""
 
     def jobs(random: Random, number: int) -> Iterator[Job]:
         draw = random.random
@@ -61,8 +61,8 @@ def single_jobs(
 
 
 def sticky_repos(*, broken: float = 0.0) -> Callable[[Random, int], Iterator[Job]]:
-    """Repos keep their bucket, the busiest has a ninth of all jobs, and each has a failure rate of its own: 1 % in the
-    mean; `broken` of them always fail. During a ramp.
+    """Makes jobs of repos that keep their bucket during a ramp. The busiest repo has a ninth of all jobs. Each repo has its own
+    failure rate, 1 % on average. A share of `broken` repos always fails.
     """
     volumes = list(accumulate(1 / rank for rank in range(1, REPOS + 1)))
 
@@ -91,7 +91,7 @@ SCENARIOS = (
 
 
 def worse(weight: int, base: float, regressed: float) -> Callable[[Random], Iterator[Job]]:
-    """A release that fails `regressed` of its jobs against `base`, at a constant weight, for as long as one likes."""
+    """Makes endless jobs at a constant weight. Next fails a share of `regressed`, and current a share of `base`."""
 
     def jobs(random: Random) -> Iterator[Job]:
         draw, share = random.random, weight / 10_000
@@ -103,8 +103,9 @@ def worse(weight: int, base: float, regressed: float) -> Callable[[Random], Iter
 
 
 def slower(random: Random, number: int, *, times: float, maturation_min: float = 0.0) -> list[Job]:
-    """A release that fails no more often, but whose jobs take `times` as long as the minute they took: in the order in
-    which outcomes count, 120 jobs a minute, during a ramp. With a maturation an outcome waits until its job is that old.
+    """Makes jobs of a release that fails no more often, but whose jobs take `times` as long. Jobs of current take a minute on
+    average, and 120 jobs start each minute, during a ramp. Jobs are in the order in which their outcomes count. With a
+    maturation, an outcome counts only when its job is that old.
     """
     counted = []
     for unit in range(number):

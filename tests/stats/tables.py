@@ -1,4 +1,4 @@
-"""The tables of docs/automation.md about the guards, by simulation."""
+"""Simulates the figures for the tables about the guards in docs/automation.md."""
 
 from collections.abc import Sequence
 from itertools import count, islice
@@ -18,7 +18,7 @@ UNIT_BITS = 2**21
 
 
 class Rates(NamedTuple):
-    """Shares of the trials in which a guard raised its alarm."""
+    """For each guard, the share of trials in which it raised its alarm."""
 
     relative: float
     absolute: float
@@ -26,7 +26,7 @@ class Rates(NamedTuple):
 
 
 class Target(NamedTuple):
-    """How soon a regression is to be found: medians."""
+    """How many jobs it may take until a regression is found (medians)."""
 
     weight: int
     current: float
@@ -55,7 +55,7 @@ MATURATIONS_MIN = (0, 5, 15)
 
 
 def false_alarms(scenario: Scenario, runs: int) -> Rates:
-    """How often each guard cries wolf in trials of 10,000 jobs, with a look after every job."""
+    """Returns how often each guard raises a false alarm in trials of 10,000 jobs, with a look after every job."""
     alarms = [
         watch(scenario.jobs(Random(f"{scenario.name} {run}"), JOBS), max_failure_rate=scenario.max_failure_rate)
         for run in range(runs)
@@ -64,12 +64,12 @@ def false_alarms(scenario: Scenario, runs: int) -> Rates:
 
 
 def bound(alpha: float, runs: int) -> float:
-    """The most that chance explains: alpha and three standard errors."""
+    """Returns the highest rate that chance explains: alpha plus three standard errors."""
     return alpha + 3 * sqrt(alpha * (1 - alpha) / runs)
 
 
 def detection(target: Target, runs: int) -> tuple[float, float]:
-    """Medians of (jobs, jobs that ran next) until the relative guard's alarm."""
+    """Returns the medians of (jobs, jobs that ran next) until the relative guard's alarm."""
     found = [
         detect(worse(target.weight, target.current, target.next)(Random(f"{target} {run}"))) for run in range(runs)
     ]
@@ -77,13 +77,13 @@ def detection(target: Target, runs: int) -> tuple[float, float]:
 
 
 def doublings_found(weight: int, runs: int) -> float:
-    """How often a release that fails 2 % against 1 % is found within 10,000 jobs."""
+    """Returns how often a release that fails 2 % instead of 1 % is found within 10,000 jobs."""
     trials = (islice(worse(weight, 0.01, 0.02)(Random(f"{weight} {run}")), JOBS) for run in range(runs))
     return sum(detect(jobs) is not None for jobs in trials) / runs
 
 
 def absolute_detection(rate: float, runs: int) -> float:
-    """Median of next's jobs until the absolute guard, which defends 10 %, raises its alarm."""
+    """Returns the median of next's jobs until the alarm of the absolute guard, whose limit is 10 %."""
     limit = e_process.log_limit(absolute_guard.ALPHA)
 
     def jobs(random: Random) -> int:
@@ -98,7 +98,7 @@ def absolute_detection(rate: float, runs: int) -> float:
 
 
 def slower_alarms(times: float, maturation_min: float, runs: int) -> Rates:
-    """How often guards take a release for worse, or for lost, that is only slower."""
+    """Returns how often a release that is only slower makes each guard raise its alarm."""
     alarms = [
         watch(slower(Random(f"{times} {run}"), JOBS, times=times, maturation_min=maturation_min)) for run in range(runs)
     ]
@@ -110,6 +110,6 @@ def _rates(alarms: Sequence[Alarms]) -> Rates:
 
 
 def units_lost(units: int) -> float:
-    """The share of units whose first outcome is taken for a repeat, because another unit has their bit."""
+    """Returns the share of units whose first outcome is taken for a repeat, because another unit has the same bit."""
     bits = {mmh3_32_uintdigest(f"owner-{unit % 997}/repo-{unit}".encode()) % UNIT_BITS for unit in range(units)}
     return 1 - len(bits) / units

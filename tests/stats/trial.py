@@ -1,4 +1,4 @@
-"""One simulated trial: counts as a server counts, and asks the project's own guards after every job."""
+"""Simulates one trial: counts as a server counts, and asks rampd's own guards after every job."""
 
 import math
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from rampd_server.domain.evidence.counters import Split
 
 ALPHA = 0.01
 CURRENT, NEXT = Split(1, 0), Split(0, 1)
-# No first outcome can raise the logarithm of the assignment check's E by more.
+# One first outcome raises the logarithm of the assignment check's E by this at most.
 GREATEST_STEP = math.log(max(assignment_check.RATIOS))
 
 
 class Job(NamedTuple):
-    """One job in the order of outcomes. `weight`: basis points when it was resolved."""
+    """One job. Jobs are in the order of their outcomes. `weight` is in basis points, at the time when the job was resolved."""
 
     unit: int
     weight: int
@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
 
 class Alarms(NamedTuple):
-    """After how many jobs each guard raised its alarm; None: it never did."""
+    """For each guard, the number of jobs after which it raised its alarm. None: it never did."""
 
     relative: int | None = None
     absolute: int | None = None
@@ -31,8 +31,8 @@ class Alarms(NamedTuple):
 
 
 def watch(jobs: Iterable[Job], *, max_failure_rate: float = 0.0) -> Alarms:
-    """All three guards, each until its alarm. E of the first two only ever rises with a failure, so a look after each
-    failure is a look after each job; the third is not asked while it can't have come to its limit.
+    """Runs all three guards, each until its alarm. E of the first two rises only with a failure, so a look after each failure
+    is enough. The third is not asked while its E can't have reached the limit.
     """
     reported: set[int] = set()
     failed: set[int] = set()
@@ -68,7 +68,7 @@ def watch(jobs: Iterable[Job], *, max_failure_rate: float = 0.0) -> Alarms:
 
 
 def detect(jobs: Iterable[Job]) -> tuple[int, int] | None:
-    """(jobs, jobs that ran next) until the relative guard's alarm, every job a unit of its own; None: it never came."""
+    """Returns (jobs, jobs that ran next) until the relative guard's alarm. Each job is a unit. None: the alarm never came."""
     counts: dict[int, Split] = {}
     ran_next = 0
     for number, (_, weight, is_next, is_failed) in enumerate(jobs, start=1):

@@ -1,4 +1,4 @@
-"""Checked by mypy, never run: what a user's own type checker makes of the client."""
+"""Code that uses the client. mypy checks it as a user's type checker would; it never runs."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -118,7 +118,7 @@ async def jobs_later(resolver: AsyncResolver) -> None:
         assert_type(job.tag, str)
 
 
-def told(change: Change) -> str:
+def left_tag(change: Change) -> str:
     assert_type(change.left, tuple[SnapshotRelease, ...])
     assert_type(__version__, str)
     return f"{change.left[0].tag} {v1.RolloutState(v1.ROLLOUT_STATE_HELD)}"

@@ -1,4 +1,4 @@
-"""Reads docs/state-machine.md and plays its cells: rows are a verb and what is given, columns are states."""
+"""Reads docs/state-machine.md and executes its cells: a row is a verb with its preconditions, a column is a state."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ def cells(document: str) -> Iterator[Cell]:
 
 
 def play(cell: Cell) -> str:
-    """What the state machine makes of a cell, in the words of the table."""
+    """Returns the result of the state machine for a cell, in the words of the table."""
     context = Context(NOW, "ada")
     rollout: Rollout | Absent = STATES[cell.state]()
     for given in filter(None, cell.given.split(", ")):
@@ -96,7 +96,7 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
         return rollout, replace(context, freeze_all=Freeze("ada", "", NOW))
     match given.split():
         case [tag, "quarantined"]:
-            # The mark alone: the verb would roll back and cancel as well, which has rows of its own.
+            # The mark only: the verb would also roll back and cancel, and that has its own rows.
             return replace(rollout, quarantine={tag: moves.Quarantine("ada", "", NOW)}), context
     assert isinstance(rollout, Rollout)
     match given.split():
@@ -137,7 +137,7 @@ def _give(given: str, rollout: Rollout | Absent, context: Context) -> tuple[Roll
         case ["no", "previous"]:
             return replace(rollout, previous=()), context
         case [tag, "waits"]:
-            # By the back door: a tag gets into the queue and becomes current only by way of Revert.
+            # An indirect way: a queued tag becomes current only through Revert.
             rollout = moves.add_release(rollout, tag, moves.ReleaseState.QUEUED, {}, context)
             return replace(rollout, queue=(rollout.last_number, *rollout.queue)), context
         case ["came", "by", "Revert"]:
@@ -161,7 +161,7 @@ def _with_automation(rollout: Rollout, **changes: object) -> Rollout:
 
 
 def describe(before: Rollout | Absent, outcome: Effect) -> str:
-    """What differs, in a fixed order."""
+    """Returns the differences in a fixed order."""
     said = [str(outcome.disposition)] if outcome.disposition else []
     if outcome.queue_position:
         said[-1:] = [f"QUEUED {outcome.queue_position}"] if said == ["QUEUED"] else said
@@ -174,7 +174,7 @@ def describe(before: Rollout | Absent, outcome: Effect) -> str:
     new = facts(now)
     said += [f"{name} {value}".strip() for name, value in new.items() if value != old.get(name)]
     if isinstance(before, Rollout) and before.confirm_deadline_ms and now.confirm_deadline_ms:
-        said += ["to confirm anew"] if before.confirm_deadline_ms != now.confirm_deadline_ms else []
+        said += ["to confirm by a new deadline"] if before.confirm_deadline_ms != now.confirm_deadline_ms else []
     return ", ".join(said)
 
 
@@ -186,7 +186,7 @@ _NOTHING |= {"driver": "NOBODY"} | dict.fromkeys(("unit", "policy unit"), "REPO"
 
 
 def _pause(rollout: Rollout) -> str:
-    """For what it is paused."""
+    """Returns the cause of the pause."""
     if not rollout.paused:
         return "no"
     return f"for {rollout.pause_cause}" if rollout.pause_cause else "yes"
@@ -197,7 +197,7 @@ def _quarantine(rollout: Rollout | Absent) -> str:
 
 
 def facts(rollout: Rollout) -> dict[str, str]:
-    """What the table speaks of, by name."""
+    """Returns the facts that the table mentions, by name."""
     next_release = rollout.next_release
     ended = [
         f"{r.tag} {r.state}" for r in rollout.releases.values() if r.state in {"ABANDONED", "CANCELLED", "SUPERSEDED"}

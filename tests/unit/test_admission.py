@@ -1,4 +1,4 @@
-"""Which outcomes count, and where: from the timeline, whatever the reporter says."""
+"""Which outcomes count, and for which weight and channel. The timeline decides that, not the reporter."""
 
 import pytest
 
@@ -24,7 +24,7 @@ REVISION = AT_TEN.timeline[-1].revision
 
 
 def unit(*, is_next: bool, weight: int = 1000, release: int = NEXT) -> str:
-    """A repo that goes to a channel."""
+    """Returns a repo that gets the channel."""
     return next(
         name
         for name in (f"acme/app-{number}" for number in range(10_000))
@@ -33,7 +33,7 @@ def unit(*, is_next: bool, weight: int = 1000, release: int = NEXT) -> str:
 
 
 def outcome(*, is_next: bool | None = False, **fields: object) -> JobOutcome:
-    """Of a job that the weights assigned at 10 %, as a faithful launcher reports it."""
+    """Returns the outcome of a job that the weights assigned at 10 %, as a correct launcher reports it."""
     honest = JobOutcome(
         component="restyler",
         release=NEXT if is_next else CURRENT,
@@ -58,10 +58,10 @@ def test_a_faithful_report_counts_at_the_weight_it_was_resolved_at(is_next: bool
     assert admit(AT_TEN, reported) == Counted(1000, is_next, True, reported.repo, 7)
 
 
-def test_the_weight_is_that_of_the_revision_not_of_now():
+def test_the_weight_is_that_of_the_revision_and_not_the_present_one():
     later = after(AT_TEN, commands.Ramp(5000), commands.Ramp(2500))
     assert admit(later, outcome()) == admit(AT_TEN, outcome())
-    # Revisions between two entries of the timeline have the weight of the one before.
+    # A revision between two entries of the timeline has the weight of the entry before it.
     assert admit(later, outcome(revision=REVISION + 1)) == admit(AT_TEN, outcome())
     at_half = later.timeline[-2]
     assert at_half.basis_points == 5000
@@ -83,18 +83,18 @@ def test_the_weight_is_that_of_the_revision_not_of_now():
         outcome(is_next=True, revision=AT_TEN.timeline[-2].revision),  # at 0 %
     ],
 )
-def test_what_the_weights_did_not_give_is_a_mismatch(wrong: JobOutcome):
+def test_an_outcome_that_contradicts_the_weights_is_a_mismatch(wrong: JobOutcome):
     assert admit(AT_TEN, wrong) is IgnoredReason.ASSIGNMENT_MISMATCH
 
 
 @pytest.mark.parametrize("release", [0, 6, 10**12])
-def test_a_release_that_never_was_is_not_found(release: int):
+def test_a_release_that_never_existed_is_not_found(release: int):
     assert admit(AT_TEN, outcome(release=release)) is IgnoredReason.RELEASE_NOT_FOUND
     assert admit(AT_TEN, outcome(release=release, reason="OVERRIDE_CHANNEL")) is IgnoredReason.RELEASE_NOT_FOUND
 
 
 @pytest.mark.parametrize("reason", ["WEIGHT", "OVERRIDE_TAG", "STALE"])
-def test_a_revision_has_to_be_in_the_timeline(reason: str):
+def test_a_revision_must_be_in_the_timeline(reason: str):
     first = AT_TEN.timeline[0].revision
     assert admit(AT_TEN, outcome(revision=AT_TEN.revision + 1, reason=reason)) is IgnoredReason.REVISION_UNKNOWN
     assert admit(AT_TEN, outcome(revision=2**63 - 1, reason=reason)) is IgnoredReason.REVISION_UNKNOWN
@@ -102,37 +102,37 @@ def test_a_revision_has_to_be_in_the_timeline(reason: str):
     assert admit(AT_TEN, outcome(revision=AT_TEN.revision)) == admit(AT_TEN, outcome())
 
 
-def test_of_another_release_nothing_counts():
+def test_outcomes_of_another_release_do_not_count():
     assert admit(after(AT_TEN, commands.Abandon()), outcome()) is IgnoredReason.ROLLOUT_ENDED
     finalized = after(AT_TEN, commands.Finalize())
     assert finalized.next == 5
     assert admit(finalized, outcome(is_next=True)) is IgnoredReason.ROLLOUT_ENDED
 
 
-def test_of_an_earlier_trial_nothing_counts():
+def test_outcomes_of_an_earlier_trial_do_not_count():
     again = after(held(), commands.Ramp(1000))
     assert again.trial == 2
     assert admit(again, outcome()) is IgnoredReason.TRIAL_ENDED
     assert isinstance(admit(again, outcome(revision=again.revision)), Counted)
 
 
-def test_a_held_rollout_goes_on_counting_what_ran_before():
+def test_a_held_rollout_still_counts_earlier_jobs():
     assert isinstance(admit(held(), outcome(is_next=True)), Counted)
 
 
-def test_a_current_that_was_replaced_meanwhile_was_current_then():
+def test_a_job_of_a_replaced_current_counts_as_current():
     reverted = after(AT_TEN, commands.Revert("O"))
     assert reverted.current != CURRENT
     assert isinstance(admit(reverted, outcome()), Counted)
 
 
 @pytest.mark.parametrize("reason", ["OVERRIDE_CHANNEL", "STALE", "STEADY"])
-def test_what_was_not_randomised_is_counted_for_show(reason: str):
+def test_outcomes_that_were_not_randomised_are_counted_for_display_only(reason: str):
     repo = unit(is_next=True)
     assert admit(AT_TEN, outcome(reason=reason, repo=repo)) == Counted(None, False, True, "", 7)
 
 
-def test_a_repo_that_is_pinned_to_a_tag_is_counted_for_the_channel_that_has_it():
+def test_a_repo_that_is_pinned_to_a_tag_counts_for_the_channel_of_that_tag():
     for release, is_next in ((AT_TEN.current, False), (AT_TEN.next, True)):
         pinned = outcome(is_next=None, reason="OVERRIDE_TAG", release=release)
         assert admit(AT_TEN, pinned) == Counted(None, is_next, True, "", 7)
@@ -148,18 +148,18 @@ def test_a_repo_that_is_pinned_to_a_tag_is_counted_for_the_channel_that_has_it()
         outcome(reason="OVERRIDE_CHANNEL", release=2),
     ],
 )
-def test_what_belongs_to_no_channel_of_the_rollout_is_accepted(reported: JobOutcome):
+def test_an_outcome_without_a_channel_of_the_rollout_is_accepted(reported: JobOutcome):
     assert admit(AT_TEN, reported) is None
 
 
-def test_without_a_rollout_jobs_of_current_are_counted_for_show():
+def test_jobs_of_current_without_a_rollout_are_counted_for_display_only():
     rollout = steady()
     found = admit(rollout, outcome(reason="STEADY", revision=rollout.revision))
     assert found == Counted(None, False, True, "", 7)
     assert admit(rollout, outcome(revision=rollout.revision)) is IgnoredReason.ASSIGNMENT_MISMATCH
 
 
-def test_a_job_is_the_unit_where_the_policy_said_so():
+def test_a_job_is_the_unit_if_the_policy_said_so():
     rollout = after(
         Absent("restyler"),
         commands.Release("A"),
@@ -174,7 +174,7 @@ def test_a_job_is_the_unit_where_the_policy_said_so():
     assert admit(AT_TEN, outcome(job_id="any")) == admit(AT_TEN, outcome())
 
 
-def test_the_present_trial_is_named_by_release_and_number():
+def test_the_present_trial_is_identified_by_release_and_number():
     assert trial_of(AT_TEN) == Trial(NEXT, 1, AT_TEN.revision)
     assert trial_of(steady()) == Trial(CURRENT, 0, steady().revision)
 
@@ -183,7 +183,7 @@ def test_every_reason_has_its_explanation():
     assert EXPLANATIONS.keys() == set(IgnoredReason)
 
 
-def test_a_timeline_that_was_cut_says_too_old():
+def test_a_revision_before_a_cut_timeline_is_too_old():
     rollout = AT_TEN
     for number in range(300):
         rollout = transition(rollout, commands.Ramp(1000 + 100 * (number % 2 + 1)), Context(NOW, "ada")).after

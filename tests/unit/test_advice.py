@@ -1,4 +1,4 @@
-"""What a message tells people to type is not refused."""
+"""A command that a message recommends is not refused."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ STEPS = 60
 
 
 def draw(chance: random.Random, now_ms: int) -> commands.Command:
-    """Of few tags, so that they meet again as next, current, queued, previous and quarantined."""
+    """Draws from few tags, so that they return as next, current, queued, previous and quarantined."""
     tag, flag = f"t{chance.randrange(5)}", chance.random() < 0.5
     makers: list[Callable[[], commands.Command]] = [
         *[lambda: commands.Release(tag, force=flag)] * 5,
@@ -44,7 +44,7 @@ def draw(chance: random.Random, now_ms: int) -> commands.Command:
 
 
 def walk(seed: int) -> Iterator[tuple[commands.Command, Rollout, Context, str]]:
-    """A rollout that random commands drive, after each command, with what was answered."""
+    """Yields a rollout after each of its random commands, with the answer."""
     chance = random.Random(seed)
     rollout = after(Absent("restyler"), commands.Release("t0"))
     freeze_all, now_ms = None, NOW
@@ -65,7 +65,7 @@ def walk(seed: int) -> Iterator[tuple[commands.Command, Rollout, Context, str]]:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_every_command_that_is_recommended_is_taken(seed: int) -> None:
+def test_every_recommended_command_is_accepted(seed: int) -> None:
     for _, rollout, context, message in walk(seed):
         require_taken(message, rollout, context)
         for release in rollout.releases.values():
@@ -85,7 +85,7 @@ def test_every_verb_is_recommended_by_some_message() -> None:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_a_revert_that_is_typed_twice_goes_back_once(seed: int) -> None:
+def test_a_revert_that_is_typed_twice_has_effect_once(seed: int) -> None:
     before = 1
     for command, rollout, context, _ in walk(seed):
         if isinstance(command, commands.Revert) and rollout.revision != before:

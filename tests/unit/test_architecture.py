@@ -1,4 +1,4 @@
-"""Imports go only along the arrows of docs/architecture.md: what knows less never imports what knows more."""
+"""Imports follow the arrows of docs/architecture.md: a lower module never imports a higher one."""
 
 import ast
 import re
@@ -21,8 +21,8 @@ class Import(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """What no module may import that is `where` or below it, but for `exceptions`. So with every other name here: it
-    stands for itself and all below it.
+    """The modules that `where` and everything below it must not import, apart from `exceptions`. Every other name here also
+    stands for itself and everything below it.
     """
 
     where: str
@@ -48,19 +48,19 @@ IMPURE = (
     "logging",
     *HTTP,
 )
-# The one place that knows all, and what runs it.
+# The only place that imports everything, and the modules that run it.
 APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
 # What puts doors and addresses together, for the app.
 ENTRANCE = ("rampd_server.doors", "rampd_server.listeners")
-# What changes rollouts by itself.
+# The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
-# The client, from the bottom up. A wing imports itself and what is on the floors below it: no neighbour, and nothing above.
+# The client, from the bottom up. A wing imports itself and the floors below it, but no neighbour and nothing above.
 CLIENT_FLOORS = (
     ("rampd.v1", "rampd._decision"),
     ("rampd._contract",),
     ("rampd.errors",),
-    ("rampd._runtime",),
+    ("rampd.credentials", "rampd._runtime"),
     ("rampd._calls",),
     ("rampd._verbs", "rampd._watching", "rampd._reporting"),
     ("rampd.admin", "rampd.resolver"),
@@ -79,18 +79,18 @@ def floor_rules() -> Iterator[Rule]:
 
 RULES = (
     *floor_rules(),
-    # The client knows nothing of the server; only what it offers for tests runs one.
+    # The client does not import the server. Only its support for tests runs a server.
     Rule("rampd", never=("rampd_server",), exceptions=("rampd.testing",)),
     Rule("rampd", never=REDIS),
-    # One home for what happens at a fork and at the end of a process, and one for pauses that chance decides on.
+    # One module for hooks of forks and of the end of a process, and one for random pauses.
     Rule("rampd", never=("atexit",), exceptions=("rampd._runtime.fork_gate",)),
     Rule("rampd", never=("random",), exceptions=("rampd._runtime.backoff",)),
-    # What the server's domain shares with the client is pure.
+    # The code that the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
     Rule("rampd._contract.placeholders", never=IMPURE),
     Rule("rampd._contract.wording", never=IMPURE),
-    # The server, from the inside out.
+    # The server, from its core outwards.
     Rule(
         "rampd_server",
         never=("rampd",),
@@ -177,7 +177,7 @@ RULES = (
 )
 
 
-# What server and client both go by, and the one module that defines it.
+# The definitions that server and client share, each with the one module that defines it.
 HOMES = {
     "STALE_AFTER_S": "rampd._decision.staleness",
     "NEXT_MAX_STALE_S": "rampd._decision.staleness",
@@ -195,7 +195,7 @@ def is_within(name: str, scopes: tuple[str, ...]) -> bool:
 
 
 def read_modules(*source_roots: Path) -> dict[str, list[Import]]:
-    """Every module below the roots, by its dotted name, with what it imports."""
+    """Returns every module below the roots, by its dotted name, with its imports."""
     modules = {}
     for root in source_roots:
         for path in sorted(root.rglob("*.py")):
@@ -236,7 +236,7 @@ def violations(modules: Mapping[str, list[Import]], rules: tuple[Rule, ...] = RU
 
 
 def cycle(modules: Mapping[str, list[Import]]) -> list[str]:
-    """Modules that import each other in a ring; none where there is no ring."""
+    """Returns modules that import each other in a ring, or an empty result if there is no ring."""
     graph = {
         module: {
             target
@@ -274,7 +274,7 @@ def test_every_module_of_the_client_is_in_a_wing() -> None:
 
 
 @pytest.mark.parametrize("name", HOMES)
-def test_what_server_and_client_share_is_defined_once(name: str) -> None:
+def test_each_shared_definition_of_server_and_client_exists_once(name: str) -> None:
     is_defined = re.compile(rf"^(?:_?{name}(?:: [^=]*)? =|class {name}\b)", re.MULTILINE).search
     paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py")]
     homes = [path for path in paths if "v1" not in path.parts and is_defined(path.read_text())]
@@ -282,7 +282,7 @@ def test_what_server_and_client_share_is_defined_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
-def test_what_a_rule_is_about_is_there(rule: Rule) -> None:
+def test_every_module_of_a_rule_exists(rule: Rule) -> None:
     assert rule.where in MODULES
 
 
@@ -431,7 +431,7 @@ def test_an_import_against_an_arrow_is_found(tmp_path: Path, path: str, code: st
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
-def test_every_rule_is_broken_by_something_planted(tmp_path: Path, rule: Rule) -> None:
+def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
     plant(tmp_path, {path: "\n".join(code for code, _ in plants) for path, plants in PLANTED.items()})
     assert violations(read_modules(tmp_path / "client", tmp_path / "server"), (rule,))
 

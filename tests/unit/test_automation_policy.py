@@ -1,4 +1,4 @@
-"""A policy whose settings contradict each other is refused, with everything that is wrong with it."""
+"""A policy whose settings contradict each other is refused, with all contradictions in the error."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def wrong(**changes: object) -> list[str]:
     return [field.removeprefix("policy.") for field, _ in violations(replace(PLAN, **changes))]
 
 
-def test_the_defaults_are_safe_and_right():
+def test_the_defaults_are_safe_and_valid():
     default = Policy().automation
 
     assert violations(default) == []
@@ -31,7 +31,7 @@ def test_the_defaults_are_safe_and_right():
     assert (default.on_regression, default.on_max_failure_rate) == (OnRegression.ROLLBACK, OnRegression.PAUSE)
 
 
-def test_a_plan_is_right():
+def test_a_typical_plan_is_valid():
     assert violations(PLAN) == []
     assert wrong(checks=(CHECK,), stuck_after_ms=2 * HOUR_MS, confirm_within_ms=60_000, max_failure_rate=0.1) == []
 
@@ -52,12 +52,12 @@ def test_settings_that_contradict_each_other_are_named_all_at_once(changes: dict
     assert wrong(**changes) == found
 
 
-def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how():
+def test_the_error_for_a_plan_that_ends_at_100_percent_says_what_to_do():
     [(_, text)] = violations(replace(PLAN, steps=(Step(9600),)))
     assert "Set auto_finalize to make next current after the last step" in text
 
 
-def test_set_policy_takes_a_good_one_and_refuses_a_bad_one_whole():
+def test_set_policy_stores_a_valid_policy_and_refuses_an_invalid_one_completely():
     rollout = after(rolling_out(), commands.SetPolicy({"automation": PLAN}))
     assert rollout.policy.automation == PLAN
 

@@ -1,4 +1,4 @@
-"""A policy's automation in Redis: what is written comes back, and nothing else is taken."""
+"""A policy's automation in Redis: a written text is read back, and any other text is refused."""
 
 import dataclasses
 
@@ -45,12 +45,12 @@ AUTOMATIONS = st.builds(
 
 
 @given(AUTOMATIONS)
-def test_automation_comes_back(automation: Automation):
+def test_automation_is_read_back_unchanged(automation: Automation):
     assert read_automation(write_automation(automation)) == automation
 
 
 @given(AUTOMATIONS)
-def test_automation_comes_back_with_its_policy(automation: Automation):
+def test_automation_is_read_back_with_its_policy(automation: Automation):
     policy = Policy(automation=automation)
 
     assert texts.read_policy(texts.write_policy(policy)) == policy
@@ -92,6 +92,6 @@ def test_defaults_are_not_written():
         ("stuck_after_ms", "soon"),
     ],
 )
-def test_what_rampd_did_not_write_is_refused(name: str, text: str):
+def test_a_text_that_rampd_did_not_write_is_refused(name: str, text: str):
     with pytest.raises(ValueError, match="rampd"):
         read_automation({name: text})

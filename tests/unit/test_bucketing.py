@@ -1,4 +1,4 @@
-"""Buckets are the published ones: formula, vectors and documentation say the same."""
+"""Buckets are the published ones: formula, vectors and documentation agree."""
 
 import json
 import re
@@ -17,7 +17,7 @@ WORD = 0xFFFFFFFF
 
 
 def murmur3_x86_32(data: bytes) -> int:
-    """From the definition of the hash, seed 0, word by word."""
+    """Computes the hash by its definition, with seed 0, word by word."""
 
     def rotate(word: int, bits: int) -> int:
         return (word << bits | word >> (32 - bits)) & WORD
@@ -46,7 +46,7 @@ def test_the_reference_hash_gives_well_known_values(data: bytes, expected: int) 
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["hash_input"][:60])
-def test_a_published_vector_is_what_the_formula_says(vector: dict) -> None:
+def test_the_formula_gives_the_published_vectors(vector: dict) -> None:
     unit = vector["job_id"] if vector["unit_kind"] == "JOB" and vector["job_id"] else vector["repo"]
     assert vector["hash_input"] == "{}/{}:{}".format(vector["component"], vector["release"], unit)
     assert vector["hash"] == murmur3_x86_32(vector["hash_input"].encode())
@@ -54,11 +54,11 @@ def test_a_published_vector_is_what_the_formula_says(vector: dict) -> None:
     assert vector["bucket"] == bucket(vector["component"], vector["release"], unit)
 
 
-def test_the_vectors_are_those_that_the_generator_writes() -> None:
+def test_the_generator_writes_the_published_vectors() -> None:
     assert bucketing_vectors.FILE.read_text() == bucketing_vectors.render()
 
 
-def test_the_vectors_cover_what_other_implementations_get_wrong() -> None:
+def test_the_vectors_cover_common_mistakes_of_other_implementations() -> None:
     assert len(VECTORS) >= 60
     assert sum(vector["hash"] > 2**31 for vector in VECTORS) >= 10
     assert {vector["unit_kind"] for vector in VECTORS} == {"REPO", "JOB"}

@@ -1,4 +1,4 @@
-"""What an answer of Prometheus says: one finite number is a value, and everything else is an error with its reason."""
+"""The answers of Prometheus: one finite number is a value, and any other answer is an error with its reason."""
 
 import json
 import math
@@ -57,14 +57,14 @@ def test_a_scalar_and_a_vector_of_one_are_values(text: str, value: float):
         ("up", "not of the form"),
     ],
 )
-def test_everything_else_is_an_error(body: object, words: str):
+def test_any_other_answer_is_an_error(body: object, words: str):
     answer = read_answer(body)
 
     assert answer.value is None
     assert words in answer.error
 
 
-def test_notes_that_are_no_warnings_change_nothing():
+def test_notes_that_are_not_warnings_change_nothing():
     assert read_answer({**vector("1"), "infos": ["metric might not be a counter"], "warnings": []}) == Answer(1.0)
 
 
@@ -82,7 +82,7 @@ SHAPED = st.builds(success, st.sampled_from(["scalar", "vector", "matrix", "stri
 
 
 @given(JSON | SHAPED)
-def test_whatever_comes_is_a_finite_value_or_an_error_that_can_be_shown(body: object):
+def test_any_answer_is_a_finite_value_or_a_printable_error(body: object):
     answer = read_answer(body)
 
     assert (answer.value is None) == bool(answer.error)
@@ -92,11 +92,11 @@ def test_whatever_comes_is_a_finite_value_or_an_error_that_can_be_shown(body: ob
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_that_is_written_in_full_comes_back(value: float):
+def test_a_number_with_all_digits_is_read_back_unchanged(value: float):
     assert read_answer(json.loads(json.dumps(vector(repr(value))))) == Answer(value)
 
 
 def test_an_error_is_printable_and_short():
     assert error("a\nb\x00\ud800 c").error == "a b c"
-    assert error("").error == "an error without words"
+    assert error("").error == "an error without a message"
     assert len(error("x" * 1000).error) == 200

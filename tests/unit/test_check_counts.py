@@ -1,4 +1,4 @@
-"""How answers to a check are counted, and when the counting begins anew."""
+"""How answers to a check are counted, and when the counts begin again."""
 
 from dataclasses import replace
 
@@ -46,12 +46,12 @@ def known(*answers: Answer, rollout: Rollout | None = None) -> CheckReading:
     return reading(CHECK, rollout or holding(), told(*answers))
 
 
-def test_what_was_never_asked_neither_passed_nor_failed():
+def test_a_check_that_was_never_asked_neither_passed_nor_failed():
     assert reading(CHECK, holding(), None) == CheckReading("errors")
 
 
 @pytest.mark.parametrize(("value", "is_good"), [(0.0, True), (1.0, True), (-1e-9, False), (1.0000001, False)])
-def test_a_bound_itself_passes(value: float, is_good: bool):
+def test_a_value_equal_to_its_bound_passes(value: float, is_good: bool):
     assert passes(CHECK, value) is is_good
 
 
@@ -60,7 +60,7 @@ def test_one_bound_is_enough(minimum: float | None, maximum: float | None, is_go
     assert passes(replace(CHECK, minimum=minimum, maximum=maximum), 2.0) is is_good
 
 
-def test_failures_and_errors_are_in_a_row():
+def test_failures_and_errors_are_counted_in_a_row():
     assert known(FAIL, FAIL) == CheckReading("errors", failures=2, value=7.0)
     assert known(FAIL, FAIL, PASS) == CheckReading("errors", has_passed=True, value=0.5)
     assert known(ERROR, ERROR) == CheckReading("errors", errors=2, error=ERROR.error)
@@ -71,12 +71,12 @@ def test_an_error_neither_ends_nor_lengthens_a_row_of_failures():
     assert known(FAIL, ERROR, ERROR, FAIL).failures == 2
 
 
-def test_an_error_is_told_beside_the_last_value():
+def test_an_error_is_shown_beside_the_last_value():
     assert known(FAIL, ERROR) == CheckReading("errors", 1, 1, value=7.0, error=ERROR.error)
 
 
 @given(st.lists(ANSWERS, max_size=30))
-def test_counts_are_what_a_list_of_all_answers_says(answers: list[Answer]):
+def test_counts_equal_those_of_a_list_of_all_answers(answers: list[Answer]):
     found = known(*answers) if answers else reading(CHECK, holding(), None)
 
     errors = next((i for i, answer in enumerate(reversed(answers)) if answer is not ERROR), len(answers))
@@ -100,7 +100,7 @@ ANEW = [
 
 
 @pytest.mark.parametrize("rollout", ANEW)
-def test_another_next_a_new_trial_and_a_resume_count_anew(rollout: Rollout):
+def test_counts_begin_again_with_a_new_next_or_trial_or_resume(rollout: Rollout):
     before = told(FAIL, ERROR)
 
     assert reading(CHECK, rollout, before) == CheckReading("errors")
@@ -108,16 +108,16 @@ def test_another_next_a_new_trial_and_a_resume_count_anew(rollout: Rollout):
 
 
 @pytest.mark.parametrize("changes", [{"query": "other"}, {"maximum": 2.0}, {"minimum": None}])
-def test_another_question_counts_anew(changes: dict[str, object]):
+def test_counts_begin_again_with_another_query(changes: dict[str, object]):
     assert reading(replace(CHECK, **changes), holding(), told(FAIL)) == CheckReading("errors")
 
 
-def test_how_much_is_put_up_with_is_no_part_of_the_question():
+def test_counts_do_not_depend_on_the_allowed_failures_and_errors():
     changed = replace(CHECK, failures_allowed=9, errors_allowed=9, interval_ms=5000)
     assert scope_of(changed, holding()) == scope_of(CHECK, holding())
 
 
-def test_resume_after_a_broken_source_counts_anew():
+def test_counts_begin_again_with_a_resume_after_a_broken_source():
     """Given automation that paused for a broken check, if a person resumes, expect no pause for the old errors."""
     broken = replace(holding(), progress=HOLDING.paused(Cause.CHECK_BROKEN), paused=True)
     errors = told(ERROR, ERROR, rollout=broken)
@@ -128,7 +128,7 @@ def test_resume_after_a_broken_source_counts_anew():
     assert reading(CHECK, resumed, errors) == CheckReading("errors")
 
 
-def test_a_pause_and_a_step_leave_the_rows_as_they_are():
+def test_a_pause_and_a_step_keep_the_counts():
     ramped = after(holding(), commands.Ramp(2500))
     paused = after(holding(), commands.Pause())
 
@@ -136,7 +136,7 @@ def test_a_pause_and_a_step_leave_the_rows_as_they_are():
     assert reading(CHECK, paused, told(FAIL, ERROR)).errors == 1
 
 
-def test_a_pass_counts_for_the_hold_in_which_it_was_asked():
+def test_a_pass_counts_only_for_the_hold_in_which_the_check_was_asked():
     later = replace(holding(), progress=replace(HOLDING, hold_since_ms=NOW + 60_000))
     passed = told(PASS)
 
@@ -146,7 +146,7 @@ def test_a_pass_counts_for_the_hold_in_which_it_was_asked():
     assert reading(CHECK, later, told(PASS, ERROR, rollout=later, before=passed)).has_passed
 
 
-def test_checks_are_asked_while_somebody_runs_next():
+def test_checks_are_asked_only_while_jobs_run_next():
     assert is_asked(holding())
     assert is_asked(after(holding(), commands.Pause()))
     assert not is_asked(steady())

@@ -1,4 +1,4 @@
-"""A jump of the store's clock is seen by comparing it with a clock that nobody can set."""
+"""A jump of the store's clock is found by a comparison with a clock that nobody can set."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_the_first_look_sees_no_jump():
     assert looks((5_000_000, 7)) == Clock(5_000_000)
 
 
-def test_time_that_passes_is_no_jump_however_long():
+def test_any_time_that_passes_does_not_count_as_a_jump():
     assert looks((0, 0), (1_000, 1_000), (1_000 + HOUR_MS, 1_000 + HOUR_MS)).jump_ms is None
 
 
@@ -32,15 +32,15 @@ def test_a_clock_that_is_set_has_jumped(by_ms: int):
 
 
 @pytest.mark.parametrize("by_ms", [0, 500, JUMP_MS, -JUMP_MS])
-def test_a_slow_answer_is_no_jump(by_ms: int):
+def test_a_slow_answer_does_not_count_as_a_jump(by_ms: int):
     assert looks((HOUR_MS, 0), (HOUR_MS + 1_000 + by_ms, 1_000)).jump_ms is None
 
 
-def test_slow_drift_never_adds_up_to_a_jump():
+def test_slow_drift_never_counts_as_a_jump():
     assert looks(*((place * 1_010, place * 1_000) for place in range(10_000))).jump_ms is None
 
 
-def test_a_jump_is_remembered_and_the_newest_counts():
+def test_the_newest_jump_is_remembered():
     clock = looks((0, 0), (HOUR_MS, 0), (HOUR_MS + 1_000, 1_000))
     assert clock == Clock(HOUR_MS + 1_000, HOUR_MS, HOUR_MS)
 
@@ -60,12 +60,12 @@ def test_a_jump_is_never_in_the_future():
         (100_000, 60_000),
         (130_000, 30_000),
         (159_999, 1),
-        # The store's clock says that it is over, which counts; this is what is left where that clock turns out to be wrong.
+        # The store's clock says that the deadline has passed, and that counts. This is the time left if that clock is wrong.
         (160_000, 60_000),
         (100_000 + HOUR_MS, 60_000),
         (99_999, 60_000),
         (100_000 - HOUR_MS, 60_000),
     ],
 )
-def test_a_deadline_is_never_further_away_than_it_was_when_it_was_set(store_ms: int, left_ms: int):
+def test_the_time_left_to_a_deadline_is_never_longer_than_at_its_start(store_ms: int, left_ms: int):
     assert first_seen(160_000, 100_000, Look(store_ms, 7)) == Deadline(160_000, 7 + left_ms)

@@ -1,4 +1,4 @@
-"""The places that CONTRIBUTING.md lists for a new verb and a new field: each knows all that there are today."""
+"""The places that CONTRIBUTING.md lists for a new verb and a new field: each one names all present verbs or fields."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ def snake(verb: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", verb).lower()
 
 
-# Overrides are beside the state machine.
+# Overrides are not part of the state machine.
 VERBS = {
     method.name: [
         field for field in method.input_type.fields if field.name not in ("request_id", "expected_revision", "note")
@@ -49,7 +49,7 @@ PLACES_OF_A_VERB: Mapping[str, Pattern] = {
     "client/rampd/aio.py": lambda verb: rf"\b{snake(verb)} = ",
 }
 
-# `component` is whom it is about, `all` and `confirm` never come to a command, and a policy has a list of its own.
+# `component` names the target, `all` and `confirm` are not fields of a command, and a policy has its own list.
 REQUEST_FIELDS = {
     field.name: field
     for of_verb in VERBS.values()
@@ -57,13 +57,13 @@ REQUEST_FIELDS = {
     if field.name not in ("component", "all", "confirm", "policy", "update_mask")
 }
 POLICY_FIELDS = {field.name: field for field in v1.Policy.DESCRIPTOR.fields if field.name not in ("queue_mode", "unit")}
-# What is counted of a rollout is shown by another module, and its largest parts have keys of their own.
+# Another module shows the counts of a rollout, and its largest parts have their own keys.
 COUNTED = {"outcomes", "evidence", "current_outcomes"}
 KEYS_OF_THEIR_OWN = {"component", "releases", "queue", "quarantine", "timeline"}
 
 
 def in_domain(name: str, field: FieldDescriptor) -> str:
-    """Shares are basis points there, times milliseconds."""
+    """Returns the name in the domain, where shares are basis points and times are milliseconds."""
     kind = "" if field.message_type is None else field.message_type.name
     if kind in ("Duration", "Timestamp"):
         return f"{name.removesuffix('_time')}_ms"
@@ -126,20 +126,20 @@ EVERY_PLACE = [
 
 
 @pytest.mark.parametrize(("names", "pattern", "path"), EVERY_PLACE)
-def test_a_place_knows_each_of_them(names: list[str], pattern: Pattern, path: str) -> None:
+def test_a_listed_place_names_each_verb_or_field(names: list[str], pattern: Pattern, path: str) -> None:
     assert missing(names, pattern, (ROOT / path).read_text()) == []
 
 
 @pytest.mark.parametrize(("names", "pattern", "path"), EVERY_PLACE)
-def test_a_place_that_was_forgotten_is_told(names: list[str], pattern: Pattern, path: str) -> None:
-    """Given a place without the lines that one of them has there, expect that it is the one that is missed."""
+def test_a_forgotten_place_is_found(names: list[str], pattern: Pattern, path: str) -> None:
+    """Given a place without the lines of one verb or field, expect that this one is reported as missing."""
     forgotten = names[-1]
     lines = (ROOT / path).read_text().splitlines()
     text = "\n".join(line for line in lines if not any(re.search(each, line) for each in wanted(pattern, forgotten)))
     assert forgotten in missing(names, pattern, text)
 
 
-def test_the_guide_lists_these_places_and_no_others() -> None:
+def test_the_guide_lists_exactly_these_places() -> None:
     in_guide = [re.findall("`([^`]+)`", line) for line in re.findall(r"(?m)^\d\. (.*?):", GUIDE)]
     of_tests = [path for _, places in LISTS.values() for path in places]
     assert sorted(path for paths in in_guide for path in paths) == sorted(of_tests)

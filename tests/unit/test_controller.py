@@ -1,4 +1,4 @@
-"""What automation decides, case by case. Given a rollout, what was counted and the time; then the decision and its words."""
+"""The decisions of automation, case by case: given a rollout, its counts and the time, expect the decision and its words."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ BAD = TrialCounters(
 
 
 def enough(weight: int) -> TrialCounters:
-    """Enough good outcomes at a weight for any step of the plan."""
+    """Returns enough good outcomes at a weight for any step of the plan."""
     return TrialCounters({weight: Tally(jobs=Split(1000, 100), first_outcomes=Split(10_000 - weight, weight))})
 
 
@@ -55,11 +55,11 @@ def deciding(*args: object, **changes: object) -> Decision:
     return decide(observe(*args, **changes))
 
 
-def test_steady_there_is_nothing_to_do():
+def test_there_is_nothing_to_do_while_steady():
     assert deciding(steady(), Progress()).action is Action.WAIT
 
 
-def test_held_switches_everything_off():
+def test_automation_does_nothing_while_held():
     rollout = replace(after(held(), commands.SetPolicy({"automation": PLAN})), confirm_deadline_ms=NOW - 1)
 
     decision = deciding(rollout, holding(0), BAD)
@@ -68,11 +68,11 @@ def test_held_switches_everything_off():
     assert "held" in decision.reason
 
 
-def test_without_steps_people_ramp():
+def test_a_policy_without_steps_leaves_ramps_to_people():
     assert "no steps" in deciding(at(1000, Automation()), Progress()).reason
 
 
-def test_a_new_next_starts_by_itself_where_the_policy_says_so():
+def test_a_new_next_starts_automatically_with_auto_start():
     decision = deciding(at(0), Progress())
 
     assert decision.action is Action.STEP
@@ -80,7 +80,7 @@ def test_a_new_next_starts_by_itself_where_the_policy_says_so():
     assert decision.progress == Progress(Driver.PLAN, NOW, NOW)
 
 
-def test_a_new_next_waits_where_the_policy_does_not_say_so():
+def test_a_new_next_waits_without_auto_start():
     decision = deciding(at(0, replace(PLAN, auto_start=False)), Progress())
 
     assert decision.action is Action.WAIT
@@ -127,7 +127,7 @@ def test_after_the_hold_comes_the_next_step():
     )
 
 
-def test_a_server_that_comes_back_late_steps_once_and_holds_again():
+def test_a_server_that_was_away_makes_one_step_and_holds_again():
     late = observe(at(500), holding(NOW - HOUR_MS), enough(500))
     stepped = decide(late)
 
@@ -174,7 +174,7 @@ def test_pause_stops_the_plan():
     assert deciding(at(500, paused=True), holding(NOW - HOUR_MS), enough(500)).action is Action.WAIT
 
 
-def test_a_ramp_by_hand_takes_over():
+def test_a_ramp_by_hand_stops_the_plan():
     progress = holding(NOW - HOUR_MS).taken_over(NOW, is_new_trial=False)
 
     decision = deciding(at(3000), progress, enough(3000))
@@ -183,18 +183,18 @@ def test_a_ramp_by_hand_takes_over():
     assert "by hand" in decision.reason
 
 
-def test_a_percent_that_nobody_is_known_to_have_set_is_a_persons():
+def test_a_percentage_of_an_unknown_driver_counts_as_set_by_a_person():
     assert "by hand" in deciding(at(1000), Progress()).reason
 
 
-def test_a_ramp_out_of_held_forgets_what_was_said_in_the_trial_before():
+def test_a_ramp_of_a_held_release_clears_the_notices_of_the_earlier_trial():
     progress = holding().spoke(Cause.RELATIVE_GUARD).paused(Cause.ABSOLUTE_GUARD)
 
     assert progress.taken_over(NOW, is_new_trial=True) == Progress(Driver.PERSON, moved_ms=NOW)
     assert progress.taken_over(NOW, is_new_trial=False).paused_by is Cause.ABSOLUTE_GUARD
 
 
-def test_resume_gives_back_from_the_step_above_the_percent_reached():
+def test_resume_continues_the_plan_from_the_step_above_the_present_percentage():
     progress = holding().taken_over(NOW, is_new_trial=False).given_back(NOW)
 
     decision = deciding(at(3000), progress)
@@ -203,7 +203,7 @@ def test_resume_gives_back_from_the_step_above_the_percent_reached():
     assert decision.progress.driver is Driver.PLAN
 
 
-def test_resume_at_a_step_holds_there_anew():
+def test_resume_at_the_percentage_of_a_step_holds_there_again():
     progress = holding(NOW - HOUR_MS).taken_over(NOW, is_new_trial=False).given_back(NOW)
 
     decision = deciding(at(2500), progress, enough(2500))
@@ -213,7 +213,7 @@ def test_resume_at_a_step_holds_there_anew():
     assert decision.reason == "The plan goes on with B at 25 %. It holds for 10 min and 50 jobs."
 
 
-def test_resume_beyond_the_plan_holds_as_its_last_step_does():
+def test_resume_above_the_plan_holds_as_long_as_the_last_step():
     progress = holding().taken_over(NOW, is_new_trial=False).given_back(NOW)
     first = deciding(at(10_000), progress)
 
@@ -221,7 +221,7 @@ def test_resume_beyond_the_plan_holds_as_its_last_step_does():
     assert "holds at 100 %: 5 min to go" in deciding(at(10_000), first.progress).reason
 
 
-def test_a_policy_that_changed_under_way_holds_as_the_step_below_does():
+def test_a_percentage_between_steps_of_a_changed_policy_holds_as_long_as_the_step_below():
     waiting = deciding(at(700), holding(NOW - 9 * MINUTE_MS), enough(700))
     stepping = deciding(at(700), holding(NOW - 10 * MINUTE_MS), enough(700))
 
@@ -229,7 +229,7 @@ def test_a_policy_that_changed_under_way_holds_as_the_step_below_does():
     assert stepping.command == commands.Ramp(2500, "B")
 
 
-def test_nobody_confirmed():
+def test_a_ramp_that_nobody_confirms_is_rolled_back():
     rollout = at(1000, confirm_deadline_ms=NOW)
 
     decision = deciding(rollout, Progress(), freeze_all=Freeze("ada", "", NOW))
@@ -242,7 +242,7 @@ def test_nobody_confirmed():
     assert deciding(rollout, Progress(), now_ms=NOW - 1).action is Action.WAIT
 
 
-def test_the_plan_never_confirms_in_a_persons_place():
+def test_the_plan_never_confirms_a_ramp_for_a_person():
     rollout = at(500, confirm_deadline_ms=NOW + 1)
 
     decision = deciding(rollout, holding(NOW - HOUR_MS), enough(500))
@@ -257,7 +257,7 @@ def test_an_unconfirmed_ramp_is_held_and_never_dropped():
 
 
 @pytest.mark.parametrize("by_ms", [HOUR_MS, -HOUR_MS])
-def test_a_clock_that_was_set_begins_the_hold_anew(by_ms: int):
+def test_the_hold_begins_again_if_the_clock_was_set(by_ms: int):
     # The hold began half a minute before somebody set the clock.
     clock = Clock(NOW + by_ms + 1_000, jump_ms=NOW + by_ms, jumped_by_ms=by_ms)
 
@@ -265,16 +265,16 @@ def test_a_clock_that_was_set_begins_the_hold_anew(by_ms: int):
 
     assert decision.action is Action.HOLD
     assert decision.progress.hold_since_ms == clock.now_ms
-    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins anew."
+    assert decision.reason == "The store's clock was set by 1 h, so the hold of B at 5 % begins again."
 
 
-def test_a_hold_that_began_after_the_jump_goes_on():
+def test_a_hold_that_began_after_the_jump_continues():
     clock = Clock(NOW + 11 * MINUTE_MS, jump_ms=NOW - 1, jumped_by_ms=HOUR_MS)
 
     assert deciding(at(500), holding(NOW), enough(500), clock=clock).action is Action.STEP
 
 
-def test_a_hold_in_the_future_begins_anew_even_where_nobody_saw_the_jump():
+def test_a_hold_in_the_future_begins_again_even_if_no_server_saw_the_jump():
     decision = deciding(at(500), holding(NOW + HOUR_MS), enough(500))
 
     assert (decision.action, decision.progress.hold_since_ms) == (Action.HOLD, NOW)
@@ -292,7 +292,7 @@ def test_a_regression_is_rolled_back_also_on_a_ramp_by_hand(automation: Automati
 
 
 @pytest.mark.parametrize("changes", [{"paused": True}, {"freeze": Freeze("ada", "", NOW)}])
-def test_guards_go_on_through_pause_and_freeze(changes: dict):
+def test_guards_continue_during_a_pause_and_a_freeze(changes: dict):
     assert deciding(at(1000, **changes), holding(), BAD).action is Action.ROLLBACK
 
 
@@ -316,13 +316,13 @@ def test_on_regression_pause_pauses_once():
     assert again.action is Action.WAIT
 
 
-def test_a_guards_pause_is_remembered_over_a_persons():
+def test_the_pause_of_a_guard_is_remembered_when_a_person_pauses_too():
     decision = deciding(at(1000, replace(PLAN, on_regression=OnRegression.PAUSE), paused=True), holding(), BAD)
 
     assert decision.action is Action.PAUSE
 
 
-def test_notify_is_a_dry_run_said_once_and_the_plan_goes_on():
+def test_notify_records_a_dry_run_once_and_the_plan_continues():
     automation = replace(PLAN, on_regression=OnRegression.NOTIFY)
     counters = TrialCounters({**BAD.by_weight, 500: Tally(jobs=Split(0, 20))})
     decision = deciding(at(500, automation), holding(NOW - HOUR_MS), counters)
@@ -334,7 +334,7 @@ def test_notify_is_a_dry_run_said_once_and_the_plan_goes_on():
     assert again.action is Action.STEP
 
 
-def test_resume_after_a_guards_pause_is_a_new_trial_and_after_others_not():
+def test_resume_begins_a_new_trial_only_after_the_pause_of_a_guard():
     assert holding().paused(Cause.RELATIVE_GUARD).resumes_as_new_trial
     assert holding().paused(Cause.ABSOLUTE_GUARD).resumes_as_new_trial
     assert holding().paused(Cause.ASSIGNMENT_CHECK).resumes_as_new_trial
@@ -343,7 +343,7 @@ def test_resume_after_a_guards_pause_is_a_new_trial_and_after_others_not():
     assert not holding().resumes_as_new_trial
 
 
-def test_a_second_pause_takes_the_new_trial_of_the_first_not_away():
+def test_a_second_pause_keeps_the_new_trial_that_the_first_requires():
     for causes in ((Cause.ABSOLUTE_GUARD, Cause.CHECK_BROKEN), (Cause.CHECK_BROKEN, Cause.ABSOLUTE_GUARD)):
         progress = holding()
         for cause in causes:
@@ -356,14 +356,14 @@ def test_a_second_pause_takes_the_new_trial_of_the_first_not_away():
         assert resumed.progress.said == frozenset()
 
 
-def test_what_paused_may_be_said_again_after_resume():
+def test_the_cause_of_a_pause_may_be_reported_again_after_resume():
     progress = holding().paused(Cause.CHECK_FAILED).given_back(NOW)
 
     assert progress.said == frozenset()
     assert holding().spoke(Cause.RELATIVE_GUARD).given_back(NOW).said == {Cause.RELATIVE_GUARD}
 
 
-def test_the_tolerance_is_what_is_fine():
+def test_a_difference_within_the_tolerance_is_accepted():
     counters = TrialCounters({1000: Tally(jobs=Split(1, 1), first_failures=Split(14, 6))})
 
     assert deciding(at(1000), holding(), counters).action is Action.WAIT
@@ -395,7 +395,7 @@ def test_a_wrong_share_of_repos_pauses():
     decision = deciding(at(1000), holding(), counters)
 
     assert (decision.action, decision.cause) == (Action.PAUSE, Cause.ASSIGNMENT_CHECK)
-    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, where 92 were to be expected.")
+    assert decision.reason.startswith("Of 920 repos that reported 20 ran B, but 92 were to be expected.")
 
 
 def checked(reading: CheckReading, **changes: object) -> Decision:
@@ -429,7 +429,7 @@ def test_a_broken_source_pauses_and_never_rolls_back(on_regression: OnRegression
     decision = checked(CheckReading("errors", errors=4, error="timed out"), on_regression=on_regression)
 
     assert (decision.action, decision.cause) == (Action.PAUSE, Cause.CHECK_BROKEN)
-    assert "says nothing of the release" in decision.reason
+    assert "says nothing about the release" in decision.reason
 
 
 def test_a_rollout_that_makes_no_progress_is_paused_once():
@@ -442,21 +442,21 @@ def test_a_rollout_that_makes_no_progress_is_paused_once():
     assert deciding(at(500, automation), holding(NOW - HOUR_MS + 1)).action is Action.WAIT
 
 
-def test_a_rollout_that_somebody_paused_is_told_of_when_it_is_stuck():
+def test_a_paused_rollout_is_reported_when_it_is_stuck():
     automation = replace(PLAN, stuck_after_ms=HOUR_MS)
 
     assert deciding(at(500, automation, paused=True), holding(NOW - HOUR_MS)).action is Action.NOTIFY
 
 
-def test_a_clock_that_was_set_makes_nothing_stuck():
+def test_a_rollout_is_not_stuck_because_the_clock_was_set():
     automation = replace(PLAN, stuck_after_ms=HOUR_MS)
     clock = Clock(NOW + HOUR_MS, jump_ms=NOW + HOUR_MS, jumped_by_ms=HOUR_MS)
 
     assert deciding(at(500, automation), holding(NOW), clock=clock).action is Action.HOLD
 
 
-def test_a_clock_that_was_set_back_puts_off_what_is_stuck_no_longer_than_once_more():
-    """Given a rollout that moved at a time that now lies ahead, expect its time counted from when the clock was set."""
+def test_a_clock_that_was_set_back_delays_a_stuck_rollout_by_at_most_one_more_period():
+    """Given a rollout whose last move is now in the future, expect that its time counts from when the clock was set."""
     automation = replace(PLAN, stuck_after_ms=HOUR_MS)
     rollout, moved = at(500, automation, paused=True), holding(NOW + 2 * HOUR_MS)
 
@@ -471,7 +471,7 @@ def test_a_clock_that_was_set_back_puts_off_what_is_stuck_no_longer_than_once_mo
 
 
 @pytest.mark.parametrize("by_ms", [-1, 0])
-def test_who_is_not_confirmed_in_time_by_either_clock_goes_back(by_ms: int):
+def test_a_ramp_is_rolled_back_if_either_clock_says_that_the_time_to_confirm_is_over(by_ms: int):
     rollout = at(500, confirm_deadline_ms=NOW + HOUR_MS)
     assert next_change_ms(observe(rollout, Progress(Driver.PERSON), confirm_by_ms=NOW + 1)) == NOW + 1
 
@@ -485,12 +485,12 @@ APPROVED = replace(PLAN, steps=(replace(STEPS[0], approval=True), replace(STEPS[
 
 
 def after_resume(rollout: Rollout, decision: Decision) -> Rollout:
-    """The rollout once automation has paused it and a person has resumed it."""
+    """Returns the rollout after automation has paused it and a person has resumed it."""
     paused = after(rollout, commands.Decide(decision.progress, decision.command))
     return after(paused, commands.Resume())
 
 
-def test_a_step_with_approval_asks_once_it_has_its_hold_and_its_jobs():
+def test_a_step_asks_for_approval_once_its_hold_and_its_jobs_are_over():
     rollout, progress = at(500, APPROVED), holding(NOW - 10 * MINUTE_MS)
     assert deciding(rollout, holding(NOW - MINUTE_MS), enough(500)).action is Action.WAIT
     assert deciding(rollout, progress).action is Action.WAIT
@@ -503,7 +503,7 @@ def test_a_step_with_approval_asks_once_it_has_its_hold_and_its_jobs():
     assert again.action is Action.WAIT
 
 
-def test_resume_passes_the_step_without_another_hold_and_the_next_one_asks_again():
+def test_resume_approves_the_step_without_another_hold_and_the_next_step_asks_again():
     rollout = replace(at(500, APPROVED), progress=holding(NOW - 10 * MINUTE_MS))
     resumed = after_resume(rollout, decide(observe(rollout, rollout.progress, enough(500))))
     assert (resumed.paused, resumed.pause, resumed.trial) == (False, None, rollout.trial)
@@ -518,16 +518,16 @@ def test_resume_passes_the_step_without_another_hold_and_the_next_one_asks_again
     assert deciding(ended, ended.progress, enough(2500)).action is Action.FINALIZE
 
 
-def test_a_ramp_by_hand_a_resume_after_a_guard_and_a_clock_that_was_set():
-    """A Ramp or a new trial must be approved on its own; a hold that begins anew is not asked about twice."""
+def test_a_ramp_or_a_new_trial_needs_its_own_approval_and_a_hold_that_begins_again_does_not():
+    """A Ramp or a new trial must be approved on its own; a hold that begins again needs no second approval."""
     approved = holding(NOW - HOUR_MS).approved(NOW)
-    assert approved.held_anew(NOW).is_approved
+    assert approved.hold_restarted(NOW).is_approved
     assert not approved.taken_over(NOW, is_new_trial=False).is_approved
     assert not approved.paused(Cause.RELATIVE_GUARD).given_back(NOW).is_approved
     assert not approved.stepped(NOW).is_approved
 
 
-def test_guards_go_on_while_a_step_waits_for_approval():
+def test_guards_continue_while_a_step_waits_for_approval():
     rollout = replace(at(1000, APPROVED), progress=holding(NOW - HOUR_MS).asked(), paused=True)
 
     unconfirmed = replace(rollout, confirm_deadline_ms=NOW)
@@ -542,7 +542,7 @@ def test_guards_go_on_while_a_step_waits_for_approval():
     assert (resumed.trial, resumed.progress.is_approved) == (2, False)
 
 
-def test_who_waits_for_approval_is_not_stuck():
+def test_a_rollout_that_waits_for_approval_is_not_stuck():
     automation = replace(APPROVED, stuck_after_ms=HOUR_MS)
     progress = holding(NOW - 10 * HOUR_MS).asked()
     waiting = at(500, automation, paused=True, pause=Pause("rampd", "", NOW, Cause.APPROVAL))

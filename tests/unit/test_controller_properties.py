@@ -1,4 +1,4 @@
-"""What holds for every decision, whatever the rollout, the counters and the time."""
+"""Properties of every decision, for any rollout, counters and time."""
 
 from dataclasses import replace
 
@@ -140,14 +140,14 @@ def test_nothing_rises_while_paused_frozen_held_or_unconfirmed(observed: Observe
 
 
 @given(OBSERVED)
-def test_held_and_steady_are_left_alone(observed: Observed):
+def test_held_and_steady_rollouts_are_not_changed(observed: Observed):
     if observed.rollout.state is not RolloutState.ROLLING_OUT:
         assert decide(observed).action is Action.WAIT
 
 
 @given(OBSERVED)
-def test_what_was_decided_is_decided_once(observed: Observed):
-    # At one moment only steps that hold for no time may follow each other; in the end there is nothing left to do.
+def test_each_decision_is_made_once(observed: Observed):
+    # Only steps without a hold may follow each other at the same moment. In the end there is nothing left to do.
     decisions = 0
     decision = decide(observed)
     while decision.action is not Action.WAIT:
@@ -170,7 +170,7 @@ def test_two_servers_decide_the_same(observed: Observed):
 
 
 @given(OBSERVED, st.integers(1, 3 * HOUR_MS))
-def test_until_the_moment_that_is_foretold_time_alone_decides_nothing(observed: Observed, passed_ms: int):
+def test_time_alone_decides_nothing_before_the_predicted_moment(observed: Observed, passed_ms: int):
     if decide(observed).action is not Action.WAIT:
         return
     clock = observed.clock

@@ -1,4 +1,4 @@
-"""Buckets fall as evenly and as independently as chance would have it. The repos are fixed, so a run is like any other."""
+"""Buckets are as even and as independent as random ones. The repos are fixed, so every run has the same result."""
 
 from itertools import pairwise
 from math import sqrt
@@ -16,7 +16,7 @@ def buckets(release: int, component: str = "restyler") -> list[int]:
 
 
 def below(basis_points: int, drawn: list[int]) -> set[int]:
-    """The repos that get next, by their place."""
+    """Returns the repos that get next, by their index."""
     return {place for place, number in enumerate(drawn) if number < basis_points}
 
 
@@ -27,17 +27,17 @@ def is_by_chance(hits: int, chance: float) -> bool:
 
 @pytest.mark.parametrize("release", [1, 2, 12, 2**31 + 1])
 @pytest.mark.parametrize("basis_points", [10, 1000, 5000, 9000])
-def test_a_share_of_the_repos_is_the_share_asked_for(release: int, basis_points: int) -> None:
+def test_the_requested_share_of_the_repos_gets_next(release: int, basis_points: int) -> None:
     assert is_by_chance(len(below(basis_points, buckets(release))), basis_points / BUCKETS)
 
 
-def test_the_ends_are_nobody_and_everybody() -> None:
+def test_0_percent_is_nobody_and_100_percent_is_everybody() -> None:
     drawn = buckets(12)
     assert below(0, drawn) == set()
     assert len(below(BUCKETS, drawn)) == len(REPOS)
 
 
-def test_raising_the_percentage_moves_no_repo_back() -> None:
+def test_raising_the_percentage_moves_no_repo_back_to_current() -> None:
     drawn = buckets(12)
     shares = [below(basis_points, drawn) for basis_points in (1000, 2500, 6000)]
     assert all(before < after for before, after in pairwise(shares))

@@ -1,4 +1,4 @@
-"""The tree is as `.editorconfig` says, so an editor that reads it changes nothing."""
+"""The tree follows `.editorconfig`, so an editor that applies it changes nothing."""
 
 import configparser
 from pathlib import Path
@@ -21,7 +21,7 @@ def rules() -> configparser.ConfigParser:
     return parser
 
 
-def test_every_text_is_as_the_rules_for_all_say(rules: configparser.ConfigParser) -> None:
+def test_every_text_follows_the_general_rules(rules: configparser.ConfigParser) -> None:
     assert dict(rules["*"]) == {
         "charset": "utf-8",
         "end_of_line": "lf",

@@ -1,4 +1,4 @@
-"""E is what the paper says, what others compute, and what the promise needs."""
+"""E agrees with the paper and with other implementations, and it keeps the promise about false alarms."""
 
 import json
 import math
@@ -22,7 +22,7 @@ SAVVI = json.loads((Path(__file__).parent / "savvi_vectors.json").read_text())["
 
 
 def as_published(failures: list[tuple[int, int]], tolerance: Fraction = Fraction(1)) -> Fraction:
-    """E of failures one by one, (basis points, 1 where it ran next), exactly: the formula, and no more thought."""
+    """E of failures one by one, (basis points, 1 where it ran next), exactly: the plain formula."""
 
     def factor(weight: int, g: int, rho: Fraction) -> Fraction:
         pi = Fraction(weight, 10_000)
@@ -47,7 +47,7 @@ def log_of(fraction: Fraction) -> float:
 
 
 @given(st.dictionaries(WEIGHTS, st.builds(Split, st.integers(0, 20), st.integers(0, 20)), max_size=4), TOLERANCES)
-def test_e_is_the_published_formula(counts: dict[int, Split], tolerance: float):
+def test_e_equals_the_published_formula(counts: dict[int, Split], tolerance: float):
     exact = as_published(one_by_one(counts), Fraction(tolerance))
 
     assert log_evidence(counts, tolerance=tolerance) == pytest.approx(log_of(exact), abs=1e-9)
@@ -65,7 +65,7 @@ def test_a_worked_example():
 
 @pytest.mark.parametrize("vector", SAVVI, ids=lambda vector: "{weight}-{prior}-{current}-{next}".format(**vector))
 def test_each_alternative_is_weighed_as_savvi_weighs_it(vector: dict):
-    # savvi mixes over all alternatives with a Beta prior of next's share of failures; so that mixture, over ours.
+    # savvi mixes over all alternatives with a Beta prior of next's share of failures. This integral does the same with ours.
     share, prior = vector["weight"] / FULL, vector["prior"]
     a, b = prior * share, prior * (1 - share)
     counts = {vector["weight"]: Split(vector["current"], vector["next"])}
@@ -83,7 +83,7 @@ def test_each_alternative_is_weighed_as_savvi_weighs_it(vector: dict):
 
 
 @given(COUNTS, st.randoms(use_true_random=False), TOLERANCES)
-def test_the_order_of_weights_changes_nothing_at_all(counts: dict[int, Split], random: Random, tolerance: float):
+def test_the_order_of_weights_changes_nothing(counts: dict[int, Split], random: Random, tolerance: float):
     items = list(counts.items())
     random.shuffle(items)
 
@@ -91,7 +91,7 @@ def test_the_order_of_weights_changes_nothing_at_all(counts: dict[int, Split], r
 
 
 @given(COUNTS, COUNTS)
-def test_what_two_servers_counted_adds_up_to_the_product(one: dict[int, Split], other: dict[int, Split]):
+def test_the_counts_of_two_servers_together_give_the_product_of_their_e(one: dict[int, Split], other: dict[int, Split]):
     both = {weight: one.get(weight, Split()) + other.get(weight, Split()) for weight in one | other}
 
     for ratio in RATIOS:
@@ -111,14 +111,14 @@ def test_a_failure_of_next_raises_e_and_one_of_current_lowers_it(
 
 
 @given(st.integers(1, 60), st.integers(0, 60), WEIGHTS, WEIGHTS)
-def test_the_smaller_the_weight_the_more_a_failure_of_next_says(next_: int, current: int, one: int, other: int):
+def test_a_failure_of_next_raises_e_more_at_a_smaller_weight(next_: int, current: int, one: int, other: int):
     low, high = sorted((one, other))
 
     assert log_evidence({low: Split(current, next_)}) >= log_evidence({high: Split(current, next_)}) - 1e-12
 
 
 @given(COUNTS)
-def test_a_bet_against_the_tolerance_gains_less_the_more_is_tolerated(counts: dict[int, Split]):
+def test_e_rises_less_with_a_higher_tolerance(counts: dict[int, Split]):
     with_next = {weight: Split(0, split.next) for weight, split in counts.items()}
 
     for ratio in RATIOS:
@@ -127,8 +127,8 @@ def test_a_bet_against_the_tolerance_gains_less_the_more_is_tolerated(counts: di
 
 
 @given(COUNTS, TOLERANCES)
-def test_a_fair_coin_neither_wins_nor_loses(counts: dict[int, Split], tolerance: float):
-    # The next failure is next's with the greatest probability that is no alarm: E stays, in the mean.
+def test_e_keeps_its_mean_at_the_tolerated_rate(counts: dict[int, Split], tolerance: float):
+    # The next failure belongs to next with the greatest probability that is still tolerated: E keeps its mean.
     for weight in (100, 1000, 5000):
         share = weight / FULL * tolerance / (1 - weight / FULL + weight / FULL * tolerance)
         split = counts.get(weight, Split())
@@ -144,7 +144,7 @@ def test_a_fair_coin_neither_wins_nor_loses(counts: dict[int, Split], tolerance:
 
 
 @given(COUNTS, TOLERANCES, st.floats(0.01, 0.999))
-def test_a_better_release_loses_the_bet(counts: dict[int, Split], tolerance: float, part: float):
+def test_a_better_release_lowers_e(counts: dict[int, Split], tolerance: float, part: float):
     weight = 1000
     greatest = weight / FULL * tolerance / (1 - weight / FULL + weight / FULL * tolerance)
     share, split = greatest * part, counts.get(1000, Split())
@@ -156,17 +156,17 @@ def test_a_better_release_loses_the_bet(counts: dict[int, Split], tolerance: flo
 
 
 @pytest.mark.parametrize("tolerance", [1.5, 2.0, 5.0, 10.0])
-def test_a_release_that_never_fails_is_no_regression_whatever_is_tolerated(tolerance: float):
+def test_a_release_that_never_fails_is_never_a_regression(tolerance: float):
     assert log_evidence({5000: Split(10_000, 0)}, tolerance=tolerance) < 0
 
 
-def test_nothing_counted_is_no_evidence():
+def test_there_is_no_evidence_without_outcomes():
     assert log_evidence({}) == 0
     assert to_odds(0) == 1
 
 
 @pytest.mark.parametrize("weight", [0, FULL])
-def test_where_there_is_no_control_group_nothing_counts(weight: int):
+def test_nothing_counts_without_a_control_group(weight: int):
     assert log_evidence({weight: Split(50, 50)}) == 0
 
 

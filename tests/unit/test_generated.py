@@ -1,4 +1,4 @@
-"""The generated code is what the generator makes of proto/, and pyproject.toml asks for runtimes that it runs with."""
+"""The generated code is up to date with proto/, and pyproject.toml requires runtimes that can run it."""
 
 import os
 import re
@@ -19,7 +19,7 @@ COMMITTED = ROOT / "client" / "rampd" / "v1"
 
 @pytest.mark.timeout(300)
 def test_the_generated_code_is_what_the_generator_makes_of_the_proto_files(tmp_path):
-    # The flags of an outer make are not for this one.
+    # Without the flags of an outer make.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     }
@@ -39,7 +39,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def test_the_descriptors_that_are_served_are_those_of_the_generated_code():
-    """Given the descriptors without comments and JSON names, expect what the classes were made from."""
+    """Given the descriptors without comments and JSON names, expect the descriptors of the generated classes."""
     written = written_files()
     assert sorted(written) == sorted(
         f"rampd/v1/{path.name}" for path in (ROOT / "proto" / "rampd" / "v1").glob("*.proto")
@@ -54,7 +54,7 @@ def test_the_descriptors_that_are_served_are_those_of_the_generated_code():
         assert bare == loaded, name
 
 
-def test_what_every_answer_says_to_people_comes_first():
+def test_the_message_for_people_is_the_first_field_of_every_answer():
     """Tools print the fields of a message in the order of their numbers, and a rollout is long."""
     answers = [
         method.output_type
@@ -68,7 +68,7 @@ def test_what_every_answer_says_to_people_comes_first():
         assert max(answer.fields, key=lambda field: field.number).name == "rollout", answer.name
 
 
-def test_the_floors_of_the_runtimes_are_those_of_the_generator():
+def test_the_lowest_runtime_versions_are_those_of_the_generator():
     [generator] = re.findall(r"grpcio-tools==([0-9.]+)", (ROOT / "Makefile").read_text())
     stubs = "".join(path.read_text() for path in COMMITTED.glob("*_pb2_grpc.py"))
     messages = "".join(path.read_text() for path in COMMITTED.glob("*_pb2.py"))

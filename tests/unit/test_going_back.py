@@ -1,4 +1,5 @@
-"""What somebody reads who goes back at night: which version everybody gets, which nobody gets any more, what to type."""
+"""The messages for a person who goes back at night: which version everybody gets, which version nobody gets any more, and
+what to type."""
 
 from dataclasses import replace
 
@@ -98,7 +99,7 @@ def refusal(rollout: Rollout, command: commands.Command) -> RefusedError:
         (
             steady(),
             commands.Quarantine("A"),
-            "A is quarantined. It is current, and stays so. To leave A for O: Revert.",
+            "A is quarantined. It stays current. To leave A for O: Revert.",
         ),
         (
             rolling_out(),
@@ -113,7 +114,7 @@ def test_the_message_names_what_everybody_gets_and_what_nobody_gets_any_more(
     assert do(rollout, command).message == says
 
 
-def test_a_second_revert_says_who_reverted_what_and_when_and_how_to_go_further() -> None:
+def test_a_second_revert_names_the_first_revert_and_says_how_to_go_further_back() -> None:
     reverted = do(steady(), commands.Revert(), note="corrupts files").after
     assert isinstance(reverted, Rollout)
     second = transition(reverted, commands.Revert(), Context(NOW + 2 * MINUTE_MS, "bob"))
@@ -128,7 +129,7 @@ def test_a_second_revert_says_who_reverted_what_and_when_and_how_to_go_further()
     assert further.current_release.tag == "P"
 
 
-def test_where_nothing_is_left_to_go_back_to_a_second_revert_says_what_else_there_is() -> None:
+def test_a_second_revert_without_an_earlier_version_names_other_ways() -> None:
     at_last = after(steady(), commands.Revert(), commands.Revert("P"))
     assert do(at_last, commands.Revert()).message.endswith(
         "Everybody gets P. To go back to O: Unquarantine O, then Revert with `tag` O. "
@@ -147,11 +148,11 @@ def test_after_another_version_became_current_revert_works_again(goes_on: list[c
     assert outcome.message.startswith(f"Everybody gets O and nobody gets {left} any more")
 
 
-def test_the_newcomer_is_suspected_before_current() -> None:
+def test_a_revert_during_a_rollout_points_at_next_before_current() -> None:
     error = refusal(rolling_out(), commands.Revert())
     assert (error.reason, error.metadata) == ("ROLLOUT_IN_PROGRESS", {"tag": "B"})
     assert error.message == (
-        "B is at 10 %: it came last, so look there first. Rollback takes it away, and everybody gets A. "
+        "B is at 10 %: it is the newest change, so look there first. Rollback takes it away, and everybody gets A. "
         "To leave A: Revert with `tag` O."
     )
 
@@ -161,14 +162,14 @@ def test_a_revert_to_the_tag_of_next_leaves_no_tag_twice() -> None:
     outcome = do(at_o, commands.Revert("O"))
     assert outcome.message == (
         "Everybody gets O and nobody gets A any more, overrides aside. A is quarantined. "
-        "Release 4 ends, for its tag O is current. C is next, at 0 %."
+        "Release 4 ends because its tag O is current. C is next, at 0 %."
     )
     assert isinstance(outcome.after, Rollout)
     assert outcome.after.releases[4].state == "SUPERSEDED"
 
 
-def test_a_way_back_leads_to_another_tag() -> None:
-    """A, then B, then A again: with B quarantined, the A from before is no other version."""
+def test_a_revert_goes_to_another_tag() -> None:
+    """A, then B, then A again: with B quarantined, the earlier A is not another version."""
     a_again = after(steady(), commands.Release("O"), commands.Finalize(force=True), commands.Quarantine("A"))
     a_again = replace(a_again, previous=a_again.previous[:2])
     error = refusal(a_again, commands.Revert())
@@ -192,7 +193,7 @@ def test_a_way_back_leads_to_another_tag() -> None:
     ],
     ids=["held", "quarantined", "frozen", "frozen and quarantined"],
 )
-def test_ramp_is_recommended_only_where_it_is_taken(rollout: Rollout, says: str) -> None:
+def test_ramp_is_recommended_only_where_it_is_accepted(rollout: Rollout, says: str) -> None:
     reason = "rolled back by ada"
     assert do(rollout, commands.Release("B")).message == f"B is next already, and held ({reason}). {says}"
     assert do(rollout, commands.Rollback()).message.endswith(says)
@@ -200,7 +201,7 @@ def test_ramp_is_recommended_only_where_it_is_taken(rollout: Rollout, says: str)
     assert refusal(rollout, commands.Confirm()).message == f"B is held ({reason}). It is too late to confirm. {says}"
 
 
-def test_a_freeze_of_the_namespace_is_to_be_lifted_first() -> None:
+def test_the_message_names_the_unfreeze_of_the_namespace_first() -> None:
     context = Context(NOW, "ada", freeze_all=Freeze("bob", "", NOW))
     message = transition(held(), commands.Release("B"), context).message
     assert message.endswith("To try it again: Unfreeze with `all`, then Ramp. Abandon drops it.")
@@ -222,13 +223,15 @@ def test_a_freeze_of_the_namespace_is_to_be_lifted_first() -> None:
         ),
     ],
 )
-def test_who_lifts_a_quarantine_by_force_is_told_so(rollout: Rollout, command: commands.Release, says: str) -> None:
+def test_the_message_says_that_force_has_lifted_a_quarantine(
+    rollout: Rollout, command: commands.Release, says: str
+) -> None:
     outcome = do(after(rollout, commands.Quarantine("B")), command)
     assert (outcome.changed, outcome.message) == (True, says)
     assert "lifted" not in do(rollout, command).message
 
 
-def test_what_is_stuck_behind_a_freeze_is_told_what_starts_it() -> None:
+def test_the_message_for_a_release_behind_a_freeze_says_what_starts_it() -> None:
     assert do(frozen(held()), commands.Release("D")).message == (
         "D waits at position 2: B is held (rolled back by ada). Abandon drops it, and Unfreeze starts the head of the queue."
     )
@@ -243,27 +246,27 @@ def test_what_is_stuck_behind_a_freeze_is_told_what_starts_it() -> None:
 PLAN = commands.SetPolicy(automation={"steps": (Step(1000, hold_ms=1000),), "auto_start": True})
 
 
-def test_who_hands_in_a_release_that_a_plan_starts_is_not_told_to_ramp() -> None:
+def test_the_message_does_not_recommend_ramp_for_a_release_that_a_plan_starts() -> None:
     planned = after(steady(), PLAN)
     assert do(planned, commands.Release("D")).message == "D is next, at 0 %. The plan raises it."
     waiting = after(rolling_out(), PLAN)
     assert do(waiting, commands.Finalize()).message.endswith("C is next, at 0 %. The plan raises it.")
 
 
-def test_a_plan_for_what_is_held_says_what_frees_it() -> None:
+def test_the_message_for_a_plan_of_a_held_release_says_what_ends_the_hold() -> None:
     assert do(held(), PLAN).message == (
-        "The policy is stored. B is held, and no plan moves it. Ramp tries it again, Abandon drops it."
+        "The policy is stored. B is held, and the plan does not move it. Ramp tries it again, Abandon drops it."
     )
 
 
-def test_a_plan_that_waits_for_nothing_says_so() -> None:
+def test_the_message_names_the_steps_of_a_plan_that_wait_for_nothing() -> None:
     hasty = commands.SetPolicy(automation={"steps": (Step(1000), Step(5000, hold_ms=1), Step(7500))})
     assert do(steady(), hasty).message == (
         "The policy is stored. The plan waits for nothing at 10 %, 75 %: give a step `hold`, `min_jobs` or `approval`."
     )
 
 
-def test_nobody_is_advised_to_give_a_slip_of_the_pen_to_everybody() -> None:
+def test_a_mistyped_tag_is_never_advised_for_everybody() -> None:
     message = refusal(steady(), commands.Revert("oO")).message
     assert "expedite" not in message
-    assert message.endswith("look at the tag, and at ListReleases.")
+    assert message.endswith("Check the tag: ListReleases shows the releases.")

@@ -17,7 +17,7 @@ RATES = st.floats(0.001, 0.8)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.sampled_from([Fraction(1, 100), Fraction(1, 10), Fraction(1, 2)]))
-def test_the_absolute_guard_is_its_formula(failures: int, successes: int, p0: Fraction):
+def test_the_absolute_guard_equals_its_formula(failures: int, successes: int, p0: Fraction):
     rates = {rate for rate in (p0 * 3 / 2, p0 * 2, p0 * 3, p0 * 5, Fraction(9, 10)) if rate <= Fraction(9, 10)}
     exact = sum((p / p0) ** failures * ((1 - p) / (1 - p0)) ** successes for p in rates) / len(rates)
 
@@ -35,7 +35,7 @@ def test_the_absolute_guard_rises_with_failures_and_falls_with_successes(failure
 
 
 @given(JOBS, JOBS, RATES)
-def test_a_coin_at_the_rate_defended_neither_wins_nor_loses(failures: int, successes: int, rate: float):
+def test_the_absolute_guard_keeps_its_mean_at_the_permitted_rate(failures: int, successes: int, rate: float):
     before = absolute_guard.log_evidence(failures, failures + successes, rate)
     won = math.exp(absolute_guard.log_evidence(failures + 1, failures + successes + 1, rate) - before)
     lost = math.exp(absolute_guard.log_evidence(failures, failures + successes + 1, rate) - before)
@@ -44,7 +44,7 @@ def test_a_coin_at_the_rate_defended_neither_wins_nor_loses(failures: int, succe
 
 
 @given(RATES)
-def test_there_is_always_a_rate_to_bet_on_and_none_is_certain(rate: float):
+def test_alternative_rates_exist_and_none_is_certain(rate: float):
     alternatives = absolute_guard.alternatives(rate)
 
     assert alternatives
@@ -63,19 +63,19 @@ def test_a_share_that_is_far_off_is_an_alarm(counts: Split):
 
 
 @pytest.mark.parametrize("counts", [Split(900, 100), Split(920, 80), Split(880, 120), Split(9, 1), Split(20, 0)])
-def test_a_share_that_chance_explains_is_none(counts: Split):
+def test_a_share_that_chance_explains_is_not_an_alarm(counts: Split):
     assert assignment_check.log_evidence({1000: counts}) < log_limit(assignment_check.ALPHA)
 
 
 def greatest_fair(failures: list[int]) -> int:
-    """By trying all."""
+    """Finds the greatest fair share by trying all."""
     return max(
         most for most in range(max(failures, default=0) + 1) if 3 * most <= sum(min(own, most) for own in failures)
     )
 
 
 @given(st.lists(st.integers(0, 60), max_size=8))
-def test_nobody_counts_for_more_than_a_third_and_nobody_loses_more_than_needed(failures: list[int]):
+def test_no_reporter_counts_for_more_than_a_third_and_none_loses_more_than_needed(failures: list[int]):
     assert cap(failures) == greatest_fair(failures)
 
 
@@ -94,7 +94,7 @@ def counters(by_reporter: dict[str, dict[int, int]], reporters: int) -> TrialCou
 
 
 @given(BY_REPORTER)
-def test_the_cap_only_ever_takes_failures_of_next_away(by_reporter: dict[str, dict[int, int]]):
+def test_the_cap_removes_failures_of_next_only(by_reporter: dict[str, dict[int, int]]):
     trial = counters(by_reporter, ENOUGH_REPORTERS)
     most = cap([sum(own.values()) for own in by_reporter.values()])
 
@@ -108,19 +108,19 @@ def test_the_cap_only_ever_takes_failures_of_next_away(by_reporter: dict[str, di
     assert sum(split.next for split in counted.values()) == left
 
 
-def test_where_few_have_reported_everything_counts():
+def test_everything_counts_while_few_have_reported():
     trial = counters({"a": {500: 30}}, ENOUGH_REPORTERS - 1)
 
     assert counted_failures(trial) == trial.first_failures
 
 
-def test_one_reporter_alone_brings_nothing_down():
+def test_one_reporter_alone_cannot_roll_back():
     trial = counters({"a": {500: 30}, "b": {}, "c": {}}, ENOUGH_REPORTERS)
 
     assert sum(split.next for split in counted_failures(trial).values()) == 0
 
 
-def test_what_is_too_much_is_taken_where_it_weighs_most():
+def test_the_cap_removes_the_failures_with_the_most_evidence_first():
     trial = counters({"a": {500: 5, 9500: 5}, "b": {9500: 3}, "c": {9500: 3}}, ENOUGH_REPORTERS)
 
     counted = counted_failures(trial)
@@ -137,7 +137,7 @@ def test_tallies_add_up_in_any_order(one: Tally, two: Tally, three: Tally):
     assert one + Tally() == one
 
 
-def test_a_trial_counts_by_weight_and_in_all():
+def test_a_trial_counts_by_weight_and_in_total():
     trial = TrialCounters({500: Tally(jobs=Split(9, 1)), 2500: Tally(jobs=Split(3, 2))})
 
     assert trial.total.jobs == Split(12, 3)

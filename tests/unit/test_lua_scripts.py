@@ -1,4 +1,4 @@
-"""Heads of the Lua scripts, held to their bodies and to their calls."""
+"""The headers of the Lua scripts agree with their bodies and their calls."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ TYPES = {"hash", "list", "zset", "stream", "string"}
 
 
 def parts(name: str) -> tuple[str, str]:
-    """The comment at the top, and the code."""
+    """Returns the comment at the top, and the code."""
     lines = (FOLDER / f"{name}.lua").read_text("utf-8").split("\n")
     end = next(number for number, line in enumerate(lines) if not line.startswith("--"))
     return "\n".join(lines[:end]), COMMENT.sub("", "\n".join(lines[end:]))
@@ -37,7 +37,7 @@ def test_a_header_has_its_parts_in_their_order(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_body_uses_each_name_of_its_header_and_nothing_by_its_place(name: str):
+def test_a_body_uses_each_name_of_its_header_and_no_index(name: str):
     header, body = parts(name)
 
     names = {*script(name).keys, *script(name).arguments, *filter(None, [script(name).rest])}
@@ -64,7 +64,7 @@ def test_a_header_gives_each_key_its_name_and_its_type(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_header_names_the_codes_that_the_body_answers(name: str):
+def test_a_header_names_the_codes_that_the_body_returns(name: str):
     header, body = parts(name)
     prelude = COMMENT.sub("", (FOLDER / "prelude.lua").read_text("utf-8"))
 
@@ -111,7 +111,7 @@ return {meta, feed_bytes, epoch, event}
 """
 
 
-def test_a_call_is_put_in_the_order_of_the_head():
+def test_a_call_has_the_order_of_the_header():
     example = Script("example", HEAD)
     own = SimpleNamespace(meta="other")
 
@@ -136,9 +136,7 @@ def test_a_call_is_put_in_the_order_of_the_head():
         (HEAD, {"epoch": "e", "event": (), "nonce": "n"}, r"example\.lua has no nonce"),
     ],
 )
-def test_a_name_that_is_missing_or_that_the_head_does_not_have_is_an_error(
-    head: str, named: dict[str, object], message: str
-):
+def test_a_missing_or_unknown_name_in_a_call_is_an_error(head: str, named: dict[str, object], message: str):
     with pytest.raises(TypeError, match=message):
         Script("example", head).given(None, Keys(), named)
 
@@ -152,7 +150,7 @@ def test_a_name_that_is_missing_or_that_the_head_does_not_have_is_an_error(
         ("ARGV[1]   epoch", "ARGV[1..] epoch"),
     ],
 )
-def test_a_head_that_has_a_name_twice_or_numbers_out_of_turn_is_an_error(before: str, after: str):
+def test_a_header_with_a_repeated_name_or_wrong_numbers_is_an_error(before: str, after: str):
     assert before in HEAD
     with pytest.raises(ValueError, match=r"example\.lua: .*(?:twice|out of turn)"):
         Script("example", HEAD.replace(before, after))

@@ -37,7 +37,7 @@ def test_a_target_that_lacks_a_program_names_it_and_installs_nothing(tmp_path, t
 
 
 def make(*words: str) -> str:
-    # The flags of an outer make are not for this one.
+    # Without the flags of an outer make.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     }
@@ -46,11 +46,11 @@ def make(*words: str) -> str:
 
 
 def listed() -> dict[str, str]:
-    """Each target of the list with its sentence."""
+    """Returns each target of the list with its sentence."""
     return dict(re.findall(r"^  make ([a-z-]+) +(.*)$", make("help"), re.MULTILINE))
 
 
-def test_make_alone_lists_what_is_typed_each_day_before_the_rest() -> None:
+def test_make_without_a_target_lists_the_daily_targets_first() -> None:
     every_day, now_and_then = make().split("\n\n")
     assert re.findall(r"^  make (\S+)", every_day, re.MULTILINE) == [
         "help",
@@ -73,7 +73,7 @@ def test_each_target_for_people_is_in_the_list_with_a_sentence() -> None:
     assert [sentence for sentence in listed().values() if not re.match(r"[A-Z].*\.$", sentence)] == []
 
 
-def test_each_target_that_a_document_or_a_hook_names_is_there() -> None:
+def test_each_target_that_a_document_or_a_hook_names_exists() -> None:
     config = (ROOT / ".pre-commit-config.yaml").read_text()
     named = set(re.findall(r"entry: make -s ([a-z-]+)", config))
     assert named == {"lint", "test"}

@@ -1,4 +1,4 @@
-"""docs/architecture.md shows the tree as it is: every module has its line, and a file that a document names is there."""
+"""docs/architecture.md shows the tree as it is: every module has its line, and a file that a document names exists."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ def section(title: str) -> str:
 
 
 def paths_of(tree: str) -> list[str]:
-    """The paths of a tree that is drawn by indentation; a folder ends with `/`."""
+    """Returns the paths of a tree that is drawn by indentation. A folder ends with `/`."""
     paths, folders = [], {-1: ""}
     for line in tree.splitlines():
         if drawn := re.fullmatch(r"( *)(\S+) {2,}\S.*", line):
@@ -30,7 +30,7 @@ def paths_of(tree: str) -> list[str]:
 
 
 def modules() -> list[str]:
-    """What the map has to show. The `__init__.py` of a folder has the folder's line, and so has what is generated."""
+    """Returns the modules that the map must show. The line of a folder also covers its `__init__.py` and generated files."""
     found = {"proto/rampd/v1/bucketing_vectors.json", "tests/"}
     for place, kind in [("client", "*.py"), ("server", "*.py"), ("server", "*.lua"), ("proto", "*.proto")]:
         for path in (ROOT / place).rglob(kind):
@@ -42,7 +42,7 @@ def modules() -> list[str]:
 
 
 def line_for(path: str) -> str:
-    """What to add to the map, as far as the file itself says it."""
+    """Returns the line to add to the map, as far as the file itself gives it."""
     file = ROOT / path / "__init__.py" if path.endswith("/") else ROOT / path
     text = ""
     if file.suffix == ".py" and file.exists():
@@ -79,13 +79,13 @@ OTHERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").
 
 
 def names() -> set[str]:
-    """The files that documents name. Elsewhere than in the architecture, a name without a folder may be a reader's own file."""
+    """Returns the files that documents name. Outside of the architecture, a name without a folder may be a reader's own file."""
     everywhere = {name for path in OTHERS for name in NAMED.findall(path.read_text()) if "/" in name}
     return everywhere | set(NAMED.findall(DOCUMENT.replace(section("The map"), "")))
 
 
 @pytest.mark.parametrize("name", sorted(names()))
-def test_a_file_that_a_document_names_is_there_and_is_one(name: str) -> None:
+def test_each_file_that_a_document_names_exists_exactly_once(name: str) -> None:
     files = [path for root in ("client", "server", "proto", "tests") for path in (ROOT / root).rglob(Path(name).name)]
     found = [str(path.relative_to(ROOT)) for path in files if f"/{path.relative_to(ROOT)}".endswith(f"/{name}")]
-    assert len(found) == 1, found or "it is gone: correct what docs say of it"
+    assert len(found) == 1, found or "this file does not exist: correct the document"

@@ -1,4 +1,4 @@
-"""The list of mutations fits the code: a row that changes nothing would be noticed by nobody, or by everybody."""
+"""The list of mutations fits the code: no test, or every test, would notice a row that changes nothing."""
 
 import ast
 import sys
@@ -15,7 +15,7 @@ from tests.mutants.trying import Verdict
 MUTATIONS = load()
 
 
-def test_the_list_is_as_long_as_it_was_promised() -> None:
+def test_the_list_has_at_least_the_promised_length() -> None:
     assert len(MUTATIONS) >= 40
 
 
@@ -23,7 +23,7 @@ def text_of(mutation: Mutation) -> str:
     return (ROOT / mutation.file).read_text("utf-8")
 
 
-def test_each_line_is_there_exactly_once() -> None:
+def test_each_quoted_text_is_in_its_file_exactly_once() -> None:
     stale = [
         f"{each.file} has {each.old!r} {text_of(each).count(each.old)} times: correct tests/mutants/mutations.toml"
         for each in MUTATIONS
@@ -32,7 +32,7 @@ def test_each_line_is_there_exactly_once() -> None:
     assert not stale, "\n".join(stale)
 
 
-def test_what_is_made_wrong_is_another_text_and_still_code() -> None:
+def test_each_mutation_changes_the_text_and_is_still_valid_code() -> None:
     for mutation in MUTATIONS:
         text = mutation.apply(text_of(mutation))
         assert text != text_of(mutation), mutation
@@ -42,32 +42,34 @@ def test_what_is_made_wrong_is_another_text_and_still_code() -> None:
             compile(text, mutation.file, "exec")
 
 
-def test_each_test_that_must_notice_is_there() -> None:
+def test_each_named_test_exists() -> None:
     for mutation in MUTATIONS:
         file, *names = mutation.test.partition("[")[0].split("::")
-        assert names, f"{mutation.test} is a file of tests: name one of them"
+        assert names, f"{mutation.test} is a file of tests: name one of its tests"
         inside: ast.Module | ast.ClassDef = ast.parse((ROOT / file).read_text("utf-8"))
         for name in names:
             found = [each for each in inside.body if getattr(each, "name", "") == name]
-            assert found, f"there is no {mutation.test}"
+            assert found, f"{mutation.test} does not exist"
             inside = found[0]
 
 
-def test_no_row_is_there_twice() -> None:
+def test_no_row_is_repeated() -> None:
     for what in ("protects", "new and old"):
         seen = Counter(each.protects if what == "protects" else (each.file, each.old) for each in MUTATIONS)
         assert [one for one, times in seen.items() if times > 1] == []
 
 
-def test_only_code_that_people_run_is_made_wrong() -> None:
+def test_only_code_of_client_and_server_is_mutated() -> None:
     assert {Path(each.file).parts[0] for each in MUTATIONS} <= {"client", "server"}
 
 
-def test_what_fails_the_night() -> None:
+def test_the_verdicts_that_fail_the_nightly_run() -> None:
     assert {verdict for verdict in Verdict if verdict.is_fault} == {Verdict.SURVIVED, Verdict.STALE, Verdict.BROKEN}
 
 
-def test_a_text_that_no_row_has_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_that_no_row_has_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["mutants", "--only", "no" + "such"])
     assert __main__.main() == 1
     assert capsys.readouterr().out == "No row has 'nosuch': look into tests/mutants/mutations.toml.\n"

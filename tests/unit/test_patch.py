@@ -1,4 +1,4 @@
-"""Patches: what a change writes is what makes the state, whichever way it is read; and the history tells it all."""
+"""Patches: the fields that a change writes give the same state in every way of reading, and the history shows them all."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import Difference, Patch, diff
 from rampd_server.storage.codec.rebuild import Sections, load, rebuild
 from rampd_server.storage.codec.rollout_hash import FIELDS
-from tests.replay import replay, told
+from tests.replay import fields_of, replay
 from tests.rollouts import NOW, held, rolling_out, steady
 from tests.unit.test_rollout_properties import COMMANDS
 
@@ -34,7 +34,7 @@ def test_every_field_of_a_rollout_is_stored():
 
 
 class _Redis:
-    """What the script does with a patch, on dicts."""
+    """Does with dicts what the script does with a patch."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, dict[str, str]] = {
@@ -64,7 +64,7 @@ class _Redis:
 
 
 class StoredRollout(RuleBasedStateMachine):
-    """One component under random commands: written, read, sent and told in every way."""
+    """One component under random commands: it is written, read and sent in every way."""
 
     @initialize()
     def begin(self) -> None:
@@ -96,7 +96,7 @@ class StoredRollout(RuleBasedStateMachine):
         assert feed_entry.apply(self.copy, entry, feed_key="feed") is self.copy
         changes = field_changes(difference)
         self.events.append(Event("1-1", len(self.events) + 1, NOW, "ada", False, "x", "", "", changes))
-        assert replay(self.events) == told(self.rollout)
+        assert replay(self.events) == fields_of(self.rollout)
 
 
 TestStoredRollout = StoredRollout.TestCase
@@ -104,7 +104,7 @@ TestStoredRollout.settings = settings(max_examples=60, stateful_step_count=60)
 
 
 @pytest.mark.parametrize("rollout", [steady(), rolling_out(), held()], ids=["steady", "rolling out", "held"])
-def test_a_state_differs_from_itself_in_nothing(rollout: Rollout):
+def test_a_state_does_not_differ_from_itself(rollout: Rollout):
     equal = dataclasses.replace(rollout, releases=dict(rollout.releases), timeline=(*rollout.timeline,))
 
     for other in (rollout, equal):
@@ -123,8 +123,8 @@ def test_a_change_of_one_release_writes_that_release_only():
 
 
 @given(st.lists(st.integers(1, 30), unique=True), st.lists(st.integers(1, 30), unique=True), st.integers(0, 2))
-def test_any_two_timelines_are_told_apart(before: list[int], after: list[int], basis_points: int):
-    """Appending and dropping from the front is what happens; anything else must come out right too."""
+def test_a_patch_is_right_for_any_two_timelines(before: list[int], after: list[int], basis_points: int):
+    """In practice a timeline only grows at its end and shrinks at its front. Any other change must be right too."""
     old, new = (
         tuple(Assignment(revision, 4, (basis_points if part else 0), Unit.REPO, 1) for revision in sorted(revisions))
         for part, revisions in enumerate((before, after))
@@ -135,7 +135,7 @@ def test_any_two_timelines_are_told_apart(before: list[int], after: list[int], b
     assert rebuild("restyler", first, diff(first, second).patch()) == second
 
 
-def test_a_patch_comes_back_from_its_json():
+def test_a_patch_is_read_back_from_its_json():
     difference: Difference = diff(rolling_out(), dataclasses.replace(steady(), revision=9))
     patch = difference.patch()
 
@@ -148,6 +148,6 @@ def test_a_patch_comes_back_from_its_json():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"rollout":[]}', '{"rollout":{"set":[1]}}', '{"queue":1}', "{"])
-def test_what_is_no_patch_is_refused(text: str):
+def test_an_invalid_patch_is_refused(text: str):
     with pytest.raises(MalformedError):
         Patch.from_json(text)

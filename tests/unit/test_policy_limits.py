@@ -1,4 +1,4 @@
-"""What a request may say of a policy, up to where each limit is."""
+"""The limits of a policy in a request, each with a value on the limit and one beyond it."""
 
 from dataclasses import replace
 
@@ -87,7 +87,7 @@ def of_request(automation: Automation) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in RIGHT.items() for value in values], ids=str
 )
-def test_a_setting_within_its_limits_is_taken(name: str, value: object) -> None:
+def test_a_setting_within_its_limits_is_accepted(name: str, value: object) -> None:
     assert of_request(replace(Automation(), **{name: value})) == []
 
 
@@ -99,12 +99,12 @@ def test_a_setting_beyond_its_limits_is_refused(name: str, value: object) -> Non
 
 
 @pytest.mark.parametrize("changes", [{"steps": (Step(10_000),)}, {"max_basis_points": 10_000}], ids=str)
-def test_who_wants_a_plan_to_end_at_a_hundred_is_told_how(changes: dict[str, object]) -> None:
+def test_the_error_for_a_plan_that_ends_at_100_percent_says_what_to_do(changes: dict[str, object]) -> None:
     (_, text), *_ = of_request(replace(Automation(), **changes))
     assert "set auto_finalize, which makes next current after the last step" in text
 
 
-def test_a_policy_goes_to_a_message_and_back():
+def test_a_policy_is_the_same_after_a_message():
     automation = Automation(
         steps=(Step(1, 1_500, 3), Step(9_500)), checks=(replace(CHECK, minimum=0.0, errors_allowed=0),), alpha=0.5
     )

@@ -1,4 +1,4 @@
-"""Looking at processes that end while they are looked at."""
+"""The examination of processes that end meanwhile."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.processes import children, command_line, has_ended, is_reaped
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_a_process_that_nobody_has_reaped_has_ended_and_is_still_there() -> None:
+def test_a_process_that_has_ended_still_exists_until_it_is_reaped() -> None:
     process = subprocess.Popen(["sleep", "60"])
     assert not has_ended(process.pid)
     assert process.pid in children(os.getpid())
@@ -25,7 +25,7 @@ def test_a_process_that_nobody_has_reaped_has_ended_and_is_still_there() -> None
     assert is_reaped(process.pid)
 
 
-def test_a_process_may_end_at_any_moment_while_it_is_looked_at() -> None:
+def test_a_process_may_end_at_any_moment_while_it_is_examined() -> None:
     started: list[int] = []
 
     def start_and_end() -> None:

@@ -72,10 +72,10 @@ NEXT_BY = {reason: (NEXT.tag, Channel.NEXT, reason, NEXT.number) for reason in R
 
 
 class TestWeights:
-    def test_everybody_gets_current_where_there_is_no_next(self) -> None:
+    def test_everybody_gets_current_if_there_is_no_next(self) -> None:
         assert answer(STEADY, EARLY) == answer(STEADY, LATE) == CURRENT_BY[ResolveReason.STEADY]
 
-    def test_a_repo_gets_next_where_its_bucket_is_below_the_weight(self) -> None:
+    def test_a_repo_gets_next_if_its_bucket_is_below_the_weight(self) -> None:
         assert answer(ROLLING_OUT, EARLY) == NEXT_BY[ResolveReason.WEIGHT]
         assert answer(ROLLING_OUT, LATE) == CURRENT_BY[ResolveReason.WEIGHT]
 
@@ -87,7 +87,7 @@ class TestWeights:
     def test_held_gives_everybody_current_by_weight(self) -> None:
         assert answer(HELD, EARLY) == CURRENT_BY[ResolveReason.WEIGHT]
 
-    def test_the_bucket_is_told_wherever_there_is_a_next(self) -> None:
+    def test_the_answer_has_the_bucket_if_there_is_a_next(self) -> None:
         drawn = bucket("restyler", NEXT.number, LATE)
         for choices in ({}, {LATE: TO_CURRENT}, {LATE: Choice(tag="any")}):
             overrides = pinned(choices)
@@ -96,7 +96,7 @@ class TestWeights:
             assert resolve(STEADY, overrides, LATE, "", no_clock).bucket is None
         assert resolve(ROLLING_OUT, Overrides(), LATE, "", no_clock, age_s=1e9).bucket == drawn
 
-    def test_the_unit_is_the_job_only_where_it_says_so_and_there_is_an_id(self) -> None:
+    def test_the_unit_is_the_job_only_if_the_rollout_says_so_and_the_job_has_an_id(self) -> None:
         by_job = replace(ROLLING_OUT, unit=Unit.JOB)
         drawn = {
             (snapshot.unit, job_id): resolve(snapshot, Overrides(), LATE, job_id, no_clock).bucket
@@ -133,12 +133,12 @@ class TestOverrides:
         assert (found.release, found.attributes) == (release.number, release.attributes)
 
     @pytest.mark.parametrize("tag", ["pb/secret-branch", "NEXT", "CURRENT"])
-    def test_an_undeclared_tag_is_given_with_nothing_known_of_it(self, tag: str) -> None:
+    def test_an_undeclared_tag_is_given_without_release_and_attributes(self, tag: str) -> None:
         found = resolve(ROLLING_OUT, pinned({LATE: Choice(tag=tag)}), LATE, "", no_clock)
         assert (found.tag, found.channel, found.reason) == (tag, None, ResolveReason.OVERRIDE_TAG)
         assert (found.release, found.attributes) == (0, {})
 
-    def test_current_comes_before_next_before_queued_before_previous_where_a_tag_is_there_twice(self) -> None:
+    def test_current_comes_before_next_before_queued_before_previous_for_a_repeated_tag(self) -> None:
         same = [SnapshotRelease(number, "same") for number in range(1, 7)]
         snapshot = replace(
             ROLLING_OUT, current=same[0], next=same[1], queued=(same[2], same[3]), previous=(same[4], same[5])
@@ -156,13 +156,13 @@ class TestOverrides:
             numbers.append(resolve(snapshot, pinned({LATE: Choice(tag="same")}), LATE, "", no_clock).release)
         assert numbers == [1, 2, 3, 4, 5, 6]
 
-    def test_a_repos_own_comes_before_every_prefix(self) -> None:
+    def test_an_exact_override_comes_before_every_prefix(self) -> None:
         choices = {"acme/*": TO_NEXT, LATE: TO_CURRENT}
         assert answer(ROLLING_OUT, LATE, choices) == CURRENT_BY[ResolveReason.OVERRIDE_CHANNEL]
         assert answer(ROLLING_OUT, "acme/other", choices) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
 
     @pytest.mark.parametrize("repo", ["acme", "acmeX/app", "ACME/app", "x/acme/app", "*"])
-    def test_an_owner_is_exactly_what_stands_before_the_first_slash(self, repo: str) -> None:
+    def test_an_owner_is_exactly_the_text_before_the_first_slash(self, repo: str) -> None:
         assert answer(STEADY, repo, {"acme/*": TO_NEXT}) == CURRENT_BY[ResolveReason.STEADY]
         assert answer(STEADY, "acme/a/b", {"acme/*": TO_NEXT}) == CURRENT_BY[ResolveReason.OVERRIDE_CHANNEL]
 
@@ -189,7 +189,7 @@ class TestOverrides:
         for order in (choices, dict(reversed(choices.items()))):
             assert answer(STEADY, repo, order)[0] == tag
 
-    def test_a_prefix_that_has_ended_gives_way_to_the_next_shorter_one(self) -> None:
+    def test_the_next_shorter_prefix_applies_after_the_end_of_a_prefix(self) -> None:
         choices = {
             "group/sub/team/*": Choice(tag="3", expire_ms=NOW),
             "group/sub/*": Choice(tag="2", expire_ms=NOW + 1),
@@ -201,7 +201,7 @@ class TestOverrides:
         assert tags == ["3", "2", "1"]
 
     @pytest.mark.parametrize("key", ["*", "a*", "*/app", "acme/*/app", "acme/a*", "acme/**", "acme*/*", "//*"])
-    def test_any_other_star_that_is_stored_means_itself_and_can_be_deleted(self, key: str) -> None:
+    def test_a_stored_star_at_another_place_is_literal_and_can_be_deleted(self, key: str) -> None:
         overrides = pinned({key: Choice(tag="t")})
         for repo in ("acme/app", "acme/x/app", "app", "acme/ab"):
             assert resolve(STEADY, overrides, repo, "", no_clock).tag == CURRENT.tag
@@ -214,7 +214,7 @@ class TestOverrides:
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW - 1) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW) == CURRENT_BY[ResolveReason.WEIGHT]
 
-    def test_a_prefix_holds_again_once_the_repos_own_has_ended(self) -> None:
+    def test_a_prefix_applies_again_after_the_end_of_the_exact_override(self) -> None:
         choices = {LATE: replace(TO_CURRENT, expire_ms=NOW), "acme/*": replace(TO_NEXT, expire_ms=NOW + 1)}
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW) == NEXT_BY[ResolveReason.OVERRIDE_CHANNEL]
         assert answer(ROLLING_OUT, LATE, choices, now_ms=lambda: NOW + 1) == CURRENT_BY[ResolveReason.WEIGHT]
@@ -225,7 +225,7 @@ class TestOverrides:
         with pytest.raises(AssertionError, match="the clock was asked"):
             answer(ROLLING_OUT, EARLY, choices, now_ms=no_clock)
 
-    def test_one_that_is_deleted_is_gone_and_a_second_time_is_no_error(self) -> None:
+    def test_a_deleted_override_is_gone_and_deleting_it_again_is_not_an_error(self) -> None:
         overrides = pinned({LATE: TO_NEXT, "acme/*": TO_NEXT, EARLY: TO_CURRENT})
         for repo in (LATE, "acme/*", LATE, "acme/*", "never/there", "never/*"):
             overrides.delete(repo)
@@ -233,12 +233,12 @@ class TestOverrides:
         assert len(overrides) == 1
         assert resolve(ROLLING_OUT, overrides, LATE, "", no_clock).reason is ResolveReason.WEIGHT
 
-    def test_they_are_told_as_they_were_set(self) -> None:
+    def test_overrides_are_listed_as_they_were_set(self) -> None:
         choices = {LATE: TO_NEXT, "acme/*": Choice(tag="t"), EARLY: Choice(tag="t", expire_ms=NOW)}
         assert dict(pinned(choices).items()) == choices
         assert len(pinned(choices)) == 3
 
-    def test_one_that_goes_while_it_is_looked_up_does_no_harm(self) -> None:
+    def test_an_override_that_disappears_during_a_lookup_does_no_harm(self) -> None:
         class Vanishing(dict[str, Choice]):
             def __contains__(self, repo: object) -> bool:
                 return self.pop(repo, None) is not None
@@ -248,26 +248,24 @@ class TestOverrides:
         assert resolve(ROLLING_OUT, overrides, LATE, "", no_clock).reason is ResolveReason.WEIGHT
 
     @pytest.mark.parametrize("fields", [{}, {"channel": Channel.NEXT, "tag": "t"}])
-    def test_a_choice_is_of_a_channel_or_a_tag(self, fields: dict) -> None:
+    def test_a_choice_has_either_a_channel_or_a_tag(self, fields: dict) -> None:
         with pytest.raises(ValueError, match="either"):
             Choice(**fields)
 
 
 class TestStale:
     @pytest.mark.parametrize(("age_s", "is_trusted"), [(0.0, True), (300.0, True), (300.1, False), (math.inf, False)])
-    def test_who_would_get_next_gets_current_from_a_snapshot_too_old_to_trust(
-        self, age_s: float, is_trusted: bool
-    ) -> None:
+    def test_a_job_of_next_gets_current_from_a_snapshot_that_is_too_old(self, age_s: float, is_trusted: bool) -> None:
         by_weight = NEXT_BY[ResolveReason.WEIGHT] if is_trusted else CURRENT_BY[ResolveReason.STALE]
         by_override = NEXT_BY[ResolveReason.OVERRIDE_CHANNEL] if is_trusted else CURRENT_BY[ResolveReason.STALE]
         assert answer(ROLLING_OUT, EARLY, age_s=age_s) == by_weight
         assert answer(ROLLING_OUT, LATE, {LATE: TO_NEXT}, age_s=age_s) == by_override
 
-    def test_the_age_that_is_too_old_is_the_callers_choice(self) -> None:
+    def test_the_caller_chooses_which_age_is_too_old(self) -> None:
         found = resolve(ROLLING_OUT, Overrides(), EARLY, "", no_clock, age_s=2.0, next_max_stale_s=1.0)
         assert found.reason is ResolveReason.STALE
 
-    def test_nobody_else_is_touched(self) -> None:
+    def test_an_old_snapshot_changes_no_other_answers(self) -> None:
         for snapshot, choices in (
             (STEADY, {}),
             (HELD, {LATE: TO_NEXT}),
@@ -300,7 +298,7 @@ class TestSnapshot:
         with pytest.raises(ValueError, match="restyler is"):
             replace(ROLLING_OUT, **contradiction)
 
-    def test_another_revision_answers_the_same_with_that_revision(self) -> None:
+    def test_a_snapshot_at_another_revision_gives_the_same_answers_with_that_revision(self) -> None:
         later = ROLLING_OUT.at_revision(8)
         assert (ROLLING_OUT.revision, later.revision) == (7, 8)
         assert later == replace(ROLLING_OUT, revision=8)
@@ -308,19 +306,19 @@ class TestSnapshot:
         assert (before.revision, after.revision) == (7, 8)
         assert before.decision is after.decision
 
-    def test_a_changed_snapshot_decides_anew(self) -> None:
+    def test_a_changed_snapshot_decides_again(self) -> None:
         assert answer(replace(ROLLING_OUT.at_revision(8), basis_points=0), EARLY) == CURRENT_BY[ResolveReason.WEIGHT]
 
 
 class TestResolution:
-    def test_it_can_be_made_from_an_answer_of_a_server(self) -> None:
+    def test_a_resolution_can_be_made_from_an_answer_of_a_server(self) -> None:
         decision = Decision("20200409", Channel.NEXT, ResolveReason.WEIGHT, 4, {"memory": "2g"})
         found = Resolution(decision, revision=7, bucket=12, snapshot_age_s=0.25)
         local = resolve(ROLLING_OUT, Overrides(), EARLY, "", no_clock, age_s=0.25)
         names = ("tag", "channel", "reason", "release", "attributes", "revision", "stale", "snapshot_age")
         assert [getattr(found, name) for name in names] == [getattr(local, name) for name in names]
 
-    def test_it_can_be_read_and_not_changed(self) -> None:
+    def test_a_resolution_cannot_be_changed(self) -> None:
         found = resolve(ROLLING_OUT, Overrides(), EARLY, "", no_clock)
         with pytest.raises(AttributeError):
             found.tag = "other"
@@ -329,11 +327,11 @@ class TestResolution:
         with pytest.raises(AttributeError):
             found.other = 1
 
-    def test_it_can_be_sent_to_another_process(self) -> None:
+    def test_a_resolution_can_be_sent_to_another_process(self) -> None:
         found = resolve(ROLLING_OUT, Overrides(), EARLY, "", no_clock, age_s=1.0)
         assert repr(pickle.loads(pickle.dumps(found))) == repr(found)
 
-    def test_it_shows_what_it_holds(self) -> None:
+    def test_a_resolution_shows_its_fields(self) -> None:
         found = resolve(ROLLING_OUT, Overrides(), EARLY, "", no_clock, age_s=7.5)
         assert repr(found) == (
             "Resolution(tag='20200409', channel=NEXT, reason=WEIGHT, release=4, "
@@ -360,7 +358,7 @@ def literally(
     age_s: float,
     next_max_stale_s: float,
 ) -> tuple[str, Channel | None, ResolveReason, int, dict[str, str], int | None]:
-    """The rules of the contract, one sentence after the other, as slowly as they are written."""
+    """Applies the rules of the contract literally, one sentence after the other."""
     in_force = {key: choice for key, choice in choices.items() if choice.expire_ms is None or choice.expire_ms > now}
     override = in_force.get(repo)
     segments = repo.split("/")
@@ -395,7 +393,7 @@ def literally(
     return release.tag, channel, reason, release.number, dict(release.attributes), drawn
 
 
-# Few names, so that they meet.
+# Few names, so that they collide.
 TAGS = st.sampled_from(["1", "2", "3", "NEXT"])
 REPOS = st.sampled_from(["a/x", "a/y", "b/x", "a", "a/x/z", "a/x/z/y", "", "/", "a/*"])
 PATTERNS = st.one_of(REPOS, st.sampled_from(["a/*", "b/*", "/*", "a/x/*", "a/x/z/*", "*", "a/*/z"]))
@@ -432,7 +430,7 @@ def snapshots(draw: st.DrawFn) -> ComponentSnapshot:
     st.integers(0, 3),
     st.sampled_from([0.0, 10.0, 10.1, 1e9]),
 )
-def test_every_answer_is_what_the_contract_says_to_the_letter(
+def test_every_answer_equals_the_literal_rules_of_the_contract(
     snapshot: ComponentSnapshot, choices: dict[str, Choice], job: tuple[str, str], now: int, age_s: float
 ) -> None:
     found = resolve(snapshot, pinned(choices), *job, lambda: now, age_s=age_s, next_max_stale_s=10.0)
@@ -443,7 +441,7 @@ def test_every_answer_is_what_the_contract_says_to_the_letter(
 
 
 @given(snapshots(), st.text(), st.text(max_size=3), st.integers(0, 10_000), st.integers(0, 10_000))
-def test_raising_the_weight_never_moves_anybody_back(
+def test_raising_the_weight_never_moves_a_repo_back_to_current(
     snapshot: ComponentSnapshot, repo: str, job_id: str, one: int, other: int
 ) -> None:
     low, high = sorted((one, other))
@@ -459,7 +457,7 @@ class TestMemory:
     NUMBER = 100_000
 
     def measure(self, choice: Callable[[int], Choice]) -> float:
-        """Bytes for one override, its repo's name included. The choices are made anew each time, as from the wire."""
+        """Bytes for one override, its repo's name included. The choices are new objects each time, as when they come from messages."""
         gc.collect()
         tracemalloc.start()
         overrides = Overrides()
@@ -475,11 +473,11 @@ class TestMemory:
         tags = [Choice(tag=f"pb/secret-branch-{number}") for number in range(10)]
         assert self.measure(lambda number: Choice(tag="".join(tags[number % 10].tag))) < 200
 
-    def test_those_with_an_expiry_of_their_own_stay_below_it(self) -> None:
+    def test_a_million_overrides_with_their_own_expiry_stay_below_250_mb(self) -> None:
         tag = "pb/secret-branch"
         assert self.measure(lambda number: Choice(tag="".join(tag), expire_ms=NOW + number)) < 250
 
-    def test_a_choice_that_nobody_has_any_more_is_forgotten(self) -> None:
+    def test_an_unused_choice_is_freed(self) -> None:
         overrides = Overrides()
         for number in range(1000):
             overrides.set("acme/app", Choice(tag=f"branch-{number}"))

@@ -1,4 +1,4 @@
-"""What a rollout forgets: old releases, old assignments, old currents."""
+"""The limits of a rollout's memory: old releases, old assignments, old currents."""
 
 from dataclasses import replace
 
@@ -22,14 +22,14 @@ def test_the_last_hundred_ended_releases_are_kept_and_no_live_one_is_lost() -> N
     assert rollout.current_release.tag == "first"
 
 
-def test_ten_currents_are_remembered_newest_first() -> None:
+def test_the_last_ten_currents_are_kept_newest_first() -> None:
     rollout = after(Absent("restyler"), commands.Release("t0"))
     for number in range(1, 15):
         rollout = after(rollout, commands.Release(f"t{number}"), commands.Finalize(force=True))
     assert [release.tag for release in rollout.previous_releases] == [f"t{number}" for number in range(13, 3, -1)]
 
 
-def test_the_timeline_tells_who_got_next_from_which_revision_on() -> None:
+def test_the_timeline_says_which_share_got_next_from_which_revision_on() -> None:
     rollout = after(steady(), commands.Release("B"), commands.Ramp(1000), commands.Quarantine("X"), commands.Rollback())
     rollout = after(rollout, commands.Ramp(500))
     revision = steady().revision
@@ -50,12 +50,12 @@ def test_the_timeline_keeps_the_newest_256_assignments() -> None:
 
 
 def full_of_marks(rollout: Rollout, *others: str) -> Rollout:
-    """The same with as many quarantined tags as there can be, from the oldest to the newest; `others` are older still."""
+    """Returns the rollout with as many quarantined tags as possible, from the oldest to the newest. `others` are even older."""
     names = [*others, *(f"Q{n}" for n in range(model.MAX_QUARANTINE - len(others)))]
     return replace(rollout, quarantine={name: Quarantine("ada", "", NOW - 2000 + n) for n, name in enumerate(names)})
 
 
-def test_a_thousand_tags_are_quarantined_and_one_more_is_refused_with_what_to_do() -> None:
+def test_one_more_quarantine_than_a_thousand_is_refused_with_the_way_out() -> None:
     full = full_of_marks(rolling_out())
     with pytest.raises(
         RefusedError, match=r"1,000 tags of restyler are quarantined already\. .*Unquarantine"
@@ -76,19 +76,19 @@ def test_a_thousand_tags_are_quarantined_and_one_more_is_refused_with_what_to_do
         (commands.Quarantine("C"), "C"),
     ],
 )
-def test_what_goes_back_is_never_refused_for_what_is_quarantined_and_says_whose_mark_goes(
+def test_a_rollback_or_revert_is_never_refused_for_the_limit_and_names_the_removed_quarantine(
     command: commands.Command, tag: str
 ) -> None:
-    """Given that O, which Revert would go to, was quarantined longest ago, expect another mark to go."""
+    """Given that O, which Revert would go to, was quarantined longest ago, expect that another quarantine is removed."""
     outcome = transition(full_of_marks(rolling_out(), "O"), command, Context(NOW, "ada"))
     assert isinstance(outcome.after, Rollout)
     assert len(outcome.after.quarantine) == model.MAX_QUARANTINE
     assert {"O", tag} <= outcome.after.quarantine.keys()
     assert "Q0" not in outcome.after.quarantine
-    assert "Q0 is not quarantined any more, for 1,000 tags are at the most." in outcome.message
+    assert "Q0 is not quarantined any more, because at most 1,000 tags can be." in outcome.message
 
 
-def test_more_marks_than_there_can_be_from_before_there_was_a_bound_do_not_grow() -> None:
+def test_quarantines_beyond_the_limit_in_older_data_do_not_grow() -> None:
     full = full_of_marks(rolling_out())
     mark = full.quarantine["Q0"]
     more = replace(full, quarantine={**full.quarantine, **{f"old{n}": mark for n in range(7)}})

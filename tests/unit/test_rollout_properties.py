@@ -1,4 +1,4 @@
-"""Random commands in random order: what must hold after each."""
+"""Random commands in random order, with the properties that must be true after each."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from rampd_server.ports import Event, FeedEntry
 from rampd_server.storage.codec.feed_entry import apply
 from rampd_server.storage.codec.history import field_changes
 from rampd_server.storage.codec.patch import diff
-from tests.replay import replay, told
+from tests.replay import fields_of, replay
 from tests.rollouts import NOW
 
 TAGS = st.sampled_from([f"t{n}" for n in range(8)])
@@ -72,7 +72,7 @@ ENDED = {state for state in ReleaseState if state.is_ended}
 
 
 class RolloutMachine(RuleBasedStateMachine):
-    """One component, driven by whatever comes."""
+    """One component under random commands."""
 
     @initialize()
     def begin(self) -> None:
@@ -98,7 +98,7 @@ class RolloutMachine(RuleBasedStateMachine):
         assert outcome.changed or outcome.after is self.before
         assert outcome.message
         if outcome.changed:
-            self.every_server_gets_there_by_the_patch(self.before, self.rollout)
+            self.every_server_gets_the_state_from_the_patch(self.before, self.rollout)
         if isinstance(self.before, Rollout) and isinstance(self.rollout, Rollout):
             self.queue_keeps_its_order(self.before, self.rollout, command)
             self.a_freeze_lets_nothing_rise(self.before, self.rollout)
@@ -112,7 +112,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def freeze_all_changes(self, is_frozen: bool) -> None:
         self.freeze_all = Freeze("ada", "", self.now_ms) if is_frozen else None
 
-    def every_server_gets_there_by_the_patch(self, before: Rollout | Absent, after: Rollout | Absent) -> None:
+    def every_server_gets_the_state_from_the_patch(self, before: Rollout | Absent, after: Rollout | Absent) -> None:
         difference = diff(before, after)
         patch = difference.patch()
         entry = FeedEntry(
@@ -130,7 +130,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_history_replays_to_the_state(self) -> None:
-        assert replay(self.history) == told(self.rollout)
+        assert replay(self.history) == fields_of(self.rollout)
 
     @staticmethod
     def queue_keeps_its_order(before: Rollout, after: Rollout, command: commands.Command) -> None:

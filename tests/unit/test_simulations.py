@@ -1,4 +1,4 @@
-"""The promises of docs/automation.md in seconds: a few seeded trials, with room for chance. `make stats` has them in full."""
+"""The promises of docs/automation.md in seconds: a few seeded trials, with a margin for chance. `make stats` runs all of them."""
 
 from random import Random
 from xml.etree import ElementTree as ET
@@ -24,12 +24,12 @@ RUNS = 40
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_no_guard_cries_wolf(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
+def test_no_guard_gives_more_false_alarms_than_promised(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tables, "JOBS", 3000)
 
     rates = tables.false_alarms(scenario, RUNS)
 
-    # Of 40 trials, 2 of the relative guard are what chance brings once in 17 times at the very worst; 5 once in 20,000.
+    # In 40 trials, chance gives 2 alarms of the relative guard once in 17 runs at the very worst, and 5 once in 20,000 runs.
     assert rates.relative * RUNS < 5
     assert rates.absolute * RUNS < 4
     assert rates.assignment * RUNS < 3
@@ -55,11 +55,11 @@ def test_a_unit_counts_once_as_failed_and_once_as_seen():
     assert once == often == (None, None, None)
 
 
-def test_each_guard_is_asked_and_tells_when():
+def test_each_guard_reports_when_it_decides():
     assert watch((Job(unit, 1000, True, True) for unit in range(20)), max_failure_rate=0.1) == (3, 4, 7)
 
 
-def test_not_asking_the_assignment_check_for_a_while_misses_nothing():
+def test_skipping_looks_of_the_assignment_check_misses_nothing():
     random = Random(1)
     jobs = [Job(unit, 1000, random.random() < 0.16, False) for unit in range(2000)]
     counts = assignment_counts(jobs)
@@ -81,7 +81,7 @@ def test_the_bound_is_alpha_and_three_standard_errors():
     assert tables.bound(ALPHA, 2000) == pytest.approx(0.01667, abs=1e-5)
 
 
-def test_units_are_lost_as_the_size_of_the_bit_array_says():
+def test_the_share_of_lost_units_follows_from_the_size_of_the_bit_array():
     assert tables.units_lost(10_000) == pytest.approx(0.0024, abs=0.001)
 
 
@@ -96,7 +96,7 @@ def test_rampd_harms_fewer_jobs_than_any_rule_it_is_compared_with():
     assert all(rampd.harmed < other.harmed for other in others)
 
 
-def test_a_good_release_goes_out_by_itself_step_by_step():
+def test_a_good_release_is_rolled_out_automatically_step_by_step():
     rule = Rampd(**settings("rampd"))
 
     result = run(GOOD, rule, world().jobs(Random("good")), 3)
@@ -106,7 +106,7 @@ def test_a_good_release_goes_out_by_itself_step_by_step():
     assert [decision.action for decision in rule.decisions] == [Action.STEP] * 4 + [Action.FINALIZE]
 
 
-def test_every_rule_brings_a_broken_release_back_and_a_good_one_out():
+def test_every_rule_rolls_back_a_broken_release_and_finishes_a_good_one():
     platform = world()
     for rule in RULES.values():
         assert run(BAD, rule(), platform.jobs(Random("bad")), 0).rollback_s is not None
@@ -114,7 +114,7 @@ def test_every_rule_brings_a_broken_release_back_and_a_good_one_out():
         assert run(GOOD, RULES[name](), platform.jobs(Random("fine")), 1).finalize_s is not None
 
 
-def test_failed_checks_add_up():
+def test_failed_checks_that_are_not_in_a_row_add_up():
     rule = FlaggerLike(interval_min=1, threshold=2, max_weight=50, step_weight=5, min_success_rate=99, window_min=1)
     rule.look(0)
     assert rule.basis_points == 500
@@ -135,7 +135,7 @@ def test_a_graph_shows_a_window():
     assert graph.window(100) == (0, 0)
 
 
-def test_the_same_luck_comes_again():
+def test_the_same_seed_gives_the_same_results():
     platform = world()
 
     assert list(platform.jobs(Random("a"))) == list(platform.jobs(Random("a")))
@@ -158,6 +158,6 @@ def test_a_table_is_as_wide_as_it_needs_to_be():
     assert table(("a", "b"), [("long", 1)]) == "| a    | b |\n| ---- | - |\n| long | 1 |"
 
 
-def test_maturation_keeps_a_slow_release_from_looking_lost():
+def test_maturation_prevents_an_assignment_alarm_for_a_slow_release():
     assert tables.slower_alarms(10, 0, 2).assignment == 1
     assert tables.slower_alarms(10, 60, 2).assignment == 0

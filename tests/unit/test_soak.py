@@ -1,4 +1,4 @@
-"""The soak's verdict: what is a leak, and what is not."""
+"""The verdict of the soak: what counts as a leak."""
 
 import math
 import random
@@ -14,7 +14,7 @@ CALM = Sample(0.0, 60.0, 30.0, 20, 8, 4)
 
 
 def storm(growth: float, *, minutes: float = 10, noise: float = 0.0) -> list[Sample]:
-    """Samples each 5 s of a memory that grows by that many MiB in 10 minutes, after caches have filled."""
+    """Returns samples every 5 s of a memory that grows by that many MiB in 10 minutes, after caches have filled."""
     chance = random.Random(1)
     found = []
     for number in range(int(minutes * 12)):
@@ -25,19 +25,19 @@ def storm(growth: float, *, minutes: float = 10, noise: float = 0.0) -> list[Sam
 
 
 @pytest.mark.parametrize("growth", [-3.0, 0.0, 0.5, 1.0, 40.0])
-def test_the_slope_is_that_of_the_time_after_the_third_minute(growth: float) -> None:
+def test_the_slope_counts_from_the_third_minute_on(growth: float) -> None:
     found = slope(storm(growth))
     assert found is not None
     assert math.isclose(found, growth, abs_tol=1e-9)
 
 
-def test_noise_is_no_slope() -> None:
+def test_noise_does_not_count_as_a_slope() -> None:
     found = slope(storm(0.0, noise=0.3))
     assert found is not None
     assert abs(found) < 0.5
 
 
-def test_what_is_too_short_has_no_slope() -> None:
+def test_a_run_that_is_too_short_has_no_slope() -> None:
     assert slope(storm(100.0, minutes=4)) is None
 
 
@@ -57,13 +57,13 @@ def test_a_leak_is_a_fault_and_nothing_else_is(growth: float, ended: Sample, fau
     assert Course("client", CALM, storm(growth), ended).faults() == faults
 
 
-def test_a_process_in_a_calm_holds_the_least_that_it_held() -> None:
+def test_a_calm_sample_has_the_lowest_values_of_its_calm() -> None:
     looks = [replace(CALM, descriptors=22, threads=8), replace(CALM, at_s=1.0, descriptors=20, threads=9)]
     assert least(looks) == replace(CALM, at_s=1.0)
 
 
-def test_a_sample_tells_of_a_running_process() -> None:
-    # One of its own: in this one, what other tests left behind may be closed at any moment.
+def test_a_sample_describes_a_running_process() -> None:
+    # A separate process: in this one, files that other tests left open may be closed at any moment.
     code = "import os; print(flush=True); input(); os.pipe(); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()

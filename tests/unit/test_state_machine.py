@@ -1,4 +1,4 @@
-"""The state machine does what docs/state-machine.md says, and the table is tight enough to notice any change."""
+"""The state machine does what docs/state-machine.md says, and the table is complete enough to notice any change."""
 
 import ast
 import inspect
@@ -31,7 +31,7 @@ CELLS = list(cells(DOCUMENT.read_text()))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_a_cell_of_the_table_is_what_the_state_machine_does(cell: Cell) -> None:
+def test_the_state_machine_does_what_a_cell_of_the_table_says(cell: Cell) -> None:
     assert play(cell) == cell.expected
 
 
@@ -50,8 +50,8 @@ def test_flipping_any_cell_fails() -> None:
             assert (played == flipped) == (cell.expected == flipped), cell
 
 
-# Functions whose every `if` chooses a message, and single ones that do; `_without_old` and the timeline that `seal` keeps
-# have tests of their own.
+# Functions in which every `if` only chooses a message, and single `if`s that do. `_without_old` and the timeline that
+# `seal` keeps have their own tests.
 MESSAGES_ONLY = {
     "_unchanged_message", "what_blocks", "_what_starts", "because", "require_next", "refuse_frozen",
     "refuse_quarantined", "unfreeze", "set_policy", "new_freeze", "_without_old", "seal",
@@ -88,10 +88,8 @@ def _decisions(function: FunctionType) -> list[ast.AST]:
     ("function", "which"),
     [pytest.param(f, n, id=f"{f.__module__.rsplit('.')[-1]}.{f.__name__}-{n}") for f, n in _rules()],
 )
-def test_the_table_notices_a_rule_turned_round(
-    function: FunctionType, which: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given the function's n-th `if` negated, expect some cell to differ."""
+def test_the_table_notices_a_negated_rule(function: FunctionType, which: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given the function with its n-th `if` negated, expect that some cell differs."""
     tree = ast.parse(inspect.getsource(function))
     decision = [node for node in ast.walk(tree) if isinstance(node, ast.If)][which]
     decision.test = ast.UnaryOp(ast.Not(), decision.test)

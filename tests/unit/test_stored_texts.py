@@ -1,4 +1,4 @@
-"""Values as texts: each has one form, and comes back as it was."""
+"""Values as stored texts: each value has one form, and is read back unchanged."""
 
 import dataclasses
 import json
@@ -42,19 +42,19 @@ def test_every_percentage_has_one_text():
     "text",
     ["", "-1", "100.01", "101", "1000", "10.0", "10.10", ".5", "5.", "010", "1e1", "10%", "NaN", " 10", "10\n", "٣"],
 )
-def test_what_is_no_percentage_is_refused(text: str):
+def test_an_invalid_percentage_is_refused(text: str):
     with pytest.raises(ValueError, match="percentage"):
         texts.read_percent(text)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "01", "1.0", "1e3", " 1", "1\n", "٣", "1_000", "9" * 19])
-def test_what_is_no_whole_number_is_refused(text: str):
+def test_a_text_that_is_not_a_whole_number_is_refused(text: str):
     with pytest.raises(ValueError, match="whole number"):
         texts.read_integer(text)
 
 
 @given(st.builds(Arrival, st.sampled_from(Means), TEXTS, TEXTS, TIMES, TEXTS))
-def test_how_a_release_became_current_comes_back(arrival: Arrival):
+def test_the_way_a_release_became_current_is_read_back(arrival: Arrival):
     text = texts.write_arrival(arrival)
 
     assert texts.read_arrival(text) == arrival
@@ -65,7 +65,7 @@ def test_how_a_release_became_current_comes_back(arrival: Arrival):
         Release, st.integers(1, 9), TEXTS.filter(bool), st.sampled_from(ReleaseState), TEXTS, TEXTS, TIMES, TIMES, TEXTS
     )
 )
-def test_a_release_comes_back(release: Release):
+def test_a_release_is_read_back(release: Release):
     text = texts.write_release(release)
 
     assert texts.read_release(release.number, text, {}) == release
@@ -73,22 +73,22 @@ def test_a_release_comes_back(release: Release):
 
 
 @given(st.builds(Freeze, TEXTS, TEXTS, TIMES, st.none() | TIMES))
-def test_a_freeze_comes_back(freeze: Freeze):
+def test_a_freeze_is_read_back(freeze: Freeze):
     assert texts.read_freeze(texts.write_freeze(freeze)) == freeze
 
 
 @given(st.builds(Quarantine, TEXTS, TEXTS, TIMES))
-def test_a_quarantine_comes_back(quarantine: Quarantine):
+def test_a_quarantine_is_read_back(quarantine: Quarantine):
     assert texts.read_quarantine(texts.write_quarantine(quarantine)) == quarantine
 
 
 @given(st.builds(Policy, st.sampled_from(QueueMode), st.sampled_from(Unit)))
-def test_a_policy_comes_back(policy: Policy):
+def test_a_policy_is_read_back(policy: Policy):
     assert texts.read_policy(texts.write_policy(policy)) == policy
 
 
 @given(st.builds(Assignment, TIMES, TIMES, st.integers(0, FULL), st.sampled_from(Unit), TIMES))
-def test_an_assignment_comes_back(assignment: Assignment):
+def test_an_assignment_is_read_back(assignment: Assignment):
     assert texts.read_assignment(assignment.revision, texts.write_assignment(assignment)) == assignment
 
 
@@ -102,7 +102,7 @@ def test_an_assignment_comes_back(assignment: Assignment):
         (Override(tag="registry:5000/a@sha256:00", expire_ms=17), "tag=registry:5000/a@sha256:00 expire=17"),
     ],
 )
-def test_an_override_comes_back(override: Override, text: str):
+def test_an_override_is_read_back(override: Override, text: str):
     assert texts.write_override(override) == text
     assert texts.read_override(text) == override
 

@@ -1,4 +1,4 @@
-"""Numbers, and what people wrote, as people read them: numbers short, and never so short that two which differ look the same."""
+"""Numbers and texts of people as people read them. Numbers are short, but two different numbers never look the same."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def test_a_span_has_two_units_at_the_most(duration_ms: int, text: str):
         (30 * 86_400_000 + 7_200_000, "30 days 2 h"),
     ],
 )
-def test_what_somebody_asked_for_is_shown_whole(duration_ms: int, text: str):
+def test_a_requested_duration_is_shown_completely(duration_ms: int, text: str):
     assert wording.whole_span(duration_ms) == text
 
 
@@ -89,7 +89,7 @@ def test_bounds_are_shown_as_they_were_set(least: float | None, most: float | No
         (1e-12, 0.0, "1e-12"),
     ],
 )
-def test_a_value_is_as_exact_as_its_bound_asks_for(value: float, most: float, text: str):
+def test_a_value_has_as_many_digits_as_its_bound_requires(value: float, most: float, text: str):
     assert wording.against_bounds(value, None, most) == text
 
 
@@ -100,14 +100,14 @@ NEAR = FINITE.flatmap(
 
 
 @given(NEAR | st.tuples(FINITE, FINITE))
-def test_a_value_never_looks_like_the_bound_that_it_is_not_on(pair: tuple[float, float]):
+def test_a_value_never_looks_like_a_bound_that_it_does_not_equal(pair: tuple[float, float]):
     value, bound = pair
     shown, limit = (float(text.replace(",", "")) for text in (number(value, bound), exact(bound)))
     assert (shown < limit, shown == limit, shown > limit) == (value < bound, value == bound, value > bound)
 
 
 @pytest.mark.parametrize("character", MISLEADING)
-def test_no_character_ends_a_line_or_turns_its_text_around(character: str):
+def test_no_character_ends_a_line_or_changes_the_direction_of_its_text(character: str):
     shown = wording.one_line(f"a{character}b")
     assert shown != f"a{character}b"
     assert shown.isascii()
@@ -116,7 +116,7 @@ def test_no_character_ends_a_line_or_turns_its_text_around(character: str):
     assert wording.one_line(f"a{character}b", keep=character) == f"a{character}b"
 
 
-def test_every_line_end_and_every_direction_of_unicode_is_among_them():
+def test_all_line_ends_and_direction_characters_of_unicode_are_escaped():
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         ends_line = len(f"a{character}b".splitlines()) > 1
@@ -136,15 +136,15 @@ def test_a_text_becomes_a_sentence_once():
     assert [wording.ended(text) for text in ("so", "so.", "so?")] == ["so.", "so.", "so?"]
 
 
-def test_a_moment_is_told_to_the_second():
+def test_a_moment_is_shown_to_the_second():
     assert wording.moment(1_700_000_000_999) == "2023-11-14 22:13:20 UTC"
 
 
-def test_a_rate_shows_what_it_is_made_of():
+def test_a_rate_shows_its_two_counts():
     assert wording.rates((14, 1600), (0, 0)) == ["14 of 1,600 (0.9 %)", "none"]
 
 
-def test_rates_are_as_exact_as_it_takes_to_tell_them_apart():
+def test_rates_have_as_many_digits_as_needed_to_look_different():
     """Given 1.04 % against a limit of 1 %, expect no sentence with 1.0 % against 1 %."""
     assert wording.rates((104, 10_000), limit=0.01) == ["104 of 10,000 (1.04 %)"]
     assert wording.rates((104, 10_000), (1, 100)) == ["104 of 10,000 (1.04 %)", "1 of 100 (1.00 %)"]
@@ -171,7 +171,7 @@ def test_rates_that_differ_look_different_and_in_their_order(one: tuple[int, int
 
 
 @pytest.mark.parametrize(("fraction", "text"), [(0.07, "7 %"), (0.001, "0.1 %"), (0.8, "80 %"), (0.0725, "7.25 %")])
-def test_the_share_that_a_policy_puts_up_with_is_shown_as_it_was_set(fraction: float, text: str):
+def test_the_permitted_failure_rate_of_a_policy_is_shown_as_it_was_set(fraction: float, text: str):
     assert wording.share(fraction) == text
 
 
@@ -184,7 +184,7 @@ def test_the_share_that_a_policy_puts_up_with_is_shown_as_it_was_set(fraction: f
         (Fraction(12_345), Fraction(1), ("12,345.0", "1")),
     ],
 )
-def test_what_was_expected_is_told_from_what_came(one: Fraction, other: Fraction, texts: tuple[str, str]):
+def test_expected_and_actual_shares_look_different(one: Fraction, other: Fraction, texts: tuple[str, str]):
     assert wording.apart(one, other, decimals=1) == texts
 
 
@@ -208,11 +208,11 @@ def shown_evidence(e: float, alpha: float = 0.01) -> tuple[str, str]:
         (1e300, "over a billion"),
     ],
 )
-def test_evidence_is_no_more_exact_than_its_limit_asks_for(e: float, text: str):
+def test_evidence_has_no_more_digits_than_its_limit_requires(e: float, text: str):
     assert shown_evidence(e) == (text, "100")
 
 
-def test_evidence_that_is_just_its_limit_looks_like_it():
+def test_evidence_that_equals_its_limit_looks_like_it():
     assert wording.evidence(0.0, Fraction(100)) == ("100", "100")
 
 
@@ -223,7 +223,7 @@ STEPS = st.integers(-3, 3)
 @given(ALPHAS, st.floats(-1e-6, 1e-6) | st.floats(-1e4, 1e4) | st.just(0.0), STEPS)
 @example(0.5, 0.0, 1)
 @example(1e-6, 0.0, -1)
-def test_evidence_never_looks_like_the_limit_that_it_is_not_on(alpha: float, distance: float, steps: int):
+def test_evidence_never_looks_like_a_limit_that_it_does_not_equal(alpha: float, distance: float, steps: int):
     """Given E and limits whose logarithms differ in the last digit, as in any other, expect both to look different."""
     log = log_limit(alpha) + distance
     for _ in range(abs(steps)):

@@ -1,4 +1,4 @@
-"""The history in words: what people read instead of the texts that are stored."""
+"""The history in words, which people read instead of the stored texts."""
 
 import pytest
 
@@ -48,13 +48,13 @@ AUTOMATION = Automation(
         ),
     ],
 )
-def test_a_setting_is_told_as_one_says_it(name: str, field: str, said: str) -> None:
+def test_a_setting_is_described_in_words(name: str, field: str, said: str) -> None:
     stored = write_automation(AUTOMATION)
     assert in_words(FieldChange(f"policy.{name}", None, stored[name])) == FieldChange(f"policy.{field}", None, said)
 
 
-def test_every_setting_has_words_or_is_a_word() -> None:
-    """Given each field of a policy, expect its name in the API, and no text that only rampd can read."""
+def test_every_setting_has_a_description_or_is_a_plain_word() -> None:
+    """Given each field of a policy, expect its name in the API, and no text in the stored form."""
     from rampd import v1
 
     names = {field.name for field in v1.Policy.DESCRIPTOR.fields}
@@ -88,7 +88,7 @@ def test_every_setting_has_words_or_is_a_word() -> None:
         ("release/3", "20200409 RETIRED: reverted", "release/3", "20200409 RETIRED: reverted"),
     ],
 )
-def test_a_field_is_told_as_one_says_it(field: str, text: str, name: str, said: str) -> None:
+def test_a_field_is_described_in_words(field: str, text: str, name: str, said: str) -> None:
     assert in_words(FieldChange(field, text, None)) == FieldChange(name, said, None)
 
 
@@ -106,15 +106,15 @@ def test_a_field_is_told_as_one_says_it(field: str, text: str, name: str, said: 
         ("paused", "x"),
     ],
 )
-def test_a_text_that_another_rampd_wrote_is_shown_as_it_is(field: str, text: str) -> None:
+def test_a_text_of_another_rampd_version_is_shown_unchanged(field: str, text: str) -> None:
     assert in_words(FieldChange(field, text, text)).after == text
 
 
-def test_what_a_command_changes_reads_well() -> None:
+def test_the_changes_of_a_command_are_described_in_words() -> None:
     from rampd_server.domain.rollout.model import Absent
     from tests.contract.driving import decide
-    from tests.replay import told_in_words
+    from tests.replay import fields_in_words
 
     rollout = decide(decide(Absent("a"), commands.Release("1")), commands.Release("2"))
     changed = decide(rollout, commands.SetPolicy({}, {"steps": (Step(1000, 2000),)}))
-    assert told_in_words(changed)["policy.steps"] == "10 % for 2 s"
+    assert fields_in_words(changed)["policy.steps"] == "10 % for 2 s"

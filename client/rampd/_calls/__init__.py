@@ -1,1 +1,1 @@
-"""One call to a server: its method, its deadline, its tries, and what is raised."""
+"""One call to a server: its method, its deadline, its tries and its errors."""

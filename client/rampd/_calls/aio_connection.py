@@ -1,6 +1,6 @@
 """The asyncio driver: every call of `AsyncResolver` and `AsyncAdmin` goes through here.
 
-Calls are those of the blocking driver, made by threads: docs/adr/0006-one-driver-for-both-faces.md.
+Threads make the calls, with the blocking driver: docs/adr/0006-one-driver-for-both-faces.md.
 """
 
 import asyncio
@@ -14,14 +14,15 @@ import grpc
 from google.protobuf.message import Message
 
 from rampd._calls.connection import Connection, Metadata, Response
+from rampd._calls.endpoint import Endpoint
 from rampd._runtime.fork_gate import Living
 
 _MAX_THREADS = 64
-"""Calls that are under way at once. Further ones wait for a thread, and their time runs."""
+"""How many calls can be under way at once. Further calls wait for a thread, and their time runs."""
 
 
 class AioCaller(Protocol):
-    """What an asyncio resolver needs of a connection."""
+    """The part of a connection that an asyncio resolver needs."""
 
     @property
     def target(self) -> str: ...
@@ -34,14 +35,14 @@ class AioCaller(Protocol):
 class AioConnection:
     """A connection for any number of event loops, and for a child after a fork."""
 
-    def __init__(self, target: str, *, metadata: Metadata = ()) -> None:
-        self._connection = Connection(target, metadata=metadata)
+    def __init__(self, endpoint: Endpoint, *, metadata: Metadata = ()) -> None:
+        self._connection = Connection(endpoint, metadata=metadata)
         self.target = self._connection.target
         self._threads: ThreadPoolExecutor | None = None
         _connections.add(self)
 
     async def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
-        """The response. Raises RampdError. Whoever is cancelled leaves the call to its thread, until its time is over."""
+        """Returns the response. Raises RampdError. If the task is cancelled, the thread still goes on until the time-out."""
         self._connection.check_usable()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="rampd-call")
@@ -51,13 +52,14 @@ class AioConnection:
     async def stream(
         self, request: Message, response: type[Response], timeout_s: float | None
     ) -> AsyncGenerator[Response]:
-        """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
+        """Yields the responses as they come. Without `timeout_s` there is no deadline. Raises RampdError."""
         loop = asyncio.get_running_loop()
-        # A thread of its own, for it is there as long as the stream.
+        # The stream has a thread of its own, because it needs the thread until it ends.
         thread = ThreadPoolExecutor(1, thread_name_prefix="rampd-stream")
         call = None
         try:
-            call = self._connection.open_stream(request, response, timeout_s)
+            # In the thread, because the credentials may have to ask for a token.
+            call = await loop.run_in_executor(thread, self._connection.open_stream, request, response, timeout_s)
             while (each := await loop.run_in_executor(thread, next, call, None)) is not None:
                 yield each
         except (grpc.RpcError, ValueError) as raised:
@@ -68,7 +70,7 @@ class AioConnection:
             thread.shutdown(wait=False)
 
     async def close(self) -> None:
-        """Ends the channel, and calls under way. What was closed stays closed."""
+        """Ends the channel and the calls under way. It can't be opened again."""
         self._connection.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False)

@@ -7,23 +7,23 @@ from operator import methodcaller
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
-import grpc._channel  # a first call imports it, and a fork beside that call leaves its import locked
+import grpc._channel  # otherwise the first call imports it, and a fork at that moment leaves the import locked
 from google.protobuf.message import Message
 
-from rampd._calls.channel import open_channel
+from rampd._calls.channel import CHANNEL_OPTIONS
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.methods import METHODS, Method
 from rampd._calls.retry import Attempts
 from rampd._calls.status import error_of_call
-from rampd._calls.target import checked_target
 from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut_off
-from rampd.errors import ClosedError, RampdError, UnavailableError
+from rampd.errors import ClosedError, RampdError, UnauthenticatedError, UnavailableError
 
 Response = TypeVar("Response", bound=Message)
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Caller(Protocol):
-    """What a resolver needs of a connection."""
+    """The part of a connection that a resolver needs."""
 
     @property
     def target(self) -> str: ...
@@ -34,11 +34,13 @@ class Caller(Protocol):
 
 
 class Connection:
-    """A channel that is opened at the first call, and opened anew in a child after a fork. Any thread may use it."""
+    """A channel that is opened at the first call, and opened again in a child after a fork. Any thread may use it."""
 
-    def __init__(self, target: str, *, metadata: Metadata = ()) -> None:
-        self.target = checked_target(target)
+    def __init__(self, endpoint: Endpoint, *, metadata: Metadata = ()) -> None:
+        self.target = endpoint.target
+        self._endpoint = endpoint
         self._metadata = metadata
+        self._stamp: object = None
         self._closed = False
         self._channel: grpc.Channel | None = None
         self._calls: dict[str, Callable[..., Any]] = {}
@@ -48,20 +50,24 @@ class Connection:
     def call(
         self, request: Message, response: type[Response], timeout_s: float, *, began_s: float | None = None
     ) -> Response:
-        """The response. Its time runs from `began_s` on, by the monotonic clock; from now where that is None. Raises
+        """Returns the response. The time-out runs from `began_s` (monotonic clock), or from now if that is None. Raises
         RampdError.
         """
         method = METHODS[type(request)]
         attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
+        was_refused = False
         while True:
             try:
+                metadata = (*self._metadata, *self._endpoint.authorization())
                 with call_gate:
                     answer: Response = self._call_of(method, response)(
-                        request, timeout=attempts.left_s(time.monotonic()), metadata=self._metadata
+                        request, timeout=attempts.left_s(time.monotonic()), metadata=metadata
                     )
             except (grpc.RpcError, ValueError) as raised:
                 error = self.error_of(raised, request, timeout_s)
                 pause_s = attempts.pause_s(error, time.monotonic())
+                if isinstance(error, UnauthenticatedError) and not was_refused and self._endpoint.forget_token():
+                    was_refused, pause_s = True, 0.0
                 if pause_s is None:
                     raise error from raised
                 time.sleep(pause_s)
@@ -69,7 +75,7 @@ class Connection:
                 return answer
 
     def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Generator[Response]:
-        """The responses, as they come, without a deadline unless there is a `timeout_s`. Raises RampdError."""
+        """Yields the responses as they come. Without `timeout_s` there is no deadline. Raises RampdError."""
         call = None
         try:
             call = self.open_stream(request, response, timeout_s)
@@ -81,9 +87,10 @@ class Connection:
                 call.cancel()
 
     def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
-        """The call as gRPC has it, to be read, and cancelled at the end. It raises what `error_of` makes a RampdError of."""
+        """Returns the call of gRPC. The caller reads it and cancels it at the end. `error_of` converts the errors of it."""
         self.check_usable()
-        return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=self._metadata)
+        metadata = (*self._metadata, *self._endpoint.authorization())
+        return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=metadata)
 
     def check_open(self) -> None:
         """Raises ClosedError."""
@@ -91,15 +98,15 @@ class Connection:
             raise closed_error(self.target)
 
     def check_usable(self) -> None:
-        """Raises ClosedError, and UnavailableError (FORKED)."""
+        """Raises ClosedError or UnavailableError (FORKED)."""
         is_forked = is_cut_off()
         self.check_open()
         if is_forked:
             raise UnavailableError(CUT_OFF, reason="FORKED")
 
     def close(self) -> None:
-        """Ends the channel, and calls under way. What was closed stays closed."""
-        is_cut_off()  # so that what is closed here is not the parent's
+        """Ends the channel and the calls under way. It can't be opened again."""
+        is_cut_off()  # after a fork without hooks this renews the connection, so that the parent's channel is not closed here
         with self._lock:
             self._closed = True
             channel, self._channel, self._calls = self._channel, None, {}
@@ -108,6 +115,10 @@ class Connection:
             call_gate.note_close()
 
     def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
+        if self._endpoint.stamp() != self._stamp:
+            # Calls under way keep the channel of before.
+            with self._lock:
+                self._channel, self._calls = None, {}
         call = self._calls.get(method.path)
         return self._open(method, response) if call is None else call
 
@@ -115,7 +126,8 @@ class Connection:
         with self._lock:
             self.check_open()
             if self._channel is None:
-                self._channel = open_channel(self.target)
+                self._stamp = self._endpoint.stamp()
+                self._channel = self._endpoint.open_channel(CHANNEL_OPTIONS)
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
                 method.path,
@@ -126,8 +138,8 @@ class Connection:
             return call
 
     def error_of(self, raised: grpc.RpcError | ValueError, request: Message, timeout_s: float | None) -> RampdError:
-        """What a call has raised, as one of ours. A ValueError that no closing explains is raised again."""
-        # A channel that is closed under a call raises ValueError, or cancels it.
+        """Converts an error of a call to a RampdError. Raises a ValueError again if `close()` is not its cause."""
+        # A channel that is closed during a call raises ValueError or cancels the call.
         if self._closed:
             return closed_error(self.target)
         if isinstance(raised, ValueError):
@@ -140,7 +152,7 @@ class Connection:
 
 
 def closed_error(target: str) -> ClosedError:
-    """What use after `close()` is told."""
+    """Returns the error of a call after `close()`."""
     return ClosedError(f"The connection to {target} was closed: make a new one.")
 
 

@@ -20,6 +20,11 @@ _LIFE_S: Final = 60.0
 """Of a token that does not say when it ends."""
 
 
+def NO_CREDENTIALS() -> tuple[str, float | None]:  # noqa: N802 - a constant among the credentials
+    """For a client that talks to nobody: the environment is not looked at."""
+    return "", None
+
+
 class Endpoint:
     """Any thread may use it. Without arguments it follows `RAMPD_TOKEN` and the other variables of rampd.credentials."""
 
@@ -31,6 +36,8 @@ class Endpoint:
         self._has_tls = is_tls(target)
         self._ca_file = _ca_file(ca_file)
         found = _of_environment() if credentials is None else credentials
+        if found is NO_CREDENTIALS:
+            found = None
         self._certificate = found if isinstance(found, ClientCertificate) else None
         self._ask = None if found is None or isinstance(found, ClientCertificate) else found
         self._lock = threading.Lock()
@@ -42,12 +49,20 @@ class Endpoint:
         where = "credentials"
         if self._certificate is not None and not self._has_tls:
             raise InvalidArgumentError(
-                violations=[(where, f"a client certificate needs TLS: the target has to be https://host:port; got {self.target}")]
+                violations=[
+                    (
+                        where,
+                        f"a client certificate needs TLS: the target has to be https://host:port; got {self.target}",
+                    )
+                ]
             )
         if self._ask is not None and not self._has_tls and not is_local(self.target):
             raise InvalidArgumentError(
                 violations=[
-                    (where, f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}")
+                    (
+                        where,
+                        f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}",
+                    )
                 ]
             )
         if self._ask is not None and not callable(self._ask):
@@ -91,7 +106,9 @@ class Endpoint:
             except UnauthenticatedError:
                 raise
             except Exception as error:
-                raise UnauthenticatedError(f"There is no token: the credentials raised {type(error).__name__}.") from error
+                raise UnauthenticatedError(
+                    f"There is no token: the credentials raised {type(error).__name__}."
+                ) from error
             now_s = time.time()
             self._token = token
             self._until_s = now_s + _LIFE_S if end_s is None else max(now_s + 1.0, end_s - _BEFORE_END_S)

@@ -33,4 +33,4 @@ METHODS: Mapping[type[Message], Method] = {
     for service in SERVICES
     for method in service.methods
 }
-"""Every RPC by the type of its request: each has its own."""
+"""Every RPC by the type of its request. No two RPCs have the same type."""

@@ -1,4 +1,4 @@
-"""From Python values to requests that are right: what a server would refuse is refused here, by the same rules."""
+"""From Python values to valid requests. The client refuses what a server would refuse, by the same rules."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -26,11 +26,10 @@ _KINDS: Mapping[int, str] = {
 
 
 def make(request: type[Request], **fields: object) -> Request:
-    """A request with these fields; None is absent.
+    """Makes a request with these fields. A field that is None is absent.
 
-    A datetime (with a time zone), a timedelta and the name of an enum's value (`NEXT`) are turned into what the message
-    has for them. Raises InvalidArgumentError with every wrong field: of another type, not to be encoded, or against the
-    rules.
+    A datetime (with a time zone), a timedelta and the name of an enum's value (`NEXT`) are converted to the types of the
+    message. Raises InvalidArgumentError with every field that has a wrong type, can't be encoded, or breaks a rule.
     """
     message = request()
     wrong: list[Violation] = []
@@ -47,7 +46,7 @@ def make(request: type[Request], **fields: object) -> Request:
 
 
 def actor_metadata(actor: str) -> tuple[tuple[str, str], ...]:
-    """What tells a server who calls; nothing where `actor` is empty. Raises InvalidArgumentError."""
+    """Returns the metadata that names the caller. Empty if `actor` is empty. Raises InvalidArgumentError."""
     if (wrong := word_violation(ACTOR, actor, required=False)) is not None:
         raise InvalidArgumentError(violations=[(ACTOR_KEY, wrong)])
     return ((ACTOR_KEY, actor),) if actor else ()
@@ -92,7 +91,7 @@ def _set_entries(message: Message, field: FieldDescriptor, entries: Mapping[obje
 
 
 class _ConversionError(Exception):
-    """Raised when a value of the right kind says too little, or what the message has no word for."""
+    """Raised when a value has the right type, but the message can't express it."""
 
 
 def _converted(field: FieldDescriptor, value: object) -> object:
@@ -108,16 +107,16 @@ def _converted(field: FieldDescriptor, value: object) -> object:
         return duration
     if isinstance(value, str) and field.enum_type is not None:
         return _number(field.enum_type, value)
-    # protobuf takes bytes for text, and True for 1.
+    # protobuf accepts bytes as text, and True as 1. This library does not.
     if isinstance(value, bytes) or (isinstance(value, bool) and field.cpp_type != FieldDescriptor.CPPTYPE_BOOL):
         raise TypeError
     return value
 
 
 def _number(enum: EnumDescriptor, name: str) -> int:
-    """The number of CHANNEL_NEXT for NEXT."""
+    """Returns the number of CHANNEL_NEXT for NEXT."""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    # Not `values_by_name`: asked for a lone surrogate, it raises SystemError.
+    # `values_by_name` is not used, because it raises SystemError for a lone surrogate.
     numbers = {value.name.removeprefix(prefix): value.number for value in enum.values if value.number}
     number = numbers.get(name.removeprefix(prefix))
     if number is None:

@@ -1,4 +1,4 @@
-"""What both resolvers share: from a question to a request, and from a response to a `Resolution`. No I/O."""
+"""The part that both resolvers share: from a question to a request, and from a response to a `Resolution`. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -19,10 +19,10 @@ from rampd.errors import (
 )
 
 Mode: TypeAlias = Literal["local", "rpc"]
-"""How a resolver comes to its answers: `local` in its own process, from what the server sends it; `rpc` asks each time."""
+"""How a resolver answers: `local` from the state that the server sends to this process; `rpc` asks the server each time."""
 DEFAULT_MODE: Mode = "local"
 NO_ANSWER = (UnavailableError, DeadlineExceededError, NotFoundError, InternalError)
-"""What a caller's fallback is for."""
+"""The errors for which a caller gets its fallback."""
 
 _MAX_INT64 = 2**63 - 1
 _REASONS = {
@@ -45,14 +45,14 @@ JobLike: TypeAlias = Job | tuple[str, str] | tuple[str, str, str]
 
 
 def checked_mode(mode: Mode) -> Mode:
-    """A mode that there is. Raises InvalidArgumentError."""
+    """Returns the mode if it is valid. Raises InvalidArgumentError."""
     if not isinstance(mode, str) or mode not in get_args(Mode):
         raise InvalidArgumentError(violations=[("mode", f"must be 'local' or 'rpc'; got {shown(mode)}")])
     return mode
 
 
 def resolve_request(job: Job) -> v1.ResolveRequest:
-    """The request for one job. Raises InvalidArgumentError."""
+    """Returns the request for one job. Raises InvalidArgumentError."""
     component, repo, job_id, min_revision = job
     if not check_resolve(component, repo, job_id) and type(min_revision) is int and 0 <= min_revision <= _MAX_INT64:
         return v1.ResolveRequest(component=component, repo=repo, job_id=job_id, min_revision=min_revision)
@@ -60,7 +60,7 @@ def resolve_request(job: Job) -> v1.ResolveRequest:
 
 
 def batch_request(jobs: Iterable[JobLike]) -> v1.BatchResolveRequest:
-    """The request for many jobs. Raises InvalidArgumentError with every wrong field: `requests[3].repo`."""
+    """Returns the request for many jobs. Raises InvalidArgumentError with every wrong field: `requests[3].repo`."""
     if not isinstance(jobs, Iterable):
         raise InvalidArgumentError(violations=[("requests", f"must be jobs; got {shown(jobs)}")])
     requests = []
@@ -78,7 +78,7 @@ def batch_request(jobs: Iterable[JobLike]) -> v1.BatchResolveRequest:
 
 
 def resolution_of(response: v1.ResolveResponse, attributes: Mapping[str, str] | None = None) -> Resolution:
-    """The answer for one job; `attributes` where the response has none of its own. Raises InternalError."""
+    """Returns the answer for one job. `attributes` replaces those of the response. Raises InternalError."""
     if not response.tag:
         raise InternalError("The server answered no tag. Is it a rampd server of this version?")
     channel = CHANNELS.get(response.channel)
@@ -99,7 +99,7 @@ def resolution_of(response: v1.ResolveResponse, attributes: Mapping[str, str] | 
 
 
 def results_of(request: v1.BatchResolveRequest, response: v1.BatchResolveResponse) -> list[Resolution | RampdError]:
-    """The answer, or the error, for each job of a batch, in its order. Raises InternalError."""
+    """Returns the answer or the error for each job of a batch, in its order. Raises InternalError."""
     if len(response.results) != len(request.requests):
         raise InternalError(f"The server gave {len(response.results)} answers to {len(request.requests)} jobs.")
     attributes = {(each.component, each.release): dict(each.attributes) for each in response.release_attributes}
@@ -112,6 +112,6 @@ def results_of(request: v1.BatchResolveRequest, response: v1.BatchResolveRespons
 
 
 def _reason(number: int, channel: Channel | None) -> ResolveReason:
-    # A reason that this library does not know yet is not the weights' doing, and must not count as theirs.
+    # A newer server may send a reason that this library does not know. Such a job must not count as WEIGHT.
     by_override = ResolveReason.OVERRIDE_CHANNEL if channel is not None else ResolveReason.OVERRIDE_TAG
     return _REASONS.get(number, by_override)

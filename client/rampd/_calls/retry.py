@@ -1,5 +1,5 @@
-"""Whether and when a call is tried again, by this library. gRPC's own tries are in `channel.py`. What lasts longer than a
-call decides for itself: `_watching/feed.py`, `_reporting/outcome_buffer.py`, `_verbs/release_wait.py`.
+"""Whether and when this library tries a call again. gRPC's own tries are in `channel.py`. Work that lasts longer than one
+call has its own rules: `_watching/feed.py`, `_reporting/outcome_buffer.py`, `_verbs/release_wait.py`.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ _BACKOFF = Backoff(first_s=0.02, most_s=0.5)
 class Attempts:
     """The tries of one call, all within one deadline.
 
-    gRPC itself tries again what is UNAVAILABLE or was CANCELLED by the server. CONTENTION is tried again here: to gRPC it is
-    an answer like any other, since its retries know status codes and no reasons.
+    gRPC itself tries again after UNAVAILABLE, and after CANCELLED by the server. CONTENTION is tried again here, because the
+    retries of gRPC know only status codes and no reasons.
     """
 
     __slots__ = ("_chance", "_deadline", "_failures")
@@ -26,13 +26,17 @@ class Attempts:
         self._failures = 0
 
     def left_s(self, now_s: float) -> float:
-        """Seconds until the deadline, 0 after it. `now_s` is the clock of the constructor."""
+        """Returns the seconds until the deadline, 0 after it. `now_s` is from the same clock as in the constructor."""
         return max(0.0, self._deadline - now_s)
 
     def pause_s(self, error: RampdError, now_s: float) -> float | None:
-        """Seconds to wait before the next try; None: it stays with this error."""
-        if error.reason != "CONTENTION":
+        """Returns the seconds to wait before the next try. None: no further try, the call fails with this error."""
+        if error.retry_after_s is not None:
+            # At random up to twice as long, so that those who were refused together do not come back together.
+            pause_s = error.retry_after_s * (1 + self._chance())
+        elif error.reason == "CONTENTION":
+            pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        else:
             return None
-        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
         self._failures += 1
         return pause_s if pause_s < self.left_s(now_s) else None

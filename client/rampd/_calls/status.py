@@ -1,4 +1,4 @@
-"""From what gRPC raises and what a batch carries to the errors of this library."""
+"""Converts the errors of gRPC, and the statuses in a batch, to the errors of this library."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias, TypeVar
@@ -6,10 +6,11 @@ from typing import TypeAlias, TypeVar
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from rampd import errors
+from rampd._calls.tls_error import explained
 from rampd.errors import InvalidArgumentError, RampdError
 
 _DOMAIN = "rampd"
@@ -25,20 +26,20 @@ _CLASSES: Mapping[grpc.StatusCode, type[RampdError]] = {
     grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
     grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
-    # By the other side: it is shutting down.
+    # The server cancels a call when it shuts down.
     grpc.StatusCode.CANCELLED: errors.UnavailableError,
     grpc.StatusCode.UNIMPLEMENTED: errors.UnimplementedError,
 }
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 RpcError: TypeAlias = grpc.RpcError
-"""What a failed call raises has a code, details and trailing metadata."""
+"""The error of a failed call. It has a code, details and trailing metadata."""
 
 Detail = TypeVar("Detail", bound=Message)
 
 
 def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float | None) -> RampdError:
-    """The error of a call that gRPC has raised for."""
+    """Returns the RampdError for an error of gRPC."""
     if not isinstance(error, grpc.Call):
         return errors.InternalError(f"{method} of {target} failed: {error!r}")
     code: grpc.StatusCode = error.code()
@@ -49,14 +50,14 @@ def error_of_call(error: RpcError, *, method: str, target: str, timeout_s: float
     elif (status := _status(error, code)) is not None:
         return error_of_status(status)
     elif code is grpc.StatusCode.UNAVAILABLE:
-        text = f"Can't reach a rampd server at {target}: {text}"
+        text = f"Can't reach a rampd server at {target}: {explained(text, target)}"
     else:
         text = f"{method} of {target}: {text}"
     return _made(code, text, details=())
 
 
 def error_of_status(status: Status) -> RampdError:
-    """The error that a google.rpc.Status stands for."""
+    """Returns the RampdError for a google.rpc.Status."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     return _made(code, status.message or code.name, status.details)
 
@@ -67,7 +68,10 @@ def _made(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage]) ->
     reason, metadata = (info.reason, dict(info.metadata)) if info is not None and is_ours else ("", {})
     error_class = _CLASSES.get(code, errors.InternalError)
     if error_class is not InvalidArgumentError:
-        return error_class(message, reason=reason, metadata=metadata)
+        error = error_class(message, reason=reason, metadata=metadata)
+        if (retry := _detail(details, RetryInfo)) is not None:
+            error.retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+        return error
     request = _detail(details, BadRequest) or BadRequest()
     violations = [(violation.field, violation.description) for violation in request.field_violations]
     return InvalidArgumentError(message, reason=reason, metadata=metadata, violations=violations)
@@ -85,7 +89,7 @@ def _detail(details: Iterable[AnyMessage], kind: type[Detail]) -> Detail | None:
 
 
 def _status(error: grpc.Call, code: grpc.StatusCode) -> Status | None:
-    """What a server of rampd says beside the code. What something between here and there says in its place is no Status."""
+    """Returns the Status that a rampd server sends beside the code. None if a proxy or another server has answered."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY:
             try:

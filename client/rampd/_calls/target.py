@@ -1,4 +1,4 @@
-"""Where a server is: what a caller may give as its address, and how gRPC is told of it."""
+"""The address of a server: what a caller may give, and how gRPC writes it."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 from rampd._contract.grammar import shown
 from rampd.errors import InvalidArgumentError
 
+_TLS = "https://"
 _SCHEMES = ("unix-abstract:", "dns:", "ipv4:", "ipv6:")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?(.*)", re.DOTALL)
 _HOST_PORT = re.compile(r"[A-Za-z0-9.:\[\]_-]+:[0-9]+")
@@ -14,31 +15,41 @@ _NO_HOST = frozenset("/@?#\\")
 
 
 def checked_target(target: str) -> str:
-    """An address of a server, which `channel_target` takes. Raises InvalidArgumentError."""
+    """Returns the address if `channel_target` can use it. Raises InvalidArgumentError."""
     wrong = _what_is_wrong(target)
     if wrong:
-        # What has an @ may have a password before it.
+        # There may be a password before an @, so the address is not shown.
         got = "" if isinstance(target, str) and "@" in target else f"; got {shown(target)}"
         raise InvalidArgumentError(violations=[("target", f"{wrong}{got}")])
     return target
 
 
 def channel_target(target: str) -> str:
-    """A checked target in gRPC's notation, which has the path of a socket as a URL has it."""
+    """Returns a checked target in gRPC's notation, in which the path of a socket is percent-encoded."""
     if target.startswith("unix:"):
         return "unix:" + quote(os.fsencode(_path(target)))
-    return target
+    return place_of(target)
+
+
+def is_tls(target: str) -> bool:
+    """Whether a checked target asks for TLS."""
+    return target.startswith(_TLS)
+
+
+def place_of(target: str) -> str:
+    """Returns a checked target without `https://`."""
+    return target.removeprefix(_TLS)
 
 
 def _path(target: str) -> str:
-    """After `unix://` comes a URL's path, in which `%20` is a space; after `unix:` the path as it is."""
+    """Returns the path of a socket. It is percent-decoded after `unix://`, and taken as it is after `unix:`."""
     if target.startswith("unix://"):
         return unquote(target.removeprefix("unix://"), errors="surrogateescape")
     return target.removeprefix("unix:")
 
 
 def _what_is_wrong(target: object) -> str:
-    expected = 'must be "host:port" or "unix:/path/of/a/socket"'
+    expected = 'must be "host:port", "https://host:port" or "unix:/path/of/a/socket"'
     if not isinstance(target, str):
         return expected
     if target.startswith("unix:"):
@@ -52,6 +63,8 @@ def _what_is_wrong(target: object) -> str:
         return expected
     if target.startswith(_SCHEMES) and target not in _SCHEMES:
         return ""
+    if is_tls(target) and not _what_is_wrong(place_of(target)) and not place_of(target).startswith(_SCHEMES):
+        return ""
     if url := _URL.fullmatch(target):
         return _what_is_wrong_with_a_url(url[1].lower(), url[2].partition("/")[0])
     host, _, port = target.rpartition(":")
@@ -62,7 +75,7 @@ def _what_is_wrong(target: object) -> str:
 def _what_is_wrong_with_a_url(scheme: str, place: str) -> str:
     told = f'must be "{place if _HOST_PORT.fullmatch(place) else "host:port"}", without {scheme}://'
     if scheme == "https":
-        return f"{told}: there is no TLS yet"
+        return 'must be "https://host:port" for a server with TLS'
     if scheme in {"redis", "rediss"}:
-        return 'must be "host:port" of a rampd server; the Redis is what only the server is told of'
+        return 'must be "host:port" of a rampd server. Only the server needs the address of Redis'
     return told

@@ -1,1 +1,1 @@
-"""What client and server agree on: names, limits, and what a message may say. Pure; the server refuses by the same code."""
+"""The rules that client and server share: names, limits, and what a message may contain. Pure."""

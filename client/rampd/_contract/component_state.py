@@ -1,6 +1,6 @@
-"""A component between a server and its watchers: from what resolving needs to messages, and back. No I/O.
+"""Converts the state that resolving needs to messages of Watch, and back. No I/O.
 
-The one copy of both directions: a server writes by it, a client reads by it, and writes its snapshot file by it.
+The only copy of both directions: a server writes with it, a client reads with it and writes its snapshot file with it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ from rampd._decision.resolution import (
 __all__ = ["Assembly", "Component", "MalformedStateError", "apply", "change_of", "parts_of", "service_of"]
 
 PIECE_BYTES = 64 * 1024
-"""About where a component is cut in two, so that parts of a whole state come out at less than 512 KiB."""
+"""About how large a piece of a component may be, so that a part of a whole state is smaller than 512 KiB."""
 
 CHANNELS = {v1.CHANNEL_CURRENT: Channel.CURRENT, v1.CHANNEL_NEXT: Channel.NEXT}
 _STATES = {
@@ -35,16 +35,16 @@ CHANNEL_NUMBERS = {channel: number for number, channel in CHANNELS.items()}
 _STATE_NUMBERS = {state: number for number, state in _STATES.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _ENTRY_BYTES = 24
-"""What an override takes beside its texts, at most."""
+"""The largest size of an override without its texts."""
 
 
 class MalformedStateError(Exception):
-    """Raised when a message makes no sense: of a newer server, or after another one was lost."""
+    """Raised when a message makes no sense: a newer server sent it, or a message before it was lost."""
 
 
 @dataclass(slots=True)
 class Component:
-    """One component as a watcher knows it. One thread writes it, any may resolve from it."""
+    """One component as a watcher knows it. One thread writes it, any thread may resolve from it."""
 
     snapshot: ComponentSnapshot
     overrides: Overrides
@@ -54,7 +54,7 @@ class Component:
 
 
 def parts_of(snapshot: ComponentSnapshot, overrides: Iterable[tuple[str, Choice]]) -> Iterator[v1.ComponentState]:
-    """All of a component, in pieces of at most about `PIECE_BYTES`."""
+    """Yields a whole component in pieces of about `PIECE_BYTES` at most."""
     piece = v1.ComponentState(
         component=snapshot.component, revision=snapshot.revision, resolution=_resolution_of(snapshot)
     )
@@ -83,7 +83,7 @@ def change_of(
     overrides_set: Mapping[str, Choice],
     overrides_deleted: Iterable[str],
 ) -> v1.ComponentState:
-    """What is new."""
+    """Returns what is new in `after`."""
     message = v1.ComponentState(component=after.component, revision=after.revision, deleted_overrides=overrides_deleted)
     if before is None or before.plan is not after.plan:
         known = {} if before is None else {release.number: release for release in _releases(before)}
@@ -147,14 +147,14 @@ def _fill(message: v1.Override, repo: str, choice: Choice) -> None:
 
 @dataclass(slots=True)
 class Assembly:
-    """A whole state that is not whole yet. Nothing of it is seen before it is."""
+    """A whole state of which some parts are still missing. Nobody sees any of it before it is complete."""
 
     damaged: dict[str, int] = field(default_factory=dict)
-    """Components that the server can't read: when the store last confirmed what was known of them, in ms by its clock."""
+    """Components that the server can't read, with the time when the store last confirmed them, in ms by its clock."""
     _components: dict[str, "_Unfinished"] = field(default_factory=dict)
 
     def note(self, damaged: Iterable[v1.DamagedComponent]) -> None:
-        """Takes in the components of a part that the server can't read."""
+        """Takes in those components of a part that the server can't read."""
         self.damaged.update((each.component, _milliseconds(each.confirmed_time)) for each in damaged)
 
     def add(self, pieces: Iterable[v1.ComponentState]) -> None:
@@ -169,7 +169,7 @@ class Assembly:
             _set_overrides(unfinished.overrides, piece)
 
     def finish(self) -> dict[str, Component]:
-        """All components by name. Raises MalformedStateError."""
+        """Returns all components by name. Raises MalformedStateError."""
         return {name: unfinished.finish(name) for name, unfinished in self._components.items()}
 
 
@@ -187,8 +187,8 @@ class _Unfinished:
 
 
 def apply(known: Component | None, change: v1.ComponentState) -> Component:
-    """The component after a change, which is the same one changed where it was known. To apply a change twice does no
-    harm. Raises MalformedStateError: nothing is changed then.
+    """Returns the component after a change. A known component is changed in place. Applying a change twice is harmless.
+    Raises MalformedStateError, and then changes nothing.
     """
     snapshot = None if known is None else known.snapshot
     if change.HasField("resolution"):
@@ -208,7 +208,7 @@ def apply(known: Component | None, change: v1.ComponentState) -> Component:
 
 
 def service_of(snapshot: ComponentSnapshot | None) -> Mapping[int, SnapshotRelease]:
-    """The releases that jobs may get by the weights or by an override to a channel, by their numbers."""
+    """Returns the releases that jobs may get by the weights or by an override to a channel, by their numbers."""
     if snapshot is None:
         return {}
     serving = {snapshot.current.number: snapshot.current}
@@ -265,7 +265,7 @@ def _choice_from(channel: v1.Channel, tag: str, expire_ms: int | None) -> Choice
     if tag:
         return Choice(None, tag, expire_ms)
     if channel not in CHANNELS:
-        raise MalformedStateError("an override is to nothing known")
+        raise MalformedStateError("an override is neither to a tag nor to a known channel")
     return Choice(CHANNELS[channel], "", expire_ms)
 
 

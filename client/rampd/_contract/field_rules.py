@@ -1,7 +1,8 @@
-"""The rule of every field of every request, by the field's name, and what fields must be to each other.
+"""The rule of every field of every request, by the field's name, and the rules between fields.
 
-One word means one thing everywhere, so a name carries its rule; where one message differs, it has a row of its own
-(`FreezeRequest.component`). A field without a row is a LookupError when its message is first met, and a test meets all.
+A field name means the same in every message, so each name has one rule. If a message differs, its field has a row of its
+own (`FreezeRequest.component`). A field without a row raises LookupError when its message is first checked. A test checks
+all messages.
 """
 
 import math
@@ -22,7 +23,7 @@ from rampd._contract.wording import exact, whole_span
 
 _NANOS_PER_S = 1_000_000_000
 MAX_DURATION_S = 366 * 24 * 3600
-_MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which is as far as a Timestamp goes
+_MAX_TIME_S = 253_402_300_799  # the end of the year 9999, the last time that a Timestamp can hold
 _MAX_STEPS = 50
 _MAX_CHECKS = 20
 _MAX_JOBS = 1_000_000_000
@@ -33,27 +34,27 @@ _TO_EVERYBODY = "set auto_finalize, which makes next current after the last step
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a field must be. Of a repeated field and a map, `holds` and `expected` are about each value."""
+    """The rule of a field. For a repeated field or a map, `holds` and `expected` are about each value."""
 
     expected: str = ""
     holds: Callable[[Any], object] | None = None
     required: bool = False
     whole: "Rule | None" = None
-    """About a repeated field or a map as a whole."""
+    """The rule of a repeated field or a map as a whole."""
     key: "Rule | None" = None
-    """About each key of a map."""
+    """The rule of each key of a map."""
     told: Callable[[Any], str] | None = None
-    """How a value that is wrong is told; without it, as every other one."""
+    """Writes a wrong value for a message. Without it, `_shown` does."""
 
     def wrong(self, value: object) -> str | None:
-        """What is wrong with a value that is there; None where nothing is."""
+        """Returns what is wrong with a value that is present, None if it is valid."""
         if self.holds is None or self.holds(value):
             return None
         return f"must be {self.expected}; got {(self.told or _shown)(value)}"
 
 
 def rule_of(field: FieldDescriptor) -> Rule:
-    """The rule of a field. Raises LookupError where there is none."""
+    """Returns the rule of a field. Raises LookupError if there is none."""
     where = field.containing_type
     name = f"{where.name}.{field.name}" if where is not None else field.name
     rule = FIELDS.get(name) or FIELDS.get(field.name)
@@ -149,7 +150,7 @@ _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
 _PAGE_SIZE = _whole_number(0, MAX_PAGE)
 
 FIELDS: Mapping[str, Rule] = {
-    # Whom it is about.
+    # The component, repo, job or client.
     "component": _required(_COMPONENT),
     "FreezeRequest.component": _COMPONENT,
     "UnfreezeRequest.component": _COMPONENT,
@@ -160,7 +161,7 @@ FIELDS: Mapping[str, Rule] = {
     "prefix": _REPO,
     "job_id": _REPO,
     "client_id": _required(_word(grammar.KEY)),
-    # How a change is asked for.
+    # Fields of every change.
     "request_id": _word(grammar.KEY),
     "expected_revision": _whole_number(0),
     "note": _word(grammar.NOTE),
@@ -222,7 +223,7 @@ FIELDS: Mapping[str, Rule] = {
     "min_jobs": _whole_number(0, _MAX_JOBS),
     "approval": FLAG,
     "max_percent": _number(
-        f"a number from 0.01 to 99.99 with at most two decimals, so that there are some to compare with: {_TO_EVERYBODY}",
+        f"a number from 0.01 to 99.99 with at most two decimals, so that some jobs still run current: {_TO_EVERYBODY}",
         _is_part,
     ),
     "auto_start": FLAG,
@@ -249,7 +250,7 @@ FIELDS: Mapping[str, Rule] = {
 }
 
 MessageRule = Callable[[Any], Iterator[Violation]]
-"""What fields must be to each other. What is said of a field that is wrong in itself is dropped."""
+"""Yields violations of the rules between fields. Those of a field that is wrong in itself are dropped."""
 
 
 def _release(message: v1.ReleaseRequest) -> Iterator[Violation]:
@@ -265,7 +266,7 @@ def _set_override(message: v1.SetOverrideRequest) -> Iterator[Violation]:
 def _override_change(message: v1.OverrideChange) -> Iterator[Violation]:
     yield from _exactly_one({"channel": message.channel, "tag": message.tag, "delete": message.delete})
     if message.delete and message.HasField("expire_time"):
-        yield "expire_time", "must be absent where `delete` is set"
+        yield "expire_time", "must be absent if `delete` is set"
     if not message.delete and (wrong := word_violation(grammar.PINNED, message.repo, required=False)) is not None:
         yield "repo", wrong
 
@@ -276,7 +277,7 @@ def _exactly_one(choices: Mapping[str, object]) -> Iterator[Violation]:
     if not given:
         yield next(iter(choices)), f"is required: give one of {names}"
     for name in given[1:]:
-        yield name, f"must be absent where {given[0]} is set: give only one of {names}"
+        yield name, f"must be absent if {given[0]} is set: give only one of {names}"
 
 
 def _batch_set_overrides(message: v1.BatchSetOverridesRequest) -> Iterator[Violation]:
@@ -293,21 +294,27 @@ def _duplicates(field: str, values: Sequence[str], suffix: str = "") -> Iterator
     first: dict[str, int] = {}
     for index, value in enumerate(values):
         if value and (earlier := first.setdefault(value, index)) != index:
-            yield f"{field}[{index}]{suffix}", f"must be there once; {field}[{earlier}]{suffix} is {shown(value)} too"
+            yield (
+                f"{field}[{index}]{suffix}",
+                f"must be there only once; {field}[{earlier}]{suffix} is {shown(value)} too",
+            )
 
 
 def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Violation]:
     if not message.component and not message.all:
         yield "component", f"is required without `all`: {grammar.COMPONENT.expected}"
     if message.component and message.all:
-        yield "component", f"must be empty where `all` is set; got {shown(message.component)}"
+        yield "component", f"must be empty if `all` is set; got {shown(message.component)}"
     if message.all and message.HasField("expected_revision"):
-        yield "expected_revision", f"must be absent where `all` is set; got {message.expected_revision}"
+        yield "expected_revision", f"must be absent if `all` is set; got {message.expected_revision}"
 
 
 def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
     if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
-        yield "confirm", f"must be the component once more, {shown(message.component)}; got {shown(message.confirm)}"
+        yield (
+            "confirm",
+            f"must be the name of the component again, {shown(message.component)}; got {shown(message.confirm)}",
+        )
 
 
 def _policy(message: v1.Policy) -> Iterator[Violation]:
@@ -323,7 +330,7 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
         return
     for index, (before, step) in enumerate(pairwise(message.steps), start=1):
         if is_percent(before.percent) and step.percent <= before.percent:
-            yield f"steps[{index}].percent", f"must be more than the step before has; got {step.percent:g}"
+            yield f"steps[{index}].percent", f"must be more than the percent of the step before; got {step.percent:g}"
     if not message.HasField("max_percent") or not is_percent(message.max_percent):
         return
     for index, step in enumerate(message.steps):

@@ -1,4 +1,4 @@
-"""What names, tags, repos and texts may look like. Pure, and the one copy: server and client refuse by it.
+"""The grammar of names, tags, repos and texts. Pure, and the only copy: server and client both use it.
 
 Every pattern is ASCII and must match the whole string.
 """
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 Violation: TypeAlias = tuple[str, str]
-"""A field's path (`overrides[3].repo`), and what is wrong with it and what is expected."""
+"""The path of a field (`overrides[3].repo`), and a text: what is expected and what is wrong."""
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""Of a request, and of an answer. Servers and clients take no more."""
+"""The largest request or answer that servers and clients accept."""
 MAX_BATCH = 1000
-"""Entries of a batch: jobs to resolve, overrides, outcomes."""
+"""The largest number of entries in a batch: jobs to resolve, overrides, outcomes."""
 MAX_PAGE = 1000
 MAX_ATTRIBUTES = 64
 MAX_ATTRIBUTES_BYTES = 16 * 1024
@@ -22,11 +22,11 @@ MAX_VALUE_BYTES = 1024
 MAX_NOTE = 500
 MAX_ACTOR = 128
 _SHOWN = 40
-"""Characters of a text that a message has room for."""
+"""How many characters of a text a message shows."""
 
 
 class Flaw(NamedTuple):
-    """The first thing that is wrong with a text: where, and what."""
+    """The first thing that is wrong with a text: its place, and a description."""
 
     at: int
     what: str
@@ -34,23 +34,23 @@ class Flaw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A kind of text: whether a string is one, and how to say what it has to be."""
+    """A kind of text: whether a string matches it, and a description of it for people."""
 
     matches: Callable[[str], object]
     expected: str
     flaw: Callable[[str], Flaw | None]
-    """What is wrong with a string that is none; None for one that is."""
+    """Returns what is wrong with a string. None if it matches."""
 
     def told(self, text: str) -> str:
-        """A string for a message, on one line and in ASCII: the part of it that is wrong, where that is, and why."""
+        """Returns a string for a message, on one line and in ASCII: the wrong part of it, its place, and the reason."""
         flaw = self.flaw(text)
         return shown(text) if flaw is None else f"{_shown_at(text, flaw.at)}: {flaw.what}"
 
 
 def _name(*, first: str = "", rest: str, last: str = "", most: int, expected: str, escape: str = "") -> Word:
-    """A name of at most `most` characters. `first`, `rest` and `last` are what may stand there, as in the brackets of a
-    regular expression; without the first or the last, the rest may. `escape` is what every other character can be encoded
-    with, as URLs do with `%`.
+    """A name of at most `most` characters. `first`, `rest` and `last` are the characters that are allowed there, written as
+    in the brackets of a regular expression. An empty `first` or `last` means `rest`. `escape` is the character with which
+    all other characters can be encoded, as URLs do with `%`.
     """
     first, last = first or rest, last or rest
     begins, ends = (re.compile(f"[{allowed}]").match for allowed in (first, last))
@@ -59,7 +59,7 @@ def _name(*, first: str = "", rest: str, last: str = "", most: int, expected: st
     def flaw(text: str) -> Flaw | None:
         if (found := other(text)) is not None:
             at = found.start()
-            # What is encoded begins with the escape, which may be nothing to begin a name with.
+            # An encoded character begins with the escape. A name may not be allowed to begin with the escape.
             instead = _encoded(text[at], escape) if at or begins(escape) else ""
             return Flaw(at, f"{_place(text, at)} is not allowed{instead}")
         if not text:
@@ -77,8 +77,8 @@ def _name(*, first: str = "", rest: str, last: str = "", most: int, expected: st
 
 
 def _text(*, most: int, most_bytes: int | None = None, expected: str) -> Word:
-    """A text of at most `most` characters with nothing in it but what can be encoded and printed, line ends and tabs: no
-    other control characters, no lone surrogates.
+    """A text of at most `most` characters. It may contain line ends and tabs, but no other control characters and no lone
+    surrogates.
     """
 
     def flaw(text: str) -> Flaw | None:
@@ -93,7 +93,7 @@ def _text(*, most: int, most_bytes: int | None = None, expected: str) -> Word:
     return Word(lambda text: flaw(text) is None, expected, flaw)
 
 
-# A carriage return is half of a line end; alone it goes back to the begin of the line, and hides what stands there.
+# A carriage return is allowed only in a line end. Alone, it hides the text before it on the line.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
 
 
@@ -109,7 +109,7 @@ def _encoded(character: str, escape: str) -> str:
 
 
 def is_percent(percent: float) -> bool:
-    """Whether it is 0 to 100 in hundredths. The obvious `percent * 100 == int(percent * 100)` refuses 1,146 legal ones."""
+    """Whether it is 0 to 100 with at most two decimals. `percent * 100 == int(percent * 100)` refuses 1,146 valid values."""
     return 0 <= percent <= 100 and percent == round(percent * 100) / 100
 
 
@@ -127,11 +127,11 @@ TAG = _name(
     expected="1 to 255 of A-Z a-z 0-9 . _ / : @ + = # ~ ( ) - that begin with a letter, a digit, _ or @",
     escape="=",
 )
-"""`%` is none of them, so that a tag can be encoded once more wherever it goes; `=` does for it."""
+"""`%` is not allowed, so that a tag can be percent-encoded in URLs. `=` takes its place as the escape."""
 REPO = _name(rest="!-~", most=255, expected="1 to 255 printable ASCII characters without a space", escape="%")
 KEY = _name(rest="A-Za-z0-9._-", most=64, expected="1 to 64 of A-Z a-z 0-9 . _ -")
 """An idempotency key, or a client's own id."""
-OPAQUE = _name(rest="!-~", most=1024, expected="what the last answer said, as it was")
+OPAQUE = _name(rest="!-~", most=1024, expected="the value of the last answer, unchanged")
 """A page token or a cursor."""
 ATTRIBUTE_KEY = _name(
     first="a-z0-9",
@@ -159,7 +159,7 @@ ACTOR = _name(
 ACTOR_KEY = "x-rampd-actor"
 """The metadata key under which a caller says who it is; its value is an `ACTOR`."""
 
-# At least one path segment, the last of them not empty: `https://example.org/*` is one, `/*` and `a//*` would pin nobody.
+# At least one path segment, and the last one not empty. `https://example.org/*` is valid. `/*` and `a//*` match no repo.
 _is_prefix = re.compile(r"[^*]*[^*/]/\*").fullmatch
 
 
@@ -180,11 +180,11 @@ PINNED = Word(
     "a repo, 1 to 255 printable ASCII characters without a space, or a prefix of whole path segments: acme/* or group/sub/*",
     _flaw_of_pinned,
 )
-"""What an override can be set for. What was set before there was this rule can still be deleted: that takes any REPO."""
+"""A repo or a prefix, to set an override for. Deleting accepts any REPO, because old overrides may break this rule."""
 
 
 def shown(value: object) -> str:
-    """A value for a message: short, on one line, in ASCII."""
+    """Returns a value for a message: short, on one line, in ASCII."""
     if isinstance(value, str):
         return _shown_at(value, 0) + (f" ({len(value)} characters)" if len(value) > _SHOWN else "")
     text = " ".join(ascii(value).split())
@@ -192,19 +192,19 @@ def shown(value: object) -> str:
 
 
 def _shown_at(text: str, at: int) -> str:
-    """What stands around a character, and that character for sure."""
+    """Returns the text around a character, always including that character."""
     room = _SHOWN
     while True:
         begin = max(0, min(at - room // 2, len(text) - room))
         part = ascii(text[begin : begin + room])
-        # A character that is not printed as itself takes up to ten.
+        # An escaped character takes up to ten characters.
         if len(part) <= 2 * _SHOWN or room < 4:
             return f"{'...' if begin else ''}{part}{'...' if begin + room < len(text) else ''}"
         room //= 2
 
 
 def word_violation(word: Word, value: object, *, required: bool) -> str | None:
-    """What is wrong with a value that ought to be a word; None where nothing is. An empty one is an absent one."""
+    """Returns what is wrong with a value, None if it is valid. An empty value counts as absent."""
     if not isinstance(value, str):
         return f"must be a string, {word.expected}; got {shown(value)}"
     if not value:
@@ -212,21 +212,21 @@ def word_violation(word: Word, value: object, *, required: bool) -> str | None:
     return None if word.matches(value) else f"must be {word.expected}; got {word.told(value)}"
 
 
-# Names of components that were found right. They are few and they come again with every job, and a look-up costs a
-# tenth of a match. Full, it takes no more: whoever resolves this many names pays for the match.
-_right_components: set[str] = set()
-_MAX_RIGHT_COMPONENTS = 4096
+# Valid names of components. They are few and come again with every job, and a look-up costs a tenth of a match. When it
+# is full, it takes no more names, and every other name costs a match.
+_valid_components: set[str] = set()
+_MAX_VALID_COMPONENTS = 4096
 
 
 def check_resolve(component: str, repo: str, job_id: str = "") -> list[Violation]:
-    """What is wrong with the question which version a job runs; empty where nothing is. Takes anything, never raises.
+    """Returns what is wrong with the arguments of Resolve, empty if they are valid. Takes any value, never raises.
 
-    Meant for hot paths: a good question costs about 0.2 µs.
+    For hot paths: valid arguments cost about 0.2 µs.
     """
     try:
-        # The string's own methods cost half of what a regular expression does.
+        # Methods of str cost half of a regular expression.
         if (
-            component in _right_components
+            component in _valid_components
             and repo.isascii()
             and repo.isprintable()
             and 0 < len(repo) <= 255
@@ -236,7 +236,7 @@ def check_resolve(component: str, repo: str, job_id: str = "") -> list[Violation
             )
         ):
             return []
-    except (AttributeError, TypeError):  # not a string; the long way says so
+    except (AttributeError, TypeError):  # not a string: the full check says so
         pass
     return _check_resolve_in_full(component, repo, job_id)
 
@@ -248,6 +248,6 @@ def _check_resolve_in_full(component: str, repo: str, job_id: str) -> list[Viola
         for field, word, value, required in asked
         if (wrong := word_violation(word, value, required=required)) is not None
     ]
-    if not found and len(_right_components) < _MAX_RIGHT_COMPONENTS:
-        _right_components.add(component)
+    if not found and len(_valid_components) < _MAX_VALID_COMPONENTS:
+        _valid_components.add(component)
     return found

@@ -1,9 +1,9 @@
 r"""`{{component}}`, `{{tag}}` and `{{channel}}` in the PromQL query of a check. Pure.
 
-A placeholder stands in a string, alone or beside other text, and its value means itself there. So it is escaped for the
-kind of string, and for a regular expression (of RE2) where the string is one: the right side of `=~` and `!~`, and the
-last argument of `label_replace`. One scan reads a query that is to be stored and one that is to be filled, so that what
-was taken can always be filled, and nothing is sent with braces that nobody filled.
+A placeholder stands in a string, alone or beside other text, and its value matches only itself there. So the value is
+escaped for the kind of string. If the string is a regular expression (of RE2), it is escaped for that too: the right side of
+`=~` and `!~`, and the last argument of `label_replace`. The same scan checks a query before it is stored and fills it later.
+So a stored query can always be filled, and no query is sent with unfilled braces.
 """
 
 import re
@@ -15,11 +15,11 @@ NAMES = ("component", "tag", "channel")
 
 
 class QueryError(ValueError):
-    """Raised when a query can't be filled. The text goes on from the name of the field: `has {{commit}} at character 8 …`."""
+    """Raised when a query can't be filled. The text continues after the field's name: `has {{commit}} at character 8 …`."""
 
 
 def wrong(query: str) -> str:
-    """What is wrong with a query, as far as that is sure without asking Prometheus; empty where nothing is."""
+    """Returns what is wrong with a query, as far as rampd can know without Prometheus. Empty if nothing is wrong."""
     try:
         _scan(query)
     except QueryError as error:
@@ -28,13 +28,13 @@ def wrong(query: str) -> str:
 
 
 def fill(query: str, *, component: str, tag: str, channel: str) -> str:
-    """The query with the value of every placeholder. Raises QueryError for exactly what `wrong` finds wrong."""
+    """Returns the query with the values of all placeholders. Raises QueryError exactly if `wrong` finds something."""
     values = {"component": component, "tag": tag, "channel": channel}
     return "".join(piece if isinstance(piece, str) else _written(piece, values) for piece in _scan(query))
 
 
 class _Kind(Enum):
-    """What a string is to Prometheus."""
+    """How Prometheus uses a string."""
 
     TEXT = auto()
     EXPRESSION = auto()
@@ -47,7 +47,7 @@ class _Placeholder(NamedTuple):
     name: str
     kind: _Kind
     is_repeated: bool
-    """Whether `*`, `+`, `?` or `{` of a regular expression follows: it is about the whole value."""
+    """Whether `*`, `+`, `?` or `{` of a regular expression follows. It must apply to the whole value."""
 
 
 class _String(NamedTuple):
@@ -55,7 +55,7 @@ class _String(NamedTuple):
 
     quote: str
     parts: list[str | _Placeholder]
-    """What stands between the quotes, as it is written."""
+    """The text between the quotes, as it is written."""
 
 
 class _Open:
@@ -65,18 +65,18 @@ class _Open:
         self.bracket = bracket
         self.at = at
         self.place = place
-        """Among all that is neither space nor comment."""
+        """The index among all tokens that are neither space nor comment."""
         self.function = function
         self.commas = 0
 
 
 class _Read(NamedTuple):
-    """Something that is neither space nor comment."""
+    """A token that is neither space nor comment."""
 
     kind: str
     text: str
     opened_at: int | None
-    """Of a bracket that closes: the place of its other half."""
+    """For a closing bracket: the index of the opening bracket."""
 
 
 _TOKEN = re.compile(
@@ -150,7 +150,7 @@ def _refuse_no_single_value(read: list[_Read]) -> None:
         first, last = first + 1, last - 1
     if first > last:
         raise QueryError("is empty: a query in PromQL is needed")
-    # Nothing but a range ends with ], and no operator takes one.
+    # Only a range ends with ], and no operator accepts a range.
     if read[last].text == "]" or (first == last and read[first].kind == "string"):
         raise QueryError("gives no single value: a number, or a vector with one element, is needed")
 
@@ -158,7 +158,7 @@ def _refuse_no_single_value(read: list[_Read]) -> None:
 def _kind(before: str, opened: list[_Open]) -> _Kind:
     if before in _EXPRESSIONS:
         return _Kind.EXPRESSION
-    # An argument may stand in brackets of its own.
+    # An argument may be inside further brackets.
     call = next((each for each in reversed(opened) if each.bracket != "(" or each.function), None)
     return _ARGUMENTS.get(call.function, {}).get(call.commas, _Kind.TEXT) if call else _Kind.TEXT
 
@@ -195,7 +195,7 @@ def _known(written: str, name: str, where: int) -> str:
 
 def _stray(written: str, where: int) -> str:
     if written.startswith("\\"):
-        return f"has {written} at character {where}, which no string knows: write \\{written} for a backslash and {written[1:]}"
+        return f"has {written} at character {where}, which is no escape in a string: write \\{written} for a backslash and {written[1:]}"
     return (
         f"has {written} at character {where}, which belongs to no placeholder: write {{{{tag}}}}, or for braces that mean "
         f"themselves {''.join(f'{chr(92)}x{ord(brace):x}' for brace in written)} in double quotes"
@@ -203,8 +203,9 @@ def _stray(written: str, where: int) -> str:
 
 
 def _is_whole_expression(said: str) -> bool:
-    r"""Whether what stands before a placeholder leaves its value what it is: no class and no \Q is open, and no backslash
-    waits for a letter. RE2's rules; no pattern, since CPython 3.11.2 reads atomic groups and possessive quantifiers wrongly.
+    r"""Whether the text before a placeholder leaves the meaning of its value unchanged: no class and no \Q is open, and it does
+    not end with a backslash. Follows RE2. It uses no pattern, because CPython 3.11.2 has a bug in atomic groups and
+    possessive quantifiers.
     """
     at = 0
     while 0 <= at < len(said):
@@ -218,7 +219,7 @@ def _is_whole_expression(said: str) -> bool:
 
 
 def _behind_class(said: str, at: int) -> int:
-    """Where a class ends whose inside begins at `at`; -1 where it does not."""
+    """Returns the index after a class whose inside begins at `at`, -1 if it does not end."""
     at += said.startswith("^", at)
     at += said.startswith("]", at)
     while at < len(said) and said[at] != "]":
@@ -240,7 +241,7 @@ def _refuse_place(kind: _Kind, said: str, written: str, where: int) -> None:
         )
     if kind is _Kind.REPLACEMENT and _OPEN_GROUP.search(said):
         raise QueryError(
-            f"has {written} at character {where}, after a $ with which its value would make another name: write ${{1}} "
+            f"has {written} at character {where}, after a $, which its value would turn into another name: write ${{1}} "
             "in place of $1, or $$ for a dollar sign"
         )
 
@@ -271,7 +272,7 @@ def _written(string: _String, values: Mapping[str, str]) -> str:
         ]
         return f"{quote}{''.join(parts)}{quote}"
     text = "".join(filled)
-    # A string in backquotes can't hold a backquote, and the same text in double quotes can.
+    # A string in backquotes can't contain a backquote. The same text in double quotes can.
     return f'"{_escaped(text, chr(34))}"' if "`" in text else f"`{text}`"
 
 

@@ -1,6 +1,6 @@
-"""All that is wrong with a message, at once. The server refuses by it, and so does the client before it sends.
+"""Finds everything that is wrong with a message at once. The server uses it, and so does the client before it sends.
 
-A message's descriptor is walked once, and gives a list of checks; what they check is in `rampd._contract.field_rules`.
+The descriptor of a message is read once and gives a list of checks. The rules are in `rampd._contract.field_rules`.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ __all__ = ["violations"]
 _ResolveRequest = v1.ResolveRequest
 _OWN = f"{v1.ResolveRequest.DESCRIPTOR.file.package}."
 _Check = Callable[[Message, str, list[Violation]], None]
-"""Of a message at a path: adds what is wrong with one of its fields."""
+"""Takes a message, its path and a list. Adds to the list what is wrong with one field of the message."""
 
 
 def violations(message: Message) -> list[Violation]:
-    """What is wrong with a request: the path of each wrong field (`overrides[3].repo`, `attributes["memory"]`), and what
-    was given and is expected. Empty where nothing is. Raises LookupError for a message with a field that has no rule.
+    """Returns what is wrong with a request: the path of each wrong field (`overrides[3].repo`, `attributes["memory"]`), what
+    is expected and what was given. Empty if nothing is wrong. Raises LookupError if a field has no rule.
     """
     found: list[Violation] = []
     _walk(message, "", found)
@@ -31,7 +31,7 @@ def violations(message: Message) -> list[Violation]:
 
 
 def _walk(message: Message, path: str, found: list[Violation]) -> None:
-    # Resolve is thousands of times as frequent as all others together.
+    # Resolve is thousands of times as frequent as all other calls together.
     if (
         type(message) is _ResolveRequest
         and message.min_revision >= 0
@@ -71,7 +71,7 @@ def _is_repeated(field: FieldDescriptor) -> bool:
 
 
 def _plain_check(name: str, rule: Rule) -> _Check:
-    """A field whose default value says that it is absent."""
+    """Checks a field whose default value means that it is absent."""
 
     def check(message: Message, path: str, found: list[Violation]) -> None:
         value = getattr(message, name)
@@ -137,7 +137,7 @@ def _map_check(name: str, rule: Rule) -> _Check:
 
 
 def _check_whole(values: object, path: str, rule: Rule, found: list[Violation]) -> bool:
-    """Whether it is worth looking at each value."""
+    """Checks the field as a whole. Returns whether each value should be checked too."""
     wrong = rule.whole.wrong(values) if rule.whole is not None else None
     if wrong is not None:
         found.append((path, wrong))

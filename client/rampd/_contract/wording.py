@@ -1,4 +1,4 @@
-"""How numbers, durations, and what other people wrote, are written for people. Pure."""
+"""How to write numbers, durations and foreign texts for people. Pure."""
 
 import math
 from decimal import Decimal
@@ -13,10 +13,10 @@ MISLEADING = "".join(
         ),
     )
 )
-"""Characters that make a text look like another one, or like several lines: control characters, and those of Unicode that end a
-line or set the direction of reading.
+"""Characters that make a text look like another text, or like several lines: control characters, and the characters of
+Unicode that end a line or set the direction of reading.
 """
-# All of them are escapes of JSON as well, so that a document of JSON stays one.
+# All of them are valid escapes in JSON too, so that a JSON document stays valid.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in MISLEADING} | {
     ord("\t"): r"\t",
     ord("\n"): r"\n",
@@ -26,8 +26,8 @@ _UNITS = (("day", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), 
 
 
 def one_line(text: str, *, keep: str = "") -> str:
-    r"""A text that somebody gave, as it may stand in a sentence or a line of a log: line ends are written `\n`, the characters
-    that turn text around `\u202e`. Those in `keep` stay as they are.
+    r"""Returns a text of another person for a sentence or a log line. Line ends become `\n`, characters that set the direction
+    of reading become escapes such as `\u202e`. Characters in `keep` stay as they are.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -37,7 +37,7 @@ def one_line(text: str, *, keep: str = "") -> str:
 
 
 def number(value: float, *others: float) -> str:
-    """`1,000,000`: with six digits, or with as many more as tell it from the others, which `exact` writes."""
+    """Writes `1,000,000`: with six digits, or with more if the six digits do not tell it from the others."""
     if not math.isfinite(value):
         return str(value)
     for digits in range(_DIGITS, 17):
@@ -48,7 +48,7 @@ def number(value: float, *others: float) -> str:
 
 
 def exact(value: float) -> str:
-    """`0.05`: all digits that make the number, as somebody typed it."""
+    """Writes `0.05`: with all digits, as a person typed it."""
     return _plain(repr(float(value))) if math.isfinite(value) else str(value)
 
 
@@ -57,7 +57,7 @@ def _order(one: float, other: float) -> int:
 
 
 def _plain(text: str) -> str:
-    """Without an exponent, where that is short."""
+    """Writes a number without an exponent, if that is short."""
     value = Decimal(text)
     if not value:
         return "0"
@@ -68,19 +68,19 @@ def _plain(text: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 component`, `1,000 components`."""
+    """Writes `1 component` or `1,000 components`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def span(duration_ms: int) -> str:
-    """`1 h 30 min`: how long something has lasted, in the greatest unit that is not 0 and the next one, rounded down."""
+    """Writes `1 h 30 min`: how long something has lasted, in its largest unit and the next one, rounded down."""
     parts = _parts(duration_ms)[:-1]
     first = next((place for place, (count, _) in enumerate(parts) if count), 0)
     return _joined(parts[first : first + 2])
 
 
 def whole_span(duration_ms: int) -> str:
-    """`1 h 30 min`: how long something is to last, exactly."""
+    """Writes `1 h 30 min`: how long something will last, exactly."""
     return _joined(_parts(duration_ms))
 
 

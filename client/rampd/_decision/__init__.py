@@ -1,1 +1,1 @@
-"""The decision: from a state and a repo to a tag. Pure; the server decides by the same code."""
+"""The decision: from a state and a repo to a tag. Pure. The server uses the same code."""

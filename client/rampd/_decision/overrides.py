@@ -1,4 +1,4 @@
-"""Which repos are pinned, and to what."""
+"""The overrides of a component: which repos are pinned, and to which channel or tag."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +7,7 @@ from enum import StrEnum
 from weakref import WeakValueDictionary
 
 _BELOW = "/*"
-"""At the end of what is pinned: all repos below it."""
+"""The end of a prefix: it stands for all repos below."""
 
 
 class Channel(StrEnum):
@@ -19,7 +19,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Choice:
-    """What a repo is pinned to: `tag`, or `channel` where there is none. It ends at `expire_ms` (store's clock, 1970)."""
+    """The choice of an override: a `tag` or a `channel`. It ends at `expire_ms` (since 1970, by the store's clock)."""
 
     channel: Channel | None = None
     tag: str = ""
@@ -31,22 +31,22 @@ class Choice:
 
 
 class Overrides:
-    """All overrides of a component, written by one thread, key by key, and read by any.
+    """All overrides of a component. One thread writes them, key by key, and any thread reads them.
 
-    A million of them are one dict entry and one repo each: equal choices are one object.
+    Equal choices are one object, so that an override takes only one dict entry and its repo, even with a million of them.
     """
 
     __slots__ = ("_shared", "by_prefix", "by_repo")
 
     def __init__(self) -> None:
         self.by_repo: dict[str, Choice] = {}
-        """For reading: those of single repos, expired ones included."""
+        """The overrides of single repos, expired ones included. Only for reading."""
         self.by_prefix: dict[str, Choice] = {}
-        """For reading: those of all repos below a prefix of whole path segments: `group/sub` for `group/sub/*`."""
+        """The overrides of prefixes of whole path segments: the key is `group/sub` for `group/sub/*`. Only for reading."""
         self._shared: WeakValueDictionary[tuple[Channel | None, str], Choice] = WeakValueDictionary()
 
     def set(self, repo: str, choice: Choice) -> None:
-        """Pins a repo, or with `group/sub/*` all repos below `group/sub`, at any depth. Any other `*` means itself."""
+        """Pins a repo, or with `group/sub/*` all repos below `group/sub`, at any depth. Any other `*` is a plain character."""
         if choice.expire_ms is None:
             choice = self._shared.setdefault((choice.channel, choice.tag), choice)
         else:
@@ -57,9 +57,9 @@ class Overrides:
             self.by_repo[repo] = choice
 
     def set_all(self, choices: Iterable[tuple[str, Choice]]) -> None:
-        """As `set`, for many: several times as quick where the same object comes again as the choice of many repos."""
+        """Works like `set`, for many repos. It is several times as fast if many repos share one choice object."""
         shared: dict[int, Choice] = {}
-        kept: list[Choice] = []  # so that no other object gets the id of one
+        kept: list[Choice] = []  # kept alive, so that no other object gets the same id
         for repo, choice in choices:
             known = shared.get(id(choice))
             if choice.expire_ms is not None or repo.endswith(_BELOW):
@@ -72,15 +72,15 @@ class Overrides:
                 kept.append(choice)
 
     def delete(self, repo: str) -> None:
-        """Unpins a repo, or a prefix, as it was set; one that is not pinned is left alone."""
+        """Deletes the override of a repo or prefix, written as it was set. Does nothing if there is none."""
         if repo.endswith(_BELOW):
             self.by_prefix.pop(repo.removesuffix(_BELOW), None)
         else:
             self.by_repo.pop(repo, None)
 
     def find(self, repo: str, now_ms: Callable[[], int]) -> Choice | None:
-        """The choice in force for a repo: its own, else that of its longest prefix that has one. `now_ms` is asked only
-        where one may have expired.
+        """Returns the choice in force for a repo: its own, otherwise that of its longest prefix with a choice. Calls `now_ms`
+        only for a choice with an expiry.
         """
         choice = self.by_repo.get(repo)
         if choice is not None and (choice.expire_ms is None or now_ms() < choice.expire_ms):
@@ -98,7 +98,7 @@ class Overrides:
         return len(self.by_repo) + len(self.by_prefix)
 
     def items(self) -> Iterator[tuple[str, Choice]]:
-        """All overrides, expired ones too. Only for the thread that writes, and while it does not."""
+        """Yields all overrides, expired ones too. Only for the thread that writes, while it does not write."""
         yield from self.by_repo.items()
         for prefix, choice in self.by_prefix.items():
             yield f"{prefix}{_BELOW}", choice

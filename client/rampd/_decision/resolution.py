@@ -1,7 +1,7 @@
-"""Which version a job runs: a snapshot, the overrides and a repo in; a `Resolution` out.
+"""Which version a job runs: takes a snapshot, the overrides and a repo, and returns a `Resolution`.
 
-Pure, and the one copy of the rules: the server answers with it, and so does a client that resolves in its own process.
-`resolve` does no I/O and takes no lock, so any thread may call it while another one writes.
+Pure, and the only copy of the rules: the server uses it, and so does a client that resolves in its own process.
+`resolve` does no I/O and takes no lock, so any thread may call it while another thread writes.
 """
 
 import math
@@ -41,15 +41,15 @@ class ResolveReason(StrEnum):
     STEADY = "STEADY"
     """There is no rollout: everybody gets current."""
     WEIGHT = "WEIGHT"
-    """Bucketed by the weights."""
+    """The bucket of the repo or job decided, by the weights."""
     OVERRIDE_CHANNEL = "OVERRIDE_CHANNEL"
-    """The repo, or a prefix of it such as its owner, is pinned to a channel."""
+    """An override to a channel is in force for the repo, or for a prefix of it such as its owner."""
     OVERRIDE_TAG = "OVERRIDE_TAG"
-    """The repo, or a prefix of it such as its owner, is pinned to a tag."""
+    """An override to a tag is in force for the repo, or for a prefix of it such as its owner."""
     STALE = "STALE"
-    """Next was due, but the snapshot is too old to trust: current."""
+    """The job had to get next, but the snapshot is too old to trust. It gets current."""
     FALLBACK = "FALLBACK"
-    """There was no snapshot: the tag that the caller gave for this case. Only the client library says this."""
+    """There was no snapshot. The job gets the fallback tag of the caller. Only the client library gives this reason."""
 
 
 class RolloutState(StrEnum):
@@ -61,7 +61,7 @@ class RolloutState(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a bucket is drawn for."""
+    """Whether a bucket is drawn for a repo or for a job."""
 
     REPO = "REPO"
     JOB = "JOB"
@@ -69,7 +69,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRelease:
-    """What resolving needs to know of a release."""
+    """The part of a release that resolving needs."""
 
     number: int
     tag: str
@@ -78,7 +78,7 @@ class SnapshotRelease:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Decision:
-    """What many answers have in common. Made once for each state of a rollout, so that it serves as the key of a cache."""
+    """The part that many answers share. Made once for each state of a rollout, so that it can be the key of a cache."""
 
     tag: str
     channel: Channel | None
@@ -112,47 +112,47 @@ class Resolution:
 
     @property
     def reason(self) -> ResolveReason:
-        """Why this version."""
+        """Why the version was chosen."""
         return self._decision.reason
 
     @property
     def release(self) -> int:
-        """The number of the release; 0 for a tag that is none of current, next, queued, previous."""
+        """The number of the release; 0 for a tag that is neither current, next, queued nor previous."""
         return self._decision.release
 
     @property
     def attributes(self) -> Mapping[str, str]:
-        """What CI said of the release. Read-only."""
+        """What CI said about the release. Read-only."""
         return MappingProxyType(self._decision.attributes)
 
     @property
     def bucket(self) -> int | None:
-        """The unit's bucket, 0 to 9999; None where there is no next."""
+        """The bucket of the repo or job, 0 to 9999; None if there is no next."""
         return None if self._digest is None else bucket_of(self._digest)
 
     @property
     def revision(self) -> int:
-        """The revision of the component that this was decided on; 0 for a fallback."""
+        """The revision of the component from which this answer was made; 0 for a fallback."""
         return self._revision
 
     @property
     def stale(self) -> bool:
-        """True when the store has not confirmed the state for 5 s."""
+        """True if the store has not confirmed the state for 5 s."""
         return self._snapshot_age_s >= STALE_AFTER_S
 
     @property
     def snapshot_age(self) -> timedelta:
-        """The time since the store last confirmed the state; `timedelta.max` where it never did."""
+        """The time since the store last confirmed the state; `timedelta.max` if it never did."""
         return timedelta.max if math.isinf(self._snapshot_age_s) else timedelta(seconds=self._snapshot_age_s)
 
     @property
     def snapshot_age_s(self) -> float:
-        """`snapshot_age` in seconds; infinite where the store never confirmed a state."""
+        """`snapshot_age` in seconds; infinite if the store never confirmed a state."""
         return self._snapshot_age_s
 
     @property
     def decision(self) -> Decision:
-        """What this answer has in common with others: the same object for each of them."""
+        """The part that this answer shares with others: the same object for all of them."""
         return self._decision
 
     def __repr__(self) -> str:
@@ -165,17 +165,17 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Every decision that a rollout's state can come to."""
+    """Every decision that is possible in one state of a rollout."""
 
     prefix: bytes | None
-    """None: there is no next, and so there are no buckets."""
+    """None: there is no next, so there are no buckets."""
     threshold: int
-    """Below this digest, a bucket is below the basis points of next. Two numbers to compare are quicker than a division."""
+    """A digest below this has a bucket below the basis points of next. A comparison is faster than a division."""
     draws_jobs: bool
     below: Decision
     """For a digest below `threshold`."""
     above: Decision
-    """For every other digest, and for everybody where there are none."""
+    """For every other digest, and for everybody if there are no buckets."""
     to_current: Decision
     to_next: Decision
     too_old: Decision
@@ -184,9 +184,9 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentSnapshot:
-    """All that resolving needs of a component at one revision, but its overrides. Swapped by reference on each change.
+    """All that resolving needs of a component at one revision, except its overrides. Each change makes a new one.
 
-    `queued` is first in line first, `previous` newest first. Raises ValueError where the fields contradict each other.
+    `queued` has the first in line first, `previous` the newest first. Raises ValueError if the fields contradict each other.
     """
 
     component: str
@@ -208,7 +208,7 @@ class ComponentSnapshot:
         object.__setattr__(self, "plan", _plan(self))
 
     def at_revision(self, revision: int) -> Self:
-        """The same at another revision, with nothing computed again: what a change of overrides alone makes."""
+        """Returns the same at another revision, without a new plan. For a change of only overrides."""
         snapshot = copy(self)
         object.__setattr__(snapshot, "revision", revision)
         return snapshot
@@ -222,7 +222,7 @@ def _plan(snapshot: ComponentSnapshot) -> _Plan:
     if next_ and snapshot.state is RolloutState.ROLLING_OUT:
         below = _decision(next_, Channel.NEXT, ResolveReason.WEIGHT)
         to_next = _decision(next_, Channel.NEXT, ResolveReason.OVERRIDE_CHANNEL)
-    # Where a tag is there twice, the first of these releases stands for it.
+    # If several releases have the same tag, the first of them counts.
     by_precedence = (current, *((next_,) if next_ else ()), *snapshot.queued, *snapshot.previous)
     return _Plan(
         prefix=hash_prefix(snapshot.component, next_.number) if next_ else None,
@@ -248,7 +248,7 @@ def _undeclared(tag: str) -> Decision:
     return Decision(tag, None, ResolveReason.OVERRIDE_TAG, 0)
 
 
-# An enum's member, looked up on its class, costs as much as a dict look-up.
+# Names of the module, because looking up a member on its enum costs as much as a dict look-up.
 _NEXT = Channel.NEXT
 _new = object.__new__
 
@@ -263,12 +263,13 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
     next_max_stale_s: float = NEXT_MAX_STALE_S,
     encoded: bytes | None = None,
 ) -> Resolution:
-    """The version for one job. An override in force wins, a repo's own before the longest prefix's; then the weights.
+    """Returns the version for one job.
 
-    `now_ms` is the store's clock, asked only where an override with an expiry is met. `age_s` is the time since the
-    store last confirmed the snapshot: past `next_max_stale_s`, whoever would get next gets current (STALE), for a
-    rollback may have been missed. A tag override is none of next's affair, even where it names the same tag.
-    Any str will do: what is not a repo is simply not pinned. `encoded` is the repo in UTF-8, where it is at hand.
+    The override of the repo itself wins, then that of its longest prefix, then the weights. `now_ms` is the store's
+    clock, called only for an override with an expiry. `age_s` is the time since the store last confirmed the snapshot.
+    If it is over `next_max_stale_s`, a job that would get next gets current (STALE), because this process may have
+    missed a rollback. A tag override is not affected, even if it names the tag of next. `repo` may be any str: one that
+    is not a valid repo has no override. `encoded` is the repo in UTF-8, if the caller has it.
     """
     plan = snapshot.plan
     prefix = plan.prefix
@@ -276,7 +277,7 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
         digest = None
         decision = plan.above
     else:
-        # What `bucket` does, without its calls: a fifth of the whole.
+        # The same as `bucket`, without its calls, which would add a fifth to the time.
         if job_id and plan.draws_jobs:
             digest = mmh3_32_uintdigest(prefix + unit_bytes(job_id))
         else:
@@ -291,7 +292,7 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
                 decision = plan.to_next if choice.channel is _NEXT else plan.to_current
     if age_s > next_max_stale_s and decision.channel is _NEXT:
         decision = plan.too_old
-    # What Resolution() does, without the call of its __init__: a fifth of the whole.
+    # The same as Resolution(), without the call of __init__, which would add a fifth to the time.
     resolution = _new(Resolution)
     resolution._decision = decision
     resolution._revision = snapshot.revision

@@ -1,1 +1,1 @@
-"""How jobs went, on the way to the server."""
+"""Outcomes of jobs, on their way to the server."""

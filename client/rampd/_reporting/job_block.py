@@ -1,4 +1,4 @@
-"""A job while it runs: resolved when its block begins, reported when it ends. No I/O of its own."""
+"""A running job: it is resolved when its block begins, and reported when its block ends. No I/O of its own."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ class _Running(Generic[Resolved]):
     __slots__ = ("_began_s", "_question", "_report", "_resolve", "_succeeded", "resolution")
 
     resolution: Resolution
-    """What it runs; there once the block has begun."""
+    """The version that the job runs. Present once the block has begun."""
 
     def __init__(
         self, resolve: Callable[[], Resolved], report: Callable[[Outcome], None], component: str, repo: str, job_id: str
@@ -31,11 +31,11 @@ class _Running(Generic[Resolved]):
         return self.resolution.tag
 
     def succeeded(self) -> None:
-        """The job did what it should, whatever else happens in the block. Of several words the last counts."""
+        """Says that the job succeeded, whatever else happens in the block. The last call of this or `failed` counts."""
         self._succeeded = True
 
     def failed(self) -> None:
-        """It did not, though no exception leaves the block."""
+        """Says that the job failed, even if no exception leaves the block."""
         self._succeeded = False
 
     def _begin(self, resolution: Resolution) -> None:
@@ -46,20 +46,20 @@ class _Running(Generic[Resolved]):
         succeeded = self._succeeded
         if succeeded is None:
             if kind is not None and not issubclass(kind, Exception):
-                return  # ended from outside
+                return  # the job was ended from outside
             succeeded = kind is None
         self._report(Outcome(*self._question, self.resolution, succeeded, time.monotonic() - self._began_s))
 
 
 class RunningJob(_Running[Resolution]):
-    """What `Resolver.job` gives: a block in which one job runs.
+    """The result of `Resolver.job`: a block in which one job runs.
 
     with resolver.job("restyler", repo="acme/app", job_id="42") as job:
         run(job.tag)
 
-    The block's end reports how it went. An exception that leaves it is a failure; none is a success; what `succeeded()`
-    or `failed()` said in it stands over both. What ends a job from outside (KeyboardInterrupt, SystemExit, a task that
-    is cancelled: whatever is no `Exception`) says nothing of the version, and is not reported.
+    The end of the block reports the outcome. If an exception leaves the block, the job failed; otherwise it succeeded.
+    A call of `succeeded()` or `failed()` in the block overrides both. A job that is ended from outside (KeyboardInterrupt,
+    SystemExit, a cancelled task: everything that is not an `Exception`) says nothing about the version. It is not reported.
     """
 
     __slots__ = ()
@@ -75,7 +75,7 @@ class RunningJob(_Running[Resolution]):
 
 
 class AsyncRunningJob(_Running[Coroutine[Any, Any, Resolution]]):
-    """As `RunningJob`, for `async with`."""
+    """Works like `RunningJob`, for `async with`."""
 
     __slots__ = ()
 

@@ -1,8 +1,8 @@
-"""How jobs went, on the way to the server, without I/O: outcomes go in, batches come out.
+"""Outcomes on their way to the server, without I/O: takes in outcomes and gives out batches.
 
-A driver asks `pause_s()` when to send, sends what `batch()` gives, and says `answered()` or `failed()`. One thread does
-this; any thread may `add()`. A batch that was lost, or whose answer was, comes again as it was, with the same sequence, so
-that the server counts it once.
+A driver asks `pause_s()` when to send, sends the `batch()`, and calls `answered()` or `failed()`. One thread does this.
+Any thread may call `add()`. If a batch or its answer was lost, the same batch comes again with the same sequence, so that
+the server counts it once.
 """
 
 import math
@@ -30,13 +30,13 @@ from rampd.errors import (
 )
 
 CAPACITY = 10_000
-"""Outcomes that are kept while no server takes them. Then the oldest go: the newest say more of what runs now."""
+"""How many outcomes to keep while no server takes them. Then the oldest are dropped: newer ones say more about now."""
 BATCH = 1000
 GATHER_S = 0.2
 """How long the first outcome of a batch waits for others."""
 _BACKOFF = Backoff(first_s=0.1, most_s=10.0)
 _HOPELESS = (UnauthenticatedError, PermissionDeniedError)
-"""What somebody has to do something about before another try can succeed."""
+"""Errors after which a person must change something before another try can succeed."""
 _UNIMPLEMENTED_PAUSE_S = 600.0
 
 _REASONS = {reason: f"RESOLVE_REASON_{reason.value}" for reason in ResolveReason}
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
     repo: str
     job_id: str
     resolution: Resolution
-    """What it ran."""
+    """The version that the job ran."""
     succeeded: bool
     duration_s: float
 
@@ -62,20 +62,20 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """What became of the outcomes of this process."""
+    """What happened to the outcomes of this process."""
 
     buffered: int = 0
-    """Not taken by a server yet."""
+    """Outcomes that no server has taken yet."""
     sent: int = 0
-    """Taken by a server, `ignored` ones included."""
+    """Outcomes that a server has taken, including `ignored` ones."""
     ignored: int = 0
-    """Taken, but of no use to the server."""
+    """Outcomes that a server has taken but does not count."""
     dropped: int = 0
-    """Never to be sent: the buffer was full, the server does not take any, or the process ended."""
+    """Outcomes that will never be sent: the buffer was full, the server takes none, or the process ended."""
     error: str = ""
-    """Why the last batch was not taken; empty where it was."""
+    """Why the last batch was not taken. Empty if it was."""
     last_ignored: str = ""
-    """Why the last one of `ignored` was."""
+    """Why the last ignored outcome was ignored."""
 
 
 class Reporting:
@@ -94,7 +94,7 @@ class Reporting:
         self.renew()
 
     def renew(self) -> None:
-        """Begins anew: another client, with nothing to send. What a child does; its parent sends what it had itself."""
+        """Begins again as another client with nothing to send, in a forked child. The parent sends its own outcomes."""
         self._client_id = uuid4().hex
         self._sequence = 0
         self._lock = threading.RLock()  # `add` may interrupt `add`, in a signal handler
@@ -106,13 +106,13 @@ class Reporting:
         self._error = self._last_ignored = ""
 
     def add(self, outcome: Outcome) -> bool:
-        """Takes one in, or drops one: whether the driver should look. Tenths of a microsecond, and a lock held for less."""
+        """Takes in an outcome, or drops one. Returns whether the driver should look. Takes less than a microsecond."""
         with self._lock:
             if self._deaf_until_s and self._clock() < self._deaf_until_s:
                 self._dropped += 1
                 return False
             buffer = self._buffer
-            # Counted before it is in, so that one that comes in between does not hide that this one is the first.
+            # Counted before it is in: otherwise an outcome that comes in between could hide that this one is the first.
             count = len(buffer) + 1
             if count == 1:
                 self._first_s = self._clock()
@@ -123,7 +123,7 @@ class Reporting:
             return count in {1, BATCH}
 
     def pause_s(self) -> float | None:
-        """Seconds until a batch should go; None: until there is an outcome."""
+        """Returns the seconds until a batch is due. None: there is no outcome to send."""
         now_s = self._clock()
         with self._lock:
             if self._batch is None and not self._buffer:
@@ -132,7 +132,7 @@ class Reporting:
             return max(0.0, self._next_try_s - now_s, 0.0 if is_due else self._first_s + GATHER_S - now_s)
 
     def batch(self) -> v1.ReportOutcomesRequest | None:
-        """What to send: until it is answered the same. None: there is nothing."""
+        """Returns the batch to send, the same one until it is answered. None: there is nothing to send."""
         while self._batch is None and (outcomes := self._take()):
             messages = [message for outcome in outcomes if (message := _message_or_none(outcome)) is not None]
             self._drop(len(outcomes) - len(messages))
@@ -144,7 +144,7 @@ class Reporting:
         return self._batch
 
     def answered(self, response: v1.ReportOutcomesResponse) -> None:
-        """The server has taken the batch."""
+        """Notes that the server has taken the batch."""
         self._sent += self._end_batch()
         self._failures, self._error, self._deaf_until_s = 0, "", 0.0
         self._ignored += len(response.ignored)
@@ -152,19 +152,19 @@ class Reporting:
             self._last_ignored = f"{each.reason}: {each.message}"
 
     def failed(self, error: RampdError) -> None:
-        """There was no answer, or a refusal."""
+        """Notes that there was no answer, or a refusal."""
         now_s = self._clock()
         self._error = error.message
         if isinstance(error, UnimplementedError):
             self._give_up(now_s + _UNIMPLEMENTED_PAUSE_S)
         elif isinstance(error, InvalidArgumentError):
-            # As it is, it will never be taken; the next one may be.
+            # The server will never take this batch, but it may take the next one.
             self._drop(self._end_batch())
         else:
             self._next_try_s = now_s + self._pause_after(error)
 
     def finish(self) -> int:
-        """Drops what there is, and all that comes: how many outcomes there were."""
+        """Drops all outcomes, and all that come later. Returns how many there were."""
         return self._give_up(math.inf)
 
     def _give_up(self, until_s: float) -> int:
@@ -176,7 +176,7 @@ class Reporting:
         return count
 
     def status(self) -> Reports:
-        """What became of them all."""
+        """Returns what happened to all outcomes."""
         under_way = 0 if (batch := self._batch) is None else len(batch.outcomes)
         return Reports(
             buffered=len(self._buffer) + under_way,
@@ -203,13 +203,13 @@ class Reporting:
     def _pause_after(self, error: RampdError) -> float:
         if isinstance(error, _HOPELESS):
             return HOPELESS.pause_s(0, self._chance)
-        pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        pause_s = max(_BACKOFF.pause_s(self._failures, self._chance), error.retry_after_s or 0.0)
         self._failures += 1
         return pause_s
 
 
 def checked(outcome: Outcome) -> Outcome:
-    """An outcome that a caller has made up. Raises InvalidArgumentError with every wrong field."""
+    """Returns an outcome that a caller reports, if it is valid. Raises InvalidArgumentError with every wrong field."""
     component, repo, job_id, resolution, succeeded, duration_s = outcome
     wrong = list(check_resolve(component, repo, job_id))
     if not isinstance(resolution, Resolution):
@@ -227,12 +227,12 @@ def checked(outcome: Outcome) -> Outcome:
 
 
 def can_place(resolution: Resolution) -> bool:
-    """Whether a server knows what ran: neither a fallback nor a tag that was never released."""
+    """Whether a server knows the version: it is neither a fallback nor a tag that was never released."""
     return resolution.release > 0
 
 
 def _message_or_none(outcome: Outcome) -> v1.Outcome | None:
-    """None where it can't be said, for what a job ran may be from a process with another version of this library."""
+    """Returns the message, or None if the outcome can't be encoded: another version of this library may have made it."""
     try:
         return _message(outcome)
     except (LookupError, ValueError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""The driver of reports: one daemon thread, for both faces of the client, that starts with the first outcome."""
+"""The driver of reports: one daemon thread that starts with the first outcome. The asyncio client uses it too."""
 
 import contextlib
 import sys
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rampd import v1
 from rampd._calls.connection import Caller, Connection
+from rampd._calls.endpoint import Endpoint
 from rampd._contract.wording import counted
 from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
 from rampd._runtime.daemon_thread import Worker
@@ -16,14 +17,14 @@ from rampd._runtime.log import log
 from rampd.errors import InternalError, RampdError, UnavailableError, UnimplementedError
 
 FLUSH_S = 2.0
-"""How long `close()`, and the end of the process, wait for outcomes to be taken."""
+"""How long `close()` and the end of the process wait for a server to take the outcomes."""
 _CALL_S = 1.0
-"""A fork waits for a call under way. What is lost is sent again."""
+"""The time-out of a call. It is short, because a fork waits for the call. A lost batch is sent again."""
 _TRIES_AT_CLOSE = 2
 
 
 class Sink(Protocol):
-    """Where a resolver's outcomes go."""
+    """The object that takes a resolver's outcomes."""
 
     def add(self, outcome: Outcome) -> None: ...
 
@@ -35,19 +36,19 @@ class Sink(Protocol):
 
 
 class Reporter:
-    """Takes outcomes from any thread, also in a child that was forked, and sends them in its own."""
+    """Takes outcomes from any thread, also in a forked child, and sends them in a thread of its own."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._connection: Caller = Connection(target)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._target = endpoint.target
+        self._connection: Caller = Connection(endpoint)
         self._reporting = Reporting()
         self._closed = False
         self._forget()
         _all.add(self)
 
     def _forget(self) -> None:
-        # Each lock lets its own thread in again: `add` and `end` may be called by a signal handler that interrupts them. An
-        # Event would not.
+        # A signal handler may call `add` and `end` while it interrupts them, so a thread may enter each lock again. The lock
+        # of an Event does not allow that.
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)
         self._has_news = False
@@ -58,11 +59,11 @@ class Reporter:
         self._reporting.renew()
 
     def add(self, outcome: Outcome) -> None:
-        """Takes in an outcome, unless no server could place it. Returns within microseconds and raises nothing."""
+        """Takes in an outcome, unless it is of a version that no server knows. Takes microseconds and raises nothing."""
         try:
             self._add(outcome)
-        except Exception:  # noqa: BLE001 - no job fails for its report
-            with contextlib.suppress(Exception):  # a handler of the log may be what has failed
+        except Exception:  # noqa: BLE001 - no job may fail because of its report
+            with contextlib.suppress(Exception):  # the error may come from a handler of the log
                 log.exception("an outcome was not taken in")
 
     def _add(self, outcome: Outcome) -> None:
@@ -74,10 +75,10 @@ class Reporter:
         if not self._worker.runs and self._reporting.pause_s() is not None:
             self._start()
         if is_news:
-            self._tell()
+            self._wake()
 
     def status(self) -> Reports:
-        """What became of all outcomes. Where some wait and the thread does not run, it is started again."""
+        """Returns what happened to all outcomes. If some wait and the thread does not run, it is started again."""
         if is_cut_off():
             self._give_up()
         reports = self._reporting.status()
@@ -86,16 +87,16 @@ class Reporter:
         return self._reporting.status()
 
     def end(self) -> None:
-        """Has what there is sent, and the thread end, without waiting for it."""
-        is_cut_off()  # so that what is ended here is not the parent's
+        """Lets the thread send the remaining outcomes and end. Does not wait for that."""
+        is_cut_off()  # after a fork without hooks this renews all, so that the parent's thread is not ended here
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._ends_s = time.monotonic() + FLUSH_S
-        self._tell()
+        self._wake()
 
     def close(self) -> None:
-        """Has what there is sent, for `FLUSH_S` at most."""
+        """Lets the thread send the remaining outcomes, and waits at most `FLUSH_S` for that."""
         self.end()
         self._worker.join(max(0.0, self._ends_s - time.monotonic()))
         self._connection.close()
@@ -107,12 +108,12 @@ class Reporter:
                 return
             try:
                 self._worker.start()
-            except Exception as error:  # noqa: BLE001 - what is buffered stays so, and the next outcome tries again
+            except Exception as error:  # noqa: BLE001 - outcomes stay in the buffer, and the next one tries again
                 self._failed(UnavailableError(f"This process could not start the thread that reports: {error}"))
             else:
                 _close_with_worker()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         with self._lock:
             self._has_news = True
             self._news.notify_all()
@@ -136,7 +137,7 @@ class Reporter:
         self._drop_rest()
 
     def _send(self, timeout_s: float) -> bool:
-        """Whether the server has taken the batch."""
+        """Sends a batch. Returns whether the server has taken it."""
         try:
             batch = self._reporting.batch()
             if batch is None:
@@ -144,15 +145,15 @@ class Reporter:
             response = self._connection.call(batch, v1.ReportOutcomesResponse, timeout_s)
         except RampdError as error:
             self._failed(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
+        except Exception as error:  # noqa: BLE001 - the thread goes on after any error
             self._failed(InternalError(f"Reporting to {self._target} failed: {error!r}"))
         else:
             self._reporting.answered(response)
-            self._tell_of_success()
+            self._log_success()
             return True
         return False
 
-    def _tell_of_success(self) -> None:
+    def _log_success(self) -> None:
         if self._is_dropping:
             self._is_dropping = False
             log.info("%s takes outcomes again; %d were dropped so far", self._target, self._reporting.status().dropped)
@@ -167,7 +168,7 @@ class Reporter:
         self._known_dropped = dropped
 
     def _give_up(self) -> None:
-        """Drops what there is, and all that comes: nothing can be sent from here."""
+        """Drops all outcomes, and all that come later, because this process can send nothing."""
         self._reporting.failed(UnavailableError(CUT_OFF, reason="FORKED"))
         self._reporting.finish()
 
@@ -177,7 +178,7 @@ class Reporter:
 
 
 def _close_with_worker() -> None:
-    """A worker of multiprocessing ends without `atexit`."""
+    """Registers the end in a worker of multiprocessing, which ends without `atexit`."""
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize  # noqa: PLC0415 - only where it is loaded anyway
@@ -185,5 +186,5 @@ def _close_with_worker() -> None:
         Finalize(None, _all.end, exitpriority=10)
 
 
-# All are told to end before the first is waited for.
+# All reporters begin to end before the process waits for the first one.
 _all = Living(renew=Reporter._forget, at_exit=[Reporter.end, Reporter.close])

@@ -1,1 +1,1 @@
-"""What Python and the system need: forks, threads, green threads, files."""
+"""Work with Python and the system: forks, threads, green threads, files."""

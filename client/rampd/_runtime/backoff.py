@@ -1,5 +1,5 @@
-"""How long to wait before another try: each pause is longer than the one before, and each is drawn at random, so that those
-who failed together do not come back together.
+"""How long to wait before another try. Each pause is longer than the one before, and each is drawn at random, so that
+clients that failed together do not come back together.
 """
 
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 
 chance = SystemRandom().random
-"""A number from 0 to 1, without 1."""
+"""Returns a random number from 0 to 1, without 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,13 @@ class Backoff:
     first_s: float
     most_s: float
     least: float = 0.5
-    """The part of a pause that is always waited; chance decides on the rest."""
+    """The part of a pause that is always waited. Chance decides on the rest."""
 
     def pause_s(self, failures: int, chance: Callable[[], float] = chance) -> float:
-        """Seconds to wait after one more failure, where there were `failures` in a row before it."""
+        """Returns the seconds to wait after a failure that follows `failures` other ones in a row."""
         whole_s = min(self.first_s * 2.0 ** min(failures, 30), self.most_s)
         return whole_s * (self.least + (1 - self.least) * chance())
 
 
 HOPELESS = Backoff(first_s=30.0, most_s=30.0)
-"""After a refusal that goes on until somebody changes something."""
+"""The pauses after a refusal that lasts until a person changes something."""

@@ -1,7 +1,6 @@
-"""A daemon thread that can't die quietly: what it does goes on after whatever it raises, and whoever asks sees it run or not.
+"""A daemon thread that does not die silently: after any error its work goes on, and anybody can ask whether it runs.
 
-What may be called from a signal handler takes no lock that the interrupted code could hold: all locks here may be entered
-again by their own thread.
+A signal handler may call it while it interrupts it, so the thread that holds a lock here may enter it again.
 """
 
 import contextlib
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from rampd._runtime.log import log
 
 AGAIN_AFTER_S = 1.0
-"""How long a thread whose work has failed rests before it does it again."""
+"""How long a thread waits after its work has failed, before it begins the work again."""
 
 
 class Worker:
@@ -27,12 +26,12 @@ class Worker:
 
     @property
     def runs(self) -> bool:
-        """Whether the thread runs, or is just starting."""
+        """Whether the thread runs or is about to start."""
         return self._turn is not None
 
     def start(self) -> None:
-        """Starts the thread where it does not run: never did, has died, or could not be started. Raises what the start
-        raises, usually RuntimeError.
+        """Starts the thread if it does not run: it never ran, has died, or could not be started. Raises the error of the
+        start, usually RuntimeError.
         """
         with self._lock:
             if self._turn is not None:
@@ -42,12 +41,12 @@ class Worker:
                 self._thread = threading.Thread(target=self._run, args=(turn,), name=self._name, daemon=True)
                 self._thread.start()
             except BaseException:
-                # Where the start was only interrupted, the thread may be on its way: it will find that it has no turn.
+                # After an interrupted start the thread may still begin to run. It then finds that it has no turn, and ends.
                 self._turn = None
                 raise
 
     def join(self, timeout_s: float) -> None:
-        """Waits for the end of the thread; not from within it."""
+        """Waits for the end of the thread. Does nothing if the thread itself calls it."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread() and self.runs:
             thread.join(timeout_s)
@@ -65,8 +64,8 @@ class Worker:
     def _is_done(self) -> bool:
         try:
             self._work()
-        except BaseException:  # noqa: BLE001 - SystemExit too: nobody else would do the work
-            with contextlib.suppress(BaseException):  # a handler of the log may be what has failed
+        except BaseException:  # noqa: BLE001 - SystemExit too, because no other thread does the work
+            with contextlib.suppress(BaseException):  # the error may come from a handler of the log
                 log.exception("the thread %s failed, and begins again in %.0f s", self._name, AGAIN_AFTER_S)
             return False
         return True

@@ -1,8 +1,9 @@
-"""Keeps calls and forks apart, and renews in a child what lives in its parent.
+"""Keeps calls and forks apart, and renews in a forked child the objects of its parent.
 
-A fork while another thread waits inside gRPC's core skips gRPC's own fork handlers, and then the child polls what is the
-parent's: 1 child in 60 crashes, and a call of the parent now and then never ends (grpc/grpc#43055). So a fork waits for
-the calls under way, and calls that come meanwhile wait for the fork. What would wait too long, a stream, makes way.
+If a process forks while another thread waits inside gRPC's core, gRPC's own fork handlers are skipped, and the child polls
+the sockets of the parent. 1 child in 60 then crashes, and sometimes a call of the parent never ends (grpc/grpc#43055). So a
+fork waits for the calls under way, and calls that come meanwhile wait for the fork. A stream would last too long, so it
+ends before the fork and begins again.
 """
 
 import atexit
@@ -17,35 +18,35 @@ from weakref import WeakSet
 from rampd.errors import UnavailableError
 
 _PATIENCE_S = 3.0
-"""How long a fork waits for calls. After that it takes the risk: a process must be able to fork."""
+"""How long a fork waits for calls. After that it goes on in spite of the risk, because a process must be able to fork."""
 _LOST_AFTER_S = 10.0
-"""A call that has waited for a fork for so long waits for one that is over: a Ctrl-C came before it could say so."""
+"""After so long, a call stops waiting for a fork. The fork is over, but a Ctrl-C kept it from saying so."""
 _SETTLE_S = 0.05
-"""How long after the end of a channel a fork has to wait: gRPC's own threads go on taking it apart when `close()` has
-returned, and a lock of theirs that is copied while it is held is held for ever (8 children in 100 hung).
+"""How long a fork must wait after a channel was closed. gRPC's own threads still work on it when `close()` has returned. A
+lock that they hold at the fork is held for ever in the child (8 children in 100 hung).
 """
 
 CUT_OFF = (
-    "This process was forked past Python's fork hooks, by a C fork() as uWSGI makes it, while a thread of its parent was "
-    "inside gRPC: here, nothing can come from the server any more. Fork with the hooks, or make the resolver after the "
-    "fork: with uWSGI set `lazy-apps = true` and `enable-threads = true`."
+    "This process was forked without Python's fork hooks, by a C fork() as in uWSGI, while a thread of its parent was "
+    "inside gRPC. It can't receive anything from the server any more. Fork with the hooks, or make the resolver after the "
+    "fork. With uWSGI, set `lazy-apps = true` and `enable-threads = true`."
 )
-"""Why a process that is cut off gets nothing new."""
+"""Why a process that is cut off gets no news."""
 
 
 class MakesWay(Protocol):
-    """Whoever stays behind the gate for long."""
+    """An object whose thread stays inside the gate for long."""
 
     def make_way(self) -> None:
-        """Ends what keeps its thread inside gRPC. Called by the thread that forks."""
+        """Ends the call that keeps its thread inside gRPC. The forking thread calls this."""
 
 
 class _Gate:
-    """A context manager for whatever waits inside gRPC. Costs less than a microsecond."""
+    """A context manager for code that waits inside gRPC. Costs less than a microsecond."""
 
     def __init__(self) -> None:
         self.long_calls: WeakSet[MakesWay] = WeakSet()
-        """Asked to make way before a fork."""
+        """The objects that a fork asks to make way."""
         self._settled_s = 0.0
         self._reset()
 
@@ -55,7 +56,7 @@ class _Gate:
         return bool(self._forking)
 
     def note_close(self) -> None:
-        """Say so when a channel was closed."""
+        """Notes that a channel was closed."""
         self._settled_s = time.monotonic() + _SETTLE_S
 
     @property
@@ -66,7 +67,7 @@ class _Gate:
 
     @contextmanager
     def stepped_out(self) -> Iterator[None]:
-        """For what a thread behind the gate does elsewhere, so that no fork waits for it."""
+        """Leaves the gate for a while, so that no fork waits for work outside gRPC."""
         self.__exit__()
         try:
             yield
@@ -74,11 +75,11 @@ class _Gate:
             self._enter()
 
     def _reset(self) -> None:
-        # Entered by itself, not by its condition: a Ctrl-C can't come between having it and letting go of it then.
+        # Enter the lock itself, not the condition. Then no Ctrl-C can come between taking the lock and the release.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._inside: dict[int, int] = {}
-        """How many times each thread is inside: more than once, where a signal handler calls within a call."""
+        """How many times each thread is inside. It is more than once if a signal handler makes a call during a call."""
         self._forking: set[int] = set()
         """The threads that fork."""
 
@@ -112,16 +113,16 @@ class _Gate:
                 self._changed.notify_all()
 
     def before_fork(self) -> None:
-        """An exception in here, such as a Ctrl-C, is lost, and the process forks anyway. So nothing is held in between, and
-        what the parent does afterwards does not depend on how far this came.
+        """Waits until the process may fork. Python drops an exception in here, such as a Ctrl-C, and forks anyway. So this
+        holds no lock when it returns, and `after_in_parent` works no matter how far this came.
         """
-        is_cut_off()  # of a fork before this one, which left locks that are held for ever
+        is_cut_off()  # notices an earlier fork without hooks, after which locks may be held for ever
         with self._lock:
             self._forking.add(threading.get_ident())
         for each in list(self.long_calls):
             each.make_way()
         with self._lock:
-            # Whoever forks is not inside, or waits for itself in vain.
+            # The forking thread itself does not count: it would wait for itself.
             self._changed.wait_for(lambda: not self.is_inside, _PATIENCE_S)
         if (pause_s := self._settled_s - time.monotonic()) > 0:
             time.sleep(pause_s)
@@ -139,11 +140,11 @@ Member = TypeVar("Member")
 
 
 class Living(Generic[Member]):
-    """All objects of a kind that are alive in this process, and what becomes of each when the process forks or ends."""
+    """All living objects of a kind in this process, and what to do with each when the process forks or ends."""
 
     def __init__(self, *, renew: Callable[[Member], None], at_exit: Sequence[Callable[[Member], None]] = ()) -> None:
-        """`renew` is called with each before anything else in a child: there are no threads, and locks may be held for ever.
-        The first of `at_exit` is called with each at the end of the process, then the second.
+        """In a forked child, `renew` is called with each object before anything else. There are no threads then, and locks may
+        be held for ever. At the end of the process the first of `at_exit` is called with each object, then the second.
         """
         self._members: WeakSet[Member] = WeakSet()
         self._at_exit = at_exit
@@ -152,11 +153,11 @@ class Living(Generic[Member]):
             atexit.register(self.end)
 
     def add(self, member: Member) -> None:
-        """A new one, for as long as anybody else has it."""
+        """Adds an object. It stays until nothing else refers to it."""
         self._members.add(member)
 
     def end(self) -> None:
-        """Does what is to be done at the end of the process."""
+        """Calls the functions for the end of the process."""
         for do in self._at_exit:
             self._each(do)
 
@@ -166,12 +167,12 @@ class Living(Generic[Member]):
 
 
 class OnePerProcess:
-    """What has threads and connections, so that no copy of it works."""
+    """An object that can't be copied or pickled, because it has threads and connections."""
 
     def __reduce__(self) -> NoReturn:
         name = type(self).__name__
         raise TypeError(
-            f"{name} can't be pickled or copied, for it has threads and connections: make one in each process."
+            f"{name} can't be pickled or copied, because it has threads and connections: make one in each process."
         )
 
 
@@ -184,19 +185,19 @@ _is_cut_off = False
 
 
 def in_child(renew: Callable[[], None]) -> None:
-    """From now on calls it first thing in each child: there are no threads, and locks may be held for ever."""
+    """Registers a function to call first in each forked child, where there are no threads and locks may be held for ever."""
     _renewals.append(renew)
 
 
 def abandon(*of_the_parent: object) -> None:
-    """In a child: what the parent's gRPC has made is good for nothing there, not even to be closed or collected."""
+    """Keeps objects of the parent's gRPC alive in a child for ever, because a child must neither use, close nor free them."""
     _of_the_parent.extend(of_the_parent)
 
 
 def is_cut_off() -> bool:
-    """Whether gRPC is of no use in this process: it was forked past Python's hooks while a thread was inside gRPC.
+    """Whether gRPC is useless in this process: it was forked without Python's hooks while a thread was inside gRPC.
 
-    Where nobody was, the child is told that it is one, late, and goes on as any other. Costs a system call.
+    If no thread was inside, the child is renewed now and goes on like any other child. Costs a system call.
     """
     if os.getpid() != _pid:
         _notice_fork()
@@ -207,7 +208,7 @@ def _notice_fork() -> None:
     global _is_cut_off  # noqa: PLW0603 - a process has one
     with _noticing:
         if os.getpid() != _pid:
-            # What the parent's threads were at is here as it was at the moment of the fork.
+            # The gate here is as it was in the parent at the moment of the fork.
             _is_cut_off = _is_cut_off or call_gate.is_inside
             _renew()
 

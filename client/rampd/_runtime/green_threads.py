@@ -1,6 +1,6 @@
-"""Programs whose threads are green: what gRPC and a thread that watches need there.
+"""Support for programs with green threads: what gRPC and the watching thread need there.
 
-gRPC waits in C, where no greenlet of the same thread goes on: with gevent, gRPC has a way to wait in gevent's threads.
+gRPC waits in C, and meanwhile no other greenlet of the thread runs. With gevent, gRPC can wait in gevent's own threads.
 """
 
 import sys
@@ -9,7 +9,7 @@ from rampd.errors import InvalidArgumentError
 
 
 def adapt_grpc() -> None:
-    """Call it before a channel is made: from then on gRPC lets greenlets run, where gevent has patched threads."""
+    """Makes gRPC let greenlets run, if gevent has patched threads. Call it before a channel is made."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
         from grpc.experimental import gevent  # noqa: PLC0415 - it needs gevent
@@ -18,7 +18,7 @@ def adapt_grpc() -> None:
 
 
 def check_threads() -> None:
-    """Raises InvalidArgumentError where a thread that watches would stop the whole program."""
+    """Raises InvalidArgumentError if a watching thread would stop the whole program."""
     patcher = sys.modules.get("eventlet.patcher")
     if patcher is not None and patcher.is_monkey_patched("thread"):
         raise InvalidArgumentError(

@@ -5,12 +5,12 @@ import logging
 from rampd._contract.wording import one_line
 
 log = logging.getLogger("rampd")
-# Where a program has not set up logging, Python would print warnings to its standard error.
+# Without a handler, Python prints warnings to standard error in programs that have not set up logging.
 log.addHandler(logging.NullHandler())
 
 
 class _OnOneLine(logging.Filter):
-    """What servers, files and settings say stands on one line of a log, whoever writes it."""
+    """Keeps every record on one line, because texts of servers, files and settings may contain line ends."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()

@@ -1,8 +1,8 @@
-"""A file that is its owner's alone, and whole or not there: how a process keeps what it knows for its next start.
+"""A file that only its owner can read, and that is complete or absent: a process keeps its state in it for the next start.
 
-Its first line says what it is, its second is the SHA-256 of all that follows. It is written beside its place and moved
-there. Several processes may share one: who writes holds a lock on its folder, so that comparing and replacing is one step,
-and so that whatever else stands beside the file was left by a process that was killed.
+The first line says what the file is, the second is the SHA-256 of all that follows. A new file is written beside the old
+one and then moved to its place. Several processes may share a file. A writer holds a lock on the folder, so that comparing
+and replacing is one step. With the lock held, any temporary file there was left by a process that was killed.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ _LOCK_LOOK_S = 0.005
 
 
 class PrivateFileError(Exception):
-    """Raised when a file is not to be used, with the reason."""
+    """Raised when a file can't be used, with the reason."""
 
 
 def read(path: Path, magic: bytes, kind: str) -> bytes | None:
-    """What was written with `magic`, whole; None where there is no file. `kind` is what the error calls such a file. Raises
-    PrivateFileError.
+    """Returns the complete content that was written with `magic`. None if there is no file. `kind` is the name of such
+    files in errors. Raises PrivateFileError.
     """
     content = _read(path)
     if content is None:
@@ -46,7 +46,7 @@ def read(path: Path, magic: bytes, kind: str) -> bytes | None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        # Whoever can put a link or a pipe there could have another file read, or none for ever.
+        # An attacker could put a link there, so that another file is read, or a pipe, so that the read never ends.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -63,7 +63,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def replace(path: Path, magic: bytes, content: Sequence[bytes]) -> None:
-    """Puts a file with this content in the place of the one of before, which stays where this fails. Raises OSError."""
+    """Replaces the file with one of this content. The old file stays if this fails. Raises OSError."""
     digest = hashlib.sha256()
     for part in content:
         digest.update(part)
@@ -86,7 +86,7 @@ def _replace(path: Path, content: Iterable[bytes]) -> None:
 
 
 def clean(path: Path) -> None:
-    """Removes what processes that were killed have left beside the file. Raises OSError."""
+    """Deletes the temporary files of processes that were killed. Raises OSError."""
     with locked(path) as is_locked:
         for left in path.parent.glob(f"{_prefix(path)}*") if is_locked else ():
             with contextlib.suppress(OSError):
@@ -95,7 +95,9 @@ def clean(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Alone with the file, among all processes: whether it can be had here. Raises TimeoutError where others hold it."""
+    """Holds the lock of the file among all processes. Yields False if the file system has no locks. Raises TimeoutError if
+    another process holds the lock too long.
+    """
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         is_locked = _lock(descriptor)
@@ -103,7 +105,7 @@ def locked(path: Path) -> Iterator[bool]:
             yield is_locked
         finally:
             if is_locked:
-                # Closing is not enough: a child that was forked meanwhile has the descriptor, too.
+                # Closing is not enough, because a child that was forked meanwhile has the descriptor too.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
@@ -119,13 +121,13 @@ def _lock(descriptor: int) -> bool:
                 raise TimeoutError(f"other processes held its folder locked for {_LOCK_PATIENCE_S:.0f} s") from None
             time.sleep(_LOCK_LOOK_S)
         except OSError:
-            return False  # some network file systems lock no folders
+            return False  # some network file systems can't lock folders
         else:
             return True
 
 
 def name_of_user(number: int) -> str:
-    """The name of a user, or the number where the system knows no name."""
+    """Returns the name of a user, or the number if the system knows no name."""
     try:
         return pwd.getpwuid(number).pw_name
     except (KeyError, OverflowError):

@@ -1,4 +1,4 @@
-"""From a verb to a method that looks like it: what `help(Admin.ramp)` says."""
+"""Makes a method look like its verb, so that `help(Admin.ramp)` shows the verb's text and arguments."""
 
 import functools
 import inspect
@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 def as_method_of(verb: Callable[..., object], method: Callable[..., object], returns: type[Any] | None = None) -> None:
     """Gives a method the name, the documentation and, after `self`, the arguments of a verb, for `help()`.
 
-    It returns what the verb's call results in, or with `returns` (such as Iterator) so many of them.
+    The return type is that of the verb's result. With `returns` (such as Iterator) it is an iterator of such results.
     """
     functools.update_wrapper(method, verb)
     signature = inspect.signature(verb)

@@ -1,4 +1,4 @@
-"""What a call of `Admin` is before it is made: one request, a list in pages, or a stream. No I/O."""
+"""A call of `Admin` that is not made yet: one request, a list in pages, or a stream. No I/O."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ Streamed_co = TypeVar("Streamed_co", bound=Message, covariant=True)
 
 
 class Change(TypedDict, total=False):
-    """Beside its own arguments, every call that changes something takes these.
+    """Every call that changes something also takes these arguments.
 
     `request_id`: an idempotency key, remembered for 24 h. A repeat changes nothing and gets the first answer. Default: a new
-    one, so that a call that is tried again applies once.
+    key, so that a call that is tried again applies once.
     `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
     `note`: kept in the history.
     `timeout`: seconds; default that of the admin.
@@ -31,7 +31,7 @@ class Change(TypedDict, total=False):
 
 
 class Read(TypedDict, total=False):
-    """Beside its own arguments, every call that only reads takes this.
+    """Every call that only reads also takes this argument.
 
     `timeout`: seconds; default that of the admin.
     """
@@ -41,7 +41,7 @@ class Read(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[Result_co]):
-    """One call: send the request, take the result out of the response."""
+    """One call: its request, and how to take the result out of the response."""
 
     request: Message
     response: type[Message]
@@ -50,7 +50,7 @@ class Ask(Generic[Result_co]):
 
 
 class ListResponse(Protocol):
-    """What every response of a list has."""
+    """The field that every response of a list has."""
 
     next_page_token: str
 
@@ -65,7 +65,7 @@ class Pages(Generic[Result_co]):
     timeout: float | None
 
     def following(self, response: ListResponse) -> "Pages[Result_co] | None":
-        """The pages after that of a response; None where it was the last."""
+        """Returns the call for the pages after this response. None if it was the last page."""
         if not response.next_page_token:
             return None
         request: Any = type(self.request)()
@@ -84,7 +84,7 @@ class Follow(Generic[Streamed_co]):
 
 
 def change_of(request: type[Message], response: type[Response], change: Change, **fields: object) -> Ask[Response]:
-    """The call that changes something. Raises InvalidArgumentError."""
+    """Returns a call that changes something. Raises InvalidArgumentError."""
     made = make(
         request,
         **fields,

@@ -1,4 +1,4 @@
-"""Waiting for a release to end, over as many streams as it takes. No I/O."""
+"""Waiting for a release to end, over one stream after the other. No I/O."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from rampd._verbs.verbs import watch_release
 from rampd.errors import DeadlineExceededError, RampdError, ReleaseFailedError, UnavailableError
 
 _CONNECT_S = 10.0
-"""How long a server that has never answered is tried, where there is no time-out."""
+"""If there is no time-out: how long to try a server that has never answered."""
 _BACKOFF = Backoff(first_s=0.1, most_s=2.0)
 
 _ROLLED_OUT = frozenset({v1.RELEASE_STATE_CURRENT, v1.RELEASE_STATE_RETIRED})
@@ -45,11 +45,11 @@ class Waiting:
         self._last = ""
 
     def left_s(self, now_s: float) -> float | None:
-        """Seconds until the time-out, and never 0: a call is told so much; None without one."""
+        """Returns the seconds until the time-out, for the next call. Never 0. None without a time-out."""
         return None if self._timeout_s is None else max(0.001, self._began_s + self._timeout_s - now_s)
 
     def ended(self, response: v1.WatchReleaseResponse) -> v1.Release | None:
-        """The release, if it was rolled out; None where it goes on. Raises ReleaseFailedError."""
+        """Returns the release if it was rolled out, None if the wait goes on. Raises ReleaseFailedError."""
         self._failures, self._last = 0, response.message
         release, rollout = response.release, response.rollout
         if release.state in _ROLLED_OUT:
@@ -66,8 +66,8 @@ class Waiting:
         return None
 
     def pause_s(self, error: RampdError | None, now_s: float) -> float:
-        """Seconds to wait before the next stream, after one that ended with `error` (None: with nothing). Raises the error
-        where another try is of no use; DeadlineExceededError after the time-out.
+        """Returns the seconds to wait before the next stream, after one that ended with `error` (None: without an error).
+        Raises the error if another try is useless, and DeadlineExceededError after the time-out.
         """
         if self._timeout_s is not None and now_s >= self._began_s + self._timeout_s - 0.001:
             last = f" Last: {self._last}" if self._last else f" {error.message}" if error else ""

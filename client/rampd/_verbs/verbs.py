@@ -1,6 +1,6 @@
-"""Every call of `Admin`, written once: what it takes, and what it asks of which method of the server. No I/O.
+"""Every call of `Admin`, written once: its arguments, and the request that it makes of them. No I/O.
 
-`Admin` and `AsyncAdmin` make each function a method of the same name and arguments, which makes the call.
+`Admin` and `AsyncAdmin` make a method of each function, with the same name and arguments. The method makes the call.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,11 +29,12 @@ def release(
     force: bool = False,
     **change: Unpack[Change],
 ) -> Ask[v1.ReleaseResponse]:
-    """Hands in a tag: it becomes current (the first of a component, or with `expedite`), next at 0 %, or waits.
+    """Hands in a tag. The release becomes next at 0 %, or waits. With `expedite` it becomes current at once.
 
         admin.release("restyler", "20200409", attributes={"commit": "1a2b3c"})
 
-    `attributes` go to the launchers with every answer. `force` lifts a quarantine of the tag. Raises
+    The first release of a component becomes current at once, too. Launchers get the `attributes` with every answer. `force`
+    ends a quarantine of the tag. Raises
     FailedPreconditionError (TAG_QUARANTINED, QUEUE_REJECTS, FROZEN), ResourceExhaustedError (QUEUE_FULL).
     """
     return change_of(
@@ -49,18 +50,18 @@ def release(
 
 
 def cancel_release(component: str, release: int, **change: Unpack[Change]) -> Ask[v1.CancelReleaseResponse]:
-    """Takes a release, by its number, out of the queue. Raises NotFoundError, FailedPreconditionError (NOT_QUEUED)."""
+    """Takes the release with this number out of the queue. Raises NotFoundError, FailedPreconditionError (NOT_QUEUED)."""
     return change_of(v1.CancelReleaseRequest, v1.CancelReleaseResponse, change, component=component, release=release)
 
 
 def get_release(component: str, release: int, **read: Unpack[Read]) -> Ask[v1.Release]:
-    """One of the last 100 releases of a component, by its number. Raises NotFoundError."""
+    """Returns one of the last 100 releases of a component, by its number. Raises NotFoundError."""
     request = make(v1.GetReleaseRequest, component=component, release=release)
     return Ask(request, v1.GetReleaseResponse, attrgetter("release"), read.get("timeout"))
 
 
 def list_releases(component: str, *, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Release]:
-    """The last 100 releases of a component, newest first."""
+    """Lists the last 100 releases of a component, newest first."""
     request = make(v1.ListReleasesRequest, component=component, page_size=page_size)
     return Pages(request, v1.ListReleasesResponse, attrgetter("releases"), read.get("timeout"))
 
@@ -73,10 +74,11 @@ def watch_release(
     until_paused: bool | None = None,
     timeout: float | None = None,
 ) -> Follow[v1.WatchReleaseResponse]:
-    """A release's state, percent and reasons as they change, until it ends or (`until_held`) its rollout is HELD.
+    """Streams the state, percent and reasons of a release as they change, until the release ends.
 
-    With `until_paused` it ends as well when its rollout is paused, with None only where automation paused it because
-    something is wrong: neither for a person's pause nor for a step that waits for approval. Goes on for as long as that takes, unless there is a `timeout` in seconds.
+    With `until_held` the stream also ends when the rollout is HELD. With `until_paused=True` it also ends when the rollout
+    is paused. With None, the default, it ends only if automation paused the rollout because something is wrong, but not at
+    a person's pause or at a step that waits for approval. `timeout` is in seconds; without it the stream has no limit.
     """
     request = make(
         v1.WatchReleaseRequest,
@@ -99,12 +101,12 @@ def ramp(
     confirm_within: timedelta | None = None,
     **change: Unpack[Change],
 ) -> Ask[v1.RampResponse]:
-    """Sets next's percent, 0 to 100 in hundredths, up or down; from HELD it resumes the rollout.
+    """Sets next's percent, up or down: 0 to 100, with at most two decimals. From HELD it resumes the rollout.
 
         admin.ramp("restyler", 10, tag="20200409")
 
-    `tag`: only if this is next's tag. `confirm_within`: without a `confirm` in this time, next goes to 0 %, HELD. Raises
-    FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH, FROZEN, TAG_QUARANTINED).
+    `tag`: only if this is next's tag. `confirm_within`: if nobody calls `confirm` within this time, next goes to 0 % and
+    the rollout is HELD. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH, FROZEN, TAG_QUARANTINED).
     """
     return change_of(
         v1.RampRequest,
@@ -125,9 +127,10 @@ def confirm(component: str, *, tag: str = "", **change: Unpack[Change]) -> Ask[v
 def rollback(
     component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[Change]
 ) -> Ask[v1.RollbackResponse]:
-    """Next to 0 %, kept, HELD; with `quarantine`, its tag is quarantined too. Works frozen.
+    """Sets next to 0 % and keeps it. The rollout is then HELD. Works during a freeze.
 
-    `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH).
+    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError
+    (NO_ROLLOUT, TAG_MISMATCH).
     """
     return change_of(
         v1.RollbackRequest, v1.RollbackResponse, change, component=component, tag=tag, quarantine=quarantine
@@ -137,7 +140,7 @@ def rollback(
 def finalize(
     component: str, *, tag: str = "", force: bool = False, **change: Unpack[Change]
 ) -> Ask[v1.FinalizeResponse]:
-    """Current := next; the queue's head becomes next at 0 %. `force`: even if nobody has tried next.
+    """Makes next current. The first release of the queue becomes next at 0 %. `force`: even if nobody has tried next.
 
     `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH, FROZEN,
     TAG_QUARANTINED, NOT_RAMPED).
@@ -148,9 +151,10 @@ def finalize(
 def abandon(
     component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[Change]
 ) -> Ask[v1.AbandonResponse]:
-    """Drops next; the queue's head becomes next at 0 %. Works frozen.
+    """Drops next. The first release of the queue becomes next at 0 %. Works during a freeze.
 
-    `tag`: only if this is next's tag. Raises FailedPreconditionError (NO_ROLLOUT, TAG_MISMATCH).
+    `quarantine`: also quarantine its tag. `tag`: only if this is next's tag. Raises FailedPreconditionError
+    (NO_ROLLOUT, TAG_MISMATCH).
     """
     return change_of(v1.AbandonRequest, v1.AbandonResponse, change, component=component, tag=tag, quarantine=quarantine)
 
@@ -158,18 +162,18 @@ def abandon(
 def revert(
     component: str, *, tag: str = "", quarantine: bool = True, **change: Unpack[Change]
 ) -> Ask[v1.RevertResponse]:
-    """Current := a previous current (default: the newest that is not quarantined), at once. Works frozen.
+    """Makes a previous current the current release again, at once. Works during a freeze.
 
-    Without `tag` it goes back once: where current came by a Revert already, nothing changes, and the message says who
-    reverted what. The tag that is left is quarantined unless told not to. Raises FailedPreconditionError
-    (ROLLOUT_IN_PROGRESS: without `tag` while next is over 0 %; NO_PREVIOUS, TAG_QUARANTINED), NotFoundError
-    (RELEASE_NOT_FOUND).
+    Default of `tag`: the newest previous tag that is not quarantined. Without `tag` it goes back only once: if current
+    already came by a Revert, nothing changes, and the message says who reverted what. `quarantine`: also quarantine the tag
+    that is current now. Raises FailedPreconditionError (ROLLOUT_IN_PROGRESS: without `tag` while next is over 0 %;
+    NO_PREVIOUS, TAG_QUARANTINED), NotFoundError (RELEASE_NOT_FOUND).
     """
     return change_of(v1.RevertRequest, v1.RevertResponse, change, component=component, tag=tag, quarantine=quarantine)
 
 
 def pause(component: str, **change: Unpack[Change]) -> Ask[v1.PauseResponse]:
-    """Stops what raises exposure by itself; guards go on. Raises FailedPreconditionError (NO_ROLLOUT, HELD)."""
+    """Stops automation from raising exposure. The guards go on. Raises FailedPreconditionError (NO_ROLLOUT, HELD)."""
     return change_of(v1.PauseRequest, v1.PauseResponse, change, component=component)
 
 
@@ -185,7 +189,9 @@ def freeze(
     expire_time: datetime | None = None,
     **change: Unpack[Change],
 ) -> Ask[v1.FreezeResponse]:
-    """Nothing of a component, or with `all` of any, starts, rises or finalizes, until `expire_time` or `unfreeze`."""
+    """Freezes a component, or with `all` the namespace: until `expire_time` or `unfreeze`, no release starts, rises or is
+    finalized.
+    """
     return change_of(v1.FreezeRequest, v1.FreezeResponse, change, component=component, all=all, expire_time=expire_time)
 
 
@@ -195,28 +201,28 @@ def unfreeze(
     all: bool = False,  # noqa: A002 - the word of rampd.v1
     **change: Unpack[Change],
 ) -> Ask[v1.UnfreezeResponse]:
-    """Ends the freeze of a component, or with `all` that of the namespace; they don't end each other."""
+    """Ends the freeze of a component, or with `all` the freeze of the namespace. Neither ends the other."""
     return change_of(v1.UnfreezeRequest, v1.UnfreezeResponse, change, component=component, all=all)
 
 
 def quarantine(component: str, tag: str, **change: Unpack[Change]) -> Ask[v1.QuarantineResponse]:
-    """Marks a tag as bad: it can't be released, ramped up, finalized or reverted to. Next of that tag is rolled back."""
+    """Quarantines a tag: it can't be released, ramped up, finalized or reverted to. If next has it, next is rolled back."""
     return change_of(v1.QuarantineRequest, v1.QuarantineResponse, change, component=component, tag=tag)
 
 
 def unquarantine(component: str, tag: str, **change: Unpack[Change]) -> Ask[v1.UnquarantineResponse]:
-    """Lifts a quarantine."""
+    """Ends the quarantine of a tag."""
     return change_of(v1.UnquarantineRequest, v1.UnquarantineResponse, change, component=component, tag=tag)
 
 
 def list_quarantine(component: str, *, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.QuarantinedTag]:
-    """The quarantined tags of a component, in order."""
+    """Lists the quarantined tags of a component, in order."""
     request = make(v1.ListQuarantineRequest, component=component, page_size=page_size)
     return Pages(request, v1.ListQuarantineResponse, attrgetter("tags"), read.get("timeout"))
 
 
 def delete_component(component: str, *, confirm: str, **change: Unpack[Change]) -> Ask[v1.DeleteComponentResponse]:
-    """Deletes a component with its queue, quarantine and overrides; `confirm` is its name once more. Its history stays."""
+    """Deletes a component with its queue, quarantine and overrides; `confirm` is its name again. Its history stays."""
     return change_of(
         v1.DeleteComponentRequest, v1.DeleteComponentResponse, change, component=component, confirm=confirm
     )
@@ -234,12 +240,12 @@ def set_override(
     expire_time: datetime | None = None,
     **change: Unpack[Change],
 ) -> Ask[v1.SetOverrideResponse]:
-    """Pins a repo, or all repos below a prefix of whole path segments (`acme/*`, `group/sub/*`), to either a channel or
-    a tag, until `expire_time`. A repo's own wins, then the longest prefix.
+    """Pins a repo, or all repos below a prefix of whole path segments (`acme/*`, `group/sub/*`), to a channel or a
+    tag, until `expire_time`. The override of the repo itself wins over a prefix, and a longer prefix over a shorter one.
 
         admin.set_override("restyler", "acme/app", tag="pb/secret-branch")
 
-    The tag need not be a release. `expire_time` has a time zone.
+    The tag may be one that was never released. `expire_time` must have a time zone.
     """
     return change_of(
         v1.SetOverrideRequest,
@@ -254,14 +260,14 @@ def set_override(
 
 
 def delete_override(component: str, repo: str, **change: Unpack[Change]) -> Ask[v1.DeleteOverrideResponse]:
-    """Unpins a repo, or a prefix such as `acme/*`, as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
+    """Deletes the override of a repo or a prefix, written as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
     return change_of(v1.DeleteOverrideRequest, v1.DeleteOverrideResponse, change, component=component, repo=repo)
 
 
 def batch_set_overrides(
     component: str, overrides: Iterable[v1.OverrideChange], **change: Unpack[Change]
 ) -> Ask[v1.BatchSetOverridesResponse]:
-    """Pins and unpins 1 to 1000 repos, all or none: one revision, one history entry."""
+    """Sets and deletes 1 to 1000 overrides, all or none. They make one revision and one history entry."""
     return change_of(
         v1.BatchSetOverridesRequest,
         v1.BatchSetOverridesResponse,
@@ -272,7 +278,7 @@ def batch_set_overrides(
 
 
 def list_overrides(component: str, *, prefix: str = "", page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Override]:
-    """The overrides of a component, ordered by repo: of all repos, or of those that begin with `prefix`."""
+    """Lists the overrides of a component, ordered by repo. With `prefix`: only those whose repo begins with it."""
     request = make(v1.ListOverridesRequest, component=component, prefix=prefix, page_size=page_size)
     return Pages(request, v1.ListOverridesResponse, attrgetter("overrides"), read.get("timeout"))
 
@@ -280,11 +286,12 @@ def list_overrides(component: str, *, prefix: str = "", page_size: int = 0, **re
 def set_policy(
     component: str, policy: v1.Policy, *, update_mask: Iterable[str] = (), **change: Unpack[Change]
 ) -> Ask[v1.SetPolicyResponse]:
-    """Changes a component's settings: the fields that `policy` has.
+    """Changes the settings of a component that `policy` has.
 
         admin.set_policy("restyler", v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST))
 
-    With `update_mask` exactly the fields that it names; those that `policy` lacks go back to their default.
+    With `update_mask` it sets exactly the fields that the mask names. A field that is named there and absent in `policy`
+    goes back to its default.
     """
     try:
         mask = FieldMask(paths=update_mask)
@@ -302,7 +309,7 @@ def set_policy(
 
 
 def get_policy(component: str, **read: Unpack[Read]) -> Ask[v1.Policy]:
-    """A component's settings, defaults filled in."""
+    """Returns the settings of a component, with the defaults filled in."""
     request = make(v1.GetPolicyRequest, component=component)
     return Ask(request, v1.GetPolicyResponse, attrgetter("policy"), read.get("timeout"))
 
@@ -316,18 +323,18 @@ def who_am_i(**read: Unpack[Read]) -> Ask[v1.WhoAmIResponse]:
 
 
 def get_rollout(component: str, **read: Unpack[Read]) -> Ask[v1.Rollout]:
-    """A component's whole state. Raises NotFoundError."""
+    """Returns the whole state of a component. Raises NotFoundError."""
     request = make(v1.GetRolloutRequest, component=component)
     return Ask(request, v1.GetRolloutResponse, attrgetter("rollout"), read.get("timeout"))
 
 
 def list_rollouts(*, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Rollout]:
-    """All components, by name."""
+    """Lists all components, by name."""
     request = make(v1.ListRolloutsRequest, page_size=page_size)
     return Pages(request, v1.ListRolloutsResponse, attrgetter("rollouts"), read.get("timeout"))
 
 
 def list_events(component: str = "", *, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Event]:
-    """The history of a component, or without one that of the namespace (freezes of all), newest first."""
+    """Lists the history of a component, newest first. Without a component: that of the namespace (freezes of all)."""
     request = make(v1.ListEventsRequest, component=component, page_size=page_size)
     return Pages(request, v1.ListEventsResponse, attrgetter("events"), read.get("timeout"))

@@ -1,1 +1,1 @@
-"""What a server sends by Watch, and how jobs are resolved from it in this process."""
+"""The state that a server sends by Watch, and how this process resolves jobs from it."""

@@ -1,7 +1,7 @@
-"""The client's side of Watch, without I/O: messages go in, what to resolve from and when to connect again come out.
+"""The client's side of Watch, without I/O: takes in messages, keeps the state, and says when to connect again.
 
-A driver opens a stream with `begin()`, hands every message to `take()`, and says `lost()` when the stream ends, which
-tells it how long to wait before the next one. One thread does all of this; any thread may read at any time.
+A driver opens a stream with `begin()`, passes every message to `take()`, and calls `lost()` when the stream ends.
+`lost()` returns how long to wait before the next stream. One thread does all of this. Any thread may read at any time.
 """
 
 import math
@@ -25,18 +25,18 @@ from rampd.errors import (
 )
 
 SILENT_AFTER_S = 4.0
-"""A server says something every second. When it has not for so long, the stream is dead."""
+"""A server sends something every second. After so many seconds without a message, the stream is dead."""
 FIRST_MESSAGE_S = 10.0
-"""A server that has a large state to encode takes longer to begin."""
+"""The first message may take longer, because the server may have to encode a large state."""
 _AFTER_A_LOSS = Backoff(first_s=1.0, most_s=10.0, least=0.1)
-"""When a server stops, those who watched it come back within the first pause, each at another moment."""
+"""When a server stops, its watchers come back within the first pause, each at another moment."""
 _BEFORE_THE_FIRST = Backoff(first_s=0.1, most_s=10.0, least=0.1)
 _HOPELESS = (InvalidArgumentError, UnauthenticatedError, PermissionDeniedError, UnimplementedError)
-"""What somebody has to do something about before another try can succeed."""
+"""Errors after which a person must change something before another try can succeed."""
 _LONGEST_AGE_S = 10 * 365 * 86_400.0
-"""Older is as good as unknown."""
+"""An older age counts as unknown."""
 _CLOCK_DRIFT = 0.0005
-"""By how much two monotonic clocks may run apart."""
+"""How much two monotonic clocks may drift apart, in seconds per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,26 @@ class Change:
 
     component: str
     revision: int
-    """After the change; that of the last state where the component is gone."""
+    """The revision after the change. If the component was deleted: the last one."""
     left: tuple[SnapshotRelease, ...]
-    """Releases that jobs got before, by the weights or an override to a channel, and don't get any more."""
+    """Releases that jobs no longer get. They got them before, by the weights or by an override to a channel."""
     came: tuple[SnapshotRelease, ...]
-    """Releases that they get now, and did not before."""
+    """Releases that jobs get now and did not get before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """A component as it last was: it is gone, or the server can't read it any more."""
+    """The last good state of a component that was deleted, or that the server can't read any more."""
 
     component: Component
     since_s: float
-    """When it was last confirmed, by the monotonic clock."""
+    """When the store last confirmed that state, by the monotonic clock."""
     gone_s: float = math.inf
-    """When it went; infinite where it is only damaged."""
+    """When the component was deleted. Infinite if it is only damaged."""
 
 
 class Feed:
-    """What is known of the components that are watched; none: of all."""
+    """The known state of the watched components. An empty `components` means all."""
 
     def __init__(
         self,
@@ -76,30 +76,30 @@ class Feed:
         chance: Callable[[], float] = of_the_system,
     ) -> None:
         self.components: dict[str, Component] = {}
-        """To resolve from. Another dict after a whole state."""
+        """The components to resolve from. A whole state replaces the dict."""
         self.confirmed_s = -math.inf
-        """When the store last confirmed them, by the monotonic clock, both hops counted."""
+        """When the store last confirmed them, by the monotonic clock. Includes both ways: store to server, server to here."""
         self.deleted: dict[str, Last] = {}
         self.damaged: dict[str, Last | None] = {}
-        """Components that the server can't read, as they last were; None where that is not known. None of them is among
+        """The last good state of components that the server can't read; None if it is not known. They are not in
         `components`.
         """
         self.cursor = ""
-        """What they are the state at; empty where there is none yet."""
+        """The place in the feed that the state is at. Empty if there is no state yet."""
         self.told_s = -math.inf
-        """When a server last said that what was known is no longer so: a rewind, or another epoch. By the monotonic clock."""
+        """When a server last said, by a rewind or another epoch, that older states are not valid. Monotonic clock."""
         self.is_live = False
-        """Whether a server has sent them, and said how fresh they are."""
+        """Whether a server has sent the state and said how fresh it is."""
         self.failures = 0
-        """Streams that ended since one was good."""
+        """How many streams have ended since the last good one."""
         self.version = 0
-        """Odd while a message is taken in. Who finds the same even number before and after has read one state."""
+        """Odd while a message is taken in. A reader that finds the same even number before and after has read one state."""
         self.selection = tuple(sorted(set(components)))
         self._keep_deleted_s = keep_deleted_s
         self._clock = clock
         self._chance = chance
         self.store_clock = self.now_ms
-        """`now_ms`, bound once: a method is bound anew each time that it is named."""
+        """`now_ms`, bound once, because Python binds a method again at each access."""
         self._store_ahead_ms = (wall_clock() - clock()) * 1000
         self._was_live = False
         self._needs_whole_state = False
@@ -107,7 +107,7 @@ class Feed:
         self._reset(clock())
 
     def now_ms(self) -> int:
-        """The store's clock, as far as it is known; until then that of this machine."""
+        """Returns the time on the store's clock. Until that is known: on the clock of this machine."""
         return int(self._clock() * 1000 + self._store_ahead_ms)
 
     def restore(
@@ -119,8 +119,8 @@ class Feed:
         *,
         resumes: bool = True,
     ) -> None:
-        """Begins with what was saved `age_s` ago, by a process that was told to go back `told_age_s` ago. Without `resumes`
-        it is of other components than those that are watched. Only before the first stream.
+        """Begins with a saved state, confirmed `age_s` ago. `told_age_s` is the age of its `told_s`. Without `resumes`,
+        the saved state is of other components than the watched ones. Call it only before the first stream.
         """
         self._needs_whole_state = not resumes
         self.components = dict(components)
@@ -128,12 +128,12 @@ class Feed:
         self.cursor = cursor
         self.confirmed_s = self._clock() - age_s
 
-    # What a driver does.
+    # Methods for a driver.
 
     def begin(self) -> v1.WatchRequest:
-        """The request to open a stream with."""
+        """Returns the request that opens a stream."""
         self._reset(self._clock())
-        # Only a whole state says that what could not be read can be read again.
+        # Only a whole state says that a damaged component can be read again.
         is_whole = self._needs_whole_state or bool(self.damaged)
         request = v1.WatchRequest(components=self.selection, cursor=self.cursor, whole=is_whole)
         age_s = self._clock() - self.confirmed_s
@@ -142,7 +142,7 @@ class Feed:
         return request
 
     def take(self, message: v1.WatchResponse) -> list[Change]:
-        """Takes in a message; what has changed. Raises MalformedStateError: the stream is good for nothing any more."""
+        """Takes in a message and returns the changes. Raises MalformedStateError: the stream is then useless."""
         now_s = self._clock()
         self._heard_s = now_s
         self._has_heard = True
@@ -153,31 +153,31 @@ class Feed:
             self.version += 1
 
     def lost(self, error: RampdError | None) -> float:
-        """The stream has ended (None: the server has ended it in order): seconds to wait before the next one.
+        """Notes the end of the stream and returns the seconds to wait. None: the server has ended it in order.
 
-        Drawn at random, so that those who lost the same server don't come back as one.
+        The pause is drawn at random, so that clients of the same server do not all come back at once.
         """
         self._assembly = None
         backoff = _AFTER_A_LOSS if self._was_live else _BEFORE_THE_FIRST
         if isinstance(error, _HOPELESS):
             backoff = HOPELESS
-        pause_s = backoff.pause_s(self.failures, self._chance)
+        pause_s = max(backoff.pause_s(self.failures, self._chance), (error and error.retry_after_s) or 0.0)
         self.failures += 1
         return pause_s
 
     def is_silent(self) -> bool:
-        """Whether nothing was heard for longer than a stream that is alive takes."""
+        """Whether the stream has been without a message for so long that it is dead."""
         return self._clock() - self._heard_s > (SILENT_AFTER_S if self._has_heard else FIRST_MESSAGE_S)
 
     def find(self, component: str) -> Component | None:
-        """A component that is there, damaged or not."""
+        """Returns a component that exists, damaged or not."""
         known = self.components.get(component)
         if known is None and (last := self.damaged.get(component)) is not None:
             return last.component
         return known
 
     def find_deleted(self, component: str) -> Last | None:
-        """A component that went not too long ago."""
+        """Returns a component that was deleted not too long ago."""
         deleted = self.deleted.get(component)
         return deleted if deleted is not None and self._clock() - deleted.gone_s <= self._keep_deleted_s else None
 
@@ -198,8 +198,8 @@ class Feed:
         elif message.changes:
             if is_before(message.cursor, self.cursor):
                 self._needs_whole_state = True
-                raise MalformedStateError(f"after {self.cursor} came {message.cursor}")
-            # Only when all are in, the cursor is moved: a process that is forked in between takes them in once more.
+                raise MalformedStateError(f"changes up to {message.cursor} came after {self.cursor}")
+            # The cursor moves after all changes are in. A child forked in between takes them in again, which is harmless.
             for change in message.changes:
                 changes += self._take_change(change, now_s)
         if message.cursor:
@@ -218,14 +218,14 @@ class Feed:
         if not state.last:
             return []
         after, damaged, self._assembly = self._assembly.finish(), self._assembly.damaged, None
-        # Where what is known makes no sense, an older state is better; what it lacks follows at once.
+        # If the known state is not consistent, an older state is better. The missing changes follow at once.
         if is_before(cursor, self.cursor) and not self._may_go_back and not self._needs_whole_state:
-            raise MalformedStateError(f"the server is at {cursor}, and this process was at {self.cursor} already")
+            raise MalformedStateError(f"the server is at {cursor}, but this process was already at {self.cursor}")
         if self.cursor and (self._may_go_back or split_cursor(cursor)[0] != split_cursor(self.cursor)[0]):
             self.told_s = now_s
         self._may_go_back = self._needs_whole_state = False
         before = self._present()
-        # In this order, so that who reads at the same time finds a component in one of the two.
+        # In this order, so that a reader at the same time finds each component in one of the two.
         kept = {name: self._last_of(name, confirmed_ms, after, now_s) for name, confirmed_ms in damaged.items()}
         self.damaged = self.damaged | kept
         self.components = {name: known for name, known in after.items() if name not in kept} if kept else after
@@ -245,15 +245,15 @@ class Feed:
         ]
 
     def _gone(self, component: Component, now_s: float) -> Last:
-        # It is as old as what was known: news that it is gone do not make it fresh.
+        # The last state is as old as it was: the news of the deletion does not make it fresh.
         return Last(component, min(now_s, self.confirmed_s), now_s)
 
     def _present(self) -> dict[str, Component]:
-        """All that is there, damaged or not."""
+        """Returns all components that exist, damaged or not."""
         return self.components | {name: last.component for name, last in self.damaged.items() if last is not None}
 
     def _last_of(self, name: str, confirmed_ms: int, after: Mapping[str, Component], now_s: float) -> Last | None:
-        """A component that the server can't read, as the server or else this process knows it."""
+        """Returns the last good state of a damaged component: from the server, otherwise from this process."""
         component = after.get(name) or self.find(name)
         if component is None and (deleted := self.find_deleted(name)) is not None:
             component = deleted.component
@@ -290,8 +290,8 @@ class Feed:
     def _take_heartbeat(self, heartbeat: v1.WatchHeartbeat, now_s: float) -> None:
         clock = heartbeat.server_clock
         offset_s = now_s - (clock.seconds + clock.nanos / 1e9)
-        # The fastest heartbeat of the stream tells how the two clocks stand; what another one takes longer, it was
-        # under way. Clocks drift, and so what is known of them is trusted a little less every second.
+        # The fastest heartbeat of the stream gives the difference between the two clocks. A heartbeat with a larger
+        # difference was longer under way. Clocks drift, so the measured difference is trusted a little less every second.
         least_s = self._least_offset_s + (now_s - self._offset_s) * _CLOCK_DRIFT
         self._least_offset_s, self._offset_s = min(least_s, offset_s), now_s
         late_s = offset_s - self._least_offset_s
@@ -326,14 +326,14 @@ def _change_of(before: ComponentSnapshot | None, after: ComponentSnapshot | None
 
 
 def is_before(cursor: str, other: str) -> bool:
-    """Whether it is earlier in the same epoch."""
+    """Whether `cursor` is earlier than `other` in the same epoch."""
     epoch, entry_id = split_cursor(cursor)
     other_epoch, other_id = split_cursor(other)
     return epoch == other_epoch and entry_id < other_id
 
 
 def split_cursor(cursor: str) -> tuple[str, tuple[int, ...]]:
-    """The epoch, and the id of the entry in numbers that can be compared; no numbers where there is no such id."""
+    """Returns the epoch, and the id of the entry as numbers to compare. Without a valid id: no numbers."""
     epoch, _, entry_id = cursor.rpartition("/")
     try:
         return epoch, tuple(map(int, entry_id.split("-")))

@@ -1,4 +1,4 @@
-"""What one resolver knows: its feed, its snapshot file, and who is told of changes. The only I/O is the snapshot file."""
+"""The state of one resolver: its feed, its snapshot file and its callbacks. The only I/O is the snapshot file."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ from rampd._watching.snapshot_file import Moment, SnapshotFileError
 from rampd.errors import NoVersionError, RampdError, UnavailableError
 
 NOTHING = Feed()
-"""To resolve from where nothing is known yet, or any more: it never knows a component."""
+"""An empty feed, to resolve from while no state is known."""
 
 _TRIES_FOR_ONE_STATE = 100
 _SAVE_AT_MOST_EVERY_S = 5.0
@@ -33,37 +33,37 @@ Callback = Callable[[Change], object]
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
-    """What is known of the components, and from where."""
+    """What is known of the components, and where that is from."""
 
     mode: str
     target: str
     source: str
-    """`server`; `file`, the snapshot file; `none`. With mode rpc always `server`."""
+    """`server`, `file` (the snapshot file) or `none`. In mode rpc always `server`."""
     connected: bool
     """Whether a server is sending changes right now."""
     components: int
     deleted: tuple[str, ...]
-    """Components that are gone, and still answered for."""
+    """Components that were deleted and for which there are still answers."""
     snapshot_age_s: float
-    """Seconds since the store last confirmed what is known; infinite where it never did."""
+    """Seconds since the store last confirmed the state. Infinite if it never did."""
     stale: bool
-    """Older than 5 s."""
+    """Whether the state is 5 s old or older."""
     next_withheld: bool
-    """Older than `next_max_stale`, or in a process that nothing reaches any more: whoever would get next gets current."""
+    """Whether nobody gets next, because the state is older than `next_max_stale` or no server can reach this process."""
     error: str
-    """Why the last stream ended, or why there is none: a thread that could not be started, `close()`. While there is one: why
-    what it brings is stale, and otherwise empty.
+    """Without a stream: why the last one ended, or why there is none (the thread could not be started, `close()`). With a
+    stream: why its state is stale, otherwise empty.
     """
     snapshot_file_error: str
-    """Why the snapshot file was not read, or not written the last time; empty where it was."""
+    """Why the snapshot file could not be read, or not be written the last time. Empty if all went well."""
     damaged: tuple[str, ...] = ()
-    """Components whose data the server can't read. They are answered for as they last were, where that is known, and are
+    """Components whose data the server can't read. Answers come from their last good state, if it is known. That state is
     older than `snapshot_age_s` says.
     """
 
 
 class Local:
-    """A feed, its snapshot file, and who wants to hear of changes."""
+    """A feed, its snapshot file and its callbacks."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -78,15 +78,15 @@ class Local:
         self._is_restored = False
         self._next_max_stale_s = settings.next_max_stale_s
 
-    # What drivers do.
+    # Methods for drivers.
 
     def restore(self) -> None:
-        """Reads the snapshot file, once. One that is not to be used is left alone, and the log says why."""
+        """Reads the snapshot file, once. If the file can't be used, it stays as it is, and the log says why."""
         path = self.settings.snapshot_path
         if path is None or self._is_restored:
             return
         self._is_restored = True
-        with contextlib.suppress(OSError):  # whoever writes will say what is wrong with the folder
+        with contextlib.suppress(OSError):  # the next write reports what is wrong with the folder
             private_file.clean(path)
         try:
             saved = snapshot_file.read(path)
@@ -105,7 +105,7 @@ class Local:
         log.info("%s has %s, %.0f s old", path, counted(len(components), "component"), age_s)
 
     def take(self, message: v1.WatchResponse) -> None:
-        """Takes in a message, and tells of what it changed. Raises MalformedStateError."""
+        """Takes in a message and calls the callbacks with its changes. Raises MalformedStateError."""
         changes = self.feed.take(message)
         if not self._connected and self.feed.is_live and message.HasField("heartbeat"):
             self._connected = True
@@ -117,7 +117,7 @@ class Local:
                 call_back(callback, change)
 
     def lost(self, error: RampdError | None) -> float:
-        """The stream has ended: seconds to wait before the next one."""
+        """Notes the end of the stream and returns the seconds to wait before the next one."""
         pause_s = self.feed.lost(error)
         was_connected, self._connected = self._connected, False
         text = "the server has ended the watch (it stops or restarts)" if error is None else error.message
@@ -125,7 +125,7 @@ class Local:
             level = logging.INFO if error is None else logging.WARNING
             log.log(
                 level,
-                "lost %s: %s What is known goes on; the next try is in %.1f s",
+                "lost %s: %s The known state stays in use; the next try is in %.1f s",
                 self.settings.target,
                 text if text.endswith((".", "!", "?")) else f"{text}.",
                 pause_s,
@@ -134,25 +134,25 @@ class Local:
         return pause_s
 
     def disconnect(self, why: str = "") -> None:
-        """There is no stream any more, and none was lost: in a child after a fork, before the first one, after the last."""
+        """Notes that there is no stream, and none was lost: in a forked child, before the first, after the last."""
         self._connected = False
         self._error = why or self._error
 
     @property
     def is_withheld(self) -> bool:
-        """Whether nobody gets next, however new the state is."""
+        """Whether nobody gets next, even from a new state."""
         return self._next_max_stale_s < 0
 
     def withhold(self, why: str) -> None:
-        """From now on nobody gets next: nothing will be known of a rollback any more. Says so once."""
+        """Stops giving next to anybody, because this process can no longer learn of a rollback. Logs that once."""
         if not self.is_withheld:
             self._next_max_stale_s = -math.inf
             self._connected, self._error = False, why
             log.warning("nobody gets next any more: %s", why)
 
     def is_ready(self) -> bool:
-        """Whether there is something to answer from, and nothing better to be expected soon: a child that was forked goes
-        on from what its parent knew, but a file is for when no server answers.
+        """Whether there is a state to answer from, and no better one is expected soon. A forked child goes on with the state
+        of its parent. The state of a file is used only if no server answers.
         """
         if self._connected:
             return True
@@ -160,11 +160,11 @@ class Local:
         return self.has_state() and (is_fresh or self.feed.failures > 0)
 
     def has_state(self) -> bool:
-        """Whether there is something to answer from."""
+        """Whether there is a state to answer from."""
         return self.feed.is_live or self._source != "none"
 
     def save(self, *, is_last: bool = False) -> Callable[[], None] | None:
-        """Writes the snapshot file, where it is time to: what may block is in the function that it returns."""
+        """Returns a function that writes the snapshot file, which may block. None if it is not time to write."""
         path, feed = self.settings.snapshot_path, self.feed
         if path is None or not feed.is_live:
             return None
@@ -175,7 +175,7 @@ class Local:
         if since_s < (wait_s if is_changed else _SAVE_AT_LEAST_EVERY_S):
             return None
         self._saved_s, self._saved_version = now_s, feed.version
-        # Where a change comes in between after all, to take it in once more does no harm.
+        # If a change comes in between, it is taken in again after the restart, which is harmless.
         ahead_s = time.time() - now_s
         moment = Moment(feed.cursor, feed.confirmed_s + ahead_s, max(0.0, feed.told_s + ahead_s))
         present = [*feed.components.values(), *(last.component for last in feed.damaged.values() if last is not None)]
@@ -193,13 +193,13 @@ class Local:
 
         return write
 
-    # What resolvers do.
+    # Methods for resolvers.
 
     def answer(
         self, component: str, repo: str, job_id: str, min_revision: int = 0, fallback: str | None = None
     ) -> Resolution:
-        """From what is known. Without a fallback raises NoVersionError, and UnavailableError (NO_SNAPSHOT) where the
-        component is there and not at `min_revision` yet.
+        """Answers from the known state. Without a fallback it raises NoVersionError, and UnavailableError (NO_SNAPSHOT) if
+        the component exists but is not at `min_revision` yet.
         """
         feed = self.feed
         now_s = time.monotonic()
@@ -224,13 +224,13 @@ class Local:
         )
 
     def answers(self, jobs: Sequence[v1.ResolveRequest]) -> list[Resolution | RampdError]:
-        """For each job, in order, all from one state."""
+        """Answers each job, in order and all from one state."""
         for _ in range(_TRIES_FOR_ONE_STATE):
             version = self.feed.version
             answers = [self._answer_or_error(job) for job in jobs]
             if version % 2 == 0 and version == self.feed.version:
                 break
-            time.sleep(0)  # to whoever is in the middle of a change
+            time.sleep(0)  # lets the thread that is in the middle of a change go on
         return answers
 
     def _answer_or_error(self, job: v1.ResolveRequest) -> Resolution | RampdError:
@@ -240,21 +240,21 @@ class Local:
             return error
 
     def reaches(self, jobs: Iterable[v1.ResolveRequest]) -> bool:
-        """Whether the component of each job is there, and at the job's `min_revision` or after it."""
+        """Whether the component of each job exists and is at the job's `min_revision` or a later one."""
         find = self.feed.find
         return all(
             (known := find(job.component)) is not None and known.snapshot.revision >= job.min_revision for job in jobs
         )
 
     def status(self) -> WatchStatus:
-        """What is known, and from where."""
+        """Returns what is known, and where that is from."""
         feed = self.feed
         age_s = time.monotonic() - feed.confirmed_s
         connected, error = self._connected and not feed.is_silent(), self._error
         if connected and not error and age_s >= STALE_AFTER_S:
             error = (
-                f"the server at {self.settings.target} is there, and its store does not confirm what it says: the store is away, "
-                "or was emptied or replaced; the server's log says which"
+                f"the server at {self.settings.target} answers, but its store does not confirm the state: the store does not "
+                "answer, or was emptied or replaced; the server's log says which"
             )
         return WatchStatus(
             mode="local",
@@ -283,19 +283,19 @@ class Local:
         elif component in self.feed.damaged:
             tried = f"its data in the store is damaged, and the server at {target} can't read it: ListRollouts says what is wrong"
         elif self._source == "server":
-            tried = f"the server at {target} had none {max(age_s, 0):.1f} s ago"
+            tried = f"the server at {target} had no such component {max(age_s, 0):.1f} s ago"
         else:
             tried = f"the server at {target} has sent no state ({self._error or 'it has not answered yet'})"
         if self._source == "file":
             tried += f"; {path} does not have it"
         elif self._source == "none":
             tried += f"; {self._file_error or f'there is no {path}'}" if path else "; there is no snapshot_file"
-        return f"No version of {component} is known: {tried}; and no fallback was given."
+        return f"No version of {component} is known: {tried}; no fallback was given."
 
 
 def call_back(callback: Callback, change: Change) -> None:
-    """Calls it. Nothing that it raises comes out, not even `sys.exit()`: who calls it has others to serve. A Ctrl-C in the
-    main thread is the program's, and goes on.
+    """Calls a callback and catches all that it raises, even `sys.exit()`, because the calling thread serves others too. Only
+    a Ctrl-C in the main thread is raised, because it is meant for the program.
     """
     try:
         callback(change)

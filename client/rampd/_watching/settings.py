@@ -1,9 +1,10 @@
-"""What a caller says of how to resolve locally, checked."""
+"""The settings of a resolver in mode `local`, checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rampd._calls.endpoint import Endpoint
 from rampd._contract.grammar import COMPONENT, shown, word_violation
 from rampd.errors import InvalidArgumentError
 
@@ -12,16 +13,21 @@ from rampd.errors import InvalidArgumentError
 class Settings:
     """How to resolve locally."""
 
-    target: str
+    endpoint: Endpoint
     components: tuple[str, ...]
     next_max_stale_s: float
     snapshot_path: Path | None
 
+    @property
+    def target(self) -> str:
+        """The address of the server."""
+        return self.endpoint.target
+
 
 def checked_settings(
-    target: str, components: Iterable[str], next_max_stale: float, snapshot_file: str | Path | None
+    endpoint: Endpoint, components: Iterable[str], next_max_stale: float, snapshot_file: str | Path | None
 ) -> Settings:
-    """Raises InvalidArgumentError with every wrong field."""
+    """Returns the settings. Raises InvalidArgumentError with every wrong field."""
     if not isinstance(components, Iterable):
         raise InvalidArgumentError(violations=[("components", f"must be names; got {shown(components)}")])
     names = (components,) if isinstance(components, str) else tuple(components)
@@ -36,10 +42,10 @@ def checked_settings(
         wrong.append(("snapshot_file", f"must be a path; got {shown(snapshot_file)}"))
     if wrong:
         raise InvalidArgumentError(violations=wrong)
-    return Settings(target, names, next_max_stale, None if snapshot_file is None else Path(snapshot_file))
+    return Settings(endpoint, names, next_max_stale, None if snapshot_file is None else Path(snapshot_file))
 
 
 def check_local(mode: str, name: str) -> None:
-    """Raises InvalidArgumentError where there is no feed."""
+    """Raises InvalidArgumentError if the mode is not `local`."""
     if mode != "local":
         raise InvalidArgumentError(violations=[("mode", f"must be 'local' for {name}; got {shown(mode)}")])

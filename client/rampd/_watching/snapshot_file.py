@@ -1,10 +1,11 @@
-"""What is known of the components, kept on disk, for a process that starts while no server is there.
+"""The known state of the components on disk, for a process that starts while no server answers.
 
-Three lines, and then one serialised `WatchState`: what the file is, the SHA-256 of all that follows, and an object in
-JSON (`confirmed`: seconds since 1970 by this machine's clock; `components`: those that are watched; `cursor`; `told`: when
-a server last said that the history before is not so any more, in seconds since 1970, 0 and absent where none did).
+The file has three lines and then one serialised `WatchState`. The lines are: what the file is; the SHA-256 of all that
+follows; and a JSON object. Its keys are `confirmed` (seconds since 1970 by this machine's clock), `components` (the watched
+ones), `cursor`, and `told` (when a server last said that the history before it is no longer valid, in seconds since 1970;
+0 or absent if none did).
 
-Several processes may share a file: it is replaced only by a later state.
+Several processes may share a file. Only a later state replaces it.
 """
 
 import json
@@ -27,29 +28,29 @@ _MAGIC = b"rampd snapshot 1"
 
 
 class SnapshotFileError(Exception):
-    """Raised when a snapshot file is not to be used, with the reason."""
+    """Raised when a snapshot file can't be used, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a state stands among all that processes on this machine have known. Times are since 1970, by its clock."""
+    """Says which of two states on this machine is later. Times are in seconds since 1970, by this machine's clock."""
 
     cursor: str
     confirmed_s: float
-    """When the store last confirmed it."""
+    """When the store last confirmed the state."""
     told_s: float = 0.0
-    """When a server last said that what was known before is no longer so: a rewind, or another epoch. 0: none did."""
+    """When a server last said that the state before is no longer valid, by a rewind or another epoch. 0: none did."""
 
     def may_replace(self, saved: "Moment", now_s: float) -> bool:
-        """Whether a state of this moment is not older than one that was saved.
+        """Whether a state of this moment is not older than a saved one.
 
-        Within a history the entries of the feed decide. What was confirmed before a server told of another history is
-        older than what came after, whatever its entries; where nobody was told, the later confirmation is the later state.
+        Within one history the entries of the feed decide. A state that was confirmed before a server announced another
+        history is older than a state after that, even with a later entry. Otherwise the later confirmation decides.
         """
         epoch, entry = split_cursor(self.cursor)
         saved_epoch, saved_entry = split_cursor(saved.cursor)
         if saved.confirmed_s > now_s + CLOCK_TOLERANCE_S:
-            # The clock was set back: times say nothing.
+            # Somebody set the clock back, so the times can't be compared.
             return epoch != saved_epoch or entry >= saved_entry
         if self.confirmed_s <= saved.told_s:
             return False
@@ -62,18 +63,18 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a file had."""
+    """The content of a file."""
 
     components: Mapping[str, Component]
     selection: tuple[str, ...]
     cursor: str
     confirmed_s: float
-    """Since 1970, by this machine's clock."""
+    """Seconds since 1970, by this machine's clock."""
     told_s: float = 0.0
     """As `Moment.told_s`."""
 
     def age_s(self, now_s: float) -> float:
-        """How old it is at `now_s`, since 1970. Infinite where the clock was put back, and so nobody knows."""
+        """Returns its age at `now_s` (seconds since 1970). Infinite if the clock was set back: the age is not known."""
         age_s = now_s - self.confirmed_s
         return max(age_s, 0.0) if age_s > -CLOCK_TOLERANCE_S else math.inf
 
@@ -85,7 +86,7 @@ def write(
     selection: Iterable[str],
     moment: Moment,
 ) -> bool:
-    """Replaces the file, all or nothing: whether it did. A file that is later stays. Raises OSError."""
+    """Replaces the file completely or not at all, and returns whether it did. A later file stays. Raises OSError."""
     with private_file.locked(path):
         saved = _moment_of(path)
         if saved is not None and not moment.may_replace(saved, time.time()):
@@ -95,7 +96,7 @@ def write(
 
 
 def _moment_of(path: Path) -> Moment | None:
-    """That of the file; None where there is none that is of use."""
+    """Returns the moment of the file. None if there is no usable file."""
     try:
         checked = _checked(path)
         if checked is None:
@@ -124,7 +125,7 @@ def _serialized(
 
 
 def read(path: Path) -> Saved | None:
-    """What the file has; None where there is no file. Raises SnapshotFileError."""
+    """Returns the content of the file. None if there is no file. Raises SnapshotFileError."""
     checked = _checked(path)
     if checked is None:
         return None
@@ -145,7 +146,7 @@ def read(path: Path) -> Saved | None:
 
 
 def _checked(path: Path) -> tuple[bytes, bytes] | None:
-    """The head and the state, as they were written; None where there is no file. Raises SnapshotFileError."""
+    """Returns the head and the state as they were written. None if there is no file. Raises SnapshotFileError."""
     try:
         content = private_file.read(path, _MAGIC, "snapshot")
     except PrivateFileError as error:

@@ -1,6 +1,6 @@
 """The driver of Watch: one daemon thread, and a channel for each stream.
 
-Both faces of the client have it: docs/adr/0006-one-driver-for-both-faces.md.
+The blocking and the asyncio client both use it: docs/adr/0006-one-driver-for-both-faces.md.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from rampd import v1
-from rampd._calls.channel import WATCH_OPTIONS, open_channel
+from rampd._calls.channel import WATCH_OPTIONS
 from rampd._calls.connection import closed_error
 from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
@@ -24,18 +24,18 @@ from rampd._runtime.green_threads import check_threads
 from rampd._runtime.log import log
 from rampd._watching.feed import Feed
 from rampd._watching.local import NOTHING, Local, WatchStatus
-from rampd.errors import InternalError, RampdError, UnavailableError
+from rampd.errors import InternalError, RampdError, UnauthenticatedError, UnavailableError
 
 _JOIN_S = 2.0
 _PATH = METHODS[v1.WatchRequest].path
 
 
 class Watching:
-    """Keeps a `Local` fed from its first use on. Any thread may use it, and so may a child that was forked."""
+    """Keeps the state of a `Local` up to date from its first use on. Any thread may use it, and so may a forked child."""
 
     def __init__(self, local: Local) -> None:
         self.feed: Feed = NOTHING
-        """To resolve from without further ado; `NOTHING` where `prepare` has to be called first."""
+        """The feed to resolve from. It is `NOTHING` if `prepare` must be called first."""
         self.local = local
         self._closed = False
         self._begin_again()
@@ -49,13 +49,14 @@ class Watching:
 
     def _begin_again(self) -> None:
         self.feed = NOTHING
-        # A signal handler, or the collector, may come in wherever this thread is: each lock lets its own thread in again.
+        # A signal handler or the collector may interrupt this thread anywhere: it must be able to enter each lock again.
         self._lock = threading.RLock()
         self._news = threading.Condition()
         self._worker = Worker("rampd-watch", self._run)
         self._has_begun = False
         self._stop = threading.Event()
         self._channel: grpc.Channel | None = None
+        self._stamp: object = None
         self._call: Any = None
         self._is_silent = False
         self._makes_way = False
@@ -67,14 +68,14 @@ class Watching:
         return self._worker.runs
 
     def prepare(self, timeout_s: float) -> None:
-        """Sees that there is something to answer from, if there can be. Raises ClosedError."""
+        """Starts to watch if necessary, and waits until there is a state to answer from. Raises ClosedError."""
         if wait_s := self.begin(timeout_s):
             self.wait_for(self.local.is_ready, wait_s)
         self.adopt()
 
     def begin(self, timeout_s: float) -> float:
-        """Sees that the thread runs. How many seconds its first state is worth waiting for: in all until `timeout_s` after
-        the first call, so that not every job waits for a server that is away. Raises ClosedError.
+        """Starts the thread if it does not run. Returns the seconds to wait for the first state: until `timeout_s` after the
+        first call, so that not every job waits for a server that does not answer. Raises ClosedError.
         """
         if self._is_cut_off():
             self.check_open()
@@ -91,14 +92,14 @@ class Watching:
         return min(timeout_s, max(0.0, self._first_wait_ends_s - time.monotonic()))
 
     def adopt(self) -> None:
-        """From now on resolves from what there is, if there is anything. Raises ClosedError."""
-        with self._lock:  # what `close()` has taken away stays away
+        """Makes `feed` the feed with the state, if there is a state. Raises ClosedError."""
+        with self._lock:  # so that it does not undo a `close()`
             self.check_open()
             if self.feed is NOTHING and self.local.has_state() and not self.local.is_withheld:
                 self.feed = self.local.feed
 
     def wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
-        """Waits until something holds that only the feed can bring about. Raises ClosedError."""
+        """Waits until `is_so` is true, which only the feed can change. Raises ClosedError."""
         with self._news:
             self._news.wait_for(lambda: self._closed or is_so(), timeout_s)
         self.check_open()
@@ -109,14 +110,14 @@ class Watching:
             raise closed_error(self.local.settings.target)
 
     def status(self) -> WatchStatus:
-        """What is known, and from where. A thread that should watch and does not is started again."""
+        """Returns what is known, and where that is from. Also starts the thread again if it has stopped."""
         if not self._is_cut_off() and self._has_begun and not self._worker.runs and not self._closed:
             with contextlib.suppress(RampdError):
                 self._start(0)
         return self.local.status()
 
     def _is_cut_off(self) -> bool:
-        """Whether nothing new can come here: then next is withheld. What is stale asks, so that no other answer costs more."""
+        """Whether no news can reach this process; then next is withheld. Only slow paths ask, so that others stay fast."""
         if not is_cut_off():
             return False
         self.feed = NOTHING
@@ -124,15 +125,15 @@ class Watching:
         return True
 
     def make_way(self) -> None:
-        """Ends the stream for the moment of a fork: see `fork_gate.py`. The next one is on the same channel."""
+        """Ends the stream before a fork, see `fork_gate.py`. The next stream uses the same channel."""
         call = self._call
         if call is not None:
             self._makes_way = True
             call.cancel()
 
     def close(self) -> None:
-        """Ends the thread, and writes the snapshot file once more."""
-        is_cut_off()  # so that what is closed here is not the parent's
+        """Ends the thread and writes the snapshot file a last time."""
+        is_cut_off()  # after a fork without hooks this renews all, so that the parent's stream is not closed here
         with self._lock:
             was_closed, self._closed = self._closed, True
             self.feed = NOTHING
@@ -140,7 +141,7 @@ class Watching:
             self._stop.set()
             if self._call is not None:
                 self._call.cancel()
-        self._tell()
+        self._wake()
         self._worker.join(_JOIN_S)
         self.local.disconnect(f"Nothing is watched any more: {closed_error(self.local.settings.target).message}")
         if not was_closed and has_begun and (write := self.local.save(is_last=True)) is not None:
@@ -159,15 +160,15 @@ class Watching:
             self.local.disconnect()
             try:
                 self._worker.start()
-            except Exception as error:  # noqa: BLE001 - jobs get what is known, and the next one tries again
+            except Exception as error:  # noqa: BLE001 - jobs get the known state, and the next job tries again
                 self.local.lost(
                     UnavailableError(
                         f"Nothing is watched: this process could not start the thread for it ({error}). Each resolve() and "
-                        "status() tries again; is it at its limit of threads or of memory?"
+                        "status() tries again. Is the process at its limit of threads or of memory?"
                     )
                 )
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         with self._news:
             self._news.notify_all()
 
@@ -181,11 +182,11 @@ class Watching:
             if self._makes_way:
                 continue
             pause_s = self.local.lost(error)
-            self._tell()
+            self._wake()
             self._stop.wait(pause_s)
 
     def _stream(self) -> RampdError | None:
-        """Follows one stream to its end: why it ended, None where the server ended it."""
+        """Follows one stream to its end. Returns why it ended; None if the server ended it."""
         target = self.local.settings.target
         self._is_silent = self._makes_way = False
         try:
@@ -193,10 +194,15 @@ class Watching:
         except grpc.RpcError as error:
             if self._is_silent:
                 return UnavailableError(f"Nothing was heard from {target} for some seconds.")
-            return error_of_call(error, method="Watch", target=target, timeout_s=None)
+            lost = error_of_call(error, method="Watch", target=target, timeout_s=None)
+            if isinstance(lost, UnauthenticatedError):
+                self.local.settings.endpoint.forget_token()
+            return lost
+        except UnauthenticatedError as error:  # there is no token to send
+            return error
         except MalformedStateError as error:
-            return InternalError(f"What {target} sent makes no sense here: {error}")
-        except BaseException as error:  # noqa: BLE001 - whatever it is, jobs need their versions
+            return InternalError(f"A message from {target} makes no sense: {error}")
+        except BaseException as error:  # noqa: BLE001 - jobs need their versions, whatever the error is
             log.exception("watching failed")
             return InternalError(f"Watching {target} failed: {error!r}")
         else:
@@ -205,8 +211,10 @@ class Watching:
             self._drop()
 
     def _open(self) -> grpc.Channel:
-        if self._channel is None:
-            self._channel = open_channel(self.local.settings.target, WATCH_OPTIONS)
+        endpoint = self.local.settings.endpoint
+        if self._channel is None or endpoint.stamp() != self._stamp:
+            self._stamp = endpoint.stamp()
+            self._channel = endpoint.open_channel(WATCH_OPTIONS)
         return self._channel
 
     def _follow(self, channel: grpc.Channel) -> None:
@@ -215,8 +223,8 @@ class Watching:
             request_serializer=methodcaller("SerializeToString"),
             response_deserializer=v1.WatchResponse.FromString,
         )
-        self._call = call = watch(self.local.feed.begin())
-        # Whoever wants the call to end has found it, or is found here.
+        self._call = call = watch(self.local.feed.begin(), metadata=self.local.settings.endpoint.authorization())
+        # A thread that stops or forks may have come before `_call` was set. Then the call ends here.
         if self._stop.is_set():
             call.cancel()
         elif call_gate.is_forking:
@@ -224,7 +232,7 @@ class Watching:
         for message in call:
             with call_gate.stepped_out():
                 self.local.take(message)
-                self._tell()
+                self._wake()
                 if (write := self.local.save()) is not None:
                     write()
 
@@ -233,17 +241,17 @@ class Watching:
         self._call = None
         if call is not None:
             call.cancel()
-            # All of it has to be taken, or else gRPC keeps 18 KiB of it for ever; there is no public name for that.
+            # All events must be consumed, otherwise gRPC keeps 18 KiB for ever. There is no public name for this.
             with contextlib.suppress(AttributeError):
                 while call._state.due:
                     call._consume_next_event()
-        # What was wrong with a link is gone with its channel. That of a fork was fine, and a channel that is being taken
-        # apart is the last thing to have around then.
+        # A new channel replaces a bad link. Before a fork the link is good, and closing a channel at that moment is
+        # dangerous.
         if channel is not None and (self._stop.is_set() or not self._makes_way):
             self._channel = None
             channel.close()
             call_gate.note_close()
 
 
-# While the interpreter ends, gRPC's own threads must not be left with a stream of ours.
+# When the interpreter ends, gRPC's own threads must not have an open stream of this library.
 _all = Living(renew=Watching._renew, at_exit=[Watching.close])

@@ -1,4 +1,4 @@
-"""For tests of what uses rampd: resolvers with fixed answers, and a pytest fixture with a real server.
+"""Helpers for tests of programs that use rampd: resolvers with fixed answers, and a pytest fixture with a real server.
 
     from rampd.testing import FixedResolver
 
@@ -7,7 +7,7 @@
 The fixture is called `rampd_server`, and pytest finds it by itself.
 """
 
-# Under names of their own, so that an editor's completion does not show them.
+# These names begin with an underscore, so that an editor's completion does not show them.
 import typing as _typing
 from importlib import import_module as _import_module
 
@@ -19,7 +19,7 @@ __all__ = ["AsyncFixedResolver", "FixedResolver", "RampdServer", "ServerNotInsta
 
 _FIXED = {"AsyncFixedResolver", "FixedResolver"}
 
-if not _typing.TYPE_CHECKING:  # or else every name would be right
+if not _typing.TYPE_CHECKING:  # otherwise a type checker accepts every name
 
     def __getattr__(name: str) -> object:
         # pytest imports this package in every run, for the plugin.

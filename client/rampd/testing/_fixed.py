@@ -1,4 +1,4 @@
-"""Resolvers with fixed answers and no network: the real ones, over something that only looks like a connection."""
+"""Resolvers with fixed answers and no network: the real resolvers, over a fake connection."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from google.rpc.status_pb2 import Status
 
 from rampd import v1
 from rampd._calls.connection import closed_error
+from rampd._calls.endpoint import NO_CREDENTIALS
 from rampd._calls.resolve_call import Job
 from rampd._calls.status import error_of_status
 from rampd._contract.grammar import COMPONENT, PINNED, TAG, Violation, Word, word_violation
@@ -28,7 +29,7 @@ _TARGET = "fixed:1"
 
 
 class _Answers:
-    """What is answered, and what was asked."""
+    """A fake connection: has the answers, and records the questions."""
 
     target = _TARGET
 
@@ -95,7 +96,7 @@ class _Answers:
 
 
 class _Recorder:
-    """Takes outcomes where the real ones are sent."""
+    """Records the outcomes, which the real resolvers send."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
@@ -120,7 +121,7 @@ class FixedResolver(Resolver):
         assert resolver.resolve("restyler", repo="acme/web").tag == "20200301"
         assert resolver.calls == [Job("restyler", "acme/web")]
 
-    It refuses what the real one refuses, and raises NotFoundError (COMPONENT_NOT_FOUND) for every other component. An
+    It refuses the same arguments as the real one, and raises NotFoundError (COMPONENT_NOT_FOUND) for every other component. An
     override may be for all repos below a prefix: `acme/*`, `group/sub/*`.
     """
 
@@ -128,50 +129,50 @@ class FixedResolver(Resolver):
         self, tags: Mapping[str, str], *, overrides: Tags | None = None, attributes: Attributes | None = None
     ) -> None:
         """`overrides` by component and repo, `attributes` by component. Raises InvalidArgumentError."""
-        super().__init__(_TARGET, mode="rpc")
+        super().__init__(_TARGET, mode="rpc", credentials=NO_CREDENTIALS)
         self._answers = _Answers(tags, overrides or {}, attributes or {})
         self._connection = self._answers
         self._reporter = self._recorder = _Recorder()
 
     @property
     def calls(self) -> list[Job]:
-        """Every job that was asked for, those of batches too; what was refused as wrong was not asked for."""
+        """Every job that was asked for, including those of batches. Jobs with wrong arguments are not included."""
         return self._answers.calls
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Everything that `job` and `report` said, also what the real one would not send."""
+        """All outcomes of `job` and `report`, including those that the real resolver does not send."""
         return self._recorder.outcomes
 
     def fail_with(self, error: RampdError | None) -> None:
-        """From now on raises this instead of answering; with None, answers again."""
+        """Raises this error instead of answering, from now on. With None, it answers again."""
         self._answers.failure = error
 
 
 class AsyncFixedResolver(AsyncResolver):
-    """As `FixedResolver`, an `AsyncResolver`."""
+    """An `AsyncResolver` that works like `FixedResolver`."""
 
     def __init__(
         self, tags: Mapping[str, str], *, overrides: Tags | None = None, attributes: Attributes | None = None
     ) -> None:
-        """As `FixedResolver`."""
-        super().__init__(_TARGET, mode="rpc")
+        """Takes the arguments of `FixedResolver`."""
+        super().__init__(_TARGET, mode="rpc", credentials=NO_CREDENTIALS)
         self._answers = _Answers(tags, overrides or {}, attributes or {})
         self._connection = _AioAnswers(self._answers)
         self._reporter = self._recorder = _Recorder()
 
     @property
     def calls(self) -> list[Job]:
-        """As `FixedResolver.calls`."""
+        """Works like `FixedResolver.calls`."""
         return self._answers.calls
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """As `FixedResolver.outcomes`."""
+        """Works like `FixedResolver.outcomes`."""
         return self._recorder.outcomes
 
     def fail_with(self, error: RampdError | None) -> None:
-        """As `FixedResolver.fail_with`."""
+        """Works like `FixedResolver.fail_with`."""
         self._answers.failure = error
 
 
@@ -189,7 +190,7 @@ class _AioAnswers:
 
 
 def _check(tags: Mapping[str, str], overrides: Tags) -> None:
-    """What no server would have taken is no answer to test with."""
+    """Refuses names and tags that no server accepts."""
     words: list[tuple[str, Word, str]] = []
     for component, tag in tags.items():
         words += [(f"tags[{component!r}]", COMPONENT, component), (f"tags[{component!r}]", TAG, tag)]

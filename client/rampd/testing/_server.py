@@ -1,4 +1,4 @@
-"""A real rampd server for tests of a launcher, with a store of its own that goes when it goes."""
+"""A real rampd server for tests of a launcher. Its store is deleted with it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,38 +17,38 @@ class ServerNotInstalledError(RuntimeError):
 
 
 class RampdServer:
-    """A server that runs. What is made of it here is closed with it."""
+    """A running server. It closes the resolvers and admins that its methods made."""
 
     def __init__(self, target: str, stack: ExitStack) -> None:
         self.target = target
-        """For `Resolver`, `Admin`, and their asyncio twins."""
+        """The address for `Resolver`, `Admin`, `AsyncResolver` and `AsyncAdmin`."""
         self._stack = stack
 
     def resolver(self) -> Resolver:
-        """A new resolver of this server."""
+        """Returns a new resolver for this server."""
         return self._stack.enter_context(Resolver(self.target))
 
     def admin(self, *, actor: str = "") -> Admin:
-        """A new admin of this server, who may do everything."""
+        """Returns a new admin for this server, which may do everything."""
         return self._stack.enter_context(Admin(self.target, actor=actor))
 
 
 @contextmanager
 def running_server() -> Iterator[RampdServer]:
-    """Runs a server in this process, on an embedded store in a temporary folder, for as long as the block lasts.
+    """Runs a server in this process, on an embedded store in a temporary folder, until the block ends.
 
     Raises ServerNotInstalledError.
     """
     run = _find()
     with ExitStack() as stack:
-        # Not below pytest's folders: their paths may be too long for the store's unix socket.
+        # Not in pytest's folders, because their paths may be too long for the store's unix socket.
         directory = stack.enter_context(TemporaryDirectory(prefix="rampd-"))
         target = stack.enter_context(run(Path(directory)))
         yield RampdServer(target, stack)
 
 
 def _find() -> Callable[[Path], AbstractContextManager[str]]:
-    # The client must not import the server, so the server says by an entry point what runs it.
+    # The client must not import the server, so an entry point of the server names the function that runs it.
     found = list(entry_points(group="rampd.testing", name="server"))
     if not found:
         raise ServerNotInstalledError(_HINT)

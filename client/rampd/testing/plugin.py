@@ -1,6 +1,6 @@
-"""What pytest gets from an installed rampd: the fixture `rampd_server`.
+"""The pytest plugin of rampd: the fixture `rampd_server`.
 
-Every run of pytest imports this, so it imports nothing of weight until a test asks for the fixture.
+Every run of pytest imports this, so it imports nothing large until a test asks for the fixture.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def rampd_server() -> "Iterator[RampdServer]":
-    """A real rampd server, empty, on an embedded store in a temporary folder; another one for each test.
+    """A real rampd server, empty, on an embedded store in a temporary folder. Each test gets a new one.
 
     def test_my_launcher(rampd_server):
         rampd_server.admin().release("restyler", "20200301")

@@ -1,7 +1,7 @@
 """The messages of `proto/rampd/v1`, in one namespace: `from rampd import v1; v1.RampRequest`.
 
-A field of an enum is a whole number, as protobuf has it. `v1.RolloutState(rollout.state)` is the member, which is equal to
-the number and prints as its name: `ROLLOUT_STATE_HELD`.
+An enum field is a whole number, as in protobuf. `v1.RolloutState(rollout.state)` is the member, which is equal to the
+number and prints as its name: `ROLLOUT_STATE_HELD`.
 """
 
 from rampd.v1 import error_reason_pb2, release_service_pb2, resolver_service_pb2, rollout_pb2, rollout_service_pb2

@@ -1,4 +1,4 @@
-"""The enums of rampd.v1 as Python has enums, with what protobuf's own wrapper of an enum can do."""
+"""The enums of rampd.v1 as Python enums, with the methods of protobuf's own enum wrapper."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -8,14 +8,14 @@ from google.protobuf.descriptor import EnumDescriptor
 
 
 class NamedNumber(int, Enum):
-    """A value of an enum: the number that messages have, which prints as its name."""
+    """A value of an enum: the number in messages, which prints as its name."""
 
     def __str__(self) -> str:
         return self.name
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        """A number that a later rampd has sent prints as the number that it is."""
+        """Makes a member for an unknown number, which a newer rampd has sent. It prints as the number."""
         if not isinstance(value, int):
             return None
         member = int.__new__(cls, value)
@@ -23,11 +23,11 @@ class NamedNumber(int, Enum):
         member._value_ = value
         return member
 
-    # As google.protobuf.internal.enum_type_wrapper has them.
+    # The methods of google.protobuf.internal.enum_type_wrapper.
 
     @classmethod
     def Name(cls, number: int) -> str:  # noqa: N802
-        """The name of a number. Raises ValueError."""
+        """Returns the name of a number. Raises ValueError."""
         for member in cls:
             if member == number:
                 return member.name
@@ -35,7 +35,7 @@ class NamedNumber(int, Enum):
 
     @classmethod
     def Value(cls, name: str) -> Self:  # noqa: N802
-        """The member of a name. Raises ValueError."""
+        """Returns the member with a name. Raises ValueError."""
         try:
             return cls[name]
         except KeyError:
@@ -43,22 +43,22 @@ class NamedNumber(int, Enum):
 
     @classmethod
     def keys(cls) -> list[str]:
-        """All names."""
+        """Returns all names."""
         return [member.name for member in cls]
 
     @classmethod
     def values(cls) -> list[Self]:
-        """All members."""
+        """Returns all members."""
         return list(cls)
 
     @classmethod
     def items(cls) -> list[tuple[str, Self]]:
-        """All names with their members."""
+        """Returns all names with their members."""
         return [(member.name, member) for member in cls]
 
 
 def named(enum: EnumDescriptor) -> Mapping[str, object]:
-    """The enum under its name, and each of its values under its own."""
+    """Returns the enum under its name, and each of its values under its own name."""
     made = NamedNumber(enum.name, [(value.name, value.number) for value in enum.values], module="rampd.v1")
     made.DESCRIPTOR = enum  # type: ignore[attr-defined]
     return {enum.name: made, **made.__members__}

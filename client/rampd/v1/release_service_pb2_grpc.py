@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ReleaseServiceStub(object):
-    """Takes releases in and tells what became of them.
+    """Takes in releases and shows what became of them.
     """
 
     def __init__(self, channel):
@@ -63,12 +63,13 @@ class ReleaseServiceStub(object):
 
 
 class ReleaseServiceServicer(object):
-    """Takes releases in and tells what became of them.
+    """Takes in releases and shows what became of them.
     """
 
     def Release(self, request, context):
-        """Hands in a tag: it becomes current (the first of a component, or with `expedite`), next at 0 percent, or waits.
-        Errors: TAG_QUARANTINED, QUEUE_REJECTS, QUEUE_FULL; FROZEN with `expedite`.
+        """Hands in a tag. The release becomes next at 0 percent, or it waits in the queue. The first release of a component, and a
+        release with `expedite`, becomes current at once. Errors: TAG_QUARANTINED, QUEUE_REJECTS, QUEUE_FULL; with `expedite`
+        also FROZEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,7 +83,7 @@ class ReleaseServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRelease(self, request, context):
-        """Answers one of the last 100 releases of a component.
+        """Returns one of the last 100 releases of a component.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,9 +97,9 @@ class ReleaseServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRelease(self, request, context):
-        """Streams where a release stands: at once, and with every change until it ends, after which the stream does. A watcher
-        that is slow gets the newest state only. Errors: COMPONENT_NOT_FOUND, RELEASE_NOT_FOUND; UNAVAILABLE where the server
-        stops: watch again.
+        """Streams the state of a release: once at the start, and again after every change. The stream ends when the release ends.
+        A slow watcher gets only the newest state. Errors: COMPONENT_NOT_FOUND, RELEASE_NOT_FOUND, and UNAVAILABLE when the
+        server stops. Then watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,7 +142,7 @@ def add_ReleaseServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReleaseService(object):
-    """Takes releases in and tells what became of them.
+    """Takes in releases and shows what became of them.
     """
 
     @staticmethod

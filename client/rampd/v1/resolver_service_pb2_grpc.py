@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ResolverServiceStub(object):
-    """Answers which version a job runs. Served from memory: no call waits for the store, except for `min_revision`.
+    """Says which version a job runs, and takes in outcomes. Answers come from memory: Resolve and BatchResolve wait for the
+    store only if there is a `min_revision`.
     """
 
     def __init__(self, channel):
@@ -58,34 +59,37 @@ class ResolverServiceStub(object):
 
 
 class ResolverServiceServicer(object):
-    """Answers which version a job runs. Served from memory: no call waits for the store, except for `min_revision`.
+    """Says which version a job runs, and takes in outcomes. Answers come from memory: Resolve and BatchResolve wait for the
+    store only if there is a `min_revision`.
     """
 
     def Resolve(self, request, context):
-        """Answers the version for one job. NOT_FOUND `COMPONENT_NOT_FOUND`; UNAVAILABLE `NO_SNAPSHOT` before the first state.
+        """Returns the version for one job. Errors: NOT_FOUND `COMPONENT_NOT_FOUND`; UNAVAILABLE `NO_SNAPSHOT` while the server has
+        no state yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchResolve(self, request, context):
-        """Answers up to 1000 jobs, all from one state. INVALID_ARGUMENT `TOO_LARGE` where the answers, with the attributes of their
-        releases, have more than 4 MiB: ask for fewer at once.
+        """Returns the versions for up to 1000 jobs, all from one state. Errors: INVALID_ARGUMENT `TOO_LARGE` if the answers, with
+        the attributes of their releases, have more than 4 MiB. Then ask for fewer jobs at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams the whole state and then every change in order. Ends, with OK, when the server stops.
+        """Streams the whole state and then every change in order. The stream ends with OK when the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportOutcomes(self, request, context):
-        """Takes in how jobs went. A batch is acknowledged when all of it is stored: after an error send it again as it was, to
-        this server or another one, and what is in already counts once. UNAVAILABLE `STORE_UNAVAILABLE`, `NO_SNAPSHOT`.
+        """Takes in a batch of outcomes. The server acknowledges the batch when all of it is stored. After an error, send the same
+        batch again, to this server or to another one: outcomes that are already stored count once. Errors: UNAVAILABLE
+        `STORE_UNAVAILABLE`, `NO_SNAPSHOT`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +127,8 @@ def add_ResolverServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResolverService(object):
-    """Answers which version a job runs. Served from memory: no call waits for the store, except for `min_revision`.
+    """Says which version a job runs, and takes in outcomes. Answers come from memory: Resolve and BatchResolve wait for the
+    store only if there is a `min_revision`.
     """
 
     @staticmethod

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class RolloutServiceStub(object):
-    """The verbs of a rollout, and what it is made of. docs/state-machine.md has every verb in every state.
+    """Changes and reads rollouts, overrides, quarantine, policies and the history. docs/state-machine.md has every verb in every
+    state.
     """
 
     def __init__(self, channel):
@@ -158,26 +159,27 @@ class RolloutServiceStub(object):
 
 
 class RolloutServiceServicer(object):
-    """The verbs of a rollout, and what it is made of. docs/state-machine.md has every verb in every state.
+    """Changes and reads rollouts, overrides, quarantine, policies and the history. docs/state-machine.md has every verb in every
+    state.
     """
 
     def GetRollout(self, request, context):
-        """Answers a component's whole state.
+        """Returns the whole state of a component.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRollouts(self, request, context):
-        """Lists components by name.
+        """Lists all components with their state, ordered by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Ramp(self, request, context):
-        """Sets next's percent, up or down; from HELD it resumes the rollout as a new trial.
-        Errors: NO_ROLLOUT, TAG_MISMATCH, FROZEN, TAG_QUARANTINED.
+        """Sets next's percent, up or down. From HELD, it resumes the rollout as a new trial. Errors: NO_ROLLOUT, TAG_MISMATCH,
+        FROZEN, TAG_QUARANTINED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,76 +193,79 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Rollback(self, request, context):
-        """Next to 0 percent, kept, HELD. Works frozen. Errors: NO_ROLLOUT (Revert goes back behind current), TAG_MISMATCH.
+        """Sets next to 0 percent and keeps it. The rollout is then HELD. Works during a freeze. Errors: NO_ROLLOUT (Revert goes
+        back to a previous current), TAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Finalize(self, request, context):
-        """Current := next; the queue's head becomes next at 0 percent.
-        Errors: NO_ROLLOUT, TAG_MISMATCH, FROZEN, TAG_QUARANTINED, NOT_RAMPED.
+        """Makes next current. The first release of the queue becomes next at 0 percent. Errors: NO_ROLLOUT, TAG_MISMATCH, FROZEN,
+        TAG_QUARANTINED, NOT_RAMPED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Abandon(self, request, context):
-        """Drops next; the queue's head becomes next at 0 percent. Works frozen. Errors: NO_ROLLOUT, TAG_MISMATCH.
+        """Drops next. The first release of the queue becomes next at 0 percent. Works during a freeze. Errors: NO_ROLLOUT,
+        TAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Revert(self, request, context):
-        """Current := a previous current, in one write and with no ramp. A rollout under way is HELD. Works frozen.
-        Without `tag` it goes back once: where current came by a Revert already, nothing changes, and the message says who
-        reverted what, and when. Errors: ROLLOUT_IN_PROGRESS (Rollback takes next away), NO_PREVIOUS, RELEASE_NOT_FOUND,
-        TAG_QUARANTINED.
+        """Makes a previous current the current release again, in one write and without a ramp. A rollout under way is then HELD.
+        Works during a freeze. Without `tag`, Revert goes back only once: if current already came by a Revert, nothing changes,
+        and the message says who reverted what, and when. Errors: ROLLOUT_IN_PROGRESS (Rollback takes next away), NO_PREVIOUS,
+        RELEASE_NOT_FOUND, TAG_QUARANTINED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Pause(self, request, context):
-        """Stops what raises exposure by itself; guards go on. Errors: NO_ROLLOUT, HELD.
+        """Stops automation from raising exposure. The guards go on. Errors: NO_ROLLOUT, HELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Lets automation raise exposure again: ends a pause, approves a step that waits for it, and gives a rollout that was
-        ramped by hand back to the plan. Errors: NO_ROLLOUT, HELD, FROZEN.
+        """Lets automation raise exposure again. It ends a pause, approves a step that waits for approval, and gives a rollout that
+        was ramped by hand back to the plan. Errors: NO_ROLLOUT, HELD, FROZEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Freeze(self, request, context):
-        """Nothing starts, rises or finalizes; releases queue; all that lowers exposure works.
+        """Freezes a component, or the whole namespace. While it is frozen, no release starts, rises or is finalized, and new
+        releases wait in the queue. Everything that lowers exposure works.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Unfreeze(self, request, context):
-        """Ends a freeze; where nothing is being rolled out, the queue's head becomes next.
+        """Ends a freeze. If nothing is being rolled out, the first release of the queue becomes next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Quarantine(self, request, context):
-        """Marks a tag that Release, Ramp up, Finalize and Revert then refuse; overrides to it still work.
-        Rolls back next and cancels a queued release of that tag. Works frozen.
+        """Quarantines a tag: Release, Ramp up, Finalize and Revert refuse it. Overrides to the tag still work. If next has the
+        tag, the rollout is rolled back. If a queued release has the tag, it is cancelled. Works during a freeze.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Unquarantine(self, request, context):
-        """Lifts a quarantine.
+        """Ends the quarantine of a tag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,43 +279,43 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetOverride(self, request, context):
-        """Pins a repo, or all repos below a prefix such as `acme/*` or `group/sub/*`, to a channel or a tag. A repo's own pin wins,
-        then that of the longest prefix.
+        """Sets an override: it pins a repo, or all repos below a prefix such as `acme/*` or `group/sub/*`, to a channel or a tag.
+        The override of the repo itself wins over that of a prefix, and a longer prefix wins over a shorter one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteOverride(self, request, context):
-        """Unpins a repo or a prefix. Errors: OVERRIDE_NOT_FOUND.
+        """Deletes the override of a repo or of a prefix. Errors: OVERRIDE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchSetOverrides(self, request, context):
-        """Sets and deletes up to 1000 overrides, all or none; one revision, one history entry.
+        """Sets and deletes up to 1000 overrides, all or none. Together they make one revision and one history entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOverrides(self, request, context):
-        """Lists the overrides of a component, ordered by repo; expired ones are left out.
+        """Lists the overrides of a component, ordered by repo, without the expired ones.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetPolicy(self, request, context):
-        """Changes a component's settings. Never touches the queue.
+        """Changes the settings of a component. Never changes the queue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPolicy(self, request, context):
-        """Answers a component's settings, defaults filled in.
+        """Returns the settings of a component, with the defaults filled in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -324,15 +329,16 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WhoAmI(self, request, context):
-        """Answers who the caller is, and what this caller may do. Any credential may ask.
+        """Returns who the caller is, and what this caller may do. Any credential may ask.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteComponent(self, request, context):
-        """Deletes a component with its queue, quarantine and overrides. Its history stays; numbers and revision go on if it is made again.
-        It works whatever is wrong with the component's data in the store, unless there is an `expected_revision` to compare.
+        """Deletes a component with its queue, quarantine and overrides. Its history stays. If the component is made again, release
+        numbers and revision continue. It works even if the component's data in the store is damaged, except when there is an
+        `expected_revision` to compare.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -470,7 +476,8 @@ def add_RolloutServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RolloutService(object):
-    """The verbs of a rollout, and what it is made of. docs/state-machine.md has every verb in every state.
+    """Changes and reads rollouts, overrides, quarantine, policies and the history. docs/state-machine.md has every verb in every
+    state.
     """
 
     @staticmethod

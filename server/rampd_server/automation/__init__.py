@@ -1,1 +1,1 @@
-"""What moves rollouts without anybody asking: see docs/automation.md."""
+"""The tasks that move rollouts without a person: see docs/automation.md."""

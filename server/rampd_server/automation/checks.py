@@ -1,4 +1,4 @@
-"""Asks the checks of every rollout under way, and knows what came of it."""
+"""Asks the checks of every rollout under way, and keeps their results."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from rampd_server.ports import CheckStore
 from rampd_server.replica.replica import Replica
 
 MAX_ASKING = 16
-"""Questions that one server has under way at once: a source that hangs delays other checks, and nothing else."""
+"""The most questions that one server asks at once. A source that hangs delays only other checks."""
 
 _LOOK_S = 0.5
 _RETRY_S = 1.0
@@ -34,17 +34,17 @@ log = structlog.get_logger()
 
 
 class Source(Protocol):
-    """Who is asked."""
+    """The source that the checks ask."""
 
     async def ask(self, query: str) -> Answer:
-        """What a query is answered now; an answer without a value where something is wrong with the source."""
+        """Returns the answer to a query now; without a value if something is wrong with the source."""
 
     async def judge(self, query: str, *, timeout_s: float | None = None) -> Judgement:
-        """Whether the source takes a query; with a doubt where it does not say, within its own time-out or `timeout_s`."""
+        """Returns whether the source accepts a query; with a `doubt` if it does not say so within its own time-out or `timeout_s`."""
 
 
 class NoSource:
-    """Where no Prometheus is configured: every check is an error, and says what to type."""
+    """The source if no Prometheus is configured: every check is an error that says what to type."""
 
     async def ask(self, _query: str) -> Answer:
         return error(_NO_SOURCE)
@@ -63,7 +63,7 @@ class _Question(NamedTuple):
 
     @property
     def mark(self) -> object:
-        """Of what is asked: with another next, trial or question, or after a Resume, it is another."""
+        """Identifies what is asked. Another next, trial or question, or a Resume, gives another mark."""
         return self.rollout.next, self.rollout.trial, self.rollout.progress.resumed_ms, self.check
 
 
@@ -73,8 +73,9 @@ class _Plan(NamedTuple):
 
 
 class Checks:
-    """Runs in every server: which of them asks a check, a lease in the store decides each time. `timeout_s` is the longest
-    that the source takes.
+    """Asks the checks. It runs in every server; each time, a lease in the store decides which server asks a check.
+
+    `timeout_s` is the longest time that the source takes.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Checks:
         self._asking: set[tuple[str, str]] = set()
 
     async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
-        """What is known of the checks of a rollout's policy, for its present next; waits for no answer of a source.
+        """Returns what is known of the checks of a rollout's policy, for its present next. Does not wait for a source.
 
         Raises StoreUnavailableError, StoreCorruptError.
         """
@@ -104,7 +105,7 @@ class Checks:
         return [reading(check, rollout, counts.get(check.name)) for check in checks]
 
     async def run(self) -> None:
-        """Asks for ever; what fails is tried again."""
+        """Asks for ever. A question that fails is asked again."""
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -115,7 +116,7 @@ class Checks:
                 await asyncio.sleep(_LOOK_S)
 
     async def _due(self) -> list[_Question]:
-        """What to ask now, the longest due first, as far as there is room."""
+        """Returns the questions to ask now, the longest due first, as many as there is room for."""
         now_s = self._monotonic()
         seen: set[tuple[str, str]] = set()
         due: list[tuple[float, _Question]] = []
@@ -126,7 +127,7 @@ class Checks:
                 due_s = self._due_s(question)
                 if due_s <= now_s and question.key not in self._asking:
                     due.append((due_s, question))
-            # Of a thousand rollouts with twenty checks each, Resolve must not wait for all.
+            # With a thousand rollouts of twenty checks each, Resolve must not wait until the whole loop is done.
             await asyncio.sleep(0)
         for key in self._plans.keys() - seen:
             del self._plans[key]
@@ -141,7 +142,7 @@ class Checks:
     def _due_s(self, question: _Question) -> float:
         plan = self._plans.get(question.key)
         if plan is None or plan.mark != question.mark:
-            # Not at once, so that servers don't come in step.
+            # Not at once, so that servers don't ask at the same moment.
             plan = _Plan(question.mark, self._monotonic() + _chance.uniform(0, _SPREAD_S))
             self._plans[question.key] = plan
         return plan.due_s
@@ -165,7 +166,7 @@ class Checks:
                 self._plans[key] = _Plan(plan.mark, began_s + wait_s + spread_s)
 
     async def _ask_if_leased(self, question: _Question) -> float:
-        """In how many seconds to look at the check again, from when this began."""
+        """Returns in how many seconds, from the start of this call, to look at the check again."""
         rollout, check = question
         turn = await self._store.lease(
             rollout.component,
@@ -194,7 +195,7 @@ class Checks:
 
 
 def _tell(rollout: Rollout, check: Check, before: CheckCounts | None, after: CheckCounts) -> None:
-    """Logs what is new: the first of a row of errors or failures, and its end."""
+    """Logs only changes: the first error or failure in a row, and the end of the row."""
     if before is not None and (bool(before.errors), bool(before.failures)) == (
         bool(after.errors),
         bool(after.failures),

@@ -1,4 +1,4 @@
-"""The task that moves rollouts by itself: looks, decides by pure code, commits.
+"""The task that moves rollouts without a person: it looks, decides with pure code, and commits.
 
 It runs in every server. There is no leader: two servers that decide the same thing at once compare the state that they
 decided on, one of them commits, and the other looks again.
@@ -36,15 +36,17 @@ log = structlog.get_logger()
 
 
 class NoChecks:
-    """Nobody asks: no check ever passes, and none ever fails."""
+    """A source without checks: no check ever passes or fails."""
 
     async def readings(self, _rollout: Rollout) -> Sequence[CheckReading]:
         return ()
 
 
 class Controller:
-    """Looks at every rollout under way: at once when something happened to it, when time alone may bring a decision, and
-    now and then, lest the server that heard of an outcome has died before it looked. What is steady or held costs nothing.
+    """Looks at every rollout under way: at once when something happened to it, and when time alone may bring a decision.
+
+    It also looks from time to time, because the server that received an outcome may have died before it looked. A rollout
+    that is STEADY or HELD costs nothing.
     """
 
     def __init__(
@@ -74,17 +76,17 @@ class Controller:
             self._turns.call(component)
 
     async def follow(self, counted: CountedSource) -> None:
-        """Looks at once, for ever, at what outcomes were counted for on this server."""
+        """Looks, for ever and at once, at the components that this server counted outcomes for."""
         while True:
             for component in await counted.wait():
                 self.wake(component)
 
     def waits_for(self, component: str) -> str:
-        """What a look has found to wait for since the last change, in a sentence for people; empty where there was none."""
+        """Says what the rollout waits for, as the last look since the last change found; empty if there was no such look."""
         return self._waits_for.get(component, "")
 
     async def run(self) -> None:
-        """Looks for ever; what fails is tried again."""
+        """Looks for ever. A look that fails is tried again."""
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_LOOKERS):
@@ -97,7 +99,7 @@ class Controller:
             try:
                 delay_s = await self.look(component)
             except (RampdError, UntimelyError) as error:
-                # Somebody was first, or the store is away. Whatever others did calls for the next look by itself.
+                # Another writer was first, or the store is away. A change by another writer starts the next look by itself.
                 log.debug("controller_waits", component=component, error=str(error))
             except Exception:
                 # One component must not stop the others.
@@ -111,10 +113,10 @@ class Controller:
                 self._turns.plan(component, delay_s)
 
     async def look(self, component: str) -> float | None:
-        """One look: decides, and commits what is decided. In how many seconds to look again; None: when called.
+        """Looks once: decides, and commits the decision. Returns in how many seconds to look again; None: when called.
 
-        Raises RefusedError where somebody else changed the rollout first, UntimelyError where the store hung meanwhile or its clock was set, and
-        the errors of the store.
+        Raises RefusedError if another writer changed the rollout first, UntimelyError if the store did not answer for a
+        while or somebody changed its clock, and the errors of the store.
         """
         known = self._replica.get(component)
         if known is None or not self._is_under_way(component):
@@ -163,8 +165,8 @@ class Controller:
             command,
             author,
             ground=rollout,
-            # A store that hung would do later what was right a while ago, its hold begun before the step; and one whose clock
-            # was set an hour back would be told of a hold that is over.
+            # A store that did not answer for a while could carry out an outdated decision, and the hold would begin before
+            # the step. If its clock was set back an hour, it could get a decision that takes a hold as over.
             decided_ms=observed.clock.now_ms,
         )
         log.info(
@@ -185,7 +187,7 @@ class Controller:
         self._deadlines.pop(component, None)
 
     def _see_deadline(self, component: str) -> None:
-        """What has to be confirmed in time is timed from here on, whatever is done to the store's clock."""
+        """Times a Ramp that must be confirmed with the own clock from here on, whatever happens to the store's clock."""
         known = self._replica.get(component)
         at_ms = None if known is None else known.rollout.confirm_deadline_ms
         if known is None or at_ms is None:
@@ -194,10 +196,10 @@ class Controller:
             look = Look(self._replica.now_ms(), self._monotonic_ms())
             self._deadlines[component] = clocks.first_seen(at_ms, known.rollout.progress.moved_ms, look)
 
-    # What the replica tells.
+    # Called by the replica.
 
     def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
-        """A component changed, or the namespace's freeze."""
+        """A component or the namespace's freeze changed."""
         if not entry.component:
             self.reloaded()
         elif entry.patch and not entry.is_of_overrides_only:
@@ -210,7 +212,7 @@ class Controller:
 
     def _notice(self, component: str) -> None:
         if not self._replica.loaded.is_set():
-            # A state of before the start: nothing is judged by it, and the store's time is not known.
+            # The state is from before the start: no decision may depend on it, and the store's time is not known.
             return
         self._waits_for.pop(component, None)
         self._see_deadline(component)
@@ -221,8 +223,8 @@ class Controller:
 
 
 def _delay_s(observed: Observed) -> float:
-    """How long the same decision will do, as far as this server can know. Not to the moment, so that servers, and the
-    rollouts of one server, do not come in step.
+    """Returns how long the decision stays the same, as far as this server can know. The time is random within a range, so that
+    servers, and the rollouts of one server, do not look at the same moment.
     """
     delay_s = next_look.at_most_s(observed) * _chance.uniform(0.8, 1.2)
     at_ms = next_look.next_change_ms(observed)

@@ -1,4 +1,4 @@
-"""Prometheus, asked over HTTP. Whatever goes wrong is an answer without a value, in words that an admin understands."""
+"""Asks Prometheus over HTTP. Every error becomes an answer without a value, in words that an admin understands."""
 
 import asyncio
 import json
@@ -15,17 +15,18 @@ from rampd_server.domain.automation.check_answer import Answer, Judgement, error
 from rampd_server.process.address import PrometheusUrl
 
 MAX_BYTES = 64 * 1024
-"""Of an answer. One number with its labels is far less; a query that finds a thousand series is no check."""
+"""The longest answer that is read. One number with its labels is far smaller. A query that finds a thousand series is not a
+valid check."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 _MAX_TOKEN_BYTES = 16 * 1024
 _MIN_TIMEOUT_S = 0.1
-_ITS_WORD = (400, 422)
-"""The statuses with which Prometheus, and what speaks as it does, refuses a query for its own sake."""
+_ABOUT_QUERY = (400, 422)
+"""The statuses with which Prometheus, or a compatible server, says that the query itself is wrong."""
 
 
 class TokenError(Exception):
-    """Raised when a file has no bearer token. The text has nothing of what is in it."""
+    """Raised when a file has no bearer token. The message contains nothing of the file."""
 
 
 def read_token(path: Path) -> str:
@@ -48,10 +49,10 @@ class _Reply(NamedTuple):
 
 
 class Prometheus:
-    """A `Source` of answers: instant queries to one Prometheus, or what speaks as it does. End it with `close`.
+    """A `Source` that sends instant queries to one Prometheus, or to a compatible server. End it with `close`.
 
-    It follows no redirect, uses no proxy and no netrc, and keeps no connection: the address is the one that is configured,
-    and nobody else gets the credentials. A token is read from its file for each question, so a new one is used at once.
+    It follows no redirect, uses no proxy and no netrc, and keeps no connection. It only asks the configured address, so no
+    other server gets the credentials. A token is read from its file for each question, so a new one is used at once.
     """
 
     def __init__(
@@ -77,27 +78,27 @@ class Prometheus:
         )
 
     async def ask(self, query: str) -> Answer:
-        """What a query is answered now, within the time-out. Raises nothing but cancellation."""
+        """Returns the answer to a query now, within the time-out. Raises only cancellation."""
         reply = await self._exchange({"query": query}, self._timeout_s)
         return error(reply) if isinstance(reply, str) else read_answer(reply.document)
 
     async def judge(self, query: str, *, timeout_s: float | None = None) -> Judgement:
-        """Whether Prometheus takes a query, within the time-out or `timeout_s`. Raises nothing but cancellation.
+        """Returns whether Prometheus accepts a query, within the time-out or `timeout_s`. Raises only cancellation.
 
-        It is asked for 1970, where nobody has data: so the query is read and typed as always, and costs next to nothing.
-        Every version and everything that speaks as Prometheus does answers that, unlike `/api/v1/parse_query`.
+        The query is sent for 1970, when nobody has data. So Prometheus parses it and checks its types as always, at almost
+        no cost. Every version and every compatible server answers this, unlike `/api/v1/parse_query`.
         """
         within_s = self._timeout_s if timeout_s is None else min(max(timeout_s, _MIN_TIMEOUT_S), self._timeout_s)
         reply = await self._exchange({"query": query, "time": "0"}, within_s)
         if isinstance(reply, str):
             return Judgement(doubt=reply)
-        return judge_answer(reply.document, is_its_word=reply.status in _ITS_WORD)
+        return judge_answer(reply.document, is_about_query=reply.status in _ABOUT_QUERY)
 
     async def close(self) -> None:
         await self._client.aclose()
 
     async def _exchange(self, form: dict[str, str], timeout_s: float) -> _Reply | str:
-        """What Prometheus says to a form, or what is wrong with asking it."""
+        """Returns the reply of Prometheus to a form, or says why there is no reply."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._post({**form, "timeout": f"{timeout_s:g}"})
@@ -111,7 +112,7 @@ class Prometheus:
     async def _post(self, form: dict[str, str]) -> _Reply | str:
         headers = {}
         if self._token_file is not None:
-            # A file may be on a disk that hangs, and Resolve must not wait for it.
+            # A file may be on a disk that does not answer, and Resolve must not wait for it.
             headers["Authorization"] = f"Bearer {await asyncio.to_thread(read_token, self._token_file)}"
         url = f"{self._place}/api/v1/query"
         async with self._client.stream("POST", url, data=form, headers=headers) as response:
@@ -119,13 +120,15 @@ class Prometheus:
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > MAX_BYTES:
-                    return f"the answer of {self._place} is over {MAX_BYTES // 1024} KiB, where one number is wanted"
+                    return (
+                        f"the answer of {self._place} is over {MAX_BYTES // 1024} KiB, but the check needs one number"
+                    )
         return self._read(response, bytes(body))
 
     def _read(self, response: httpx.Response, body: bytes) -> _Reply | str:
         status = response.status_code
         if response.is_redirect:
-            return f"{self._place} answered {status}, it is elsewhere: configure where it is"
+            return f"{self._place} answered {status}, a redirect: configure the address that it redirects to"
         if status in (401, 403):
             return self._refused(f"{status} {response.reason_phrase}".strip(), knows_who_asks=status == 403)
         try:
@@ -133,17 +136,17 @@ class Prometheus:
         except (ValueError, RecursionError):
             document = None
             if response.is_success:
-                return f"the answer of {self._place} is no JSON: is it a Prometheus?"
+                return f"the answer of {self._place} is not JSON: is this a Prometheus?"
         if not response.is_success and not (isinstance(document, dict) and document.get("status") == "error"):
             return f"{self._place} answered {status} {response.reason_phrase}"
         return _Reply(status, document)
 
     def _refused(self, status: str, *, knows_who_asks: bool) -> str:
-        """Which of the two ends is wrong, where credentials are."""
+        """Says whether the credentials must be corrected in Prometheus or in this server."""
         sent = f"the token in {self._token_file}" if self._token_file else "the user and password of --prometheus-url"
         if not self._token_file and not self._has_user:
             return (
-                f"{self._place} wants to know who asks ({status}), and this server does not say: give it "
+                f"{self._place} requires credentials ({status}), and this server sends none: give it "
                 "--prometheus-token-file, or --prometheus-header for a tenant"
             )
         if knows_who_asks:
@@ -161,7 +164,7 @@ class Prometheus:
                     return f"no trusted connection to {self._place}: {cause.reason or cause}"
         if isinstance(exc, httpx.ConnectError):
             return f"{self._place} can't be reached: {exc}"
-        return f"{self._place} broke off, or speaks no HTTP: {exc or type(exc).__name__}"
+        return f"{self._place} closed the connection, or does not speak HTTP: {exc or type(exc).__name__}"
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:

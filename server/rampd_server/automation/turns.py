@@ -1,4 +1,4 @@
-"""Whose turn it is to be looked at. Waits, and does nothing else."""
+"""Decides which component is looked at next. It only waits; it does not look."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 
 class Turns:
-    """Names, each with the time of its next turn. Whoever has a turn has no other until it is `done`, and then rests for
-    `rest_s`.
+    """Names, each with the time of its next turn. A name that has a turn gets no other turn until it is `done`. Then it rests
+    for `rest_s`.
     """
 
     def __init__(self, *, rest_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -22,11 +22,11 @@ class Turns:
         self._changed = asyncio.Event()
 
     def call(self, name: str) -> None:
-        """Its turn is now."""
+        """Plans a turn of the name for now."""
         self.plan(name, 0)
 
     def plan(self, name: str, delay_s: float) -> None:
-        """Its turn is in `delay_s` at the latest; one that is planned earlier stays."""
+        """Plans a turn in `delay_s` at the latest. A turn that is planned earlier stays."""
         now_s = self._monotonic()
         due_s = max(now_s + delay_s, self._rests.get(name, now_s))
         if due_s < self._due.get(name, float("inf")):
@@ -35,12 +35,12 @@ class Turns:
             self._changed.set()
 
     def drop(self, name: str) -> None:
-        """It has no turn any more."""
+        """Removes the planned turn of the name."""
         self._due.pop(name, None)
         self._rests.pop(name, None)
 
     async def take(self) -> str:
-        """The next one whose turn it is; it has to be given back by `done`."""
+        """Waits for the next turn and returns its name. The caller must end the turn with `done`."""
         while True:
             name, delay_s = self._next()
             if name:
@@ -51,16 +51,16 @@ class Turns:
                     await self._changed.wait()
 
     def done(self, name: str) -> None:
-        """Its turn is over."""
+        """Ends the turn of the name."""
         self._taken.discard(name)
         self._rests[name] = self._monotonic() + self._rest_s
         planned_s = self._due.pop(name, None)
         if planned_s is not None:
-            # It was called, or planned, while it had its turn.
+            # The name was called or planned during its turn.
             self.plan(name, planned_s - self._monotonic())
 
     def _next(self) -> tuple[str, float | None]:
-        """Whose turn it is; or nobody, and in how many seconds it is somebody's (None: not foreseen)."""
+        """Returns the name whose turn it is; or "" and the seconds until the next turn (None: no turn is planned)."""
         while self._heap:
             due_s, name = self._heap[0]
             delay_s = due_s - self._monotonic()

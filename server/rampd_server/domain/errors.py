@@ -1,16 +1,16 @@
-"""Everything that a call can be refused for.
+"""The errors that a call can end with.
 
-RampdError                    has a reason, a message for a person at a terminal, and metadata for a program: what the
-│                             comments of rampd.v1.ErrorReason promise
-├─ RefusedError             the rules of the state machine, or a limit
-├─ InvalidRequestError      fields that are wrong, all of them at once
+RampdError                    has a reason, a message for a person at a terminal, and metadata for a program. The comments
+│                             of rampd.v1.ErrorReason list the metadata
+├─ RefusedError             the rules of the state machine, or a limit, do not allow the call
+├─ InvalidRequestError      fields are wrong; the error names all of them
 ├─ StoreUnavailableError    the store does not answer
 ├─ StoreResetError          the store was emptied or replaced
 ├─ StoreCorruptError        data in the store is not what rampd wrote
-└─ NoSnapshotError          the server has no state yet, or not the one that was asked for
-DeadlineError                 the caller's own deadline ran out: gRPC's status without a reason of ours
-ConflictError                 never leaves the server: another writer was first
-ReplayedError                 never leaves the server: this request id was done before
+└─ NoSnapshotError          the server has no state yet, or does not have the revision that was asked for
+DeadlineError                 the caller's own deadline is over: the gRPC status, without a rampd reason
+ConflictError                 never leaves the server: another writer committed first
+ReplayedError                 never leaves the server: the request with this id was applied before
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from enum import StrEnum
 
 
 def ways_on(adopt_command: str) -> str:
-    """What everybody is told who has to decide whether a store that was emptied or replaced is the right one.
+    """Returns what an admin can do when the store was emptied or replaced.
 
-    `adopt_command` is the one that adopts this very store; empty where it is not known.
+    `adopt_command` is the command that adopts this store; it is empty if the command is not known.
     """
     what_to_type = (
         f"`{adopt_command}`"
@@ -28,13 +28,13 @@ def ways_on(adopt_command: str) -> str:
         else "rampd-server adopt with the --redis-url or --data-dir, and the --namespace, of the servers"
     )
     return (
-        "To get the data back: stop the server, put the backup back, start it. To begin again with what is there now, type "
+        "To get the data back: stop the server, put the backup back, start it. To go on with the data that are there now, type "
         f"{what_to_type}: servers that run follow within seconds."
     )
 
 
 def begin_again(component: str) -> str:
-    """What helps beside a repair where the data of a component are damaged."""
+    """Returns what an admin can do instead of a repair if the data of a component are damaged."""
     return f"Or begin {component} again: DeleteComponent works, and then Release."
 
 
@@ -74,7 +74,7 @@ class Reason(StrEnum):
 
 
 class RampdError(Exception):
-    """Raised when a call can't be done. `reason` and `metadata` are for programs, the message is for people."""
+    """Raised when a call can't be carried out. `reason` and `metadata` are for programs, the message is for people."""
 
     def __init__(self, reason: Reason, message: str, **metadata: str | int | None) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class RampdError(Exception):
 
 
 class RefusedError(RampdError):
-    """Raised when the rules, or a limit, say no. refusals.py has a function for each reason."""
+    """Raised when the rules, or a limit, do not allow a call. refusals.py has a function for each reason."""
 
 
 class LimitExceededError(RefusedError):
@@ -96,7 +96,7 @@ class LimitExceededError(RefusedError):
 
 
 class InvalidRequestError(RampdError):
-    """Raised when fields are wrong. `violations` has all of them: (field, what is wrong with it)."""
+    """Raised when fields are wrong. `violations` lists all of them: (field, what is wrong with the field)."""
 
     def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
         super().__init__(Reason.INVALID_FIELD, "; ".join(f"{field}: {text}" for field, text in violations))
@@ -113,19 +113,19 @@ class StoreUnavailableError(RampdError):
 
 
 class StoreMisconfiguredError(StoreUnavailableError):
-    """Raised when the store can't be used until somebody changes it, or what rampd is told of it: to wait does not help."""
+    """Raised when the store can't be used until somebody changes the store or rampd's settings for it. Waiting does not help."""
 
 
 class StoreResetError(RampdError):
-    """Raised when the store is not the one that this server knows: emptied, or replaced."""
+    """Raised when the store is not the one that this server knows: it was emptied or replaced."""
 
     def __init__(self, message: str, *, believed: str | None = None, found: str | None = None) -> None:
         super().__init__(Reason.STORE_RESET, message, believed=believed, found=found)
 
 
 class StoreCorruptError(RampdError):
-    """Raised when what is read is not what rampd wrote. `problem` is the part of the message that says what is wrong, without
-    what to do about it.
+    """Raised when the data in the store are not what rampd wrote. `problem` is the part of the message that says what is
+    wrong; it does not say what to do.
     """
 
     def __init__(self, message: str, *, key: str, problem: str = "") -> None:
@@ -134,11 +134,11 @@ class StoreCorruptError(RampdError):
 
 
 class NoSnapshotError(RampdError):
-    """Raised when the server has no state yet, or not the revision that was asked for."""
+    """Raised when the server has no state yet, or does not have the revision that was asked for."""
 
     def __init__(self, message: str, *, revision: int | None = None) -> None:
         super().__init__(Reason.NO_SNAPSHOT, message, revision=revision)
 
 
 class DeadlineError(Exception):
-    """Raised when the time that the caller gave a call is over before there is an answer."""
+    """Raised when the caller's deadline is over before there is an answer."""

@@ -1,21 +1,21 @@
-"""The refusal of each reason, in one function. Its keywords are the metadata that rampd.v1.ErrorReason promises of the reason.
+"""One function for each reason of a refusal. Its keywords are the metadata that rampd.v1.ErrorReason lists for the reason.
 
-What is wrong with fields, and the reasons of the store, have classes in errors.py.
+Errors about wrong fields and errors of the store have classes in errors.py.
 """
 
 from rampd_server.domain.errors import RampdError, Reason, RefusedError
 
-_DECIDE_AGAIN = "Look at it with GetRollout and decide again."
+_DECIDE_AGAIN = "Read it with GetRollout and decide again."
 
 
 def request_id_reused(
     what: str = "", *, request_id: str, method: str | None = None, differs: str | None = None
 ) -> RefusedError:
-    """`what` says what the request id was used for before, where that is known."""
+    """`what` says what the request id was used for before, if that is known."""
     return RefusedError(
         Reason.REQUEST_ID_REUSED,
-        f"{what or f'The request id {request_id} was used for another request.'} To run the same again, send the same as "
-        "the first time; for anything else choose a new request id.",
+        f"{what or f'The request id {request_id} was used for another request.'} To repeat the first request, send it "
+        "unchanged. For any other request, choose a new request id.",
         request_id=request_id,
         method=method,
         differs=differs,
@@ -29,7 +29,7 @@ def too_large(message: str, *, limit: int) -> RefusedError:
 def component_not_found(*, component: str) -> RefusedError:
     return RefusedError(
         Reason.COMPONENT_NOT_FOUND,
-        f"There is no component {component}. A first Release makes it; ListRollouts shows what there is.",
+        f"There is no component {component}. A first Release creates it. ListRollouts shows the components that exist.",
         component=component,
     )
 
@@ -37,10 +37,10 @@ def component_not_found(*, component: str) -> RefusedError:
 def release_not_found(
     message: str = "", *, component: str, release: int | None = None, tag: str | None = None
 ) -> RefusedError:
-    """Without a message: that no release of the number is there, or that it was forgotten."""
+    """Without `message`, the error says that rampd does not keep a release with this number."""
     return RefusedError(
         Reason.RELEASE_NOT_FOUND,
-        message or f"{component} has no release {release} among its last ones. ListReleases shows them.",
+        message or f"{component} has no release {release} among its last releases. ListReleases shows them.",
         component=component,
         release=release,
         tag=tag,
@@ -50,7 +50,7 @@ def release_not_found(
 def override_not_found(*, component: str, repo: str) -> RefusedError:
     return RefusedError(
         Reason.OVERRIDE_NOT_FOUND,
-        f"{component} has no override for {repo}: ListOverrides shows those that are there.",
+        f"{component} has no override for {repo}. ListOverrides shows the overrides that exist.",
         component=component,
         repo=repo,
     )
@@ -63,7 +63,7 @@ def no_rollout(message: str) -> RefusedError:
 def tag_mismatch(component: str, *, expected: str, actual: str) -> RefusedError:
     return RefusedError(
         Reason.TAG_MISMATCH,
-        f"Next of {component} is {actual}, not {expected}. Look at it with GetRollout.",
+        f"Next of {component} is {actual}, not {expected}. GetRollout shows the rollout.",
         expected=expected,
         actual=actual,
     )
@@ -121,7 +121,7 @@ def contention(message: str) -> RefusedError:
 def queue_full(component: str, *, limit: int) -> RefusedError:
     return RefusedError(
         Reason.QUEUE_FULL,
-        f"{limit} releases of {component} wait already. CancelRelease takes one out.",
+        f"{limit} releases of {component} are in the queue already. CancelRelease takes one out.",
         limit=limit,
     )
 
@@ -139,7 +139,7 @@ def role_required(message: str, *, role: str) -> RefusedError:
 
 
 def not_implemented(what: str) -> RampdError:
-    """The error of what is declared in rampd.v1 and has no code yet: an RPC, or a field."""
+    """Returns the error for an RPC or a field that rampd.v1 declares and that has no code yet."""
     return RampdError(
         Reason.NOT_IMPLEMENTED, f"{what} is declared but not there yet: it comes with a later version of rampd."
     )
@@ -148,6 +148,6 @@ def not_implemented(what: str) -> RampdError:
 def internal(*, request_id: str) -> RampdError:
     return RampdError(
         Reason.INTERNAL,
-        f"A defect of rampd, not of your request. The server's log has it under request id {request_id}.",
+        f"This is a defect of rampd, not of your request. The server's log has the details under request id {request_id}.",
         request_id=request_id,
     )

@@ -1,5 +1,5 @@
-"""How numbers, and what people wrote, stand in a sentence: numbers as short as can be, and never so short that two that
-differ look the same.
+"""How numbers and people's texts are written in a sentence. A number is as short as possible, but two different numbers
+never look the same.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ __all__ = [
 
 _BILLION = 1_000_000_000
 _FAR = 50.0
-"""A limit is 2 to a million: e to the power of this is over a billion times as much."""
+"""A limit is between 2 and a million. e to the power of this number is over a billion times the limit."""
 
 
 def percent(basis_points: int) -> str:
@@ -37,7 +37,7 @@ def percent(basis_points: int) -> str:
 
 
 def rates(*counts: tuple[int, int], limit: float | None = None) -> list[str]:
-    """`14 of 1,600 (0.9 %)` for each (part, whole), told apart from each other and from the limit, a fraction of 1."""
+    """`14 of 1,600 (0.9 %)` for each (part, whole). Different rates, and the limit (a fraction of 1), look different."""
     shares = [Fraction(100 * part, whole) for part, whole in counts if whole]
     decimals = _decimals([*shares, *([100 * Fraction(repr(limit))] if limit is not None else [])], least=1)
     return [
@@ -47,13 +47,13 @@ def rates(*counts: tuple[int, int], limit: float | None = None) -> list[str]:
 
 
 def apart(one: Fraction, other: Fraction, *, decimals: int = 0) -> tuple[str, str]:
-    """Two numbers: the one with `decimals`, or as many more as tell it from the other, which has no zeros at its end."""
+    """Returns two numbers as texts. Both have `decimals`, or more if they would look the same; the second has no zeros at its end."""
     decimals = _decimals([one, other], least=decimals)
     return _fixed(one, decimals), _short(other, decimals)
 
 
 def ended(text: str) -> str:
-    """A text that somebody gave, as a sentence: with a full stop, where it has none."""
+    """Returns a person's text as a sentence: with a full stop if it has none."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -65,7 +65,7 @@ def bounds(least: float | None, most: float | None) -> str:
 
 
 def against_bounds(value: float, least: float | None, most: float | None) -> str:
-    """A value beside its bounds: as exact as it takes to see on which side it is."""
+    """Returns a value with enough digits to see whether it is above or below each bound."""
     return number(value, *(bound for bound in (least, most) if bound is not None))
 
 
@@ -75,8 +75,8 @@ def share(fraction: float) -> str:
 
 
 def evidence(log_over_limit: float, limit: Fraction) -> tuple[str, str]:
-    """E and its limit: `1,354` and `100`. `log_over_limit` is the natural logarithm of E less that of the limit, which is
-    what is compared. Great ones are cut: nobody needs to know how far over a billion.
+    """Returns E and its limit: `1,354` and `100`. `log_over_limit` is the natural logarithm of E minus that of the limit; the
+    guards compare this difference with 0. A large E is cut, because the exact size over a billion does not matter.
     """
     if log_over_limit > _FAR or log_over_limit < -_FAR:
         return "over a billion" if log_over_limit > 0 else "under 0.1", _short(limit, 0)

@@ -1,1 +1,1 @@
-"""What a process of the server is: its options, its addresses, its log, its signals, its Valkey."""
+"""The parts of a server process: its options, its addresses, its log, its signals, its Valkey."""

@@ -1,4 +1,4 @@
-"""Where the server listens, and where Prometheus is: values of the configuration that have a form of their own."""
+"""Values of the configuration with a syntax of their own: the server's address, and the URL and headers of Prometheus."""
 
 import ipaddress
 import re
@@ -44,7 +44,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of `host:port`, with `https://` before it for TLS and `http://` for plain text. Raises ValueError with a sentence."""
+        """Reads `host:port`, with `https://` before it for TLS or `http://` for plain text. Raises ValueError with a sentence."""
         match = _LISTEN.fullmatch(text)
         if match is None or int(match["port"]) > 65535:
             raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:50051 or [::1]:0.")
@@ -68,35 +68,35 @@ class Address:
 
 
 class PrometheusUrl(Secret[str]):
-    """Where Prometheus is: `http://` or `https://`, with a path where it has one. A password is shown to nobody."""
+    """The URL of Prometheus: `http://` or `https://`, with an optional path. A password is never shown."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with a sentence that has nothing of the URL's password."""
+        """Raises ValueError with a sentence that does not show the URL's password."""
         try:
             parts = urlsplit(text)
             port = parts.port
         except ValueError:
-            raise ValueError("not a URL; one looks like http://prometheus:9090.") from None
+            raise ValueError("not a URL; a URL looks like http://prometheus:9090.") from None
         if parts.scheme not in {"http", "https"}:
-            raise ValueError("the URL begins with neither http:// nor https://.")
+            raise ValueError("the URL must begin with http:// or https://.")
         if not parts.hostname or port == 0:
-            raise ValueError(f"no host in it, or port 0; a URL looks like {parts.scheme}://prometheus:9090.")
+            raise ValueError(f"it has no host, or port 0; a URL looks like {parts.scheme}://prometheus:9090.")
         if parts.query or parts.fragment:
-            raise ValueError("after the path comes nothing: no ? and no #.")
+            raise ValueError("nothing may come after the path: no ? and no #.")
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("a URL has no spaces and no special characters; write them as %20 and so on.")
         return cls(text)
 
     @property
     def without_credentials(self) -> str:
-        """The URL as it may be told, without a slash at its end."""
+        """The URL in a form that may be shown, without a slash at its end."""
         parts = urlsplit(self.get_secret_value())
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
     @property
     def credentials(self) -> tuple[str, str] | None:
-        """User and password, where the URL has them."""
+        """User and password; None if the URL has none."""
         parts = urlsplit(self.get_secret_value())
         if "@" not in parts.netloc:
             return None
@@ -111,7 +111,7 @@ class PrometheusHeaders(Secret[tuple[tuple[str, str], ...]]):
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> Self:
-        """Of lines such as `X-Scope-OrgID: team`. Raises ValueError with a sentence that shows no value."""
+        """Parses lines such as `X-Scope-OrgID: team`. Raises ValueError with a sentence that shows no value."""
         headers: dict[str, tuple[str, str]] = {}
         for line in filter(None, map(str.strip, lines)):
             name, colon, value = (part.strip() for part in line.partition(":"))
@@ -121,16 +121,16 @@ class PrometheusHeaders(Secret[tuple[tuple[str, str], ...]]):
                 raise ValueError(f"the value of {name} is empty, or is not printable ASCII on one line.")
             if name.lower() == "authorization":
                 raise ValueError(
-                    "Authorization is not given as a header: a bearer token goes into a file, for --prometheus-token-file; "
-                    "a user and a password go into --prometheus-url."
+                    "Authorization can't be given as a header. Put a bearer token into a file for --prometheus-token-file, or "
+                    "a user and a password into --prometheus-url."
                 )
             if name.lower() in _OWN_HEADERS:
-                raise ValueError(f"{name} is what rampd sets itself: leave it out.")
+                raise ValueError(f"rampd sets {name} itself: leave it out.")
             if name.lower() in headers:
                 raise ValueError(f"{name} is given twice: once is enough.")
             headers[name.lower()] = name, value
         if not headers:
-            raise ValueError("no header in it; one looks like 'X-Scope-OrgID: team'.")
+            raise ValueError("it has no header; a header looks like 'X-Scope-OrgID: team'.")
         return cls(tuple(headers.values()))
 
     @property
@@ -143,7 +143,7 @@ class PrometheusHeaders(Secret[tuple[tuple[str, str], ...]]):
 
 
 def masked(parts: SplitResult) -> str:
-    """A URL to be shown: without its password, which may be an option too."""
+    """Returns a URL with `***` for its password, which may also stand among the options."""
     user, at, host = parts.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
     netloc = f"{name}{colon and ':' + _MASK}{at}{host}"

@@ -1,4 +1,4 @@
-"""What an operator types to tell the servers of a store that it, as it is now, is the one to go on with."""
+"""The command with which an operator tells the servers of a store to go on with the data that the store has now."""
 
 import shlex
 import sys
@@ -12,7 +12,7 @@ _PROGRAM = "rampd-server"
 
 
 def adopt_command(config: Config, redis_url: str) -> str:
-    """The command for the store of a server, with the program as it was started. A password is `***` in it."""
+    """Returns the adopt command for a server's store, with the program as it was started. A password is shown as `***`."""
     is_own = is_embedded(redis_url, config.data_dir)
     store = ("--data-dir", config.data_dir) if is_own else ("--redis-url", RedisUrl(redis_url))
     namespace = () if config.namespace == "default" else ("--namespace", config.namespace)
@@ -20,7 +20,7 @@ def adopt_command(config: Config, redis_url: str) -> str:
 
 
 def _program() -> tuple[str, ...]:
-    """How this process was started. One that only has a server in it was started as something else."""
+    """How rampd-server is started on this machine. A process of another program may have a server in it, too."""
     started = Path(sys.argv[0])
     if started.name == "__main__.py" and started.parent == Path(__file__).parents[1]:
         return sys.executable, "-m", "rampd_server"

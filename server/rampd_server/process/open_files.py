@@ -1,4 +1,4 @@
-"""Open files: as many as the system lets this process have, and some kept from callers for the store and for itself."""
+"""Open files: raises the limit of this process, and reserves some files for the store and for the server itself."""
 
 import asyncio
 import os
@@ -8,9 +8,10 @@ from typing import Final
 import structlog
 
 KEPT: Final = 128
-"""Files that are not for callers: connections to the store and to Prometheus, what gRPC and Python need, a file to read."""
+"""Files that are not for callers: connections to the store and to Prometheus, files of gRPC and Python, a file to read.
+"""
 _MOST: Final = 1_000_000
-"""More connections than this nobody has, and gRPC counts them in 32 bits."""
+"""More connections than any server has. gRPC counts connections in 32 bits."""
 _NEAR: Final = 0.8
 _LOOK_S: Final = 5.0
 
@@ -18,7 +19,7 @@ log = structlog.get_logger()
 
 
 def raise_limit() -> int:
-    """Raises the soft limit of open files to the hard one, where the system lets us; the limit that holds now."""
+    """Raises the soft limit of open files to the hard limit if the system allows it. Returns the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -28,13 +29,13 @@ def raise_limit() -> int:
 
 
 def connections_of_each(limit: int, listeners: int) -> int:
-    """How many connections each listener may take, so that all together leave `KEPT` files."""
+    """Returns how many connections each listener may take, so that all listeners together leave `KEPT` files."""
     return max(1, (min(limit, _MOST) - KEPT) // listeners)
 
 
 async def tell_when_near(connections: int) -> None:
-    """Says in the log when there are nearly as many open files as a listener may have connections, and when there are fewer
-    again; for ever, where it can be seen.
+    """Logs when the number of open files comes near to the connections that a listener may have, and when it falls
+    again. Runs for ever, or returns if the system does not show the number.
     """
     is_near = False
     while (number := _open_files()) is not None:
@@ -45,8 +46,8 @@ async def tell_when_near(connections: int) -> None:
                     "connections_near_limit",
                     open=number,
                     connections=connections,
-                    what_to_do="raise the hard limit of open files (ulimit -Hn, LimitNOFILE=), or start more servers: beyond "
-                    "it new callers are refused with UNAVAILABLE",
+                    what_to_do="raise the hard limit of open files (ulimit -Hn, LimitNOFILE=), or start more servers: above "
+                    "the limit, new callers are refused with UNAVAILABLE",
                 )
             else:
                 log.info("connections_below_limit", open=number, connections=connections)
@@ -55,7 +56,7 @@ async def tell_when_near(connections: int) -> None:
 
 def _open_files() -> int | None:
     try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only, of which there may be many
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only names, and there may be many
     except OSError:
         return None
 

@@ -1,4 +1,4 @@
-"""What the log says of something that is away for long: once, then at growing intervals, and once when it is back."""
+"""Logs that something is away: once, then at growing intervals, and once when it is back."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,18 +9,18 @@ _FIRST_S = 10.0
 _GROWTH = 2
 _LONGEST_S = 600.0
 _MAX_TEXTS = 8
-"""Different errors of one outage that are told at once; what comes after them waits for its interval."""
+"""How many different errors of one outage are logged at once. Later ones are logged only at the intervals."""
 
 log = structlog.get_logger()
 
 
 class Outage:
-    """Logs `lost` while something is away, and `found` once it is back. What fails often may tell of each failure."""
+    """Logs `lost` while something is away, and `found` once it is back. A caller may call `tell` for every failure."""
 
     def __init__(
         self, lost: str, found: str, *, monotonic: Callable[[], float] = time.monotonic, **fields: str
     ) -> None:
-        """`fields` are in each line."""
+        """`fields` stand in each log line."""
         self._lost = lost
         self._found = found
         self._fields = fields
@@ -32,11 +32,11 @@ class Outage:
 
     @property
     def lasts_s(self) -> float | None:
-        """For how long it has been away; None where it is there."""
+        """For how many seconds it has been away; None if it is not away."""
         return None if self._began_s is None else self._monotonic() - self._began_s
 
     def tell(self, error: str, *, exc_info: BaseException | None = None) -> None:
-        """It is away, for this reason."""
+        """Marks it as away, for the reason `error`."""
         now_s = self._monotonic()
         if self._began_s is None:
             self._began_s = now_s
@@ -52,7 +52,7 @@ class Outage:
         log.warning(self._lost, error=error, for_s=round(now_s - self._began_s), **self._fields, **more)
 
     def end(self) -> None:
-        """It is there. Costs nothing where it was before."""
+        """Marks it as back. Costs nothing if it was not away."""
         if self._began_s is None:
             return
         log.info(self._found, after_s=round(self._monotonic() - self._began_s), **self._fields)
@@ -61,12 +61,12 @@ class Outage:
 
 
 class Outages:
-    """The outages of many things that are told by one name. Only those that are away are kept."""
+    """The outages of many things that have a kind in common. Only things that are away are kept."""
 
     def __init__(
         self, lost: str, found: str, names: tuple[str, ...], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`names` are the fields of a line that say which thing it is about."""
+        """`names` are the fields of a log line that identify the thing."""
         self._lost = lost
         self._found = found
         self._names = names
@@ -75,11 +75,11 @@ class Outages:
 
     @property
     def away(self) -> Iterable[tuple[str, ...]]:
-        """What is away, each as it was told."""
+        """The things that are away, each with the values that `tell` was called with."""
         return tuple(self._outages)
 
     def tell(self, *thing: str, error: str, exc_info: BaseException | None = None) -> None:
-        """One is away, for this reason."""
+        """Marks one thing as away, for the reason `error`."""
         found = self._outages.get(thing)
         if found is None:
             fields = dict(zip(self._names, thing, strict=True))
@@ -87,7 +87,7 @@ class Outages:
         found.tell(error, exc_info=exc_info)
 
     def end(self, *thing: str) -> None:
-        """One is there, or nobody expects it any more. Costs nothing where it was there before."""
+        """Marks one thing as back, or as not expected any more. Costs nothing if it was not away."""
         found = self._outages.pop(thing, None)
         if found is not None:
             found.end()

@@ -1,4 +1,4 @@
-"""TCP ports: whether one is free, and how one is kept for several processes."""
+"""TCP ports: checks that a port is free, and keeps a port for several processes."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from rampd_server.process.startup import StartupError
 
 
 def check_free(address: Address) -> None:
-    """Binds and lets go again, since gRPC says of a failure that there was one and not which. Raises StartupError."""
+    """Binds the address and releases it, because gRPC does not give the reason of a failure. Raises StartupError."""
     for family, where in _places(address):
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -26,8 +26,9 @@ def check_free(address: Address) -> None:
 
 @contextmanager
 def held(address: Address) -> Iterator[Address]:
-    """Keeps a port for processes of this user that bind it with SO_REUSEPORT, for as long as the block lasts; the address
-    with the port that the system chose. What listens gets connections, and this does not listen. Raises StartupError.
+    """Keeps a port for as long as the block lasts, so that processes of this user can bind it with SO_REUSEPORT. Gives
+    the address with the port that the system chose. It gets no connections, because it does not listen. Raises
+    StartupError.
     """
     if address.port:
         # With SO_REUSEPORT the holder would join another server's port.
@@ -53,12 +54,12 @@ def _places(address: Address) -> list[tuple[socket.AddressFamily, tuple[object, 
 
 
 def _is_missing(error: OSError, address: Address) -> bool:
-    """Many machines have one of the two addresses of localhost only."""
+    """Many machines have only one of the two addresses of localhost."""
     return error.errno == errno.EADDRNOTAVAIL and address.host == "localhost"
 
 
 def _taken(address: Address, error: OSError) -> StartupError:
     return StartupError(
         f"Can't listen on {address}: {os.strerror(error.errno or 0)}. "
-        "Give another --listen (RAMPD_LISTEN); with port 0 the system chooses a free one."
+        "Give another --listen (RAMPD_LISTEN); with port 0 the system chooses a free port."
     )

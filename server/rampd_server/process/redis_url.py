@@ -1,7 +1,7 @@
-"""Where the store is: a Redis URL, checked whole before anything connects to it.
+"""The Redis URL of the store, checked completely before anything connects to it.
 
-redis-py takes whatever stands after the `?` as an argument of its own, and lets it overrule what the code gave. So what is
-passed on is named here, and everything else is refused.
+redis-py takes every option after the `?` as an argument, which overrules the argument that the code gives. So this
+module lists the options that are passed on, and refuses all others.
 """
 
 import re
@@ -24,22 +24,24 @@ _TLS_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 _TLS: Final = (*_TLS_FILES, *_TLS_WORDS)
 OPTIONS: Final = ("db", "username", "password", *_TLS)
-"""What may stand after the `?`; those that begin with `ssl_` with rediss:// only."""
+"""The options allowed after the `?`. Options that begin with `ssl_` are allowed only with rediss://."""
 _ENCODE: Final = (
-    "In a user and a password, write every character that is no letter, no digit and none of . _ ~ - as % and its code: "
+    "In a user and a password, write every character as % and its code, except letters, digits and . _ ~ -: "
     "%2F for /, %23 for #, %3F for ?, %40 for @, %25 for %"
 )
 
 
 class RedisUrl(Secret[str]):
-    """A URL whose password is shown to nobody: `str()` and `repr()` have `***` there; `get_secret_value()` has all."""
+    """A URL that hides its password: `str()` and `repr()` show `***` in its place, `get_secret_value()` returns the
+    whole URL.
+    """
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with a sentence that has nothing of the URL's user, password and options."""
+        """Raises ValueError with a sentence that does not show the URL's user, password or options."""
         scheme, _, rest = text.partition("://")
         if scheme.lower() not in _SCHEMES:
-            raise ValueError("the URL begins with none of redis://, rediss:// and unix://.")
+            raise ValueError("the URL must begin with redis://, rediss:// or unix://.")
         if not text.isprintable():
             raise ValueError("the URL has a line end or another control character in it.")
         try:
@@ -47,7 +49,8 @@ class RedisUrl(Secret[str]):
         except ValueError as error:
             authority, *behind = re.split("[/?#]", rest, maxsplit=1)
             if authority and ("@" in "".join(behind) or "[" in rest.rpartition("@")[0]):
-                # A password has cut the URL in the wrong place, so what is wrong with its parts says nothing.
+                # A character of the password has cut the URL in the wrong place, so errors about its parts would
+                # mislead.
                 raise ValueError(f"the URL can't be read. {_ENCODE}.") from None
             raise ValueError(str(error)) from None
         return cls(text)
@@ -57,7 +60,7 @@ class RedisUrl(Secret[str]):
 
 
 def place_of(url: str) -> str:
-    """Which database of which store a URL is for: nothing of its user, its password and its options is in it."""
+    """Returns the store and the database that a URL names, without its user, its password and its other options."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, errors="surrogateescape"))
     if parts.scheme == "unix":
@@ -70,22 +73,22 @@ def _check(text: str) -> None:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("not a URL; one looks like redis://user:password@host:6379/0.") from None
+        raise ValueError("not a URL; a URL looks like redis://user:password@host:6379/0.") from None
     if parts.fragment or text.endswith("#"):
         raise ValueError(f"there is a # in it. {_ENCODE}.")
     if " " in parts.netloc or "+" in parts.query:
         raise ValueError(
-            "there is a space before the path, or a + after the ?, which means one: write %20, or %2B for +."
+            "there is a space before the path, or a + after the ?, where + means a space: write %20 for a space, %2B for +."
         )
     options = _options(parts)
     _check_credentials(parts, options)
     if parts.scheme == "unix":
         if not parts.path.startswith("/") or parts.netloc.rpartition("@")[2]:
-            raise ValueError("unix:// is followed by an absolute path, such as unix:///run/redis/redis.sock.")
+            raise ValueError("after unix:// must come an absolute path, such as unix:///run/redis/redis.sock.")
     elif not parts.hostname or port == 0:
-        raise ValueError(f"no host in it, or port 0; a URL looks like {parts.scheme}://user:password@host:6379/0.")
+        raise ValueError(f"it has no host, or port 0; a URL looks like {parts.scheme}://user:password@host:6379/0.")
     elif not re.fullmatch(r"/?|/[0-9]+", parts.path, re.ASCII):
-        raise ValueError("after the host comes nothing, or the number of a database, such as /0.")
+        raise ValueError("after the host may come only the number of a database, such as /0.")
     elif "db" in options and parts.path.strip("/"):
         raise ValueError("the database is in it twice, after the host and as the option db.")
     if parts.scheme == "rediss":
@@ -98,11 +101,11 @@ def _options(parts: SplitResult) -> dict[str, str]:
         if name not in OPTIONS:
             shown = f"the option {name}" if re.fullmatch(r"[a-z_]{1,40}", name) else "an option"
             raise ValueError(
-                f"{shown} is not passed on to the Redis client, whose settings are rampd's own; what may be given is "
+                f"{shown} is not allowed, because rampd chooses the settings of its Redis client. Allowed are "
                 f"{', '.join(OPTIONS[:3])} and, with rediss://, {', '.join(_TLS)}."
             )
         if name in _TLS and parts.scheme != "rediss":
-            raise ValueError(f"the option {name} is for rediss://, which is Redis with TLS.")
+            raise ValueError(f"the option {name} is allowed only with rediss://, which is Redis with TLS.")
         if name in options:
             raise ValueError(f"the option {name} is in it twice.")
         if not value:
@@ -110,7 +113,7 @@ def _options(parts: SplitResult) -> dict[str, str]:
         if name == "db" and not re.fullmatch("[0-9]{1,9}", value, re.ASCII):
             raise ValueError("the option db is not the number of a database, such as 0.")
         if name in _TLS_WORDS and value not in _TLS_WORDS[name]:
-            raise ValueError(f"the option {name} is none of {', '.join(_TLS_WORDS[name])}.")
+            raise ValueError(f"the option {name} must be one of {', '.join(_TLS_WORDS[name])}.")
         options[name] = value
     if parts.query and not options:
         raise ValueError(f"after the ? come no options. {_ENCODE}.")
@@ -128,13 +131,13 @@ def _check_credentials(parts: SplitResult, options: Mapping[str, str]) -> None:
             raise ValueError(f"the {name} is in it twice, before the host and as an option.")
     if (parts.username or "username" in options) and not (parts.password or "password" in options):
         raise ValueError(
-            f"there is a user in it and no password. With a password alone, type {parts.scheme}://:password@host; for a "
-            "user that Redis lets in without one, type any."
+            f"it has a user but no password. For a password without a user, type {parts.scheme}://:password@host. For a "
+            "user that Redis lets in without a password, type any password."
         )
 
 
 def _check_files(options: Mapping[str, str]) -> None:
-    """Looks into the files that TLS needs: a connection would find out too, each time anew, and say less."""
+    """Checks the files that TLS needs. A connection would find the same mistakes, but again each time, and say less."""
     for name in _TLS_FILES:
         if name in options:
             try:
@@ -142,7 +145,7 @@ def _check_files(options: Mapping[str, str]) -> None:
             except (OSError, ValueError) as error:
                 raise ValueError(f"the file of {name} can't be read: {_reason(error)}.") from None
     if "ssl_keyfile" in options and "ssl_certfile" not in options:
-        raise ValueError("the option ssl_keyfile needs ssl_certfile, the certificate that the key is of.")
+        raise ValueError("the option ssl_keyfile needs ssl_certfile, the certificate of the key.")
     context = ssl.create_default_context()
     try:
         if "ssl_ca_certs" in options:
@@ -151,7 +154,7 @@ def _check_files(options: Mapping[str, str]) -> None:
         raise ValueError("the file of ssl_ca_certs has no certificates in PEM.") from None
     try:
         if "ssl_certfile" in options:
-            # The empty password is for a key that has one: OpenSSL would ask the terminal for it.
+            # For a key with a password, OpenSSL would ask on the terminal; with an empty password it fails.
             context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), password="")
     except OSError:
         raise ValueError(
@@ -160,4 +163,4 @@ def _check_files(options: Mapping[str, str]) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "it is no path"
+    return (error.strerror if isinstance(error, OSError) else None) or "it is not a path"

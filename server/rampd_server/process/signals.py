@@ -1,4 +1,4 @@
-"""What each signal does: an orderly end, or nothing but a line in the log."""
+"""The effect of each signal: an orderly end, or only a line in the log."""
 
 import asyncio
 import signal
@@ -21,12 +21,12 @@ log = structlog.get_logger()
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGTERM, SIGINT, SIGQUIT, SIGXCPU or SIGHUP sets.
+    """Gives an event that the first SIGTERM, SIGINT, SIGQUIT, SIGXCPU or SIGHUP sets.
 
-    After that, another one of them but SIGHUP ends the process as if nobody caught it. A terminal that closes may send
-    SIGHUP twice, so the second one does nothing; nor does the first where it was ignored before (`nohup`). SIGUSR1, SIGALRM
-    and the like are ignored. For the main thread, inside a running loop. At the end the signals do again what they did
-    before.
+    A second SIGTERM, SIGINT, SIGQUIT or SIGXCPU ends the process as without a handler. A terminal that closes may send
+    SIGHUP twice, so the second SIGHUP does nothing. The first SIGHUP does nothing either if it was ignored before
+    (`nohup`). SIGUSR1, SIGALRM and similar signals are ignored. Use it on the main thread, inside a running loop. At
+    the end of the block the signals have their former effect again.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 
 async def run_until(stop: asyncio.Event, main: Coroutine[None, None, None]) -> None:
-    """Runs `main` to its end; once `stop` is set it is cancelled, and its orderly end is waited for."""
+    """Runs `main` to its end. When `stop` is set, it cancels `main` and waits for its orderly end."""
     running = asyncio.create_task(main)
     stopping = asyncio.create_task(stop.wait())
     try:

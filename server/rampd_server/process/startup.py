@@ -1,4 +1,4 @@
-"""What keeps the server from starting, or from going on."""
+"""The error that keeps the server from starting, or from going on."""
 
 import sys
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from rampd._contract.wording import one_line
 
 
 class StartupError(Exception):
-    """Raised when the server can't start as it was told to, or can't go on until somebody changes something.
+    """Raised when the server can't start as configured, or can't go on until somebody changes something.
 
-    `sentences` says why, all of it at once, for whoever typed the command; the command then ends with exit code 2.
+    `sentences` gives all reasons at once, for the person who typed the command. The command then ends with exit code 2.
     """
 
     def __init__(self, *sentences: str) -> None:
@@ -20,9 +20,9 @@ class StartupError(Exception):
 
 @contextmanager
 def ungrouped() -> Iterator[None]:
-    """Raises the StartupError with which a group of tasks ended, without its group.
+    """Raises the StartupError that ended a group of tasks, without its exception group.
 
-    Not by `except*`: CPython 3.11.2, which is Debian 12's, wraps again what is raised inside it.
+    It does not use `except*`, because CPython 3.11.2 (Debian 12) wraps an error that is raised inside `except*` again.
     """
     try:
         yield
@@ -39,11 +39,11 @@ def _first_of(group: BaseExceptionGroup[StartupError]) -> StartupError:
 
 
 NOT_STARTED = 2
-"""The exit code of a process that could not start as it was told to, or not go on."""
+"""The exit code of a process that could not start or go on as configured."""
 
 
 def report(error: StartupError) -> int:
-    """Tells whoever typed the command; the exit code."""
+    """Prints the error for the person who typed the command, and returns the exit code."""
     for sentence in error.sentences:
         print(f"rampd-server: {one_line(sentence)}", file=sys.stderr)
     return NOT_STARTED

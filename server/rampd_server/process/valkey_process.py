@@ -20,8 +20,9 @@ _OPTIONS = {
     "save": "",
     "maxmemory-policy": "noeviction",
 }
-# Asks the kernel to kill this process together with the thread that started it, and then becomes the program. That can't
-# be asked from outside, and `preexec_fn` is not safe beside threads. The server may have ended before the request.
+# Asks the kernel to kill this process when the thread that started it ends, and then becomes the program. Only the
+# process itself can ask for that, and `preexec_fn` is not safe beside threads. The server may have ended before the
+# request.
 _TIED = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -38,15 +39,15 @@ _log = structlog.get_logger(__name__)
 
 
 class ValkeyProcess:
-    """A Valkey that runs, or has ended. Started on the main thread, it does not outlive this process on Linux, even if this
-    process is killed: every acknowledged write is in the append-only file.
+    """A Valkey that runs, or has ended. If it is started on the main thread, it does not outlive this process on Linux,
+    even if this process is killed. No acknowledged write is lost then, because all of them are in the append-only file.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", path: Path, log: Path) -> None:
         self._process = process
         self._path = path
         self._log = log
-        # Reaps it. On a thread, since it works on every system and beside whoever else waits for a child.
+        # Waits for the process on a thread: that works on every system, and beside other code that waits for children.
         self._ended = asyncio.create_task(asyncio.to_thread(process.wait))
 
     @classmethod
@@ -62,19 +63,19 @@ class ValkeyProcess:
         return valkey
 
     async def has_ended(self, *, within_s: float) -> bool:
-        """Whether it ends within that time."""
+        """Whether the process ends within that time."""
         return bool((await asyncio.wait({self._ended}, timeout=within_s))[0])
 
     async def answers(self) -> bool:
-        """Whether it answers anything at all."""
+        """Whether the Valkey gives any answer."""
         return bool(await ping(self._path))
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the process at once."""
         self._process.kill()
 
     async def end(self) -> None:
-        """Ends it in order, or at once where it takes too long."""
+        """Ends the process in order, or kills it if that takes too long."""
         self._process.terminate()
         if not await self.has_ended(within_s=_STOP_TIMEOUT_S):
             self._process.kill()
@@ -83,12 +84,12 @@ class ValkeyProcess:
 
     @property
     def code(self) -> int | None:
-        """Its exit code; the number of the signal that ended it, with a minus; None while it runs."""
+        """The exit code; after a signal, the signal's number with a minus; None while the process runs."""
         return self._process.returncode
 
     @property
     def last_line(self) -> str:
-        """The last that it logged."""
+        """The last line of its log."""
         try:
             lines = self._log.read_bytes()[-4096:].decode(errors="replace").split("\n")
         except OSError as error:
@@ -97,7 +98,7 @@ class ValkeyProcess:
 
     async def _wait_until_ready(self) -> None:
         end = time.monotonic() + _START_TIMEOUT_S
-        # While it loads its data it answers -LOADING.
+        # Valkey answers -LOADING while it loads its data.
         while not (await ping(self._path)).startswith(b"+PONG"):
             if self._ended.done():
                 raise StartupError(
@@ -111,7 +112,7 @@ class ValkeyProcess:
 
 
 async def ping(path: Path) -> bytes:
-    """The answer to a PING at a socket; empty where nobody answers."""
+    """Returns the answer to a PING at a socket; empty if there is no answer."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_unix_connection(os.fspath(path))
@@ -134,13 +135,13 @@ def _spawn(program: Path, home: Path, path: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
     try:
         with (home / "valkey.log").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 - the program of the wheel, with arguments of our own
+            return subprocess.Popen(  # noqa: S603 - the program of the wheel, with rampd's own arguments
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=home,
-                # Ctrl-C in a terminal goes to the whole group, and the store must be there until the server has ended.
+                # Ctrl-C in a terminal goes to the whole group, but the store must run until the server has ended.
                 process_group=0,
             )
     except OSError as error:

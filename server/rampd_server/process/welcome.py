@@ -1,4 +1,4 @@
-"""What a person sees who starts a server on a terminal: what to type next."""
+"""The text that a person sees after starting a server: what to type next."""
 
 import os
 import shlex
@@ -12,7 +12,7 @@ _RESOLVE = '{"component": "restyler", "repo": "acme/app"}'
 
 
 def welcome(config: Config, address: Address) -> str:
-    """Where the server listens, who may do what there, and first commands to try."""
+    """Says where the server listens, who may do what there, and which commands to try first."""
     lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", _who(config)]
     if config.reflection:
         tcp = _over_tcp(config, address)
@@ -23,7 +23,7 @@ def welcome(config: Config, address: Address) -> str:
             _grpcurl(tcp, "rampd.v1.ResolverService/Resolve", _RESOLVE),
             _grpcurl(tcp, "describe rampd.v1.RolloutService"),
         ]
-    lines.append("Ctrl-C stops it; what it knows is kept.")
+    lines.append("Ctrl-C stops the server. Its data is kept.")
     return "\n".join(lines)
 
 

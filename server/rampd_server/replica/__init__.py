@@ -1,1 +1,1 @@
-"""The copy of the store in memory that Resolve reads, and what is done where the store loses or damages something."""
+"""The copy of the store in memory that Resolve reads, and the handling of data that the store loses or damages."""

@@ -1,4 +1,4 @@
-"""What is wrong with a component that can't be read. It takes no other component down."""
+"""Damage: why a component can't be read. It does not affect other components."""
 
 from dataclasses import dataclass
 
@@ -17,24 +17,24 @@ class Damage:
 
     error: StoreCorruptError
     since_s: float
-    """By the monotonic clock: when the store last confirmed what was known of the component."""
+    """When the store last confirmed the component's last good state, by the monotonic clock."""
 
 
 def shown(text: str) -> str:
-    """A text about damage, which may quote a field of any length and any bytes, as one that can go anywhere."""
+    """Shortens and escapes a text about damage. The text may quote a field of any length and with any bytes."""
     return text[:_MAX_SHOWN].encode("utf-8", "backslashreplace").decode()
 
 
 def damage_of(component: str, error: Exception) -> StoreCorruptError:
-    """What an error says of the one component that was read. Raises the error where it is the whole store that fails."""
+    """Returns an error as the damage of the component that was read. Raises the error if the whole store fails."""
     if isinstance(error, StoreUnavailableError | StoreResetError):
         raise error
     if isinstance(error, StoreCorruptError):
         return error
     _log.error("component_not_read", component=component, exc_info=error)
-    problem = f"The data of {component} can't be read, which is a defect of rampd: {type(error).__name__}, and the server's log has it."
+    problem = f"The data of {component} can't be read because of a defect of rampd ({type(error).__name__}): see the server's log."
     return StoreCorruptError(
-        f"{problem} Report it; until then look at the data with redis-cli, or restore the component from a backup. "
+        f"{problem} Report the defect. Until it is fixed, look at the data with redis-cli, or restore the component from a backup. "
         f"{begin_again(component)}",
         key=component,
         problem=problem,

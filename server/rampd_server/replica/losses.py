@@ -1,4 +1,4 @@
-"""Writing down that a store has lost writes of a component, before anybody is served what it has instead."""
+"""Records that a store has lost writes of a component, before any caller is served the older state."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,9 +24,11 @@ class Seen(NamedTuple):
 async def settle_loss(
     store: Store, known: Rollout | Absent, seen: Sequence[Seen], *, protects: bool, now_ms: int
 ) -> None:
-    """Commits what follows from it that the store has lost `known`, once among all servers that knew it; says so in the log.
+    """Commits the consequences of the store's loss of `known`, and logs the loss. Of all servers that knew it, one
+    commits.
 
-    `seen`: the last changes of the component, oldest first. Raises StoreUnavailableError, StoreResetError, StoreCorruptError.
+    `seen` are the last changes of the component, oldest first. Raises StoreUnavailableError, StoreResetError,
+    StoreCorruptError.
     """
     component = known.component
     before_fork = await _last_in_common(store, seen)
@@ -51,16 +53,16 @@ async def settle_loss(
             last_revision=lost.last,
             store_revision=stored.rollout.revision,
             revision=entry.revision,
-            what_it_means=f"{note}; of these changes, what protects jobs is made again and everything else is gone",
-            what_to_do=f"look at {component} with GetRollout, and do again what is missing; if it is HELD, Ramp ends that",
+            what_it_means=f"{note}; rampd makes those of these changes again that protect jobs, all others are lost",
+            what_to_do=f"look at {component} with GetRollout, and repeat the changes that are missing; if it is HELD, type Ramp",
         )
         return
 
 
 async def _last_in_common(store: Store, seen: Sequence[Seen]) -> int | None:
-    """The newest revision of those seen that the store has, too; None where it has none of them."""
+    """The newest revision among `seen` that the store still has; None if it has none of them."""
     first, last = 0, len(seen)
-    # What a history has lost is its end.
+    # A history only loses its end, so a binary search works.
     while first < last:
         middle = (first + last) // 2
         if await store.missing_entries({seen[middle].component: seen[middle].entry}):
@@ -74,7 +76,7 @@ def _first_lost(
     known: Rollout | Absent, stored: Rollout | Absent, seen: Sequence[Seen], before_fork: int | None
 ) -> int:
     if before_fork is not None:
-        # Where somebody has put back a part of a component, its history has what the rest has lost.
+        # If somebody has put back a part of a component, its history has revisions that the other part has lost.
         return min(before_fork + 1, known.revision)
     oldest = seen[0].revision if seen else known.revision
     first = min(oldest, known.revision, stored.revision + 1)

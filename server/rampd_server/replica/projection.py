@@ -1,4 +1,4 @@
-"""From the server's rollout to what resolving needs of it."""
+"""Converts the server's rollout into the values that resolving needs."""
 
 from rampd._decision.resolution import Channel, Choice, ComponentSnapshot, SnapshotRelease
 from rampd_server.domain.rollout.model import Release, Rollout
@@ -6,7 +6,7 @@ from rampd_server.ports import Override
 
 
 def snapshot_of(rollout: Rollout) -> ComponentSnapshot:
-    """What resolving needs of a rollout, its overrides aside."""
+    """Returns the part of a rollout that resolving needs, without its overrides."""
     return ComponentSnapshot(
         component=rollout.component,
         revision=rollout.revision,
@@ -16,18 +16,18 @@ def snapshot_of(rollout: Rollout) -> ComponentSnapshot:
         basis_points=rollout.basis_points,
         unit=rollout.unit,
         queued=tuple(map(_release, rollout.queued_releases)),
-        # Quarantined ones too: an override to such a tag still works, and gets its attributes.
+        # Quarantined releases too: an override to such a tag still works, and gets the release's attributes.
         previous=tuple(_release(rollout.releases[number]) for number in rollout.previous),
     )
 
 
 def choice_of(override: Override) -> Choice:
-    """What a repo is pinned to."""
+    """Returns the choice that an override pins a repo to."""
     return Choice(Channel(override.channel) if override.channel else None, override.tag, override.expire_ms)
 
 
 def override_of(choice: Choice) -> Override:
-    """The override that pins to a choice."""
+    """Returns the override that pins a repo to a choice."""
     return Override(choice.channel or "", choice.tag, choice.expire_ms)
 
 

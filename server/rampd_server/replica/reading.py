@@ -1,6 +1,7 @@
-"""Reading everything that the store has, and what it has lost, into a state that replaces the one that is served.
+"""Reads everything that the store has into a new state, and finds what the store has lost. The new state replaces the
+served one.
 
-The one that is served goes on meanwhile: this server's own changes are applied to it.
+During the reading the served state goes on: this server's own changes are applied to it.
 """
 
 import asyncio
@@ -23,7 +24,9 @@ log = structlog.get_logger()
 
 
 class Reading:
-    """One reading of everything. `served` is the state that is served meanwhile, `recent` the last changes of it."""
+    """One reading of everything. `served` is the state that is served during the reading, `recent` are its last
+    changes.
+    """
 
     def __init__(
         self,
@@ -42,15 +45,15 @@ class Reading:
         self._now_ms = now_ms
         self._confirmed_s = confirmed_s
         self.strays_end = ""
-        """Up to here the feed has nothing but what rampd did not write, after all that the state has."""
+        """After the state's last entry, the feed has only entries that rampd did not write, up to this one."""
         self.went_back = False
-        """Whether the store has lost some of what is served."""
+        """Whether the store has lost changes that the served state has."""
 
     async def whole(self, head: Head) -> State:
-        """The state that the store has, from `head` to the end of the feed. Nothing is awaited after its last look at what is
-        served, so that the caller may swap it in.
+        """Returns the state that the store has, from `head` to the end of the feed. After its last look at the served
+        state it awaits nothing, so that the caller can replace the served state.
 
-        Raises StoreUnavailableError where the store goes back meanwhile; StoreResetError.
+        Raises StoreUnavailableError if the store goes back to an older state during the reading; StoreResetError.
         """
         state = State(head.epoch, head.entry_id, head.namespace)
         last = ""
@@ -66,14 +69,16 @@ class Reading:
             if self.went_back:
                 await self._freeze_again(state)
             self.strays_end = await self._catch_up_to_head(state, self.strays_end)
-            # What other tasks have written and applied meanwhile is in the feed, or lost by now.
+            # Changes that other tasks have written and applied during the reading are in the feed, or lost by now.
             if self.went_back or not self._lacks(state):
                 break
         self._require_no_step_back(state)
         return state
 
     async def _require_one_history(self, state: State, head: Head) -> None:
-        """Raises StoreUnavailableError where the store has lost, while it was read, what was read first."""
+        """Raises StoreUnavailableError if the store has lost, during the reading, changes that were read at its
+        beginning.
+        """
         begin = entry_order(head.entry_id)
         newer = {
             name: component.rollout.entry
@@ -84,9 +89,10 @@ class Reading:
             raise _put_back()
 
     async def _settle_losses(self, state: State) -> None:
-        """Sees whether the store has lost what this copy knows, and writes down what follows.
+        """Finds the changes that the store has lost, and commits the consequences.
 
-        That is done before anybody is served the older state, so that no version that was rolled back is given out again.
+        This happens before any caller is served the older state, so that a version that was rolled back is not given
+        out again.
         """
         known = {
             name: component.rollout.entry
@@ -100,27 +106,27 @@ class Reading:
         is_same_epoch = state.epoch == self._served.epoch
         for name in sorted(lost - state.damaged.keys()):
             if not is_same_epoch and name not in state.components:
-                # The operator has said that the store, which does not have it, is right: it may begin again.
+                # An operator has adopted a store without this component, so the component may begin again.
                 continue
             present = self._served.components.get(name)
             rollout = present.rollout if present else gone[name]
             seen = [each for each in self._recent if each.component == name]
             try:
                 await settle_loss(self._store, rollout, seen, protects=is_same_epoch, now_ms=self._now_ms())
-            except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+            except Exception as error:  # noqa: BLE001 - one component must not stop the others
                 self._mark_damaged(state, name, error)
         state.gone = {name: absent for name, absent in gone.items() if name not in state.components}
 
     async def _gone_back(self, state: State, lost: Collection[str]) -> set[str]:
-        """Components that the store has in an older state though their history has the newer one, or can't be read: somebody has
-        put back a part of their data.
+        """Returns the components that the store has in an older state although their history has the newer one, or
+        can't be read. Somebody has put back a part of their data.
         """
         found = set()
         for name, component in state.components.items():
             before = self._served.components.get(name)
             if before is None or name in lost or name in state.damaged or _follows(component.rollout, before.rollout):
                 continue
-            # This copy may have gone on while the rest was read.
+            # The served state may have changed while the other components were read.
             known = before.rollout
             try:
                 stored = (await self._store.read(name)).rollout
@@ -132,8 +138,8 @@ class Reading:
         return found
 
     def _require_no_step_back(self, state: State) -> None:
-        """Raises StoreUnavailableError where a component would go back to a revision that this copy has seen: the store has
-        lost, while it was read, what was written down of a loss. Remembers what is not there any more.
+        """Raises StoreUnavailableError if a component would go back to a revision that this copy has seen: the store
+        has lost, during the reading, the record of a loss. Remembers the components that are missing now.
         """
         if state.epoch != self._served.epoch:
             return
@@ -145,7 +151,7 @@ class Reading:
                 raise _put_back()
 
     async def _freeze_again(self, state: State) -> None:
-        """A freeze of everything that the store has lost is made again: nothing starts that somebody has stopped."""
+        """Makes a lost freeze of the namespace again, so that nothing starts that somebody has stopped."""
         freeze = self._served.namespace.freeze
         if freeze is None or not freeze.is_in_force(self._now_ms()) or not freeze.outlasts(state.namespace.freeze):
             return
@@ -158,28 +164,29 @@ class Reading:
                 actor=freeze.actor,
                 note=freeze.note,
                 what_it_means="the store has lost a freeze of everything, which is made again",
-                what_to_do="type UnfreezeAll where it is over",
+                what_to_do="type UnfreezeAll if the freeze is no longer needed",
             )
 
     def _lacks(self, state: State) -> bool:
-        """Whether a state of the same epoch that is being read ends before this copy does by now."""
+        """Whether the state being read, of the same epoch, ends before the served state."""
         is_same_epoch = state.epoch == self._served.epoch
         return is_same_epoch and entry_order(state.entry_id) < entry_order(self._served.entry_id)
 
     async def _goes_back_to(self, state: State) -> bool:
-        """Whether the store, in the same epoch, does not have all that this copy has."""
+        """Whether the store, in the same epoch, has lost changes that the served state has."""
         here = self._served.entry_id
         if not here or state.epoch != self._served.epoch or here == state.entry_id:
             return False
         return await self._store.has_lost(here)
 
     async def _catch_up_to_head(self, state: State, read_from: str) -> str:
-        """Takes in what was committed while the components were read; up to where the feed was read. What is behind the end
-        that the head names, or does not follow on, was written by no script. Raises StoreUnavailableError where an entry is
-        missing.
+        """Applies the changes that were committed during the reading, and returns the last entry that it read. No
+        script wrote entries that come after the last entry of the head, or that do not follow the one before. Raises
+        StoreUnavailableError if an entry is missing.
         """
         while entries := await self._store.feed(read_from, block_ms=0):
-            # Asked for after the entries, so that all that a script wrote is up to this one.
+            # The head is read after the entries, so that every entry that a script wrote is at or before the head's
+            # last entry.
             head = await self._read_head()
             for entry in entries:
                 if entry.previous_id == state.entry_id and entry_order(entry.id) <= entry_order(head.entry_id):
@@ -190,29 +197,29 @@ class Reading:
             read_from = entries[-1].id
             if entry_order(state.entry_id) < entry_order(head.entry_id) <= entry_order(read_from):
                 raise StoreUnavailableError(
-                    f"The store changed under this server while it read everything: nothing follows on {state.entry_id}, and "
-                    f"the store is at {head.entry_id}. It is read again; try again in a moment."
+                    f"The store changed while this server read everything: no entry follows {state.entry_id}, but the store "
+                    f"is at {head.entry_id}. The server reads the store again; try again in a moment."
                 )
         return read_from
 
     async def _take_into(self, state: State, entry: FeedEntry) -> None:
         if entry.component and (entry.component not in state.components or entry.component in state.damaged):
-            # It came, or went and came, after the names were listed; or it is damaged.
+            # The component was created after the names were listed, perhaps after a deletion; or it is damaged.
             await self._load_into(state, entry.component)
         else:
             try:
                 apply(state, entry, self._store)
-            except Exception as error:  # noqa: BLE001 - what is read of the component now has the entry, too
+            except Exception as error:  # noqa: BLE001 - the component is read again below, with the entry
                 log.warning("feed_entry_not_applied", entry=entry.id, component=entry.component, error=str(error))
                 await self._load_into(state, entry.component)
         state.entry_id = entry.id
 
     async def _load_into(self, state: State, name: str) -> None:
-        """Reads one component. Where it is damaged, it keeps its last good state, and the others are not affected."""
+        """Reads one component. If it is damaged, it keeps its last good state, and the others are not affected."""
         state.damaged.pop(name, None)
         try:
             component = await load(self._store, name)
-        except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+        except Exception as error:  # noqa: BLE001 - one component must not stop the others
             self._mark_damaged(state, name, error)
             return
         if component is None:
@@ -221,7 +228,9 @@ class Reading:
             state.components[name] = component
 
     def _mark_damaged(self, state: State, name: str, error: Exception) -> None:
-        """The component keeps its last good state, where there is one. Raises the error where it is the store that fails."""
+        """Marks a component as damaged. It keeps its last good state, if there is one. Raises the error if the store
+        fails.
+        """
         damage = Damage(damage_of(name, error), self._damaged_since_s(name))
         state.damaged[name] = damage
         component = self._served.components.get(name) or state.components.get(name)
@@ -235,7 +244,7 @@ class Reading:
 
 
 async def load(store: Store, name: str) -> Component | None:
-    """A component as the store has it; None where it is not there."""
+    """Returns a component as the store has it; None if there is no such component."""
     rollout = (await store.read(name)).rollout
     if isinstance(rollout, Absent):
         return None
@@ -247,17 +256,19 @@ async def load(store: Store, name: str) -> Component | None:
 
 
 def log_stray(entry: FeedEntry) -> None:
-    """Says in the log that no script wrote an entry of the feed."""
-    problem = entry.problem or "It does not follow on what the store says is its last entry."
+    """Logs that no script wrote a feed entry."""
+    problem = entry.problem or "It does not follow the entry that the store names as its last one."
     log.warning("feed_entry_stray", entry=entry.id, problem=problem)
 
 
 def _put_back() -> StoreUnavailableError:
-    return StoreUnavailableError("The store was put back to an older state while it was read. It is read again.")
+    return StoreUnavailableError(
+        "The store was put back to an older state while this server read it. The server reads it again."
+    )
 
 
 def _absent(known: Rollout) -> Absent:
-    """What is left of a component that the store does not have any more."""
+    """Returns the record of a component that the store does not have any more."""
     return Absent(known.component, known.revision, known.last_number, known.entry, known.state_entry, known.quarantine)
 
 

@@ -1,8 +1,8 @@
-"""Keeps what this server serves for its next start: soon after it has changed, now and then, and at an orderly end.
+"""Keeps the state of this server for its next start: soon after a change, at intervals, and at an orderly end.
 
-So a server that is started again knows which epoch it served, and an emptied store is not taken for a new one; and it answers
-before the store is there. Components are encoded on the event loop, a piece at a time, and the file is written by a thread:
-nobody who resolves waits for either.
+A server that is started again therefore knows which epoch it served, and does not take an emptied store for a new one.
+It can answer before the store does. Components are encoded on the event loop, a piece at a time, and a thread writes
+the file, so that Resolve waits for neither.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from rampd_server.replica.replica import Replica
 _AT_MOST_EVERY_S = 10.0
 _AT_LEAST_EVERY_S = 60.0
 _SHARE = 0.05
-"""Of the time, at most so much goes into it, however large the state is."""
+"""The largest share of the time that writing takes, for a state of any size."""
 
 log = structlog.get_logger()
 
@@ -50,7 +50,9 @@ class _Taken:
 
 
 class Remembering:
-    """Between a replica and a memory. `recall` comes first, `run` is for as long as the server lives, `end` comes last."""
+    """Copies the state between a replica and a memory. Call `recall` first, `run` while the server lives, and `end`
+    last.
+    """
 
     def __init__(self, replica: Replica, memory: Memory) -> None:
         self._replica = replica
@@ -58,15 +60,15 @@ class Remembering:
         self._epoch = ""
         self._is_changed = asyncio.Event()
         self._is_urgent = asyncio.Event()
-        """Another epoch is served than the one that was kept."""
+        """Set when the served epoch is not the epoch that was kept."""
         self._writing: asyncio.Task[None] | None = None
         self._outage = Outage("last_state_not_written", "last_state_written")
         self.trouble = ""
-        """Why what was kept is not used; empty where it is, or where nothing was kept."""
+        """Why the kept state is not used; empty if it is used, or if there is none."""
         replica.subscribe(self)
 
     def recall(self) -> None:
-        """Gives the replica what this server served last, where there is something."""
+        """Gives the replica the state that this server served last, if there is one."""
         try:
             state = self._memory.read()
         except LastStateError as error:
@@ -86,14 +88,14 @@ class Remembering:
             )
 
     async def run(self) -> None:
-        """Writes for ever. What fails is tried again."""
+        """Writes the state whenever it is due, for ever. A write that fails is tried again."""
         await self._replica.loaded.wait()
-        with contextlib.suppress(OSError):  # the write that follows says what is wrong
+        with contextlib.suppress(OSError):  # the write that follows logs what is wrong
             await asyncio.to_thread(self._memory.clean)
         while True:
             began_s = time.monotonic()
             if self._is_changed.is_set() or self._replica.is_confirmed:
-                # Where this is cancelled, a write goes on in its thread, and `end` waits for it.
+                # If this is cancelled, a write goes on in its thread, and `end` waits for it.
                 self._writing = asyncio.create_task(self._write(is_last=False))
                 await asyncio.shield(self._writing)
             pause_s = max(_AT_MOST_EVERY_S, (time.monotonic() - began_s) / _SHARE)
@@ -101,7 +103,7 @@ class Remembering:
                 await _comes(self._is_changed, _AT_LEAST_EVERY_S - pause_s)
 
     async def end(self) -> None:
-        """Writes for the last time, where this server has read the store's state."""
+        """Writes for the last time, if this server has read the store's state."""
         if self._writing is not None:
             await self._writing
         if self._replica.loaded.is_set():
@@ -113,7 +115,8 @@ class Remembering:
         self._is_changed.clear()
         self._is_urgent.clear()
         try:
-            # What must be of one moment is taken in one go; encoding it takes far longer, and others get their turn.
+            # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and
+            # pauses.
             about = self._replica.last_served(is_last=is_last)
             taken = [
                 _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())
@@ -129,7 +132,7 @@ class Remembering:
         except OSError as error:
             self._is_changed.set()
             self._outage.tell(f"{error.strerror or error}: {error.filename or 'the data directory'}")
-        except Exception as error:  # noqa: BLE001 - what is kept for the next start is not to end this one
+        except Exception as error:  # noqa: BLE001 - a failed write for the next start must not end this server
             self._is_changed.set()
             self._outage.tell("A defect of rampd.", exc_info=error)
         else:

@@ -1,14 +1,15 @@
 """The in-memory copy of the store that Resolve reads, and how it is kept fresh.
 
-Per component it holds an immutable snapshot, swapped by reference, and one dict of overrides that only the event loop
-writes, key by key. Entries of the feed are applied strictly in order: each names the one before it, so that a gap or a
-fork shows, and then everything is read anew. The same happens where an entry can't be applied, or a listener fails.
+For each component it holds an immutable snapshot, swapped by reference, and one dict of overrides that only the event
+loop writes, key by key. Entries of the feed are applied strictly in order. Each entry names the one before it, so that
+a gap or a fork shows. After a gap or a fork everything is read again, also if an entry can't be applied, or a listener
+fails.
 
-A component whose data is damaged takes no other down: it keeps the last state that was read of it, or has none, and is read
-again every few seconds.
+A damaged component does not affect the others. It keeps the last state that was read of it, or has no state, and is
+read again every few seconds.
 
-A server that starts may begin with the state that it served last (`recall`). It is answered from until the store's own state
-is read; and a store of another epoch, or of none, is not taken for the one that it was.
+A server that starts may begin with the state that it served last (`recall`). It answers from that state until it has
+read the store. It does not follow a store that has another epoch or none, unless an operator has adopted that store.
 """
 
 import asyncio
@@ -52,25 +53,25 @@ from rampd_server.replica.reading import Reading, load, log_stray
 from rampd_server.replica.state import Component, State, apply
 
 _LOST_AFTER_S = 1.5
-"""How long every look at the store has to fail before the copy counts as not confirmed: longer than the second of two looks
-that time out takes, so that a single slow one is nothing.
+"""The copy counts as not confirmed after every look at the store has failed for this time. It is longer than a look
+that times out, so that one slow look does not count.
 """
 _HEAD_CHECK_S = 1.0
 _RETRY_S = 0.25
 _ANSWER_S = 2.0
-"""How much later than the store's look at its clock its answer may be here, and more."""
+"""An upper limit for the time from the store's look at its clock until its answer is here."""
 _DAMAGE_CHECK_S = 5.0
 """How often damaged components are read again: somebody may have repaired them."""
 _DOUBT_S = 60.0
 _OWN_WRITE_S = 0.01
 _RECENT = 4096
-"""How many of the last entries are remembered, to tell which revisions a store has lost."""
+"""How many of the last entries are kept, to find out which revisions a store has lost."""
 _FEED_S = 0.05
-"""How long the feed may take to bring an entry that somebody waits for, before it is fetched."""
+"""How long a caller waits for the feed to bring an entry before the entry is fetched."""
 
 _CLOCK_TOLERANCE_S = 2.0
 _UNKNOWN_AGE_S = 1e9
-"""The age of a state that is of nobody knows when: over thirty years, and short enough for every message."""
+"""The age of a state whose age is not known: over thirty years, and short enough for every message."""
 
 _chance = SystemRandom()
 
@@ -78,17 +79,17 @@ log = structlog.get_logger()
 
 
 class Listener(Protocol):
-    """Told of everything that changes what Resolve reads, on the event loop, in order."""
+    """Is called for every change of what Resolve reads, on the event loop, in order."""
 
     def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
-        """An entry was applied; its component before and after it, None where there was or is none."""
+        """An entry was applied. `before` and `after` are its component; None if there is no component then."""
 
     def reloaded(self) -> None:
         """Everything was read again."""
 
 
 class Replica:
-    """The copy. `run` keeps it fresh until cancelled; all else is for callers on the same event loop."""
+    """The copy. `run` keeps it fresh until cancelled. All other methods are for callers on the same event loop."""
 
     def __init__(
         self,
@@ -113,28 +114,28 @@ class Replica:
         self._recalled: LastServed | None = None
         self._is_in_doubt = False
         self._strays_end = "0-0"
-        """Up to here the feed has nothing but what rampd did not write, after all that the state has."""
+        """After the state's last entry, the feed has only entries that rampd did not write, up to this one."""
         self._doubted: dict[str, float] = {}
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self._reading = asyncio.Lock()
         self._readings = 0
-        """How often everything began to be read; `_read` is the last of these that came to its end."""
+        """The number of the last reading of everything that has begun. `_read` is the last one that has ended."""
         self._read = 0
         self._writable = asyncio.Event()
-        """Clear while a state of another epoch is being read: the one of before serves no writes."""
+        """Clear while a state of another epoch is being read, because a write must not depend on the old state."""
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
         self.went_back = False
-        """Whether the store had, when everything was read the last time, lost some of what was known before."""
+        """Whether the store had lost changes that this copy knew, when everything was read the last time."""
         self.answers = asyncio.Event()
         """Set once there is a state to resolve from."""
         self.loaded = asyncio.Event()
-        """Set once that state is the store's own, read by this process."""
+        """Set once this process has read that state from the store."""
 
     # What Resolve reads.
 
     def get(self, component: str) -> Component | None:
-        """A component, or None where it is not there."""
+        """A component; None if there is no such component."""
         return self._state.components.get(component)
 
     def components(self) -> Iterable[Component]:
@@ -142,11 +143,11 @@ class Replica:
         return list(self._state.components.values())
 
     def gone(self) -> Iterable[Absent]:
-        """The last components that went."""
+        """The components that were deleted last."""
         return list(self._state.gone.values())
 
     def last_known(self, component: str) -> Rollout | Absent | None:
-        """A component as it is here, or was when it went; None where that is not known, or could not be read."""
+        """A component as it is here, or as it was when it was deleted; None if it is not known or could not be read."""
         if component in self._state.damaged:
             return None
         known = self._state.components.get(component)
@@ -154,17 +155,17 @@ class Replica:
 
     @property
     def damaged(self) -> Mapping[str, Damage]:
-        """The components that could not be read, by name, as they are now: what a look at this server's health shows."""
+        """The components that can't be read now, by name, for a report of this server's health."""
         return self._state.damaged
 
     def damage(self, component: str) -> StoreCorruptError | None:
-        """Why a component could not be read; None where it could."""
+        """Why a component could not be read; None if it is not damaged."""
         found = self._state.damaged.get(component)
         return None if found is None else found.error
 
     def age_of(self, known: Component, age_s: float) -> float:
-        """Seconds since the store last confirmed a component, at `age_s` since it confirmed the state: a component that is
-        damaged gets older than the others.
+        """Seconds since the store last confirmed a component. It is `age_s`, the age of the whole state, unless the
+        component is damaged and therefore older.
         """
         if known.damaged_since_s is None:
             return age_s
@@ -172,42 +173,44 @@ class Replica:
 
     @property
     def namespace(self) -> Namespace:
-        """What holds for all components."""
+        """The state that all components share."""
         return self._state.namespace
 
     @property
     def age_s(self) -> float:
-        """Seconds since the store last confirmed the state. Raises NoSnapshotError where there is none."""
+        """Seconds since the store last confirmed the state. Raises NoSnapshotError if there is no state."""
         if self._confirmed_s is None:
             raise self._no_state_yet()
         return self._monotonic() - self._confirmed_s
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the store confirms the state: only then a write can be expected to work."""
+        """Whether the store confirms the state. Otherwise a write will most likely fail."""
         if not self.loaded.is_set() or self._is_in_doubt or self.age_s > STALE_AFTER_S:
             return False
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
     def now_ms(self) -> int:
-        """The store's clock, carried on by the monotonic one since it was last read. Raises NoSnapshotError before that."""
+        """The store's clock, continued by the monotonic clock since it was last read. Raises NoSnapshotError before
+        that.
+        """
         if self._store_ahead_ms is None:
             raise self._no_state_yet()
         return int(self._monotonic() * 1000 + self._store_ahead_ms)
 
     def store_time_ms(self, monotonic_s: float) -> int:
-        """The store's clock at a time of the monotonic one. Raises NoSnapshotError as `now_ms`."""
+        """The store's clock at a time of the monotonic clock. Raises NoSnapshotError as `now_ms`."""
         return self.now_ms() - round((self._monotonic() - monotonic_s) * 1000)
 
     def likely_ms(self) -> int:
-        """`now_ms`; before the store has told the time, what it most likely is, for answers that are marked stale."""
+        """`now_ms`. Before the store's clock is read, its likely time, for answers that are marked as stale."""
         if self._store_ahead_ms is None and self._recalled_ahead_ms is not None:
             return int(self._monotonic() * 1000 + self._recalled_ahead_ms)
         return self.now_ms()
 
     @property
     def look(self) -> Look:
-        """Both clocks, as they were when the store last confirmed the state. Raises NoSnapshotError."""
+        """Both clocks at the moment when the store last confirmed the state. Raises NoSnapshotError."""
         if self._confirmed_s is None or self._store_ahead_ms is None or not self.loaded.is_set():
             raise self._no_state_yet()
         monotonic_ms = self._confirmed_s * 1000
@@ -215,12 +218,12 @@ class Replica:
 
     @property
     def epoch(self) -> str:
-        """Of which epoch the state is; empty before there is one."""
+        """The epoch of the state; empty before there is a state."""
         return self._state.epoch
 
     @property
     def entry_id(self) -> str:
-        """The last entry of the feed that the state has."""
+        """The last feed entry that the state has."""
         return self._state.entry_id
 
     def _no_state_yet(self) -> RampdError:
@@ -232,10 +235,11 @@ class Replica:
     # What a server served before it was started again.
 
     def recall(self, state: LastState) -> None:
-        """Begins with what this server served last. Only before `run`.
+        """Begins with the state that this server served last. Call it only before `run`.
 
-        Its age counts by this machine's clock. Where that was set back nobody knows it, and neither where the server did not
-        end in order: it may have served something newer. Then nobody gets next from it.
+        The age of the state counts by this machine's clock. The age is not known if somebody has set that clock back,
+        or if the server did not end in order, because it may have served something newer. No caller gets next from a
+        state of unknown age.
         """
         about = state.about
         ahead_s = self._wall_clock() - self._monotonic()
@@ -247,7 +251,7 @@ class Replica:
         components = {}
         for rollout, pinned in state.components:
             overrides = Overrides()
-            # A million overrides have few different ones.
+            # Of a million overrides, most are equal.
             different = {id(override): override for override in pinned.values()}
             choices = {number: choice_of(override) for number, override in different.items()}
             overrides.set_all((repo, choices[id(override)]) for repo, override in pinned.items())
@@ -255,17 +259,17 @@ class Replica:
         gone = {absent.component: absent for absent in state.gone}
         self._state = State(about.epoch, about.entry_id, about.namespace, components, gone)
         self._store.set_epoch(about.epoch)
-        # It is answered from and never added to, until the store's own is read.
+        # Resolve reads this state, but no entry is applied to it before the store is read.
         self._is_in_doubt = True
         try:
             self._tell_reloaded()
         except Exception:
-            # They are told again once the store's own state is read, and this server can answer until then.
+            # The listeners are called again once the store is read. Until then this server can answer.
             log.exception("recalled_state_not_told")
         self.answers.set()
 
     def last_served(self, *, is_last: bool) -> LastServed:
-        """What is to be kept for the next start, the components aside. Raises NoSnapshotError."""
+        """What to keep for the next start, without the components. Raises NoSnapshotError."""
         wall_s = self._wall_clock()
         return LastServed(
             epoch=self._state.epoch,
@@ -277,9 +281,7 @@ class Replica:
         )
 
     def require_known(self, head: Head | None) -> None:
-        """Raises StoreResetError where a store that stands there is not the one that the state is of, and nobody has
-        adopted it.
-        """
+        """Raises StoreResetError if a store with this head is not the store of the state, and nobody has adopted it."""
         state = self._state
         if not state.epoch or (head is not None and self._may_follow(head)):
             return
@@ -298,12 +300,12 @@ class Replica:
         return self._wall_clock() - self.age_s
 
     def note(self, trouble: RampdError) -> None:
-        """Why the store's own state is not read yet, for those who ask for what needs it."""
+        """Records why the store is not read yet, for the errors of calls that need its state."""
         self._trouble = trouble
 
     def doubt(self, component: str) -> None:
-        """Somebody could not read a component, of which this copy knows nothing wrong: everything is read again soon, so that
-        it is marked. At most once a minute for each.
+        """Has everything read again soon because a caller could not read a component that this copy has as sound. The
+        reading then marks the component as damaged. At most once a minute for each component.
         """
         now_s = self._monotonic()
         is_known = component not in self._state.components or component in self._state.damaged
@@ -315,42 +317,46 @@ class Replica:
     # How it keeps up.
 
     def subscribe(self, listener: Listener) -> None:
-        """From now on tells it of every change."""
+        """Calls `listener` after every change."""
         self._listeners.append(listener)
 
     async def require_succession(self, epoch: str, age_s: float) -> None:
-        """Raises an error where the present state is not what comes after that of another epoch, of which a caller has one that
-        the store confirmed `age_s` ago: StoreResetError where nobody has adopted the present epoch since, NoSnapshotError where
-        this copy is behind.
+        """Checks that a caller with a state of another epoch, confirmed by its store `age_s` ago, may take the present
+        state.
+
+        Raises StoreResetError if nobody has adopted the present epoch since then, NoSnapshotError if this copy is
+        behind.
         """
         head = await self._read_head()
         if head.epoch != self._state.epoch:
             raise NoSnapshotError("This server is about to follow another epoch. Try again in a moment.")
         if not _is_adopted_since(head, age_s):
             raise StoreResetError(
-                f"This launcher's versions are of another store (epoch {epoch}) than this server's ({head.epoch}), which "
-                f"nobody has adopted: it was emptied or replaced. The launcher keeps its versions. "
+                f"This launcher's versions are from another store (epoch {epoch}) than this server's (epoch {head.epoch}). "
+                f"The store was emptied or replaced, and nobody has adopted it. The launcher keeps its versions. "
                 f"{ways_on(self._store.adopt_command)}"
             )
 
     async def has_lost(self, entry_id: str) -> bool:
-        """Whether the store has lost an entry of the feed. Raises StoreUnavailableError, StoreResetError."""
+        """Whether the store has lost a feed entry. Raises StoreUnavailableError, StoreResetError."""
         await self._read_head()
         return await self._store.has_lost(entry_id)
 
     def expect(self) -> None:
-        """A change of this server's own is on its way to the store, and will be offered."""
+        """Announces that this server is sending a change to the store, and will call `offer` with it."""
         self._wrote_s = self._monotonic()
 
     def offer(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
-        """Applies an entry that this server has written, where it is the next one; else the feed brings it. `after` is the
-        component after it, where it is known: it need not be worked out again.
+        """Applies an entry that this server has written, if it is the next one. Otherwise the feed brings it. `after`
+        is the component after the entry, if the caller knows it, so that it is not computed again.
         """
         if entry.previous_id == self._state.entry_id:
             self._try_apply(entry, after)
 
     async def require_state(self, *, timeout_s: float = 1.0) -> None:
-        """Waits for a state that a write may rest on. Raises NoSnapshotError where it does not come in time, StoreResetError."""
+        """Waits for a state that a write may depend on. Raises NoSnapshotError if it does not come in time;
+        StoreResetError.
+        """
         if isinstance(self._trouble, StoreResetError) and not self.loaded.is_set():
             raise self._trouble
         if not self._writable.is_set():
@@ -360,24 +366,27 @@ class Replica:
         self.require_writable()
 
     def require_writable(self) -> None:
-        """Raises NoSnapshotError where there is no state yet that a write may rest on, or no longer."""
+        """Raises NoSnapshotError if there is no state that a write may depend on."""
         if not self.loaded.is_set():
             raise self._no_state_yet()
         if not self._writable.is_set():
             raise NoSnapshotError("The store has a new epoch, and the server is reading it. Try again in a moment.")
 
-    async def read_anew(self) -> None:
-        """Reads everything again: the store has lost what is known here. Raises StoreUnavailableError, StoreResetError."""
+    async def read_again(self) -> None:
+        """Reads everything again after the store has lost changes that this copy has. Raises StoreUnavailableError,
+        StoreResetError.
+        """
         begun = self._readings
         head = await self._read_head()
         async with self._reading:
-            # One that began meanwhile, for somebody else, has read what this one would.
+            # A reading that began after this call, for another caller, has read all that this one would read.
             if self._read <= begun:
                 await self._read_all(head)
 
     async def require_history(self, components: Iterable[str]) -> None:
-        """Reads everything again where the store has lost what is known here of one of them. What is damaged keeps its last
-        good state, which the store need not have. Raises StoreUnavailableError, StoreResetError.
+        """Reads everything again if the store has lost a change that this copy has of one of the components. A damaged
+        component keeps its last good state. The store may not have that state, so damaged components are not checked.
+        Raises StoreUnavailableError, StoreResetError.
         """
         present = (self.get(component) for component in components)
         entries = {
@@ -386,20 +395,22 @@ class Replica:
             if known and known.rollout.entry and known.damaged_since_s is None
         }
         if entries and await self._store.missing_entries(entries):
-            await self.read_anew()
+            await self.read_again()
 
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
-        """Whether this copy gets, in time, to where the store stands now. Raises StoreUnavailableError, StoreResetError."""
+        """Whether this copy gets, in time, to the entry that is the store's last one now. Raises StoreUnavailableError,
+        StoreResetError.
+        """
         head = await self._read_head()
         return head.epoch == self._state.epoch and await self.wait_for_entry(head.entry_id, timeout_s=timeout_s)
 
     async def wait_for(self, component: str, revision: int, *, timeout_s: float = 1.0) -> bool:
-        """Whether the component gets to `revision` in time. One that is not there has not."""
+        """Whether the component gets to `revision` in time; False if it does not exist."""
         return await self._wait_until(lambda: self._has(component, revision), timeout_s)
 
     async def wait_for_entry(self, entry_id: str, *, timeout_s: float = 1.0) -> bool:
-        """Whether this copy gets to an entry of the feed in time. What the feed does not bring at once is fetched: the
-        connection that follows it may hang while all others work.
+        """Whether this copy gets to a feed entry in time. Entries that the feed does not bring at once are fetched,
+        because the connection that follows the feed may hang while all others work.
         """
         wanted = entry_order(entry_id)
 
@@ -416,7 +427,7 @@ class Replica:
         return is_there()
 
     async def _fetch(self, is_there: Callable[[], bool]) -> None:
-        """Applies what the store has and this copy lacks, as far as it follows on."""
+        """Applies the entries that this copy lacks, up to the first one that does not follow the one before it."""
         while not is_there():
             entries = await self._store.feed(self._state.entry_id, block_ms=0)
             if not entries or not await self._apply_all(entries):
@@ -442,26 +453,26 @@ class Replica:
         return known is not None and known.rollout.revision >= revision and not known.rollout.has_lost(revision)
 
     async def run(self) -> None:
-        """Follows the feed for ever; whatever goes wrong with the store is waited out, and logged as an outage."""
+        """Follows the feed for ever. After an error it tries again, and logs the error as an outage."""
         while True:
             try:
                 await self._follow()
             except RampdError as error:
                 self._trouble = error
                 self._outage.tell(error.message)
-            except Exception as error:  # noqa: BLE001 - what is in memory goes on, stale, and the log says why
-                self._trouble = NoSnapshotError("A defect of rampd, which the server's log has.")
+            except Exception as error:  # noqa: BLE001 - the copy still serves its state, which gets stale, and the log says why
+                self._trouble = NoSnapshotError("This is a defect of rampd. The server's log has the details.")
                 self._outage.tell(self._trouble.message, exc_info=error)
             await asyncio.sleep(_RETRY_S * _chance.uniform(0.5, 1.5))
 
     async def _follow(self) -> None:
-        # At once, so that a link that was lost for a moment is no outage.
+        # At once, so that a link that was lost for a moment does not count as an outage.
         await self._check_head()
         while True:
             read_from = max(self._state.entry_id, self._strays_end, key=entry_order)
             entries = await self._store.feed(read_from, block_ms=int(_HEAD_CHECK_S * 1000))
             if self._monotonic() - self._wrote_s < _OWN_WRITE_S:
-                # What comes is most likely this server's own change, which `offer` brings at less cost.
+                # The next entry is most likely this server's own change, which `offer` applies at less cost.
                 await self._rest()
             if self._is_in_doubt:
                 await self._reload(await self._read_head())
@@ -477,7 +488,7 @@ class Replica:
                 await self._check_head()
 
     async def _rest(self) -> None:
-        """Leaves the feed alone for a moment, unless somebody waits for an entry."""
+        """Waits a moment before the feed is read again, unless a caller waits for an entry."""
         self._is_wanted.clear()
         if self._waiters:
             return
@@ -486,13 +497,13 @@ class Replica:
                 await self._is_wanted.wait()
 
     async def _check_head(self) -> None:
-        """Confirms that this copy has what the store's feed has up to its end, in the same epoch."""
+        """Confirms that this copy has all entries of the store's feed, in the same epoch."""
         here = self._state.entry_id
         head = await self._read_head()
         read_s = self._monotonic()
         if head.epoch != self._state.epoch or self._is_in_doubt or await self._is_repaired():
             return await self._reload(head)
-        # While the store answered, this server's own changes may have come: a copy ahead of its answer is no sign.
+        # Our own write may arrive while the head is being read, so `here`, from before that, is compared.
         is_forked = entry_order(head.entry_id) < entry_order(here)
         while not is_forked and entry_order(head.entry_id) > entry_order(self._state.entry_id):
             entries = await self._store.feed(self._state.entry_id, block_ms=0)
@@ -513,14 +524,16 @@ class Replica:
         return self._confirm(read_s)
 
     def _pass_by(self, entries: Iterable[FeedEntry]) -> None:
-        """Reads on behind entries that no script wrote: a script moves the end that the head names together with the feed."""
+        """Skips entries that no script wrote. A script that writes an entry also moves the last entry that the head
+        names.
+        """
         for entry in entries:
             if entry_order(entry.id) > entry_order(self._state.entry_id):
                 log_stray(entry)
                 self._strays_end = entry.id
 
     async def _is_repaired(self) -> bool:
-        """Whether a damaged component can be read again, or is gone. Looks every few seconds."""
+        """Whether a damaged component can be read again, or was deleted. Looks every few seconds."""
         if not self._state.damaged or self._monotonic() - self._damage_checked_s < _DAMAGE_CHECK_S:
             return False
         self._damage_checked_s = self._monotonic()
@@ -528,7 +541,7 @@ class Replica:
             try:
                 await load(self._store, name)
                 await self._store.events(name, limit=1)
-            except Exception as error:  # noqa: BLE001 - one component is not to stop the others
+            except Exception as error:  # noqa: BLE001 - one component must not stop the others
                 damage = damage_of(name, error)
                 self._state.damaged[name] = replace(self._state.damaged[name], error=damage)
                 self._damage.tell(name, error=damage.message)
@@ -537,7 +550,7 @@ class Replica:
         return False
 
     async def _read_head(self) -> Head:
-        """Where the store stands, and what time it is there: the clock is taken while the answer is new."""
+        """Reads the head, and takes the store's time right after the answer, so that it is correct."""
         head = await self._store.head()
         self.require_known(head)
         if head is None:
@@ -546,24 +559,24 @@ class Replica:
         return head
 
     def _may_follow(self, head: Head) -> bool:
-        """Whether the store is the one that this server knows, or the operator adopted it instead of that one.
+        """Whether the store is the one that this server knows, or an operator has adopted it in place of that one.
 
-        An adopt is about this change if it came after the store had last confirmed the state: one of before was about
-        another change, of a store that now stands in the place of ours. What is compared is how long ago both were, each by
-        one clock, since two stores' clocks differ. Where a clock was set in between, the next adopt is followed.
+        An adopt counts if it came after the store last confirmed the state. An earlier adopt was for another change, of
+        a store that now stands in the place of ours. The clocks of two stores differ, so each of the two ages is
+        measured by one clock, and the ages are compared. If somebody changed a clock in between, the next adopt counts.
         """
         if self._state.epoch == head.epoch:
             return True
         return _is_adopted_since(head, max(0.0, self._wall_clock() - self._confirmed_wall_s()))
 
     def _confirm(self, read_s: float) -> None:
-        """The copy has all that the store had at `read_s`, by the monotonic clock."""
+        """Records that the copy has everything that the store had at `read_s`, by the monotonic clock."""
         self._outage.end()
         self._trouble = None
         self._confirmed_s = read_s
 
     async def _reload(self, head: Head) -> None:
-        """Reads everything, then what changed meanwhile, and swaps it in as one."""
+        """Reads everything, then the changes since, and replaces the whole state at once."""
         async with self._reading:
             await self._read_all(head)
 
@@ -589,13 +602,13 @@ class Replica:
         self._damage_checked_s = self._monotonic()
         self._tell_damage()
         if self._confirmed_s is None:
-            # A server that has a state answers from it, whatever else fails.
+            # A server that has a state answers from it, even if a listener fails below.
             self._confirmed_s = read_s
         self.answers.set()
         self.loaded.set()
         self._writable.set()
         self._wake()
-        # Until every listener has heard of it, the copy is in doubt, and not confirmed.
+        # Until every listener was called, the copy is in doubt, and not confirmed.
         self._is_in_doubt = True
         self._tell_reloaded()
         self._is_in_doubt = False
@@ -611,7 +624,7 @@ class Replica:
                 self._damage.end(name)
 
     def _tell_reloaded(self) -> None:
-        """Tells all listeners, those after one that fails as well. Raises what the first of these has raised."""
+        """Calls all listeners, even after one of them has failed. Raises the first error."""
         failed: list[Exception] = []
         for listener in self._listeners:
             try:
@@ -622,8 +635,8 @@ class Replica:
             raise failed[0]
 
     async def _apply_all(self, entries: Iterable[FeedEntry]) -> bool:
-        """Whether all entries fit; those that `offer` has applied already do. So do those between two that follow on each
-        other: no script wrote them.
+        """Applies entries, and returns whether all of them fit. Entries that `offer` has applied already fit. Entries
+        between two consecutive ones fit, too: no script wrote them.
         """
         strays: list[FeedEntry] = []
         for entry in entries:
@@ -636,12 +649,14 @@ class Replica:
             strays.clear()
             if not self._try_apply(entry):
                 return False
-            # An entry may have a thousand overrides, and Resolve is not to wait for many of them.
+            # An entry may have a thousand overrides, and Resolve must not wait for many such entries.
             await asyncio.sleep(0)
         return not strays
 
     def _try_apply(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> bool:
-        """Whether an entry, and every listener, was taken in whole. Otherwise the copy is in doubt until it is read again."""
+        """Whether an entry was applied and every listener succeeded. Otherwise the copy is in doubt until it is read
+        again.
+        """
         if self._is_in_doubt:
             return False
         here = self._state.entry_id
@@ -666,7 +681,9 @@ class Replica:
         self._wake()
 
     def _apply_to_damaged(self, entry: FeedEntry, after: Rollout | Absent | None) -> None:
-        """The last good state follows as far as it can, so that a rollback of it counts; it is read again soon."""
+        """Applies an entry to the last good state if possible, so that a rollback takes effect. The component is read
+        again soon.
+        """
         self._damage_checked_s = -math.inf
         if entry.is_deletion:
             del self._state.damaged[entry.component]

@@ -1,4 +1,4 @@
-"""What a server holds of the store in memory, as values: everything at one entry of the feed, and the next entry applied to it."""
+"""The server's state in memory: everything that the store has at one feed entry. `apply` takes the next entry in."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from rampd_server.replica.damage import Damage
 from rampd_server.replica.projection import choice_of, snapshot_of
 
 _GONE = 1000
-"""How many components that went are remembered."""
+"""How many deleted components are remembered."""
 
 
 @dataclass(slots=True)
@@ -20,31 +20,31 @@ class Component:
     snapshot: ComponentSnapshot
     overrides: Overrides
     damaged_since_s: float | None = None
-    """As `Damage.since_s`, where this is the last good state of a component that can't be read; otherwise None."""
+    """`Damage.since_s` if this is the last good state of a component that can't be read; otherwise None."""
 
 
 @dataclass(slots=True)
 class State:
-    """Everything that a reading builds and the copy swaps in as one."""
+    """The whole state: a reading builds it, and the copy replaces its own with it at once."""
 
     epoch: str = ""
     entry_id: str = ""
     namespace: Namespace = field(default_factory=Namespace)
     components: dict[str, Component] = field(default_factory=dict)
     gone: dict[str, Absent] = field(default_factory=dict)
-    """The last components that went, as far as this server has seen it: an older copy of the data may bring one back."""
+    """The components whose deletion this server has seen last: an older copy of the data may bring one back."""
     damaged: dict[str, Damage] = field(default_factory=dict)
-    """Components that could not be read. One that is in `components` as well has the last good state."""
+    """Components that could not be read. A damaged component in `components` has its last good state there."""
 
 
 def apply(state: State, entry: FeedEntry, store: Store, after: Rollout | Absent | None = None) -> None:
-    """Applies an entry of the feed; `after` is the component after it, where it is known."""
+    """Applies a feed entry. `after` is the component after the entry, if the caller knows it."""
     state.entry_id = entry.id
     if entry.namespace is not None:
         state.namespace = entry.namespace
         return
     known = state.components.get(entry.component)
-    # A reload has read states that are newer than the entries it then goes through.
+    # A reload reads the components first, and then entries that may be older than these.
     if known is None or entry.revision > known.rollout.revision:
         if after is None:
             before = known.rollout if known else Absent(entry.component, entry.revision - 1, entry=entry.base_entry)

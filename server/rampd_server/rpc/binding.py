@@ -1,7 +1,8 @@
-"""From the services of `rampd.v1` to handlers of grpc.aio, straight from the descriptors.
+"""Makes handlers of grpc.aio for the services of `rampd.v1` from their descriptors.
 
-Every call passes the same stations: parse, check the fields, check who calls, ask the servicer, and answer or map the
-error. They are put together once per method; there are no interceptors, since each would cost on every Resolve.
+Every call passes the same stations: parse, check the fields, check the caller's role, call the servicer, and answer or
+map the error. The stations are put together once per method. There are no interceptors, because each would cost time on
+every Resolve.
 """
 
 import asyncio
@@ -48,13 +49,13 @@ NAMES = frozenset({*PERMISSIONS, *REQUEST_FLAGS})
 """What a grant may allow and deny: methods, and flags of requests."""
 
 Violations = Callable[[Message], list[tuple[str, str]]]
-"""What is wrong with a request: (field, text) for every wrong field."""
+"""Returns the violations of a request: (field, text) for every wrong field."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _STOPS = NoSnapshotError(
-    "This server stops, and has not looked at this call: it changed nothing. Send it again, to another server or to this one "
-    "once it is back."
+    "This server stops and has not handled this call, so nothing was changed. Send the call again, to another server or to "
+    "this one after it has started again."
 )
 
 _log = structlog.get_logger(__name__)
@@ -67,13 +68,13 @@ def bind(
     door: Door,
     streams: Streams | None = None,
 ) -> "Handlers":
-    """The handler of all methods of all services.
+    """Returns the handlers of all methods of all services.
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
-    responses; a response may be bytes that are serialised already, and where nothing is to be awaited they may be
-    returned by a plain function. What has no method answers UNIMPLEMENTED. Errors
-    that are raised: RampdError and DeadlineError as they say, everything else INTERNAL with a request id that the log has too.
+    responses. A response may be bytes that are serialised already. A plain function may return such bytes if it awaits
+    nothing. A missing method answers UNIMPLEMENTED. A RampdError or DeadlineError gives its own status. Any other error
+    gives INTERNAL with a request id that the log has, too.
     """
     if unknown := servicers.keys() - SERVICES.keys():
         raise ValueError(f"no such service in rampd.v1: {', '.join(sorted(unknown))}")
@@ -89,25 +90,25 @@ def bind(
 
 
 class Handlers(grpc.GenericRpcHandler):
-    """What answers each method, until the server stops."""
+    """The handlers of all methods, until the server stops."""
 
     def __init__(self, handlers: Mapping[str, _Handler], streams: Streams) -> None:
         self.streams = streams
-        """All that are open, of any method."""
+        """The open streams of all methods."""
         self._handlers = handlers
         self._refuses = asyncio.Event()
         self.held = 0
-        """Calls that were taken up since `hold`."""
+        """The number of calls that were taken up since `hold`."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         return self._handlers.get(handler_call_details.method)
 
     def hold(self) -> None:
-        """From now on takes calls up and answers none: each waits for `refuse`."""
+        """Takes calls up from now on without an answer: each call waits for `refuse`."""
         self._handlers = dict.fromkeys(self._handlers, grpc.unary_unary_rpc_method_handler(self._hold))
 
     def refuse(self) -> None:
-        """Refuses the calls that were held, and those that still come, with UNAVAILABLE."""
+        """Refuses the held calls, and all further calls, with UNAVAILABLE."""
         self._refuses.set()
 
     async def _hold(self, _data: bytes, context: Context) -> bytes:
@@ -180,7 +181,7 @@ def _streaming(
                 request = stations.read(data, context)
                 caller = door.known(context) or await door.prove(context)
                 call = stations.admit(request, context, caller)
-                # A cancelled call closes the generator here and now, not when it is collected.
+                # A cancelled call closes the generator here, not later when it is garbage-collected.
                 async with door.while_proven(context, caller), aclosing(answer(request, call)) as responses:
                     async for response in responses:
                         await context.write(encode(response))
@@ -270,10 +271,10 @@ def _encoder(method: MethodDescriptor) -> Callable[[Any], bytes]:
 
 
 def _is_call_over(error: BaseException, context: Context) -> bool:
-    """Whether an error only says that the caller has gone or that the server stops, so that nobody is left to be told.
+    """Whether an error only says that the caller has gone or that the server stops, so that no answer is needed.
 
-    A cancellation of something that the servicer waited for is not one of the call, and to gRPC it looks the same: the
-    caller would wait for ever.
+    If something that the servicer waited for was cancelled, the call itself was not cancelled. gRPC can't tell the two
+    apart, so without this check the caller would wait for ever.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()

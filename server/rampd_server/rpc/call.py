@@ -1,4 +1,4 @@
-"""What a servicer is told of a call beside its request."""
+"""The data of a call that a servicer gets beside the request."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _REQUEST_ID = "request_id"
 _DESCRIBES = frozenset({"note", "attributes"})
-"""Fields that say something of a request, and ask for nothing."""
+"""Fields that only describe a request. They do not change what it asks for."""
 _DIGEST = 32
 _SHORT_DIGEST = 4
 
 
 class Call:
-    """One call: which method, by whom, with how much time. What costs something is worked out when it is asked for."""
+    """One call: its method, its caller and its time left. Expensive values are computed only when they are read."""
 
     __slots__ = ("_context", "_name", "_request", "caller")
 
@@ -38,8 +38,8 @@ class Call:
 
     @property
     def actor(self) -> str:
-        """Who calls, as the history has it: the identity that was proven, and for whom it says to act; without a proven one,
-        who the caller says it is in the metadata `x-rampd-actor`, or `anonymous`.
+        """The caller's name for the history. It is the proven identity, and for whom the caller claims to act. Without a proven
+        identity it is the name that the caller claims in the metadata `x-rampd-actor`, or `anonymous`.
         """
         claimed = _claimed(self._context)
         if self.caller.identity == ANONYMOUS:
@@ -48,13 +48,13 @@ class Call:
 
     @property
     def is_actor_claimed(self) -> bool:
-        """Whether `actor` is the caller's own word."""
+        """Whether the caller has claimed `actor` without proof."""
         return self.caller.identity == ANONYMOUS and bool(_claimed(self._context))
 
     @property
     def identity(self) -> str:
-        """Whom the caller's credentials prove. Without credentials everybody is `anonymous`, whatever they claim: of names that
-        anybody may choose, one launcher would have as many as it likes.
+        """The identity that the caller's credentials prove; `anonymous` without credentials. A claimed name does not count,
+        because one launcher could claim any number of names.
         """
         return self.caller.identity
 
@@ -64,21 +64,22 @@ class Call:
 
     @property
     def timeout_s(self) -> float | None:
-        """Seconds that are left; None where the caller set no deadline."""
+        """The seconds that are left; None if the caller set no deadline."""
         return self._context.time_remaining()
 
     @property
     def digest(self) -> str:
-        """Of method, identity and content: what a repeat of a request id must be equal in. What only describes a request
-        is no content, and who somebody claims to be is no identity: both differ when a build is run again.
+        """The digest of method, identity and content. A repeat of a request id must have the same digest. Fields that
+        only describe a request, and the claimed actor, are not part of it, because both differ when a build is run
+        again.
         """
         content = self._only(lambda name: name not in _DESCRIBES and name != _REQUEST_ID)
         return _digest(f"{self._name}\0{self.identity}\0".encode(), content)[:_DIGEST]
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The short name of the method, and a short digest of the actor and of each field that is set: enough to tell in
-        what a repeat of a request id differs.
+        """The short name of the method, and a short digest of the actor and of each field that is set. They show in
+        which fields a repeat of a request id differs.
         """
         names = [field.name for field, _ in self._request.ListFields() if field.name != _REQUEST_ID]
         fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}
@@ -98,7 +99,7 @@ def _digest(*data: bytes) -> str:
 
 
 def actor_violations(context: Context) -> list[tuple[str, str]]:
-    """What is wrong with the actor that the metadata claims: (field, text)."""
+    """Returns the violations of the actor that the metadata claims: (field, text)."""
     claimed = _claimed(context)
     if len(claimed) > 1:
         return [(ACTOR_KEY, f"given {len(claimed)} times, once is enough")]

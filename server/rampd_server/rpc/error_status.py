@@ -1,4 +1,4 @@
-"""The one table from reasons to gRPC status codes, and the building of what goes over the wire."""
+"""The table from reasons to gRPC status codes, and the conversion of errors into statuses."""
 
 import typing
 
@@ -45,8 +45,8 @@ STATUS_CODES = {
     Reason.LIMIT_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
-# All headers of an answer have 8 KiB. The message goes out twice, once with each byte beyond ASCII as three; the details
-# go out as base64, four bytes for three. With these limits the worst case is 7.9 KiB.
+# All headers of an answer together have room for 8 KiB. The message is sent twice, once with three bytes for each byte
+# that is not ASCII. The details are sent as base64, four bytes for three. With these limits the worst case is 7.9 KiB.
 _MAX_MESSAGE = 800
 _MAX_METADATA = 256
 _MAX_METADATA_SUM = 600
@@ -56,9 +56,10 @@ _MAX_VIOLATIONS_SUM = 2000
 
 
 def to_status(error: RampdError) -> status_pb2.Status:
-    """The google.rpc.Status of an error, with an ErrorInfo, and a BadRequest where fields are wrong.
+    """Returns the google.rpc.Status of an error, with an ErrorInfo, and with a BadRequest if fields are wrong.
 
-    Long texts and lists are cut to what the headers of an answer hold; the message then says how much is missing.
+    Long texts and lists are cut so that they fit into the headers of an answer. The message then says how much is
+    missing.
     """
     message = _cut(error.message, _MAX_MESSAGE)
     details: list[Message] = [

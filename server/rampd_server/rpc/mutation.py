@@ -1,4 +1,4 @@
-"""What every mutating RPC shares: from request to author, and from the service's answer to response."""
+"""The code that all mutating RPCs share: from a request to an author, and from the service's answer to a response."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
@@ -47,7 +47,7 @@ async def execute(
 
 
 def author_of(request: MutatingRequest, call: Call) -> Author:
-    """Who asks, in whose words the history tells it."""
+    """Returns the author of a request, for the history and the idempotency record."""
     return Author(
         actor=call.actor,
         action=call.method,
@@ -60,12 +60,12 @@ def author_of(request: MutatingRequest, call: Call) -> Author:
 
 
 def expected_revision(request: MutatingRequest) -> int | None:
-    """The revision that the caller insists on, if any."""
+    """Returns the revision that the caller requires; None if there is none."""
     return request.expected_revision if request.HasField("expected_revision") else None
 
 
 def respond(answer: Answer, response: type[Response], replica: Replica, **fields: object) -> Response:
-    """The response that every mutation gives, with fields of its own."""
+    """Returns the response of a mutation: the fields that all mutations share, and its own fields."""
     return response(
         rollout=rollout_or_none(answer.rollout, answer.namespace, replica.now_ms()),
         changed=answer.result.changed,

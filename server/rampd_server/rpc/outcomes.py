@@ -1,4 +1,4 @@
-"""ReportOutcomes: how jobs went, from messages to the domain and back."""
+"""ReportOutcomes: converts outcomes of jobs from messages to the domain, and verdicts back."""
 
 import asyncio
 import hashlib
@@ -14,13 +14,13 @@ _REASONS = {number: name.removeprefix("RESOLVE_REASON_") for name, number in v1.
 
 
 class OutcomesServicer:
-    """The half of ResolverService that writes."""
+    """The method of ResolverService that writes."""
 
     def __init__(self, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
 
     async def report_outcomes(self, request: v1.ReportOutcomesRequest, call: Call) -> v1.ReportOutcomesResponse:
-        """Acknowledged when all of it is stored."""
+        """Answers after all outcomes of the report are stored."""
         verdicts = await self._outcomes.report(await _report(request, call.identity), call.sees)
         ignored = [
             v1.IgnoredOutcome(index=index, reason=verdict, message=EXPLANATIONS[verdict])
@@ -34,7 +34,7 @@ async def _report(request: v1.ReportOutcomesRequest, identity: str) -> Report:
     outcomes: list[JobOutcome] = []
     for index, outcome in enumerate(request.outcomes):
         if index % _CHUNK == _CHUNK - 1:
-            # Resolve is not to wait for a whole batch.
+            # Resolve must not wait for a whole batch.
             await asyncio.sleep(0)
         duration = outcome.duration
         outcomes.append(

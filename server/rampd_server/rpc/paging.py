@@ -1,4 +1,4 @@
-"""Pages of a list: as many items as were asked for and fit into a message, and where the next page begins."""
+"""Pages of a list: up to the number of items asked for, as many as fit into a message, and the token of the next page."""
 
 import re
 from collections.abc import AsyncGenerator, Iterable
@@ -11,7 +11,7 @@ from rampd_server.domain.errors import InvalidRequestError
 
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_BYTES: Final = 3 * 1024 * 1024
-"""Well below the 4 MiB that no message passes."""
+"""Well below 4 MiB, the limit of a message."""
 
 Item = TypeVar("Item")
 Shown = TypeVar("Shown", bound=Message)
@@ -25,35 +25,37 @@ class PagedRequest(Protocol):
 
 
 def page_size(request: PagedRequest) -> int:
-    """How many to show."""
+    """Returns how many items a page shows."""
     return request.page_size or DEFAULT_PAGE_SIZE
 
 
 def page_token(request: PagedRequest, form: re.Pattern[str]) -> str:
-    """The token, empty for the first page. Raises InvalidRequestError for one that is not of the list's form."""
+    """Returns the token, empty for the first page. Raises InvalidRequestError if the token does not have the list's
+    form.
+    """
     if request.page_token and not form.fullmatch(request.page_token):
-        raise InvalidRequestError([("page_token", "is not one that this list gave as next_page_token")])
+        raise InvalidRequestError([("page_token", "is not a next_page_token of this list")])
     return request.page_token
 
 
 def piece_size(request: PagedRequest) -> int:
-    """How many to read at once: one more than the page shows, which tells whether there is another page. A large page is read
-    in pieces, since it may be full of bytes long before.
+    """Returns how many items to read at once: one more than the page shows, so that the server knows whether there is
+    another page. A large page is read in pieces, because its bytes may reach the limit long before its number of items.
     """
     return min(page_size(request), DEFAULT_PAGE_SIZE) + 1
 
 
 async def one_by_one(items: Iterable[Item]) -> AsyncGenerator[Item]:
-    """What is in memory already, for `paged`."""
+    """Gives items that are in memory already to `paged`."""
     for item in items:
         yield item
 
 
 async def paged(request: PagedRequest, items: AsyncGenerator[tuple[str, Shown]]) -> tuple[list[Shown], str]:
-    """The page, and the token of the next one; empty where that was all.
+    """Returns the page and the token of the next page; the token is empty after the last page.
 
-    `items` begin where the page does: each with the token that goes on behind it. The page ends before the item that would
-    take it past MAX_PAGE_BYTES, but has at least one.
+    `items` begin at the page's first item. Each comes with the token of a page that begins after it. The page ends
+    before the item that would exceed MAX_PAGE_BYTES, but has at least one item.
     """
     shown: list[Shown] = []
     token, room = "", MAX_PAGE_BYTES

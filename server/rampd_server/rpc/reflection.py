@@ -1,7 +1,7 @@
-"""What the reflection service tells: the descriptors as the generator wrote them, comments and JSON names included.
+"""The descriptors that the reflection service gives: as the generator wrote them, with comments and JSON names.
 
-The classes of rampd.v1 know neither: generated code has no comments, and descriptors that are taken out of it have no
-JSON names. So the generator's own descriptors are a file beside the generated code, and are served in their place.
+The classes of rampd.v1 have neither: generated code has no comments, and descriptors that are taken from it have no
+JSON names. So the generator's own descriptors are kept in a file beside the generated code, and are served instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def written_files() -> Mapping[str, FileDescriptorProto]:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file, as far as the reflection service asks it."""
+    """A file, with the attributes that the reflection service uses."""
 
     loaded: FileDescriptor
 
@@ -38,7 +38,7 @@ class _File:
     def dependencies(self) -> "Sequence[_File]":
         return [_File(each) for each in self.loaded.dependencies]
 
-    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802 - the name that it is called by
+    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802 - the name that protobuf uses
         written = written_files().get(self.name)
         if written is None:  # a file of Google's, or of another service
             self.loaded.CopyToProto(proto)
@@ -47,7 +47,7 @@ class _File:
 
 
 class WrittenFiles:
-    """The pool of all that is loaded, for the reflection service; its files of rampd.v1 are as they were written."""
+    """The pool of all loaded files, for the reflection service. Its files of rampd.v1 are as the generator wrote them."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
@@ -58,7 +58,7 @@ class WrittenFiles:
     def FindFileContainingSymbol(self, symbol: str) -> _File:  # noqa: N802
         try:
             return _File(self._pool.FindFileContainingSymbol(symbol))
-        except KeyError:  # the pool of protobuf knows no methods here
+        except KeyError:  # this function of protobuf's pool does not find methods
             return _File(self._pool.FindMethodByName(symbol).containing_service.file)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - extensions, of which rampd.v1 has none

@@ -1,4 +1,4 @@
-"""ReleaseService: what CI calls."""
+"""ReleaseService: the RPCs that CI calls."""
 
 import re
 from collections.abc import AsyncGenerator

@@ -1,4 +1,6 @@
-"""ResolverService: what launchers call. Answered from memory, outcomes aside; only `min_revision` may wait."""
+"""ResolverService: the RPCs that launchers call. All except ReportOutcomes are answered from memory; only a call with
+`min_revision` may wait.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -28,7 +30,7 @@ class ResolverServicer(OutcomesServicer):
         self._watches = watches
 
     def resolve(self, request: v1.ResolveRequest, _call: Call) -> bytes | Coroutine[None, None, bytes]:
-        """The answer at once; a coroutine only where there is something to wait for."""
+        """Returns the answer at once, or a coroutine if the call must wait."""
         if request.min_revision:
             return self._resolve_later(request)
         return encode(self._resolve(request, self._replica.age_s))
@@ -38,15 +40,17 @@ class ResolverServicer(OutcomesServicer):
         return encode(self._resolve(request, self._replica.age_s))
 
     def watch(self, request: v1.WatchRequest, call: Call) -> AsyncGenerator[bytes]:
-        """As long as the caller and the server are there."""
+        """The stream of one watcher. It ends when the caller goes or the server stops."""
         grant = call.caller.grant
         globs = () if grant.sees_every_component else grant.components
         return self._watches.stream(request, Selection(frozenset(request.components), globs, grant.sees))
 
     async def batch_resolve(self, request: v1.BatchResolveRequest, call: Call) -> bytes:
-        """All answers. Raises RefusedError (TOO_LARGE) where they, with the attributes, are more than a message holds."""
+        """Returns all answers. Raises RefusedError (TOO_LARGE) if the answers and the attributes do not fit into a
+        message.
+        """
         behind = await self._catch_up_all(request.requests, call)
-        # From here on nothing is awaited: all are answered from one state.
+        # Nothing is awaited from here on, so that all answers come from one state.
         age_s = self._replica.age_s
         response = v1.BatchResolveResponse()
         encoder = BatchEncoder()
@@ -80,7 +84,7 @@ class ResolverServicer(OutcomesServicer):
         )
 
     async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest], call: Call) -> dict[int, RampdError]:
-        """Waits for all at once; which of them did not get there, and why."""
+        """Waits for all requests together. Returns the errors of those whose revision did not come, by index."""
         waiting = [
             (index, each) for index, each in enumerate(requests) if each.min_revision and call.sees(each.component)
         ]
@@ -103,8 +107,8 @@ class ResolverServicer(OutcomesServicer):
             raise self._replica.damage(request.component) or component_not_found(component=request.component)
         if known.rollout.has_lost(request.min_revision):
             raise NoSnapshotError(
-                f"The store has lost revision {request.min_revision} of {request.component}, so it does not come. Ask without "
-                "min_revision.",
+                f"The store has lost revision {request.min_revision} of {request.component}, so the revision will not come. "
+                "Ask without min_revision.",
                 revision=known.rollout.revision,
             )
         raise NoSnapshotError(
@@ -117,8 +121,8 @@ class ResolverServicer(OutcomesServicer):
 def _held_to_limit(answer: bytes, jobs: int) -> bytes:
     if len(answer) > MAX_MESSAGE_BYTES:
         raise too_large(
-            f"The answer for these {jobs} jobs, with their releases' attributes, has {len(answer)} bytes, and a message "
-            f"holds {MAX_MESSAGE_BYTES}: ask for fewer jobs at once.",
+            f"The answer for these {jobs} jobs, with their releases' attributes, has {len(answer)} bytes, but a message "
+            f"holds only {MAX_MESSAGE_BYTES}: ask for fewer jobs at once.",
             limit=MAX_MESSAGE_BYTES,
         )
     return answer

@@ -142,7 +142,7 @@ class RolloutServicer:
         )
         return respond(answer, response, self._replica)
 
-    # Reads: as the store has it now.
+    # Reads give the present state of the store.
 
     async def who_am_i(self, _request: v1.WhoAmIRequest, call: Call) -> v1.WhoAmIResponse:
         caller, grant = call.caller, call.caller.grant
@@ -183,19 +183,19 @@ class RolloutServicer:
             after = names[-1]
 
     async def _shown(self, name: str) -> v1.Rollout | None:
-        """A component of the list, whatever is wrong with it; None where it is gone by now."""
+        """A component of the list, even if it is damaged; None if it was deleted since."""
         if not name.isascii():
-            return None  # It is no name: somebody has written it into the store by hand.
+            return None  # Not a valid name: somebody has written it into the store by hand.
         try:
             stored = await self._store.read(name)
             message = convert.rollout_or_none(stored.rollout, stored.namespace, stored.time_ms)
-        except Exception as error:  # noqa: BLE001 - one component is not to hide the others
+        except Exception as error:  # noqa: BLE001 - one component must not hide the others
             self._replica.doubt(name)
             return convert.damaged_message(name, damage_of(name, error))
         return message and self._with_damage(message)
 
     def _with_damage(self, message: v1.Rollout) -> v1.Rollout:
-        """With what is wrong beside the rollout itself: its overrides, which are read by the replica only."""
+        """Adds damage that the rollout itself does not show: that of its overrides, which only the replica reads."""
         if error := self._replica.damage(message.component):
             message.damage.CopyFrom(convert.damage_message(error))
         return message
@@ -215,7 +215,7 @@ class RolloutServicer:
     async def _overrides(
         self, request: v1.ListOverridesRequest, now_ms: int
     ) -> AsyncGenerator[tuple[str, v1.Override]]:
-        """Those that have not expired. The largest page of them is small enough to be read at once."""
+        """The overrides that have not expired. Even the largest page is small enough to be read at once."""
         name, prefix, after, piece = request.component, request.prefix, request.page_token, page_size(request) + 1
         while True:
             found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)

@@ -28,9 +28,9 @@ from rampd_server.rpc.streams import Streams
 """Bytes of a request or a response."""
 
 MAX_STREAMS = 4_000
-"""Calls of one connection at once. Further ones wait at the client."""
+"""The number of calls that one connection has at once. Further calls wait at the client."""
 MAX_WAITING_CALLS = 100_000
-"""Calls that wait to be taken up."""
+"""The number of calls that may wait until the server takes them up."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -38,15 +38,15 @@ _OPTIONS = (
     # Clients ping to notice a dead link; by default more than one ping in five minutes is answered with GOAWAY.
     ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # By default a call that finds a thousand others waiting to be taken up may be ended with CANCELLED, by chance, and is
-    # from three thousand on: who asks at the same moment as a fleet that comes back would be refused for it. Waiting ones
-    # cost a few KiB each, and what was given up meanwhile is dropped before it is taken up.
+    # By default gRPC ends some new calls at random with CANCELLED if a thousand others wait, and all of them from three
+    # thousand on. Then a caller would be refused only because a whole fleet connects again at the same moment. A
+    # waiting call costs a few KiB. A call that its caller has given up is dropped before it is taken up.
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
-    # More than a fleet behind one proxy has; without a limit, one connection takes all the time there is for all others.
+    # More than a fleet behind one proxy needs. Without a limit, one connection could take the time of all others.
     ("grpc.max_concurrent_streams", MAX_STREAMS),
-    # Connections are files, of which there are only so many. One that says nothing at all is ended soon, and one without a
-    # call later: a caller's gRPC opens it again by itself.
+    # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a
+    # connection without a call later. A caller's gRPC opens it again by itself.
     ("grpc.server_handshake_timeout_ms", 20_000),
     ("grpc.max_connection_idle_ms", 300_000),
 )
@@ -59,7 +59,7 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
-    """With `List`, which the servicer for asyncio lacks up to 1.85 at least, and a bound for `Watch`."""
+    """Adds `List`, which gRPC's servicer for asyncio lacks at least up to 1.85, and a limit for `Watch`."""
 
     def __init__(self, streams: Streams) -> None:
         super().__init__()
@@ -80,11 +80,12 @@ class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
 
 
 class Server:
-    """Serves handlers on any number of addresses. NOT_SERVING in the health service until told otherwise.
+    """Serves handlers on any number of addresses. The health service says NOT_SERVING until `set_health` changes it.
 
-    Each address takes up to `max_connections`; one more is closed at once, so that its caller gets UNAVAILABLE.
+    Each address takes up to `max_connections`. A further connection is closed at once, so that its caller gets
+    UNAVAILABLE.
 
-    Made inside a running loop. Order: `listen`, `listen_unix`, `start`, `set_health`, `stop`.
+    Create it inside a running loop. Call in this order: `listen`, `listen_unix`, `start`, `set_health`, `stop`.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class Server:
     ) -> None:
         self._handlers = handlers
         self._shares_port = shares_port
-        # A second server on the port has to fail, unless they are meant to; with the default both would get calls.
+        # By default two servers can share a port by mistake, and both get calls. A second server must fail, except a
+        # worker.
         options = [*_OPTIONS, ("grpc.so_reuseport", int(shares_port))]
         if max_connections is not None:
             options.append(("grpc.max_allowed_incoming_connections", max_connections))
@@ -108,7 +110,7 @@ class Server:
             )
 
     def listen(self, address: Address, credentials: grpc.ServerCredentials | None = None) -> Address:
-        """Binds a TCP port, with TLS where there are credentials; the address with the port that the system chose. Raises
+        """Binds a TCP port, with TLS if there are credentials. Returns the address with the port that the system chose. Raises
         StartupError.
         """
         if address.port and not self._shares_port:
@@ -123,7 +125,7 @@ class Server:
             raise StartupError(f"Can't listen on {address}.") from error
 
     def listen_unix(self, path: Path, *, mode: int = 0o600, group: int | None = None) -> None:
-        """Binds a unix socket; one that a dead server left is replaced. It never has a wider mode than `mode`. Raises
+        """Binds a unix socket, which never has a wider mode than `mode`. Replaces the socket of a dead server. Raises
         StartupError.
         """
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
@@ -134,10 +136,10 @@ class Server:
         try:
             make_own(path.parent, "--socket (RAMPD_SOCKET) or --data-dir (RAMPD_DATA_DIR)")
             _remove_stale(path)
-            # The mode has to be right from the first moment, so it can't be set afterwards.
+            # The mode must be right from the first moment, so it can't be set afterwards.
             umask = os.umask(0o777 & ~(mode if group is None else 0o600))
             try:
-                # gRPC decodes the path of an address.
+                # Quoted, because gRPC decodes the path of an address.
                 self._server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
             finally:
                 os.umask(umask)
@@ -154,18 +156,18 @@ class Server:
         await self._server.start()
 
     async def set_health(self, *, resolves: bool, writes: bool) -> None:
-        """What the health service says: ResolverService serves while there is a state to answer from; the others, and the
-        server as a whole, while changes can be expected to work.
+        """Sets the answers of the health service. ResolverService is SERVING while there is a state to answer from. The
+        other services, and the server as a whole, are SERVING while changes can be expected to work.
         """
         for name in _HEALTH_NAMES:
             is_serving = resolves if name == _RESOLVER else writes
             await self._health.set(name, _Status.SERVING if is_serving else _Status.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
-        """NOT_SERVING for good, no new calls, and `grace_s` seconds for those under way; then they are cancelled.
+        """Sets NOT_SERVING for good, takes no new calls, and cancels calls under way after `grace_s` seconds.
 
-        gRPC ends with CANCELLED what it has not handed on when it is stopped. So calls are first taken up without an answer,
-        which soon leaves the callers of now with nothing to send; and refused once gRPC tells them to go elsewhere.
+        When gRPC stops, it ends calls that it has not handed on with CANCELLED. So the server first takes calls up
+        without an answer until no more calls come, and refuses them after gRPC has told the callers to go elsewhere.
         """
         await self._health.enter_graceful_shutdown()
         self._handlers.hold()
@@ -202,13 +204,13 @@ class Servers:
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes the socket of a dead server: gRPC would do so with that of a living one, too."""
+    """Removes the socket of a dead server. gRPC would also remove the socket of a server that runs."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise StartupError(f"{path} is there and is not a socket: give another --socket (RAMPD_SOCKET).")
+        raise StartupError(f"{path} exists and is not a socket: give another --socket (RAMPD_SOCKET).")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(os.fspath(path))
@@ -216,5 +218,5 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
             return
     raise StartupError(
-        f"A server listens on the unix socket {path}: end it, or give this one another --socket (RAMPD_SOCKET)."
+        f"A server listens on the unix socket {path}: end that server, or give this one another --socket (RAMPD_SOCKET)."
     )

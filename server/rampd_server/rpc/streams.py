@@ -1,4 +1,4 @@
-"""How many streams one server carries: each costs it something every second, for as long as it is open."""
+"""The limit of open streams of one server. Each open stream costs the server time every second."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ import structlog
 from rampd_server.domain.errors import NoSnapshotError
 
 MAX_STREAMS: Final = 4_000
-"""Of one process. Heartbeats for so many take a quarter of a core, and a change that all are told of 0.2 s of one. Beside
-10,000 a Resolve waits for more than 20 s, and reads of the store time out.
+"""The limit of one process. With so many streams, heartbeats take a quarter of a core, and a change that all streams
+get takes 0.2 s of a core. With 10,000 streams a Resolve waits for more than 20 s, and reads of the store time out.
 """
 _LOW: Final = 0.9
 """The share of the limit below which the log says that there is room again."""
@@ -28,13 +28,14 @@ class Streams:
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """For as long as a stream is open. Raises NoSnapshotError, which callers take as a reason to go elsewhere."""
+        """Counts a stream for as long as the block lasts. Raises NoSnapshotError at the limit: callers then try another
+        server.
+        """
         if self._open >= self._limit:
             self._tell(is_full=True)
             raise NoSnapshotError(
-                f"This server has {self._limit:,} streams open, which is all that it takes beside its other calls. Try again "
-                "in a moment, where there are others at another server. Whoever runs it: start more servers, or close "
-                "streams that nobody reads."
+                f"This server has {self._limit:,} streams open, which is its limit. Try again in a moment, or try another "
+                "server. Operators: start more servers, or close streams that no caller reads."
             )
         self._open += 1
         try:
@@ -52,8 +53,8 @@ class Streams:
             log.warning(
                 "streams_at_limit",
                 streams=self._limit,
-                what_to_do="start more servers or workers, or find out who opens so many: further streams are refused with "
-                "UNAVAILABLE, and other calls go on",
+                what_to_do="start more servers or workers, or find out which callers open so many streams: more streams are "
+                "refused with UNAVAILABLE, and other calls go on",
             )
         else:
             log.info("streams_below_limit", streams=self._open)

@@ -1,4 +1,4 @@
-"""Waking those who wait for a change, however many they are."""
+"""Wakes any number of waiters after a change."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 AT_ONCE: Final = 64
-"""How many are woken in one turn of the event loop: about 3 ms of work."""
+"""How many waiters are woken in one turn of the event loop: about 3 ms of work."""
 
 
 class Waiter(Protocol):
-    """Who waits."""
+    """A stream that waits for a change."""
 
     def wake(self) -> None:
-        """Tells that there is something new. Who is not waiting has seen it, or sees it before it waits again."""
+        """Announces a change. A waiter that does not wait now has seen the change, or sees it before it waits again."""
 
 
 class Waking:
-    """Wakes a few in each turn of the event loop. Calls get their turns in between: a thousand streams that all have
-    something to send keep no Resolve and no Rollback waiting until the last of them has sent it.
+    """Wakes a few waiters in each turn of the event loop. Other calls get their turns in between, so that a thousand
+    streams with a message to send do not delay a Resolve or a Rollback.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Waking:
         self._is_under_way = False
 
     def wake(self, waiters: Iterable[Waiter]) -> None:
-        """Wakes them in their order: the first ones at once. Who is to be woken already keeps the place."""
+        """Wakes waiters in their order, the first ones at once. A waiter that is already in the queue keeps its place."""
         for waiter in waiters:
             self._waiters[waiter] = None
         if not self._is_under_way:
             self._wake_some()
 
     def forget(self, waiter: Waiter) -> None:
-        """It waits no more."""
+        """Removes a waiter from the queue."""
         self._waiters.pop(waiter, None)
 
     def _wake_some(self) -> None:

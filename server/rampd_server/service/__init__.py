@@ -1,1 +1,1 @@
-"""What a request brings about: a change of a rollout, or outcomes that are counted."""
+"""The effects of requests: changes of rollouts, and outcomes that are counted."""

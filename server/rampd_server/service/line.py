@@ -1,4 +1,4 @@
-"""Who waits to write: the writers of one thing on this server, one after the other."""
+"""A line of writers: the writers of one thing on this server write one after the other."""
 
 import asyncio
 import math
@@ -10,13 +10,15 @@ from typing import TypeVar
 from rampd_server.domain.errors import StoreUnavailableError
 
 _PATIENCE_S = 0.5
-"""How long a write waits for those before it that the store does not answer; then it is not sent."""
+"""How long a write waits for earlier writes that the store does not answer. After that it is not sent."""
 
 T = TypeVar("T")
 
 
 class Line:
-    """What is urgent waits for others that are urgent, and for at most two more: the one whose turn it is, and the next one."""
+    """A line of writers. An urgent writer waits for earlier urgent writers, and for at most two others: the one whose
+    turn it is, and the next one.
+    """
 
     def __init__(self) -> None:
         self._door = asyncio.Lock()
@@ -24,21 +26,21 @@ class Line:
         self._lost_s = -math.inf
 
     async def have_turn(self, attempt: Callable[[], Awaitable[T]], what: str, *, is_urgent: bool = False) -> T:
-        """The attempt of one writer, when it is its turn. Where one before it has waited for the store in vain, so has this
-        one: otherwise the last of many would be told after all the others' time-outs.
+        """Runs the attempt of one writer when its turn comes. If the store did not answer an earlier writer of the
+        line, this writer fails, too. Otherwise the last of many writers would wait for the time-outs of all the others.
         """
         arrived_s = time.monotonic()
         async with self._turn(is_urgent=is_urgent):
             began_s = time.monotonic()
             if self._lost_s >= arrived_s and began_s - arrived_s >= _PATIENCE_S:
                 raise StoreUnavailableError(
-                    f"The store did not answer the writes to {what} that came before this one, so this one was not sent. Look "
-                    "at the store, and try again."
+                    f"The store did not answer earlier writes to {what}, so this write was not sent. Look at the store, and "
+                    "try again."
                 )
             try:
                 return await attempt()
             except StoreUnavailableError:
-                # A link that is cut fails at once, and says nothing about the next one.
+                # A broken connection fails at once. That says nothing about the next attempt.
                 if time.monotonic() - began_s >= _PATIENCE_S:
                     self._lost_s = time.monotonic()
                 raise
@@ -49,6 +51,7 @@ class Line:
             async with self._lock:
                 yield
         else:
-            # All but the first of them wait at the door, where nobody urgent has to.
+            # Only the first of the writers that are not urgent waits for the lock. The others wait at the door, which
+            # urgent writers do not pass.
             async with self._door, self._lock:
                 yield

@@ -1,4 +1,4 @@
-"""Taking in outcomes, free of gRPC and Redis: decide what each is, count a component's share of a report, answer."""
+"""Takes in outcomes, without gRPC and Redis: decides on each outcome, has each component's share counted, answers."""
 
 import asyncio
 import re
@@ -18,10 +18,10 @@ from rampd_server.replica.replica import Replica
 
 _ATTEMPTS = 5
 _CHUNK = 100
-"""Outcomes that are looked at before others get their turn."""
+"""The number of outcomes that are decided before other tasks get their turn."""
 
 _EXCHANGE = 32
-"""Components that are counted in one exchange with the store: others get their turn in between."""
+"""The number of components that are counted in one exchange with the store. Other tasks get their turn in between."""
 _MAX_UNFINISHED = 1_000
 
 _ACCEPTED = "."
@@ -38,14 +38,14 @@ class Report:
     client_id: str
     sequence: int
     digest: str
-    """Of all of it, hexadecimal."""
+    """The digest of the whole report, hexadecimal."""
     reporter: str
-    """Whom its credentials prove."""
+    """The identity that the credentials prove."""
     outcomes: Sequence[JobOutcome]
 
 
 Verdict = IgnoredReason | None
-"""Of one outcome: why it is ignored; None: it is accepted."""
+"""Why an outcome is ignored; None if it is accepted."""
 
 
 _Key = tuple[str, str, int, str]
@@ -56,19 +56,19 @@ def _key(report: Report) -> _Key:
 
 
 class CountedSignal:
-    """Announces to one waiter, in this process, for which components something was counted."""
+    """Announces to one waiter in this process for which components outcomes were counted."""
 
     def __init__(self) -> None:
         self._components: set[str] = set()
         self._event = asyncio.Event()
 
     def announce(self, component: str) -> None:
-        """Something was counted. Costs next to nothing, however often."""
+        """Announces that outcomes of a component were counted. It is cheap, so it may be called often."""
         self._components.add(component)
         self._event.set()
 
     async def wait(self) -> frozenset[str]:
-        """The components for which something was counted since the last wait; waits until there is one."""
+        """The components for which outcomes were counted since the last wait. Waits until there is at least one."""
         await self._event.wait()
         self._event.clear()
         components, self._components = self._components, set()
@@ -76,20 +76,21 @@ class CountedSignal:
 
 
 class Outcomes:
-    """Takes in reports. `counted` announces every batch that was stored with something in it to count."""
+    """Takes in reports. `counted` announces every stored batch that has outcomes to count."""
 
     def __init__(self, store: OutcomeStore, replica: Replica) -> None:
         self._store = store
         self._replica = replica
         self.counted = CountedSignal()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
-        """By epoch and report: the answer of each component that is stored, of the last reports that failed on the way."""
+        """For the last reports that failed midway, by epoch and report: the answers of the components that are stored.
+        """
 
     async def report(self, report: Report, sees: Callable[[str], bool] = lambda _component: True) -> list[Verdict]:
-        """A verdict for each outcome, once all that is to be counted is stored. `sees` is whether a component is there for the
+        """Returns a verdict for each outcome, after all counts are stored. `sees` says whether a component exists for the
         reporter.
 
-        What was stored before an error stays, and a repeat of the report counts only what is missing. Raises
+        Counts that were stored before an error stay. A repeat of the report then counts only the missing ones. Raises
         NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
         """
         await self._catch_up_with(report.outcomes)
@@ -104,7 +105,7 @@ class Outcomes:
             for first in range(0, len(missing), _EXCHANGE):
                 await self._take_in(missing[first : first + _EXCHANGE], report, places, stored)
         except BaseException:
-            # The call may just have run out of time. Without this, a repeat would begin at the beginning, and run out, too.
+            # The call may have run out of time. Without this, a repeat would count everything again, and run out, too.
             self._remember(key, stored)
             raise
         verdicts: list[Verdict] = [None] * len(report.outcomes)
@@ -147,7 +148,7 @@ class Outcomes:
             try:
                 return self._answer(batch, *await self._store.count_outcomes(batch), len(outcomes))
             except ConflictError:
-                # Another server knows of a later trial: what this one decided is not so any more.
+                # Another server knows a later trial, so the decision of this server is out of date.
                 await self._catch_up()
         raise contention(f"The trials of {component} change too fast. Send the batch again.")
 
@@ -159,7 +160,9 @@ class Outcomes:
         return answer
 
     async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
-        """Reads up to where the store stands, where a job was resolved on what is not known here."""
+        """Catches up with the store if a job was resolved on a revision or a component that this server does not know
+        yet.
+        """
         newest: dict[str, int] = {}
         for outcome in outcomes:
             newest[outcome.component] = max(newest.get(outcome.component, 0), outcome.revision)
@@ -172,8 +175,8 @@ class Outcomes:
     async def _catch_up(self) -> None:
         if not await self._replica.catch_up(timeout_s=CATCH_UP_S):
             raise NoSnapshotError(
-                f"This server is behind the store, and did not catch up in {CATCH_UP_S:g} s. Send the batch again: what "
-                "was counted counts once."
+                f"This server is behind the store, and did not catch up in {CATCH_UP_S:g} s. Send the batch again: each "
+                "outcome is counted only once."
             )
 
 
@@ -210,7 +213,7 @@ async def _decide(rollout: Rollout, report: Report, outcomes: Sequence[JobOutcom
 
 
 def _by_release(rollout: Rollout, accepted: Sequence[JobOutcome]) -> dict[int, JobCount]:
-    """Of the releases that are known. An undeclared tag is none."""
+    """Counts the outcomes of each known release. A tag that was never released has no release."""
     by_number: dict[int, list[JobOutcome]] = {}
     for outcome in accepted:
         if outcome.release in rollout.releases:
@@ -229,14 +232,14 @@ def _count(outcomes: Iterable[JobOutcome]) -> JobCount:
 
 
 def write_answer(verdicts: Sequence[Verdict]) -> str:
-    """Verdicts as a short text, to be remembered: `1000.` for a thousand that were accepted."""
+    """Writes verdicts as a short text for a repeat: `1000.` for a thousand accepted outcomes."""
     codes = (_ACCEPTED if verdict is None else _CODES[verdict] for verdict in verdicts)
     runs = ((code, sum(1 for _ in run)) for code, run in groupby(codes))
     return "".join(f"{length}{code}" if length > 1 else code for code, length in runs)
 
 
 def read_answer(text: str) -> list[Verdict]:
-    """The verdicts of `write_answer`."""
+    """Reads the verdicts that `write_answer` wrote."""
     return [verdict for length, code in _RUN.findall(text) for verdict in [_REASONS.get(code)] * int(length or 1)]
 
 

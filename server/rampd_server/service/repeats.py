@@ -1,4 +1,4 @@
-"""A request id that comes again: what differs from the first time, in words."""
+"""A repeated request id: says what differs from the first request."""
 
 from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.refusals import request_id_reused
@@ -6,7 +6,7 @@ from rampd_server.ports import Author, RequestRecord
 
 
 def reused(author: Author, record: RequestRecord) -> RefusedError:
-    """The refusal of a request id that stands for another request."""
+    """Returns the refusal of a request id that was used for another request."""
     request_id, first, what = author.request_id, record.parts.get("method"), ""
     differs = _differing(author, record)
     if first and first != author.action:
@@ -18,10 +18,10 @@ def reused(author: Author, record: RequestRecord) -> RefusedError:
 
 
 def replayed_message(author: Author, record: RequestRecord) -> str:
-    """What the repeat of a request is told."""
+    """Returns the message for the repeat of a request."""
     message = "This request_id was already applied; this is its first result."
     differs = _differing(author, record)
-    return f"{message} What differs in this call is not taken over: {_listed(differs)}." if differs else message
+    return f"{message} This call differs in {_listed(differs)}; the difference is ignored." if differs else message
 
 
 def _differing(author: Author, record: RequestRecord) -> list[str]:

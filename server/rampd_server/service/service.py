@@ -1,4 +1,4 @@
-"""What rampd does, free of gRPC and Redis: read a rollout, run the state machine, commit, answer."""
+"""The verbs of rampd, without gRPC and Redis: reads a rollout, runs the state machine, commits, answers."""
 
 import asyncio
 import time
@@ -46,17 +46,17 @@ from rampd_server.service.line import Line
 from rampd_server.service.repeats import replayed_message, reused
 
 _TIMEOUT_S = 5.0
-"""How long a call without a deadline contends with others."""
+"""How long a call without a deadline tries again after conflicts with other writers."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What every mutation answers."""
+    """The answer of every mutation."""
 
     rollout: Rollout | Absent | None
-    """The component afterwards; None where it is the namespace that changed."""
+    """The component after the change; None for a change of the namespace."""
     namespace: Namespace
     result: Result
     message: str
@@ -64,9 +64,10 @@ class Answer:
 
 
 class Service:
-    """The verbs and the reads. This server's writers of a component go one after the other; servers race, and compare.
+    """The verbs and the reads. This server's writers of a component write one after the other. Several servers may
+    write at once: the store compares, and accepts only one of the writes.
 
-    Writers of overrides have a line of their own: what they change is nothing that a verb rests on.
+    Writers of overrides have a line of their own, because no verb depends on overrides.
     """
 
     def __init__(self, store: Store, replica: Replica) -> None:
@@ -87,14 +88,16 @@ class Service:
         decided_ms: int | None = None,
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
-        """One verb of the state machine, committed; with `ground` only where all is as there that the decision depends on,
-        and with `decided_ms` only if that is now by the store's clock.
+        """Runs one verb of the state machine and commits it. With `ground`, it commits only if everything that the
+        decision depends on is still as in `ground`. With `decided_ms`, it commits only if the store's clock is within a
+        second of that time.
 
-        `judge` asks somebody else about a request that is new, and may refuse it: a repeat is answered without it.
+        `judge` checks a new request, for example with Prometheus, and may refuse it. A repeat is answered without
+        `judge`.
 
-        Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION where others write first
-        for 5 s, and DeadlineError where `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state; StoreUnavailableError, StoreResetError,
-        StoreCorruptError; UntimelyError.
+        Raises the refusals of `transition`; REVISION_MISMATCH; REQUEST_ID_REUSED; CONTENTION if others write first for
+        5 s; DeadlineError if `timeout_s`, the caller's own time, is over; NoSnapshotError before the first state;
+        StoreUnavailableError, StoreResetError, StoreCorruptError; UntimelyError.
         """
 
         async def attempt() -> Answer:
@@ -127,7 +130,9 @@ class Service:
         must_exist: bool = False,
         timeout_s: float | None = None,
     ) -> Answer:
-        """Sets and (None) deletes overrides: all, or none. Raises as `execute`, and OVERRIDE_NOT_FOUND with `must_exist`."""
+        """Sets overrides, and deletes those with None: all of them, or none. Raises as `execute`; with `must_exist`
+        also OVERRIDE_NOT_FOUND.
+        """
 
         async def attempt() -> Answer:
             self._refuse_past(changes)
@@ -145,7 +150,7 @@ class Service:
                     must_exist=must_exist,
                 )
             except ConflictError:
-                await self._replica.read_anew()
+                await self._replica.read_again()
                 return await attempt()
             if entry is not None:
                 _log_change(author, entry)
@@ -168,7 +173,7 @@ class Service:
         return await self._change_freeze_all(freeze, author, timeout_s)
 
     async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
-        """Ends the namespace's freeze; heads that it kept waiting start before this answers."""
+        """Ends the namespace's freeze. Queue heads that waited for its end start before this answers."""
         answer = await self._change_freeze_all(lambda _present, _now_ms: None, author, timeout_s)
         left = await self.settle_all()
         if not left:
@@ -176,9 +181,10 @@ class Service:
         return replace(answer, message=f"{answer.message} {_not_settled(left)}")
 
     async def settle_all(self) -> Mapping[str, str]:
-        """Commits what time, or the end of a freeze, has brought about: for which components it could not, and why.
+        """Commits the changes that time or the end of a freeze causes. Returns the components for which it failed, and
+        why.
 
-        One that fails stops no other; a store that does not answer stops all.
+        A component that fails does not stop the others. A store that does not answer stops all.
         """
         left: dict[str, str] = {}
         author = Author(SELF, "Settle", "the freeze has ended", is_claimed=False)
@@ -193,20 +199,21 @@ class Service:
                 break
             except UntimelyError:
                 left[component] = (
-                    "The store hung, or its clock was set, so what time has brought about is looked at again."
+                    "The store did not answer for a while, or somebody changed its clock. rampd tries again."
                 )
             except RampdError as error:
                 left[component] = error.message
-            except Exception:  # noqa: BLE001 - one component is not to stop the others
+            except Exception:  # noqa: BLE001 - one component must not stop the others
                 _log.exception("settle_failed", component=component)
-                left[component] = "A defect of rampd, which the server's log has."
+                left[component] = "This is a defect of rampd. The server's log has the details."
         return left
 
     async def expire_freeze_all(self) -> None:
-        """Drops the namespace's freeze once its time is over; `settle_all` then starts the heads that it kept waiting.
+        """Drops the namespace's freeze once its time is over. `settle_all` then starts the queue heads that waited for
+        its end.
 
-        The copy only says when it is worth a try: somebody may have prolonged the freeze meanwhile, so the store's own
-        freeze and the store's own time decide.
+        The copy only shows when to try. Somebody may have prolonged the freeze since, so the freeze and the time of the
+        store decide.
         """
         freeze = self._replica.namespace.freeze
         if freeze is None or freeze.is_in_force(self._replica.now_ms()):
@@ -244,7 +251,7 @@ class Service:
         judge: Callable[[], Awaitable[None]] | None = None,
         is_urgent: bool = False,
     ) -> Answer:
-        """What surrounds every write: a state that may be written to, replay, the line, the deadline."""
+        """Runs a write with the checks that all writes share: a state to write on, repeats, the line, the deadline."""
         began_s = time.monotonic()
         await self._replica.require_state()
         if author.request_id:
@@ -265,7 +272,7 @@ class Service:
             self._replica.doubt(component)
             raise
         except (RefusedError, InvalidRequestError):
-            # Another copy of this request may have been under way, and what it changed is what refuses this one.
+            # Another copy of this request may have been under way, and its change may be the reason for the refusal.
             record = await self._store.request_record(author.request_id) if author.request_id else None
             if record is None:
                 raise
@@ -273,11 +280,11 @@ class Service:
         except TimeoutError:
             if timeout_s is not None:
                 raise DeadlineError(
-                    f"The deadline of this call ran out before {what} was changed, or before the store said so. Send it again "
-                    "with the same request_id and more time."
+                    f"The deadline of this call ran out before {what} was changed, or before the store confirmed it. Send the "
+                    "call again with the same request_id and more time."
                 ) from None
             raise contention(
-                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send it again with the same request_id."
+                f"Others kept changing {what} for {_TIMEOUT_S:g} s. Send the call again with the same request_id."
             ) from None
 
     async def _execute(
@@ -291,8 +298,8 @@ class Service:
         decided_ms: int | None,
         is_urgent: bool,
     ) -> Answer:
-        # The copy in memory is nearly always the present state, and a commit compares: only what would not be written
-        # (refusals, and what is so already) must be asked of the store before it is said.
+        # The copy in memory is nearly always the present state, and a commit compares it with the store. An answer
+        # without a commit (a refusal, or no change) must be decided on the store's own state.
         known = self._replica.get(component)
         stored = (
             Stored(known.rollout, self._replica.namespace, self._replica.now_ms())
@@ -319,13 +326,15 @@ class Service:
             is_certain = True
 
     async def _read_now(self, component: str) -> Stored:
-        """The component as the store has it. Where the store has lost what is known here, that is settled first."""
-        # What is known now: it goes on while the store is read.
+        """Returns the component as the store has it. If the store has lost changes that this copy has, the loss is
+        settled first.
+        """
+        # Taken before the read, because the copy changes while the store is read.
         before = self._replica.last_known(component)
         stored = await self._store.read(component)
         if before is None or before.entry == stored.rollout.entry or before.revision < stored.rollout.revision:
             return stored
-        await self._replica.read_anew()
+        await self._replica.read_again()
         return await self._store.read(component)
 
     async def _delete_damaged(self, component: str, author: Author, damage: StoreCorruptError) -> Answer:
@@ -337,8 +346,8 @@ class Service:
         _log_change(author, entry)
         await self._take_in(entry, gone)
         message = (
-            f"{component} is deleted, although its data was damaged. A Release makes it again, as number {gone.last_number + 1}. "
-            f"What was wrong: {problem}"
+            f"{component} is deleted. A Release makes the component again, as number {gone.last_number + 1}. "
+            f"Its data was damaged: {problem}"
         )
         return Answer(gone, self._replica.namespace, Result(gone.revision), message)
 
@@ -380,7 +389,7 @@ class Service:
         await self._replica.wait_for_entry(entry.id)
 
     async def _repeat(self, component: str, author: Author, record: RequestRecord) -> Answer:
-        """What a request whose id was used before is told. Raises REQUEST_ID_REUSED where it was for something else."""
+        """Answers a request whose id was used before. Raises REQUEST_ID_REUSED if the id was used for another request."""
         if record.digest != author.digest:
             raise reused(author, record) from None
         return await self._replay(component, author, record)
@@ -396,7 +405,9 @@ class Service:
     async def _change_freeze_all(
         self, change: Callable[[Freeze | None, int], Freeze | None], author: Author, timeout_s: float | None
     ) -> Answer:
-        """`change` gives the freeze after, from the one that the store has and the store's time; the write compares both."""
+        """`change` returns the new freeze, from the store's freeze and the store's time. The write compares both with
+        the store.
+        """
 
         async def attempt() -> Answer:
             while True:
@@ -407,7 +418,7 @@ class Service:
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
-                    return Answer(None, before, unchanged, f"The namespace {is_frozen}, as it was.")
+                    return Answer(None, before, unchanged, f"The namespace {is_frozen}, as before; nothing changed.")
                 try:
                     entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
                 except (ConflictError, UntimelyError):
@@ -438,7 +449,7 @@ def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: 
 
 
 def _log_change(author: Author, entry: FeedEntry) -> None:
-    """One line for each committed change, also for those that rampd makes by itself. A freeze of all has no component."""
+    """Logs each committed change, also changes that rampd makes by itself. A freeze of the namespace has no component."""
     _log.info(
         "change_committed",
         component=entry.component,
@@ -452,7 +463,7 @@ def _log_change(author: Author, entry: FeedEntry) -> None:
 def _not_settled(left: Mapping[str, str]) -> str:
     component, error = next(iter(left.items()))
     others = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    return f"What waits of {component}{others} could not start yet, and is tried again each second: {error}"
+    return f"The queue of {component}{others} could not start yet. rampd tries again each second. The reason: {error}"
 
 
 def _result(effect: Effect) -> Result:
@@ -467,10 +478,10 @@ def _result(effect: Effect) -> Result:
 
 def _overrides_message(changes: Mapping[str, Override | None], result: Result) -> str:
     if not result.changed:
-        return "It was so already."
+        return "The overrides already have these values; nothing changed."
     if len(changes) > 1:
         return f"{len(changes)} overrides are set or deleted."
     repo, override = next(iter(changes.items()))
     if override is None:
-        return f"{repo} goes by the weights again."
+        return f"{repo} has no override now and follows the weights again."
     return f"{repo} gets {override.tag or override.channel.lower()}."

@@ -1,4 +1,4 @@
-"""Whose turn it is to ask a check, and what came of it: one hash for each component."""
+"""Gives one server the turn to ask a check, and keeps the result: one hash for each component."""
 
 import secrets
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Clients of Redis, set up so that a call ends when we say, and is sent once."""
+"""Creates clients of Redis whose calls have a deadline, and are sent once."""
 
 import time
 from typing import Any, Final
@@ -21,12 +21,12 @@ from rampd_server.storage.errors import (
 from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
 
 _CONNECT_SHARE: Final = 0.6
-"""Of a call's time that it may take to connect: the rest is to find out why it can't."""
+"""The share of a call's time for connecting. The rest is for finding out why the connection failed."""
 _PROBE_EVERY_S: Final = 5.0
 
 
 class _Pool(BlockingConnectionPool):
-    """Tells what keeps it from a connection, and notes when a call has one: before that, nothing of it was sent."""
+    """Explains why it gets no connection, and records when a call has one: before that, nothing was sent."""
 
     _probed_s = float("-inf")
     _found: StoreUnavailableError | None = None
@@ -41,7 +41,7 @@ class _Pool(BlockingConnectionPool):
         return connection
 
     async def _other_protocol(self) -> StoreUnavailableError | None:
-        """Looks now and then, so that a Redis that is away is not asked twice as often as it needs to be."""
+        """Looks at most every `_PROBE_EVERY_S`, so that each call to a Redis that is away does not connect twice."""
         host, port = self.connection_kwargs.get("host", ""), self.connection_kwargs.get("port", 6379)
         if not host or time.monotonic() - self._probed_s < _PROBE_EVERY_S:
             return self._found
@@ -57,11 +57,11 @@ class _Pool(BlockingConnectionPool):
 
 
 def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "") -> Redis:
-    """A client for `redis://`, `rediss://` or `unix://`, whose connections have a name that CLIENT LIST shows. It opens no
-    connection yet.
+    """Returns a client for `redis://`, `rediss://` or `unix://`. It opens no connection yet.
 
-    redis-py 8 sends a command again up to ten times: a write whose reply was lost would be done twice, and a Redis that
-    hangs would hold a call for a minute. What is tried again, and when, is `link.py`'s to decide.
+    `name` is the name of its connections in CLIENT LIST. By default, redis-py 8 sends a command again up to ten times: a write
+    whose reply was lost would be done twice, and a Redis that hangs would block a call for a minute. Here redis-py sends a command
+    once, and `link.py` decides what is tried again.
     """
     pool = _Pool.from_url(
         url,
@@ -72,7 +72,7 @@ def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "")
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         decode_responses=True,
-        # Bytes that are no UTF-8 must not break the connection in the middle of a reply; `texts.read_text` finds them.
+        # Bytes that are not UTF-8 must not break the connection in the middle of a reply. `texts.read_text` finds them.
         encoding_errors="surrogateescape",
         **({"redis_connect_func": _introduction(name)} if name else {}),
     )
@@ -80,7 +80,7 @@ def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "")
 
 
 def _introduction(name: str) -> Any:  # noqa: ANN401 - a function of a connection, which redis-py types for two kinds at once
-    """redis-py's own option for the name gives the connection up where a user may not CLIENT SETNAME."""
+    """Gives a connection its name. redis-py's own option closes the connection if the user may not use CLIENT SETNAME."""
 
     async def introduce(connection: Connection) -> None:
         await connection.on_connect()
@@ -88,6 +88,6 @@ def _introduction(name: str) -> Any:  # noqa: ANN401 - a function of a connectio
         try:
             await connection.read_response()
         except exceptions.ResponseError:
-            return  # so `followers.py` does not count this one, and that is all
+            return  # The only effect is that `followers.py` does not count this connection.
 
     return introduce

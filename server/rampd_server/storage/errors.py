@@ -1,4 +1,4 @@
-"""Redis' errors become ours here, and nowhere else."""
+"""Turns errors of Redis into errors of rampd. No other module does this."""
 
 import asyncio
 import re
@@ -16,7 +16,8 @@ from rampd_server.storage.refusals import wrong_type
 
 URL = "RAMPD_REDIS_URL (--redis-url)"
 
-_PASSES = {
+# Faults that may end without a change of configuration.
+_TEMPORARY = {
     "READONLY": f"it is a replica: point {URL} at the primary",
     "UNBLOCKED": f"it has become a primary or a replica just now: {URL} has to name the primary",
     "OOM": "it is out of memory: raise maxmemory, or free some",
@@ -27,22 +28,23 @@ _PASSES = {
     "MASTERDOWN": f"it is a replica that has lost its primary: point {URL} at the primary",
     "CLUSTERDOWN": "its cluster is down: look at CLUSTER INFO",
 }
-# What stays until somebody changes one of the two ends.
-_LASTS = {
+# Faults that stay until somebody changes the configuration of rampd or of Redis.
+_PERMANENT = {
     "NOAUTH": f"Redis wants a password, and {URL} has none: put it in, as in redis://:PASSWORD@host:6379/0",
     "WRONGPASS": f"Redis refuses the user or the password of {URL}: correct the URL, or set them in Redis with ACL SETUSER",
     "NOPASS": f"{URL} has a password, and this Redis has none: take it out of the URL, or set requirepass in Redis",
     "NOPERM": f"the user that {URL} names lacks a permission in Redis: give it with ACL SETUSER (ACL LOG shows what was "
     "refused), or name another user in the URL",
-    "DENIED": f"Redis lets in nobody from another machine (protected mode): set a password in Redis, and put it into {URL}",
+    "DENIED": f"Redis accepts no connection from another machine (protected mode): set a password in Redis, and put it into "
+    f"{URL}",
     "NODB": f"Redis does not have the database that {URL} names: correct the number at the end of the URL, or raise "
     "`databases` in redis.conf (16 by default)",
     "CLUSTERDB": f"Redis is a cluster, which has database 0 only: take the number off the end of {URL}",
 }
-_CODE = re.compile(rf"\b({'|'.join({*_PASSES, *_LASTS})})\b")
+_CODE = re.compile(rf"\b({'|'.join({*_TEMPORARY, *_PERMANENT})})\b")
 _PLACE = re.compile(r"\s*script: [0-9a-f]+(?:, on @\w+:\d+)?\.?\s*$")
 
-# redis-py takes the code off the message of the errors that it has a class for.
+# If redis-py has a class for an error, it removes the code from the message.
 _CLASSES: dict[type[Exception], str] = {
     exceptions.ReadOnlyError: "READONLY",
     exceptions.OutOfMemoryError: "OOM",
@@ -51,10 +53,10 @@ _CLASSES: dict[type[Exception], str] = {
     exceptions.ClusterDownError: "CLUSTERDOWN",
     exceptions.NoPermissionError: "NOPERM",
 }
-# It has one class for some that are not the same, and while it connects it drops the class too.
+# redis-py has one class for several different errors, and while it connects it also loses the class.
 _PHRASES = {
     "Authentication required": "NOAUTH",
-    # Of a command that is too long for somebody whom Redis does not know.
+    # The answer to a command that is too long for a connection without authentication.
     "unauthenticated": "NOAUTH",
     "without any password configured": "NOPASS",
     "invalid username-password": "WRONGPASS",
@@ -70,13 +72,13 @@ _OTHER_NAME = {62, 64}
 
 
 BROKEN_LINK = (RuntimeError, AttributeError, EOFError)
-"""What is raised where a link is cut at the wrong moment, beside the errors of Redis and of the system: the event loop has a
-RuntimeError for a transport that is closed, and redis-py an AttributeError or an EOFError of a stream that is gone.
+"""Further errors that may be raised if a connection breaks. The event loop raises RuntimeError for a closed transport. redis-py
+raises AttributeError or EOFError for a stream that is gone.
 """
 
 
 class _Sending:
-    """Whether a call had a connection, so that what it asks for may have reached Redis."""
+    """Whether a call had a connection, so that its command may have reached Redis."""
 
     has_connection = False
 
@@ -85,16 +87,16 @@ _sending: ContextVar[_Sending] = ContextVar("sending")
 
 
 def note_connection() -> None:
-    """From here on Redis may have got what the call of `redis_errors` sends."""
+    """Records that the call within `redis_errors` has a connection, so that its command may reach Redis."""
     if (sending := _sending.get(None)) is not None:
         sending.has_connection = True
 
 
 @contextmanager
 def redis_errors(key: str = "", *, is_write: bool = False) -> Iterator[None]:
-    """Raises ours for Redis' errors: StoreUnavailableError, or StoreCorruptError where `key` has the wrong type.
+    """Turns errors of Redis into StoreUnavailableError, or into StoreCorruptError if `key` has the wrong type.
 
-    Of a write that may have reached Redis, the message says that whether it was made is not known.
+    If a write may have reached Redis, the message says that it is not known whether the change was made.
     """
     sending = _Sending()
     token = _sending.set(sending)
@@ -108,21 +110,21 @@ def redis_errors(key: str = "", *, is_write: bool = False) -> Iterator[None]:
         error = explained(exc) or unreachable(exc)
         raise _unknown(error) if is_write and sending.has_connection else error from exc
     except StoreUnavailableError as error:
-        # The connection was lost, and there was no other one to try again with.
+        # The connection was lost, and the second attempt got no connection.
         if is_write and sending.has_connection:
             raise _unknown(error) from error
         raise
     finally:
         _sending.reset(token)
-        # Whatever came of the call instead: a store that has gone answers a call whose cancellation was swallowed with an error.
+        # Also after an error: if the store is gone, a call whose cancellation was swallowed ends with an error.
         _heed_cancellation()
 
 
 def _heed_cancellation() -> None:
-    """redis-py 8.1 swallows a cancellation that comes while it connects: the call goes on, and its task never ends."""
+    """Raises a cancellation that redis-py 8.1 swallowed while it connected. Otherwise the task would never end."""
     try:
         task = asyncio.current_task()
-    except RuntimeError:  # nothing runs that could be cancelled
+    except RuntimeError:  # no event loop runs, so no task can be cancelled
         return
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
@@ -150,7 +152,7 @@ def _unknown(error: StoreUnavailableError) -> StoreUnavailableError:
 
 
 def translated(error: Exception, key: str) -> Exception:
-    """Ours for an answer that is an error."""
+    """Returns the error of rampd for an answer of Redis that is an error."""
     if "WRONGTYPE" in str(error):
         return wrong_type(key)
     return _refused(error) or StoreUnavailableError(
@@ -159,7 +161,7 @@ def translated(error: Exception, key: str) -> Exception:
 
 
 def unreachable(error: Exception) -> StoreUnavailableError:
-    """Ours where Redis is away, and may come back."""
+    """Returns the error for a Redis that can't be reached now, and may come back."""
     if isinstance(error, BROKEN_LINK):
         return StoreUnavailableError(f"The connection to Redis broke: {_said(error)} Try again.")
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
@@ -168,8 +170,9 @@ def unreachable(error: Exception) -> StoreUnavailableError:
 
 
 def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableError | None:
-    """Ours where Redis, the system, or what is there in Redis' place has said what is wrong; None where Redis may just be
-    away.
+    """Returns the error of rampd if Redis, the operating system, or another program on that port has said what is wrong.
+
+    Returns None if Redis may only be away.
     """
     if refused := _refused(error):
         return refused
@@ -180,7 +183,7 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
             return _untrusted(cause)
         if isinstance(cause, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
             return StoreMisconfiguredError(
-                f"{URL} begins with rediss://, and what answers speaks no TLS: write redis:// where it is a plain Redis, or "
+                f"{URL} begins with rediss://, but the server there speaks no TLS: write redis:// if it is a plain Redis, or "
                 "correct the host and the port. Nothing was sent."
             )
         if isinstance(cause, ssl.SSLError) and is_certificate_wanted(cause):
@@ -191,19 +194,21 @@ def explained(error: Exception, *, is_tcp: bool = False) -> StoreUnavailableErro
             )
         if isinstance(cause, PermissionError):
             return StoreMisconfiguredError(
-                f"This user may not open what {URL} names: {_said(error)} Change the permissions (of Redis' socket: "
-                "unixsocketperm in redis.conf), or run rampd-server as another user."
+                f"This user may not open the socket or file that {URL} names: {_said(error)} Change its permissions "
+                "(for Redis' socket: unixsocketperm in redis.conf), or run rampd-server as another user."
             )
     return None
 
 
 def no_redis(error: Exception) -> StoreMisconfiguredError:
-    """Ours where something else answers."""
-    return StoreMisconfiguredError(f"What answers is no Redis: {_said(error)} Correct the host and the port in {URL}.")
+    """Returns the error for another program that answers in the place of Redis."""
+    return StoreMisconfiguredError(
+        f"The server that answers is not Redis: {_said(error)} Correct the host and the port in {URL}."
+    )
 
 
 def plain_port() -> StoreMisconfiguredError:
-    """Ours where TLS is spoken to a port without."""
+    """Returns the error for TLS on a plain port."""
     return StoreMisconfiguredError(
         f"{URL} begins with rediss://, which is TLS, and the port speaks plain Redis: write redis://, or give the port that "
         "Redis has for TLS (tls-port in redis.conf). Nothing was sent."
@@ -211,7 +216,7 @@ def plain_port() -> StoreMisconfiguredError:
 
 
 def tls_port() -> StoreMisconfiguredError:
-    """Ours where plain Redis is spoken to a port of TLS."""
+    """Returns the error for plain text on a TLS port."""
     return StoreMisconfiguredError(
         f"{URL} begins with redis://, which is plain, and the port speaks TLS: write rediss://, or give the plain port of "
         "Redis. Nothing was sent."
@@ -219,7 +224,7 @@ def tls_port() -> StoreMisconfiguredError:
 
 
 def no_certificate() -> StoreMisconfiguredError:
-    """Ours where Redis wants a certificate of its clients."""
+    """Returns the error for a Redis that wants a certificate of its clients."""
     return StoreMisconfiguredError(
         f"Redis wants a certificate of its clients: name one by ssl_certfile and ssl_keyfile in {URL}, or set "
         "tls-auth-clients no in Redis."
@@ -233,22 +238,22 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> StoreMisconfiguredError:
     elif error.verify_code == _EXPIRED:
         what_to_do = "renew it in Redis (tls-cert-file in redis.conf)"
     else:
-        what_to_do = f"name who signed it by ssl_ca_certs=/path/to/ca.pem in {URL}, or give Redis another certificate"
+        what_to_do = f"name the certificate of its signer by ssl_ca_certs=/path/to/ca.pem in {URL}, or give Redis another certificate"
     return StoreMisconfiguredError(f"The certificate of Redis is not to be trusted ({says}): {what_to_do}.")
 
 
 def _said(error: Exception) -> str:
-    """Redis' words, without where in which script it was: that says nothing to who reads it."""
+    """Redis' words, without the script and its line, which do not help a user of rampd."""
     return ended(_PLACE.sub("", str(error)))
 
 
 def _refused(error: Exception) -> StoreUnavailableError | None:
     code = _code(error)
-    if code in _LASTS:
-        sentence = _LASTS[code]
+    if code in _PERMANENT:
+        sentence = _PERMANENT[code]
         return StoreMisconfiguredError(f"{sentence[0].upper()}{sentence[1:]}. It says: {_said(error)}", code=code)
-    if code in _PASSES:
-        return StoreUnavailableError(f"Redis answers {code}; {_PASSES[code]}. It says: {_said(error)}", code=code)
+    if code in _TEMPORARY:
+        return StoreUnavailableError(f"Redis answers {code}; {_TEMPORARY[code]}. It says: {_said(error)}", code=code)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Which servers are connected to a store: each gives its connections a name of its own, which others read."""
+"""Counts the servers that are connected to a store. Each server gives its connections a name of its own."""
 
 import secrets
 
@@ -9,14 +9,14 @@ from rampd_server.storage.link import Link
 
 
 def name_of_server(namespace: str) -> str:
-    """A name for the connections of one server, for `connect`."""
+    """Returns a name for the connections of one server, for `connect`."""
     return f"{Keys(namespace).prefix}server:{secrets.token_hex(8)}"
 
 
 async def count_servers(link: Link) -> int | None:
-    """How many servers of the store's namespace and database are connected; None where Redis denies the question.
+    """Returns how many servers of the store's namespace and database are connected, or None if Redis denies CLIENT LIST.
 
-    A server whose user may not CLIENT SETNAME is not counted.
+    A server is not counted if its user may not use CLIENT SETNAME.
     """
     database = str(link.client.connection_pool.connection_kwargs.get("db", 0))
     try:

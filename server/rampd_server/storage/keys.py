@@ -1,4 +1,4 @@
-"""Names of the keys in Redis. One namespace is one hash tag: in a Cluster it lives on one shard, outcomes aside."""
+"""Names of the keys in Redis. One namespace has one hash tag: in a Cluster it is on one shard, except its outcomes."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from rampd._contract.grammar import COMPONENT, word_violation
 
 
 class ComponentKeys(NamedTuple):
-    """The keys of one component. Field names are those of the sections of a patch."""
+    """The keys of one component. The fields have the names of the sections of a patch."""
 
     rollout: str
     queue: str
@@ -22,7 +22,7 @@ class ComponentKeys(NamedTuple):
 
 
 class OutcomeKeys(NamedTuple):
-    """The keys of one component's outcomes: a hash tag of their own, so that in a Cluster they spread."""
+    """The keys of one component's outcomes. They have their own hash tag, so that a Cluster spreads them over its shards."""
 
     outcomes: str
     first_outcomes: str
@@ -35,7 +35,7 @@ class OutcomeKeys(NamedTuple):
 
 
 class Keys:
-    """The keys of one namespace. Raises ValueError where the namespace's name breaks the grammar of components."""
+    """The keys of one namespace. Raises ValueError if the namespace's name breaks the grammar of components."""
 
     def __init__(self, namespace: str = "default") -> None:
         if wrong := word_violation(COMPONENT, namespace, required=True):
@@ -43,7 +43,7 @@ class Keys:
         self.prefix = f"rampd:{{{namespace}}}:"
         self._outcomes_tag = f"rampd:{{{namespace}:"
         self.pattern = f"rampd:{{{namespace}[:}}]*"
-        """Of all keys of the namespace, for SCAN."""
+        """Matches all keys of the namespace, for SCAN."""
         self.meta = self.prefix + "meta"
         self.components = self.prefix + "components"
         self.feed = self.prefix + "feed"

@@ -1,10 +1,16 @@
-"""What a server last served, in a file of its data directory: one for each store and namespace.
+"""Keeps the state that a server last served in a file of its data directory: one file for each store and namespace.
 
-Lines: what the file is; the SHA-256 of all that follows; an object in JSON about the whole (`store`, `namespace`, `epoch`,
-`entry`: the newest of the feed, `confirmed`: seconds since 1970 by this machine's clock, `clock_ahead_ms`: of the store's
-clock, `freeze`: as in `meta`, `is_last`: whether nothing newer was served); then what is left of each component that went,
-and each component: an object with its name and its sections as they are in Redis, followed by objects with more of its
-releases, attributes and overrides, so that each line is made in a moment. No credentials are in it.
+The lines of the file are:
+
+1. the kind of the file;
+2. the SHA-256 of all that follows;
+3. a JSON object about the whole: `store`, `namespace`, `epoch`, `entry` (the newest of the feed), `confirmed` (seconds since 1970
+   by this machine's clock), `clock_ahead_ms` (of the store's clock), `freeze` (as in `meta`), `is_last` (whether nothing newer was
+   served);
+4. the tombstone of each deleted component, and each component: a JSON object with its name and its sections as they are in Redis,
+   followed by objects with more of its releases, attributes and overrides, so that each line is encoded quickly.
+
+The file has no credentials.
 """
 
 import hashlib
@@ -47,7 +53,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LastStateFile:
-    """A `Memory` in a file. `store` says which store it is of, without credentials."""
+    """A `Memory` in a file. `store` names the store, without credentials."""
 
     def __init__(self, directory: Path, store: str, namespace: str) -> None:
         self._store = store
@@ -65,7 +71,7 @@ class LastStateFile:
     def _read(self, head: Mapping[str, Any], lines: Iterable[bytes]) -> LastState:
         try:
             if (head["store"], head["namespace"]) != (self._store, self._namespace):
-                raise PrivateFileError("it is of another store or namespace")
+                raise PrivateFileError("it belongs to another store or namespace")
             about = LastServed(
                 epoch=str(head["epoch"]),
                 entry_id=str(head["entry"]),
@@ -81,7 +87,7 @@ class LastStateFile:
                 tuple(absent for absent, _ in components if isinstance(absent, Absent)),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
-            raise PrivateFileError(f"it makes no sense: {exc!r}") from exc
+            raise PrivateFileError(f"its content is not valid: {exc!r}") from exc
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
         head = {
@@ -131,7 +137,7 @@ class LastStateFile:
             private_file.clean(self.path)
 
     def _is_later(self, about: LastServed) -> bool:
-        """Whether this state was not confirmed before what the file has: another server may share the directory."""
+        """Whether the file has no later state than this one. Another server may share the directory."""
         try:
             with self.path.open("rb") as file:
                 _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
@@ -140,23 +146,23 @@ class LastStateFile:
             has_more = kept["epoch"] == about.epoch and entry_order(kept["entry"]) > entry_order(about.entry_id)
         except (OSError, ValueError, TypeError, KeyError):
             return True
-        # Where that is in the future, the clock was set back, and times say nothing.
+        # If the time in the file is in the future, the clock was set back, and times can't be compared.
         is_future = confirmed_s > time.time() + CLOCK_TOLERANCE_S
         slack_s = 0.0 if has_more else CLOCK_TOLERANCE_S
         return is_future or about.confirmed_s > confirmed_s - slack_s
 
 
 def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:
-    """The object about the whole, and the lines of the components. Raises PrivateFileError."""
+    """Returns the object about the whole, and the lines of the components. Raises PrivateFileError."""
     head, *lines = content.splitlines()
     try:
         return texts.read_object(head.decode()), lines
     except ValueError as exc:
-        raise PrivateFileError(f"it makes no sense: {exc}") from exc
+        raise PrivateFileError(f"its content is not valid: {exc}") from exc
 
 
 def _read_components(lines: Iterable[bytes]) -> Iterator[tuple[Rollout | Absent, Mapping[str, Override]]]:
-    """Each component. One that makes no sense to this version of rampd is left out, and the log names it."""
+    """Yields each component. A component that this version of rampd can't read is left out, and the log names it."""
     whole: dict[str, Any] = {}
     for line in lines:
         value = json.loads(line)
@@ -188,7 +194,7 @@ def _read_component(whole: Mapping[str, Any]) -> Iterator[tuple[Rollout | Absent
 
 
 def _pieces_of(releases: Iterable[Release]) -> Iterator[list[Release]]:
-    """Few enough at once that they are encoded in a moment, though each may have 16 KiB of attributes."""
+    """Yields pieces that are small enough to be encoded quickly. A release may have 16 KiB of attributes."""
     piece: list[Release] = []
     size = 0
     for release in releases:

@@ -1,43 +1,45 @@
-"""How much there may be in a store, and for how long: every limit, with its reason. The Lua scripts have them by these names."""
+"""Every limit of a store (how much, and for how long), with its reason. The Lua scripts use the limits under the same names."""
 
 from typing import Final
 
-# What callers make. One more is refused whole.
+# Limits of data that callers create. A request that goes beyond a limit is refused as a whole.
 MAX_COMPONENTS: Final = 10_000
-"""Of a namespace: every server holds them all."""
+"""In a namespace: every server holds all of them in memory."""
 MAX_OVERRIDES: Final = 2_000_000
-"""Of a component: every server, and every client that watches it, holds them all."""
+"""Of a component: every server, and every client that watches the component, holds all of them in memory."""
 
-# What is kept for others. The oldest goes.
+# Limits of data that are kept for later reading. The oldest data are dropped.
 MAX_EVENTS: Final = 10_000
-"""Of a history: a person pages through it, and nothing is decided by it."""
+"""In a history: people page through it, and no decision depends on it."""
 MAX_FEED_ENTRIES: Final = 100_000
-"""Of the feed: a server that was away for longer reads everything again."""
+"""In the feed: a server that missed more entries than this reads everything again."""
 MAX_FEED_BYTES: Final = 64 * 1024 * 1024
-"""Of the feed's names and values: one entry may have a thousand overrides."""
+"""Of names and values in the feed: one entry may have a thousand overrides."""
 MAX_REMOVED: Final = 10_000
-"""Feed entries that one write removes at most: it bounds how long the first write under a lower limit takes."""
+"""The most feed entries that one write removes. After a limit was lowered, this bounds how long the first write takes."""
 SWEEP_AFTER_MS: Final = 24 * 3_600_000
-"""How long an override stays in the store after it has expired: one that a wrong clock has ended is there again once the clock is
-right.
+"""How long an override stays in the store after it has expired. If a wrong clock has ended an override, the override is in force
+again after the clock is corrected.
 """
 
-# What is counted.
+# Limits of outcomes.
 UNIT_BITS: Final = 2**21
 """Size of the array in which a trial remembers units: a fixed 256 KiB, whatever the number of units."""
 MAX_REPORTERS: Final = 1_000
-"""Identities that are told apart in a trial: those that come later count as one."""
+"""Identities that are counted separately in a trial: all later ones count as one identity."""
 MAX_CLIENTS: Final = 100_000
-"""Clients of a component whose last batch is remembered: one that is forgotten and repeats its batch is counted twice."""
+"""Clients of a component whose last batch is remembered. If a forgotten client repeats its batch, the batch is counted twice."""
 MAX_WAITING: Final = 10_000
-"""Outcomes of a trial that wait until their job is old enough, and as many failures: each takes memory until then."""
+"""Outcomes of a trial that wait until their job is old enough, because each takes memory. The same limit holds for failures."""
 MAX_MATURED: Final = 1_000
-"""Outcomes whose wait is over that one batch moves at most, of each kind: it bounds how long a batch takes."""
+"""The most outcomes whose wait is over that one batch moves, of each kind. It bounds how long a batch takes."""
 
-# How long one server may keep others from something.
+# How long one server may block others.
 MAX_LEASE_MS: Final = 60_000
-"""The longest that one server may take to ask a check. A lease that ends later was made before the clock was set back."""
+"""The longest time that one server may take to ask a check. A lease that ends later was made before the clock was set back."""
 YIELD_MS: Final = 200
-"""How long others wait for an urgent change that was second: long enough to read and write once more over a slow link."""
+"""How long other changes wait after an urgent change met a conflict: long enough to read and write again over a slow link."""
 MAX_DECISION_AGE_MS: Final = 1_000
-"""How far from the store's clock a decision of automation may be: a store that hung, or whose clock was set, refuses it."""
+"""How far a decision of automation may be from the store's clock. The store refuses the decision if it did not answer for a while,
+or if somebody changed its clock.
+"""

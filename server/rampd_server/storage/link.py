@@ -1,4 +1,4 @@
-"""How the store talks to Redis: what every part of it has in common."""
+"""Calls Redis for all parts of the store: with a deadline, under an epoch, with errors of rampd."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,16 +17,16 @@ from rampd_server.storage.scripts import Code, script
 
 _DEADLINE_S: Final = 1.0
 _FEED_TIMEOUT_S: Final = 2.0
-"""A second more than the feed waits for an entry: a connection that is silent for longer is given up."""
+"""One second more than the feed waits for an entry. A connection that is silent for longer is closed."""
 _MAX_CONNECTIONS: Final = 32
 
 
 class Link:
-    """To one namespace of a Redis or Valkey: within a deadline, under an epoch, with errors of ours for those of Redis. Opens
-    connections when they are needed; end it with `close`.
+    """A link to one namespace of a Redis or Valkey. It opens connections when they are needed; `close` ends them.
 
-    `client` and `feed_client`, whose reads may wait, decode replies as text. redis-py's commands are typed for its blocking
-    and its asyncio client at once, which is of no use here.
+    Every call has a deadline and an epoch, and raises errors of rampd in place of those of Redis. The reads of
+    `feed_client` may wait. Both clients decode replies as text. They are typed as Any, because redis-py types each
+    command for its blocking and its asyncio client at once.
     """
 
     def __init__(
@@ -42,24 +42,26 @@ class Link:
         self.feed_client = feed_client
         self.keys = Keys(namespace)
         self.epoch = ""
-        """Of the store that this server knows."""
+        """The epoch of the store that this server knows."""
         self.schema: str | None = None
-        """As the last look at the head has found it."""
+        """The schema that the last look at the head found."""
         self.adopt_command = adopt_command
         self._deadline_s = deadline_s
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
-        """To `redis://`, `rediss://` or `unix://`; `name` is what Redis shows of its connections, `adopt_command` what messages
-        tell an operator to type. Raises ValueError: the URL or the namespace is none.
+        """Returns a link to `redis://`, `rediss://` or `unix://`.
+
+        `name` is the name of its connections in CLIENT LIST. `adopt_command` is the command that messages tell an operator to type.
+        Raises ValueError if the URL or the namespace is not valid.
         """
         client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name)
-        # A blocking read holds its connection, and waits longer than anything else may.
+        # A blocking read keeps its connection, and waits longer than the deadline of other calls.
         feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name)
         return cls(client, feed_client, namespace, adopt_command=adopt_command)
 
     async def close(self) -> None:
-        """Gives all connections back."""
+        """Closes all connections."""
         await self.client.aclose()
         await self.feed_client.aclose()
 
@@ -70,25 +72,26 @@ class Link:
         key: str = "",
         is_write: bool = False,
     ) -> Any:  # noqa: ANN401
-        """Asks Redis, within the deadline; `key` is the one whose type is to blame if it is a wrong one."""
+        """Calls Redis within the deadline. If Redis reports a wrong type, the error names `key`."""
         with redis_errors(key, is_write=is_write):
             async with asyncio.timeout(self._deadline_s):
                 try:
                     return await do(*arguments)
                 except (exceptions.ConnectionError, *BROKEN_LINK):
-                    # A connection that was lost while it lay in the pool. If a write was done and the reply was lost,
-                    # its script finds its own record.
+                    # The connection may have been lost while it was idle in the pool. If a write was done and only the reply was
+                    # lost, the script finds the record of its first run.
                     return await do(*arguments)
 
     async def run(self, name: str, keys: object = None, /, *, is_write: bool = False, **named: Any) -> list[Any]:  # noqa: ANN401
-        """The answer of a script to its arguments, each by its name. `keys` are those of a component, or of its outcomes."""
+        """Returns the answer of a script. Arguments are given by name. `keys` are those of a component, or of its outcomes."""
         this = script(name)
         reply: list[Any] = await self.call(this.run, self.client, this.given(keys, self.keys, named), is_write=is_write)
         return reply
 
     async def run_many(self, name: str, calls: Sequence[tuple[object, dict[str, Any]]]) -> list[Any]:
-        """The answers of several calls (keys and arguments) of a script that writes, in one exchange; an exception of redis-py
-        where one failed.
+        """Calls a script that writes several times, in one exchange. Each call is its keys and its arguments.
+
+        Returns an answer for each call, or an exception of redis-py for a call that failed.
         """
         this = script(name)
         given = [this.given(keys, self.keys, named) for keys, named in calls]
@@ -96,7 +99,7 @@ class Link:
         return replies
 
     async def write(self, name: str, keys: object = None, /, *, request_id: str = "", **named: Any) -> list[Any]:  # noqa: ANN401
-        """As `run`, of a script that writes, for a request. Raises what its answer means where it wrote nothing."""
+        """Runs a script that writes, for a request. If the script refuses to write, raises the error for its answer."""
         component, expected_revision = named.get("component", ""), named.get("expected_revision")
         reply = await self.run(name, keys, is_write=True, **named)
         if reply[0] != Code.DONE:
@@ -108,7 +111,7 @@ class Link:
     def refusal(
         self, reply: list[Any], *, component: str = "", expected_revision: int | None = None, request_id: str = ""
     ) -> RampdError | ConflictError | UntimelyError | None:
-        """What a script's answer means where it wrote nothing; None where the caller has to look at it."""
+        """Returns the error for an answer that refuses a write, or None for an answer that the caller has to handle."""
         return refusal(
             reply,
             meta_key=self.keys.meta,
@@ -120,16 +123,16 @@ class Link:
         )
 
     def reset(self, found: str | None) -> StoreResetError:
-        """What it means that `meta` has the epoch `found`, or none, in place of the one that is known."""
+        """Returns the error for a `meta` that has the epoch `found`, or no epoch, in place of the known epoch."""
         return store_reset(self.keys.meta, self.epoch, found, self.adopt_command)
 
     def require_schema(self) -> None:
-        """Raises StoreUnavailableError where the last look at the head has found a schema that is newer than ours."""
+        """Raises StoreUnavailableError if the last look at the head found a schema that is newer than this server's."""
         if self.schema is not None and not is_known(self.schema):
             raise newer_schema(self.schema)
 
     async def require_epoch(self) -> None:
-        """Raises StoreResetError where `meta` has another epoch, or none: the store was emptied or replaced."""
+        """Raises StoreResetError if `meta` has another epoch or no epoch: the store was emptied or replaced."""
         epoch = await self.call(self.client.hget, self.keys.meta, "epoch", key=self.keys.meta)
         if epoch != self.epoch:
             raise self.reset(epoch)

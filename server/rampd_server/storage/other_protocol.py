@@ -1,7 +1,7 @@
-"""What a Redis that does not understand us would say: it speaks TLS where we are plain, or the other way round.
+"""Finds out whether a port speaks TLS where rampd speaks plain text, or the other way round.
 
-It does not say so by itself. A plain Redis waits for the rest of a TLS greeting, a TLS port drops whoever is plain, and one
-that wants a certificate is gone before its alert is read by a client that writes first.
+Redis does not report this. A plain port waits for the rest of a TLS greeting. A TLS port closes a plain connection. A port that
+wants a certificate closes the connection before a client that writes first has read the alert.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ _TIMEOUT_S = 0.3
 
 
 async def speaks_plain_redis(host: str, port: int) -> bool:
-    """Whether a plain PING is answered as Redis does, be it with an error."""
+    """Returns whether a plain PING gets an answer as from Redis, which may be an error."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(host, port)
@@ -25,10 +25,10 @@ async def speaks_plain_redis(host: str, port: int) -> bool:
 
 
 async def speaks_tls(host: str, port: int) -> bool:
-    """Whether a greeting of TLS is answered."""
+    """Returns whether the port completes a TLS handshake."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host, port, ssl=_anyone())
+            _, writer = await asyncio.open_connection(host, port, ssl=_context_without_checks())
             writer.close()
     except OSError:
         return False
@@ -36,12 +36,14 @@ async def speaks_tls(host: str, port: int) -> bool:
 
 
 async def wants_certificate(host: str, port: int) -> bool:
-    """Whether who greets with TLS and has no certificate is told that one is needed. Nothing is sent after the greeting:
-    Redis says so once and hangs up, and what is sent to a closed connection may keep its words from being read.
+    """Returns whether a TLS client without a certificate is told that it needs a certificate.
+
+    Nothing is sent after the handshake. Redis sends an alert and closes the connection. Data sent to a closed connection could
+    prevent the alert from being read.
     """
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(host, port, ssl=_anyone())
+            reader, writer = await asyncio.open_connection(host, port, ssl=_context_without_checks())
             try:
                 await reader.read(1)
             finally:
@@ -54,12 +56,12 @@ async def wants_certificate(host: str, port: int) -> bool:
 
 
 def is_certificate_wanted(error: ssl.SSLError) -> bool:
-    """Whether an error is the alert of TLS 1.3 for that; older versions have none of their own."""
+    """Returns whether an error is the alert `certificate_required` of TLS 1.3. Older versions have no alert for this case."""
     return "CERTIFICATE_REQUIRED" in str(error)
 
 
-def _anyone() -> ssl.SSLContext:
-    """Takes every certificate: nothing is sent to whoever answers."""
+def _context_without_checks() -> ssl.SSLContext:
+    """Accepts every certificate. This is safe, because nothing is sent over the connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Outcomes in Redis: counted once, read, forgotten."""
+"""Counts outcomes in Redis, reads the counters, and drops those of ended trials."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -25,9 +25,9 @@ _RECEIPTS = {
 class RedisOutcomes:
     """An `OutcomeStore` beside the store, over the same link.
 
-    A component's outcomes may live on another shard than `meta`, so they have a copy of the epoch. Where the copy is not
-    the epoch that is believed in, `meta` decides: if that has it, what was counted under another epoch is dropped. The
-    schema is that of the last look at the head, which each server takes every second.
+    A component's outcomes may be on another shard than `meta`, so they have a copy of the epoch. If the copy is not the epoch that
+    this server knows, `meta` decides. If `meta` has the known epoch, the counters of the other epoch are dropped. The schema is
+    that of the last look at the head, which each server takes every second.
     """
 
     def __init__(self, link: Link, *, max_clients: int = MAX_CLIENTS, max_waiting: int = MAX_WAITING) -> None:
@@ -64,7 +64,7 @@ class RedisOutcomes:
         return await self._link.run_many("count_outcomes", [self._call_of(*each) for each in batches])
 
     def _call_of(self, batch: OutcomeBatch, replaced: str) -> tuple[OutcomeKeys, dict[str, object]]:
-        """The keys and the arguments of the script."""
+        """Returns the keys and the arguments of the script."""
         release, number, revision = batch.trial
         return self._link.keys.outcomes(batch.component), {
             "epoch": self._link.epoch,
@@ -133,12 +133,12 @@ class RedisOutcomes:
 
 
 def _code(reply: Any) -> Any:  # noqa: ANN401
-    """None where the script has failed."""
+    """Returns the code of an answer, or None if the script failed."""
     return reply[0] if isinstance(reply, list) else None
 
 
 def _received(batch: OutcomeBatch, reply: Any) -> tuple[Receipt, str] | None:  # noqa: ANN401 - as redis-py has it
-    """What became of a batch; None where it was not taken in."""
+    """Returns the receipt of a batch and its answer, or None if the batch was not accepted."""
     receipt = _RECEIPTS.get(_code(reply))
     if receipt is None:
         return None

@@ -1,4 +1,4 @@
-"""The errors of a store, with what a person at a terminal does next."""
+"""The errors of a store. Each message says what to do next."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import Code
 
 _NOT_DELETED = frozenset({"request", "checks"})
-"""Kinds of keys that have a name at their end, and that DeleteComponent leaves."""
+"""Kinds of keys that end with a name, but that DeleteComponent does not delete."""
 
 
 def store_reset(meta_key: str, believed: str, found: str | None, adopt_command: str) -> StoreResetError:
@@ -38,7 +38,7 @@ def store_reset(meta_key: str, believed: str, found: str | None, adopt_command: 
 
 def newer_schema(found: str) -> StoreUnavailableError:
     return StoreUnavailableError(
-        f"The store's data has schema {found}, and this server knows up to {SCHEMA}: another one has changed its form. "
+        f"The store's data has schema {found}, and this server knows up to {SCHEMA}: another server has raised the schema. "
         f"Nothing was written. Update this server.",
         found=found,
         known=SCHEMA,
@@ -46,7 +46,7 @@ def newer_schema(found: str) -> StoreUnavailableError:
 
 
 def corrupt(key: str, field: str, problem: str, *, or_else: str = "") -> StoreCorruptError:
-    """`or_else`: a sentence with another way to put it right, where there is one."""
+    """`or_else` is a sentence with another way to mend the key, if there is one."""
     place = f"{key}, field {field!r}" if field else key
     problem = f"{place}: {ended(problem)}"
     advice = "This is not what rampd wrote: put it right with redis-cli, or restore it from a backup."
@@ -56,20 +56,20 @@ def corrupt(key: str, field: str, problem: str, *, or_else: str = "") -> StoreCo
 
 
 def wrong_type(key: str, found: str = "", wanted: str = "") -> StoreCorruptError:
-    """`found` and `wanted`: the types, where they are known, as Redis names them."""
+    """`found` and `wanted` are the types as Redis names them, or empty if they are not known."""
     if found:
         problem, advice = (
             f"{key} is a {found}, and rampd keeps a {wanted} there.",
             "Restore it from a backup, or rename it.",
         )
     else:
-        problem = f"{key} is not of the type that rampd writes."
+        problem = f"{key} does not have the type that rampd writes."
         advice = f"Look at it with `redis-cli TYPE '{key}'`, and restore it from a backup or rename it."
     return StoreCorruptError(" ".join(filter(None, (problem, advice, _or_begin_again(key)))), key=key, problem=problem)
 
 
 def _or_begin_again(key: str) -> str:
-    """`begin_again`, where the key is one of a component's own; otherwise empty."""
+    """Returns the sentence of `begin_again` if the key belongs to one component, otherwise an empty text."""
     kind, _, component = key.partition("}:")[2].partition(":")
     if not component or kind in _NOT_DELETED:
         return ""
@@ -86,7 +86,7 @@ def refusal(
     expected_revision: int | None = None,
     request_id: str = "",
 ) -> RampdError | ConflictError | UntimelyError | None:
-    """What a script's answer means where it wrote nothing; None where the caller has to look at it."""
+    """Returns the error for an answer that refuses a write, or None for an answer that the caller has to handle."""
     match reply[0]:
         case Code.RESET:
             return store_reset(meta_key, epoch, reply[1], adopt_command)
@@ -95,7 +95,7 @@ def refusal(
         case Code.CONFLICT:
             return ConflictError(f"another writer was first: revision {reply[1]}")
         case Code.UNTIMELY:
-            return UntimelyError(f"it was not decided now; the store's clock is at {reply[1]}")
+            return UntimelyError(f"the decision is too far from the store's clock, which is at {reply[1]}")
         case Code.WRONG_TYPE:
             return wrong_type(*reply[1])
         case Code.MALFORMED:

@@ -1,15 +1,15 @@
-"""The form of the data, and which forms this server knows."""
+"""The schema, which is the version of the data's form, and the schemas that this server knows."""
 
 from typing import Final
 
 SCHEMA: Final = 2
-"""Raised with every change of the form: a test compares it with a dump that was recorded.
+"""Every change of the form raises this number. A test compares the form with a recorded dump.
 
-Every script compares it with that of `meta`, so that a server which runs on while another one changes the form of the data
-writes nothing any more.
+Every script that writes, except those of outcomes, compares this number with the schema in `meta`. If another server raises the
+schema, a server that still runs stops writing.
 """
 
 
 def is_known(schema: str | None) -> bool:
-    """Whether the schema that `meta` has is one to work with; None where it has none."""
+    """Returns whether this server can work with the schema of `meta`, which is None if `meta` has no schema."""
     return schema is None or (schema.isdecimal() and int(schema) <= SCHEMA)

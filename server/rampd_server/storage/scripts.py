@@ -1,8 +1,8 @@
-"""The Lua scripts: each atomic operation is one file in `lua/`. In front of it go the constants, `lua/prelude.lua`, and a local for
-each key and argument.
+"""The Lua scripts: each atomic operation is one file in `lua/`.
 
-The head of the file names them in their order: `-- KEYS[2]  feed-bytes  string`, `-- ARGV[7]  component`; `-- ARGV[8..]  event` is
-all that follows. A call gives them by these names.
+The loader puts the constants, `lua/prelude.lua`, and a local for each key and argument in front of the file. The head of the
+file names the keys and arguments in their order: `-- KEYS[2]  feed-bytes  string`, `-- ARGV[7]  component`.
+`-- ARGV[8..]  event` stands for all remaining arguments. A call gives keys and arguments by these names.
 """
 
 import hashlib
@@ -44,14 +44,14 @@ class Code(IntEnum):
 
 
 class Script:
-    """A script as Redis gets it. Running it is one EVALSHA; Redis is given the text again where it has lost it.
+    """A script with its text as Redis gets it. A run is one EVALSHA. If Redis has lost the text, the text is loaded again.
 
-    Redis may lose it again between the text and the call (SCRIPT FLUSH, a failover): then both go in one command. That is
-    not the first thing to try, since a user of Redis may have the right to EVALSHA and not to EVAL.
+    Redis may lose the text again before the next EVALSHA (SCRIPT FLUSH, a failover). Then EVAL sends text and arguments in one
+    command. EVAL is the last attempt, because a user of Redis may have the right to EVALSHA, but not to EVAL.
     """
 
     def __init__(self, name: str, body: str) -> None:
-        """Raises ValueError where the head has a name twice, or does not number its names one after the other."""
+        """Raises ValueError if the head has a name twice, or does not number its names one after the other."""
         declared: dict[str, list[str]] = {"KEYS": [], "ARGV": []}
         rest = ""
         for kind, number, is_rest, each in _DECLARED.findall(body):
@@ -75,9 +75,10 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def given(self, own: object, shared: Keys, named: dict[str, Any]) -> list[Any]:
-        """The keys and arguments of a call in their order, as EVALSHA takes them; it empties `named`, which has them by name. A
-        key that is not there is the one of that name of `own`, the keys of a component or of its outcomes; or else of `shared`,
-        those of the namespace. Raises TypeError for a name that is missing, or that the script does not have.
+        """Returns the keys and arguments of a call in their order, as EVALSHA takes them, and empties `named`.
+
+        A key that is not in `named` is taken from `own`, the keys of a component or of its outcomes, or otherwise from `shared`,
+        the keys of the namespace. Raises TypeError for a name that is missing, or that the script does not have.
         """
         given: list[Any] = [len(self.keys)]
         of_namespace = vars(shared)
@@ -94,7 +95,7 @@ class Script:
         return given
 
     async def run(self, client: Any, given: Sequence[Any]) -> Any:  # noqa: ANN401 - as redis-py has it
-        """The answer. Raises what redis-py raises."""
+        """Returns the answer. Raises the errors of redis-py."""
         try:
             return await client.evalsha(self.sha, *given)
         except exceptions.NoScriptError:
@@ -105,7 +106,7 @@ class Script:
             return await client.eval(self.text, *given)
 
     async def run_many(self, client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:  # noqa: ANN401
-        """The answers of several calls in one exchange; an exception of redis-py where one failed."""
+        """Returns the answers of several calls in one exchange. A call that failed has an exception of redis-py as its answer."""
         replies = await self._exchange(client, calls)
         lost = [place for place, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
         if lost:
@@ -124,7 +125,7 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """The one of that file."""
+    """Returns the script of the file `lua/<name>.lua`."""
     return Script(name, (_FOLDER / f"{name}.lua").read_text("utf-8"))
 
 

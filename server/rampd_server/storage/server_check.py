@@ -1,4 +1,7 @@
-"""Whether a Redis is one to build on; asked once, at start. Apart from the store, since not every test double knows INFO."""
+"""Checks once, at the start, whether rampd can run on a Redis.
+
+These checks are not in the store, because not every test double knows INFO.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,19 +21,20 @@ _COMMANDS: Final = (
     *("XREAD STREAMS k 0-0", "XREVRANGE k + -", "ZADD k 0 v", "ZCARD k", "ZRANGE k 0 1", "ZRANGEBYLEX k - +"),
     *("ZRANGEBYSCORE k 0 1", "ZREM k v", "ZSCORE k v"),
 )
-"""All that rampd runs, in its scripts and outside of them; k stands for a key."""
+"""All commands that rampd runs, in its scripts and outside of them; k stands for a key."""
 _DEADLINE_S: Final = 2.0
 
 
 class UnsuitableStoreError(Exception):
-    """Raised when the server must not run on this store; the message says why, and what to do."""
+    """Raised when the server must not run on this store. The message says why, and what to do."""
 
 
 async def check_server(link: Link) -> str:
-    """Refuses a Redis that is too old, a replica, evicts keys, or denies us what we need, and data of a newer schema.
+    """Refuses a Redis that is too old, is a replica, evicts keys, denies commands that rampd needs, or has data of a newer schema.
 
-    A managed service may deny INFO: then what INFO would tell is taken on trust; the answer says so, for the log. Raises
-    UnsuitableStoreError, and StoreUnavailableError where Redis does not answer.
+    A managed service may deny INFO. Then the version, the role and the eviction policy are not checked. The returned text says
+    so, for the log; it is empty if all was checked. Raises UnsuitableStoreError, or StoreUnavailableError if Redis does not
+    answer.
     """
     not_checked = ""
     with redis_errors(link.keys.meta):
@@ -63,7 +67,7 @@ def _check_schema(schema: str | None) -> None:
 
 
 def _check_version(info: Mapping[str, object]) -> None:
-    # Valkey gives the version of Redis that it is compatible with.
+    # Valkey reports the version of Redis that it is compatible with.
     version = info.get("redis_version")
     if version is None:
         return
@@ -91,13 +95,13 @@ def _check_policy(info: Mapping[str, object]) -> None:
 
 
 async def _check_permissions(link: Link) -> None:
-    # The keys of outcomes are apart, so that in a Cluster they spread.
+    # The keys of outcomes have another hash tag than the others, and the user may lack permissions for either of them.
     for key in (link.keys.meta, link.keys.outcomes("any").outcomes):
         commands = "\n".join(command.replace(" k", f" {key}", 1) for command in _COMMANDS)
         _, *denied = await link.run("check_permissions", commands=commands)
         if denied:
             names = ", ".join(sorted({command.split()[0] for command in denied}))
             raise UnsuitableStoreError(
-                f"The user that {URL} names may not do in Redis what rampd needs: {names}, on keys such as {key}. Give it "
-                f"these with ACL SETUSER (the keys are ~rampd:{{*), or name another user in the URL."
+                f"The user that {URL} names may not run commands in Redis that rampd needs: {names}, on keys such as {key}. Allow "
+                f"them with ACL SETUSER (the keys are ~rampd:{{*), or name another user in the URL."
             )

@@ -1,4 +1,4 @@
-"""The store, on Redis: each change is one script, done whole or not at all."""
+"""The store on Redis. Each change is one script, which writes everything or nothing."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ from rampd_server.storage.schema import SCHEMA, is_known
 from rampd_server.storage.scripts import Code
 
 MAX_BLOCK_MS: Final = 1_000
-"""Longest wait of `feed`: shorter than the time-out of its connection, otherwise a lost connection looks like silence."""
+"""The longest wait of `feed`. It is shorter than the time-out of the connection, so that a lost connection is noticed."""
 
 _FEED_COUNT: Final = 100
 _SCAN_COUNT: Final = 1_000
@@ -70,7 +70,7 @@ class RedisStore:
         return str(epoch)
 
     async def raise_schema(self) -> None:
-        """Says that the data have this server's form from now on. What an earlier schema lacks, it reads as not there."""
+        """Raises the schema of the data to this server's. Fields that an earlier schema does not have are read as missing."""
         await self.link.write("raise_schema", schema=SCHEMA)
 
     async def head(self) -> Head | None:
@@ -82,7 +82,7 @@ class RedisStore:
             for reply in (meta, time):
                 if isinstance(reply, Exception):
                     raise reply
-            # A user may not be allowed to ask for the role. A replica that has lost its primary answers for ever.
+            # Redis may deny ROLE to a user. A replica that has lost its primary still answers, so only a primary counts.
             if isinstance(role, list) and role[0] not in {"master", b"master"}:
                 raise exceptions.ReadOnlyError("You can't write against a read only replica.")
             return meta, time
@@ -126,7 +126,7 @@ class RedisStore:
         except MalformedError as exc:
             raise corrupt(_key_of(keys, exc.section), exc.field, exc.problem) from exc
         if listed and isinstance(loaded, Absent):
-            problem = f"is gone or says that {component} was deleted, and {self.keys.components} names it still"
+            problem = f"is gone or says that {component} was deleted, but {self.keys.components} still names it"
             raise corrupt(keys.rollout, "", problem)
         time_ms = _milliseconds(int(seconds), int(microseconds))
         return Stored(loaded, self._namespace(freeze), time_ms, entry_id or "0-0")
@@ -154,20 +154,20 @@ class RedisStore:
         await self._require_whole_overrides(component)
 
     async def _require_whole_overrides(self, component: str) -> None:
-        """Raises StoreCorruptError where the keys of the overrides have lost what another one of them, or the rollout, has."""
+        """Raises StoreCorruptError if the keys of the overrides, or the count in the rollout, do not agree."""
         keys = self.keys.component(component)
         reply = await self.link.run("count_overrides", keys)
         if reply[0] == Code.WRONG_TYPE:
             raise wrong_type(*reply[1])
-        count, indexed, expiring, told = reply[1:]
+        count, indexed, expiring, recorded = reply[1:]
         problem = or_else = ""
         if count != indexed:
             problem = f"but {keys.overrides_index} names {indexed}"
         elif expiring > count:
             problem = f"but {keys.overrides_expiry} names {expiring}"
-        elif told and told != str(count):
-            problem = f"and {keys.rollout} counts {told}"
-            or_else = f"If what is there is right, type `redis-cli HSET '{keys.rollout}' overrides {count}`."
+        elif recorded and recorded != str(count):
+            problem = f"and {keys.rollout} counts {recorded}"
+            or_else = f"If these overrides are right, type `redis-cli HSET '{keys.rollout}' overrides {count}`."
         if problem:
             raise corrupt(keys.overrides, "", f"has {counted(count, 'override')}, {problem}", or_else=or_else)
 
@@ -176,7 +176,7 @@ class RedisStore:
     ) -> list[tuple[str, Override]]:
         keys = self.keys.component(component)
         first = f"({after}" if after >= prefix and after else f"[{prefix}" if prefix else "-"
-        # No repo has a character after `~`, so that this is behind all that begin with the prefix.
+        # No repo has a character after `~`, so this limit comes after all repos that begin with the prefix.
         last = f"({prefix}\x7f" if prefix else "+"
         overrides: list[tuple[str, Override]] = []
         if not after:
@@ -187,7 +187,7 @@ class RedisStore:
             if not repos:
                 break
             values = await self.link.call(self.client.hmget, keys.overrides, repos, key=keys.overrides)
-            # One that was deleted between the two calls is not there: the page is filled up from the next ones.
+            # An override that was deleted between the two calls has no value. The next overrides fill the page.
             pairs = zip(repos, values, strict=True)
             overrides += [(repo, _override(keys.overrides, repo, text)) for repo, text in pairs if text is not None]
             if len(repos) < wanted:
@@ -198,7 +198,7 @@ class RedisStore:
     async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
         key = self.keys.component(component).history if component else self.keys.history
         if before and not _ID.fullmatch(before):
-            raise ValueError(f"{before!r} is no id of an event")
+            raise ValueError(f"{before!r} is not the id of an event")
         newest = f"({before}" if before else "+"
         entries = await self.link.call(self.client.xrevrange, key, newest, "-", limit, key=key)
         if not entries:
@@ -216,7 +216,7 @@ class RedisStore:
             with redis_errors(self.keys.feed):
                 reply = await self.link.feed_client.xread(place, _FEED_COUNT, block_ms)
         else:
-            # The connection that waits may hang, and this is how one gets past it.
+            # The connection of waiting reads may hang. Then this read still gets the entries.
             reply = await self.link.call(self.client.xread, place, _FEED_COUNT, key=self.keys.feed)
         entries = []
         for entry_id, fields in reply[0][1] if reply else ():
@@ -224,7 +224,7 @@ class RedisStore:
                 entries.append(self._entry(entry_id, fields))
             except StoreCorruptError as error:
                 entries.append(FeedEntry(entry_id, "", problem=error.message))
-            # An entry may have a thousand overrides, and others wait for the event loop.
+            # An entry may have a thousand overrides, so other tasks get a turn between entries.
             await asyncio.sleep(0)
         return entries
 
@@ -232,7 +232,7 @@ class RedisStore:
         up_to = await self.link.call(self.client.xrevrange, self.keys.feed, entry_id, "-", 1, key=self.keys.feed)
         if up_to:
             return bool(up_to[0][0] != entry_id)
-        # All that is kept is later: it was dropped. Of a feed with nothing in it nobody knows.
+        # If all kept entries are later, the entry was trimmed and not lost. An empty feed can't prove this, so it counts as lost.
         return not await self.link.call(self.client.xrange, self.keys.feed, "-", "+", 1, key=self.keys.feed)
 
     async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
@@ -247,8 +247,9 @@ class RedisStore:
         return frozenset(missing)
 
     async def _ask_histories(self, entries: Sequence[tuple[str, str]]) -> list[tuple[Any, Any]]:
-        """For each component, its entry as the history has it, and the oldest one there. A key of the wrong type says nothing
-        of what is lost: it counts as having the entry.
+        """Returns for each component its entry in the history, and the oldest entry there.
+
+        A key of the wrong type does not show whether something is lost, so it counts as if it has the entry.
         """
         pipe = self.client.pipeline(transaction=False)
         for component, entry_id in entries:
@@ -333,7 +334,7 @@ class RedisStore:
             **self._feed_limits,
             component=component,
             revision_floor=lowest.revision,
-            number_floor=max(lowest.last_number, await self._last_number_told(component)),
+            number_floor=max(lowest.last_number, await self._last_number_in_history(component)),
             result=write_result(Result(0), author),
             event=history.event_fields(author, history.end_of_damaged(problem)),
         )
@@ -352,11 +353,11 @@ class RedisStore:
             )
         gone = self.apply(Absent(component, entry.revision - 1, entry=entry.base_entry), entry)
         if not isinstance(gone, Absent):
-            raise TypeError(f"{component} is there after it was deleted")
+            raise TypeError(f"{component} still exists after its deletion")
         return entry, gone
 
-    async def _last_number_told(self, component: str) -> int:
-        """The highest number of a release that the history tells of, as far as it can be read."""
+    async def _last_number_in_history(self, component: str) -> int:
+        """Returns the highest number of a release in the history, as far as the history can be read."""
         highest, before = 0, ""
         with contextlib.suppress(StoreCorruptError):
             while events := await self.events(component, before=before, limit=1000):
@@ -447,7 +448,7 @@ class RedisStore:
     async def _write(
         self, name: str, request: Request, keys: ComponentKeys | None = None, /, **named: object
     ) -> list[Any]:
-        """As `Link.write`, of what is done once for each request."""
+        """Calls `Link.write` with the arguments that make a write happen once for each request."""
         return await self.link.write(
             name,
             keys,
@@ -461,7 +462,7 @@ class RedisStore:
         )
 
     def _own_record(self, request: Request, text: str) -> StoredRecord:
-        """The record of the first of two attempts of one call, whose reply was lost. Raises ReplayedError for another's."""
+        """Returns the record if an earlier attempt of this call wrote it. Raises ReplayedError if another call wrote it."""
         stored = self._record(self.keys.request(request.id), text)
         if stored.nonce != request.nonce:
             raise ReplayedError(stored.record)

@@ -1,4 +1,4 @@
-"""One local answer of rampd against one of the libraries that somebody would pick instead."""
+"""Compares one local answer of rampd with one answer of each library that people would use instead."""
 
 from tests.bench.peers.comparison import run
 

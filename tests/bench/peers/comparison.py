@@ -1,4 +1,6 @@
-"""The public call of rampd, watching a real server, and the libraries: in turns, in one process, the same 10 % and one pin."""
+"""Measures rampd's public call, which watches a real server, and the libraries. All run in turns in one process, with the same
+10 % and one pinned repo.
+"""
 
 import contextlib
 import importlib.util
@@ -21,7 +23,9 @@ FEW = 64
 
 def run(scale: Scale) -> list[Row]:
     if not all(map(is_there, PACKAGES)):
-        print(" left out, for there is nothing to compare with: `make bench` installs it,", end="")
+        print(
+            " left out, because the libraries to compare with are not installed (`make bench` installs them),", end=""
+        )
         return []
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(running.rampd(stack.enter_context(running.store())))
@@ -64,7 +68,7 @@ def rampd_provider(target: str) -> Iterator[Contender]:
 
 
 def is_there(module: str) -> bool:
-    """Whether a module is installed, and what it needs."""
+    """Whether a module and its parent packages are installed."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Who takes part: something that says which version a repo runs, from its own memory."""
+"""A contender: a library that answers from its own memory which version a repo runs."""
 
 import timeit
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ from typing import Any
 CURRENT, NEXT = "20200304", "20200305"
 PINNED = "acme/pinned-7"
 REPOS = tuple(f"acme/app-{number}" for number in range(10_000))
-"""None of them pinned."""
+"""None of these repos is pinned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
     name: str
     ask: Callable[[str], object]
-    """What is measured: one answer, as the library's quick start has it, in the form that it comes in."""
+    """The call that is measured. It gives one answer in the library's own form, as in the library's quick start."""
     tag: Callable[[Any], str]
-    """The version that an answer says."""
+    """Returns the version in an answer."""
 
     def check(self) -> None:
-        """That it gives 10 % of repos next and the pinned one as well. Raises AssertionError."""
+        """Checks that 10 % of the repos get next, and that the pinned repo gets next. Raises AssertionError."""
         tags = [self.tag(self.ask(repo)) for repo in REPOS]
         assert set(tags) == {CURRENT, NEXT}, f"{self.name}: {set(tags)}"
         # Six standard errors of ten thousand draws are 1.8 points.
@@ -28,7 +28,7 @@ class Contender:
         assert self.tag(self.ask(PINNED)) == NEXT, f"{self.name} does not know the pinned repo"
 
     def microseconds(self, repos: Sequence[str]) -> float:
-        """Of one answer, without what the loop and the call of `ask` cost."""
+        """Returns the time of one answer, without the loop and without the call of `ask`."""
         return (seconds(self.ask, repos) - seconds(nothing, repos)) / len(repos) * 1e6
 
 
@@ -41,9 +41,9 @@ def seconds(ask: Callable[[str], object], repos: Sequence[str]) -> float:
 
 
 def nothing(_repo: str) -> None:
-    """The call alone."""
+    """Does nothing, to measure the call alone."""
 
 
 def same(answer: object) -> str:
-    """Of an answer that is the version itself."""
+    """Returns the answer, for libraries whose answer is the version itself."""
     return str(answer)

@@ -1,4 +1,6 @@
-"""The libraries of the extra `[bench]`, each offline, set up as its quick start has it, its rules in a file of this folder."""
+"""The libraries of the extra `[bench]`. Each runs offline, is set up as in its quick start, and has its rules in a file of this
+folder.
+"""
 
 import contextlib
 import json
@@ -15,7 +17,9 @@ COMPONENT = "restyler"
 
 @contextlib.contextmanager
 def growthbook() -> Iterator[Contender]:
-    """One instance for all repos: cheaper than the one per request that its documentation has for web frameworks."""
+    """Uses one instance for all repos. That is cheaper than one instance per request, which its documentation shows for web
+    frameworks.
+    """
     from growthbook import GrowthBook
 
     book = GrowthBook(features=json.loads((FOLDER / "growthbook.json").read_text()))
@@ -30,7 +34,7 @@ def growthbook() -> Iterator[Contender]:
 
 @contextlib.contextmanager
 def launchdarkly() -> Iterator[Contender]:
-    """With its source of flags for files, and no events."""
+    """Uses its file data source, and sends no events."""
     from ldclient import Context, LDClient
     from ldclient.config import Config
     from ldclient.integrations import Files
@@ -43,7 +47,7 @@ def launchdarkly() -> Iterator[Contender]:
 
 @contextlib.contextmanager
 def unleash() -> Iterator[Contender]:
-    """With its bootstrapping from a file, and no metrics."""
+    """Uses its bootstrap from a file, and sends no metrics."""
     from UnleashClient import UnleashClient
     from UnleashClient.cache import FileCache
 
@@ -64,7 +68,7 @@ def unleash() -> Iterator[Contender]:
 
 @contextlib.contextmanager
 def flagd() -> Iterator[Contender]:
-    """Its provider for OpenFeature, in this process, from a file."""
+    """Uses its OpenFeature provider in this process, with rules from a file."""
     from openfeature.contrib.provider.flagd import FlagdProvider
     from openfeature.contrib.provider.flagd.config import ResolverType
 
@@ -75,7 +79,7 @@ def flagd() -> Iterator[Contender]:
 
 @contextlib.contextmanager
 def openfeature(name: str, provider: Any) -> Iterator[Contender]:
-    """Any provider, by OpenFeature's client."""
+    """Calls any provider through OpenFeature's client."""
     from openfeature import api
     from openfeature.evaluation_context import EvaluationContext
 

@@ -1,4 +1,7 @@
-"""`python -m tests.bench.rollout` prints the table of docs/automation.md and draws its plot. Minutes; `--quick`: seconds."""
+"""`python -m tests.bench.rollout` prints the table of docs/automation.md and draws its plot.
+
+It takes minutes. With `--quick` it takes seconds.
+"""
 
 import argparse
 from pathlib import Path
@@ -13,8 +16,10 @@ PLOT = Path("docs/blast-radius.svg")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few runs of each, and no plot")
-    parser.add_argument("--jobs-per-minute", type=float, help="of another platform; no plot")
+    parser.add_argument("--quick", action="store_true", help="make a few runs of each, and no plot")
+    parser.add_argument(
+        "--jobs-per-minute", type=float, help="simulate a platform with this many jobs, and make no plot"
+    )
     arguments = parser.parse_args()
     platform = world()
     if arguments.jobs_per_minute:

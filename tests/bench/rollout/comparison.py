@@ -1,4 +1,4 @@
-"""Every rule on every release: the same jobs, with the same luck, for each."""
+"""Runs every rule on every release. All rules get the same jobs with the same luck."""
 
 import tomllib
 from collections.abc import Callable
@@ -29,7 +29,9 @@ RULES: dict[str, Callable[[], Rule]] = {
 
 
 class Row(NamedTuple):
-    """What a rule made of a release. Shares of the runs; minutes are medians of those that got there, None: none did."""
+    """The result of a rule on a release. `rolled_back` and `finalized` are shares of the runs. Minutes are the median of the
+    runs that were rolled back or finalized; None if there were none.
+    """
 
     release: str
     rule: str
@@ -45,7 +47,7 @@ def world() -> World:
 
 
 def compare(world: World, release: Release, runs: int) -> list[Row]:
-    """One row for each rule."""
+    """Returns one row for each rule."""
     results: dict[str, list[Result]] = {name: [] for name in RULES}
     for seed in range(runs):
         jobs = list(world.jobs(Random(f"{release.name} {seed}")))

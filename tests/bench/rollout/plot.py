@@ -1,4 +1,4 @@
-"""Harmed jobs as a bar chart, in SVG."""
+"""Draws harmed jobs as a bar chart, in SVG."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +10,7 @@ STYLE = "text{font:13px sans-serif;fill:#222}.value{font-size:11px}line{stroke:#
 
 
 def bars(title: str, groups: Sequence[str], series: Sequence[str], values: Sequence[Sequence[float]]) -> str:
-    """`values[group][series]` on a logarithmic scale that begins at 1."""
+    """Draws `values[group][series]` on a logarithmic scale that begins at 1."""
     height = TOP + len(groups) * (len(series) * BAR + GAP) + 50
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">',

@@ -1,4 +1,4 @@
-"""rampd itself: its own policy, counters, controller and state machine, fed with simulated outcomes."""
+"""rampd as a rule: its own policy, counters, controller and state machine decide on simulated outcomes."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ NONE, CURRENT, NEXT = Split(), Split(1, 0), Split(0, 1)
 
 
 class Rampd:
-    """One server, looking every `look_s`."""
+    """One server that looks every `look_s` seconds."""
 
     def __init__(self, steps: list[dict[str, Any]], look_s: float, **settings: Any) -> None:
         plan = tuple(

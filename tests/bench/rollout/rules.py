@@ -1,4 +1,4 @@
-"""What rampd is compared with: rules that look now and then, at failure rates over a window."""
+"""The rules that rampd is compared with. They look at intervals at failure rates over a window."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -18,22 +18,24 @@ class Outcome(Protocol):
 
 
 class Rule(Protocol):
-    """Moves next's share. `basis_points` is what new jobs are resolved with; 10,000 for good once it `is_over`, or 0."""
+    """Moves next's share. New jobs are resolved with `basis_points`. When the rule `is_over`, `basis_points` stays at 10,000
+    (finalized) or at 0 (rolled back).
+    """
 
     basis_points: int
     is_over: bool
     look_s: float
 
     def see(self, outcome: Outcome) -> None:
-        """A job ended. Called in the order of ends."""
+        """Takes the outcome of a job. Called in the order in which jobs end."""
 
     def look(self, now_s: float) -> None:
-        """Called at the start, and every `look_s`."""
+        """Decides. Called at the start, and then every `look_s` seconds."""
 
 
 @dataclass
 class Graph:
-    """What a dashboard shows of one version: how many of the jobs that ended in a window failed."""
+    """The graph of one version on a dashboard: how many of the jobs that ended in a window failed."""
 
     ends_s: list[float] = field(default_factory=list)
     failures: list[int] = field(default_factory=lambda: [0])
@@ -43,13 +45,13 @@ class Graph:
         self.failures.append(self.failures[-1] + outcome.is_failed)
 
     def window(self, from_s: float) -> tuple[int, int]:
-        """(failures, jobs) since then."""
+        """Returns (failures, jobs) since `from_s`."""
         first = bisect_left(self.ends_s, from_s)
         return self.failures[-1] - self.failures[first], len(self.ends_s) - first
 
 
 class WindowRule:
-    """What the three have in common: two graphs, a share, an end."""
+    """The common part of the three rules: two graphs, a share, an end."""
 
     def __init__(self, look_s: float) -> None:
         self.look_s = look_s
@@ -67,7 +69,7 @@ class WindowRule:
 
 
 class FlaggerLike(WindowRule):
-    """Checks the success rate every interval; rolls back after `threshold` failed checks, promotes past `max_weight`."""
+    """Checks the success rate every interval. Rolls back after `threshold` failed checks, and finalizes after `max_weight`."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class FlaggerLike(WindowRule):
 
 
 class ArgoLike(WindowRule):
-    """One measurement after each pause: too low a success rate rolls back, anything else goes on."""
+    """Measures once after each pause. Rolls back if the success rate is too low; otherwise goes on."""
 
     def __init__(self, weights: list[int], pause_min: float, min_success_rate: float, window_min: float) -> None:
         super().__init__(pause_min * 60)
@@ -123,7 +125,7 @@ class ArgoLike(WindowRule):
 
 
 class Person(WindowRule):
-    """Compares the two graphs now and then."""
+    """Compares the two graphs every `look_min` minutes."""
 
     def __init__(self, look_min: float, percents: list[int], least_failures: int, times_as_bad: float) -> None:
         super().__init__(look_min * 60)

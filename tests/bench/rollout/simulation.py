@@ -1,4 +1,4 @@
-"""One release, one rule, one run of luck."""
+"""Simulates one run of one rule on one release."""
 
 import heapq
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ PREFIX = hash_prefix("restyler", 2)
 
 
 class Ended(NamedTuple):
-    """A job's outcome; ordered by when it ended."""
+    """A job's outcome. Outcomes are ordered by the time when the job ended."""
 
     end_s: float
     weight: int
@@ -22,7 +22,7 @@ class Ended(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of it. Times from the start of the rollout; None: it did not happen before the horizon."""
+    """The result of a run. Times count from the start of the rollout. None: it did not happen before the horizon."""
 
     harmed: int
     rollback_s: float | None
@@ -30,7 +30,7 @@ class Result(NamedTuple):
 
 
 def run(release: Release, rule: Rule, jobs: Iterable[Job], seed: int) -> Result:
-    """Jobs are resolved with the share at their start; the rule sees their outcomes when they end."""
+    """Runs the rule. A job is resolved with the share at its start; the rule gets its outcome when it ends."""
     running: list[Ended] = []
     buckets: dict[str, int] = {}
     harmed, look_s, over_s = 0, 0.0, None

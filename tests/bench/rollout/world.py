@@ -1,4 +1,4 @@
-"""The platform: jobs that arrive, run and end, and fail more or less by the version that they run."""
+"""The platform: jobs arrive, run and end. How often they fail depends on the version that they run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Release:
-    """What is rolled out, and how it does."""
+    """A release that is rolled out, and the failure rates of current and of next."""
 
     name: str
     current: float
@@ -22,15 +22,15 @@ class Release:
         return self.next <= self.current
 
     def rates(self, now_s: float) -> tuple[float, float]:
-        """How often a job of current and of next fails that starts now."""
+        """Returns the failure rates of current and of next for a job that starts now."""
         if self.outage and self.outage["from_min"] * 60 <= now_s < self.outage["to_min"] * 60:
             return self.outage["rate"], max(self.outage["rate"], self.next)
         return self.current, self.next
 
 
 class Job(NamedTuple):
-    """`luck` in 0..1: it fails where that is under the rate of what it runs. So the same job, with the same luck, is put to
-    every rule, and was harmed where it fails on next and would not have failed on current.
+    """A job. It fails if its `luck` (0 to 1) is less than the failure rate of its version. So every rule gets the same jobs with
+    the same luck. A job is harmed if it fails on next and would not have failed on current.
     """
 
     start_s: float
@@ -55,7 +55,7 @@ class World:
         return cls(**{**settings, "releases": releases})
 
     def jobs(self, random: Random) -> Iterator[Job]:
-        """All jobs up to the horizon, by when they start."""
+        """Yields all jobs up to the horizon, in the order of their starts."""
         volumes = list(accumulate(1 / rank for rank in range(1, self.repos + 1)))
         now_s = 0.0
         while True:

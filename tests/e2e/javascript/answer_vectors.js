@@ -1,5 +1,5 @@
-// Reads vectors from standard input and writes what JavaScript makes of each to standard output.
-// bucket.js is the snippet of docs/bucketing.md, which the test puts here.
+// Reads vectors from standard input, and writes the answer of JavaScript for each to standard output.
+// bucket.js is the snippet of docs/bucketing.md. The test writes it.
 import { readFileSync } from "node:fs";
 import murmur3 from "murmurhash3js-revisited";
 import { bucket } from "./bucket.js";

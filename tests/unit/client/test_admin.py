@@ -1,4 +1,4 @@
-"""`Admin` has every call, each field of it, and its twin has the same."""
+"""`Admin` has every call with each of its fields, and so has its asynchronous twin."""
 
 import inspect
 import pydoc
@@ -40,8 +40,8 @@ def test_there_is_a_method_for_every_rpc_with_its_documentation_and_its_argument
 
 @pytest.mark.parametrize("face", [Admin, AsyncAdmin])
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_help_tells_each_argument_that_a_call_takes(face: type, method: MethodDescriptor) -> None:
-    """Given help(Admin.revert), expect `note`, `request_id` and the rest, each with what it is for."""
+def test_help_describes_each_argument_of_a_call(face: type, method: MethodDescriptor) -> None:
+    """Given help(Admin.revert), expect `note`, `request_id` and the rest, each with its purpose."""
     told = pydoc.plain(pydoc.render_doc(getattr(face, snake_case(method.name))))
     is_change = "request_id" in method.input_type.fields_by_name
     for name in {*(CHANGE if is_change else ()), "timeout"}:
@@ -84,7 +84,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("verb", "arguments"), ARGUMENTS.items())
-def test_what_is_given_is_in_the_request(verb: str, arguments: dict[str, Any]) -> None:
+def test_every_given_argument_is_in_the_request(verb: str, arguments: dict[str, Any]) -> None:
     given = {**arguments, "note": "why", "expected_revision": 0, "request_id": "r-1"}
     request = getattr(verbs, verb)("a", **given).request
     for name, value in {**given, "component": "a"}.items():
@@ -92,12 +92,12 @@ def test_what_is_given_is_in_the_request(verb: str, arguments: dict[str, Any]) -
         assert request.DESCRIPTOR.fields_by_name[name].has_presence is False or request.HasField(name)
 
 
-def test_a_revert_quarantines_what_it_leaves_unless_told_not_to() -> None:
+def test_a_revert_quarantines_the_version_that_it_leaves_by_default() -> None:
     asked = verbs.revert("a", request_id="x").request
     assert asked == v1.RevertRequest(component="a", quarantine=True, request_id="x")
 
 
-def test_a_mask_of_a_policy_is_sent_where_one_is_given() -> None:
+def test_an_update_mask_of_a_policy_is_sent_only_if_it_is_given() -> None:
     policy = v1.Policy(queue_mode=v1.QUEUE_MODE_LATEST)
     assert not verbs.set_policy("a", policy).request.HasField("update_mask")  # type: ignore[attr-defined]
     masked: Any = verbs.set_policy("a", policy, update_mask=["unit", "queue_mode"]).request

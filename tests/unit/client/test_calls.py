@@ -1,4 +1,4 @@
-"""How a call is bounded and tried again, and where it may go."""
+"""The deadline of a call, its repeats, and its valid targets."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from rampd._calls.timeout import checked_timeout
 CONTENTION = AbortedError("others wrote", reason="CONTENTION")
 
 
-def test_contention_is_tried_again_after_longer_and_longer_pauses() -> None:
+def test_contention_is_tried_again_after_growing_pauses() -> None:
     attempts = Attempts(5, now_s=100, chance=lambda: 1.0)
     assert [attempts.pause_s(CONTENTION, 100) for _ in range(7)] == [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5]
 
@@ -23,7 +23,7 @@ def test_pauses_are_spread_over_half_of_their_length() -> None:
     assert attempts.pause_s(CONTENTION, 0) == 0.01
 
 
-def test_no_pause_goes_beyond_the_deadline() -> None:
+def test_no_pause_lasts_beyond_the_deadline() -> None:
     attempts = Attempts(5, now_s=0, chance=lambda: 1.0)
     assert attempts.left_s(4.99) == pytest.approx(0.01)
     assert attempts.pause_s(CONTENTION, 4.99) is None
@@ -38,7 +38,7 @@ def test_no_pause_goes_beyond_the_deadline() -> None:
         UnavailableError("gRPC has tried already"),
     ],
 )
-def test_nothing_else_is_tried_again(error: Any) -> None:
+def test_no_other_error_is_tried_again(error: Any) -> None:
     assert Attempts(5, now_s=0).pause_s(error, 0) is None
 
 
@@ -62,7 +62,7 @@ def test_every_request_belongs_to_one_method() -> None:
         "ipv6:[::1]:1",
     ],
 )
-def test_a_target_that_grpc_knows_is_taken(target: str) -> None:
+def test_a_target_that_grpc_knows_is_accepted(target: str) -> None:
     assert checked_target(target) == target
 
 
@@ -75,7 +75,7 @@ def test_a_target_that_grpc_knows_is_taken(target: str) -> None:
         ("http://rampd", 'must be "host:port", without http://; got'),
         ("grpc://rampd:1", 'must be "rampd:1", without grpc://; got'),
         ("http://ada:secret@rampd:1", 'must be "rampd:1", without http://'),
-        ("redis://:secret@rampd:6379/0", 'must be "host:port" of a rampd server; the Redis is what only the server is told of'),
+        ("redis://:secret@rampd:6379/0", 'must be "host:port" of a rampd server. Only the server needs the address of Redis'),
         ("unix://run/rampd.sock", "must have an absolute path after unix://, as in unix:///run/rampd.sock; got"),
     ],
 )  # fmt: skip
@@ -98,7 +98,7 @@ def test_a_url_is_refused_at_once_and_without_its_password(target: str, told: st
         ("dns:///a:1", "dns:///a:1"),
     ],
 )
-def test_grpc_is_given_the_path_of_a_socket_as_a_url_has_it(target: str, given: str) -> None:
+def test_grpc_gets_the_path_of_a_socket_with_url_escapes(target: str, given: str) -> None:
     assert channel_target(checked_target(target)) == given
 
 

@@ -1,4 +1,4 @@
-"""A component comes out of its messages as it went in, whole or change by change."""
+"""A component is the same after its messages, as a whole state or change by change."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -31,7 +31,7 @@ def over_the_wire(pieces: Iterator[v1.ComponentState]) -> list[v1.ComponentState
 
 
 @given(snapshots(), st.dictionaries(REPOS, CHOICES), st.sampled_from([1, 64 * 1024]))
-def test_a_whole_state_arrives_as_it_was_however_it_is_cut(
+def test_a_whole_state_is_the_same_after_any_split_into_messages(
     snapshot: ComponentSnapshot, changes: dict[str, Choice], size: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +45,7 @@ def test_a_whole_state_arrives_as_it_was_however_it_is_cut(
 
 
 @given(st.lists(st.tuples(snapshots(), st.dictionaries(REPOS, st.one_of(st.none(), CHOICES))), min_size=2, max_size=6))
-def test_changes_add_up_to_the_state_and_none_does_harm_twice(
+def test_all_changes_give_the_state_and_a_repeated_change_does_no_harm(
     steps: list[tuple[ComponentSnapshot, dict[str, Choice | None]]],
 ) -> None:
     known: Component | None = None
@@ -68,7 +68,7 @@ def test_changes_add_up_to_the_state_and_none_does_harm_twice(
             assert told(known) == (after, expected)
 
 
-def test_a_change_of_weights_carries_no_release_that_is_known_and_no_override() -> None:
+def test_a_change_of_weights_contains_no_known_release_and_no_override() -> None:
     a, b = SnapshotRelease(1, "a", {"note": "x" * 1000}), SnapshotRelease(2, "b", {"note": "y" * 1000})
     before = ComponentSnapshot(
         component="c", revision=1, state=RolloutState.ROLLING_OUT, current=a, next=b, basis_points=0
@@ -80,7 +80,7 @@ def test_a_change_of_weights_carries_no_release_that_is_known_and_no_override() 
     assert change_of(before, before.at_revision(2), {"acme/app": Choice(Channel.NEXT)}, []).ByteSize() < 30
 
 
-def test_what_makes_no_sense_changes_nothing() -> None:
+def test_a_malformed_state_changes_nothing() -> None:
     a = SnapshotRelease(1, "a")
     steady = ComponentSnapshot(component="c", revision=1, state=RolloutState.STEADY, current=a)
     known = Component(steady, overrides({"acme/app": Choice(Channel.NEXT)}))
@@ -103,7 +103,7 @@ def test_what_makes_no_sense_changes_nothing() -> None:
         assembly.finish()
 
 
-def test_next_serves_while_it_is_rolling_out_at_whatever_percentage() -> None:
+def test_next_serves_during_a_rollout_at_any_percentage() -> None:
     a, b = SnapshotRelease(1, "a"), SnapshotRelease(2, "b")
     for state, serving in ((RolloutState.ROLLING_OUT, {1: a, 2: b}), (RolloutState.HELD, {1: a})):
         assert service_of(ComponentSnapshot(component="c", revision=1, state=state, current=a, next=b)) == serving

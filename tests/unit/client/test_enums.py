@@ -23,7 +23,7 @@ def test_the_state_of_a_rollout_prints_as_its_name() -> None:
 
 
 @pytest.mark.parametrize("enum", ENUMS, ids=lambda enum: enum.name)
-def test_every_value_of_every_enum_is_a_member_and_goes_into_messages_and_pickles(enum: EnumDescriptor) -> None:
+def test_every_value_of_every_enum_is_a_member_and_works_in_messages_and_pickles(enum: EnumDescriptor) -> None:
     kind = getattr(v1, enum.name)
     assert kind.DESCRIPTOR is enum
     for value in enum.values:
@@ -33,7 +33,7 @@ def test_every_value_of_every_enum_is_a_member_and_goes_into_messages_and_pickle
         assert pickle.loads(pickle.dumps(member)) is member
     assert kind.keys() == [value.name for value in enum.values]
     assert kind.items() == list(zip(kind.keys(), kind.values(), strict=True))
-    # A wrapper of protobuf, which this replaces, can do the same.
+    # The protobuf wrapper that this replaces can do the same.
     [wrapper] = [
         vars(file)[enum.name]
         for file in (error_reason_pb2, release_service_pb2, resolver_service_pb2, rollout_pb2)
@@ -50,11 +50,11 @@ def test_a_value_that_a_later_server_sends_prints_as_its_number() -> None:
 
 
 @pytest.mark.parametrize("call", [lambda: v1.RolloutState.Name(99), lambda: v1.RolloutState.Value("HELD")])
-def test_a_name_or_number_that_is_not_there_is_a_value_error(call) -> None:
+def test_an_unknown_name_or_number_is_a_value_error(call) -> None:
     with pytest.raises(ValueError, match="RolloutState has no"):
         call()
 
 
-def test_what_is_no_number_is_no_member() -> None:
+def test_a_value_that_is_not_a_number_is_not_a_member() -> None:
     with pytest.raises(ValueError, match="HELD"):
         v1.RolloutState("HELD")

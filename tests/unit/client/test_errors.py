@@ -1,4 +1,4 @@
-"""From what a server says to what is raised."""
+"""From the status of a server to the raised exception."""
 
 import pickle
 from typing import Any
@@ -41,7 +41,7 @@ RETRYABLE = {Reason.CONTENTION, Reason.STORE_UNAVAILABLE, Reason.NO_SNAPSHOT}
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_refusal_of_the_server_arrives_as_it_was_meant(reason: Reason) -> None:
+def test_every_refusal_of_the_server_becomes_the_matching_error(reason: Reason) -> None:
     error = error_of_status(to_status(Refusal(reason, "what to do", tag="20200409")))
     assert type(error) is EXPECTED.get(reason, rampd.FailedPreconditionError)
     assert error.reason == reason.value
@@ -50,8 +50,8 @@ def test_every_refusal_of_the_server_arrives_as_it_was_meant(reason: Reason) -> 
     assert error.retryable == (reason in RETRYABLE)
 
 
-def test_every_reason_of_the_api_is_one_of_the_server() -> None:
-    names = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()}  # noqa: SIM118 - it is no dict
+def test_the_server_knows_every_reason_of_the_api() -> None:
+    names = {name.removeprefix("ERROR_REASON_") for name in v1.ErrorReason.keys()}  # noqa: SIM118 - it is not a dict
     assert {reason.value for reason in Reason} == names - {"UNSPECIFIED"}
 
 
@@ -90,7 +90,7 @@ def of_call(*said: Any) -> errors.RampdError:
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
-def test_what_no_rampd_server_has_said_has_the_name_of_its_status(code: grpc.StatusCode) -> None:
+def test_an_error_that_is_not_from_rampd_has_the_name_of_its_status(code: grpc.StatusCode) -> None:
     error = of_call(code, "says a proxy")
     assert isinstance(error, errors.RampdError)
     assert error.retryable == (code.name in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
@@ -99,12 +99,12 @@ def test_what_no_rampd_server_has_said_has_the_name_of_its_status(code: grpc.Sta
         assert error.reason == ("UNAVAILABLE" if code is grpc.StatusCode.CANCELLED else code.name)
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
+def test_the_error_names_a_server_that_does_not_exist() -> None:
     error = of_call(grpc.StatusCode.UNAVAILABLE, "connection refused")
     assert error.message == "Can't reach a rampd server at rampd:1: connection refused"
 
 
-def test_a_deadline_is_told_with_the_method_and_the_time() -> None:
+def test_the_error_of_a_deadline_names_the_method_and_the_time() -> None:
     error = of_call(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
     assert error.message == "rampd:1 has not answered Ramp in time (5 s)."
 
@@ -122,20 +122,20 @@ DETAILS = "grpc-status-details-bin"
     ],
     ids=["none", "no status", "of another code", "without a reason"],
 )
-def test_details_that_make_no_sense_are_left_out(metadata: Any) -> None:
+def test_malformed_details_are_left_out(metadata: Any) -> None:
     error = of_call(grpc.StatusCode.UNAVAILABLE, "gone", metadata)
     assert type(error) is rampd.UnavailableError
     assert error.reason == "UNAVAILABLE"
 
 
-def test_a_reason_of_another_domain_is_not_ours() -> None:
+def test_a_reason_of_another_domain_is_ignored() -> None:
     status = Status(code=grpc.StatusCode.ABORTED.value[0], message="no")
     status.details.add().Pack(ErrorInfo(reason="CONTENTION", domain="example.org"))
     error = error_of_status(status)
     assert (error.reason, error.retryable) == ("ABORTED", False)
 
 
-def test_what_is_no_call_is_an_internal_error() -> None:
+def test_an_error_without_a_call_is_an_internal_error() -> None:
     error = error_of_call(grpc.RpcError("odd"), method="Ramp", target="rampd:1", timeout_s=None)
     assert type(error) is rampd.InternalError
 
@@ -146,13 +146,13 @@ def test_every_error_says_when_it_is_raised(error_class: type[errors.RampdError]
 
 
 @pytest.mark.parametrize("error_class", CLASSES)
-def test_every_error_is_public_and_in_the_drawing(error_class: type[errors.RampdError]) -> None:
+def test_every_error_is_public_and_in_the_documented_tree(error_class: type[errors.RampdError]) -> None:
     assert error_class.__name__ in rampd.__all__
     assert error_class.__name__ in (errors.__doc__ or "")
 
 
 @pytest.mark.parametrize("error_class", CLASSES)
-def test_an_error_survives_the_way_to_another_process(error_class: type[errors.RampdError]) -> None:
+def test_an_error_can_be_pickled_for_another_process(error_class: type[errors.RampdError]) -> None:
     error = error_class("no", reason="CONTENTION", metadata={"a": "b"})
     if isinstance(error, errors.InvalidArgumentError):
         error = errors.InvalidArgumentError(reason="TOO_LARGE", violations=[("a", "b")])

@@ -1,4 +1,4 @@
-"""The client's side of Watch, message by message, on a clock of its own."""
+"""The client's side of Watch, message by message, with its own clock."""
 
 import math
 from dataclasses import dataclass
@@ -80,13 +80,13 @@ def test_a_whole_state_is_not_seen_before_its_last_part(feed: Feed) -> None:
     assert feed.begin().cursor == "e/5-0"
 
 
-def test_a_state_that_begins_again_forgets_the_parts_of_before(feed: Feed) -> None:
+def test_a_state_that_begins_again_drops_its_earlier_parts(feed: Feed) -> None:
     feed.take(whole("", component("a", 1), last=False))
     feed.take(whole("e/5-0", component("b", 2)))
     assert revisions(feed) == {"b": 2}
 
 
-def test_a_stream_that_is_lost_in_the_middle_of_a_state_leaves_what_was(feed: Feed) -> None:
+def test_a_stream_that_breaks_inside_a_state_keeps_the_last_whole_state(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 1)))
     feed.take(whole("", component("a", 9), last=False))
     feed.lost(AWAY)
@@ -112,7 +112,7 @@ def test_several_changes_in_one_message_come_in_order(feed: Feed) -> None:
     assert (feed.cursor, feed.is_live) == ("e/7-0", True)
 
 
-def test_a_state_that_is_older_is_not_taken_unless_the_store_has_gone_back(feed: Feed) -> None:
+def test_an_older_state_is_refused_unless_the_store_has_gone_back(feed: Feed) -> None:
     feed.take(whole("e/5-7", component("a", 7)))
     for older in (whole("e/5-6", component("a", 6)), change("e/5-6", component("a", 6))):
         with pytest.raises(MalformedStateError):
@@ -125,7 +125,7 @@ def test_a_state_that_is_older_is_not_taken_unless_the_store_has_gone_back(feed:
     assert revisions(feed) == {"a": 1}
 
 
-def test_it_is_known_when_a_server_last_told_of_another_history(feed: Feed, clock: Clock) -> None:
+def test_the_time_of_the_last_change_of_history_is_known(feed: Feed, clock: Clock) -> None:
     feed.take(whole("e/5-7", component("a", 2)))
     feed.take(whole("e/6-0", component("a", 3)))
     assert feed.told_s == -math.inf
@@ -142,7 +142,7 @@ def test_it_is_known_when_a_server_last_told_of_another_history(feed: Feed, cloc
     assert feed.told_s == 1020.0
 
 
-def test_a_rewind_counts_for_one_state(feed: Feed) -> None:
+def test_a_rewind_applies_to_one_state_only(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     feed.take(v1.WatchResponse(rewind=v1.WatchRewind()))
     feed.take(whole("e/4-0", component("a", 4)))
@@ -150,7 +150,7 @@ def test_a_rewind_counts_for_one_state(feed: Feed) -> None:
         feed.take(whole("e/3-0", component("a", 3)))
 
 
-def test_after_a_change_that_makes_no_sense_a_whole_state_is_asked_for(feed: Feed) -> None:
+def test_after_a_malformed_change_the_client_asks_for_a_whole_state(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     with pytest.raises(MalformedStateError):
         feed.take(change("e/6-0", v1.ComponentState(component="b", revision=3)))
@@ -161,7 +161,7 @@ def test_after_a_change_that_makes_no_sense_a_whole_state_is_asked_for(feed: Fee
     assert feed.begin().cursor == "e/6-0"
 
 
-def test_that_whole_state_may_be_an_older_one_since_changes_follow_it(feed: Feed) -> None:
+def test_the_whole_state_after_a_malformed_change_may_be_older(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     nonsense = v1.ComponentState(component="b", revision=1)
     with pytest.raises(MalformedStateError):
@@ -171,8 +171,8 @@ def test_that_whole_state_may_be_an_older_one_since_changes_follow_it(feed: Feed
     assert (revisions(feed), feed.cursor) == ({"a": 3}, "e/3-0")
 
 
-def test_what_vanishes_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) -> None:
-    """It is kept for a time from when it went, and is as old as the last confirmation of it: it must not become fresh again."""
+def test_a_component_that_disappears_is_kept_as_deleted_for_a_while(feed: Feed, clock: Clock) -> None:
+    """It is kept for a time after its deletion. Its age counts from its last confirmation, so that it never becomes fresh again."""
     feed.take(whole("e/5-0", component("a", 5), component("b", 1)))
     feed.take(heartbeat())
     feed.take(gone("e/6-0", "a"))
@@ -200,7 +200,7 @@ def unreadable(message: v1.WatchResponse, name: str, confirmed_s: float) -> v1.W
     return message
 
 
-def test_what_the_server_cannot_read_stays_as_it_was_and_gets_old_by_itself(feed: Feed, clock: Clock) -> None:
+def test_an_unreadable_component_keeps_its_state_and_only_its_age_grows(feed: Feed, clock: Clock) -> None:
     feed.take(whole("e/5-0", component("a", 5), component("b", 1)))
     feed.take(heartbeat(store_s=2000))
     clock.now_s += 20
@@ -211,20 +211,20 @@ def test_what_the_server_cannot_read_stays_as_it_was_and_gets_old_by_itself(feed
     assert (last.component.snapshot.revision, last.since_s) == (5, 1010)
     assert feed.find("a") is last.component
 
-    # The server has read it once, and follows it; it is no fresher for that, nor for another server that saw it later.
+    # The server has read it once, and follows it. That does not make it fresher, and neither does a server that saw it later.
     assert len(feed.take(unreadable(whole("e/7-0", component("a", 6), component("b", 1)), "a", 2019))) == 1
     feed.take(change("e/8-0", component("a", 7)))
     last = feed.damaged["a"]
     assert last is not None
     assert (last.component.snapshot.revision, last.since_s, revisions(feed)) == (7, 1010, {"b": 1})
 
-    # It is repaired.
+    # The component is repaired.
     assert feed.begin().whole
     feed.take(whole("e/9-0", component("a", 7), component("b", 1)))
     assert (revisions(feed), feed.damaged) == ({"a": 7, "b": 1}, {})
 
 
-def test_what_nobody_can_read_and_is_deleted_is_gone(feed: Feed, clock: Clock) -> None:
+def test_an_unreadable_component_that_is_deleted_disappears(feed: Feed, clock: Clock) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     feed.take(unreadable(unreadable(whole("e/6-0"), "a", 0), "c", 0))
     assert feed.damaged["c"] is None
@@ -235,7 +235,7 @@ def test_what_nobody_can_read_and_is_deleted_is_gone(feed: Feed, clock: Clock) -
     assert revisions(feed) == {"c": 9}
 
 
-def test_the_age_is_that_of_both_hops(feed: Feed, clock: Clock) -> None:
+def test_the_age_adds_the_age_at_the_server_and_the_time_since_its_message(feed: Feed, clock: Clock) -> None:
     assert clock.now_s - feed.confirmed_s == math.inf
     feed.take(heartbeat(0.5, server_s=70))
     assert clock.now_s - feed.confirmed_s == 0.5
@@ -245,7 +245,7 @@ def test_the_age_is_that_of_both_hops(feed: Feed, clock: Clock) -> None:
     assert clock.now_s - feed.confirmed_s == 0.75
 
 
-def test_a_heartbeat_that_was_held_up_is_no_fresher_than_it_is(feed: Feed, clock: Clock) -> None:
+def test_a_delayed_heartbeat_does_not_make_the_state_look_fresher(feed: Feed, clock: Clock) -> None:
     feed.take(heartbeat(0, server_s=70))
     clock.now_s += 30
     feed.take(heartbeat(0, server_s=80))
@@ -255,21 +255,21 @@ def test_a_heartbeat_that_was_held_up_is_no_fresher_than_it_is(feed: Feed, clock
     assert clock.now_s - feed.confirmed_s == pytest.approx(0.1, abs=0.1)
 
 
-def test_clocks_that_drift_apart_are_no_delay(feed: Feed, clock: Clock) -> None:
+def test_a_drift_of_clocks_does_not_count_as_a_delay(feed: Feed, clock: Clock) -> None:
     for second in range(100_000):
         clock.now_s = 1000 + second * 1.0003
         feed.take(heartbeat(0, server_s=70 + second))
     assert clock.now_s - feed.confirmed_s < 0.1
 
 
-def test_the_store_s_clock_is_carried_on(feed: Feed, clock: Clock) -> None:
+def test_the_client_continues_the_clock_of_the_store(feed: Feed, clock: Clock) -> None:
     assert feed.now_ms() == 5_000_000_000_000
     feed.take(heartbeat(0, store_s=12))
     clock.now_s += 1.5
     assert feed.now_ms() == 13_500
 
 
-def test_those_who_lost_a_server_come_back_spread_over_a_second(clock: Clock) -> None:
+def test_clients_that_lose_a_server_reconnect_spread_over_a_second(clock: Clock) -> None:
     pauses = []
     for chance in (0.0, 0.5, 1.0):
         feed = Feed(clock=clock, chance=lambda chance=chance: chance)  # type: ignore[misc]
@@ -279,7 +279,7 @@ def test_those_who_lost_a_server_come_back_spread_over_a_second(clock: Clock) ->
     assert pauses == [0.1, 0.55, 1.0]
 
 
-def test_pauses_grow_and_a_good_stream_ends_that(feed: Feed) -> None:
+def test_pauses_grow_until_a_stream_works(feed: Feed) -> None:
     assert [round(feed.lost(AWAY), 3) for _ in range(10)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10]
     assert [feed.lost(AWAY) for _ in range(2000)][-1] == 10
     feed.begin()
@@ -288,11 +288,11 @@ def test_pauses_grow_and_a_good_stream_ends_that(feed: Feed) -> None:
     assert [feed.lost(AWAY) for _ in range(2)] == [1.0, 2.0]
 
 
-def test_what_nobody_can_mend_by_waiting_is_not_tried_in_a_tight_loop(feed: Feed) -> None:
+def test_an_error_that_waiting_cannot_repair_is_tried_again_after_a_long_pause(feed: Feed) -> None:
     assert feed.lost(UnauthenticatedError("no")) == 30
 
 
-def test_a_server_that_says_nothing_is_noticed(feed: Feed, clock: Clock) -> None:
+def test_a_silent_server_is_noticed(feed: Feed, clock: Clock) -> None:
     clock.now_s += 9
     assert not feed.is_silent()
     clock.now_s += 2
@@ -304,7 +304,7 @@ def test_a_server_that_says_nothing_is_noticed(feed: Feed, clock: Clock) -> None
     assert feed.is_silent()
 
 
-def test_the_first_state_is_no_change_and_what_was_missed_is_one(feed: Feed) -> None:
+def test_the_first_state_reports_no_change_and_a_later_one_reports_what_was_missed(feed: Feed) -> None:
     assert feed.take(whole("e/5-0", component("a", 5, next_=2), component("b", 1))) == []
     feed.take(heartbeat())
     told = feed.take(whole("e/9-0", component("a", 7), component("c", 1)))
@@ -315,7 +315,7 @@ def test_the_first_state_is_no_change_and_what_was_missed_is_one(feed: Feed) -> 
     }
 
 
-def test_what_a_file_knew_differently_is_a_change(feed: Feed, clock: Clock) -> None:
+def test_a_difference_from_a_snapshot_file_is_reported_as_a_change(feed: Feed, clock: Clock) -> None:
     other = Feed(clock=clock)
     other.take(whole("e/5-0", component("a", 5, next_=2)))
     feed.restore(other.components, "e/5-0", 60)
@@ -336,7 +336,7 @@ def test_a_reader_can_tell_that_nothing_changed_meanwhile(feed: Feed) -> None:
     assert feed.version % 2 == 0
 
 
-def test_overrides_come_and_go_by_themselves(feed: Feed) -> None:
+def test_changes_of_overrides_arrive_without_the_rest_of_the_component(feed: Feed) -> None:
     feed.take(whole("e/5-0", component("a", 5)))
     overrides = feed.components["a"].overrides
     feed.take(

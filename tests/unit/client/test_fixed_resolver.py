@@ -25,7 +25,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture(params=[FixedResolver, AsyncFixedResolver])
 def make(request: pytest.FixtureRequest) -> Make:
-    """Either of the two; both get the same tests."""
+    """Returns one of the two resolvers. Both get the same tests."""
     made: Make = request.param
     return made
 
@@ -48,7 +48,7 @@ def resolver(make: Make) -> Any:
     )
 
 
-def test_they_are_resolvers(make: Make) -> None:
+def test_both_classes_are_resolvers(make: Make) -> None:
     assert isinstance(make({}), Resolver | AsyncResolver)
 
 
@@ -62,12 +62,12 @@ async def test_a_component_gets_its_tag(resolver: Any) -> None:
 @pytest.mark.parametrize(
     ("repo", "tag"), [("acme/app", "pb/x"), ("acme/web", "owner"), ("acme/sub/a/b", "sub"), ("acme", "20200301")]
 )
-async def test_a_repos_own_override_wins_and_then_the_longest_prefix(resolver: Any, repo: str, tag: str) -> None:
+async def test_an_exact_override_wins_and_then_the_longest_prefix(resolver: Any, repo: str, tag: str) -> None:
     answer = await result(resolver.resolve("restyler", repo=repo))
     assert answer.tag == tag
 
 
-async def test_an_override_is_of_no_channel_and_of_no_release_unless_its_tag_is_one(resolver: Any) -> None:
+async def test_an_override_has_a_channel_and_a_release_only_if_its_tag_has_them(resolver: Any) -> None:
     answer = await result(resolver.resolve("restyler", repo="acme/app"))
     assert (answer.channel, answer.reason, answer.release) == (None, ResolveReason.OVERRIDE_TAG, 0)
     assert answer.attributes == {}
@@ -93,7 +93,7 @@ async def test_a_batch_has_an_answer_or_an_error_for_each_job(resolver: Any) -> 
     assert answers[2].attributes == {}
 
 
-async def test_calls_are_recorded_and_refused_ones_are_not(resolver: Any) -> None:
+async def test_calls_are_recorded_unless_they_are_refused(resolver: Any) -> None:
     await result(resolver.resolve("restyler", repo="a/b", job_id="42", min_revision=3))
     with pytest.raises(InvalidArgumentError):
         await result(resolver.resolve("restyler", repo="a b"))
@@ -102,7 +102,7 @@ async def test_calls_are_recorded_and_refused_ones_are_not(resolver: Any) -> Non
 
 
 @pytest.mark.parametrize("hostile", ["", "\0", "\ud800", "x" * 1_000_000, None, b"a", 3])
-async def test_bad_input_is_refused_as_by_the_real_one(resolver: Any, hostile: Any) -> None:
+async def test_bad_input_is_refused_in_the_same_way_as_by_the_real_resolver(resolver: Any, hostile: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         await result(resolver.resolve(hostile, repo=hostile))
     assert [field for field, _ in caught.value.violations] == ["component", "repo"]
@@ -117,7 +117,7 @@ async def test_bad_input_is_refused_as_by_the_real_one(resolver: Any, hostile: A
         ([("restyler",), 7, ("a", "b", "c", 0, 5)], ["requests[0]", "requests[1]", "requests[2]"]),
     ],
 )  # fmt: skip
-async def test_a_wrong_batch_names_every_wrong_job(resolver: Any, jobs: Any, fields: list[str]) -> None:
+async def test_the_error_of_a_wrong_batch_names_every_wrong_job(resolver: Any, jobs: Any, fields: list[str]) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         await result(resolver.resolve_batch(jobs))
     assert [field for field, _ in caught.value.violations] == fields
@@ -139,7 +139,7 @@ def test_answers_that_no_server_would_give_are_refused(make: Make, tags: Any, ov
         make(tags, overrides=overrides)
 
 
-async def test_a_failure_is_raised_until_it_is_taken_back(resolver: Any) -> None:
+async def test_a_failure_is_raised_until_it_is_cleared(resolver: Any) -> None:
     resolver.fail_with(UnavailableError("down"))
     with pytest.raises(UnavailableError, match="down"):
         await result(resolver.resolve("restyler", repo="a"))
@@ -147,7 +147,7 @@ async def test_a_failure_is_raised_until_it_is_taken_back(resolver: Any) -> None
     assert (await result(resolver.resolve("restyler", repo="a"))).tag == "20200301"
 
 
-async def test_a_closed_one_says_so_and_may_be_closed_again(resolver: Any) -> None:
+async def test_a_closed_resolver_says_so_and_may_be_closed_again(resolver: Any) -> None:
     await result(resolver.close())
     await result(resolver.close())
     with pytest.raises(ClosedError):
@@ -155,7 +155,7 @@ async def test_a_closed_one_says_so_and_may_be_closed_again(resolver: Any) -> No
 
 
 @pytest.mark.parametrize("resolver_class", [Resolver, AsyncResolver])
-def test_a_resolver_refuses_a_mode_that_it_does_not_have(resolver_class: Any) -> None:
+def test_a_resolver_refuses_an_unknown_mode(resolver_class: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         resolver_class("127.0.0.1:1", mode="locl")
     assert [field for field, _ in caught.value.violations] == ["mode"]

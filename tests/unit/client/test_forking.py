@@ -65,7 +65,7 @@ def test_a_call_waits_for_a_fork() -> None:
 
 @contextmanager
 def call_under_way() -> Iterator[threading.Event]:
-    """Another thread behind the gate; the event is set once it leaves, which it does at the end of the block."""
+    """Runs another thread behind the gate. It leaves at the end of the block and then sets the event."""
     inside, leave, has_left = threading.Event(), threading.Event(), threading.Event()
 
     def call() -> None:
@@ -83,7 +83,7 @@ def call_under_way() -> Iterator[threading.Event]:
         thread.join()
 
 
-def test_a_fork_does_not_wait_for_ever(monkeypatch) -> None:
+def test_a_fork_does_not_wait_forever(monkeypatch) -> None:
     monkeypatch.setattr(fork_gate, "_PATIENCE_S", 0.01)
     with call_under_way() as has_left:
         child = os.fork()
@@ -93,7 +93,7 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_child_is_not_kept_waiting_by_calls_of_its_parent(monkeypatch) -> None:
+def test_a_child_does_not_wait_for_calls_of_its_parent(monkeypatch) -> None:
     monkeypatch.setattr(fork_gate, "_PATIENCE_S", 0.01)
     with call_under_way():
         child = os.fork()
@@ -129,7 +129,7 @@ def test_a_long_call_makes_way_for_a_fork() -> None:
     assert order == ["stream", "fork"]
 
 
-def test_a_fork_does_not_wait_for_who_has_stepped_out(monkeypatch) -> None:
+def test_a_fork_does_not_wait_for_a_call_that_has_left_the_gate(monkeypatch) -> None:
     monkeypatch.setattr(fork_gate, "_PATIENCE_S", 20)
     outside, leave = threading.Event(), threading.Event()
 
@@ -200,7 +200,7 @@ os._exit(0)
     ["\n            ".join(["with call_gate:", "    pass"]), "fork()"],
     ids=["call", "fork"],
 )
-def test_no_ctrl_c_in_the_gate_stops_what_comes_after(work: str) -> None:
+def test_ctrl_c_inside_the_gate_does_not_block_later_calls_and_forks(work: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.replace("WORK", work)],
         capture_output=True,
@@ -211,7 +211,7 @@ def test_no_ctrl_c_in_the_gate_stops_what_comes_after(work: str) -> None:
     assert (done.stdout, done.stderr) == ("['in'] True True\n", "")
 
 
-def test_a_signal_handler_calls_while_its_thread_forks() -> None:
+def test_a_signal_handler_can_make_calls_while_its_thread_forks() -> None:
     called = []
 
     class Stream:
@@ -228,12 +228,12 @@ def test_a_signal_handler_calls_while_its_thread_forks() -> None:
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("kind", [Resolver, AsyncResolver, Admin, AsyncAdmin, RampdProvider])
-def test_what_has_connections_is_not_copied(kind: type, copied: Callable[[object], object]) -> None:
+def test_objects_with_connections_cannot_be_copied(kind: type, copied: Callable[[object], object]) -> None:
     with pytest.raises(TypeError, match=rf"^{kind.__name__} can't be pickled or copied.*: make one in each process\.$"):
         copied(kind("127.0.0.1:1"))
 
 
-def test_a_resolver_that_eventlet_would_stop_says_so_at_once(monkeypatch) -> None:
+def test_a_resolver_that_eventlet_would_stop_fails_at_once_with_a_clear_error(monkeypatch) -> None:
     patcher = SimpleNamespace(is_monkey_patched=lambda name: name == "thread")
     monkeypatch.setitem(sys.modules, "eventlet.patcher", patcher)
     with pytest.raises(InvalidArgumentError, match="eventlet has patched threads"):

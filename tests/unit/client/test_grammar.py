@@ -1,4 +1,4 @@
-"""What names, tags, repos and texts may look like."""
+"""The grammar of names, tags, repos and texts."""
 
 import string
 
@@ -69,12 +69,12 @@ WRONG: list[tuple[Word, list[str]]] = [
 
 
 @pytest.mark.parametrize(("word", "text"), [(word, text) for word, texts in RIGHT for text in texts])
-def test_a_right_text_matches(word: Word, text: str) -> None:
+def test_a_valid_text_matches(word: Word, text: str) -> None:
     assert word.matches(text)
 
 
 @pytest.mark.parametrize(("word", "text"), [(word, text) for word, texts in WRONG for text in texts])
-def test_a_wrong_text_does_not_match(word: Word, text: str) -> None:
+def test_an_invalid_text_does_not_match(word: Word, text: str) -> None:
     assert not word.matches(text)
 
 
@@ -82,13 +82,13 @@ TEXTS = st.one_of(st.text(max_size=70), st.text(alphabet=LOWER + "._-", max_size
 
 
 @given(TEXTS)
-def test_a_component_is_what_its_sentence_says(text: str) -> None:
+def test_the_sentence_about_a_component_describes_its_grammar(text: str) -> None:
     says = 1 <= len(text) <= 63 and set(text) <= set(LOWER + "._-") and text[0] in LOWER and text[-1] in LOWER
     assert bool(grammar.COMPONENT.matches(text)) == says
 
 
 @given(st.one_of(st.text(max_size=260), st.text(alphabet=ALNUM + "._/:@+=#~()-", max_size=260)))
-def test_a_tag_is_what_its_sentence_says(text: str) -> None:
+def test_the_sentence_about_a_tag_describes_its_grammar(text: str) -> None:
     says = 1 <= len(text) <= 255 and set(text) <= set(ALNUM + "._/:@+=#~()-") and text[0] in ALNUM + "_@"
     assert bool(grammar.TAG.matches(text)) == says
 
@@ -98,7 +98,7 @@ WORDS = [word for word, _ in RIGHT]
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: word.expected)
 @given(st.one_of(st.text(max_size=70), st.text(alphabet="aA=/*-_. \n\r\t\0é", max_size=300)))
-def test_what_does_not_match_has_a_flaw_and_nothing_else_has_one(word: Word, text: str) -> None:
+def test_only_a_text_that_does_not_match_has_a_flaw(word: Word, text: str) -> None:
     assert bool(word.matches(text)) == (word.flaw(text) is None)
 
 
@@ -125,7 +125,7 @@ def test_what_does_not_match_has_a_flaw_and_nothing_else_has_one(word: Word, tex
         (grammar.PINNED, "*", "'*' at character 1 works only as the whole last segment, after one that is not empty"),
     ],
 )  # fmt: skip
-def test_a_refusal_tells_which_character_is_wrong_and_why(word: Word, text: str, told: str) -> None:
+def test_a_refusal_says_which_character_is_wrong_and_why(word: Word, text: str, told: str) -> None:
     wrong = word_violation(word, text, required=True)
     assert wrong is not None
     assert wrong.startswith(f"must be {word.expected}; got ")
@@ -134,7 +134,7 @@ def test_a_refusal_tells_which_character_is_wrong_and_why(word: Word, text: str,
 
 @pytest.mark.parametrize("word", [grammar.TAG, grammar.REPO])
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
-def test_what_a_refusal_says_to_write_instead_is_right(word: Word, text: str) -> None:
+def test_the_text_that_a_refusal_proposes_is_valid(word: Word, text: str) -> None:
     text = f"a{text}"
     while (flaw := word.flaw(text)) is not None:
         text = text[: flaw.at] + flaw.what.rpartition(": ")[2] + text[flaw.at + 1 :]
@@ -142,7 +142,7 @@ def test_what_a_refusal_says_to_write_instead_is_right(word: Word, text: str) ->
 
 
 @pytest.mark.parametrize("at", [0, 20, 43, 199, 200])
-def test_what_stands_around_the_wrong_character_is_shown(at: int) -> None:
+def test_the_text_around_the_wrong_character_is_shown(at: int) -> None:
     text = "a" * at + "=" + "b" * (200 - at)
     shown_part = grammar.COMPONENT.told(text).partition(": ")[0]
     assert "a" * min(at, 19) + "=" + "b" * min(200 - at, 19) in shown_part
@@ -161,7 +161,7 @@ def test_the_part_that_is_wrong_is_never_cut(before: str, after: str, word: Word
 
 
 @given(TEXTS, st.text(max_size=260), st.text(max_size=260))
-def test_the_quick_check_of_a_question_says_what_the_words_say(component: str, repo: str, job_id: str) -> None:
+def test_the_quick_check_of_a_resolve_agrees_with_the_grammar(component: str, repo: str, job_id: str) -> None:
     wrong = {
         field
         for field, right in (
@@ -179,7 +179,7 @@ def test_the_quick_check_of_a_question_says_what_the_words_say(component: str, r
 @pytest.mark.parametrize(
     "hostile", [None, 0, 1.5, b"acme/app", [], {}, object(), "", " ", "\0", "\ud800", "x" * 1_000_000, "a\n"]
 )
-def test_whatever_is_asked_is_told_and_nothing_is_raised(hostile: object, component: object) -> None:
+def test_the_quick_check_describes_any_wrong_value_and_raises_nothing(hostile: object, component: object) -> None:
     assert check_resolve("restyler", "acme/app", "42") == []
     found = dict(check_resolve(component, hostile, "42"))  # type: ignore[arg-type]
     assert set(found) == {"repo"} | ({"component"} if component is None else set())
@@ -187,28 +187,28 @@ def test_whatever_is_asked_is_told_and_nothing_is_raised(hostile: object, compon
     assert {field for field, _ in check_resolve("restyler", "a", hostile)} == (set() if hostile == "" else {"job_id"})  # type: ignore[arg-type]
 
 
-def test_names_beyond_those_that_are_remembered_are_right_as_well() -> None:
+def test_more_names_than_the_cache_holds_are_checked_correctly() -> None:
     for number in range(5000):
         assert check_resolve(f"component-{number}", "acme/app") == []
 
 
-def test_every_percent_in_hundredths_is_right_and_no_other() -> None:
+def test_a_percent_is_valid_only_in_whole_hundredths() -> None:
     assert all(is_percent(basis_points / 100) for basis_points in range(10_001))
     assert not any(is_percent(basis_points / 100 + 0.001) for basis_points in range(10_001))
 
 
 @pytest.mark.parametrize("percent", [float("nan"), float("inf"), float("-inf"), -0.01, 100.01, 1e300, 5e-324])
-def test_what_is_no_share_is_no_percent(percent: float) -> None:
+def test_a_value_that_is_not_a_share_is_not_a_valid_percent(percent: float) -> None:
     assert not is_percent(percent)
 
 
 @given(st.one_of(st.text(), st.integers(), st.binary(), st.lists(st.text())))
-def test_a_value_is_shown_short_in_ascii_and_on_one_line(value: object) -> None:
+def test_a_value_is_shown_in_short_ascii_on_one_line(value: object) -> None:
     text = shown(value)
     assert text.isascii()
     assert text.isprintable()
     assert len(text) < 450
 
 
-def test_a_long_value_is_cut_and_its_length_is_told() -> None:
+def test_a_long_value_is_cut_and_its_length_is_shown() -> None:
     assert shown("a" * 1_000_000) == "'" + "a" * 40 + "'... (1000000 characters)"

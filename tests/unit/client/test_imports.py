@@ -25,7 +25,7 @@ REPORT = (
 
 
 def fresh(*lines: str) -> tuple[set[str], int]:
-    """The modules and the number of threads after these lines."""
+    """Returns the imported modules and the number of threads after these lines."""
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*lines, REPORT])], capture_output=True, text=True, check=True
     )
@@ -52,7 +52,7 @@ def test_importing_rampd_an_error_or_the_pytest_plugin_imports_no_grpc() -> None
 
 
 @pytest.mark.parametrize("module", [rampd, rampd.testing])
-def test_all_that_is_public_is_there(module: object) -> None:
+def test_all_public_names_exist(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]
     assert names == sorted(names, key=lambda name: (name.islower(), name)) or len(names) == len(set(names))
     for name in names:
@@ -61,7 +61,7 @@ def test_all_that_is_public_is_there(module: object) -> None:
 
 
 @pytest.mark.parametrize("module", [rampd, rampd.testing])
-def test_what_is_not_public_is_not_there(module: object) -> None:
+def test_names_that_are_not_public_do_not_exist(module: object) -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Resolverr'"):
         module.Resolverr  # type: ignore[attr-defined]  # noqa: B018
 
@@ -78,7 +78,7 @@ def test_every_module_is_for_users_or_begins_with_an_underscore(package: ModuleT
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_what_a_public_module_defines_is_for_users_or_begins_with_an_underscore(name: str) -> None:
+def test_a_name_in_a_public_module_is_for_users_or_begins_with_an_underscore(name: str) -> None:
     module = import_module(name)
     tree = ast.parse(inspect.getsource(module))
     assert {defined for defined in names_defined_in(tree.body) if defined[0] != "_"} <= set(module.__all__)
@@ -86,7 +86,7 @@ def test_what_a_public_module_defines_is_for_users_or_begins_with_an_underscore(
 
 
 def names_defined_in(body: list[ast.stmt]) -> Iterator[str]:
-    """Without what is imported: that is private to whoever imports it, as type checkers and editors see it."""
+    """Returns the names without imported ones, which type checkers and editors treat as private."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name
@@ -97,12 +97,12 @@ def names_defined_in(body: list[ast.stmt]) -> Iterator[str]:
             yield from names_defined_in(node.body)
 
 
-def test_completion_of_rampd_shows_what_users_need_and_nothing_else() -> None:
+def test_completion_of_rampd_shows_only_names_that_users_need() -> None:
     assert [name for name in dir(rampd) if name[0] != "_"] == sorted(
         [*rampd.__all__, "admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
     )
     assert dir(rampd.testing) == sorted(rampd.testing.__all__)
-    # Some editors complete without asking the module, by all that it has. What begins with @ is from pytest.
+    # Some editors complete from all attributes, without asking the module. A name that begins with @ is from pytest.
     for module in (rampd, rampd.testing):
         shown = {name for name, value in vars(module).items() if name[0] not in "_@" and not is_submodule(value)}
         assert shown <= set(module.__all__)

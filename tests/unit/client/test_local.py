@@ -1,4 +1,4 @@
-"""What a resolver answers from a feed, without any network."""
+"""The answers of a resolver from a feed, without any network."""
 
 import json
 import time
@@ -16,7 +16,7 @@ VECTORS = json.loads((Path(__file__).parents[3] / "proto/rampd/v1/bucketing_vect
 
 @pytest.fixture
 def resolver() -> Resolver:
-    """One that is fresh, and knows what a test puts into its feed."""
+    """A fresh resolver that knows the state that a test puts into its feed."""
     made = Resolver("127.0.0.1:1")
     made._watching.feed = made._watching.local.feed
     made._watching.feed.confirmed_s = time.monotonic() + 1e6
@@ -51,6 +51,6 @@ def test_a_resolver_draws_the_published_buckets(resolver: Resolver, vector: dict
     assert not resolver._watching._worker.runs
 
 
-def test_a_watch_that_ended_in_order_says_who_ended_it(resolver: Resolver) -> None:
+def test_the_status_says_who_ended_a_watch_that_ended_normally(resolver: Resolver) -> None:
     resolver._watching.local.lost(None)
     assert resolver.status().error == "the server has ended the watch (it stops or restarts)"

@@ -1,4 +1,4 @@
-"""Asked locally or over the wire, a job gets the same version, and it is the published one."""
+"""A job gets the same version locally and over the wire, by the published rules."""
 
 import json
 import time
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rampd import v1
+from rampd._calls.endpoint import Endpoint
 from rampd._calls.resolve_call import resolution_of
 from rampd._contract.component_state import parts_of
 from rampd._decision.bucketing import bucket
@@ -40,8 +41,8 @@ AGES_S = st.sampled_from([0.0, 4.0, 6.0, 290.0, 310.0])
 
 
 def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
-    """As a launcher that watches: from messages, through a feed."""
-    client = Local(Settings("127.0.0.1:1", (), 300.0, None))
+    """Decides as a launcher that watches: from messages, through a feed."""
+    client = Local(Settings(Endpoint("127.0.0.1:1"), (), 300.0, None))
     heartbeat = v1.WatchHeartbeat()
     heartbeat.store_time.FromMilliseconds(NOW_MS)
     heartbeat.snapshot_age.FromNanoseconds(int(age_s * 1e9))
@@ -52,7 +53,7 @@ def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, 
 
 
 def rpc(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
-    """As a server that is asked, and a client that reads its bytes."""
+    """Decides as a server that answers a call, and a client that reads the bytes."""
     answer = resolve(snapshot, pins, repo, job_id, lambda: NOW_MS, age_s)
     return resolution_of(v1.ResolveResponse.FromString(encode(answer)))
 
@@ -63,7 +64,7 @@ def told(answer: Resolution) -> dict[str, Any]:
 
 
 def pin_of(pins: dict[str, Choice], repo: str) -> Choice | None:
-    """The override in force, read off the rules of the API."""
+    """Returns the override in force, by the rules of the API."""
     prefixes = [f"{repo[:place]}/*" for place, character in enumerate(repo) if character == "/"]
     for pattern in (repo, *reversed(prefixes)):
         choice = pins.get(pattern)
@@ -102,7 +103,7 @@ def test_local_and_rpc_decide_alike_and_by_the_published_rules(
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["hash_input"][:40])
 @pytest.mark.parametrize("way", [local, rpc], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("off", [0, 1])
-def test_both_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: int) -> None:
+def test_both_ways_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: int) -> None:
     release = int(vector["release"])
     snapshot = ComponentSnapshot(
         component=vector["component"],
@@ -117,7 +118,7 @@ def test_both_draw_the_published_buckets(vector: dict[str, Any], way: Any, off: 
     assert (answer.bucket, answer.tag) == (vector["bucket"], "next" if off else "current")
 
 
-def test_an_age_is_that_of_the_store_and_not_of_the_message() -> None:
+def test_an_age_counts_from_the_store_and_not_from_the_message() -> None:
     snapshot = ComponentSnapshot(
         component="restyler", revision=1, state=RolloutState.STEADY, current=SnapshotRelease(1, "t1")
     )

@@ -1,4 +1,4 @@
-"""Many overrides at once are the same as one after the other."""
+"""Setting many overrides at once has the same result as setting one after the other."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ CHOICES = st.builds(
 
 
 @given(st.lists(st.tuples(REPOS, CHOICES)))
-def test_setting_all_is_setting_each(pairs: list[tuple[str, Choice]]) -> None:
+def test_setting_all_at_once_equals_setting_each(pairs: list[tuple[str, Choice]]) -> None:
     one_by_one, at_once, from_passing_objects = Overrides(), Overrides(), Overrides()
     for repo, choice in pairs:
         one_by_one.set(repo, choice)

@@ -1,4 +1,4 @@
-"""A placeholder's value means itself in every string of PromQL, and nothing with braces that nobody fills gets through."""
+"""The value of a placeholder is literal in every string of PromQL, and a query with an unknown placeholder is refused."""
 
 import re
 
@@ -34,7 +34,7 @@ def filled(query: str, tag: str = TAG) -> str:
         ("up", "up"),
     ],
 )
-def test_a_value_means_itself_wherever_it_stands(query: str, expected: str | None):
+def test_a_value_is_literal_at_any_place_of_an_expression(query: str, expected: str | None):
     if expected is None:
         assert wrong(query)
     else:
@@ -42,7 +42,7 @@ def test_a_value_means_itself_wherever_it_stands(query: str, expected: str | Non
 
 
 @pytest.mark.parametrize("follows", ["*", "+", "?", "{2}"])
-def test_what_is_repeated_in_an_expression_is_the_whole_value(follows: str):
+def test_a_quantifier_after_a_placeholder_repeats_the_whole_value(follows: str):
     assert filled(f'up{{tag=~"{{{{tag}}}}{follows}"}}', "1.2") == rf'up{{tag=~"(?:1\\.2){follows}"}}'
     assert filled(f'up{{tag="{{{{tag}}}}{follows}"}}', "1.2") == f'up{{tag="1.2{follows}"}}'
 
@@ -62,7 +62,7 @@ def test_what_is_repeated_in_an_expression_is_the_whole_value(follows: str):
         ('count_values("{{tag}}", up)', 'count_values("1.2$", up)'),
     ],
 )
-def test_label_replace_has_an_expression_and_a_text_with_groups(query: str, expected: str):
+def test_the_arguments_of_label_replace_are_escaped_as_expression_and_as_replacement(query: str, expected: str):
     assert filled(query, "1.2$") == expected
 
 
@@ -83,8 +83,8 @@ def test_label_replace_has_an_expression_and_a_text_with_groups(query: str, expe
         ('up{a="{tag}}"}', "has }} at character 11, which belongs to no placeholder"),
         ('up{a="{{{tag}}}"}', "has {{ at character 7, which belongs to no placeholder"),
         ('up{a="{{ {{tag}} }}"}', "has {{ at character 7, which belongs to no placeholder"),
-        ('up{a="\\{{tag}}"}', "has \\{ at character 7, which no string knows: write \\\\{ for a backslash and {"),
-        ('up{a="\\{{tag\\}}"}', "has \\{ at character 7, which no string knows"),
+        ('up{a="\\{{tag}}"}', "has \\{ at character 7, which is no escape in a string: write \\\\{ for a backslash and {"),
+        ('up{a="\\{{tag\\}}"}', "has \\{ at character 7, which is no escape in a string"),
         ("up # {{tag}}", "has {{tag}} at character 6, in a comment, where nothing is filled: leave it out"),
         ("up # }}", "has }} at character 6, in a comment"),
         ("up{a=~`[]{{tag}}]`}", "has {{tag}} at character 10, in [ ], in \\Q or after a backslash of a regular expression"),
@@ -92,7 +92,7 @@ def test_label_replace_has_an_expression_and_a_text_with_groups(query: str, expe
         ('up{a=~"[{{tag}}]"}', "has {{tag}} at character 9, in [ ], in \\Q or after a backslash of a regular expression"),
         ("up{a=~`\\{{tag}}`}", "has {{tag}} at character 9, in [ ], in \\Q or after a backslash"),
         ("up{a=~`\\Qa{{tag}}`}", "has {{tag}} at character 11, in [ ], in \\Q or after a backslash"),
-        ('label_replace(up, "a", "$1{{tag}}", "b", "(.*)")', "has {{tag}} at character 27, after a $ with which its value"),
+        ('label_replace(up, "a", "$1{{tag}}", "b", "(.*)")', "has {{tag}} at character 27, after a $, which its value"),
         ('up{a="x', 'has a string that begins at character 6 and does not end: " is missing'),
         ('up{a="x\n"}', "has a string that begins at character 6 and does not end"),
         ("up{a=`x", "has a string that begins at character 6 and does not end: ` is missing"),
@@ -104,7 +104,7 @@ def test_label_replace_has_an_expression_and_a_text_with_groups(query: str, expe
         ("'up'", "gives no single value"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_filled_is_refused_with_where_and_why(query: str, said: str):
+def test_an_unfillable_placeholder_is_refused_with_its_place_and_the_reason(query: str, said: str):
     assert wrong(query).startswith(said)
     with pytest.raises(QueryError, match=re.escape(said)):
         filled(query)
@@ -126,7 +126,7 @@ def test_what_can_not_be_filled_is_refused_with_where_and_why(query: str, said: 
         "not promql at all $",
     ],
 )
-def test_what_only_prometheus_can_know_is_left_to_it(query: str):
+def test_errors_that_only_prometheus_can_find_are_left_to_prometheus(query: str):
     assert wrong(query) == ""
 
 
@@ -134,12 +134,12 @@ def test_a_sentence_is_short_and_on_one_line():
     assert len(wrong('up{a="{{' + "\n\x07" * 2_000 + '}}"}')) < 150
 
 
-def test_a_value_with_a_backquote_gets_another_kind_of_string():
-    """Given a value that the grammar of tags does not know, expect that the same text is written in double quotes."""
+def test_a_value_with_a_backquote_is_written_in_double_quotes():
+    """Given a value that the grammar of tags does not allow, expect that the same text is written in double quotes."""
     assert filled(r'up{a=`\d"{{tag}}`}', "a`b\\") == r'up{a="\\d\"a`b\\"}'
 
 
-# What is not here is the same as a letter to the scan.
+# For the scan, any other character is the same as a letter.
 QUERIES = st.text(st.sampled_from("{}[]()\"'`\\#=~!,$x \n"), max_size=12)
 PLACEHOLDERS = st.sampled_from([f"{{{{{name}}}}}" for name in (*NAMES, " tag ", "x", "")])
 MIXED = st.lists(QUERIES | PLACEHOLDERS | st.sampled_from(["label_replace(", 'up{a="', "=~'", "=`"]), max_size=8).map(
@@ -149,7 +149,7 @@ TAGS = st.from_regex(r"[A-Za-z0-9_@][A-Za-z0-9._/:@+=#~()-]{0,20}", fullmatch=Tr
 
 
 @given(MIXED, TAGS)
-def test_what_is_taken_is_filled_and_nothing_else_is(query: str, tag: str):
+def test_a_valid_query_is_filled_and_an_invalid_one_is_refused(query: str, tag: str):
     if wrong(query):
         with pytest.raises(QueryError):
             filled(query, tag)
@@ -157,12 +157,12 @@ def test_what_is_taken_is_filled_and_nothing_else_is(query: str, tag: str):
     text = filled(query, tag)
     assert "{{" not in text
     assert "}}" not in text
-    # Nothing but what is in strings has changed, so that the scan reads the same query again.
+    # Only strings have changed, so the scan reads the same query again.
     assert wrong(text) == ""
 
 
 def string_of(text: str) -> str:
-    """What a string of PromQL in quotes or backquotes says, read in another way than it is written."""
+    """Returns the value of a PromQL string in quotes or backquotes. It does not use the code that writes the string."""
     body = text[1:-1]
     if text[0] == "`":
         return body

@@ -1,4 +1,4 @@
-"""The pytest plugin finds the server by its entry point, and says what to install where there is none."""
+"""The pytest plugin finds the server by its entry point, and says what to install if there is none."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ life: list[str] = []
 
 @contextmanager
 def stub_server(data_dir: Path) -> Iterator[str]:
-    """Stands in for the server's own runner, of which only the signature counts here."""
+    """Replaces the runner of the server. Only its signature matters here."""
     assert data_dir.is_dir()
     life.append("started")
     yield "127.0.0.1:1"
@@ -30,7 +30,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     monkeypatch.setattr(testing_server, "entry_points", entry_points)
 
 
-def test_a_server_runs_as_long_as_it_is_needed_and_what_is_made_of_it_goes_with_it(
+def test_a_server_and_its_clients_are_closed_when_they_are_not_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(monkeypatch, f"{__name__}:stub_server")
@@ -55,7 +55,7 @@ def test_without_a_server_the_error_says_what_to_install(
         pass
 
 
-def test_the_fixture_is_there_without_anybody_asking_for_the_plugin(
+def test_the_fixture_is_available_without_a_plugin_option(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     install(monkeypatch, f"{__name__}:stub_server")

@@ -1,4 +1,4 @@
-"""What the reporter keeps, sends, sends again and drops, without a server."""
+"""The outcomes that the reporter keeps, sends, sends again and drops, without a server."""
 
 import pickle
 
@@ -51,7 +51,7 @@ def jobs(batch: v1.ReportOutcomesRequest | None) -> list[str]:
     return [each.job_id for each in batch.outcomes]
 
 
-def test_a_message_says_what_was_resolved_and_how_it_went(reporting: Reporting) -> None:
+def test_a_message_has_the_resolution_and_the_outcome(reporting: Reporting) -> None:
     reporting.add(outcome("42", succeeded=False))
     batch = reporting.batch()
     assert batch is not None
@@ -71,7 +71,9 @@ def test_a_message_says_what_was_resolved_and_how_it_went(reporting: Reporting) 
     )
 
 
-def test_the_first_waits_a_little_for_others_and_a_whole_batch_for_none(reporting: Reporting, clock: Clock) -> None:
+def test_a_first_outcome_waits_a_little_for_others_and_a_full_batch_is_sent_at_once(
+    reporting: Reporting, clock: Clock
+) -> None:
     assert reporting.pause_s() is None
     assert reporting.add(outcome())
     assert reporting.pause_s() == pytest.approx(GATHER_S)
@@ -82,7 +84,7 @@ def test_the_first_waits_a_little_for_others_and_a_whole_batch_for_none(reportin
     assert reporting.pause_s() == 0
 
 
-def test_a_batch_is_the_same_until_it_is_answered_and_then_comes_the_next(reporting: Reporting) -> None:
+def test_a_batch_stays_the_same_until_it_is_answered(reporting: Reporting) -> None:
     for number in range(1500):
         reporting.add(outcome(str(number)))
     first = reporting.batch()
@@ -118,7 +120,7 @@ def test_pauses_grow_up_to_ten_seconds_and_end_with_an_answer(reporting: Reporti
     assert reporting.pause_s() == pytest.approx(0.1)
 
 
-def test_a_missing_right_is_not_asked_for_in_a_tight_loop(reporting: Reporting) -> None:
+def test_a_missing_permission_is_tried_again_after_a_long_pause(reporting: Reporting) -> None:
     reporting.add(outcome())
     reporting.batch()
     reporting.failed(PermissionDeniedError("no"))
@@ -143,7 +145,7 @@ def test_a_batch_that_is_wrong_in_itself_is_dropped_and_the_next_one_goes(report
     assert reporting.status().dropped == 1000
 
 
-def test_a_server_that_takes_none_is_asked_again_after_ten_minutes(reporting: Reporting, clock: Clock) -> None:
+def test_a_server_without_outcomes_is_asked_again_after_ten_minutes(reporting: Reporting, clock: Clock) -> None:
     reporting.add(outcome())
     reporting.batch()
     reporting.failed(UnimplementedError("not yet"))
@@ -157,7 +159,7 @@ def test_a_server_that_takes_none_is_asked_again_after_ten_minutes(reporting: Re
     assert reporting.add(outcome())
 
 
-def test_what_the_server_ignores_is_counted_with_the_reason_of_the_last(reporting: Reporting) -> None:
+def test_outcomes_that_the_server_ignores_are_counted_with_the_last_reason(reporting: Reporting) -> None:
     reporting.add(outcome())
     reporting.batch()
     answer = v1.ReportOutcomesResponse()
@@ -167,7 +169,7 @@ def test_what_the_server_ignores_is_counted_with_the_reason_of_the_last(reportin
     assert (status.sent, status.ignored, status.last_ignored) == (1, 1, "REVISION_TOO_OLD: too old")
 
 
-def test_what_is_left_at_the_end_is_dropped_and_so_is_all_that_comes(reporting: Reporting) -> None:
+def test_after_the_end_remaining_and_new_outcomes_are_dropped(reporting: Reporting) -> None:
     reporting.add(outcome())
     assert reporting.finish() == 1
     assert not reporting.add(outcome())
@@ -196,11 +198,11 @@ def test_a_child_is_another_client_with_nothing_to_send(reporting: Reporting) ->
         (resolution("pb/x", 0, ResolveReason.OVERRIDE_TAG), False),
     ],
 )
-def test_only_what_was_released_can_be_placed(given: Resolution, placed: bool) -> None:
+def test_only_a_resolution_of_a_release_can_be_placed(given: Resolution, placed: bool) -> None:
     assert can_place(given) is placed
 
 
-def test_what_a_caller_makes_up_is_checked_all_at_once() -> None:
+def test_all_fields_of_an_outcome_from_a_caller_are_checked_at_once() -> None:
     wrong = Outcome("Restyler", "a b", "é", "t1", 1, float("nan"))  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError) as caught:
         checked(wrong)

@@ -1,4 +1,4 @@
-"""A snapshot file is whole and ours, or it is not used."""
+"""A snapshot file is used only if it is complete and from the same user."""
 
 import contextlib
 import hashlib
@@ -43,7 +43,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_what_was_written_is_read(path: Path) -> None:
+def test_a_written_file_is_read_back(path: Path) -> None:
     saved = snapshot_file.read(path)
     assert saved is not None
     assert (saved.selection, saved.cursor, saved.confirmed_s) == (("restyler",), "e/5-0", 1000.0)
@@ -52,14 +52,14 @@ def test_what_was_written_is_read(path: Path) -> None:
     assert dict(saved.components["restyler"].overrides.items()) == OVERRIDES
 
 
-def test_it_is_for_its_owner_only_and_nothing_else_is_left(path: Path) -> None:
+def test_the_file_is_for_its_owner_only_and_no_other_file_remains(path: Path) -> None:
     path.chmod(0o644)
     write(path)
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_one_that_can_t_be_written_leaves_the_one_of_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_earlier_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
 
     def full(_descriptor: int) -> None:
@@ -72,7 +72,7 @@ def test_one_that_can_t_be_written_leaves_the_one_of_before(path: Path, monkeypa
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_no_file_is_nothing_to_complain_of(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_an_error(tmp_path: Path) -> None:
     assert snapshot_file.read(tmp_path / "none") is None
 
 
@@ -99,7 +99,7 @@ def test_a_file_with_another_mode_is_refused(path: Path, mode: int) -> None:
     assert refusal(path) == f"its mode is 0{mode:o}, not 0600: chmod 600 it"
 
 
-def test_a_file_of_somebody_else_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = path.stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
     assert refusal(path) == (
@@ -107,7 +107,7 @@ def test_a_file_of_somebody_else_is_refused(path: Path, monkeypatch: pytest.Monk
     )
 
 
-def test_what_is_no_file_is_refused_at_once(path: Path, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_refused_at_once(path: Path, tmp_path: Path) -> None:
     link, pipe = tmp_path / "link", tmp_path / "pipe"
     link.symlink_to(path)
     os.mkfifo(pipe, 0o600)
@@ -140,7 +140,7 @@ def folder_where_something_else_has_the_name(folder: Path) -> None:
         folder_where_something_else_has_the_name,
     ],
 )
-def test_a_folder_that_is_of_no_use_costs_an_error_that_is_told_and_leaves_nothing_behind(
+def test_an_unusable_folder_gives_a_clear_error_and_no_file_remains(
     tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     spoil(tmp_path / "folder")
@@ -152,10 +152,10 @@ def test_a_folder_that_is_of_no_use_costs_an_error_that_is_told_and_leaves_nothi
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_in_a_folder_that_everybody_may_change_another_s_file_is_refused_and_ours_is_as_old_as_it_is(
+def test_in_a_shared_folder_a_file_of_another_user_is_refused_and_our_file_keeps_its_age(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write to the folder can put back a file of ours, and nothing else; its age says how old it is."""
+    """A user who may write to the folder can only put back an older file of ours. Its age says how old it is."""
     path.parent.chmod(0o777)
     old = path.read_bytes()
     write(path)
@@ -169,7 +169,7 @@ def test_in_a_folder_that_everybody_may_change_another_s_file_is_refused_and_our
     assert "belongs to user" in refusal(path)
 
 
-def test_the_age_is_what_the_clock_says_and_unknown_where_it_was_put_back(path: Path) -> None:
+def test_the_age_is_by_the_clock_and_unknown_if_the_clock_was_set_back(path: Path) -> None:
     saved = snapshot_file.read(path)
     assert saved is not None
     assert [saved.age_s(now_s) for now_s in (1060.0, 1000.0, 999.0, 990.0)] == [60.0, 0.0, 0.0, math.inf]
@@ -185,15 +185,18 @@ SAVED = Moment("e/50-2", confirmed_s=1000.0, told_s=500.0)
         (Moment("e/50-2", 1001.0), True),  # the same, confirmed again
         (Moment("e/50-2", 999.0), False),  # the same, and this process has lost its server
         (Moment("e/51-0", 1001.0), True),
-        (Moment("e/51-0", 999.0), True),  # a later entry is a later state, whoever confirmed last
+        (Moment("e/51-0", 999.0), True),  # a later entry is a later state, whichever process confirmed last
         (Moment("e/50-1", 1001.0), False),  # a server that is behind
         (Moment("e/9-9", 1001.0), False),  # ids are numbers
-        (Moment("e/47-0", 1001.0, told_s=1000.5), True),  # told of a rewind after the file was confirmed
-        (Moment("e/47-0", 1001.0, told_s=999.0), False),  # told before: what the file has came after the rewind
-        (Moment("e/73-0", 499.0), False),  # the file's process was told of a rewind after this one had lost its server
-        (Moment("f/1-0", 1001.0, told_s=1000.5), True),  # told of the new epoch
-        (Moment("f/1-0", 1001.0), True),  # knew no other one; its server was confirmed later
-        (Moment("d/99-0", 999.0), False),  # an epoch that was left: nobody confirms it any more
+        (Moment("e/47-0", 1001.0, told_s=1000.5), True),  # a server reported a rewind after the file was confirmed
+        (
+            Moment("e/47-0", 1001.0, told_s=999.0),
+            False,
+        ),  # a server reported it before: the state in the file came after the rewind
+        (Moment("e/73-0", 499.0), False),  # the file's process heard of a rewind after this process had lost its server
+        (Moment("f/1-0", 1001.0, told_s=1000.5), True),  # a server reported the new epoch
+        (Moment("f/1-0", 1001.0), True),  # this process knew no other epoch, and its server was confirmed later
+        (Moment("d/99-0", 999.0), False),  # an epoch that was replaced: no server confirms it any more
         (Moment("d/99-0", 499.0, told_s=400.0), False),
     ],
 )
@@ -201,7 +204,7 @@ def test_a_file_is_replaced_only_by_a_later_state(moment: Moment, may: bool) -> 
     assert moment.may_replace(SAVED, 1002.0) is may
 
 
-def test_where_the_clock_was_set_back_the_entries_decide() -> None:
+def test_entries_decide_which_state_is_later_if_the_clock_was_set_back() -> None:
     assert Moment("e/50-2", 10.0).may_replace(SAVED, 11.0)
     assert not Moment("e/50-1", 10.0).may_replace(SAVED, 11.0)
 
@@ -224,13 +227,13 @@ def test_an_older_state_leaves_the_file_alone(tmp_path: Path) -> None:
     assert save(path, 8)
 
 
-def test_a_damaged_file_is_replaced_by_whatever_is_known(path: Path) -> None:
+def test_a_damaged_file_is_replaced_by_any_known_state(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     assert save(path, 1)
     assert snapshot_file.read(path) is not None
 
 
-def test_a_file_of_a_version_that_knew_no_order_is_read_and_replaced(path: Path) -> None:
+def test_a_file_of_a_version_without_an_order_of_states_is_read_and_replaced(path: Path) -> None:
     magic, _, content = path.read_bytes().split(b"\n", 2)
     line, body = content.split(b"\n", 1)
     head = json.loads(line)
@@ -243,7 +246,7 @@ def test_a_file_of_a_version_that_knew_no_order_is_read_and_replaced(path: Path)
     assert save(path, 6)
 
 
-def test_processes_that_share_a_file_never_take_it_back(tmp_path: Path) -> None:
+def test_processes_that_share_a_file_never_replace_it_with_an_older_state(tmp_path: Path) -> None:
     path, workers, numbers = tmp_path / "rampd.snapshot", [], list(range(1, 201))
     for worker in range(4):
         child = os.fork()
@@ -270,7 +273,7 @@ def test_processes_that_share_a_file_never_take_it_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_left_is_cleaned_and_what_one_is_writing_is_not(
+def test_files_of_a_killed_process_are_deleted_and_files_being_written_are_kept(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left, other = path.parent / f".{path.name}.x1y2", path.parent / ".other.x1y2"
@@ -285,7 +288,7 @@ def test_what_a_killed_process_left_is_cleaned_and_what_one_is_writing_is_not(
     assert sorted(path.parent.iterdir()) == sorted([path, other])
 
 
-def test_a_lock_ends_with_the_write_though_a_child_was_forked_meanwhile(
+def test_a_lock_ends_with_the_write_even_if_a_child_was_forked_meanwhile(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(private_file, "_LOCK_PATIENCE_S", 0.1)

@@ -1,4 +1,4 @@
-"""Every field of every request: a right value passes, and a wrong one is named, alone."""
+"""Every field of every request: a valid value passes, and the error for a wrong value names only that field."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ RIGHT: dict[str, Any] = {
     "update_mask": FieldMask(paths=["queue_mode", "unit"]),
     "expire_time": Timestamp(seconds=1_600_000_000, nanos=5),
 }
-# Fields that must be absent where another one is there.
+# Fields that must be absent if another field is present.
 EXCLUDED = {
     "SetOverrideRequest.tag",
     "OverrideChange.tag",
@@ -113,7 +113,7 @@ def right_value(field: FieldDescriptor) -> Any:
 
 
 def filled(descriptor: Descriptor, index: int = 0) -> Any:
-    """A message with every field that it may have at once; those of one list differ by `index`."""
+    """Returns a message with every field that it may have at the same time. Messages of one list differ by `index`."""
     message = GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if f"{descriptor.name}.{field.name}" not in EXCLUDED:
@@ -129,7 +129,7 @@ def filled(descriptor: Descriptor, index: int = 0) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """A request, made wrong in one place."""
+    """A request that is wrong in one place."""
 
     request: Descriptor
     path: str
@@ -219,7 +219,7 @@ def test_a_field_without_a_rule_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("request_type", REQUESTS, ids=lambda descriptor: descriptor.name)
-def test_a_right_request_passes(request_type: Descriptor) -> None:
+def test_a_valid_request_passes(request_type: Descriptor) -> None:
     assert violations(filled(request_type)) == []
 
 
@@ -232,7 +232,7 @@ def test_there_is_a_wrong_value_for_every_field_but_flags() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_wrong_value_is_named_and_nothing_else(case: Case) -> None:
+def test_the_error_names_a_wrong_value_and_nothing_else(case: Case) -> None:
     found = violations(case.message())
     assert [path for path, _ in found] == [case.path]
     [(_, text)] = found
@@ -240,7 +240,7 @@ def test_a_wrong_value_is_named_and_nothing_else(case: Case) -> None:
     assert len(text) < 300
 
 
-def test_all_that_is_wrong_is_found_at_once() -> None:
+def test_all_wrong_fields_are_found_at_once() -> None:
     request = v1.RampRequest(component="A", tag="-", percent=101, expected_revision=-1, request_id="é", note="\0")
     assert {path for path, _ in violations(request)} == {
         "component",
@@ -340,11 +340,11 @@ def test_a_violation_says_what_was_given_and_what_is_expected() -> None:
     ],
     ids=str,
 )
-def test_what_fields_must_be_to_each_other(request_: Message, paths: list[str]) -> None:
+def test_contradicting_fields_of_a_request_are_named(request_: Message, paths: list[str]) -> None:
     assert [path for path, _ in violations(request_)] == paths
 
 
-def test_a_wrong_job_of_a_batch_is_named_by_its_place() -> None:
+def test_the_error_names_a_wrong_job_of_a_batch_by_its_index() -> None:
     jobs = [v1.ResolveRequest(component="a", repo="b"), v1.ResolveRequest(component="A", repo="b", min_revision=-1)]
     found = violations(v1.BatchResolveRequest(requests=jobs))
     assert [path for path, _ in found] == ["requests[1].component", "requests[1].min_revision"]
@@ -353,7 +353,9 @@ def test_a_wrong_job_of_a_batch_is_named_by_its_place() -> None:
 @pytest.mark.parametrize("request_type", REQUESTS, ids=lambda descriptor: descriptor.name)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_any_request_can_be_checked_and_names_fields_that_it_has(request_type: Descriptor, data: st.DataObject) -> None:
+def test_any_request_can_be_checked_and_errors_name_existing_fields(
+    request_type: Descriptor, data: st.DataObject
+) -> None:
     message = data.draw(requests(request_type))
     for path, text in violations(message):
         assert path.partition(".")[0].partition("[")[0] in request_type.fields_by_name

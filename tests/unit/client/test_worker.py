@@ -1,4 +1,4 @@
-"""A daemon thread that can't die quietly."""
+"""A daemon thread that never ends without a log line."""
 
 import threading
 
@@ -11,7 +11,7 @@ PATIENCE_S = 20
 
 
 @pytest.mark.parametrize("raised", [RuntimeError, SystemExit, KeyboardInterrupt, MemoryError, GeneratorExit])
-def test_a_thread_goes_on_after_whatever_its_work_raises(
+def test_a_thread_continues_after_any_exception_of_its_work(
     raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AGAIN_AFTER_S", 0.0)

@@ -25,7 +25,9 @@ DATA = Path("/var/lib/my rampd")
         ("", "rampd-server"),
     ],
 )
-def test_it_names_the_program_as_it_was_started(started: str, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_the_program_as_it_was_started(
+    started: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", [started])
     config = Config(data_dir=Path("/data"))
     assert adopt_command(config, "unix:///data/valkey/valkey.sock") == f"{program} adopt --data-dir /data"
@@ -39,7 +41,7 @@ def test_it_names_the_program_as_it_was_started(started: str, program: str, monk
         ("blue", "redis://db:6379", "--redis-url redis://db:6379 --namespace blue"),
     ],
 )
-def test_it_names_the_store_so_that_a_shell_takes_it_and_without_its_password(
+def test_the_command_names_the_store_quoted_for_a_shell_and_without_its_password(
     namespace: str, url: str, flags: str
 ) -> None:
     assert adopt_command(Config(data_dir=DATA, namespace=namespace), url).partition(" adopt ")[2] == flags

@@ -1,4 +1,4 @@
-"""What a watcher is given to catch up with."""
+"""The log of changes from which a watcher catches up."""
 
 import pytest
 
@@ -14,14 +14,14 @@ def log() -> ChangeLog:
     return made
 
 
-def test_a_watcher_reads_all_that_came_since_in_one_go(log: ChangeLog) -> None:
+def test_a_watcher_reads_all_later_entries_at_once(log: ChangeLog) -> None:
     position = log.after("10-2")
     assert isinstance(position, int)
     assert log.read(position, ()) == (b"<3><4><5>", log.end)
     assert log.read(log.end, ()) == (b"", log.end)
 
 
-def test_a_watcher_reads_what_it_wants_only(log: ChangeLog) -> None:
+def test_a_watcher_reads_only_the_components_that_it_wants(log: ChangeLog) -> None:
     position = log.after("10-0")
     assert isinstance(position, int)
     assert log.read(position, {"a"}) == (b"<2><4>", log.end)
@@ -29,7 +29,7 @@ def test_a_watcher_reads_what_it_wants_only(log: ChangeLog) -> None:
     assert log.read(log.end - 1, {"b"}) == (b"<5>", log.end)
 
 
-def test_a_message_that_is_large_ends_there() -> None:
+def test_a_message_ends_once_it_is_large() -> None:
     log = ChangeLog()
     log.restart("1-0")
     for number in range(1, 7):
@@ -42,18 +42,18 @@ def test_a_message_that_is_large_ends_there() -> None:
     ("entry_id", "why"),
     [("9-9", Missing.TOO_OLD), ("10-6", Missing.AHEAD), ("11-0", Missing.AHEAD)],
 )
-def test_a_place_that_is_not_there_is_told_why(log: ChangeLog, entry_id: str, why: Missing) -> None:
+def test_a_cursor_that_the_log_does_not_have_gets_a_reason(log: ChangeLog, entry_id: str, why: Missing) -> None:
     assert log.after(entry_id) is why
 
 
-def test_a_place_between_two_entries_is_of_another_history() -> None:
+def test_a_cursor_between_two_entries_is_from_another_history() -> None:
     log = ChangeLog()
     log.restart("10-0")
     log.append("12-0", "a", b"x")
     assert log.after("11-0") is Missing.FORKED
 
 
-def test_a_log_that_starts_again_reaches_nobody_s_place(log: ChangeLog) -> None:
+def test_a_restarted_log_does_not_reach_earlier_positions(log: ChangeLog) -> None:
     places = [log.end - 2, log.end]
     log.restart("10-3")
     assert not any(map(log.reaches, places))
@@ -62,7 +62,7 @@ def test_a_log_that_starts_again_reaches_nobody_s_place(log: ChangeLog) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_entries": 100}, {"max_bytes": 1000}])
-def test_a_log_is_no_longer_than_it_may_be_and_knows_what_it_has(limits: dict[str, int]) -> None:
+def test_a_log_keeps_its_limits_and_counts_its_bytes_correctly(limits: dict[str, int]) -> None:
     log = ChangeLog(**limits)
     log.restart("1-0")
     reached = 0
@@ -73,13 +73,13 @@ def test_a_log_is_no_longer_than_it_may_be_and_knows_what_it_has(limits: dict[st
         reached = max(reached, log.end - oldest)
         assert log.read(oldest, ())[0] == b"1234567890" * (log.end - oldest)
         kept = log.end - oldest
-        assert kept >= min(number, 93), "it drops a little at once, and no more"
+        assert kept >= min(number, 93), "it drops only a little at a time"
         assert log.after(f"1-{number - kept}") == oldest
         assert kept == number or log.after(f"1-{number - kept - 1}") is Missing.TOO_OLD
     assert reached == 100
 
 
-def test_one_entry_that_is_too_large_is_a_gap_for_all() -> None:
+def test_an_entry_that_is_too_large_is_a_gap_for_every_watcher() -> None:
     log = ChangeLog(max_bytes=1000)
     log.restart("1-0")
     log.append("1-1", "a", b"x" * 2000)

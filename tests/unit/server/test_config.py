@@ -1,4 +1,4 @@
-"""What the server makes of flags and variables."""
+"""The configuration of the server from flags and variables."""
 
 import grp
 import os
@@ -32,7 +32,7 @@ def mistakes(*arguments: str) -> list[str]:
     return found
 
 
-def test_without_flags_and_variables_the_defaults_hold():
+def test_the_defaults_apply_without_flags_and_variables():
     assert read([]) == (
         Command.SERVE,
         Config.model_construct(
@@ -67,7 +67,7 @@ def test_the_state_directory_of_the_desktop_is_used(monkeypatch):
     assert config().data_dir == Path("/var/state/rampd")
 
 
-def test_a_relative_state_directory_is_ignored_as_its_standard_says(monkeypatch):
+def test_a_relative_state_directory_is_ignored_as_the_standard_says(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "state")
     assert config().data_dir == Path("/home/ada/.local/state/rampd")
 
@@ -77,7 +77,7 @@ def test_the_socket_is_in_the_data_directory_unless_it_is_named():
     assert config("--data-dir", "/srv/rampd", "--socket", "/run/r.sock").socket == Path("/run/r.sock")
 
 
-def test_paths_are_absolute_and_know_the_home_directory(monkeypatch, tmp_path):
+def test_paths_become_absolute_and_may_start_with_the_home_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert config("--data-dir", ".rampd").data_dir == tmp_path / ".rampd"
     assert config("--data-dir", "~/rampd").data_dir == Path("/home/ada/rampd")
@@ -172,19 +172,19 @@ def test_an_unknown_variable_is_refused_and_its_value_is_not_shown(monkeypatch, 
     assert mistakes() == [sentence]
 
 
-def test_case_is_no_mistake_in_a_variable(monkeypatch):
+def test_the_name_of_a_variable_may_be_in_lower_case(monkeypatch):
     monkeypatch.setenv("rampd_namespace", "blue")
     assert config().namespace == "blue"
 
 
 @pytest.mark.parametrize("name", ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE", "CERT_FILE", "KEY_FILE", "NIGHTLY"])
-def test_a_variable_of_the_clients_or_the_tests_is_none_of_the_server_s_business(monkeypatch, name):
+def test_the_server_ignores_variables_of_clients_and_tests(monkeypatch, name):
     monkeypatch.setenv(f"RAMPD_{name}", "")
     assert config() == Config()
 
 
 @pytest.mark.parametrize("service", ["RAMPD", "RAMPD_SERVER", "RAMPD_REDIS", "RAMPD_REDIS_2"])
-def test_the_variables_that_kubernetes_gives_a_pod_for_a_service_keep_no_server_from_starting(monkeypatch, service):
+def test_a_server_starts_with_the_service_variables_that_kubernetes_sets(monkeypatch, service):
     url = "tcp://10.3.240.11:50051"
     port = f"{service}_PORT_50051_TCP"
     variables = {
@@ -202,14 +202,14 @@ def test_the_variables_that_kubernetes_gives_a_pod_for_a_service_keep_no_server_
     assert config() == Config()
 
 
-def test_a_port_that_is_none_of_kubernetes_is_refused(monkeypatch):
+def test_a_port_variable_that_is_not_from_kubernetes_is_refused(monkeypatch):
     monkeypatch.setenv("RAMPD_PORT", "6000")
     assert mistakes() == ["There is no variable RAMPD_PORT."]
 
 
-def test_adopt_wants_to_be_told_which_store(monkeypatch):
+def test_adopt_requires_the_store_to_be_named(monkeypatch):
     [sentence] = mistakes("adopt", "--namespace", "blue")
-    assert sentence.startswith("adopt has to be told which store: --redis-url (RAMPD_REDIS_URL), or --data-dir (")
+    assert sentence.startswith("adopt needs to know which store: give --redis-url (RAMPD_REDIS_URL), or --data-dir (")
     for name, value in (("redis_url", "redis://h"), ("data_dir", "/d")):
         assert read(["adopt", f"--{name.replace('_', '-')}", value])[0] is Command.ADOPT
         monkeypatch.setenv(f"RAMPD_{name.upper()}", value)
@@ -218,7 +218,7 @@ def test_adopt_wants_to_be_told_which_store(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:50051", "127.8.9.1:1", "[::1]:0", "localhost:65535"])
-def test_loopback_addresses_are_listened_on_and_shown_as_they_were_given(text):
+def test_loopback_addresses_are_accepted_and_shown_as_they_were_given(text):
     [address] = config("--listen", text).listen
     assert str(address) == text
 
@@ -315,7 +315,7 @@ def test_the_group_of_the_socket_is_a_name_or_a_number():
 @pytest.mark.parametrize(
     "text", ["50051", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:5", "127.0.0.1:5\n", "a:-1"]
 )
-def test_what_is_no_address_is_refused(text):
+def test_an_invalid_address_is_refused(text):
     [sentence] = mistakes("--listen", text)
     assert "is not host:port" in sentence
 
@@ -340,7 +340,7 @@ def test_what_is_no_address_is_refused(text):
         ("unix://u:pw@/run/redis.sock", "unix://u:***@/run/redis.sock"),
     ],
 )
-def test_a_redis_url_is_kept_whole_and_shown_without_its_password(url, shown):
+def test_a_redis_url_is_kept_complete_and_shown_without_its_password(url, shown):
     made = config("--redis-url", url)
     assert made.redis_url.get_secret_value() == url
     assert str(made.redis_url) == shown
@@ -361,7 +361,7 @@ def test_a_redis_url_is_kept_whole_and_shown_without_its_password(url, shown):
         "unix://u:pw@",
     ],
 )
-def test_a_wrong_redis_url_is_refused_without_showing_anything_of_it(url, monkeypatch):
+def test_a_wrong_redis_url_is_refused_and_not_shown(url, monkeypatch):
     for arguments in (["--redis-url", url], []):
         monkeypatch.setenv("RAMPD_REDIS_URL", url)
         [sentence] = mistakes(*arguments)
@@ -373,7 +373,7 @@ def test_a_wrong_redis_url_is_refused_without_showing_anything_of_it(url, monkey
 @pytest.mark.parametrize(
     "url", ["redis://ada:pw{}pw@h:6379/0", "redis://:7{}pw@h", "rediss://:pw{}@h", "unix://:pw{}pw@/run/r"]
 )
-def test_a_sign_in_a_password_that_cuts_the_url_is_said_to_be_written_in_percent(url, sign):
+def test_the_error_for_a_special_character_in_a_password_says_to_percent_encode_it(url, sign):
     [sentence] = mistakes("--redis-url", url.format(sign))
     assert "%2F for /, %23 for #, %3F for ?, %40 for @" in sentence
     assert "pw" not in sentence
@@ -383,31 +383,31 @@ def test_a_sign_in_a_password_that_cuts_the_url_is_said_to_be_written_in_percent
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis://ada@h", "a user in it and no password. With a password alone, type redis://:password@host;"),
-        ("redis://h?username=ada", "a user in it and no password"),
+        ("redis://ada@h", "it has a user but no password. For a password without a user, type redis://:password@host."),
+        ("redis://h?username=ada", "it has a user but no password"),
         ("redis://:pw@h?password=pw", "the password is in it twice"),
         ("redis://ada:pw@h?username=ada", "the username is in it twice"),
         ("redis://h/1?db=2", "the database is in it twice"),
         ("redis://h?db=1&db=1", "the option db is in it twice"),
         ("redis://h?db=x", "the option db is not the number of a database"),
         ("redis://h?db=", "the option db is empty"),
-        ("redis://h?foo=bar", "the option foo is not passed on"),
-        ("redis://h?socket_timeout=abc", "the option socket_timeout is not passed on"),
-        ("redis://h?ssl_cert_reqs=none", "the option ssl_cert_reqs is for rediss://"),
-        ("rediss://h?ssl_cert_reqs=maybe", "the option ssl_cert_reqs is none of required, optional, none"),
-        ("rediss://h?ssl_check_hostname=off", "the option ssl_check_hostname is none of true, false"),
+        ("redis://h?foo=bar", "the option foo is not allowed"),
+        ("redis://h?socket_timeout=abc", "the option socket_timeout is not allowed"),
+        ("redis://h?ssl_cert_reqs=none", "the option ssl_cert_reqs is allowed only with rediss://"),
+        ("rediss://h?ssl_cert_reqs=maybe", "the option ssl_cert_reqs must be one of required, optional, none"),
+        ("rediss://h?ssl_check_hostname=off", "the option ssl_check_hostname must be one of true, false"),
         ("rediss://h?ssl_ca_certs=/none.pem", "the file of ssl_ca_certs can't be read: No such file or directory"),
         ("rediss://h?ssl_ca_certs=/etc/hostname", "the file of ssl_ca_certs has no certificates in PEM"),
         ("rediss://h?ssl_keyfile=/etc/hostname", "the option ssl_keyfile needs ssl_certfile"),
         ("rediss://h?ssl_certfile=/etc/hostname", "are not a certificate and its key"),
-        ("redis://h?password=a+b", "write %20, or %2B for +"),
+        ("redis://h?password=a+b", "write %20 for a space, %2B for +"),
         ("redis://a b", "there is a space before the path"),
         ("redis://h\n", "a line end or another control character"),
         ("redis://h#", "there is a # in it"),
-        ("unix://run/redis.sock", "unix:// is followed by an absolute path"),
+        ("unix://run/redis.sock", "after unix:// must come an absolute path"),
     ],
 )
-def test_what_is_wrong_with_a_redis_url_is_said(url, words):
+def test_the_error_says_what_is_wrong_with_a_redis_url(url, words):
     [sentence] = mistakes("--redis-url", url)
     assert words in sentence
     assert "pw" not in sentence
@@ -419,9 +419,9 @@ def test_what_is_wrong_with_a_redis_url_is_said(url, words):
      "socket_connect_timeout", "max_connections", "health_check_interval", "client_name", "host", "path", "connection_class"],
 )  # fmt: skip
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///run/r"])
-def test_no_option_overrules_what_rampd_depends_on(url, option):
+def test_a_url_option_that_overrides_a_setting_of_rampd_is_refused(url, option):
     [sentence] = mistakes("--redis-url", f"{url}?{option}=1")
-    assert f"the option {option} is not passed on to the Redis client, whose settings are rampd's own" in sentence
+    assert f"the option {option} is not allowed, because rampd chooses the settings of its Redis client" in sentence
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_no_option_overrules_what_rampd_depends_on(url, option):
         ("http://ada@[::1]:1", "http://ada@[::1]:1", "http://[::1]:1", ("ada", "")),
     ],
 )
-def test_the_url_of_prometheus_is_told_without_its_credentials(url, shown, told, credentials):
+def test_the_url_of_prometheus_is_shown_without_its_credentials(url, shown, told, credentials):
     made = config("--prometheus-url", url).prometheus_url
     assert (str(made), made.without_credentials, made.credentials) == (shown, told, credentials)
     assert made.get_secret_value() == url
@@ -452,7 +452,7 @@ def test_the_url_of_prometheus_is_told_without_its_credentials(url, shown, told,
         "http://u:pw@[p",
     ],
 )
-def test_a_wrong_url_of_prometheus_is_refused_without_showing_anything_of_it(url):
+def test_a_wrong_url_of_prometheus_is_refused_and_not_shown(url):
     [sentence] = mistakes("--prometheus-url", url)
     assert sentence.startswith("--prometheus-url (RAMPD_PROMETHEUS_URL): ")
     assert "pw" not in sentence
@@ -467,7 +467,7 @@ def test_the_time_out_of_prometheus_is_a_number_of_seconds(seconds):
 URL = ("--prometheus-url", "http://p:9090")
 
 
-def test_headers_are_given_one_by_one_or_in_lines_and_their_values_are_shown_to_nobody(monkeypatch):
+def test_headers_are_given_singly_or_in_lines_and_their_values_are_never_shown(monkeypatch):
     made = config(*URL, "--prometheus-header", "X-Scope-OrgID: team:s3cr3t", "--prometheus-header=X-Key:s3cr3t")
     monkeypatch.setenv("RAMPD_PROMETHEUS_HEADER", "\n X-Scope-OrgID:team:s3cr3t\nX-Key: s3cr3t \n")
 
@@ -486,13 +486,13 @@ def test_headers_are_given_one_by_one_or_in_lines_and_their_values_are_shown_to_
         ("X-Key:", "the value of X-Key is empty, or is not printable ASCII on one line."),
         ("X-Key: s3cr3t\r\nX-Evil: 1", "the value of X-Key is empty, or is not printable ASCII on one line."),
         ("X-Key: s3cr3tä", "the value of X-Key is empty, or is not printable ASCII on one line."),
-        ("Host: s3cr3t", "Host is what rampd sets itself: leave it out."),
-        ("Content-Length: 3", "Content-Length is what rampd sets itself: leave it out."),
-        ("  ", "no header in it; one looks like 'X-Scope-OrgID: team'."),
+        ("Host: s3cr3t", "rampd sets Host itself: leave it out."),
+        ("Content-Length: 3", "rampd sets Content-Length itself: leave it out."),
+        ("  ", "it has no header; a header looks like 'X-Scope-OrgID: team'."),
         (
             "authorization: Bearer s3cr3t",
-            "Authorization is not given as a header: a bearer token goes into a file, for --prometheus-token-file; a user "
-            "and a password go into --prometheus-url.",
+            "Authorization can't be given as a header. Put a bearer token into a file for --prometheus-token-file, or a "
+            "user and a password into --prometheus-url.",
         ),
     ],
 )
@@ -506,16 +506,16 @@ def test_a_header_is_given_once():
 
 
 @pytest.mark.parametrize("flag", ["--prometheus-token-file=/t", "--prometheus-header=X-Key: s3cr3t"])
-def test_what_is_sent_to_prometheus_needs_one(flag):
+def test_settings_for_prometheus_require_the_url_of_prometheus(flag):
     [sentence] = mistakes(flag)
     assert sentence.startswith(flag.partition("=")[0])
-    assert sentence.endswith("there is no --prometheus-url (RAMPD_PROMETHEUS_URL) that it is for.")
+    assert sentence.endswith("it needs --prometheus-url (RAMPD_PROMETHEUS_URL), which is missing.")
 
 
 def test_a_token_and_a_user_are_not_sent_together():
     assert mistakes("--prometheus-url", "http://ada:s3cr3t@p", "--prometheus-token-file", "/t") == [
-        "--prometheus-token-file (RAMPD_PROMETHEUS_TOKEN_FILE): the URL of Prometheus has a user and a password: leave one "
-        "of the two out."
+        "--prometheus-token-file (RAMPD_PROMETHEUS_TOKEN_FILE): the URL of Prometheus has a user and a password; give "
+        "either these or the token file."
     ]
 
 
@@ -524,7 +524,7 @@ def test_a_wrong_url_of_prometheus_is_one_mistake():
     assert sentence.startswith("--prometheus-url ")
 
 
-def test_a_url_whose_flag_was_forgotten_is_not_shown():
+def test_a_url_without_its_flag_is_refused_and_not_shown():
     [sentence] = mistakes("redis://u:pw@h")
     assert "pw" not in sentence
 
@@ -541,7 +541,7 @@ def test_workers_are_counted_from_1_to_64(count):
     assert sentence.startswith("--workers (RAMPD_WORKERS): ")
 
 
-def test_all_mistakes_are_told_at_once_with_flag_and_variable(monkeypatch):
+def test_all_mistakes_are_reported_at_once_with_flag_and_variable(monkeypatch):
     monkeypatch.setenv("RAMPD_REFLECTION", "maybe")
     monkeypatch.setenv("RAMPD_DATA_DIR", "~nobody-of-that-name/rampd")
     found = mistakes("--listen", "here", "--log-level", "loud", "--redis-uri", "redis://h", "--log-format", "xml")
@@ -561,16 +561,16 @@ def test_all_mistakes_are_told_at_once_with_flag_and_variable(monkeypatch):
     ("arguments", "sentence"),
     [
         (["sing"], "There is no command 'sing': serve or adopt."),
-        (["serve", "adopt"], "One command at a time, not serve adopt."),
+        (["serve", "adopt"], "Give one command, not several: serve adopt."),
         (["--namespace"], "argument --namespace: expected one argument."),
         (["--names", "x"], "There is no flag --names; did you mean --namespace?"),
     ],
 )
-def test_a_wrong_command_line_is_a_sentence(arguments, sentence):
+def test_the_error_for_a_wrong_command_line_is_a_sentence(arguments, sentence):
     assert mistakes(*arguments) == [sentence]
 
 
-def test_without_a_home_directory_the_data_directory_has_to_be_named(monkeypatch):
+def test_the_data_directory_must_be_named_without_a_home_directory(monkeypatch):
     def no_home() -> Path:
         raise RuntimeError
 
@@ -580,7 +580,7 @@ def test_without_a_home_directory_the_data_directory_has_to_be_named(monkeypatch
     assert config("--data-dir", "/d").data_dir == Path("/d")
 
 
-def test_help_names_every_flag_and_variable_and_ends_well(capsys):
+def test_help_names_every_flag_and_variable_and_exits_with_zero(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         read(["--help"])
     text = capsys.readouterr().out
@@ -589,7 +589,7 @@ def test_help_names_every_flag_and_variable_and_ends_well(capsys):
         assert f"[RAMPD_{name.upper()}]" in text
 
 
-def test_version_is_told(capsys):
+def test_version_is_printed(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         read(["--version"])
     assert re.fullmatch(r"rampd \d+\.\d+\.\d+\n", capsys.readouterr().out)

@@ -43,7 +43,7 @@ def test_every_reason_has_the_status_code_that_its_comment_names():
 
 
 def documented_metadata() -> dict[Reason, set[str]]:
-    """The keys that the comment of each reason promises: what it quotes after `Metadata`, parentheses aside."""
+    """Returns the keys that the comment of each reason promises: the quoted words after `Metadata`, outside of parentheses."""
     found: dict[Reason, set[str]] = {}
     comment = ""
     for line in PROTO.read_text().splitlines():
@@ -88,7 +88,7 @@ def test_no_error_of_a_reason_is_made_anywhere_else():
     assert others == []
 
 
-def test_a_status_has_one_error_info():
+def test_a_status_has_exactly_one_error_info():
     status = to_status(RampdError(Reason.HELD, "Held.", held_reason="bad"))
     assert (status.code, status.message) == (grpc.StatusCode.FAILED_PRECONDITION.value[0], "Held.")
     info = error_details_pb2.ErrorInfo()
@@ -97,7 +97,7 @@ def test_a_status_has_one_error_info():
     assert (info.domain, info.reason, dict(info.metadata)) == ("rampd", "HELD", {"held_reason": "bad"})
 
 
-def test_what_is_cut_from_a_list_is_counted():
+def test_the_items_that_are_cut_from_a_list_are_counted():
     status = to_status(InvalidRequestError([(f"overrides[{n}].repo", "is empty") for n in range(1000)]))
     shown = status.message.count("is empty")
     assert 10 < shown < 100
@@ -120,7 +120,7 @@ def test_a_short_list_is_whole():
     ],
     ids=lambda request: type(request).__name__,
 )
-def test_what_is_wrong_with_a_name_is_told_to_the_end(request_):
+def test_the_description_of_a_wrong_name_is_complete(request_):
     [(field, text)] = violations(request_)
     status = to_status(InvalidRequestError([(field, text)]))
     assert status.message == f"{field}: {text}"
@@ -136,12 +136,12 @@ def test_no_character_is_cut_in_two(text):
     assert len(message.encode()) <= 800
 
 
-def test_text_that_is_no_unicode_does_not_break_the_answer():
+def test_text_that_is_not_unicode_does_not_break_the_answer():
     status = to_status(RampdError(Reason.HELD, "a\udc80b", tag="\udc80"))
     assert status.message == "a?b"
 
 
-def test_what_is_not_there_yet_is_unimplemented():
+def test_a_feature_that_does_not_exist_yet_is_unimplemented():
     status = to_status(refusals.not_implemented("confirm_within"))
     assert status.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
     assert status.message.startswith("confirm_within is declared but not there yet")

@@ -1,4 +1,4 @@
-"""How many connections there may be, by how many files there may be."""
+"""The limit of connections, which follows from the limit of open files."""
 
 import resource
 
@@ -13,7 +13,7 @@ def test_all_listeners_together_leave_files_for_the_store():
             assert 1 <= open_files.connections_of_each(limit, listeners) * listeners <= limit - open_files.KEPT
 
 
-def test_each_listener_takes_at_least_one_and_never_more_than_grpc_can_count():
+def test_each_listener_accepts_at_least_one_connection_and_at_most_as_many_as_grpc_can_count():
     assert open_files.connections_of_each(10, 2) == 1
     assert open_files.connections_of_each(2**40, 1) < 2**31
 
@@ -26,7 +26,7 @@ def test_the_soft_limit_becomes_the_hard_one(monkeypatch: pytest.MonkeyPatch):
     assert given == [(resource.RLIMIT_NOFILE, (5000, 5000))]
 
 
-def test_where_the_limit_stays_what_holds_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_the_limit_in_force_is_returned_if_it_cannot_be_raised(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object) -> None:
         raise ValueError("current limit exceeds maximum limit")
 

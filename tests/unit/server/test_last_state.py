@@ -1,4 +1,5 @@
-"""What a server keeps for its next start: whole and ours or not used, never older than it says, and in nobody's way."""
+"""The last state that a server keeps for its next start. It is used only if it is complete, from the same user and from the
+same store, and it is never older than it says."""
 
 import asyncio
 import errno
@@ -62,15 +63,15 @@ def refusal(file: LastStateFile) -> str:
     return str(caught.value)
 
 
-def test_what_was_written_is_read(file: LastStateFile) -> None:
+def test_a_written_file_is_read_back(file: LastStateFile) -> None:
     expected = ((rolling_out(), PINNED), (replace(held(), component="hlint"), {}))
     assert file.read() == LastState(ABOUT, expected)
     assert file.path.stat().st_mode & 0o777 == 0o600
     assert list(file.path.parent.iterdir()) == [file.path]
 
 
-def test_what_is_left_of_a_component_that_went_is_kept(file: LastStateFile) -> None:
-    """Given components that went, expect them back: an older copy of the data may bring one of them to life again."""
+def test_the_remains_of_a_deleted_component_are_kept(file: LastStateFile) -> None:
+    """Given deleted components, expect that they are read back: an older copy of the data may contain one of them."""
     gone = (Absent("web", 7, 3, "5-1", "4-1"), Absent("api", 2, 1, "3-1", "3-1", held().quarantine | {"x": MARK}))
     pieces = [line for absent in gone for line in file.encode(absent)]
     file.write(ABOUT, [*pieces, *lines(file, (rolling_out(), PINNED))])
@@ -78,14 +79,14 @@ def test_what_is_left_of_a_component_that_went_is_kept(file: LastStateFile) -> N
     assert file.read() == LastState(ABOUT, ((rolling_out(), PINNED),), gone)
 
 
-def test_nothing_written_is_nothing_read(tmp_path: Path) -> None:
+def test_a_missing_file_gives_no_state(tmp_path: Path) -> None:
     assert file_in(tmp_path).read() is None
     (tmp_path / "file").touch()
     assert file_in(tmp_path / "file").read() is None
 
 
 @given(st.lists(COMMANDS, max_size=30), st.dictionaries(st.sampled_from("abc"), st.text(max_size=1_000)))
-def test_a_component_comes_back_as_it_was(steps: list[commands.Command], attributes: dict[str, str]) -> None:
+def test_a_component_is_read_back_unchanged(steps: list[commands.Command], attributes: dict[str, str]) -> None:
     rollout: Rollout | Absent = Absent("restyler")
     for step in (commands.Release("t1", attributes), *steps):
         try:
@@ -111,7 +112,7 @@ def test_a_file_with_one_wrong_bit_is_refused(file: LastStateFile, place: int) -
     assert "checksum does not fit" in refusal(file)
 
 
-def test_a_file_of_somebody_else_and_one_that_others_may_read_is_refused(
+def test_a_file_of_another_user_or_that_others_may_read_is_refused(
     file: LastStateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.path.chmod(0o640)
@@ -125,10 +126,10 @@ def test_a_file_of_another_store_is_refused_under_any_name(file: LastStateFile, 
     other = LastStateFile(tmp_path, "redis:6379/0", "default")
     assert other.path != file.path != LastStateFile(tmp_path, "embedded", "n").path
     file.path.rename(other.path)
-    assert "of another store" in refusal(other)
+    assert "belongs to another store" in refusal(other)
 
 
-def test_a_component_that_makes_no_sense_to_this_version_is_left_out(file: LastStateFile) -> None:
+def test_a_component_that_this_version_cannot_read_is_left_out(file: LastStateFile) -> None:
     encoded = lines(file, (rolling_out(), PINNED), (replace(steady(), component="hlint"), {}))
     encoded[0] = encoded[0].replace(b'"current":"3"', b'"current":"9"')
     file.write(ABOUT, encoded)
@@ -155,7 +156,7 @@ def test_a_file_that_another_server_confirmed_later_stays(file: LastStateFile, c
 def test_a_file_that_has_later_changes_of_the_same_epoch_stays(
     file: LastStateFile, entry_id: str, confirmed_s: float, may: bool
 ) -> None:
-    """Given two states that were confirmed at nearly the same time, expect that the one with more is kept. A store that is
+    """Given two states that were confirmed at nearly the same time, expect that the one with more changes is kept. A store that is
     confirmed later with less has gone back.
     """
     file.write(replace(ABOUT, entry_id=entry_id, confirmed_s=confirmed_s, clock_ahead_ms=1.0), [])
@@ -164,7 +165,7 @@ def test_a_file_that_has_later_changes_of_the_same_epoch_stays(
     assert (state.about.clock_ahead_ms == 1.0) is may
 
 
-def test_where_the_clock_was_set_back_the_file_is_replaced(file: LastStateFile) -> None:
+def test_the_file_is_replaced_if_the_clock_was_set_back(file: LastStateFile) -> None:
     file.write(replace(ABOUT, confirmed_s=time.time() + 3600), [])
     file.write(replace(ABOUT, epoch="e2", confirmed_s=time.time()), [])
     state = file.read()
@@ -186,7 +187,7 @@ while True:
 """
 
 
-def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file_and_nothing_for_long(file: LastStateFile) -> None:
+def test_a_kill_during_a_write_leaves_a_whole_file_and_its_remains_are_soon_deleted(file: LastStateFile) -> None:
     folder = file.path.parent
     left: set[Path] = set()
     for _ in range(20):
@@ -221,15 +222,15 @@ def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file_and_nothing_for_lon
         ("unix:///run/redis.sock", "/run/redis.sock 0"),
     ],
 )
-def test_a_store_is_known_by_its_place_and_nothing_secret(url: str, place: str) -> None:
+def test_a_store_is_identified_by_its_address_without_secrets(url: str, place: str) -> None:
     assert redis_url.place_of(url) == place
 
 
-# The copy that begins with it.
+# The copy that starts from the last state.
 
 
 class Believer:
-    """A store that only hears which epoch is believed in."""
+    """A store that only records which epoch is set."""
 
     epoch = ""
     adopt_command = "rampd-server adopt --data-dir /data"
@@ -249,13 +250,13 @@ def recalled(now_s: float = 1060.0, **about: Any) -> Replica:
     [(1060.0, True, 60.0), (999.0, True, 0.0), (990.0, True, 1e9), (1060.0, False, 1e9)],
     ids=["later", "a little earlier", "set back", "killed"],
 )
-async def test_the_age_counts_by_the_clock_and_is_unknown_where_nobody_can_know_it(
+async def test_the_age_is_by_the_clock_and_unknown_if_the_clock_cannot_tell(
     now_s: float, is_last: bool, age_s: float
 ) -> None:
     assert recalled(now_s, is_last=is_last).age_s == age_s
 
 
-async def test_what_is_recalled_is_answered_from_and_is_neither_confirmed_nor_decided_on() -> None:
+async def test_a_recalled_state_answers_resolves_but_is_not_confirmed_and_decides_nothing() -> None:
     replica = recalled(1000.5)
     known = replica.get("restyler")
     assert known is not None
@@ -276,7 +277,7 @@ def head(epoch: str, *, adopted: bool) -> Head:
     return Head(epoch, "0-0", NOW, Namespace(), adopted_ms=NOW if adopted else None)
 
 
-async def test_only_the_epoch_that_was_served_or_one_that_was_adopted_is_known() -> None:
+async def test_only_the_served_epoch_or_an_adopted_epoch_is_accepted() -> None:
     replica = recalled()
     for known in (head("e1", adopted=False), head("e2", adopted=True)):
         replica.require_known(known)
@@ -289,18 +290,18 @@ async def test_only_the_epoch_that_was_served_or_one_that_was_adopted_is_known()
         assert caught.value.message == (
             f"The store was emptied or replaced: it has {what}, and this server last served 1 component at 1970-01-01 00:16:40 "
             "UTC. Jobs keep their versions, and nothing is written. To get the data back: stop the server, put the backup back, "
-            "start it. To begin again with what is there now, type `rampd-server adopt --data-dir /data`: servers that run "
+            "start it. To go on with the data that are there now, type `rampd-server adopt --data-dir /data`: servers that run "
             "follow within seconds."
         )
         assert caught.value.metadata == {"believed": "e1", "found": unknown.epoch if unknown else ""}
     Replica(cast("Store", Believer())).require_known(None)
 
 
-# When it is written.
+# When the last state is written.
 
 
 class Kept:
-    """A memory that counts."""
+    """A last state that counts its writes."""
 
     def __init__(self) -> None:
         self.written: list[LastServed] = []
@@ -323,7 +324,7 @@ class Kept:
 
 
 def loaded(overrides: Overrides | None = None) -> Replica:
-    """A replica of one component that the store has just confirmed."""
+    """Returns a replica of one component that the store has just confirmed."""
     replica = Replica(cast("Store", Believer()))
     replica.recall(LastState(replace(ABOUT, confirmed_s=time.time()), [(rolling_out(), {})]))
     if overrides is not None:
@@ -363,14 +364,14 @@ async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monke
     assert [(each.epoch, each.is_last) for each in kept.written[2:]] == [("e2", True)]
 
 
-async def test_nothing_is_kept_of_a_state_that_was_only_recalled() -> None:
+async def test_a_state_that_was_only_recalled_is_not_written() -> None:
     kept = Kept()
     await Remembering(recalled(), kept).end()
     assert kept.written == []
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a defect")])
-async def test_what_can_t_be_written_is_tried_again_and_ends_nothing(error: Exception) -> None:
+async def test_a_failed_write_is_tried_again_and_ends_nothing(error: Exception) -> None:
     kept = Kept()
     keeping = Remembering(loaded(), kept)
     kept.error = error
@@ -382,8 +383,8 @@ async def test_what_can_t_be_written_is_tried_again_and_ends_nothing(error: Exce
     assert not keeping._is_changed.is_set()
 
 
-async def test_the_event_loop_goes_on_while_a_large_state_is_kept(tmp_path: Path) -> None:
-    """By the time that its thread has worked between two turns: other processes of the machine don't count."""
+async def test_the_event_loop_continues_while_a_large_state_is_written(tmp_path: Path) -> None:
+    """Measured by the CPU time of the thread between two turns, so that other processes of the machine don't count."""
     overrides = Overrides()
     overrides.set_all((filling.repo(number), choice_of(filling.override(number))) for number in range(200_000))
     file = file_in(tmp_path)

@@ -1,4 +1,4 @@
-"""The line of those who write to one thing."""
+"""The line of writers to the same component."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.rollouts import rolling_out
 
 
 async def order_of(*is_urgent: bool) -> list[int]:
-    """In which order writers have their turn who come one after the other while the first one writes."""
+    """Returns the order of turns of writers that come one after the other while the first one writes."""
     line, order, first_goes_on = Line(), [], asyncio.Event()
 
     async def write(number: int) -> None:
@@ -28,17 +28,17 @@ async def order_of(*is_urgent: bool) -> list[int]:
     return order
 
 
-async def test_writers_have_their_turn_as_they_come():
+async def test_writers_have_their_turn_in_the_order_in_which_they_come():
     assert await order_of(False, False, False, False) == [0, 1, 2, 3]
     assert await order_of(True, True, True) == [0, 1, 2]
 
 
-async def test_who_is_urgent_goes_ahead_of_all_who_wait():
+async def test_an_urgent_writer_goes_before_all_waiting_writers():
     assert await order_of(*[False] * 50, True) == [0, 50, *range(1, 50)]
     assert await order_of(True, False, False, True, True) == [0, 1, 3, 4, 2]
 
 
-async def test_who_leaves_the_line_holds_nobody_up():
+async def test_a_writer_that_leaves_the_line_does_not_block_the_others():
     line, goes_on = Line(), asyncio.Event()
 
     async def wait() -> str:
@@ -76,5 +76,5 @@ async def test_who_leaves_the_line_holds_nobody_up():
     ],
     ids=str,
 )
-def test_what_lowers_exposure_is_urgent(command: Command, lowers: bool):
+def test_a_change_that_lowers_exposure_is_urgent(command: Command, lowers: bool):
     assert lowers_exposure(command, rolling_out()) is lowers

@@ -1,4 +1,4 @@
-"""How log lines look, and what is never in them."""
+"""The format of log lines, and what is never in them."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def lines(out: io.StringIO) -> list[dict]:
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
-def test_elsewhere_than_on_a_terminal_a_line_is_json():
+def test_a_log_line_is_json_unless_it_goes_to_a_terminal():
     logs.configure(LogFormat.AUTO, LogLevel.INFO, out := io.StringIO())
     structlog.get_logger("rampd_server.app").info("server_started", listen="127.0.0.1:1", count=2)
     [line] = lines(out)
@@ -68,7 +68,7 @@ def test_the_format_can_be_asked_for_anywhere():
     assert not file.getvalue().startswith("{")
 
 
-def test_what_libraries_log_goes_the_same_way():
+def test_log_lines_of_libraries_have_the_same_format():
     logs.configure(LogFormat.JSON, LogLevel.INFO, out := io.StringIO())
     logging.getLogger("redis").warning("lost %s", "the connection", extra={"port": 1})
     [line] = lines(out)
@@ -89,7 +89,7 @@ def test_a_warning_of_python_is_a_log_line():
 
 
 @pytest.mark.parametrize("level", LogLevel)
-def test_what_is_below_the_level_is_not_logged(level):
+def test_lines_below_the_level_are_not_logged(level):
     logs.configure(LogFormat.JSON, level, out := io.StringIO())
     for name in LogLevel:
         getattr(structlog.get_logger("rampd_server.service.service"), name)("event")
@@ -100,7 +100,7 @@ def test_what_is_below_the_level_is_not_logged(level):
 
 @pytest.mark.parametrize("level", LogLevel)
 @pytest.mark.parametrize("library", ["grpc._cython.cygrpc", "asyncio", "redis"])
-def test_debug_is_about_rampd_and_not_about_libraries(level, library):
+def test_debug_shows_lines_of_rampd_and_not_of_libraries(level, library):
     logs.configure(LogFormat.JSON, level, out := io.StringIO())
     for name in LogLevel:
         logging.getLogger(library).log(logging.getLevelName(name.upper()), "event")
@@ -124,7 +124,7 @@ def test_an_exception_is_in_the_line_with_its_traceback():
 
 
 @pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
-def test_a_password_is_nowhere(log_format):
+def test_no_log_line_contains_a_password(log_format):
     url = "redis://ada:s3cret@h:6379/0"
     logs.configure(log_format, LogLevel.INFO, out := io.StringIO())
 
@@ -152,7 +152,7 @@ def test_a_note_of_several_lines_is_one_line_of_the_log(log_format):
 
 @pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
 @pytest.mark.parametrize("terminal", [False, True])
-def test_no_character_forges_a_line_or_turns_one_around(log_format, terminal):
+def test_no_character_forges_a_line_or_changes_its_direction(log_format, terminal):
     logs.configure(log_format, LogLevel.INFO, out := (Terminal() if terminal else io.StringIO()))
     text = f"a{MISLEADING}b"
     log = structlog.get_logger("rampd_server.service.service")
@@ -162,7 +162,7 @@ def test_no_character_forges_a_line_or_turns_one_around(log_format, terminal):
 
     printed = out.getvalue()
     assert printed.count("\n") == 3
-    # Colours are escapes of the terminal.
+    # Terminal colours are escape characters.
     allowed = "\n\x1b" if terminal and log_format is LogFormat.TEXT else "\n"
     assert not set(printed) & (set(MISLEADING) - set(allowed))
     assert printed.count("u202e") >= 5
@@ -172,7 +172,7 @@ def test_no_character_forges_a_line_or_turns_one_around(log_format, terminal):
 
 
 @pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
-def test_an_exception_turns_nothing_around(log_format):
+def test_an_exception_does_not_change_the_direction_of_a_line(log_format):
     logs.configure(log_format, LogLevel.INFO, out := io.StringIO())
     structlog.get_logger().error("call_failed", exc_info=ValueError(f"a{MISLEADING}b"))
     assert not set(out.getvalue()) & (set(MISLEADING) - {"\n", "\t"})

@@ -23,7 +23,7 @@ def outage(clock: Clock) -> Outage:
     return Outage("lost", "found", monotonic=clock)
 
 
-def test_a_day_of_failures_is_few_lines_at_growing_intervals(outage: Outage, clock: Clock):
+def test_a_day_of_failures_gives_few_lines_at_growing_intervals(outage: Outage, clock: Clock):
     with capture_logs() as lines:
         while clock.now_s < 24 * 3600:
             outage.tell("Redis can't be reached.")
@@ -38,7 +38,7 @@ def test_a_day_of_failures_is_few_lines_at_growing_intervals(outage: Outage, clo
     assert 24 * 6 <= len(lost) < 24 * 6 + 10
 
 
-def test_another_reason_is_told_at_once_and_many_are_not(outage: Outage, clock: Clock):
+def test_a_new_reason_is_logged_at_once_unless_there_are_many(outage: Outage, clock: Clock):
     with capture_logs() as lines:
         for number in range(100):
             outage.tell(f"reason {number}")
@@ -47,7 +47,7 @@ def test_another_reason_is_told_at_once_and_many_are_not(outage: Outage, clock: 
     assert [line["error"] for line in lines] == [f"reason {number}" for number in range(8)]
 
 
-def test_each_outage_is_told(outage: Outage, clock: Clock):
+def test_each_outage_is_logged(outage: Outage, clock: Clock):
     with capture_logs() as lines:
         for _ in range(2):
             assert outage.lasts_s is None

@@ -1,4 +1,4 @@
-"""Reports are decided on by the copy in memory, stored, and answered."""
+"""Reports are decided on the copy in memory, stored, and answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ VERDICTS = st.lists(st.none() | st.sampled_from(IgnoredReason), max_size=300)
 
 
 @given(VERDICTS)
-def test_an_answer_is_remembered_as_it_was(verdicts: list[IgnoredReason | None]):
+def test_an_answer_is_read_back_unchanged(verdicts: list[IgnoredReason | None]):
     text = write_answer(verdicts)
     assert read_answer(text) == verdicts
     assert len(text) <= max(1, len(verdicts))
@@ -31,7 +31,7 @@ def test_a_usual_answer_is_short():
     assert write_answer([None] * 1000) == "1000."
 
 
-async def test_a_signal_names_each_component_once_and_then_waits_anew():
+async def test_a_signal_names_each_component_once_and_then_waits_again():
     signal = CountedSignal()
     for component in ("a", "b", "a"):
         signal.announce(component)
@@ -48,7 +48,7 @@ class Known:
 
 @dataclass
 class ScriptedReplica:
-    """A copy that is at one rollout, and at another one once it has caught up."""
+    """A copy that has one rollout, and another one once it has caught up."""
 
     present: Rollout
     later: Rollout | None = None
@@ -70,7 +70,7 @@ class ScriptedReplica:
 
 @dataclass
 class ScriptedStore:
-    """Refuses batches of other trials than the one it knows."""
+    """Refuses batches of all trials but the one that it knows."""
 
     trial: int = 1
     batches: list[OutcomeBatch] = field(default_factory=list)
@@ -91,7 +91,7 @@ class ScriptedStore:
 
 
 def pinned(rollout: Rollout, **fields: object) -> JobOutcome:
-    """Of a repo that was pinned to current, on a rollout's newest revision."""
+    """Returns an outcome of a repo that was pinned to current, on the newest revision of a rollout."""
     made = JobOutcome(
         "restyler", rollout.current, rollout.revision, False, "OVERRIDE_CHANNEL", "acme/app", "", False, 0
     )
@@ -102,7 +102,7 @@ def report(*outcomes: JobOutcome) -> Report:
     return Report("w1", 1, "abc", "anonymous", outcomes)
 
 
-async def test_what_is_known_here_is_decided_without_asking_the_store():
+async def test_a_known_revision_is_decided_without_asking_the_store():
     replica, store = ScriptedReplica(rolling_out()), ScriptedStore()
     outcomes = Outcomes(store, replica)
 
@@ -112,7 +112,7 @@ async def test_what_is_known_here_is_decided_without_asking_the_store():
     assert store.batches[0].answer == "."
 
 
-async def test_a_revision_that_is_not_known_here_is_looked_for_first():
+async def test_the_server_first_catches_up_for_an_unknown_revision():
     before = rolling_out()
     replica = ScriptedReplica(before, later=after(before, commands.Ramp(2000)))
     newest = pinned(replica.later)
@@ -131,7 +131,7 @@ async def test_a_server_that_stays_behind_says_so_and_stores_nothing():
     assert store.batches == []
 
 
-async def test_where_a_later_trial_has_begun_the_batch_is_decided_on_anew():
+async def test_a_batch_is_decided_again_if_a_later_trial_has_begun():
     again = after(held(), commands.Ramp(1000))
     replica, store = ScriptedReplica(held(), later=again), ScriptedStore(trial=2)
 
@@ -140,14 +140,14 @@ async def test_where_a_later_trial_has_begun_the_batch_is_decided_on_anew():
     assert store.batches[0].outcomes == []
 
 
-async def test_a_trial_that_is_never_known_here_is_given_up():
+async def test_a_batch_of_a_trial_that_stays_unknown_fails():
     replica = ScriptedReplica(held())
     with pytest.raises(RefusedError) as caught:
         await Outcomes(ScriptedStore(trial=2), replica).report(report(pinned(held())))
     assert caught.value.reason is Reason.CONTENTION
 
 
-async def test_an_unknown_component_is_looked_for_and_then_ignored():
+async def test_the_server_catches_up_for_an_unknown_component_and_then_ignores_it():
     replica, store = ScriptedReplica(steady()), ScriptedStore(trial=0)
     outcomes = [pinned(steady()), pinned(steady(), component="nobody"), pinned(steady(), revision=0)]
 
@@ -158,7 +158,7 @@ async def test_an_unknown_component_is_looked_for_and_then_ignored():
 
 
 class ManyReplica(ScriptedReplica):
-    """Knows every component that is asked for."""
+    """A copy that has every component."""
 
     def get(self, component: str) -> Known:
         return Known(replace(self.present, component=component))
@@ -175,7 +175,7 @@ async def test_many_components_are_stored_in_few_exchanges_and_answered_in_the_o
     assert len(store.exchanges) < 20
 
 
-async def test_a_repeat_of_a_report_that_failed_on_the_way_stores_only_what_is_missing():
+async def test_a_repeat_of_a_partly_stored_report_stores_only_the_missing_part():
     replica, store = ManyReplica(steady()), ScriptedStore(trial=0, fails_at=3)
     outcomes = Outcomes(store, replica)
     jobs = report(*(pinned(steady(), component=f"c{n}", revision=n % 2 * steady().revision) for n in range(100)))
@@ -185,12 +185,12 @@ async def test_a_repeat_of_a_report_that_failed_on_the_way_stores_only_what_is_m
         await outcomes.report(jobs)
     assert await outcomes.report(jobs) == expected
     assert sorted(batch.component for batch in store.batches) == sorted(f"c{n}" for n in range(100))
-    # Another report of the same sequence is none of it, and the store says what becomes of it.
+    # Another report with the same sequence is not a repeat, and the store decides on it.
     await outcomes.report(replace(jobs, digest="def"))
     assert len(store.batches) == 200
 
 
-async def test_what_is_stored_under_another_epoch_is_stored_again():
+async def test_a_report_that_meets_another_epoch_is_stored_again():
     replica, store = ManyReplica(steady()), ScriptedStore(trial=0, fails_at=2)
     outcomes = Outcomes(store, replica)
     jobs = report(*(pinned(steady(), component=f"c{n}") for n in range(40)))

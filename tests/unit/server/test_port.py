@@ -1,4 +1,4 @@
-"""A port is kept for several processes, and for nobody else."""
+"""A port is held for several processes, and for no others."""
 
 import socket
 
@@ -21,7 +21,7 @@ def test_a_held_port_is_chosen_once_and_can_be_joined(host):
                 pass
 
 
-def test_what_is_held_is_taken_for_others_and_free_again_afterwards():
+def test_a_held_port_is_busy_for_others_and_free_afterwards():
     with held(Address("127.0.0.1", 0)) as address:
         for take in (lambda: check_free(address), lambda: held(address).__enter__()):
             with pytest.raises(StartupError, match=f"Can't listen on {address}: "):

@@ -1,4 +1,4 @@
-"""How a replica takes in what its own server has written."""
+"""How a replica applies its own server's writes, and follows the feed."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ class ScriptedStore:
 
 
 def entry(number: int) -> FeedEntry:
-    """The one that takes the component to its revision plus `number`."""
+    """Returns the entry that moves the component to its revision plus `number`."""
     return FeedEntry(f"{number + 1}-0", f"{number}-0", BEFORE.component, BEFORE.revision + number, patch="{}")
 
 
@@ -95,7 +95,7 @@ def revision(replica: Replica) -> int:
     return known.rollout.revision
 
 
-async def test_what_was_offered_with_its_outcome_is_not_worked_out_again(replica: Replica, store: ScriptedStore):
+async def test_an_offered_result_is_not_computed_again(replica: Replica, store: ScriptedStore):
     after = replace(BEFORE, revision=BEFORE.revision + 1)
     replica.offer(entry(1), after)
     known = replica.get(BEFORE.component)
@@ -108,7 +108,7 @@ async def test_what_was_offered_with_its_outcome_is_not_worked_out_again(replica
     assert store.applied == [entry(2).id]
 
 
-async def test_an_offer_that_does_not_follow_is_left_to_the_feed(replica: Replica, store: ScriptedStore):
+async def test_an_offer_that_does_not_follow_the_last_entry_waits_for_the_feed(replica: Replica, store: ScriptedStore):
     replica.offer(entry(2), replace(BEFORE, revision=BEFORE.revision + 2))
     assert revision(replica) == BEFORE.revision
 
@@ -118,7 +118,7 @@ async def test_an_offer_that_does_not_follow_is_left_to_the_feed(replica: Replic
     assert store.applied == [entry(1).id, entry(2).id]
 
 
-async def test_while_a_change_of_its_own_is_on_its_way_the_feed_is_left_alone(
+async def test_the_replica_does_not_read_the_feed_while_its_own_change_is_being_written(
     replica: Replica, store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "_OWN_WRITE_S", 3600)
@@ -129,14 +129,14 @@ async def test_while_a_change_of_its_own_is_on_its_way_the_feed_is_left_alone(
         await asyncio.sleep(0)
     assert revision(replica) == BEFORE.revision
 
-    # Whoever waits for an entry has it at once.
+    # A caller that waits for an entry gets it at once.
     assert await replica.wait_for_entry(entry(1).id)
     store.tell(entry(2))
     assert await replica.wait_for(BEFORE.component, BEFORE.revision + 2)
 
 
-async def test_an_entry_that_the_feed_does_not_bring_is_fetched_in_order(replica: Replica, store: ScriptedStore):
-    """Given reads of the feed that hang, and somebody's entry before the one that is waited for, expect both."""
+async def test_an_entry_that_the_feed_does_not_deliver_is_fetched_in_order(replica: Replica, store: ScriptedStore):
+    """Given reads of the feed that do not return, and another writer's entry before the awaited one, expect both."""
 
     async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
         assert not block_ms
@@ -148,9 +148,7 @@ async def test_an_entry_that_the_feed_does_not_bring_is_fetched_in_order(replica
     assert revision(replica) == BEFORE.revision + 2
 
 
-async def test_a_store_that_fails_meanwhile_does_not_fail_who_waits_for_an_entry(
-    replica: Replica, store: ScriptedStore
-):
+async def test_a_failure_of_the_store_does_not_fail_a_wait_for_an_entry(replica: Replica, store: ScriptedStore):
     async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
         raise StoreUnavailableError("Redis can't be reached.")
 
@@ -160,7 +158,7 @@ async def test_a_store_that_fails_meanwhile_does_not_fail_who_waits_for_an_entry
 
 @pytest.fixture
 def reloads(replica: Replica) -> list[str]:
-    """The end of the feed at each time that everything was read anew."""
+    """Records the end of the feed each time that everything is read again."""
 
     class Recorder:
         def applied(self, *_: object) -> None:
@@ -174,7 +172,7 @@ def reloads(replica: Replica) -> list[str]:
     return found
 
 
-async def test_a_change_of_its_own_while_the_head_is_read_is_no_fork(
+async def test_an_own_change_while_the_head_is_read_does_not_count_as_another_history(
     replica: Replica, store: ScriptedStore, reloads: list[str]
 ):
     async def head() -> Head:
@@ -193,18 +191,18 @@ async def test_a_store_that_ends_before_this_copy_has_lost_changes(
     replica.offer(entry(1))
     known = replica.get(BEFORE.component)
     assert known is not None
-    # What is written down of the loss has a revision above all that was seen.
+    # The record of the loss has a revision above all revisions that somebody has seen.
     store.stored = replace(BEFORE, revision=known.rollout.revision + 1)
     await replica._check_head()
     assert reloads == ["1-0"]
     assert replica.went_back
 
 
-async def test_a_change_of_its_own_that_cannot_be_taken_in_is_no_part_of_what_is_confirmed(
+async def test_an_own_change_that_cannot_be_applied_is_not_confirmed(
     replica: Replica, store: ScriptedStore, reloads: list[str]
 ):
     """Given an entry that was offered and can't be applied, expect that everything is read again before the copy counts as
-    one that has it.
+    complete.
     """
 
     def fail(rollout: Rollout | Absent, entry: FeedEntry) -> Rollout | Absent:
@@ -219,9 +217,7 @@ async def test_a_change_of_its_own_that_cannot_be_taken_in_is_no_part_of_what_is
     assert reloads == [entry(1).id]
 
 
-async def test_a_server_without_a_state_says_what_keeps_it_from_one(
-    store: ScriptedStore, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_server_without_a_state_says_why_it_has_none(store: ScriptedStore, monkeypatch: pytest.MonkeyPatch):
     replica = Replica(as_store(store))
     with pytest.raises(NoSnapshotError, match="no state yet: it waits for the store"):
         _ = replica.age_s
@@ -254,7 +250,7 @@ class Clock:
 
 
 class FailingStore(ScriptedStore):
-    """Its head is asked for when a test wants it, and answers what the test wants."""
+    """A store whose head is read when a test lets it, with the answer that the test gives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +269,7 @@ class FailingStore(ScriptedStore):
         return []
 
     async def look(self) -> None:
-        """Lets the replica look once more, and waits until it is at the next look."""
+        """Lets the replica look once more, and waits until it begins the next look."""
         self.may_answer.release()
         await self.asked.acquire()
 
@@ -281,7 +277,7 @@ class FailingStore(ScriptedStore):
 @pytest.mark.parametrize(
     "error", [StoreUnavailableError("Redis can't be reached."), StoreResetError("The store was emptied.")]
 )
-async def test_a_copy_that_the_store_does_not_confirm_any_more_says_so_soon_and_not_for_one_slow_look(
+async def test_an_unconfirmed_copy_is_reported_soon_but_not_after_one_slow_look(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "_RETRY_S", 0.0)
@@ -303,7 +299,7 @@ async def test_a_copy_that_the_store_does_not_confirm_any_more_says_so_soon_and_
     await store.look()
     assert replica.is_confirmed
 
-    # All of them fail.
+    # All looks fail.
     store.error = error
     await store.look()
     clock.now_s += 0.4
@@ -313,12 +309,12 @@ async def test_a_copy_that_the_store_does_not_confirm_any_more_says_so_soon_and_
     await store.look()
     assert not replica.is_confirmed
 
-    # It is back.
+    # The store is back.
     store.error = None
     await store.look()
     assert replica.is_confirmed
 
-    # It neither answers nor fails.
+    # The store neither answers nor fails.
     clock.now_s += STALE_AFTER_S + 0.1
     assert not replica.is_confirmed
     await store.look()
@@ -328,8 +324,8 @@ async def test_a_copy_that_the_store_does_not_confirm_any_more_says_so_soon_and_
         await running
 
 
-async def test_a_look_confirms_only_what_is_read_to_its_end(replica: Replica, store: ScriptedStore):
-    """Given more entries than one read brings, expect all of them before the store is said to confirm the copy."""
+async def test_a_look_confirms_the_copy_only_after_all_entries_are_read(replica: Replica, store: ScriptedStore):
+    """Given more entries than one read returns, expect all of them before the store confirms the copy."""
     left = [entry(number) for number in range(1, 6)]
 
     async def feed(after: str, *, block_ms: int) -> list[FeedEntry]:
@@ -342,7 +338,7 @@ async def test_a_look_confirms_only_what_is_read_to_its_end(replica: Replica, st
 
 
 class SlowStore(ScriptedStore):
-    """Its clock goes with the test's, and each read of a component or of the feed takes 40 s."""
+    """A store with the clock of the test. Each read of a component or of the feed takes 40 s."""
 
     FIRST_MS = 1_700_000_000_000
 
@@ -369,7 +365,7 @@ class SlowStore(ScriptedStore):
         return [self.left.pop(0)]
 
 
-async def test_a_long_reload_sets_no_clock_back_and_is_no_jump():
+async def test_a_long_reload_does_not_set_the_clock_back_and_does_not_count_as_a_jump():
     clock = Clock()
     store = SlowStore(clock)
     replica = Replica(as_store(store), monotonic=clock)
@@ -389,7 +385,7 @@ async def test_a_long_reload_sets_no_clock_back_and_is_no_jump():
     assert seen.jump_ms is None
 
 
-async def test_a_copy_that_catches_up_slowly_is_as_old_as_the_look_that_confirms_it():
+async def test_a_copy_that_catches_up_slowly_has_the_age_of_the_look_that_confirms_it():
     clock = Clock()
     store = SlowStore(clock)
     replica = Replica(as_store(store), monotonic=clock)

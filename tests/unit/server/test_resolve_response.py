@@ -1,4 +1,4 @@
-"""An answer put together from ready parts is the one that the message itself would give."""
+"""An answer assembled from prepared parts has the same bytes as the serialised message."""
 
 import gc
 import itertools
@@ -38,7 +38,7 @@ def expected(resolution: Resolution) -> v1.ResolveResponse:
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision.reason)
-def test_the_bytes_say_all_that_the_resolution_says(decision):
+def test_the_bytes_contain_everything_of_the_resolution(decision):
     for revision, bucket, age_s in itertools.product(REVISIONS, BUCKETS, AGES_S):
         resolution = Resolution(decision, revision, bucket, age_s)
         for _ in range(2):
@@ -48,7 +48,7 @@ def test_the_bytes_say_all_that_the_resolution_says(decision):
             assert message.HasField("snapshot_age")
 
 
-def test_in_a_batch_the_attributes_are_left_out_and_nothing_else():
+def test_only_the_attributes_are_left_out_in_a_batch():
     encoder = BatchEncoder()
     for decision, revision, bucket in itertools.product(DECISIONS, REVISIONS, BUCKETS):
         resolution = Resolution(decision, revision, bucket, 0.25)
@@ -57,18 +57,18 @@ def test_in_a_batch_the_attributes_are_left_out_and_nothing_else():
         assert v1.ResolveResponse.FromString(encoder.encode(resolution)) == whole
 
 
-def test_a_decision_at_another_revision_says_that_one():
+def test_a_decision_at_another_revision_has_that_revision():
     answers = [v1.ResolveResponse.FromString(encode(Resolution(DECISIONS[0], revision))) for revision in (7, 8, 7)]
     assert [answer.revision for answer in answers] == [7, 8, 7]
 
 
-def test_equal_decisions_of_two_states_have_bytes_of_their_own():
+def test_equal_decisions_of_two_states_have_separate_bytes():
     first, second = (Decision("t", None, ResolveReason.OVERRIDE_TAG, number) for number in (1, 2))
     answers = [v1.ResolveResponse.FromString(encode(Resolution(each, 1))) for each in (first, second, first)]
     assert [answer.release for answer in answers] == [1, 2, 1]
 
 
-def test_nothing_keeps_a_decision_whose_state_is_gone():
+def test_a_decision_is_freed_with_its_state():
     decision = Decision("t", None, ResolveReason.OVERRIDE_TAG, 0)
     encode(Resolution(decision, 1))
     BatchEncoder().encode(Resolution(decision, 2))
@@ -78,7 +78,7 @@ def test_nothing_keeps_a_decision_whose_state_is_gone():
     assert watched() is None
 
 
-def test_a_decision_in_the_place_of_one_that_is_gone_does_not_get_its_bytes():
+def test_a_decision_at_the_address_of_a_freed_one_does_not_get_its_bytes():
     seen = set()
     for number in range(1000):
         decision = Decision(f"t{number}", None, ResolveReason.OVERRIDE_TAG, 0)

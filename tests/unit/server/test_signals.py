@@ -1,4 +1,4 @@
-"""What each signal does, in a process of its own."""
+"""The effect of each signal, in its own process."""
 
 import signal
 import subprocess
@@ -73,7 +73,7 @@ asyncio.run(main())
 """
 
 
-def test_the_others_that_would_kill_are_ignored_and_logged_and_so_is_sighup_under_nohup():
+def test_other_deadly_signals_and_sighup_under_nohup_are_ignored_and_logged():
     done = subprocess.run([sys.executable, "-c", IGNORES], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     *logged, is_stopping = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What is made of the errors that keep a server from starting."""
+"""The errors that prevent a server from starting, and their messages."""
 
 import ast
 import asyncio
@@ -25,14 +25,14 @@ async def run_in_a_group(*errors: Exception) -> None:
         await asyncio.Event().wait()
 
 
-async def test_the_refusal_of_a_task_comes_out_of_its_groups_as_it_is() -> None:
+async def test_the_refusal_of_a_task_is_raised_without_its_groups() -> None:
     refusal = StartupError("no")
     with pytest.raises(StartupError) as caught, ungrouped():
         await run_in_a_group(refusal)
     assert caught.value is refusal
 
 
-async def test_a_refusal_without_a_group_passes_on() -> None:
+async def test_a_refusal_without_a_group_is_raised_unchanged() -> None:
     refusal = StartupError("no")
     with pytest.raises(StartupError) as caught, ungrouped():
         await fail(refusal)
@@ -54,7 +54,7 @@ def test_a_sentence_is_one_line_of_a_terminal(capsys: pytest.CaptureFixture[str]
 
 
 def test_no_module_catches_by_except_star() -> None:
-    """What is raised inside it comes out wrapped in a group on CPython 3.11.2, and bare on a later one."""
+    """An exception raised inside it is wrapped in a group on CPython 3.11.2, and bare on a later version."""
     root = Path(__file__).parents[3]
     modules = [path for source in ("client", "server") for path in (root / source).rglob("*.py")]
     assert len(modules) > 50

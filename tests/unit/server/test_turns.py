@@ -1,4 +1,4 @@
-"""Whose turn it is: whoever is called now, nobody twice at once, nobody too often."""
+"""The turns of components: called ones come first, and no component has two turns at once or too many."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ async def nobody(turns: Turns) -> bool:
     return is_waiting
 
 
-async def test_whoever_is_called_has_the_next_turn(turns: Turns):
+async def test_a_called_component_has_the_next_turn(turns: Turns):
     take = asyncio.create_task(turns.take())
     await asyncio.sleep(0)
     turns.call("a")
@@ -51,7 +51,7 @@ async def test_a_turn_comes_when_it_is_planned_and_not_before(turns: Turns, cloc
     assert await turns.take() == "a"
 
 
-async def test_the_earlier_plan_stays(turns: Turns, clock: Clock):
+async def test_the_earlier_of_two_planned_turns_stays(turns: Turns, clock: Clock):
     turns.plan("a", 5)
     turns.plan("a", 60)
     turns.plan("b", 60)
@@ -62,7 +62,7 @@ async def test_the_earlier_plan_stays(turns: Turns, clock: Clock):
     assert await nobody(turns)
 
 
-async def test_nobody_has_two_turns_at_once_and_a_call_meanwhile_is_not_lost(turns: Turns, clock: Clock):
+async def test_no_component_has_two_turns_at_once_and_no_call_is_lost(turns: Turns, clock: Clock):
     turns.call("a")
     assert await turns.take() == "a"
     turns.call("a")
@@ -78,7 +78,7 @@ async def test_nobody_has_two_turns_at_once_and_a_call_meanwhile_is_not_lost(tur
     assert await nobody(turns)
 
 
-async def test_whoever_had_a_turn_rests_before_the_next(turns: Turns, clock: Clock):
+async def test_a_component_rests_between_two_turns(turns: Turns, clock: Clock):
     turns.call("a")
     turns.done(await turns.take())
     turns.call("a")
@@ -88,7 +88,7 @@ async def test_whoever_had_a_turn_rests_before_the_next(turns: Turns, clock: Clo
     assert await turns.take() == "a"
 
 
-async def test_whoever_is_dropped_has_no_turn(turns: Turns):
+async def test_a_dropped_component_has_no_turn(turns: Turns):
     turns.call("a")
     turns.drop("a")
 

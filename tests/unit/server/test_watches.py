@@ -1,4 +1,4 @@
-"""The streams of Watch over a replica that a test moves: what a real store seldom does."""
+"""The streams of Watch over a replica that a test changes, for cases that are rare with a real store."""
 
 import asyncio
 import contextlib
@@ -126,7 +126,7 @@ class Stream:
             return v1.WatchResponse.FromString(await anext(self.messages))
 
     async def whole(self) -> str:
-        """Reads a state in one part, and its age in the same message; the cursor."""
+        """Reads a state in one part, with its age in the same message. Returns the cursor."""
         message = await self.next()
         assert (message.state.first, message.state.last) == (True, True)
         assert message.HasField("heartbeat")
@@ -140,7 +140,7 @@ async def test_before_the_first_state_there_is_nothing_to_watch(replica: FakeRep
             await stream.next()
 
 
-async def test_all_changes_of_a_moment_come_in_one_message_with_a_heartbeat_that_is_due(
+async def test_changes_at_the_same_moment_share_a_message_with_a_due_heartbeat(
     replica: FakeReplica, watches: Watches
 ) -> None:
     async with watching(watches, cursor="e/10-0") as stream:
@@ -153,7 +153,7 @@ async def test_all_changes_of_a_moment_come_in_one_message_with_a_heartbeat_that
         assert message.heartbeat.store_time.ToMilliseconds() == 1_700_000_000_123
 
 
-async def test_a_store_that_has_gone_back_is_told_to_who_may_have_seen_what_is_lost(
+async def test_a_watcher_that_may_have_seen_lost_changes_is_told_that_the_store_has_gone_back(
     replica: FakeReplica, watches: Watches
 ) -> None:
     async with watching(watches) as stream:
@@ -163,14 +163,14 @@ async def test_a_store_that_has_gone_back_is_told_to_who_may_have_seen_what_is_l
         replica.reload("11-0", went_back=True)
         assert (await stream.next()).rewind.cursor == "e/11-0"
         assert await stream.whole() == "e/11-0"
-        # New entries have later ids than those that are lost.
+        # New entries have later ids than the lost ones.
         replica.reload("14-0", went_back=True)
         assert (await stream.next()).rewind.cursor == "e/14-0"
         assert await stream.whole() == "e/14-0"
 
 
 @pytest.mark.parametrize(("entry_id", "epoch"), [("12-0", "e"), ("13-0", "e"), ("1-0", "f")])
-async def test_who_can_t_have_seen_more_gets_the_whole_state_without_further_words(
+async def test_a_watcher_that_cannot_have_seen_lost_changes_gets_the_whole_state_without_a_rewind(
     replica: FakeReplica, watches: Watches, entry_id: str, epoch: str
 ) -> None:
     async with watching(watches) as stream:
@@ -181,7 +181,7 @@ async def test_who_can_t_have_seen_more_gets_the_whole_state_without_further_wor
         assert await stream.whole() == f"{epoch}/{entry_id}"
 
 
-async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
+async def test_a_server_that_is_behind_its_caller_waits_and_then_reports_that(
     replica: FakeReplica, watches: Watches
 ) -> None:
     replica.store_error = StoreUnavailableError("gone")
@@ -194,7 +194,7 @@ async def test_a_server_that_is_behind_its_caller_waits_and_then_says_so(
         assert await stream.whole() == "e/10-0"
 
 
-async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_again(
+async def test_a_server_that_is_behind_its_store_lets_the_caller_try_again(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def has_lost(_entry_id: str) -> bool:
@@ -207,11 +207,11 @@ async def test_a_server_that_is_behind_a_store_that_is_not_lets_its_caller_try_a
 
 
 @pytest.mark.parametrize("entry_id", ["9-0", "8-0"])
-async def test_who_comes_back_while_the_store_goes_back_is_told(
+async def test_a_watcher_that_reconnects_while_the_store_goes_back_is_told(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch, entry_id: str
 ) -> None:
-    """Given a store that has a cursor when it is asked, and lost it by the time that a state is sent, expect rewind, also for
-    whoever comes with the same cursor later.
+    """Given a store that has the cursor when it is asked, but has lost it when the state is sent, expect a rewind, also for
+    a later watcher with the same cursor.
     """
     replica.reload("10-0")
 
@@ -228,14 +228,14 @@ async def test_who_comes_back_while_the_store_goes_back_is_told(
             assert await stream.whole() == "e/5-0"
 
 
-async def test_who_knows_nothing_is_not_told_to_go_back(replica: FakeReplica, watches: Watches) -> None:
+async def test_a_new_watcher_is_not_told_that_the_store_has_gone_back(replica: FakeReplica, watches: Watches) -> None:
     replica.reload("10-0")
     replica.reload("5-0", went_back=True)
     async with watching(watches) as stream:
         assert await stream.whole() == "e/5-0"
 
 
-async def test_a_server_that_catches_up_goes_on_from_the_cursor(
+async def test_a_server_that_catches_up_continues_from_the_cursor(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def wait_for_entry(_entry_id: str) -> bool:
@@ -263,7 +263,9 @@ async def test_a_state_that_is_overtaken_while_it_is_sent_begins_again(replica: 
         assert again.state.components[0].revision == 21
 
 
-async def test_a_log_that_goes_on_from_a_state_spares_another_one(replica: FakeReplica, watches: Watches) -> None:
+async def test_no_new_state_is_made_while_the_log_continues_from_an_earlier_one(
+    replica: FakeReplica, watches: Watches
+) -> None:
     for n in range(50):
         async with watching(watches) as stream:
             await stream.next()
@@ -284,7 +286,7 @@ async def whole_state(watches: Watches, selection: frozenset[str]) -> list[v1.Co
     return [piece for part in parts for piece in v1.WatchResponse.FromString(b"".join(part)).state.components]
 
 
-async def test_states_of_many_selections_share_what_they_have_in_common(replica: FakeReplica, watches: Watches) -> None:
+async def test_states_of_many_selections_share_their_common_parts(replica: FakeReplica, watches: Watches) -> None:
     keep_many_overrides(replica)
     selections = [frozenset({C, f"other{n}"}) for n in range(64)]
     states = await asyncio.gather(*map(watches._states.get, selections))
@@ -294,7 +296,9 @@ async def test_states_of_many_selections_share_what_they_have_in_common(replica:
     )
 
 
-async def test_a_state_has_what_was_swept_without_a_new_revision(replica: FakeReplica, watches: Watches) -> None:
+async def test_a_state_has_the_overrides_that_were_swept_without_a_new_revision(
+    replica: FakeReplica, watches: Watches
+) -> None:
     """Given a change before a state is made, and one while it is made, expect the next state to have both."""
     keep_many_overrides(replica)
     names = sorted(repo for repo, _ in replica.overrides.items())
@@ -317,7 +321,7 @@ async def test_a_state_has_what_was_swept_without_a_new_revision(replica: FakeRe
     assert seen == set(names[2:])
 
 
-async def test_states_of_many_moments_are_kept_within_their_bytes(
+async def test_kept_states_stay_within_their_limit_of_bytes(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_many_overrides(replica)
@@ -330,13 +334,13 @@ async def test_states_of_many_moments_are_kept_within_their_bytes(
     states = watches._states
     assert 2 <= len(states._kept) <= 3
     assert whole_states._size_of(states._kept.values()) <= 3 * one
-    # One that is larger than all that may be kept is kept by itself, for all who begin at once.
+    # A state that is larger than the limit is kept alone, for all watchers that begin at the same time.
     monkeypatch.setattr(whole_states, "_MAX_BYTES", 1)
     await states.get(frozenset())
     assert list(states._kept) == [frozenset()]
 
 
-async def test_after_a_while_without_anybody_new_the_memory_is_given_back(
+async def test_the_memory_of_states_is_freed_after_a_while_without_new_watchers(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back = threading.Event()
@@ -348,11 +352,11 @@ async def test_after_a_while_without_anybody_new_the_memory_is_given_back(
     assert (await watches._states.get(frozenset())).parts
 
 
-def test_memory_is_given_back_on_this_machine() -> None:
+def test_freed_memory_is_returned_to_this_operating_system() -> None:
     memory.give_back()
 
 
-async def test_who_leaves_while_a_state_is_made_takes_it_away_from_nobody(
+async def test_a_watcher_that_leaves_while_a_state_is_made_does_not_stop_it_for_others(
     replica: FakeReplica, watches: Watches
 ) -> None:
     for n in range(10_000):
@@ -387,8 +391,8 @@ class Waiting:
         self.woken.append(self)
 
 
-async def test_however_many_wait_calls_get_their_turn_between_them() -> None:
-    """Given a thousand who wait, and a call that comes at the same time, expect that it is not behind all of them."""
+async def test_calls_get_their_turn_between_any_number_of_waiting_watchers() -> None:
+    """Given a thousand waiting watchers, and a call at the same time, expect that the call is not behind all of them."""
     woken: list[object] = []
     waiters = [Waiting(woken) for _ in range(1000)]
     waking, loop = Waking(), asyncio.get_running_loop()
@@ -397,7 +401,7 @@ async def test_however_many_wait_calls_get_their_turn_between_them() -> None:
     loop.call_soon(woken.append, "another one")
     assert woken == waiters[:AT_ONCE]
     waking.forget(waiters[-1])
-    waking.wake(waiters[:1])  # there is news again for one who was woken
+    waking.wake(waiters[:1])  # there is news again for a woken watcher
     for _ in range(20):
         await asyncio.sleep(0)
     assert woken.index("a call") == AT_ONCE
@@ -405,7 +409,7 @@ async def test_however_many_wait_calls_get_their_turn_between_them() -> None:
     assert [each for each in woken if isinstance(each, Waiting)] == [*waiters[:-1], waiters[0]]
 
 
-async def test_with_more_watchers_heartbeats_come_less_often_and_before_a_client_misses_them(
+async def test_more_watchers_get_heartbeats_less_often_but_still_in_time(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "_HEARTBEATS_PER_S", 2)
@@ -420,10 +424,10 @@ async def test_with_more_watchers_heartbeats_come_less_often_and_before_a_client
     assert 2 * max(paces) <= SILENT_AFTER_S
 
 
-async def test_what_cannot_be_read_is_named_in_each_whole_state_of_those_who_want_it(
+async def test_each_whole_state_names_the_unreadable_components_that_its_watcher_wants(
     replica: FakeReplica, watches: Watches
 ) -> None:
-    """Given a component that is damaged, expect nobody to resume without being told, and that it is gone when it goes."""
+    """Given a component that is damaged, expect that every watcher that resumes is told, and that its deletion removes it."""
     replica.damaged = {"bad": Damage(StoreCorruptError("bad", key="k"), 5.0)}
     for components, expected in (([], {"bad": 5000}), ([C], {}), (["bad"], {"bad": 5000})):
         async with watching(watches, cursor="e/10-0", components=components) as stream:

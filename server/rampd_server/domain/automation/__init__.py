@@ -1,1 +1,1 @@
-"""What automation decides, and what it decides by."""
+"""What automation decides, and the facts and rules that it uses."""

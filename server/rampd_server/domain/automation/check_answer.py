@@ -1,4 +1,4 @@
-"""What the answer of Prometheus to an instant query says: a number, or why it says nothing."""
+"""The meaning of an answer of Prometheus to an instant query: a number, or why there is no number."""
 
 import math
 import re
@@ -16,7 +16,7 @@ _OTHER_RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To the query of a check: a `value`, which is finite; or None, and the `error` says why there is none."""
+    """The answer to the query of a check: a finite `value`; or None, and `error` says why there is no value."""
 
     value: float | None = None
     error: str = ""
@@ -24,16 +24,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Of a query that is to be stored, by the source that will be asked."""
+    """What the source says about a query before the query is stored."""
 
     wrong: str = ""
-    """Why it is never an answer: what the source says, or what kind of result it is. Empty: it is taken."""
+    """Why the query never gives a valid answer: the source's error, or the kind of the result. Empty: it is accepted."""
     doubt: str = ""
-    """Why nobody could be asked; empty where somebody was."""
+    """Why the source could not be asked; empty if it was asked."""
 
 
 def error(text: str) -> Answer:
-    """No value, because of `text`: printable in the end, and of a length that the history bears."""
+    """Returns an answer without a value, because of `text`. The text is made printable, and short enough for the history."""
     return Answer(error=_printable(text))
 
 
@@ -41,29 +41,29 @@ def _printable(text: str) -> str:
     printable = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     if len(printable) > _MAX_ERROR:
         printable = printable[: _MAX_ERROR - 1] + "…"
-    return printable or "an error without words"
+    return printable or "an error without a message"
 
 
 def read_answer(body: object) -> Answer:
-    """What a decoded JSON document, whatever is in it, says. Only one finite number is a value."""
+    """Reads any decoded JSON document. Only one finite number is a value."""
     match body:
         case {"status": "error", "error": said}:
             return error(f"Prometheus says: {said}")
         case {"status": "success", "warnings": [warning, *_]}:
-            return error(f"Prometheus warns, so that the value may not be the whole one: {warning}")
+            return error(f"Prometheus warns, so the value may not be complete: {warning}")
         case {"status": "success", "data": {"resultType": str(kind), "result": result}}:
             return _read_result(kind, result)
     return error(_NO_ANSWER)
 
 
-def judge_answer(body: object, *, is_its_word: bool) -> Judgement:
-    """What a decoded JSON document says of the query itself; what it finds does not matter, for that may change.
+def judge_answer(body: object, *, is_about_query: bool) -> Judgement:
+    """Reads what a decoded JSON document says about the query itself. The value does not matter, because it may change.
 
-    `is_its_word`: an error is about the query, and not about what the source lacks just now.
+    `is_about_query`: an error in the document is about the query, not about a temporary problem of the source.
     """
     match body:
-        case {"status": "error", "error": said} if is_its_word:
-            return Judgement(wrong=f"is not taken by Prometheus: {_printable(str(said))}")
+        case {"status": "error", "error": said} if is_about_query:
+            return Judgement(wrong=f"is not accepted by Prometheus: {_printable(str(said))}")
         case {"status": "success", "data": {"resultType": "scalar" | "vector"}}:
             return Judgement()
         case {"status": "success", "data": {"resultType": "matrix" | "string"}}:
@@ -78,15 +78,17 @@ def _read_result(kind: str, result: object) -> Answer:
         case "vector", []:
             return error("there is no data: the query finds no series")
         case "vector", [{"histogram": _}]:
-            return error("the query gives a histogram, not a number: put histogram_quantile() or the like around it")
+            return error(
+                "the query gives a histogram, not a number: put histogram_quantile() or a similar function around it"
+            )
         case "vector", [_, _, *_]:
-            return error(f"the query finds {len(result):,} series, and one is needed: put sum() or max() around it")
+            return error(f"the query finds {len(result):,} series, but one is needed: put sum() or max() around it")
     return error(_OTHER_RESULTS.get(kind, _NO_ANSWER))
 
 
 def _read_number(text: str) -> Answer:
     if _NOT_FINITE.fullmatch(text):
-        return error(f"the value is {text}: there is nothing to divide by, perhaps")
+        return error(f"the value is {text}: perhaps the query divides by zero")
     if not _NUMBER.fullmatch(text):
         return error(_NO_ANSWER)
     value = float(text)

@@ -1,4 +1,4 @@
-"""What is remembered of a check from one answer to the next, and when the counting begins anew. Pure."""
+"""What is remembered of a check from one answer to the next, and when the counting begins again. Pure."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,14 +12,14 @@ from rampd_server.domain.rollout.model import Rollout
 
 @dataclass(frozen=True, slots=True)
 class CheckCounts:
-    """Of one check, after an answer. `failures` and `errors` are in a row: an answer ends a row of errors, and a value
-    that passes ends both; an error says nothing of the release, so it leaves `failures` as they are.
+    """The counts of one check after an answer. `failures` and `errors` count in a row: a value ends a row of errors, and a
+    value that passes ends both rows. An error says nothing about the release, so it does not change `failures`.
     """
 
     scope: str
-    """What is counted together: see `scope_of`."""
+    """Answers of one scope are counted together: see `scope_of`."""
     hold_ms: int | None = None
-    """When the hold began that `has_passed` is about."""
+    """When the hold began that `has_passed` belongs to."""
     failures: int = 0
     errors: int = 0
     has_passed: bool = False
@@ -28,21 +28,21 @@ class CheckCounts:
 
 
 def query_of(check: Check, rollout: Rollout) -> str:
-    """What Prometheus is asked about the next of a rollout: `{{tag}}` is next's, `{{channel}}` is `next`.
+    """Returns the query for the next of a rollout: `{{tag}}` is next's, `{{channel}}` is `next`.
 
-    Raises QueryError for a query that an older rampd took and that can't be filled.
+    Raises QueryError for a query that an older rampd accepted and whose placeholders can't be filled.
     """
     tag = rollout.next_release.tag if rollout.next_release else ""
     return fill(check.query, component=rollout.component, tag=tag, channel="next")
 
 
 def is_asked(rollout: Rollout) -> bool:
-    """Whether the checks of a rollout are asked now. At 0 percent nobody runs next, so that there is nothing to ask."""
+    """Whether the checks of a rollout are asked now. At 0 percent nobody runs next, so there is nothing to ask."""
     return rollout.next is not None and not rollout.held_reason and rollout.basis_points > 0
 
 
 def scope_of(check: Check, rollout: Rollout) -> str:
-    """A word that changes where counting begins anew: another next, a new trial, a Resume, another question."""
+    """Returns a text that changes when counting must begin again: another next, a new trial, a Resume, another question."""
     question = f"{check.minimum!r} {check.maximum!r} {check.query}"
     digest = sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{rollout.next or 0}:{rollout.trial}:{rollout.progress.resumed_ms or 0}:{digest}"
@@ -54,7 +54,7 @@ def passes(check: Check, value: float) -> bool:
 
 
 def count(before: CheckCounts | None, answer: Answer, check: Check, rollout: Rollout) -> CheckCounts:
-    """The counts after an answer to what was asked when the rollout was as it is here."""
+    """Returns the counts after an answer. `rollout` is the rollout at the time of the question."""
     scope, hold_ms = scope_of(check, rollout), rollout.progress.hold_since_ms
     if before is None or before.scope != scope:
         before = CheckCounts(scope, hold_ms)
@@ -69,7 +69,7 @@ def count(before: CheckCounts | None, answer: Answer, check: Check, rollout: Rol
 
 
 def reading(check: Check, rollout: Rollout, counts: CheckCounts | None) -> CheckReading:
-    """What the counts mean for a rollout as it is now: nothing, where they are of another scope."""
+    """Returns the counts as they apply to a rollout now. Counts of another scope do not apply."""
     if counts is None or counts.scope != scope_of(check, rollout):
         return CheckReading(check.name)
     return CheckReading(

@@ -1,7 +1,7 @@
-"""What automation does next with a rollout. Pure: the same rollout, counters and time give every server the same decision,
-and compare-and-set lets one of them commit it, as `rampd`.
+"""What automation does next with a rollout. Pure: the same rollout, counters and time give every server the same decision.
+Compare-and-set lets one of the servers commit it, as `rampd`.
 
-What lowers exposure comes first, and goes on through Pause and Freeze; HELD switches everything off.
+Decisions that lower exposure come first, and go on during Pause and Freeze. HELD switches all automation off.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ from rampd_server.domain.rollout.progress import Cause, Driver, Progress
 
 
 class Action(StrEnum):
-    """What is to be done. All but WAIT are committed, and are in the history with their reason."""
+    """What automation does. All actions but WAIT are committed, and are in the history with their reason."""
 
     WAIT = "WAIT"
     HOLD = "HOLD"
-    """The hold of a step begins, or begins anew."""
+    """The hold of a step begins, or begins again."""
     STEP = "STEP"
     FINALIZE = "FINALIZE"
     ROLLBACK = "ROLLBACK"
@@ -43,8 +43,8 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`command`, where there is one, runs in the same write that stores `progress` (see `commands.Decide`); `reason` is
-    its note.
+    """One decision. `command`, if there is one, runs in the same write that stores `progress` (see `commands.Decide`).
+    `reason` is its note.
     """
 
     action: Action
@@ -56,7 +56,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that a decision rests on."""
+    """Everything that a decision depends on."""
 
     rollout: Rollout
     counters: TrialCounters
@@ -64,12 +64,12 @@ class Observed:
     checks: Sequence[CheckReading] = ()
     freeze_all: Freeze | None = None
     confirm_by_ms: int | None = None
-    """When the time to confirm is over by this server's own clock, in terms of the store's; None where it has no own view."""
+    """When the time to confirm is over by this server's own clock, as a time of the store's clock; None if not known."""
 
     @property
     def confirm_due_ms(self) -> int | None:
-        """When the dead-man switch goes off, by the store's clock: the earlier of two views, so that a clock that is set
-        back puts nothing off. None where nothing waits to be confirmed.
+        """When the dead-man switch goes off, by the store's clock: the earlier of two times, so that a clock that is set
+        back does not delay it. None if no Ramp waits to be confirmed.
         """
         deadline_ms = self.rollout.confirm_deadline_ms
         if deadline_ms is None or self.confirm_by_ms is None:
@@ -94,7 +94,7 @@ class Observed:
 
 
 def decide(observed: Observed) -> Decision:
-    """What to do now. Total: there is a decision for every rollout, and WAIT says what is waited for."""
+    """Returns what to do now. Total: every rollout gets a decision, and the reason of WAIT says what it waits for."""
     rollout = observed.rollout
     release = rollout.next_release
     if release is None:
@@ -124,14 +124,14 @@ def _lower(observed: Observed, release: Release) -> Decision | None:
 
 
 def _respond(observed: Observed, release: Release, finding: Finding) -> Decision | None:
-    """None: it was said already, or the rollout is paused for it."""
+    """Returns None if the finding was reported already, or the rollout is paused because of it."""
     progress, cause = observed.progress, finding.cause
     if finding.response is OnRegression.ROLLBACK:
         if observed.automation.after_rollback is AfterRollback.CONTINUE:
             command: commands.Abandon | commands.Rollback = commands.Abandon(release.tag, quarantine=True)
         else:
             command = commands.Rollback(release.tag)
-        # The sentences of guards name both tags; that of a check names none.
+        # The sentences of guards name both tags. The sentence of a check names no tag.
         says = f" {_instead(observed.rollout, release)}" if cause is Cause.CHECK_FAILED else ""
         return Decision(Action.ROLLBACK, f"{finding.sentence}{says}", progress.unasked(), command, cause)
     if finding.response is OnRegression.PAUSE:
@@ -153,7 +153,7 @@ def _stuck(observed: Observed, release: Release) -> Decision | None:
     progress, clock = observed.progress, observed.clock
     stuck_after_ms = observed.automation.stuck_after_ms
     if observed.rollout.pause_cause is Cause.APPROVAL:
-        return None  # it waits because the plan says so
+        return None  # the plan says that the rollout waits for approval
     since_ms = observed.stuck_since_ms
     if stuck_after_ms is None or Cause.STUCK in progress.said or clock.now_ms - since_ms < stuck_after_ms:
         return None
@@ -174,13 +174,13 @@ def _raise(observed: Observed, release: Release) -> Decision:
     if _is_in_doubt(progress.hold_since_ms, clock):
         by = f" by {wording.span(abs(clock.jumped_by_ms))}" if clock.jumped_by_ms else ""
         share = wording.percent(observed.rollout.basis_points)
-        sentence = f"The store's clock was set{by}, so the hold of {release.tag} at {share} begins anew."
-        return Decision(Action.HOLD, sentence, progress.held_anew(clock.now_ms))
+        sentence = f"The store's clock was set{by}, so the hold of {release.tag} at {share} begins again."
+        return Decision(Action.HOLD, sentence, progress.hold_restarted(clock.now_ms))
     return _go_on(observed, release, clock.now_ms - progress.hold_since_ms)
 
 
 def _blocked(observed: Observed, release: Release) -> str:
-    """Why nothing may rise by itself; empty where it may."""
+    """Says why the percent may not rise by itself; empty if it may."""
     rollout, automation, driver = observed.rollout, observed.automation, observed.progress.driver
     in_force = freezes(rollout, Context(observed.clock.now_ms, freeze_all=observed.freeze_all))
     if rollout.paused and not in_force:
@@ -194,12 +194,12 @@ def _blocked(observed: Observed, release: Release) -> str:
     if driver is Driver.PERSON or (driver is Driver.NOBODY and rollout.basis_points):
         return f"{release.tag} was ramped by hand. Resume gives it back to the plan."
     if driver is Driver.NOBODY and not automation.auto_start:
-        return f"{release.tag} waits at 0 %. Resume starts the plan, Ramp goes by hand."
+        return f"{release.tag} waits at 0 %. Resume starts the plan. Ramp raises it by hand."
     return ""
 
 
 def _begin(observed: Observed, release: Release) -> Decision:
-    """The plan starts, or takes a rollout back: at the step at or above the percent reached."""
+    """Starts the plan, or lets it take over a rollout again, from the step at or above the present percent."""
     at = observed.rollout.basis_points
     target = next((step for step in observed.automation.steps if step.basis_points >= at), None)
     if target is not None and target.basis_points > at:
@@ -210,7 +210,7 @@ def _begin(observed: Observed, release: Release) -> Decision:
 
 
 def _go_on(observed: Observed, release: Release, held_ms: int) -> Decision:
-    """Where the hold of the present step is over, the next step or the end of the plan."""
+    """If the present step has what it needs, goes to the next step or to the end of the plan."""
     automation, at = observed.automation, observed.rollout.basis_points
     step = step_at(automation, at)
     missing = _missing(observed, step, held_ms)
@@ -232,10 +232,10 @@ def _go_on(observed: Observed, release: Release, held_ms: int) -> Decision:
 
 
 def _missing(observed: Observed, step: Step, held_ms: int) -> list[str]:
-    """What the present step still waits for, in words."""
+    """Says what the present step still waits for."""
     missing = []
     if held_ms < step.hold_ms:
-        # A hold may have begun a moment ahead of this server's clock, and is no longer for that.
+        # A hold may have begun a moment ahead of this server's clock. That does not make the hold longer.
         left_ms = min(step.hold_ms - held_ms, step.hold_ms)
         missing.append(f"{wording.span(left_ms + 999)} to go")
     jobs = observed.counters.next_jobs_at(observed.rollout.basis_points)
@@ -266,7 +266,7 @@ def _so_far(observed: Observed, held_ms: int) -> str:
 
 
 def step_at(automation: Automation, basis_points: int) -> Step:
-    """The step whose hold counts at `basis_points`: the last one at or under it; below the first, none is needed."""
+    """The step whose hold counts at `basis_points`: the last one at or under it. Below the first step, no hold is needed."""
     return next((step for step in reversed(automation.steps) if step.basis_points <= basis_points), Step(basis_points))
 
 
@@ -277,7 +277,7 @@ def _what_it_needs(step: Step) -> str:
 
 
 def _is_in_doubt(hold_since_ms: int, clock: Clock) -> bool:
-    """Whether the hold began before the clock jumped, or lies in the future by more than servers may differ."""
+    """Whether the hold began before the clock jumped, or lies in the future by more than clocks of servers may differ."""
     return (clock.jump_ms is not None and hold_since_ms < clock.jump_ms) or (
         hold_since_ms > clock.now_ms + clocks.JUMP_MS
     )

@@ -1,4 +1,4 @@
-"""What there is to say against next, in sentences that an admin understands, and what the policy wants done about it."""
+"""The findings against next, in sentences that an admin understands, and the policy's response to each."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from rampd_server.domain.rollout.progress import Cause
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that speaks against next, or against what is known of it."""
+    """A finding against next, or against the data about it."""
 
     cause: Cause
     response: OnRegression
@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckReading:
-    """What is known of one Prometheus check. `failures` and `errors` are in a row, counted anew after a Resume."""
+    """What is known of one Prometheus check. `failures` and `errors` count in a row, and begin again after a Resume."""
 
     name: str
     failures: int = 0
@@ -36,11 +36,11 @@ class CheckReading:
     value: float | None = None
     """The newest."""
     error: str = ""
-    """What was wrong with the source, when last asked."""
+    """What was wrong with the source at the last question."""
 
 
 def findings(rollout: Rollout, counters: TrialCounters, checks: Sequence[CheckReading]) -> Iterator[Finding]:
-    """Everything that speaks against the next of a rollout, the gravest first."""
+    """Yields all findings against the next of a rollout, the most serious first."""
     automation = rollout.policy.automation
     if log_evidence(automation, counters) >= e_process.log_limit(automation.alpha):
         yield Finding(Cause.RELATIVE_GUARD, automation.on_regression, _relative_sentence(rollout, counters))
@@ -63,7 +63,7 @@ def relative_evidence(automation: Automation, counters: TrialCounters) -> str:
 
 
 def failed_jobs(counters: TrialCounters) -> tuple[str, str]:
-    """How many jobs failed, of next and of current, in words that tell the two apart."""
+    """Says how many jobs of next and of current failed. Different rates look different."""
     total = counters.total
     of_next, of_current = wording.rates(
         (total.failures.next, total.jobs.next), (total.failures.current, total.jobs.current)
@@ -72,7 +72,7 @@ def failed_jobs(counters: TrialCounters) -> tuple[str, str]:
 
 
 def readings_sentence(automation: Automation, readings: Sequence[CheckReading]) -> str:
-    """What each check said last; begins with a space, and is empty where there are no checks."""
+    """Says the last value of each check. Begins with a space; is empty if there are no checks."""
     known = {reading.name: reading for reading in readings}
     return "".join(_value(check, known.get(check.name)) for check in automation.checks)
 
@@ -91,7 +91,7 @@ def _evidence_sentence(log: float, alpha: float) -> str:
 
 
 def _absolute_log_evidence(automation: Automation, counters: TrialCounters) -> float:
-    """Of the absolute guard; negative infinity where it is off."""
+    """The natural logarithm of E of the absolute guard; negative infinity if the guard is off."""
     if not automation.max_failure_rate:
         return -math.inf
     total = counters.total
@@ -130,7 +130,7 @@ def _absolute_sentence(rollout: Rollout, counters: TrialCounters) -> str:
     )
     return (
         f"{next_tag} fails more often than the policy allows, {wording.share(limit)}: for {of_units} {_units(rollout)} the "
-        f"first job failed. Jobs that failed: {of_next} of {next_tag}, {of_current} of {current_tag}; where both are high, "
+        f"first job failed. Jobs that failed: {of_next} of {next_tag}, {of_current} of {current_tag}; if both are high, "
         "the cause may be an outage and not the release. "
         f"{_evidence_sentence(_absolute_log_evidence(rollout.policy.automation, counters), absolute_guard.ALPHA)}"
     )
@@ -140,14 +140,14 @@ def _assignment_sentence(rollout: Rollout, counters: TrialCounters) -> str:
     first = counters.total.first_outcomes
     expected, ran_next = wording.apart(_expected(counters.first_outcomes), Fraction(first.next))
     return (
-        f"Of {first.total:,} {_units(rollout)} that reported {ran_next} ran {_tags(rollout)[0]}, where {expected} "
+        f"Of {first.total:,} {_units(rollout)} that reported {ran_next} ran {_tags(rollout)[0]}, but {expected} "
         "were to be expected. Reports get lost, or a client does not assign as it should: versions can't be compared. "
         f"{_evidence_sentence(assignment_check.log_evidence(counters.first_outcomes), assignment_check.ALPHA)}"
     )
 
 
 def _expected(counts: Mapping[int, Split]) -> Fraction:
-    """How many of what was counted would be next's, by the weights."""
+    """Returns how many of the counted units the weights give to next."""
     return Fraction(sum(split.total * weight for weight, split in counts.items()), FULL)
 
 
@@ -167,7 +167,7 @@ def _of_checks(rollout: Rollout, readings: Sequence[CheckReading]) -> Iterator[F
                 Cause.CHECK_BROKEN,
                 OnRegression.PAUSE,
                 f"The check {check.name} got no answer {wording.counted(reading.errors, 'time')} in a row (allowed: "
-                f"{check.errors_allowed:,}). That says nothing of the release. The last error: {wording.ended(reading.error or 'none')}",
+                f"{check.errors_allowed:,}). That says nothing about the release. The last error: {wording.ended(reading.error or 'none')}",
             )
 
 

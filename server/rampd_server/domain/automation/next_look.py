@@ -1,4 +1,4 @@
-"""How often automation looks at a rollout to which nothing has happened. What happens to it calls for a look at once."""
+"""How often automation looks at a rollout to which nothing has happened. A change or an outcome causes a look at once."""
 
 from collections.abc import Iterator
 
@@ -6,28 +6,30 @@ from rampd_server.domain.automation.decision import Observed, step_at
 from rampd_server.domain.rollout.progress import Cause
 
 REST_S = 0.05
-"""Between two looks at a component: one to which a thousand things happen in a second is looked at twenty times."""
+"""The shortest time between two looks at a component. With a thousand changes in a second, there are twenty looks."""
 AFTER_CHANGE_S = 0.05
-"""Those who watch are told of a change first: a look costs as much as a hundred of them."""
+"""Watchers get a change first: a look costs as much as a hundred watchers."""
 RETRY_S = 1.0
-"""After a look that came to nothing, because somebody was first or the store is away."""
+"""The wait after a look that failed, because another writer was first or the store is away."""
 WITHOUT_OUTCOMES_S = 30.0
 _WITH_OUTCOMES_S = 5.0
 _WITH_CHECKS_S = 1.0
 
 
 def at_most_s(observed: Observed) -> float:
-    """How long to wait with the next look at the most: the server that is told of an outcome may die before it looks."""
+    """Returns the longest wait until the next look. It is needed because the server that gets an outcome may die before it looks."""
     if observed.automation.checks:
         return _WITH_CHECKS_S
-    # With a maturation, outcomes may be waiting that do not show yet, and nobody tells when they count.
+    # With a maturation, outcomes may wait that are not in the counters yet. Nothing reports when they begin to count.
     has_outcomes = observed.counters.by_weight or observed.counters.reporters or observed.automation.maturation_ms
     return _WITH_OUTCOMES_S if has_outcomes else WITHOUT_OUTCOMES_S
 
 
 def next_change_ms(observed: Observed) -> int | None:
-    """When time alone may bring another decision, by the store's clock; None: never. Until then, only new outcomes, new
-    readings of checks, a change of the rollout or of the namespace's freeze, or a clock that jumps can bring one.
+    """Returns when time alone may lead to another decision, by the store's clock; None: never.
+
+    Until then, another decision needs new outcomes, new readings of checks, a change of the rollout or of the namespace's
+    freeze, or a clock that jumps.
     """
     now_ms = observed.clock.now_ms
     return min((at_ms for at_ms in _moments(observed) if at_ms > now_ms), default=None)

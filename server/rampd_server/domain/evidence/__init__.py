@@ -1,1 +1,1 @@
-"""The statistics: what is counted, and how strongly it says that next is worse."""
+"""The statistics: what is counted, and how strong the evidence is that next is worse."""

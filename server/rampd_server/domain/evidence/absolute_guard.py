@@ -1,10 +1,10 @@
-"""The absolute guard: does next fail more often than the policy puts up with, whatever current does?
+"""The absolute guard: does next fail more often than the policy allows, whatever current does?
 
-A one-sample e-process on first outcomes of next against the greatest rate p0 that is fine:
+A one-sample e-process on first outcomes of next against the highest allowed rate p0:
 
     E = mean over p in {1.5, 2, 3, 5} * p0 and 0.9 of (p / p0)^failures * ((1 - p) / (1 - p0))^successes
 
-It needs no control group, so it goes on at 100 %; and it can't tell an outage that hits everybody from a bad release.
+It needs no control group, so it also works at 100 %. It can't distinguish an outage for everybody from a bad release.
 """
 
 import math
@@ -29,6 +29,6 @@ def log_evidence(failures: int, outcomes: int, max_failure_rate: float) -> float
 
 
 def alternatives(max_failure_rate: float) -> list[float]:
-    """The rates that are bet on: those of the formula that are over p0 and at most 0.9, each once."""
+    """Returns the alternatives: the rates of the formula that are over p0 and at most 0.9, each once."""
     rates = {factor * max_failure_rate for factor in FACTORS} | {GREATEST}
     return sorted(rate for rate in rates if max_failure_rate < rate <= GREATEST)

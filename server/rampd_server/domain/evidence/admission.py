@@ -1,7 +1,7 @@
-"""Which outcomes count, and where: decided from a component's timeline, whatever the reporter says.
+"""Decides from a component's timeline which outcomes count, and in which trial and at which weight.
 
-A job counts in the trial, and at the weight, that were in force at the revision it was *resolved* on. Of what Resolve is
-said to have answered nothing is believed: the bucket is drawn again.
+A job counts in the trial and at the weight that were in force at the revision on which it was *resolved*. The decision
+does not trust the reported answer of Resolve: it computes the bucket again.
 """
 
 from bisect import bisect_right
@@ -17,7 +17,7 @@ FALLBACK: Final = "FALLBACK"
 
 
 class IgnoredReason(StrEnum):
-    """Why an outcome is not taken in."""
+    """Why an outcome is not accepted."""
 
     COMPONENT_NOT_FOUND = "COMPONENT_NOT_FOUND"
     RELEASE_NOT_FOUND = "RELEASE_NOT_FOUND"
@@ -31,31 +31,31 @@ class IgnoredReason(StrEnum):
 
 
 EXPLANATIONS: Final = {
-    IgnoredReason.COMPONENT_NOT_FOUND: "There is no such component. ListRollouts shows what there is.",
+    IgnoredReason.COMPONENT_NOT_FOUND: "The component does not exist. ListRollouts shows the components that exist.",
     IgnoredReason.RELEASE_NOT_FOUND: "The component never had a release of this number: report what Resolve answered.",
     IgnoredReason.REVISION_TOO_OLD: "The job was resolved before the component's timeline begins, so its weight is not "
     "known any more.",
-    IgnoredReason.REVISION_UNKNOWN: "The component has not come to this revision, or the store has lost it: report what Resolve "
+    IgnoredReason.REVISION_UNKNOWN: "The component has not reached this revision, or the store has lost this revision: report what Resolve "
     "answered.",
-    IgnoredReason.ROLLOUT_ENDED: "The job was resolved in a rollout that has ended: it says nothing of the present one.",
-    IgnoredReason.TRIAL_ENDED: "The job was resolved in an earlier trial of this release: evidence is gathered anew.",
+    IgnoredReason.ROLLOUT_ENDED: "The job was resolved in a rollout that has ended: it says nothing about the present rollout.",
+    IgnoredReason.TRIAL_ENDED: "The job was resolved in an earlier trial of this release: evidence is gathered again from zero.",
     IgnoredReason.ASSIGNMENT_MISMATCH: "At this revision the weights gave this unit another channel or release: report "
-    "what Resolve answered, or correct how the client draws buckets.",
-    IgnoredReason.SEQUENCE_TOO_OLD: "A later batch of this client is in already, and this one is not the last repeated: "
+    "what Resolve answered, or correct how the client computes buckets.",
+    IgnoredReason.SEQUENCE_TOO_OLD: "A later batch of this client is accepted already, and this batch does not repeat the last one: "
     "raise the sequence with every new batch, and send one at a time.",
-    IgnoredReason.SEQUENCE_REUSED: "This sequence was another batch of this client: raise it with every new one.",
+    IgnoredReason.SEQUENCE_REUSED: "This client used this sequence for another batch: raise the sequence with every new batch.",
 }
-"""What to tell a person of each."""
+"""The explanation of each reason for people."""
 
 
 class JobOutcome(NamedTuple):
-    """How one job went, and what it was resolved to, as its launcher says. Millions of them: no dataclass."""
+    """The result of one job and its resolution, as its launcher reports them. A NamedTuple, because there are millions."""
 
     component: str
     release: int
     revision: int
     is_next: bool | None
-    """Its channel; None where it had none."""
+    """The channel of the job; None if it had no channel."""
     reason: str
     """Of `rampd.v1.ResolveReason`, without the prefix."""
     repo: str
@@ -68,7 +68,7 @@ class Counted(NamedTuple):
     """One outcome of the present trial."""
 
     weight: int | None
-    """Basis points of next when it was resolved; None: it was not randomised, and is counted for show."""
+    """Basis points of next when it was resolved; None: it was not randomised; it is counted, but no guard uses it."""
     is_next: bool
     is_failed: bool
     unit: str
@@ -76,17 +76,17 @@ class Counted(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What outcomes are counted for. Of two trials the one that was in force at the higher revision is the later."""
+    """The trial that outcomes are counted for. Of two trials, the trial in force at the higher revision is the later one."""
 
     release: int
-    """Next; current where there is no next; 0 where the component is gone."""
+    """Next; current if there is no next; 0 if the component does not exist any more."""
     number: int
     revision: int
-    """At which somebody knows it to be in force."""
+    """A revision at which the trial is known to be in force."""
 
 
 def trial_of(rollout: Rollout) -> Trial:
-    """The present trial. In STEADY it is trial 0 of current."""
+    """Returns the present trial. In STEADY it is trial 0 of current."""
     return Trial(rollout.next or rollout.current, rollout.trial, rollout.revision)
 
 
@@ -99,7 +99,7 @@ class Admission:
         self.trial = trial_of(rollout)
 
     def admit(self, outcome: JobOutcome) -> Counted | IgnoredReason | None:
-        """What is counted of an outcome, or why it is ignored; None: it is accepted, and is nobody's in this trial."""
+        """Returns how an outcome is counted, or why it is ignored; None: it is acknowledged, but not counted in this trial."""
         if outcome.reason == FALLBACK:
             return None
         if outcome.revision > self._rollout.revision or self._rollout.has_lost(outcome.revision):
@@ -131,7 +131,7 @@ class Admission:
     def _for_show(self, outcome: JobOutcome, assignment: Assignment) -> Counted | None:
         rollout = self._rollout
         is_of_trial = assignment.release == (rollout.next or 0) and assignment.trial == rollout.trial
-        # An override to a tag has no channel, and counts for the one that it comes to.
+        # An override to a tag has no channel. The outcome counts for the channel whose release the job ran.
         is_next = outcome.release == rollout.next if outcome.is_next is None else outcome.is_next
         if not is_of_trial or not self._ran(outcome.release, is_next=is_next):
             return None
@@ -142,5 +142,5 @@ class Admission:
         rollout = self._rollout
         if is_next:
             return release == rollout.next
-        # What replaces current in the middle of a rollout (Revert, a hotfix) also holds it: Ramp begins a new trial.
+        # A verb that replaces current during a rollout (Revert, a hotfix) also makes it HELD: Ramp then begins a new trial.
         return release == rollout.current or bool(rollout.held_reason and release in rollout.previous)

@@ -1,7 +1,7 @@
 """The assignment check: did as many units run next as the weights say?
 
-The label e-process on first outcomes, whatever came of them, and in both directions. Where reports of one channel get
-lost, or a client draws buckets in its own way, the relative guard compares what can't be compared; this says so.
+The label e-process on first outcomes, succeeded or failed, in both directions. If reports of one channel get lost, or a
+client computes buckets in another way, the relative guard can't compare the channels. This check finds that.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from rampd_server.domain.evidence.counters import Split
 
 ALPHA = 0.001
 RATIOS = (1 / 5, 1 / 2, 1 / 1.5, 1.5, 2.0, 5.0)
-"""How many times as many of next, for each of current, as the weights say."""
+"""The alternatives: the odds of next against current, as multiples of the odds that the weights give."""
 
 
 def log_evidence(counts: Mapping[int, Split]) -> float:

@@ -1,7 +1,7 @@
-"""What is counted of a trial: integers, nothing else. Every guard is a pure function of them.
+"""The counters of a trial: only integers. Every guard is a pure function of them.
 
-Only randomised jobs are counted there: those that the weights assigned, and whose channel is the one that the bucket of
-their unit gives at the revision they were resolved on. What outlives a trial is counted beside it, by release, for show.
+Only randomised jobs are counted for guards: jobs that the weights assigned, and whose channel is the one that the bucket
+of their unit gives at the revision on which they were resolved. `ReleaseCounters` outlive a trial; no guard uses them.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Split:
 class Tally:
     """The outcomes of jobs that were resolved at one weight, by channel.
 
-    A unit's *first outcome* and its *first failure* are the first of the trial at whatever weight: a unit is in each
+    A unit's *first outcome* and its *first failure* are the first of the trial at any weight: a unit is in each
     of the two at most once.
     """
 
@@ -50,14 +50,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class TrialCounters:
-    """All that a trial has counted. Two servers' counters add up, in any order, to those of one that saw everything."""
+    """All counters of a trial. The sum of several servers' counters, in any order, is what one server would have counted."""
 
     by_weight: Mapping[int, Tally] = field(default_factory=lambda: MappingProxyType({}))
     """By the basis points at which the jobs were *resolved*, never those at which their outcomes arrived."""
     reporters: int = 0
     """How many identities have reported in the trial."""
     next_failures_by_reporter: Mapping[str, Mapping[int, int]] = field(default_factory=lambda: MappingProxyType({}))
-    """First failures on next, by who reported them and by weight: what `reporter_cap` needs."""
+    """First failures on next, by reporter and by weight: `reporter_cap` needs them."""
     others: Tally = Tally()
     """Jobs that were not randomised (overrides, stale, fallback …): for show, in no guard. Only jobs and failures."""
     mismatches: int = 0
@@ -96,11 +96,11 @@ class JobCount:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCounters:
-    """What was reported and accepted of each release, in whatever way its jobs came to it: for show, in no guard."""
+    """The accepted outcomes of each release, whatever the reason for which its jobs got it: for show, in no guard."""
 
     by_release: Mapping[int, JobCount] = field(default_factory=lambda: MappingProxyType({}))
     current_revision: int = 0
-    """At which the current whose jobs are `current` became current."""
+    """The revision at which the release of `current` became current."""
     current: JobCount = JobCount()
     """Jobs that were resolved since then."""
 
@@ -108,5 +108,5 @@ class ReleaseCounters:
         return self.by_release.get(release, JobCount())
 
     def since(self, current_revision: int) -> JobCount:
-        """Of the current that became current at that revision."""
+        """Returns the jobs of the current that became current at that revision."""
         return self.current if self.current_revision == current_revision else JobCount()

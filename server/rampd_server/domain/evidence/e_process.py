@@ -1,15 +1,15 @@
 """The label e-process: how strongly failures, counted by channel, say that next fails more often than current.
 
-After Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022, arXiv 2011.03567. Where next
-is no worse, a failure is next's with probability pi at most, the weight when its job was resolved, whatever the rate of
-failures is just then. So for failure i, with g_i = 1 where it ran next, and an alternative rho ("rho times as bad"):
+After Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022, arXiv 2011.03567. If next
+is no worse, a failure is next's with probability at most pi, the weight when its job was resolved, whatever the rate of
+failures is at that time. So for failure i, with g_i = 1 where it ran next, and an alternative rho ("rho times as bad"):
 
     L_i(rho) = rho^g_i / (1 - pi_i + pi_i * rho)
     E        = mean over rho of the product over i of L_i(rho) / L_i(tolerance)
 
 is, while next is no worse than `tolerance` times current, a non-negative supermartingale that begins at 1. By Ville's
-inequality it ever reaches 1/alpha with probability alpha at most, however often one looks, however weights and the rate
-of failures change.
+inequality it ever reaches 1/alpha with probability at most alpha, however often one looks, and however weights and the
+rate of failures change.
 """
 
 import math
@@ -25,8 +25,8 @@ RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 def log_evidence(counts: Mapping[int, Split], *, ratios: Sequence[float] = RATIOS, tolerance: float = 1.0) -> float:
     """The natural logarithm of E. `counts`: by basis points when resolved.
 
-    Alternatives up to the tolerance take no part: divided by the expression at a greater ratio they would grow where
-    next is *better*. Counts at 0 % and at 100 % say nothing, for there is nothing to compare with.
+    Alternatives up to the tolerance are left out: divided by the expression at a greater ratio, they would grow if next
+    is *better*. Counts at 0 % and at 100 % say nothing, because there is nothing to compare with.
     """
     alternatives = [ratio for ratio in ratios if tolerance == 1 or ratio > tolerance]
     tolerated = log_likelihood(counts, tolerance)
@@ -34,7 +34,7 @@ def log_evidence(counts: Mapping[int, Split], *, ratios: Sequence[float] = RATIO
 
 
 def log_likelihood(counts: Mapping[int, Split], ratio: float) -> float:
-    """The logarithm of the product of L_i(ratio) over all that was counted. The order of weights does not matter."""
+    """The logarithm of the product of L_i(ratio) over everything counted. The order of weights does not matter."""
     # fsum rounds once, at the end: servers that list weights in different orders find the same number.
     log_ratio = math.log(ratio)
     return math.fsum(

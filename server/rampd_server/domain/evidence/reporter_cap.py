@@ -1,8 +1,8 @@
-"""No single reporter may bring a release down.
+"""Limits how much one reporter counts, so that no single reporter can cause a rollback.
 
-Once `ENOUGH_REPORTERS` identities have reported in a trial, none counts for more than a third of next's counted failures.
-It only ever takes failures of next away, which lowers E: alpha holds. Where everybody shares one credential there is one
-identity, and no cap.
+Once `ENOUGH_REPORTERS` identities have reported in a trial, each counts for at most a third of next's counted failures.
+The cap only removes failures of next. That lowers E, so alpha still holds. If everybody shares one credential, there is
+one identity and no cap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from rampd_server.domain.evidence.counters import Split, TrialCounters
 
 ENOUGH_REPORTERS = 5
 SHARE = 3
-"""The greatest part is one in three."""
+"""One reporter counts for at most one part in three."""
 
 
 def counted_failures(counters: TrialCounters) -> Mapping[int, Split]:
-    """First failures by weight as the relative guard counts them."""
+    """Returns the first failures by weight, as the relative guard counts them."""
     if counters.reporters < ENOUGH_REPORTERS:
         return counters.first_failures
     by_reporter = counters.next_failures_by_reporter
@@ -28,9 +28,10 @@ def counted_failures(counters: TrialCounters) -> Mapping[int, Split]:
 
 
 def cap(failures: Sequence[int]) -> int:
-    """The greatest count m, such that m is a third at most of what is left when nobody has more than m.
+    """Returns the greatest m that is at most a third of all failures after every reporter is cut to m.
 
-    With one over m, the others must have twice m; with two over it, they must have m; with three, any m will do.
+    If one reporter has more than m, the others together must have at least 2 m. If two have more than m, the others must
+    have at least m. If three have more, every m is valid.
     """
     greatest, second, *others = sorted([*failures, 0, 0], reverse=True)
     with_one_over = (second + sum(others)) // (SHARE - 1)
@@ -38,7 +39,7 @@ def cap(failures: Sequence[int]) -> int:
 
 
 def _excess(by_weight: Mapping[int, int], most: int) -> dict[int, int]:
-    """What one reporter has too many, taken where a failure weighs most: at the smallest weights."""
+    """Returns the failures of one reporter over the cap. They are removed where a failure weighs most: at the smallest weights."""
     left = sum(by_weight.values()) - most
     dropped = {}
     for weight in sorted(by_weight):

@@ -1,1 +1,1 @@
-"""The state machine: what a rollout is, and what each verb makes of it."""
+"""The state machine: what a rollout is, and how each verb changes it."""

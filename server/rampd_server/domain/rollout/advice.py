@@ -1,4 +1,4 @@
-"""What people are told to do next, in the sentences that several verbs share."""
+"""The sentences, shared by several verbs, that tell people what to do next."""
 
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
@@ -7,19 +7,19 @@ from rampd_server.domain.wording import ended, one_line
 
 
 def everybody_gets(rollout: Rollout, *left: str) -> str:
-    """After a change that took the tags `left` away from those who had them."""
+    """Says who gets what after a change that took the tags `left` away."""
     nobody = " or ".join(dict.fromkeys(left))
     return f"Everybody gets {rollout.current_release.tag} and nobody gets {nobody} any more, overrides aside."
 
 
 def what_thaws(rollout: Rollout, context: Context) -> list[str]:
-    """What to type so that nothing is frozen any more, in order."""
+    """Returns what to type, in order, so that nothing is frozen any more."""
     in_force = freezes(rollout, context)
     return ["Unfreeze with `all`" if freeze is context.freeze_all else "Unfreeze" for freeze in in_force]
 
 
 def what_frees(rollout: Rollout, context: Context) -> str:
-    """What to do about a rollout that is HELD."""
+    """Says what to do about a rollout that is HELD."""
     tag = rollout.next_release.tag if rollout.next_release else ""
     first = what_thaws(rollout, context) + ([f"Unquarantine {tag}"] if tag in rollout.quarantine else [])
     if not first:
@@ -28,7 +28,7 @@ def what_frees(rollout: Rollout, context: Context) -> str:
 
 
 def what_starts(rollout: Rollout) -> str:
-    """What became next by a change; begins with a space, and is empty where nothing did."""
+    """Says which release became next. Begins with a space; is empty if there is no next."""
     if rollout.next_release is None:
         return ""
     plan = f" {what_raises(rollout)}" if rollout.policy.automation.starts_by_itself else ""
@@ -36,12 +36,12 @@ def what_starts(rollout: Rollout) -> str:
 
 
 def what_raises(rollout: Rollout) -> str:
-    """Who moves a new next from 0 %."""
+    """Says who moves a new next from 0 %."""
     return f"{'The plan' if rollout.policy.automation.starts_by_itself else 'Ramp'} raises it."
 
 
 def what_resumes(rollout: Rollout, context: Context) -> str:
-    """Who or what paused a rollout that is paused, why, and what to do about it."""
+    """Says who paused a rollout, why, and what to do about it."""
     pause, thaw = rollout.pause, what_thaws(rollout, context)
     ways = f" To go on: {', then '.join([*thaw, 'Resume'])}." if thaw else ""
     if rollout.pause_cause is Cause.APPROVAL:

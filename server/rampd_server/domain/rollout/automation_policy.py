@@ -27,8 +27,8 @@ class AfterRollback(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the plan: at `basis_points` for `hold_ms` at the least, until `min_jobs` outcomes of next are in; with
-    `approval` also until a person resumes it.
+    """One step of the plan. Next stays at `basis_points` for at least `hold_ms`, and until `min_jobs` outcomes of next are in.
+    With `approval`, it also waits until a person resumes it.
     """
 
     basis_points: int
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A Prometheus query whose value must lie within `minimum` and `maximum`, each of them or one.
+    """A Prometheus query whose value must lie within `minimum` and `maximum`. At least one of the two is set.
 
     More than `failures_allowed` failures in a row count as a regression; more than `errors_allowed` errors in a row
     pause the rollout, because a source that is broken says nothing about the release.
@@ -56,7 +56,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Automation:
-    """How far a rollout goes by itself, and what makes it come back. docs/automation.md explains every field."""
+    """How far a rollout goes by itself, and what rolls it back. docs/automation.md explains every field."""
 
     steps: tuple[Step, ...] = ()
     max_basis_points: int = 9_500
@@ -71,7 +71,7 @@ class Automation:
     maturation_ms: int = 0
     """How old a job must be before its failure counts."""
     max_failure_rate: float = 0.0
-    """What the absolute guard defends; 0: it is off."""
+    """The failure rate above which the absolute guard acts; 0: the guard is off."""
     on_max_failure_rate: OnRegression = OnRegression.PAUSE
     checks: tuple[Check, ...] = ()
     confirm_within_ms: int | None = None
@@ -81,13 +81,13 @@ class Automation:
 
     @property
     def starts_by_itself(self) -> bool:
-        """Whether a new next gets its first step without anybody."""
+        """Whether a new next gets its first step without a person."""
         return self.auto_start and bool(self.steps)
 
 
 def violations(automation: Automation) -> list[tuple[str, str]]:
-    """Which settings contradict each other, whichever request each of them came with: (field of `rampd.v1.SetPolicyRequest`,
-    what is wrong with it). What each setting may be is in `rampd._contract.field_rules`.
+    """Returns the settings that contradict each other, even if they came with different requests: (field of
+    `rampd.v1.SetPolicyRequest`, what is wrong with it). `rampd._contract.field_rules` has the limits of each setting.
     """
     return [(f"policy.{field}", text) for field, text in _violations(automation)]
 
@@ -102,4 +102,7 @@ def _violations(automation: Automation) -> Iterator[tuple[str, str]]:
             )
     longest_ms = max((step.hold_ms for step in automation.steps), default=0)
     if automation.stuck_after_ms is not None and automation.stuck_after_ms <= longest_ms:
-        yield "stuck_after", f"must be over the longest hold, {whole_span(longest_ms)}: that step would always be stuck"
+        yield (
+            "stuck_after",
+            f"must be longer than the longest hold, {whole_span(longest_ms)}: otherwise that step would always be stuck",
+        )

@@ -1,4 +1,7 @@
-"""What can be asked of a rollout, one class for each verb. `tag` of Ramp to Abandon is a guard: next must be that tag."""
+"""The commands to a rollout: one class for each verb.
+
+`tag` of Ramp, Confirm, Rollback, Finalize and Abandon is a guard: next must have that tag.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +11,13 @@ from rampd_server.domain.rollout.progress import Cause, Progress
 
 
 class Command:
-    """What can be asked of a rollout."""
+    """A verb with its arguments."""
 
     __slots__ = ()
 
 
 class Lowering(Command):
-    """Takes a release away from jobs, or stops what gives it to more of them: it goes ahead of others."""
+    """A command that takes a release away from jobs, or keeps it from more jobs. It goes ahead of other commands."""
 
     __slots__ = ()
 
@@ -71,7 +74,7 @@ class Revert(Lowering):
 @dataclass(frozen=True, slots=True)
 class Pause(Lowering):
     cause: Cause | None = None
-    """What makes automation pause; None: a person does."""
+    """Why automation pauses; None: a person pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +117,19 @@ class DeleteComponent(Command):
 
 @dataclass(frozen=True, slots=True)
 class Settle(Command):
-    """What time alone brings about: a freeze that has ended goes, and the head that it kept waiting starts."""
+    """Applies what time alone changes: an ended freeze is removed, and the head of the queue starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decide(Command):
-    """What automation decided: `command`, where there is one, in the same write that remembers `progress`."""
+    """A decision of automation: `command`, if there is one, runs in the same write that stores `progress`."""
 
     progress: Progress
     command: Ramp | Rollback | Finalize | Abandon | Pause | None = None
 
 
 def lowers_exposure(command: Command, rollout: Rollout) -> bool:
-    """Whether a command goes ahead of others, as `Lowering` says; a Ramp does where it goes down."""
+    """Whether a command goes ahead of others, as `Lowering` says. A Ramp does if it lowers the percent."""
     if isinstance(command, Decide):
         return command.command is not None and lowers_exposure(command.command, rollout)
     if isinstance(command, Ramp):
@@ -135,9 +138,9 @@ def lowers_exposure(command: Command, rollout: Rollout) -> bool:
 
 
 def ground_of(rollout: Rollout, command: Command) -> tuple[object, ...]:
-    """What a decision of automation depends on, to be compared with what is so when it is carried out.
+    """Returns the values that a decision of automation depends on. They must be the same when the decision is carried out.
 
-    What lowers exposure depends on less: evidence against a trial holds at whatever percentage it is by now.
+    A command that lowers exposure depends on fewer values: evidence against a trial is valid at every percentage.
     """
     ground = rollout.next, rollout.trial, rollout.unit, rollout.policy, rollout.held_reason, rollout.confirm_deadline_ms
     if lowers_exposure(command, rollout):

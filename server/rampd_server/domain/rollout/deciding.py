@@ -1,4 +1,4 @@
-"""The verb of automation: what it decided, and what it must remember of it, in one change."""
+"""The verb of automation: carries out a decision and stores the progress in one change."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
 
 
 def decide(rollout: Rollout, command: commands.Decide, context: Context) -> Done:
-    """The progress is that of the present next: where the command ends it, the one after it begins its own."""
+    """Stores the progress of the present next. If the command ends this next, the new next begins with its own progress."""
     require_next(rollout, unless_held="Automation is off meanwhile.")
     done = Done(rollout, "Remembered.")
     if command.command is not None:

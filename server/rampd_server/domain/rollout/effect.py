@@ -1,4 +1,4 @@
-"""What a verb brings about: first what its function hands back, then that with its revision."""
+"""The effect of a verb: first what the verb's function returns, then the same with the new revision."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from rampd_server.domain.rollout.model import Absent, Disposition, Rollout
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A verb's rollout, not yet sealed, and what to tell a person. Equal to the one before: nothing changed."""
+    """The rollout after a verb, not yet sealed, and a message for people. If it equals the rollout before, nothing changed."""
 
     rollout: Rollout
     message: str
@@ -17,7 +17,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A rollout after a command. `after` is sealed where something changed, else it is what was there before."""
+    """A rollout after a command. `after` is sealed if something changed; otherwise it is the rollout before."""
 
     after: Rollout | Absent
     changed: bool
@@ -27,6 +27,6 @@ class Effect:
 
     @property
     def queue_position(self) -> int:
-        """The place of `release` in the queue, 1 for the first in line; 0 where it does not wait."""
+        """The place of `release` in the queue, 1 for the first in line; 0 if it does not wait."""
         queue = self.after.queue if isinstance(self.after, Rollout) else ()
         return queue.index(self.release) + 1 if self.release in queue else 0

@@ -1,4 +1,4 @@
-"""The verbs that bring releases in, make them current, and let them go."""
+"""The verbs that queue releases, make them current, and end them."""
 
 from dataclasses import replace
 
@@ -27,11 +27,11 @@ from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.rollout.requirements import refuse_frozen, refuse_quarantined, require_next
 from rampd_server.domain.rollout.reverting import what_goes_back
 
-_IF_FINE = "Release it with `force` where it is fine after all."
+_IF_FINE = "If the tag is fine after all, Release it with `force`."
 
 
 def bootstrap(absent: Absent, command: commands.Release, context: Context) -> Done:
-    """The first release of a component is current at once, unless its tag was quarantined before the store lost the rest."""
+    """Makes the first release of a component current at once. Refuses a tag whose quarantine outlived a loss of the component."""
     if not command.force:
         refuse_quarantined(absent, command.tag, _IF_FINE)
     number = absent.last_number + 1
@@ -89,7 +89,7 @@ def _unchanged_message(rollout: Rollout, live: Release, command: commands.Releas
     else:
         message = f"{live.tag} waits already."
     if command.attributes != live.attributes:
-        message += f" It keeps the attributes of release {live.number}; the ones given now are not taken over."
+        message += f" It keeps the attributes of release {live.number}. The attributes in this request are not stored."
     return message
 
 
@@ -113,7 +113,7 @@ def _promote(rollout: Rollout, live: Release | None, command: commands.Release, 
 
 
 def _who_served(rollout: Rollout) -> list[str]:
-    """The tags that somebody got by the weights."""
+    """Returns the tags that jobs got by the weights."""
     ramped = rollout.next_release if rollout.basis_points else None
     return [release.tag for release in (rollout.current_release, ramped) if release]
 
@@ -152,7 +152,7 @@ def _enqueue(rollout: Rollout, command: commands.Release, context: Context) -> D
 
 
 def what_blocks(rollout: Rollout, context: Context) -> str:
-    """Why the head of the queue does not start, and what starts it."""
+    """Says why the head of the queue does not start, and what starts it."""
     next_release = rollout.next_release
     thaw = ", then ".join(what_thaws(rollout, context))
     if next_release is None:

@@ -1,7 +1,8 @@
-"""What follows from it that a store has lost writes of a component: a failover to a replica that was behind, an older copy.
+"""What happens to a component after the store lost writes of it, by a failover to a replica that was behind or by an older
+copy.
 
-What is lost stays lost: the store is the truth. But revisions and release numbers that somebody has seen are given to
-nothing else, and a release that was taken away from jobs is not given to them again until a person says so.
+Lost writes stay lost: the store is the truth. But a revision or release number that somebody has seen is not used
+again. A release that was taken away from jobs is not given to them again until a person says so.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from rampd_server.domain.wording import percent
 def after_loss(
     stored: Rollout | Absent, known: Rollout | Absent, lost: LostRevisions, context: Context, *, protects: bool
 ) -> Rollout | Absent:
-    """The component after a server that knew `known` has found it at `stored`, sealed; `stored` itself where another server,
-    which knew at least as much, was first. With `protects`, jobs get no release that `known` had taken away.
+    """Returns the sealed component after a server that knew `known` found `stored` in the store.
+
+    Returns `stored` itself if another server that knew at least as much was first. With `protects`, jobs get no release
+    that `known` had taken away.
     """
     revision = max(stored.revision, known.revision) + 1
     last_number = max(stored.last_number, known.last_number)
@@ -35,7 +38,7 @@ def after_loss(
 
 
 def first_difference(known: Sequence[Assignment], stored: Sequence[Assignment], default: int) -> int:
-    """The first revision at which two timelines say different things; `default` where they never do."""
+    """Returns the first revision at which two timelines differ; `default` if they never differ."""
     common = set(known) & set(stored)
     start = max((timeline[0].revision for timeline in (known, stored) if timeline), default=0)
     differing = [each.revision for each in (*known, *stored) if each not in common and each.revision > start]
@@ -62,7 +65,7 @@ def _protected(rollout: Rollout, known: Rollout | Absent, context: Context) -> R
 
 
 def _with_deadline(rollout: Rollout, known: Rollout, tag: str) -> Rollout:
-    """Who has asked that the release goes back to 0 percent unless somebody confirms it gets that."""
+    """Keeps the deadline of a Ramp that must be confirmed: without a Confirm, the release goes back to 0 percent."""
     deadline_ms = known.confirm_deadline_ms
     if not _is_next(known, tag) or deadline_ms is None or not rollout.basis_points:
         return rollout
@@ -70,7 +73,7 @@ def _with_deadline(rollout: Rollout, known: Rollout, tag: str) -> Rollout:
 
 
 def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:
-    """In words, why jobs may not get a tag at this percentage by itself; empty where they may."""
+    """Says why jobs may not get a tag at this percentage without a person; empty if they may."""
     if known.next is not None and known.held_reason:
         return f"held: {known.held_reason}"
     if known.next is not None and known.paused:
@@ -82,12 +85,12 @@ def _what_kept_away(known: Rollout, tag: str, basis_points: int) -> str:
 
 
 def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
-    """What was taken from everybody is not given to everybody again, where something is there to go back to."""
+    """Reverts a current that had been taken away from everybody, if there is a release to go back to."""
     current, tag, arrival = rollout.current_release.tag, known.current_release.tag, known.arrival
     is_left = arrival is not None and arrival.means is Means.REVERT and current == arrival.from_tag
     if current == tag or not (is_left or current in known.quarantine):
         return rollout
-    # Without what the lost state had quarantined, which is marked by now.
+    # Tags that the lost state had quarantined are marked by now, so they are not in this list.
     there = [release.tag for release in rollout.previous_releases]
     if not there:
         return rollout
@@ -96,7 +99,7 @@ def _reverted(rollout: Rollout, known: Rollout, context: Context) -> Rollout:
 
 
 def _exposure(known: Rollout, tag: str) -> int:
-    """How many of the units got a tag, in basis points."""
+    """Returns the share of units that got a tag, in basis points."""
     if known.current_release.tag == tag:
         return FULL
     return known.basis_points if _is_next(known, tag) else 0

@@ -1,4 +1,4 @@
-"""The nouns: what a rollout is made of. Frozen values, no I/O, no clock.
+"""The data of a rollout: frozen values, no I/O, no clock.
 
 Times are integers, milliseconds since 1970 by the store's clock. Shares are integers, basis points (hundredths of a
 percent, 0 to 10,000).
@@ -15,7 +15,7 @@ from rampd_server.domain.rollout.automation_policy import Automation
 from rampd_server.domain.rollout.progress import Cause, Progress
 
 FULL = BUCKETS
-"""All units, in basis points: each bucket is one."""
+"""All units, in basis points: one bucket is one basis point."""
 MAX_QUEUE = 100
 MAX_PREVIOUS = 10
 MAX_ENDED_RELEASES = 100
@@ -78,7 +78,7 @@ class Means(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a release became current: by what, who did it and why, when, and instead of which tag."""
+    """How a release became current: by which verb, who did it, why, when, and which tag it replaced."""
 
     means: Means
     actor: str
@@ -101,7 +101,7 @@ class Freeze:
         return self.expire_ms is None or now_ms < self.expire_ms
 
     def outlasts(self, other: "Freeze | None") -> bool:
-        """Whether it ends after another one, or there is no other."""
+        """Whether it ends after `other`, or `other` is None."""
         if other is None or other.expire_ms is None:
             return other is None
         return self.expire_ms is None or self.expire_ms > other.expire_ms
@@ -109,7 +109,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Who paused a rollout, why, and since when. `cause`: what made automation pause it; None: a person did."""
+    """Who paused a rollout, why, and since when. `cause`: why automation paused it; None: a person paused it."""
 
     actor: str
     note: str
@@ -127,7 +127,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Who said of a tag that it must not be rolled out, and why."""
+    """Who quarantined a tag, and why: the tag must not be rolled out."""
 
     actor: str
     note: str
@@ -155,7 +155,7 @@ class Assignment:
 
 
 class LostRevisions(NamedTuple):
-    """Revisions, `first` to `last`, that somebody has seen and that the store has lost. What is said of them is not known."""
+    """Revisions, `first` to `last`, that somebody has seen and that the store has lost. Their state is not known."""
 
     first: int
     last: int
@@ -163,17 +163,17 @@ class LostRevisions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A component that is not there. One that was deleted goes on with its numbers when it is made again."""
+    """A component that does not exist. A deleted component continues its numbers if it is created again."""
 
     component: str
     revision: int = 0
     last_number: int = 0
     entry: str = ""
-    """As of `Rollout`; so is the next one."""
+    """The same as in `Rollout`; so is `state_entry`."""
     state_entry: str = ""
     quarantine: Mapping[str, Quarantine] = field(default_factory=dict)
-    """What a component had that the store has lost whole: it outlives it, so that nobody gets one of these tags again. Who
-    deletes a component deletes this, too.
+    """The quarantine of a component that the store has lost completely. It outlives the component, so that nobody gets one of
+    these tags again. DeleteComponent deletes it too.
     """
 
 
@@ -182,11 +182,11 @@ class Rollout:
     """A component's whole state, without its overrides.
 
     `current`, `next`, `queue` (first in line first) and `previous` (newest first, quarantined ones included) are
-    numbers of `releases`. `held_reason` is what makes a rollout HELD: it is empty in every other state.
+    numbers of `releases`. A rollout is HELD if and only if `held_reason` is not empty.
 
-    `revision` counts changes, and is no identity: where a failover has lost writes, two histories have the same numbers.
-    `entry` names the last change beyond doubt, and `state_entry` the last one that was not of overrides only: a decision
-    rests on that. The store gives both; the state machine leaves them alone.
+    `revision` counts changes and does not identify a change: after a failover that lost writes, two histories have the same
+    numbers. `entry` identifies the last change. `state_entry` identifies the last change that was not only of overrides;
+    decisions depend on it. The store sets both; the state machine does not change them.
     """
 
     component: str
@@ -197,15 +197,15 @@ class Rollout:
     create_ms: int
     update_ms: int
     arrival: Arrival | None = None
-    """Of current; None where it became current before rampd kept this."""
+    """Of current; None if it became current before rampd stored this."""
     next: int | None = None
     basis_points: int = 0
     held_reason: str = ""
     hold: Hold | None = None
-    """None where it is not HELD, or was so before rampd kept this."""
+    """None if the rollout is not HELD, or became HELD before rampd stored this."""
     paused: bool = False
     pause: Pause | None = None
-    """None where it is not paused, or was paused before rampd kept this."""
+    """None if the rollout is not paused, or was paused before rampd stored this."""
     trial: int = 0
     confirm_deadline_ms: int | None = None
     unit: Unit = Unit.REPO
@@ -216,14 +216,14 @@ class Rollout:
     policy: Policy = Policy()
     timeline: tuple[Assignment, ...] = ()
     current_revision: int = 0
-    """At which current became current; 0 where it did before rampd kept this."""
+    """The revision at which current became current; 0 if that was before rampd stored this."""
     lost: tuple[LostRevisions, ...] = ()
     """Oldest first."""
     entry: str = ""
-    """Of the feed. Empty, as the next one, where no change was committed since rampd keeps this."""
+    """An entry of the feed. This and `state_entry` are empty if no change was committed since rampd stores them."""
     state_entry: str = ""
     progress: Progress = field(default_factory=Progress)
-    """Of next; the default where there is none."""
+    """Of next; the default if there is no next."""
 
     @property
     def state(self) -> RolloutState:
@@ -232,12 +232,12 @@ class Rollout:
         return RolloutState.HELD if self.held_reason else RolloutState.ROLLING_OUT
 
     def has_lost(self, revision: int) -> bool:
-        """Whether it is not known what was so at a revision, since the store has lost it."""
+        """Whether the store has lost a revision, so that its state is not known."""
         return any(first <= revision <= last for first, last in self.lost)
 
     @property
     def pause_cause(self) -> Cause | None:
-        """What made automation pause it; None where it is not paused, or a person did."""
+        """Why automation paused the rollout; None if it is not paused, or if a person paused it."""
         if not self.paused:
             return None
         return self.pause.cause if self.pause else self.progress.paused_by
@@ -256,14 +256,14 @@ class Rollout:
 
     @property
     def previous_releases(self) -> tuple[Release, ...]:
-        """What Revert may go back to: without quarantined tags."""
+        """The releases that Revert may go back to: those without a quarantined tag."""
         releases = (self.releases[number] for number in self.previous)
         return tuple(release for release in releases if release.tag not in self.quarantine)
 
 
 def numbered(after: Absent | Rollout, revision: int, entry: str) -> Absent | Rollout:
-    """A sealed change as it was committed: at the revision and under the entry that the store gave it. Changes of overrides
-    may have taken revisions before it.
+    """Returns a sealed change with the revision and the entry that the store gave it. The revision may be higher than the
+    sealed one, because changes of overrides take revisions too.
     """
     if isinstance(after, Absent):
         return replace(after, revision=revision, entry=entry, state_entry=entry)

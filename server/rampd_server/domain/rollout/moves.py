@@ -1,4 +1,4 @@
-"""The few moves that verbs are made of. Each takes a rollout and gives the next one; none refuses."""
+"""The moves that verbs consist of. Each move takes a rollout and returns the changed one. No move refuses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from rampd_server.domain.wording import one_line
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a transition may know beside the rollout: who asks and why, the store's time, the namespace's freeze."""
+    """What a transition may know besides the rollout: who asks and why, the store's time, the namespace's freeze."""
 
     now_ms: int
     actor: str = "anonymous"
@@ -30,7 +30,7 @@ class Context:
     freeze_all: Freeze | None = None
 
     def because(self, deed: str) -> str:
-        """`rolled back by ada: error rate`: the deed, who did it, and the note where there is one, on one line."""
+        """`rolled back by ada: error rate`: what was done, by whom, and the note if there is one, on one line."""
         return f"{deed} by {self.actor}" + (f": {one_line(self.note)}" if self.note else "")
 
 
@@ -40,7 +40,7 @@ def freezes(rollout: Rollout, context: Context) -> list[Freeze]:
 
 
 def mark(rollout: Rollout, number: int, state: ReleaseState, context: Context, end_reason: str = "") -> Rollout:
-    """A release enters a state."""
+    """Puts a release into a state."""
     release = replace(rollout.releases[number], state=state, update_ms=context.now_ms, end_reason=end_reason)
     return replace(rollout, releases={**rollout.releases, number: release})
 
@@ -48,7 +48,7 @@ def mark(rollout: Rollout, number: int, state: ReleaseState, context: Context, e
 def add_release(
     rollout: Rollout, tag: str, state: ReleaseState, attributes: Mapping[str, str], context: Context
 ) -> Rollout:
-    """A new release, numbered `last_number`."""
+    """Adds a new release. Its number is the new `last_number`."""
     number = rollout.last_number + 1
     release = new_release(number, tag, state, attributes, context)
     return replace(rollout, last_number=number, releases={**rollout.releases, number: release})
@@ -68,7 +68,7 @@ def new_release(number: int, tag: str, state: ReleaseState, attributes: Mapping[
 
 
 def make_current(rollout: Rollout, number: int, means: Means, context: Context, end_reason: str) -> Rollout:
-    """`number` becomes current; what was current retires to the front of `previous`."""
+    """Makes `number` current. The old current is RETIRED and goes to the front of `previous`."""
     left = rollout.current
     arrival = Arrival(means, context.actor, context.note, context.now_ms, rollout.current_release.tag)
     rollout = mark(rollout, left, ReleaseState.RETIRED, context, end_reason)
@@ -78,7 +78,7 @@ def make_current(rollout: Rollout, number: int, means: Means, context: Context, 
 
 
 def start_next(rollout: Rollout, number: int, context: Context) -> Rollout:
-    """`number` becomes next: at 0 percent, unpaused, in its first trial, with the policy's unit."""
+    """Makes `number` next: at 0 percent, not paused, in its first trial, with the policy's unit."""
     rollout = mark(rollout, number, ReleaseState.NEXT, context)
     progress = Progress(moved_ms=context.now_ms)
     return replace(
@@ -94,7 +94,7 @@ def start_next(rollout: Rollout, number: int, context: Context) -> Rollout:
 
 
 def drop_next(rollout: Rollout) -> Rollout:
-    """Nothing is being rolled out any more; what becomes of the release is the caller's to say."""
+    """Removes next from the rollout. The caller sets the new state of the release."""
     return replace(
         rollout,
         next=None,
@@ -110,7 +110,10 @@ def drop_next(rollout: Rollout) -> Rollout:
 
 
 def start_head(rollout: Rollout, context: Context) -> Rollout:
-    """Where there is no next and no freeze, the first that can be rolled out becomes next; those that can't, end."""
+    """If there is no next and no freeze, makes the first queued release that can be rolled out next.
+
+    The queued releases before it end.
+    """
     while rollout.next is None and rollout.queue and not freezes(rollout, context):
         head, *rest = rollout.queue
         release = rollout.releases[head]
@@ -125,14 +128,14 @@ def start_head(rollout: Rollout, context: Context) -> Rollout:
 
 
 def hold(rollout: Rollout, reason: str) -> Rollout:
-    """Next goes to 0 percent and the rollout is HELD; one that is HELD keeps its first reason."""
+    """Puts next to 0 percent and makes the rollout HELD. A rollout that is HELD already keeps its first reason."""
     if rollout.next is None or rollout.held_reason:
         return rollout
     return replace(drop_question(rollout), basis_points=0, held_reason=reason, confirm_deadline_ms=None)
 
 
 def drop_question(rollout: Rollout) -> Rollout:
-    """A step does not wait for its approval any more: nobody has to answer."""
+    """Withdraws the question whether a person approves the step."""
     if rollout.pause_cause is not Cause.APPROVAL:
         return rollout
     return replace(rollout, paused=False, pause=None, progress=rollout.progress.unasked())
@@ -143,8 +146,8 @@ def take_from_queue(rollout: Rollout, number: int) -> Rollout:
 
 
 def quarantine(rollout: Rollout, tag: str, context: Context) -> Rollout:
-    """The tag is marked, rolled back where it is next, and cancelled where it waits. Where as many tags as can be are marked
-    already, the mark of the oldest goes.
+    """Quarantines the tag. If it is next, it is rolled back; if it is in the queue, it is cancelled. If the list of quarantined
+    tags is full, the oldest mark is removed.
     """
     if tag not in rollout.quarantine:
         mark_of = Quarantine(context.actor, context.note, context.now_ms)
@@ -160,7 +163,7 @@ def quarantine(rollout: Rollout, tag: str, context: Context) -> Rollout:
 
 
 def _with_room(rollout: Rollout) -> Mapping[str, Quarantine]:
-    """The marks, with room for one more. That of a tag that a known release has stays: somebody may go back to it."""
+    """Returns the marks, with room for one more. Marks of tags of known releases go last: somebody may go back to such a tag."""
     marks = rollout.quarantine
     if len(marks) < model.MAX_QUARANTINE:
         return marks
@@ -176,14 +179,14 @@ def lift_quarantine(rollout: Rollout, tag: str) -> Rollout:
 
 
 def settle(rollout: Rollout, context: Context) -> Rollout:
-    """What time alone brings about: a freeze that has ended goes, and the head that it kept waiting starts."""
+    """Applies what time alone changes: an ended freeze is removed, and the head of the queue starts."""
     if rollout.freeze and not rollout.freeze.is_in_force(context.now_ms):
         rollout = replace(rollout, freeze=None)
     return start_head(rollout, context)
 
 
 def seal(before: model.Absent | Rollout, after: Rollout, context: Context) -> Rollout:
-    """The change as it is committed: next revision, its place in the timeline, old releases forgotten."""
+    """Returns the change in the form that is committed: with the next revision and its place in the timeline, without old releases."""
     revision = before.revision + 1
     assignment = Assignment(revision, after.next or 0, after.basis_points, after.unit, after.trial)
     timeline = after.timeline

@@ -1,7 +1,7 @@
-"""Where automation stands with a rollout: what the controller must remember between two looks, and nothing else.
+"""The progress of automation with a rollout: only what the controller must remember between two looks.
 
-It belongs to next and is committed with it, in the same write as the change that it remembers. The verbs of people change
-it too: Ramp takes over, Resume gives back.
+The progress belongs to next. It is committed in the same write as the change that it records. Verbs of people change it
+too: with Ramp a person takes over from the plan, with Resume the plan takes over again.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ class Driver(StrEnum):
 
 
 class Cause(StrEnum):
-    """What makes automation stop a rollout, or speak up."""
+    """Why automation stops a rollout, or reports something."""
 
     CONFIRM = "CONFIRM"
     RELATIVE_GUARD = "RELATIVE_GUARD"
@@ -33,13 +33,13 @@ class Cause(StrEnum):
 
     @property
     def is_of_trial(self) -> bool:
-        """Whether it rests on the trial's counters, and so comes again at once unless a new trial begins."""
+        """Whether it depends on the trial's counters, and so comes again at once unless a new trial begins."""
         return self in {self.RELATIVE_GUARD, self.ABSOLUTE_GUARD, self.ASSIGNMENT_CHECK}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of one next. The methods give the progress after something happened, at `now_ms` by the store's clock."""
+    """The progress of one next. The methods return the progress after an event at `now_ms` by the store's clock."""
 
     driver: Driver = Driver.NOBODY
     hold_since_ms: int | None = None
@@ -47,24 +47,24 @@ class Progress:
     moved_ms: int = 0
     """When the rollout last made progress, from which stuck_after counts."""
     paused_by: Cause | None = None
-    """Why automation paused the rollout; None where it did not. Of several causes one that rests on the trial's counters."""
+    """Why automation paused the rollout; None if it did not. A cause that depends on the trial's counters goes before others."""
     said: frozenset[Cause] = frozenset()
-    """What was said in this trial already, and need not be said again."""
+    """The causes that were reported in this trial already, and need not be reported again."""
     resumed_ms: int | None = None
-    """When it was last resumed: failures and errors of checks count from then on. None: never."""
+    """When the rollout was last resumed. Failures and errors of checks count from then on. None: never."""
     is_approved: bool = False
     """Whether a person let the plan go on from the present step."""
 
     def stepped(self, now_ms: int) -> "Progress":
-        """The plan raised the percent, or begins its hold at the percent that it found."""
+        """The plan raised the percent, or begins a hold at the present percent."""
         return replace(self, driver=Driver.PLAN, hold_since_ms=now_ms, moved_ms=now_ms, is_approved=False)
 
-    def held_anew(self, now_ms: int) -> "Progress":
-        """The clock jumped."""
+    def hold_restarted(self, now_ms: int) -> "Progress":
+        """The clock jumped, so the hold begins again."""
         return replace(self, hold_since_ms=now_ms if self.hold_since_ms is not None else None, moved_ms=now_ms)
 
     def paused(self, cause: Cause) -> "Progress":
-        """A guard paused the rollout, or would have if another one had not."""
+        """A guard paused the rollout, or another guard had paused it already."""
         return replace(self, paused_by=self.paused_by if self.resumes_as_new_trial else cause, said=self.said | {cause})
 
     def asked(self) -> "Progress":
@@ -76,7 +76,7 @@ class Progress:
         return replace(self, paused_by=None) if self.paused_by is Cause.APPROVAL else self
 
     def approved(self, now_ms: int) -> "Progress":
-        """A person let the plan go on from the present step, which has had its hold and does not hold again."""
+        """A person let the plan go on from the present step, whose hold is over and does not begin again."""
         return replace(self, paused_by=None, is_approved=True, moved_ms=now_ms)
 
     def spoke(self, cause: Cause) -> "Progress":

@@ -1,4 +1,4 @@
-"""The verbs that keep a rollout from harm: freeze, quarantine; and its policy."""
+"""The verbs that protect a rollout, freeze and quarantine, and the verb that sets its policy."""
 
 from dataclasses import replace
 
@@ -15,9 +15,12 @@ from rampd_server.domain.wording import percent
 
 
 def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
-    """The freeze as asked for; the present one where that is the same. Raises InvalidRequestError for a time gone by."""
+    """Returns the freeze that is asked for, or the present freeze if it is the same.
+
+    Raises InvalidRequestError if `expire_ms` is in the past.
+    """
     if expire_ms is not None and expire_ms <= context.now_ms:
-        raise InvalidRequestError([("expire_time", "is not in the future; give a later time, or none")])
+        raise InvalidRequestError([("expire_time", "is not in the future: give a later time, or leave it out")])
     if present and present.is_in_force(context.now_ms) and present.expire_ms == expire_ms:
         return present
     return Freeze(context.actor, context.note, context.now_ms, expire_ms)
@@ -27,7 +30,10 @@ def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done
     frozen = replace(rollout, freeze=new_freeze(rollout.freeze, command.expire_ms, context))
     if frozen == rollout:
         return Done(frozen, f"{rollout.component} was frozen already.")
-    return Done(frozen, f"{rollout.component} is frozen: releases wait, nothing rises; going back works as ever.")
+    return Done(
+        frozen,
+        f"{rollout.component} is frozen: releases wait, and no percent rises. Going back still works.",
+    )
 
 
 def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) -> Done:
@@ -37,7 +43,7 @@ def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) ->
         message = f"{rollout.component} is not frozen any more."
     thawed = start_head(replace(rollout, freeze=None), context)
     if freezes(thawed, context):
-        message += " The whole namespace still is: Unfreeze with `all`."
+        message += " The whole namespace is still frozen: Unfreeze with `all`."
     return Done(thawed, message)
 
 
@@ -48,14 +54,14 @@ def quarantine(rollout: Rollout, command: commands.Quarantine, context: Context)
         return Done(marked, f"{command.tag} was quarantined already.")
     message = f"{command.tag} is quarantined."
     if rollout.current_release.tag == command.tag:
-        message += f" It is current, and stays so. {what_goes_back(marked, context)}"
+        message += f" It stays current. {what_goes_back(marked, context)}"
     elif marked.held_reason and not rollout.held_reason:
         message += f" It was next. {everybody_gets(marked, command.tag)}"
     return Done(marked, message)
 
 
 def _refuse_too_many(rollout: Rollout, tag: str) -> None:
-    """What somebody gets, or soon would get, is quarantined all the same: it takes the place of the oldest."""
+    """A tag of current, next or the queue is quarantined even if the list is full: it replaces the oldest."""
     live = (rollout.current_release, rollout.next_release, *rollout.queued_releases)
     if tag in rollout.quarantine or any(release and release.tag == tag for release in live):
         return
@@ -83,15 +89,15 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) 
     unit = policy.unit if rollout.next is None else rollout.unit
     changed = replace(rollout, policy=policy, unit=unit)
     if changed == rollout:
-        return Done(rollout, "The policy was so already.")
+        return Done(rollout, "The policy already has these values. Nothing changed.")
     later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
     if policy.automation.steps and rollout.held_reason and rollout.next_release:
-        later += f" {rollout.next_release.tag} is held, and no plan moves it. {what_frees(rollout, context)}"
+        later += f" {rollout.next_release.tag} is held, and the plan does not move it. {what_frees(rollout, context)}"
     return Done(changed, f"The policy is stored.{later}{_what_waits_for_nothing(policy.automation)}")
 
 
 def _what_waits_for_nothing(automation: Automation) -> str:
-    """A warning about steps that are over as soon as they begin; begins with a space, and is empty where there are none."""
+    """Warns about steps that end as soon as they begin. Begins with a space; is empty if there are no such steps."""
     if automation.checks:
         return ""
     hasty = [step for step in automation.steps if not (step.hold_ms or step.min_jobs or step.approval)]

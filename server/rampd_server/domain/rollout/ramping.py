@@ -1,4 +1,4 @@
-"""The verbs that move next's percent, or stop what moves it."""
+"""The verbs that change next's percent, or that stop and restart the plan."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from rampd_server.domain.wording import percent, whole_span
 
 
 def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
-    """By hand: takes over from the plan."""
+    """Carries out a person's Ramp: the person takes over from the plan."""
     if command.confirm_within_ms is None:
         command = replace(command, confirm_within_ms=_default_confirm_within_ms(rollout, command.basis_points))
     done = ramp_to(rollout, command, context)
@@ -27,14 +27,14 @@ def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
 
 
 def _default_confirm_within_ms(rollout: Rollout, basis_points: int) -> int | None:
-    """The policy's, for what raises exposure, or replaces a Ramp that waits to be confirmed."""
+    """Returns the policy's value for a Ramp that raises exposure, or that replaces a Ramp not yet confirmed."""
     is_raised = basis_points > rollout.basis_points
     is_replaced = rollout.confirm_deadline_ms is not None and basis_points > 0
     return rollout.policy.automation.confirm_within_ms if is_raised or is_replaced else None
 
 
 def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
-    """By whomever."""
+    """Sets the percent. The same rules apply to a person and to the plan."""
     release = require_next(rollout, command.tag, instead=_what_begins(rollout, context))
     was_held = bool(rollout.held_reason)
     if was_held or command.basis_points > rollout.basis_points:
@@ -56,7 +56,7 @@ def ramp_to(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
     resumed = f" The rollout goes on as trial {ramped.trial}." if was_held else ""
     unless = ""
     if command.confirm_within_ms is not None:
-        unless = f" Confirm it within {whole_span(command.confirm_within_ms)}, else it goes back to 0 %."
+        unless = f" Confirm it within {whole_span(command.confirm_within_ms)}, otherwise it goes back to 0 %."
     return Done(ramped, f"{release.tag} is at {share}.{unless}{resumed}")
 
 
@@ -100,8 +100,8 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
 
 
 def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
-    """What is paused already stays so. What automation finds then is what the pause is for from now on, unless it is for
-    a guard already: Resume does not begin a new trial without anybody having read why.
+    """Pauses a rollout. A paused rollout stays paused, but a new finding of automation replaces the cause of the pause.
+    The cause stays if it is a guard on the trial's counters: a person must be able to read why Resume begins a new trial.
     """
     require_next(rollout, unless_held="Automation is off meanwhile.")
     present = rollout.pause_cause
@@ -109,13 +109,13 @@ def pause(rollout: Rollout, command: commands.Pause, context: Context) -> Done:
         return Done(rollout, f"{rollout.component} was paused already. {what_resumes(rollout, context)}")
     return Done(
         replace(rollout, paused=True, pause=Pause(context.actor, context.note, context.now_ms, command.cause)),
-        f"Nothing raises {rollout.component} by itself until Resume; guards go on.",
+        f"Nothing raises {rollout.component} by itself until Resume. Guards go on.",
     )
 
 
 def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Done:
-    """Ends a pause, or approves a step that waits for it; and what was ramped by hand, or never began, is the plan's from
-    now on where there is a plan.
+    """Ends a pause, or approves a step that waits for approval. If the policy has a plan, the plan also takes over a rollout
+    that was ramped by hand or that never began.
     """
     release = require_next(rollout, unless_held=what_frees(rollout, context))
     before, has_plan = rollout.progress, bool(rollout.policy.automation.steps)
@@ -142,5 +142,5 @@ def resume(rollout: Rollout, _command: commands.Resume, context: Context) -> Don
         else f"{release.tag} is not paused any more."
     )
     if resumed.trial != rollout.trial:
-        message += f" Trial {resumed.trial} begins: what was counted until now does not count any more."
+        message += f" Trial {resumed.trial} begins: outcomes counted until now do not count any more."
     return Done(resumed, message)

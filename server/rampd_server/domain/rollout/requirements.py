@@ -1,4 +1,4 @@
-"""What several verbs require of a rollout, and refuse without."""
+"""Checks that several verbs share. Each check refuses the command if a requirement is not met."""
 
 from rampd_server.domain import refusals
 from rampd_server.domain.rollout.model import Absent, Release, Rollout
@@ -7,7 +7,7 @@ from rampd_server.domain.wording import one_line
 
 
 def require_revision(before: Rollout | Absent, expected: int | None) -> None:
-    """Raises REVISION_MISMATCH where a component is not at the revision that a caller expects (None: at any)."""
+    """Raises REVISION_MISMATCH if a component is not at the revision that a caller expects (None: any revision)."""
     if expected is not None and expected != before.revision:
         is_lost = isinstance(before, Rollout) and before.has_lost(expected)
         why = "the store has lost that one" if is_lost else "somebody changed it"
@@ -15,9 +15,10 @@ def require_revision(before: Rollout | Absent, expected: int | None) -> None:
 
 
 def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless_held: str = "") -> Release:
-    """Next, which must be there, and be the guard's tag where there is a guard.
+    """Returns next. There must be a next, and if a guard is given, next must have the guard's tag.
 
-    `instead` tells what to do where there is none; with `unless_held`, which tells what to do then, it must not be held.
+    `instead` says what to do if there is no next. With `unless_held`, next must not be held; `unless_held` says what to do
+    if it is.
     """
     release = rollout.next_release
     if release is None:
@@ -35,7 +36,7 @@ def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless
 
 
 def refuse_frozen(rollout: Rollout, context: Context) -> None:
-    """Raises FROZEN where a freeze is in force."""
+    """Raises FROZEN if a freeze is in force."""
     for freeze in freezes(rollout, context):
         is_all = freeze is context.freeze_all
         scope = "The whole namespace" if is_all else rollout.component
@@ -48,7 +49,7 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
 
 
 def refuse_quarantined(rollout: Rollout | Absent, tag: str, instead: str) -> None:
-    """Raises TAG_QUARANTINED where a tag is; `instead` tells what to do then."""
+    """Raises TAG_QUARANTINED if a tag is quarantined. `instead` says what to do then."""
     mark = rollout.quarantine.get(tag)
     if mark is not None:
         raise refusals.tag_quarantined(

@@ -1,4 +1,4 @@
-"""Going back behind current: the verb, and what to say to those who ask the way."""
+"""Going back to a release before current: the verb, and the messages that explain how."""
 
 from rampd_server.domain import refusals
 from rampd_server.domain.rollout import commands, model, moves
@@ -11,7 +11,10 @@ from rampd_server.domain.wording import ended, moment, one_line, percent, span
 
 
 def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done:
-    """Without a tag it goes back once, however often it is typed. What names a version is its tag, not its number."""
+    """Makes an earlier release current. Without a tag, only the first Revert goes back; a repeat changes nothing.
+
+    A tag identifies a version; a release number does not.
+    """
     left = rollout.current_release
     if not command.tag:
         _refuse_in_progress(rollout, context)
@@ -37,7 +40,7 @@ def revert(rollout: Rollout, command: commands.Revert, context: Context) -> Done
 
 
 def what_goes_back(rollout: Rollout, context: Context) -> str:
-    """How to leave current for a version before it."""
+    """Says how to go back from current to an earlier version."""
     target = _default_target(rollout)
     if target is None:
         current = rollout.current_release.tag
@@ -48,7 +51,7 @@ def what_goes_back(rollout: Rollout, context: Context) -> str:
 
 
 def _revert_before(rollout: Rollout) -> Arrival | None:
-    """The Revert that current came by, if it came by one."""
+    """Returns the Revert by which current became current; None if it was another verb."""
     arrival = rollout.arrival
     return arrival if arrival and arrival.means is Means.REVERT else None
 
@@ -58,14 +61,14 @@ def _refuse_in_progress(rollout: Rollout, context: Context) -> None:
     if release and rollout.basis_points:
         current = rollout.current_release.tag
         raise refusals.rollout_in_progress(
-            f"{release.tag} is at {percent(rollout.basis_points)}: it came last, so look there first. Rollback takes it "
+            f"{release.tag} is at {percent(rollout.basis_points)}: it is the newest change, so look there first. Rollback takes it "
             f"away, and everybody gets {current}. {what_goes_back(rollout, context)}",
             tag=release.tag,
         )
 
 
 def _default_target(rollout: Rollout) -> Release | None:
-    """The newest previous that is another version than current, and not quarantined."""
+    """Returns the newest previous release with a tag that is not current's and not quarantined."""
     others = (release for release in rollout.previous_releases if release.tag != rollout.current_release.tag)
     return next(others, None)
 
@@ -83,14 +86,12 @@ def _require_target(rollout: Rollout, context: Context) -> Release:
 def _named_target(rollout: Rollout, tag: str, context: Context) -> Release:
     for number in rollout.previous:
         if rollout.releases[number].tag == tag:
-            refuse_quarantined(rollout, tag, "Unquarantine it first where it is fine after all.")
+            refuse_quarantined(rollout, tag, "If it is fine after all, Unquarantine it first.")
             return rollout.releases[number]
     known = ", ".join(dict.fromkeys(release.tag for release in rollout.previous_releases)) or "none"
     if all(release.tag != tag for release in rollout.releases.values()):
-        # A tag that nobody has handed in is most likely a slip, and no command may give it to everybody.
-        instead = (
-            f"{rollout.component} never had a release of it that is still known: look at the tag, and at ListReleases."
-        )
+        # A tag that nobody has released is most likely a mistake, so no command that gives it to everybody is shown.
+        instead = f"{rollout.component} keeps no release with this tag. Check the tag: ListReleases shows the releases."
     else:
         flags = "`expedite` and `force`" if tag in rollout.quarantine else "`expedite`"
         ways = [*what_thaws(rollout, context), f"Release it with {flags}"]
@@ -104,7 +105,7 @@ def _named_target(rollout: Rollout, tag: str, context: Context) -> Release:
 
 
 def _what_else(rollout: Rollout, context: Context) -> str:
-    """What to do where there is nothing to go back to."""
+    """Says what to do if there is nothing to go back to."""
     current = rollout.current_release.tag
     release = ", then ".join([*what_thaws(rollout, context), "Release with `expedite`"])
     for number in rollout.previous:
@@ -122,7 +123,9 @@ def _reverted(before: Rollout, after: Rollout, context: Context) -> str:
     if after.held_reason and after.next_release:
         became_of_next = f" {after.next_release.tag} is held at 0 %. {what_frees(after, context)}"
     elif old_next:
-        became_of_next = f" Release {old_next.number} ends, for its tag {old_next.tag} is current.{what_starts(after)}"
+        became_of_next = (
+            f" Release {old_next.number} ends because its tag {old_next.tag} is current.{what_starts(after)}"
+        )
     mark = "quarantined" if left in after.quarantine else "not quarantined"
     return f"{everybody_gets(after, *gone)} {left} is {mark}.{became_of_next}"
 
@@ -135,7 +138,7 @@ def _is_current_already(rollout: Rollout) -> str:
 
 
 def _reverted_already(rollout: Rollout, arrival: Arrival, context: Context) -> str:
-    """Who did it, what, when and why, and how to go on."""
+    """Says who reverted what, when and why, and how to go further back."""
     current = rollout.current_release.tag
     target = _default_target(rollout)
     further = f"Revert with `tag` {target.tag} goes further back." if target else _what_else(rollout, context)

@@ -1,4 +1,4 @@
-"""Where a release stands, in a sentence for whoever waits for it."""
+"""The state of a release, in a sentence for a person who waits for it."""
 
 from rampd_server.domain.rollout.advice import what_frees, what_resumes
 from rampd_server.domain.rollout.lifecycle import what_blocks
@@ -9,7 +9,7 @@ from rampd_server.domain.wording import ended, percent
 
 
 def standing(rollout: Rollout, release: Release, context: Context) -> str:
-    """What happened to a release last, or what blocks it."""
+    """Says what last happened to a release, or what blocks it."""
     match release.state:
         case ReleaseState.QUEUED:
             place = rollout.queue.index(release.number) + 1
@@ -28,14 +28,16 @@ def standing(rollout: Rollout, release: Release, context: Context) -> str:
 
 
 def is_under_way(rollout: Rollout, release: Release) -> bool:
-    """Whether it is what is being rolled out, and neither held nor paused."""
+    """Whether the release is being rolled out, and is neither held nor paused."""
     return release.state is ReleaseState.NEXT and not rollout.held_reason and not rollout.paused
 
 
 def has_ended(rollout: Rollout, release: Release, *, until_held: bool, until_paused: bool | None) -> bool:
-    """Whether there is nothing more to wait for: it is what everybody gets, or was, or never will be; with `until_held`,
-    also where its rollout is HELD. With `until_paused` also where it is paused, by whomever; with None only where
-    automation paused it because something is wrong, and so neither for a person's Pause nor for a step's approval.
+    """Whether there is nothing more to wait for: the release is current or has ended.
+
+    With `until_held`, waiting also ends if the rollout is HELD. With `until_paused`, it also ends if the rollout is paused,
+    by a person or by automation. With None for `until_paused`, it ends only if automation paused the rollout because
+    something is wrong: not for a person's Pause, and not for a step's approval.
     """
     if release.state.is_ended or release.state is ReleaseState.CURRENT:
         return True

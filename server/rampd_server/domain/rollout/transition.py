@@ -1,8 +1,8 @@
 """The state machine: every verb in every state. docs/state-machine.md is its table, and a test holds the two together.
 
-`transition` is total: for every rollout and command it gives an Effect, or raises RefusedError or InvalidRequestError.
-Refusals are found in the order of the public contract: component, expected revision, state, tag guard, freeze,
-quarantine, then the verb's own.
+`transition` is total: for every rollout and command it returns an Effect, or raises RefusedError or InvalidRequestError.
+The checks run in the order of the public contract: component, expected revision, state, tag guard, freeze,
+quarantine, then the checks of the verb.
 """
 
 from collections.abc import Callable
@@ -37,10 +37,9 @@ _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
 
 
 def transition(before: Rollout | Absent, command: commands.Command, context: Context) -> Effect:
-    """The rollout after `command`, at the next revision where anything changed.
+    """Returns the rollout after `command`, at the next revision if anything changed.
 
-    Raises RefusedError with one of the reasons of docs/state-machine.md; InvalidRequestError where a time lies in the
-    past.
+    Raises RefusedError with one of the reasons of docs/state-machine.md; InvalidRequestError if a time lies in the past.
     """
     if isinstance(before, Absent):
         if not isinstance(command, commands.Release):
@@ -55,7 +54,7 @@ def transition(before: Rollout | Absent, command: commands.Command, context: Con
 
     settled = settle(before, context)
     done = _VERBS[type(command)](settled, command, context)
-    # A verb that changes nothing commits nothing: what time has brought about is committed by Settle.
+    # A verb that changes nothing commits nothing: Settle commits the changes that time alone makes.
     compared_with = before if isinstance(command, commands.Settle) else settled
     if done.rollout == compared_with:
         return Effect(before, False, done.message, done.disposition, done.release)
@@ -64,12 +63,12 @@ def transition(before: Rollout | Absent, command: commands.Command, context: Con
 
 
 def _what_made_room(before: Rollout, after: Rollout) -> str:
-    """Whose quarantine went because another tag needed the place; begins with a space, and is empty where none did."""
+    """Says which tag lost its quarantine because the list was full. Begins with a space; is empty if no tag did."""
     went, came = before.quarantine.keys() - after.quarantine.keys(), after.quarantine.keys() - before.quarantine.keys()
     if not (went and came):
         return ""
     tag = next(iter(went))
     return (
-        f" {tag} is not quarantined any more, for {model.MAX_QUARANTINE:,} tags are at the most. ListQuarantine shows them: "
+        f" {tag} is not quarantined any more, because at most {model.MAX_QUARANTINE:,} tags can be. ListQuarantine shows them: "
         "Unquarantine those that nobody will hand in again."
     )

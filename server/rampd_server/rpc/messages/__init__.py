@@ -1,1 +1,1 @@
-"""Between the values of the domain and the messages of rampd.v1."""
+"""Converts values of the domain to messages of rampd.v1, and back."""

@@ -1,4 +1,4 @@
-"""Between the domain's values and the messages of rampd.v1. Messages go no further than this folder."""
+"""Converts the domain's values to messages of rampd.v1, and back. Messages do not go further than `rpc`."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -25,7 +25,7 @@ def milliseconds(time: Timestamp) -> int:
 
 
 def rollout_message(rollout: Rollout, namespace: Namespace, now_ms: int) -> v1.Rollout:
-    """A component as its readers see it at `now_ms`."""
+    """Returns a component as readers see it at `now_ms`."""
     in_force = freezes(rollout, Context(now_ms, freeze_all=namespace.freeze))
     message = v1.Rollout(
         component=rollout.component,
@@ -65,12 +65,12 @@ def damaged_message(component: str, error: StoreCorruptError) -> v1.Rollout:
 
 
 def damage_message(error: StoreCorruptError) -> v1.Damage:
-    """What is wrong with a component's data."""
+    """Returns the damage of a component's data."""
     return v1.Damage(key=shown(error.metadata["key"]), problem=shown(error.message))
 
 
 def rollout_or_none(rollout: Rollout | Absent | None, namespace: Namespace, now_ms: int) -> v1.Rollout | None:
-    """The rollout for a response; None where there is none any more."""
+    """Returns the rollout for a response; None if the component does not exist any more."""
     return rollout_message(rollout, namespace, now_ms) if isinstance(rollout, Rollout) else None
 
 
@@ -111,7 +111,7 @@ def override_message(repo: str, override: Override) -> v1.Override:
 
 
 def override_of(message: v1.SetOverrideRequest | v1.OverrideChange) -> Override:
-    """A repo's fixed choice, as it was asked for."""
+    """Returns the override that a request asks for."""
     return Override(
         channel=v1.Channel.Name(message.channel).removeprefix("CHANNEL_") if message.channel else "",
         tag=message.tag,

@@ -1,4 +1,4 @@
-"""What was counted, in the messages of rollouts and releases."""
+"""Puts the counts of outcomes into the messages of rollouts and releases."""
 
 from rampd import v1
 from rampd_server.domain.automation import guards
@@ -10,7 +10,7 @@ from rampd_server.rpc.messages.convert import release_message, timestamp
 
 
 def show_outcomes(message: v1.Rollout, rollout: Rollout, counters: TrialCounters) -> None:
-    """Adds `counters`, those of the present trial, to the message of a rollout."""
+    """Adds the counters of the present trial to the message of a rollout."""
     message.outcomes.append(_channel(v1.CHANNEL_CURRENT, "current", counters))
     if rollout.next is None:
         return
@@ -30,7 +30,7 @@ def show_outcomes(message: v1.Rollout, rollout: Rollout, counters: TrialCounters
 
 
 def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: ReleaseCounters) -> None:
-    """Adds how the jobs of current went since it became current."""
+    """Adds the outcomes of current's jobs since it became current."""
     current, count = rollout.current_release, counters.since(rollout.current_revision)
     message.current_outcomes.CopyFrom(
         v1.CurrentOutcomes(
@@ -45,7 +45,7 @@ def show_current_outcomes(message: v1.Rollout, rollout: Rollout, counters: Relea
 
 
 def release_with_outcomes(release: Release, counters: ReleaseCounters) -> v1.Release:
-    """A release, with how its jobs went in all of its life."""
+    """Returns a release with the outcomes of all its jobs."""
     message, count = release_message(release), counters.of(release.number)
     message.jobs, message.failures = count.jobs, count.failures
     if count.failure_rate is not None:

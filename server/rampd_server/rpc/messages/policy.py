@@ -1,4 +1,4 @@
-"""A component's policy: from a request to a command, and from the domain to a message."""
+"""A component's policy: converts a request to a command, and the domain's policy to a message."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from rampd_server.domain.rollout.automation_policy import AfterRollback, Automat
 
 
 class _Field(NamedTuple):
-    """A field of v1.Policy, and where it is in the domain."""
+    """A field of v1.Policy, and its place in the domain."""
 
     attribute: str
     read: Callable[[Any], object]
@@ -25,7 +25,7 @@ class _Field(NamedTuple):
 
 
 def basis_points(percent: float) -> int:
-    """A valid percent as an integer."""
+    """Returns a valid percentage in basis points."""
     return round(percent * 100)
 
 
@@ -126,7 +126,7 @@ _AUTOMATION: Mapping[str, _Field] = {
 
 
 def set_policy_of(request: v1.SetPolicyRequest) -> commands.SetPolicy:
-    """What a request changes: the fields that it has, or with a mask those that the mask names."""
+    """Returns the change that a request asks for: the fields that it has, or with a mask the fields of the mask."""
     given = {field.name for field, value in request.policy.ListFields() if not _is_unspecified(field, value)}
     names = set(request.update_mask.paths) or given
 
@@ -147,7 +147,7 @@ def _is_unspecified(field: Any, value: object) -> bool:  # noqa: ANN401 - protob
 
 
 def policy_message(policy: model.Policy) -> v1.Policy:
-    """The settings that are in force now, defaults filled in; what is off is absent."""
+    """Returns the settings in force with their defaults; a setting that is off is absent."""
     fields = {name: field.write(getattr(policy, field.attribute)) for name, field in _POLICY.items()}
     for name, field in _AUTOMATION.items():
         value = getattr(policy.automation, field.attribute)
@@ -162,7 +162,7 @@ _DEFAULT_CHECK = _check_messages((Check("", ""),))[0]
 
 
 def set_policy_message(policy: model.Policy) -> v1.Policy:
-    """The settings that are not at their default."""
+    """Returns the settings that are not at their default."""
     message = policy_message(policy)
     _drop_defaults(message, _DEFAULT_POLICY)
     for step in message.steps:
@@ -179,17 +179,17 @@ def _drop_defaults(message: Message, defaults: Message) -> None:
 
 
 class Judge(Protocol):
-    """Who knows whether a query is one."""
+    """Checks queries, by asking the source of checks."""
 
     async def judge(self, query: str, *, timeout_s: float | None = None) -> Judgement:
-        """Whether it is taken; with a doubt where that can't be found out in time."""
+        """Returns whether the source accepts a query, or a doubt if the source does not answer in time."""
 
 
 async def judged(command: commands.SetPolicy, component: str, judge: Judge, *, timeout_s: float | None) -> str:
-    """What could not be found out of the queries that a command sets, as sentences that begin with a space.
+    """Checks the queries that a command sets. Returns a sentence for each doubt; each sentence begins with a space.
 
-    A source that is away is no reason to refuse a policy: such a check passes nothing and pauses in the end. Raises
-    InvalidRequestError for queries that the source does not take.
+    A policy is not refused if the source does not answer: its check then passes nothing, and pauses the rollout in the
+    end. Raises InvalidRequestError for queries that the source does not accept.
     """
     checks = cast("tuple[Check, ...]", command.automation.get("checks", ()))
     queries = [placeholders.fill(check.query, component=component, tag="tag", channel="next") for check in checks]
@@ -206,6 +206,6 @@ async def judged(command: commands.SetPolicy, component: str, judge: Judge, *, t
         if judgement.doubt:
             doubts.setdefault(judgement.doubt, []).append(check.name)
     return "".join(
-        f" Nobody could be asked whether the query of {', '.join(names)} is right: {doubt}."
+        f" rampd could not ask whether the query of {', '.join(names)} is right: {doubt}."
         for doubt, names in doubts.items()
     )

@@ -1,7 +1,8 @@
-"""A Resolution as the bytes of a ResolveResponse, put together from parts that are serialised once.
+"""Encodes a Resolution as the bytes of a ResolveResponse, from parts that are serialised once.
 
-The fields of a protobuf message may be concatenated. What many answers share hangs on the decision and the revision; buckets
-are few, and so are ages in milliseconds. Building the message anew costs five times as much.
+The serialised fields of a protobuf message may be concatenated. The part that many answers share depends on the
+decision and the revision. There are few buckets, and few ages in milliseconds. To build the whole message again costs
+five times as much.
 """
 
 from weakref import ref
@@ -18,7 +19,7 @@ _USUAL_AGES_MS = 2_000
 
 
 def encode(resolution: Resolution) -> bytes:
-    """The whole answer. Its age is in milliseconds."""
+    """Returns the whole answer. Its age is rounded down to milliseconds."""
     decision, revision = resolution.decision, resolution.revision
     known = _known.get(id(decision))
     if known is None or known[0] != revision:
@@ -27,13 +28,13 @@ def encode(resolution: Resolution) -> bytes:
 
 
 class BatchEncoder:
-    """Encodes the answers of one batch, but for their attributes, which a batch carries once for each release."""
+    """Encodes the answers of one batch without their attributes, which a batch carries once for each release."""
 
     def __init__(self) -> None:
         self._fixed: dict[tuple[Decision, int], bytes] = {}
 
     def encode(self, resolution: Resolution) -> bytes:
-        """One answer."""
+        """Returns one answer of the batch."""
         key = resolution.decision, resolution.revision
         if key not in self._fixed:
             self._fixed[key] = _fixed(*key).SerializeToString()
@@ -47,7 +48,8 @@ def _varying(resolution: Resolution) -> bytes:
     return age if bucket is None else _buckets[bucket] + age
 
 
-# By a decision's id, for as long as it lives. A WeakKeyDictionary does the same, and is half of the cost of an answer.
+# By a decision's id, while the decision exists. A WeakKeyDictionary does the same, but is half of the cost of an
+# answer.
 _known: dict[int, tuple[int, bytes]] = {}
 _watched: dict[int, ref[Decision]] = {}
 

@@ -1,4 +1,6 @@
-"""The last changes as every watcher gets them: each is encoded once, and kept for those who come back or are slow."""
+"""The last changes, as every watcher gets them. Each change is encoded once, and kept for watchers that are slow or
+come back.
+"""
 
 from bisect import bisect_left
 from collections.abc import Container
@@ -10,20 +12,22 @@ from rampd_server.ports import entry_order
 MAX_ENTRIES = 32_768
 MAX_BYTES = 8 * 1024 * 1024
 MAX_MESSAGE = 256 * 1024
-"""About how much is put into one message for a watcher that has to catch up."""
+"""The approximate size of one message for a watcher that must catch up."""
 _DROPPED_AT_ONCE = 16
-"""A log that is full drops the oldest one in so many: few enough to reach far back, many enough to cost little for each."""
+"""A full log drops its oldest sixteenth. That is small enough to reach far back, and large enough to be cheap per
+entry.
+"""
 
 
 class Missing(Enum):
-    """Why there is nothing to resume from."""
+    """Why a watcher can't resume after an entry."""
 
     TOO_OLD = auto()
     """The log does not reach back that far."""
     AHEAD = auto()
-    """It is after all that the log has."""
+    """The entry is newer than the newest entry of the log."""
     FORKED = auto()
-    """It is between entries that follow on each other: of a history that was lost."""
+    """The entry lies between two consecutive entries, so it belongs to a lost history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class ChangeLog:
         self._bytes = 0
         self._base = (0, 0)
         self._dropped = 0
-        """How many entries were there before the oldest one, which makes it the oldest position."""
+        """The number of entries that were dropped. It is also the position of the oldest entry."""
 
     @property
     def end(self) -> int:
@@ -51,25 +55,25 @@ class ChangeLog:
         return self._dropped + len(self._entries)
 
     def reaches(self, position: int) -> bool:
-        """Whether everything from a position on is there."""
+        """Whether the log has all entries from a position on."""
         return position >= self._dropped
 
     def restart(self, entry_id: str) -> None:
-        """Forgets everything: the next entry follows on this one. No position of before is reached any more."""
+        """Forgets all entries. The next entry follows `entry_id`. The log does not reach back to any earlier position."""
         self._dropped = self.end + 1
         self._entries.clear()
         self._bytes = 0
         self._base = entry_order(entry_id)
 
     def append(self, entry_id: str, component: str, message: bytes) -> None:
-        """Takes in an entry; one without a message only moves on where watchers stand."""
+        """Adds an entry. An entry without a message only moves the watchers' positions on."""
         self._entries.append(_Entry(entry_order(entry_id), component, message))
         self._bytes += len(message)
         if len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._drop()
 
     def after(self, entry_id: str) -> int | Missing:
-        """The position after an entry, or why there is none."""
+        """Returns the position after an entry, or why there is no such position."""
         order = entry_order(entry_id)
         if order == self._base:
             return self._dropped
@@ -81,7 +85,7 @@ class ChangeLog:
         return self._dropped + index + 1 if self._entries[index].order == order else Missing.FORKED
 
     def read(self, position: int, components: Container[str]) -> tuple[bytes, int]:
-        """What a watcher of these components (none: all) gets next as one message, and the position after it."""
+        """Returns the next message for a watcher of these components (empty: all), and the position after it."""
         entries = self._entries
         index = position - self._dropped
         if index == len(entries) - 1:  # the one change that has just come
@@ -95,7 +99,7 @@ class ChangeLog:
             if entry.message and (not components or entry.component in components):
                 messages.append(entry.message)
                 room -= len(entry.message)
-        # Messages of protobuf one after the other are one message, with what repeats appended.
+        # Concatenated protobuf messages are one message: repeated fields are appended.
         return b"".join(messages), self._dropped + index
 
     def _drop(self) -> None:

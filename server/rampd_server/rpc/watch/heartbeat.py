@@ -1,4 +1,4 @@
-"""How often a watcher gets a heartbeat, and what is in it: how old the state is, by which a client counts on."""
+"""The pace and the content of heartbeats. A heartbeat says how old the state is, and the client counts on from there."""
 
 import time
 from collections.abc import Callable
@@ -11,15 +11,17 @@ from rampd_server.replica.replica import Replica
 
 HEARTBEAT_S = 1.0
 _SLOWEST_HEARTBEAT_S = 2.0
-"""Half of what a client waits before it takes a stream for dead."""
+"""Half of the time after which a client takes a silent stream as dead."""
 _HEARTBEATS_PER_S = 1_500
-"""How many a server sends at the usual pace: a tenth of a core's time. For more watchers the pace is slower."""
+"""The most heartbeats that a server sends at the usual pace; they take a tenth of a core. With more watchers the pace
+is slower.
+"""
 _MAX_AGE_S = 0.05
-"""How old a heartbeat may be that is sent again: one is encoded for many watchers."""
+"""For this time an encoded heartbeat is sent to other watchers, too."""
 
 
 def pause_s(watchers: int) -> float:
-    """Between two heartbeats of a watcher, where a server has so many."""
+    """Returns the seconds between two heartbeats of one watcher, for a server with so many watchers."""
     return min(max(HEARTBEAT_S, watchers / _HEARTBEATS_PER_S), _SLOWEST_HEARTBEAT_S)
 
 
@@ -32,7 +34,7 @@ class Heartbeats:
         self._latest = (b"", 0.0)
 
     def message(self) -> bytes:
-        """A heartbeat of now, encoded."""
+        """Returns a present heartbeat, encoded."""
         message, made_s = self._latest
         now_s = self._monotonic()
         if now_s - made_s > _MAX_AGE_S:

@@ -1,4 +1,6 @@
-"""WatchRelease: where a release stands, from now until it ends. Fed by the replica; asks the store once, at the start."""
+"""WatchRelease: the state of a release, from now until it ends. The replica brings the changes. The store is asked only
+once, at the start.
+"""
 
 import asyncio
 import contextlib
@@ -21,16 +23,18 @@ from rampd_server.rpc.waking import Waking
 from rampd_server.service.service import Service
 
 WaitsFor = Callable[[str], str]
-"""What automation waits for with a component, in a sentence; empty where it is not known, as for a moment after a change."""
+"""Returns what automation waits for with a component, as a sentence; empty if it is not known, as for a moment after a
+change.
+"""
 
 _PROGRESS_S: Final = 60.0
-"""How often a watcher is told what automation waits for, where that is all that changed: a hold counts down."""
+"""How often a watcher gets a message if only what automation waits for has changed, as a hold counts down."""
 _ASK_AGAIN_S: Final = 1.0
 
 
 class ReleaseWatches:
-    """All streams of WatchRelease of a server. A watcher is told of the newest state only: what it was too slow for is
-    left out, so that none costs more than one message.
+    """All streams of WatchRelease of a server. A watcher gets only the newest state. A slow watcher misses states in
+    between, so that no watcher costs more than one message.
     """
 
     def __init__(self, service: Service, replica: Replica, waits_for: WaitsFor = lambda _component: "") -> None:
@@ -43,15 +47,15 @@ class ReleaseWatches:
         replica.subscribe(self)
 
     def close(self) -> None:
-        """Ends all streams, for the server stops."""
+        """Ends all streams when the server stops."""
         self._is_closed = True
         self.reloaded()
 
     async def stream(
         self, component: str, number: int, *, until_held: bool, until_paused: bool | None = None
     ) -> AsyncGenerator[v1.WatchReleaseResponse]:
-        """The messages for one watcher. Raises COMPONENT_NOT_FOUND and RELEASE_NOT_FOUND, also where it goes while it is
-        watched; NoSnapshotError where the server stops; the errors of the store.
+        """The messages for one watcher. Raises COMPONENT_NOT_FOUND and RELEASE_NOT_FOUND, also if it is deleted during
+        the watch; NoSnapshotError if the server stops; the errors of the store.
         """
         await self._catch_up(component, number)
         changed = _News()
@@ -62,7 +66,7 @@ class ReleaseWatches:
             while True:
                 changed.clear()
                 if self._is_closed:
-                    raise NoSnapshotError("This server stops. Watch the release again: another one goes on.")
+                    raise NoSnapshotError("This server stops. Watch the release again: another server continues.")
                 rollout = self._rollout(component)
                 message, news = self._message(rollout, number)
                 release = rollout.releases[number]
@@ -85,7 +89,7 @@ class ReleaseWatches:
                 del self._watchers[component]
 
     async def _catch_up(self, component: str, number: int) -> None:
-        """A release that was handed in on another server a moment ago is there."""
+        """Waits until this server has a release that another server has taken in a moment ago."""
         known = self._replica.get(component)
         if known is not None and number in known.rollout.releases:
             return
@@ -102,7 +106,7 @@ class ReleaseWatches:
         return known.rollout
 
     def _message(self, rollout: Rollout, number: int) -> tuple[v1.WatchReleaseResponse, tuple[object, ...]]:
-        """Where the release stands, and what of it is worth another message."""
+        """Returns the message about the release, and the parts of it whose change needs another message."""
         release = rollout.releases.get(number)
         if release is None:
             raise release_not_found(component=rollout.component, release=number)
@@ -131,13 +135,13 @@ class ReleaseWatches:
 
 
 class _News(asyncio.Event):
-    """Set when there is something new for a watcher."""
+    """Set when there is a change for a watcher."""
 
     wake = asyncio.Event.set
 
 
 def _news(message: v1.WatchReleaseResponse) -> tuple[object, ...]:
-    """What tells one message from another: not that somebody else's release came into the queue."""
+    """Returns the parts of a message whose change needs another message. Another release in the queue does not count."""
     rollout, release = message.rollout, message.release
     return (
         *(release.state, message.message, rollout.state, rollout.held_reason, rollout.paused, rollout.frozen),

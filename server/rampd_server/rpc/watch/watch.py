@@ -1,8 +1,8 @@
 """Watch: the whole state, then every change in order, to any number of watchers. Each change is encoded once for all.
 
-A watcher is a position in the log of changes. One that is slow is sent what has come meanwhile in one message; one that
-is slower than the log is long begins with a whole state again. So nobody is waited for, and what a watcher that does not
-read costs is one message.
+A watcher is a position in the log of changes. A slow watcher gets all changes since its last message in one message. If
+the log no longer reaches back to its position, the watcher gets a whole state again. So the server never waits for a
+watcher, and a watcher that does not read costs one message.
 """
 
 import asyncio
@@ -44,17 +44,18 @@ class Watches:
         self._watchers: set[_Watcher] = set()
         self._waking = Waking()
         self._lost: dict[str, bool] = {}
-        """Entries that the store was asked for: those who lost one server come back with the same few cursors."""
+        """Answers of the store by entry. Watchers that have lost their server come back with the same few cursors."""
         self._asking = asyncio.Lock()
         self._rewinds = 0
-        """How often the store went back: who was told of fewer may have seen what it has lost."""
+        """How often the store went back. A watcher with a smaller number may have seen changes that the store has lost.
+        """
         self._heartbeats = Heartbeats(replica, monotonic=monotonic)
         self._is_closed = False
         self._strangers = Outage("watchers_know_another_epoch", "watchers_follow", monotonic=monotonic)
         replica.subscribe(self)
 
     def close(self) -> None:
-        """Ends all streams, for the server stops."""
+        """Ends all streams when the server stops."""
         self._is_closed = True
         self._wake()
 
@@ -65,7 +66,7 @@ class Watches:
         rewinds = self._rewinds
         position = await self._position(request)
         watcher = _Watcher(selection, -1 if position is None else position)
-        # What the store has lost since it was asked for the cursor, it may have answered for.
+        # The store may have gone back after it answered for the cursor. Then the watcher must get a rewind.
         watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
         self._watchers.add(watcher)
         watcher.tick(self._pause_s)
@@ -92,7 +93,9 @@ class Watches:
             self._waking.forget(watcher)
 
     async def _position(self, request: v1.WatchRequest) -> int | None:
-        """Where the log goes on after a cursor, which may be out of its reach; None where the store may have lost it."""
+        """Returns the log's position after a cursor, or -1 if a whole state is needed. None means that the store may
+        have lost the cursor's entry.
+        """
         match = _CURSOR.fullmatch(request.cursor)
         if match is None:
             return -1
@@ -111,12 +114,12 @@ class Watches:
             return -1
         found = self._log.after(entry_id)
         if isinstance(found, int):
-            # Only a whole state says what can't be read.
+            # Only a whole state names the damaged components.
             return -1 if self._replica.damaged or request.whole else found
         return None if found is Missing.FORKED or await self._is_lost(entry_id) else -1
 
     async def _is_lost(self, entry_id: str) -> bool:
-        """Whether the store has lost an entry that the log does not reach back to. Where nobody knows, it may have."""
+        """Whether the store has lost an entry that is older than the log; True if the store does not answer."""
         async with self._asking:
             if entry_id not in self._lost:
                 rewinds = self._rewinds
@@ -125,7 +128,7 @@ class Watches:
                 except RampdError:
                     return True
                 if rewinds != self._rewinds:
-                    return True  # the answer may be of before
+                    return True  # the answer may be older than the rewind
                 self._lost[entry_id] = is_lost
             return self._lost[entry_id]
 
@@ -137,9 +140,9 @@ class Watches:
             raise
 
     def _part(self, watcher: "_Watcher", state: "ref[WholeState]", index: int) -> bytes | None:
-        """A part of a whole state; None after the last, and where by now there is a newer state to begin with."""
+        """Returns a part of a whole state; None after the last part, or if the watcher must begin with a newer state."""
         present = state()
-        # A watcher that does not read must not keep a state alive that nobody else needs: hence a reference that is weak.
+        # The reference is weak, so that a watcher that does not read keeps no old state in memory.
         if present is None or not self._log.reaches(present.position):
             return None
         if index == len(present.parts) or self._is_closed:
@@ -147,7 +150,7 @@ class Watches:
         if index < len(present.parts) - 1:
             return b"".join(present.parts[index])
         watcher.position, watcher.is_due = present.position, True
-        # In one message with its age: to who knows no age, a state is too old for next.
+        # The age goes into the same message, because a client takes a state of unknown age as too old for next.
         news = self._next(watcher) if watcher.position == self._log.end else b""
         return b"".join((*present.parts[index], news))
 
@@ -171,9 +174,9 @@ class Watches:
     # What the replica tells.
 
     def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
-        """Encodes a change, once for all."""
+        """Encodes a change once for all watchers."""
         message = b""
-        # A watcher may know one that this server could not read.
+        # A deletion is sent without snapshots, too: a watcher may know a component that this server could not read.
         if before is not None or after is not None or entry.is_deletion:
             change = v1.WatchChange(component=_component_state(entry, before, after), deleted=after is None)
             message = v1.WatchResponse(cursor=self._cursor(entry.id), changes=[change]).SerializeToString()
@@ -182,7 +185,7 @@ class Watches:
         self._wake()
 
     def reloaded(self) -> None:
-        """Everybody begins again: what is between the states of before and of now is not known."""
+        """Makes every watcher begin again, because the changes between the old and the new state are not known."""
         self._log.restart(self._replica.entry_id)
         self._states.reloaded()
         self._strangers.end()
@@ -206,7 +209,7 @@ class _Watcher:
         self.position = position
         self.rewinds = 0
         self.is_due = False
-        """Whether it is time for a heartbeat."""
+        """Whether a heartbeat is due."""
         self._future: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -222,8 +225,8 @@ class _Watcher:
             self._future.set_result(None)
 
     def tick(self, pause_s: Callable[[], float]) -> None:
-        """Asks for a heartbeat, now and from now on: each watcher at another moment. Every pause is drawn again, so that
-        those who came in step, or came into step while the server was busy, do not stay in it.
+        """Asks for a heartbeat now and at intervals. Each pause is random, so that watchers that have come at the same
+        moment, or were delayed together while the server was busy, do not stay in step.
         """
         self.is_due = True
         self.wake()

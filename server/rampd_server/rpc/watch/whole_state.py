@@ -1,4 +1,6 @@
-"""The whole state for those who begin to watch: encoded once, for all of them, and as long as the changes since are known."""
+"""The whole state for new watchers. It is encoded once for all of them, and kept as long as the log has all changes
+since.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,23 +17,23 @@ from rampd_server.rpc.watch.change_log import ChangeLog
 from rampd_server.rpc.watch.selection import Selection
 
 PART_BYTES = 128 * 1024
-"""From where on a part is full. The next piece of a component still goes in, which keeps parts below 512 KiB."""
+"""A part of this size is full. The last piece of a component may exceed it, but parts stay below 512 KiB."""
 _MAX_KEPT = 64
-"""For how many selections of components a state is kept."""
+"""The number of selections of components whose states are kept."""
 _MAX_BYTES = 32 * 1024 * 1024
-"""Of all states that are kept, beside the newest one."""
+"""The limit for all kept states together. The newest state is kept in any case."""
 _IDLE_S = 30.0
-"""After so long without anybody who begins, states are dropped and their memory is given back."""
+"""After so long without a new watcher, states are dropped and their memory is given back."""
 
 _log = structlog.get_logger(__name__)
 
 Part = tuple[bytes, ...]
-"""One message, in pieces: one after the other they are a serialised message, as protobuf merges what comes twice."""
+"""One message in pieces. The concatenated pieces are a serialised message, because protobuf merges repeated fields."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class WholeState:
-    """Messages, to be sent in order, and where the log goes on after them."""
+    """Messages to send in order, and the position of the log after them."""
 
     parts: tuple[Part, ...]
     position: int
@@ -39,18 +41,18 @@ class WholeState:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """A component as of one snapshot. States of different selections share it."""
+    """A component at one snapshot, encoded. States of different selections share it."""
 
     snapshot: ComponentSnapshot
     pieces: tuple[bytes, ...]
 
 
 _Taken = _Encoded | tuple[ComponentSnapshot, list[tuple[str, Choice]]] | bytes
-"""What a state has of one component: as it was encoded before, what to encode, or a message as it is."""
+"""One component of a state: encoded already, still to encode, or a complete message."""
 
 
 class WholeStates:
-    """Makes and keeps whole states of a replica, whose changes a log has."""
+    """Makes and keeps whole states of a replica. `log` has the changes of the same replica."""
 
     def __init__(self, replica: Replica, log: ChangeLog) -> None:
         self._replica = replica
@@ -58,15 +60,15 @@ class WholeStates:
         self._kept: dict[Selection, WholeState] = {}
         self._encoded: dict[str, _Encoded] = {}
         self._changed: set[str] = set()
-        """What has changed since the state that is being made was begun."""
+        """The components that have changed since the present encoding began."""
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
         self._making: dict[Selection, asyncio.Task[WholeState]] = {}
         self.made = 0
-        """How many were encoded so far."""
+        """The number of states that were encoded so far."""
 
     def applied(self, component: str) -> None:
-        """A component changed: its overrides may have, with no new snapshot."""
+        """A component changed. A change of its overrides may come without a new snapshot."""
         self._encoded.pop(component, None)
         self._changed.add(component)
 
@@ -76,7 +78,7 @@ class WholeStates:
         self._changed.update(known.rollout.component for known in self._replica.components())
 
     async def get(self, selection: Selection) -> WholeState:
-        """A state that the log goes on from; whoever asks while it is being made gets the same one."""
+        """Returns a state that the log continues. All callers that ask while it is being made get the same state."""
         if self._idle is not None:
             self._idle.cancel()
         self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self._drop)
@@ -88,13 +90,13 @@ class WholeStates:
             if task is None:
                 task = self._making[selection] = asyncio.create_task(self._make(selection))
                 task.add_done_callback(lambda _: self._making.pop(selection, None))
-            # Who is cancelled takes nobody else's state away.
+            # The shield keeps the task going for other callers if this one is cancelled.
             state = await asyncio.shield(task)
             if self._log.reaches(state.position):
                 return state
 
     async def _make(self, selection: Selection) -> WholeState:
-        # One after the other: what two selections share is encoded once.
+        # One after the other, so that components that two selections share are encoded once.
         async with self._turn:
             return await self._make_now(selection)
 
@@ -102,7 +104,7 @@ class WholeStates:
         self.made += 1
         self._changed = set()
         position, cursor = self._log.end, f"{self._replica.epoch}/{self._replica.entry_id}"
-        # What must be of one moment is taken in one go; encoding it takes far longer, and others get their turn.
+        # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and pauses.
         taken: list[_Taken] = [
             self._encoded_now(known.snapshot) or (known.snapshot, list(known.overrides.items()))
             for known in self._replica.components()
@@ -140,7 +142,7 @@ class WholeStates:
         return known if known is not None and known.snapshot is snapshot else None
 
     async def _encode(self, snapshot: ComponentSnapshot, overrides: list[tuple[str, Choice]]) -> _Encoded:
-        """A component, once for all states that have it as it is in this snapshot."""
+        """Encodes a component once for all states with this snapshot of it."""
         pieces = []
         for piece in parts_of(snapshot, overrides):
             pieces.append(v1.WatchResponse(state=v1.WatchState(components=[piece])).SerializeToString())
@@ -151,21 +153,21 @@ class WholeStates:
         return encoded
 
     def _keep(self, selection: Selection, state: WholeState) -> None:
-        """Keeps a state, and of those before it the newest, as many as there is room for."""
+        """Keeps a state, and as many of the newest earlier ones as there is room for."""
         kept = {each: old for each, old in self._kept.items() if each != selection and self._log.reaches(old.position)}
         while kept and (
             len(kept) >= _MAX_KEPT or _size_of([*kept.values(), state]) > max(_MAX_BYTES, _size_of([state]))
         ):
             del kept[next(iter(kept))]
         self._kept = kept | {selection: state}
-        # What no state has any more is encoded again when it is needed.
+        # Encoded components that no state uses any more are dropped, and encoded again when needed.
         used = {id(piece) for each in self._kept.values() for part in each.parts for piece in part}
         self._encoded = {
             name: each for name, each in self._encoded.items() if not used.isdisjoint(map(id, each.pieces))
         }
 
     def _drop(self) -> None:
-        """Nobody has begun for a while."""
+        """Drops all states, because no new watcher has come for a while."""
         self._idle = None
         if self._kept and not self._making:
             self._kept, self._encoded = {}, {}
@@ -182,5 +184,5 @@ _FIRST = v1.WatchResponse(state=v1.WatchState(first=True)).SerializeToString()
 
 
 def _size_of(states: Iterable[WholeState]) -> int:
-    """Bytes of all states together; what several have counts once."""
+    """Returns the bytes of all states together. Pieces that several states share count once."""
     return sum({id(piece): len(piece) for state in states for part in state.parts for piece in part}.values())

@@ -1,6 +1,6 @@
-"""A policy's automation as texts, one for each field that is not at its default, and back.
+"""Writes a policy's automation as texts, one for each field that differs from its default, and reads them back.
 
-Defaults are not written, so that a later rampd may have better ones. Every `read_...` raises ValueError.
+Defaults are not written, so that a later rampd may have better defaults. Every `read_...` raises ValueError.
 """
 
 import json
@@ -69,7 +69,7 @@ _DEFAULTS = Automation()
 
 
 def write_automation(automation: Automation) -> dict[str, str]:
-    """By name, what is not at its default."""
+    """Returns the texts of the fields that differ from their defaults, by name."""
     return {
         field.name: _FORMS[field.name].write(getattr(automation, field.name))
         for field in fields(automation)
@@ -78,12 +78,12 @@ def write_automation(automation: Automation) -> dict[str, str]:
 
 
 def read_field(name: str, text: str) -> object:
-    """The value of one field, of which `text` was written; of what is no field of automation the text."""
+    """Returns the value of one field from its text, or the text itself if `name` is not a field of automation."""
     return _FORMS[name].read(text) if name in _FORMS else text
 
 
 def read_automation(texts: Mapping[str, str]) -> Automation:
-    """What `write_automation` wrote; names that are no field of it are not looked at."""
+    """Reads the texts of `write_automation`, and ignores all names that are not fields of automation."""
     try:
         automation = Automation(**{name: form.read(texts[name]) for name, form in _FORMS.items() if name in texts})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:

@@ -1,4 +1,7 @@
-"""The result of a check as one text, and back: `<when it was asked> <scope> <counts, JSON>`. Scripts read the first two."""
+"""Writes the result of a check as one text, and reads it back.
+
+The text is `<when the check was asked> <scope> <counts, JSON>`. Scripts read the first two parts.
+"""
 
 import math
 from dataclasses import asdict
@@ -9,26 +12,26 @@ from rampd_server.storage.codec import texts
 
 
 def write_counts(asked_ms: int, counts: CheckCounts) -> str:
-    """The text, the same for the same counts."""
+    """Returns the text. Equal counts have equal texts."""
     fields = asdict(counts)
     scope = fields.pop("scope")
     return f"{asked_ms} {scope} {texts.write_json(fields)}"
 
 
 def read_counts(text: str) -> CheckCounts:
-    """What `write_counts` wrote. Raises ValueError."""
+    """Reads a text of `write_counts`. Raises ValueError."""
     try:
         asked_ms, scope, fields = text.split(" ", 2)
         counts = CheckCounts(scope, **texts.read_object(fields))
-        is_right = _is_right(counts) and write_counts(int(asked_ms), counts) == text
+        is_well_formed = _is_well_formed(counts) and write_counts(int(asked_ms), counts) == text
     except (ValueError, TypeError, RecursionError) as exc:
-        raise ValueError(f"has no result that rampd wrote: {exc}") from exc
-    if not is_right:
+        raise ValueError(f"has a result that rampd did not write: {exc}") from exc
+    if not is_well_formed:
         raise ValueError("has a result that is not in the form that rampd writes")
     return counts
 
 
-def _is_right(counts: CheckCounts) -> bool:
+def _is_well_formed(counts: CheckCounts) -> bool:
     return (
         (counts.hold_ms is None or _is_count(counts.hold_ms))
         and _is_count(counts.failures)

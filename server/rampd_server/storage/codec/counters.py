@@ -1,17 +1,17 @@
-"""Outcomes as the scripts take them, and counters as they are kept: one field of a hash for each integer.
+"""Writes outcomes for the scripts, and reads the stored counters: one field of a hash for each integer.
 
-    <weight> <channel> <count>         of randomised jobs; the counts are those of `domain.counters.Tally`
+    <weight> <channel> <count>         randomised jobs; the counts are those of `domain.counters.Tally`
     <weight> reporter <identity>       first failures on next that one identity reported
-    other <channel> jobs|failures      of jobs that were not randomised
+    other <channel> jobs|failures      jobs that were not randomised
     reporters, reporter <identity>     how many identities have reported, and which
-    mismatches                         outcomes whose assignment was not what it should have been
+    mismatches                         outcomes with a wrong assignment
 
-`epoch`, `release`, `trial`, `revision`, `batches` and `longest_wait` are beside them and count nothing of the trial.
+The same hash has `epoch`, `release`, `trial`, `revision`, `batches` and `longest_wait`. These count nothing of the trial.
 
-What outlives the trial is in a hash of its own, with the epoch beside it:
+The counters that outlive the trial are in another hash, together with the epoch:
 
-    <release> jobs|failures            of each release that is known
-    current jobs|failures              of current, since `current_revision`, at which it became current
+    <release> jobs|failures            of each known release
+    current jobs|failures              of current, since `current_revision`, the revision at which it became current
 """
 
 import re
@@ -36,7 +36,7 @@ _WAITING_FAILURE = re.compile(r"[0-9]{1,7} ([0-9]{1,5}) (current|next) (.*)", re
 
 
 def write_counts(batch: OutcomeBatch) -> str:
-    """A batch for `count_outcomes.lua`: what is added whatever was there, and what counts for a unit's first only."""
+    """Returns a batch for `count_outcomes.lua`: numbers to add in any case, and outcomes that may be the first of a unit."""
     add: Counter[str] = Counter()
     outcomes: dict[int, list[object]] = {}
     failures: dict[int, list[object]] = {}
@@ -76,7 +76,7 @@ def _release_fields(batch: OutcomeBatch) -> dict[str, int]:
 
 
 def read_release_counters(fields: Mapping[str, str]) -> ReleaseCounters:
-    """Raises MalformedError, with the section `release_outcomes`."""
+    """Reads the hash that outlives the trial. Raises MalformedError with the section `release_outcomes`."""
     counts = {name: _count(name, fields, "release_outcomes") for name in fields.keys() - {"epoch"}}
 
     def count_of(name: str) -> JobCount:
@@ -88,15 +88,16 @@ def read_release_counters(fields: Mapping[str, str]) -> ReleaseCounters:
 
 
 def bit_of(unit: str) -> int:
-    """A unit's place in the arrays."""
+    """Returns the index of a unit's bit in the arrays."""
     return mmh3_32_uintdigest(unit.encode()) % UNIT_BITS
 
 
 def read_counters(
     fields: Mapping[str, str], matured_outcomes: Sequence[str], matured_failures: Sequence[str]
 ) -> TrialCounters:
-    """A trial's counters, with those whose wait is over. Raises MalformedError, with the section `outcomes`,
-    `waiting_outcomes` or `waiting_failures`.
+    """Returns a trial's counters. The outcomes whose wait is over are included.
+
+    Raises MalformedError with the section `outcomes`, `waiting_outcomes` or `waiting_failures`.
     """
     counts = Counter({field: _count(field, fields) for field in fields.keys() - {"epoch"}})
     for member in matured_outcomes:
@@ -140,5 +141,5 @@ def _count(field: str, fields: Mapping[str, str], section: str = "outcomes") -> 
 def _matched(form: "re.Pattern[str]", section: str, member: str) -> tuple[str, ...]:
     match = form.fullmatch(member)
     if match is None:
-        raise MalformedError(section, member, "is not what waits")
+        raise MalformedError(section, member, "does not have the form of an outcome that waits")
     return tuple(match.groups())

@@ -1,4 +1,4 @@
-"""Entries of the feed, written, read back, and applied to what a server knows."""
+"""Writes entries of the feed, reads them back, and applies them to a server's copy."""
 
 from collections.abc import Mapping
 
@@ -15,13 +15,13 @@ from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 
 
 def write_namespace(namespace: Namespace) -> str:
-    """An object in JSON, with the freeze as the text that `meta` has."""
+    """Returns a JSON object that has the freeze as the same text as `meta`."""
     freeze = namespace.freeze
     return "{}" if freeze is None else texts.write_json({"freeze": texts.write_freeze(freeze)})
 
 
 def read_namespace(freeze: str | None) -> Namespace:
-    """From the field `freeze` of `meta`. Raises ValueError."""
+    """Reads the namespace from the field `freeze` of `meta`. Raises ValueError."""
     return Namespace(_read_freeze(freeze))
 
 
@@ -30,25 +30,25 @@ def _read_freeze(text: str | None) -> Freeze | None:
 
 
 def write_overrides(changes: Mapping[str, Override | None]) -> str:
-    """An object in JSON: repo to text, empty where the override is to be deleted."""
+    """Returns a JSON object: repo to text. The text is empty if the override is to be deleted."""
     return texts.write_json(
         {repo: "" if override is None else texts.write_override(override) for repo, override in changes.items()}
     )
 
 
 def overrides_patch(update_ms: int) -> str:
-    """What commit_overrides.lua writes as the patch of its entry."""
+    """Returns the patch that commit_overrides.lua writes into its entry."""
     return texts.write_json({ROLLOUT: {"set": ["update_ms", str(update_ms)]}})
 
 
 def end(gone: Absent) -> str:
-    """What delete_damaged.lua writes as the patch of its entry."""
+    """Returns the patch that delete_damaged.lua writes into its entry."""
     fields = {name: text for name, text in write_hash(gone).items() if name not in GIVEN_BY_STORE}
     return Patch({ROLLOUT: fields}, is_deletion=True).to_json()
 
 
 def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:
-    """Raises MalformedError."""
+    """Reads an entry of the feed. Raises MalformedError."""
     try:
         overrides = texts.read_object(fields.get("overrides", "{}"))
         namespace = texts.read_object(fields["namespace"]) if "namespace" in fields else None
@@ -72,21 +72,21 @@ def read_entry(entry_id: str, fields: Mapping[str, str]) -> FeedEntry:
 
 
 def apply(rollout: Rollout | Absent, entry: FeedEntry, *, feed_key: str) -> Rollout | Absent:
-    """The component after an entry. An entry that it has already changes nothing.
+    """Returns the component after an entry. An entry that the component already includes changes nothing.
 
-    Raises StoreCorruptError where the entry is not the next one, or is not what rampd writes.
+    Raises StoreCorruptError if the entry is not the component's next entry, or if rampd did not write the entry.
     """
     if not entry.patch or entry.revision <= rollout.revision:
         return rollout
     component = rollout.component
     if entry.base_entry != rollout.entry:
         raise StoreCorruptError(
-            f"The entry {entry.id} of {feed_key} takes {component} to revision {entry.revision}, and follows on entry "
-            f"{entry.base_entry or 'none'}, but here it is at {rollout.entry or 'none'}: it has to be read again.",
+            f"The entry {entry.id} of {feed_key} takes {component} to revision {entry.revision} and follows entry "
+            f"{entry.base_entry or 'none'}, but this server's copy is at {rollout.entry or 'none'}: it has to be read again.",
             key=feed_key,
         )
     try:
-        patch = Patch.from_json(entry.patch).given(
+        patch = Patch.from_json(entry.patch).with_assigned(
             entry.revision, entry.id, is_of_overrides_only=entry.is_of_overrides_only
         )
         return rebuild(component, rollout if isinstance(rollout, Rollout) else None, patch)

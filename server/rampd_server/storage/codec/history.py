@@ -1,4 +1,4 @@
-"""The history: what a change tells a person, and events read back from the stream."""
+"""Writes events of the history, which people read, and reads them back from the stream."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -11,8 +11,8 @@ from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import QUARANTINE, RELEASES, Difference, TextChange
 from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 
-# Numbers that only count (revision, times) are no news; the timeline repeats what these say.
-_TOLD: Final = (
+# Left out: the revision and times, which change with every event, and the timeline, which repeats these fields.
+_RECORDED: Final = (
     "state",
     "current",
     "current_tag",
@@ -33,9 +33,12 @@ _TOLD: Final = (
 
 
 def field_changes(difference: Difference) -> tuple[FieldChange, ...]:
-    """What the history keeps of a change. `state` to None is the end of a component: nothing else of it is listed."""
+    """Returns the changes of fields that the history keeps.
+
+    If the component was deleted, `state` changes to None, and the changes of its releases and quarantine are left out.
+    """
     hash_changes = difference.hashes[ROLLOUT]
-    changes = [FieldChange(name, *hash_changes[name]) for name in _TOLD if name in hash_changes]
+    changes = [FieldChange(name, *hash_changes[name]) for name in _RECORDED if name in hash_changes]
     if difference.queue is not None:
         before, after = map(texts.write_numbers, difference.queue)
         changes.append(FieldChange("queue", before or None, after or None))
@@ -48,12 +51,12 @@ def field_changes(difference: Difference) -> tuple[FieldChange, ...]:
 
 
 def end_of_damaged(problem: str) -> tuple[FieldChange, ...]:
-    """What the history keeps of the end of a component that could not be read."""
+    """Returns the change that the history keeps if a damaged component is deleted."""
     return (FieldChange("state", f"damaged: {problem}", None),)
 
 
 def release_number(change: FieldChange) -> int:
-    """Of the release that a change is about; 0 where it is about something else."""
+    """Returns the number of the release that changed, or 0 if something else changed."""
     kind, _, number = change.field.partition("/")
     return int(number) if kind == "release" and number.isdecimal() else 0
 
@@ -63,7 +66,7 @@ def namespace_changes(before: str | None, after: str | None) -> tuple[FieldChang
 
 
 def _item_changes(kind: str, fields: Mapping[str, TextChange], words: Callable[[str], str]) -> list[FieldChange]:
-    """In words: who made an item and when has a field or an event of its own."""
+    """In words, without the actor and the times: the event has these already."""
     changes = []
     for name, (before, after) in fields.items():
         old, new = before and words(before), after and words(after)
@@ -93,7 +96,7 @@ def _policy_changes(before: str | None, after: str | None) -> list[FieldChange]:
 
 
 def author_fields(author: Author) -> tuple[str, ...]:
-    """Names and values, in turn: who and how."""
+    """Returns the fields that say who made the change and how, as names and values in turn."""
     return (
         *("actor", author.actor),
         *("claimed", texts.write_flag(author.is_claimed)),
@@ -104,13 +107,13 @@ def author_fields(author: Author) -> tuple[str, ...]:
 
 
 def event_fields(author: Author, changes: tuple[FieldChange, ...]) -> tuple[str, ...]:
-    """As `author_fields`, and what."""
+    """Returns `author_fields`, followed by the changes."""
     rows = [(change.field, change.before, change.after) for change in changes]
     return (*author_fields(author), "changes", texts.write_json(rows))
 
 
 def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:
-    """Raises MalformedError."""
+    """Reads an event. Raises MalformedError."""
     try:
         for text in fields.values():
             texts.read_text(text)

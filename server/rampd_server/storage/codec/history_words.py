@@ -1,5 +1,7 @@
-"""What people read of a change: stored texts, which are exact and short, in words. The history stores the texts and is put
-into words when it is read, so old entries read as new ones do.
+"""Puts the changes of a history into words for people.
+
+The history stores texts, which are exact and short. They are put into words when the history is read, so that old and new
+events read alike.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ _OVERRIDE: Final = "override/"
 
 
 def in_words(change: FieldChange) -> FieldChange:
-    """The change as people read it: `10 % for 2 s` for `1000:2000:0`. A text that no words are known for stays as it is."""
+    """Returns the change as people read it: `10 % for 2 s` for `1000:2000:0`. A text without known words stays as it is."""
     words = _words_of(change.field)
     return FieldChange(_name(change.field), _said(words, change.before), _said(words, change.after))
 
@@ -27,12 +29,12 @@ def _said(words: Callable[[str], str], text: str | None) -> str | None:
         return None
     try:
         return words(text)
-    except (ValueError, TypeError, KeyError):  # of an earlier rampd, or of a later one
+    except (ValueError, TypeError, KeyError):  # an earlier or a later rampd wrote this text
         return text
 
 
 def _name(field: str) -> str:
-    """A field as the API names it."""
+    """Returns the name that the API gives to a field."""
     if field == "policy.max_basis_points":
         return "policy.max_percent"
     return field.removesuffix("_ms") if field in _FIELDS or field.startswith(_POLICY) else field

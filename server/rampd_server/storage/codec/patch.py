@@ -1,8 +1,8 @@
-"""What a change writes: absolute values only, so that applying it twice is applying it once.
+"""What a change writes: absolute values only, so that applying a patch twice has the same result as applying it once.
 
-The sections are named as the keys: `rollout`, `releases`, `attributes`, `quarantine` and `timeline` are hashes, `queue`
-is a list that is replaced as a whole. A patch does not name its own revision or entry: the script that writes it gives
-them, and who applies it puts them in.
+The sections have the names of the keys: `rollout`, `releases`, `attributes`, `quarantine` and `timeline` are hashes, `queue`
+is a list that is replaced as a whole. A patch does not contain its own revision or entry: the script assigns them when it
+writes the patch, and they are added by `with_assigned` before the patch is applied.
 """
 
 from collections.abc import Mapping
@@ -18,24 +18,24 @@ RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE, QUEUE = "releases", "attributes", "q
 HASHES = (ROLLOUT, RELEASES, ATTRIBUTES, QUARANTINE, TIMELINE)
 
 TextChange = tuple[str | None, str | None]
-"""A field before and after; None where it is not there."""
+"""A field before and after; None if the field is not there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What is to be written, as texts: fields by section (None: to be deleted), and the queue if it is another."""
+    """The texts to write: fields by section (None: delete the field), and the queue if it changes."""
 
     hashes: Mapping[str, Mapping[str, str | None]]
     queue: tuple[str, ...] | None = None
     is_deletion: bool = False
-    """The component goes: all of its sections are emptied before the fields are set."""
+    """The component is deleted: all of its sections are emptied before the fields are set."""
     assignment: str | None = None
-    """The field of the timeline that has the patch's revision as its name."""
+    """The value for the field of the timeline whose name is the patch's revision."""
     is_new_current: bool = False
-    """The patch's revision is `current_revision`, too."""
+    """The patch's revision also becomes `current_revision`."""
 
-    def given(self, revision: int, entry: str, *, is_of_overrides_only: bool) -> "Patch":
-        """With what the store has given it."""
+    def with_assigned(self, revision: int, entry: str, *, is_of_overrides_only: bool) -> "Patch":
+        """Returns the patch together with the revision and the entry that the store assigned."""
         hashes = {section: dict(fields) for section, fields in self.hashes.items()}
         rollout = hashes.setdefault(ROLLOUT, {})
         rollout |= {"revision": str(revision), "entry": entry}
@@ -55,7 +55,7 @@ class Patch:
             value["is_new_current"] = True
         for section, fields in self.hashes.items():
             parts: dict[str, object] = {}
-            # Names and values in turn: as HSET takes them, and in an order that lasts.
+            # Name, value, name, value: HSET takes them like this, and a list keeps its order.
             if kept := [part for name, text in fields.items() if text is not None for part in (name, text)]:
                 parts["set"] = kept
             if gone := [name for name, text in fields.items() if text is None]:
@@ -68,7 +68,7 @@ class Patch:
 
     @classmethod
     def from_json(cls, text: str) -> "Patch":
-        """Raises MalformedError."""
+        """Reads a patch. Raises MalformedError."""
         try:
             value = texts.read_object(text)
             hashes: dict[str, dict[str, str | None]] = {}
@@ -91,13 +91,13 @@ def _texts(value: object) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two states of a component, compared: what the patch writes and the history tells."""
+    """How two states of a component differ. The patch and the event of the history are made from it."""
 
     hashes: Mapping[str, Mapping[str, TextChange]]
     queue: tuple[tuple[int, ...], tuple[int, ...]] | None
     is_deletion: bool
     revision: int
-    """Of the state after, as far as it is known before the store has given it."""
+    """The expected revision of the state after. The store may assign a higher one."""
 
     def patch(self) -> Patch:
         hashes = {
@@ -115,10 +115,10 @@ class Difference:
 
 
 def diff(before: Rollout | Absent, after: Rollout | Absent) -> Difference:
-    """What is different in `after`. Values that are the same object cost nothing."""
+    """Returns the difference between two states. Values that are the same object are not compared, so they cost nothing."""
     if isinstance(after, Absent):
         old_hash, new_hash = write_hash(before), write_hash(after)
-        # The hash is emptied first: what stays the same has to be written too.
+        # The hash is emptied first, so that fields that stay the same have to be written too.
         fields = {name: (old_hash.get(name), new_hash.get(name)) for name in {**old_hash, **new_hash}}
         queue = before.queue if isinstance(before, Rollout) else ()
         sections = {ROLLOUT: fields, QUARANTINE: _changed({}, write_quarantine(after))}
@@ -179,7 +179,7 @@ def _write_attributes(attributes: Mapping[str, str]) -> str | None:
 
 def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, TextChange]:
     if isinstance(before, Absent):
-        # Who applies the first patch of a component need not know what was before it: it has to be whole.
+        # A reader may apply the first patch of a component without knowing the tombstone, so the patch has to be complete.
         lifted: dict[str, TextChange] = dict.fromkeys(before.quarantine.keys() - after.quarantine.keys(), (None, None))
         return {**lifted, **_changed({}, write_quarantine(after))}
     if after.quarantine is before.quarantine or after.quarantine == before.quarantine:
@@ -188,7 +188,7 @@ def _quarantine_changes(before: Rollout | Absent, after: Rollout) -> dict[str, T
 
 
 def write_quarantine(rollout: Rollout | Absent) -> dict[str, str]:
-    """The section, as it is in Redis."""
+    """Returns the section as it is in Redis."""
     return {tag: texts.write_quarantine(mark) for tag, mark in rollout.quarantine.items()}
 
 
@@ -196,7 +196,7 @@ def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, TextC
     old = before.timeline if before else ()
     if after.timeline is old or after.timeline == old:
         return {}
-    # A change appends to the timeline, and drops from its front: comparing what lies between by identity is cheap.
+    # A change appends at the end of the timeline and drops at its front. The part between is compared by identity, which is cheap.
     start = next((i for i, known in enumerate(old) if after.timeline[:1] == (known,)), len(old))
     kept = old[start:]
     if after.timeline[: len(kept)] != kept:
@@ -205,5 +205,5 @@ def _timeline_changes(before: Rollout | None, after: Rollout) -> dict[str, TextC
 
 
 def write_timeline(timeline: tuple[Assignment, ...]) -> dict[str, str]:
-    """The section, as it is in Redis."""
+    """Returns the section as it is in Redis."""
     return {str(assignment.revision): texts.write_assignment(assignment) for assignment in timeline}

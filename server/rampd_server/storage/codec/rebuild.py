@@ -1,6 +1,6 @@
-"""From texts to a Rollout, checked: from all sections of a component, or from what it was and a patch.
+"""Builds a Rollout from texts and checks it: from all sections of a component, or from its earlier state and a patch.
 
-Never a wrong version served as right: what contradicts itself raises MalformedError.
+Data that contradict themselves raise MalformedError, so that no wrong version is served.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _UNDER_WAY = frozenset(state for state in ReleaseState if not state.is_ended)
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """All that Redis holds of a component, its overrides and history aside."""
+    """All that Redis holds of a component, except its overrides and its history."""
 
     rollout: Hash
     queue: tuple[str, ...]
@@ -33,7 +33,7 @@ class Sections:
 
 
 def load(component: str, sections: Sections) -> Rollout | Absent:
-    """The component as it stands in Redis. Raises MalformedError."""
+    """Returns the component as it is in Redis. Raises MalformedError."""
     rest = (sections.queue, sections.releases, sections.attributes, sections.timeline)
     if "current" not in sections.rollout and not any(rest):
         if not sections.rollout and not sections.quarantine:
@@ -41,7 +41,7 @@ def load(component: str, sections: Sections) -> Rollout | Absent:
         if sections.rollout.get("deleted") == "1":
             return _tombstone(component, sections.rollout, sections.quarantine)
     if "deleted" in sections.rollout:
-        raise MalformedError(ROLLOUT, "deleted", "is there, and so are parts of a component that is not deleted")
+        raise MalformedError(ROLLOUT, "deleted", "is there, but so are parts of a component that is not deleted")
     hashes: dict[str, Hash] = {
         ROLLOUT: sections.rollout,
         RELEASES: sections.releases,
@@ -57,7 +57,7 @@ def _tombstone(component: str, rollout: Mapping[str, str | None], quarantine: Ma
 
 
 def rebuild(component: str, base: Rollout | None, patch: Patch) -> Rollout | Absent:
-    """`base` after `patch`; without a base the patch must be whole. Raises MalformedError."""
+    """Returns `base` after `patch`. Without a base the patch must be complete. Raises MalformedError."""
     hashes = patch.hashes
     if patch.is_deletion:
         return _tombstone(component, hashes.get(ROLLOUT, {}), hashes.get(QUARANTINE, {}))
@@ -95,7 +95,7 @@ def _releases(
         if number in releases:
             releases[number] = replace(releases[number], attributes=_attributes(field, text))
         elif text is not None:
-            raise MalformedError(ATTRIBUTES, field, "belongs to a release that is not there")
+            raise MalformedError(ATTRIBUTES, field, "belongs to a release that does not exist")
     return dict(sorted(releases.items()))
 
 
@@ -150,7 +150,7 @@ def _number(section: str, text: str) -> int:
 
 
 def check(rollout: Rollout) -> None:
-    """Raises MalformedError where parts of a rollout contradict each other."""
+    """Raises MalformedError if parts of a rollout contradict each other."""
     next_numbers = () if rollout.next is None else (rollout.next,)
     _check_named(rollout, ROLLOUT, "current", (rollout.current,), ReleaseState.CURRENT)
     _check_named(rollout, ROLLOUT, "next", next_numbers, ReleaseState.NEXT)
@@ -160,12 +160,12 @@ def check(rollout: Rollout) -> None:
     for number, release in rollout.releases.items():
         if release.state in _UNDER_WAY and number not in under_way:
             raise MalformedError(
-                RELEASES, str(number), f"has the state {release.state}, but is none of those under way"
+                RELEASES, str(number), f"is {release.state}, but is neither current nor next nor in the queue"
             )
         if not 1 <= number <= rollout.last_number:
-            raise MalformedError(RELEASES, str(number), f"is not within 1 and last_number, {rollout.last_number}")
+            raise MalformedError(RELEASES, str(number), f"is not from 1 to last_number ({rollout.last_number})")
     if rollout.next is None and rollout.held_reason:
-        raise MalformedError(ROLLOUT, "held_reason", "is there, but no next that could be held")
+        raise MalformedError(ROLLOUT, "held_reason", "is there, but there is no next that could be held")
     if rollout.hold and not rollout.held_reason:
         raise MalformedError(ROLLOUT, "hold", "is there, but the rollout is not held")
     if rollout.pause and not rollout.paused:
@@ -173,11 +173,11 @@ def check(rollout: Rollout) -> None:
     if rollout.current_revision > rollout.revision:
         raise MalformedError(ROLLOUT, "current_revision", f"is after revision {rollout.revision}")
     if rollout.next is None and rollout.progress != Progress():
-        raise MalformedError(ROLLOUT, "driver", "or what belongs to it is there, but no next that could be driven")
+        raise MalformedError(ROLLOUT, "driver", "or another field of the progress is there, but there is no next")
     if rollout.state is not RolloutState.ROLLING_OUT and rollout.basis_points:
         raise MalformedError(ROLLOUT, "next_percent", f"is not 0, but the rollout is {rollout.state}")
     if rollout.lost and rollout.lost[-1].last >= rollout.revision:
-        raise MalformedError(ROLLOUT, "lost", f"has revisions that are not before {rollout.revision}")
+        raise MalformedError(ROLLOUT, "lost", f"has revisions that are not before revision {rollout.revision}")
     if rollout.timeline and rollout.timeline[-1].revision > rollout.revision:
         raise MalformedError(TIMELINE, str(rollout.timeline[-1].revision), f"is after revision {rollout.revision}")
 
@@ -186,7 +186,7 @@ def _check_named(rollout: Rollout, section: str, field: str, numbers: tuple[int,
     for number in numbers:
         release = rollout.releases.get(number)
         if release is None:
-            raise MalformedError(section, field, f"names release {number}, which is not there")
+            raise MalformedError(section, field, f"names release {number}, which does not exist")
         if release.state is not state:
             raise MalformedError(section, field, f"names release {number}, which is {release.state} and not {state}")
     if len(set(numbers)) != len(numbers):

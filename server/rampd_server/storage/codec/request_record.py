@@ -1,8 +1,8 @@
-"""The idempotency record of a request, the string `request:<id>`: a digest and a short result, not a response.
+"""The idempotency record of a request, the string `request:<id>`. It has a digest and a short result, not a response.
 
 `digest nonce entry revision changed release queue_position disposition parts`, for example
 `9f86d081 5c1e… 1583020800000-0 7 1 2 1 QUEUED method:Release,actor:1a2b,component:3c4d,tag:5e6f`. An earlier rampd wrote no
-parts.
+`parts`.
 """
 
 from collections.abc import Mapping
@@ -23,19 +23,21 @@ class Request:
     id: str
     digest: str
     nonce: str
-    """Of this attempt, and of its repeat after a lost reply: so that it knows its own record from an earlier one."""
+    """Identifies this attempt. It stays the same when the call is sent again after a lost reply, so that the call recognizes its
+    own record.
+    """
     life_ms: int
 
     @classmethod
     def of(cls, author: Author, *, nonce: str) -> "Request":
         if author.request_id:
             return cls(author.request_id, author.digest or "-", nonce, _OWN_LIFE_MS)
-        # `~` is in no id that a caller may give.
+        # An id that a caller may give has no `~`.
         return cls(f"~{nonce}", "-", nonce, _MADE_UP_LIFE_MS)
 
 
 def write_result(result: Result, author: Author) -> str:
-    """The end of the record; the script adds what it alone knows."""
+    """Returns the end of the record. The script adds the beginning, which only the script knows."""
     parts = ",".join(f"{name}:{part}" for name, part in author.parts.items())
     return f"{result.release} {result.queue_position} {result.disposition}" + (f" {parts}" if parts else "")
 
@@ -48,7 +50,7 @@ class StoredRecord:
 
 
 def read_record(text: str) -> StoredRecord:
-    """Raises ValueError."""
+    """Reads a record. Raises ValueError."""
     digest, nonce, entry_id, revision, changed, release, queue_position, disposition, parts = _split(text)
     result = Result(
         revision=texts.read_integer(revision),
@@ -63,7 +65,7 @@ def read_record(text: str) -> StoredRecord:
 def _split(text: str) -> list[str]:
     words = texts.read_text(text).split(" ")
     if len(words) not in {8, 9}:
-        raise ValueError(f"has {len(words)} parts, not 9")
+        raise ValueError(f"has {len(words)} words, not 8 or 9")
     return words if len(words) == 9 else [*words, ""]
 
 

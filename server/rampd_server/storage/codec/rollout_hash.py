@@ -1,4 +1,4 @@
-"""The fields of the hash `rollout:<component>`: one row each, in the order in which redis-cli shows them."""
+"""The fields of the hash `rollout:<component>`: one row for each, in the order in which redis-cli shows them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ REQUIRED: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class HashField:
-    """How one field is written, and read into an attribute of Rollout; without `read` it only mirrors other fields."""
+    """How a field is written, and read into an attribute of Rollout. A field without `read` only repeats other fields."""
 
     name: str
     write: Callable[[Rollout], str | None]
     attribute: str = ""
     read: Callable[[str], object] | None = None
     default: object = REQUIRED
-    hangs_on: tuple[str, ...] = ()
-    """Further attributes that the text hangs on. Where `attribute` and these are equal, so is the text."""
+    depends_on: tuple[str, ...] = ()
+    """Further attributes that the text depends on. If `attribute` and these do not change, the text does not change."""
     part: str = ""
-    """Where the attribute is `progress`: which attribute of it."""
+    """If the attribute is `progress`: the name of the attribute within it."""
 
 
 def _next_percent(rollout: Rollout) -> str | None:
@@ -38,7 +38,7 @@ def _release_tag(rollout: Rollout, number: int | None) -> str | None:
 
 
 def _progress(name: str, write: Callable[[Any], str], read: Callable[[str], object]) -> HashField:
-    """A field that is there where it is not at its default."""
+    """A field that is written only if it differs from its default."""
     default = getattr(Progress(), name)
 
     def write_part(rollout: Rollout) -> str | None:
@@ -75,7 +75,7 @@ FIELDS: Final = (
         "next", lambda rollout: None if rollout.next is None else str(rollout.next), "next", texts.read_integer, None
     ),
     HashField("next_tag", lambda rollout: _release_tag(rollout, rollout.next)),
-    HashField("next_percent", _next_percent, "basis_points", texts.read_percent, 0, hangs_on=("next",)),
+    HashField("next_percent", _next_percent, "basis_points", texts.read_percent, 0, depends_on=("next",)),
     HashField("held_reason", lambda rollout: rollout.held_reason or None, "held_reason", texts.read_text, ""),
     HashField(
         "hold",
@@ -127,39 +127,39 @@ FIELDS: Final = (
     HashField("update_ms", lambda rollout: str(rollout.update_ms), "update_ms", texts.read_integer),
 )
 
-_TOLD_BY: Final = tuple(
-    (field, attrgetter(field.attribute, *field.hangs_on) if field.attribute else None) for field in FIELDS
+_INPUTS: Final = tuple(
+    (field, attrgetter(field.attribute, *field.depends_on) if field.attribute else None) for field in FIELDS
 )
-"""Each field with all that its text hangs on, where that is more than a look at the rollout."""
+"""Each field with a function that returns the inputs of its text, or None for a field that only repeats other fields."""
 
 SECTION: Final = "rollout"
 
 GIVEN_BY_STORE: Final = ("revision", "entry", "state_entry", "current_revision")
-"""What no patch names: the script that writes it alone knows them."""
+"""Fields that are in no patch, because only the script that writes the patch knows their values."""
 
 
 def write_hash(rollout: Rollout | Absent) -> dict[str, str]:
-    """The whole hash; of a deleted component what must outlive it, of one that never was nothing."""
+    """Returns the whole hash. A deleted component has a tombstone; a component that never existed has an empty hash."""
     if isinstance(rollout, Absent):
         if not rollout.revision:
             return {}
-        texts_of_it = {
+        tombstone = {
             "revision": str(rollout.revision),
             "entry": rollout.entry,
             "state_entry": rollout.state_entry,
             "last_number": str(rollout.last_number),
             "deleted": "1",
         }
-        return {name: text for name, text in texts_of_it.items() if text}
+        return {name: text for name, text in tombstone.items() if text}
     return {field.name: text for field in FIELDS if (text := field.write(rollout)) is not None}
 
 
 def hash_changes(before: Rollout, after: Rollout) -> dict[str, tuple[str | None, str | None]]:
-    """The fields that differ, before and after; None where one is not there."""
+    """Returns the fields that differ, each before and after; None if the field is not there."""
     changes = {}
-    for field, told_by in _TOLD_BY:
-        # A policy's text costs more than all others, and hardly ever changes.
-        if told_by is not None and told_by(before) == told_by(after):
+    for field, inputs in _INPUTS:
+        # The text of a policy costs more than all others, and rarely changes: write it only if its inputs changed.
+        if inputs is not None and inputs(before) == inputs(after):
             continue
         texts_of_both = field.write(before), field.write(after)
         if texts_of_both[0] != texts_of_both[1]:
@@ -183,7 +183,7 @@ def read_tombstone(component: str, fields: Mapping[str, str | None]) -> Absent:
 
 
 def read_attributes_of_rollout(base: Rollout | None, fields: Mapping[str, str | None]) -> dict[str, Any]:
-    """Attributes of Rollout: those that `fields` has (None: the field was deleted), else those of `base`."""
+    """Returns the attributes of Rollout: those in `fields` (None: the field was deleted), and all others from `base`."""
     attributes: dict[str, Any] = {}
     parts: dict[str, Any] = {}
     for field in FIELDS:
@@ -206,7 +206,7 @@ def read_attributes_of_rollout(base: Rollout | None, fields: Mapping[str, str | 
 
 
 def check_hash(rollout: Rollout, fields: Mapping[str, str | None], *, is_whole: bool) -> None:
-    """Holds what was read to what would be written; with `is_whole`, a field that should be there has to be there."""
+    """Raises MalformedError if a field differs from the text that rampd would write. With `is_whole` no field may be missing."""
     for field in FIELDS:
         if not is_whole and field.name not in fields:
             continue
@@ -216,7 +216,7 @@ def check_hash(rollout: Rollout, fields: Mapping[str, str | None], *, is_whole: 
         if found is None:
             raise MalformedError(SECTION, field.name, "is missing")
         wanted = "should not be there" if expected is None else f"should be {expected!r}"
-        raise MalformedError(SECTION, field.name, f"is {found!r}; by the other fields it {wanted}")
+        raise MalformedError(SECTION, field.name, f"is {found!r}; according to the other fields it {wanted}")
 
 
 def read_field(name: str, text: str, read: Callable[[str], Any]) -> Any:  # noqa: ANN401 - as many types as fields

@@ -1,6 +1,7 @@
-"""One value as text, and back. What is read must be exactly what would be written, so that nothing has two forms.
+"""Writes one value as text, and reads it back.
 
-Every `read_...` raises ValueError with what is wrong.
+Most texts that are read must be exactly as rampd writes them, so that a value has only one form. Every `read_...` raises
+ValueError, which says what is wrong.
 """
 
 import json
@@ -42,14 +43,14 @@ def write_json(value: object) -> str:
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    r"""With no lone surrogate in it: neither as bytes that are no UTF-8, nor as an escape such as `\ud800`."""
+    r"""Refuses lone surrogates: both bytes that are not UTF-8, and escapes such as `\ud800`."""
     read_text(text)
     try:
         value = json.loads(text)
         # Escapes are rare: rampd writes them for control characters only.
         unescaped = write_json(value) if "\\u" in text else ""
     except (ValueError, RecursionError) as exc:
-        raise ValueError(f"is no JSON: {exc}") from exc
+        raise ValueError(f"is not JSON: {exc}") from exc
     read_text(unescaped)
     return value
 
@@ -62,7 +63,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def read_text(text: str) -> str:
-    """Bytes that are no UTF-8 arrive as lone surrogates: see `connection.py`."""
+    """Bytes that are not UTF-8 arrive as lone surrogates: see `connection.py`."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:
@@ -87,7 +88,7 @@ def read_flag(text: str) -> bool:
 
 
 def write_percent(basis_points: int) -> str:
-    """`10` for 1000, `0.25` for 25: exact, and as short as it goes."""
+    """Returns `10` for 1000 and `0.25` for 25: exact, and as short as possible."""
     whole, hundredths = divmod(basis_points, 100)
     return f"{whole}.{hundredths:02}".rstrip("0") if hundredths else str(whole)
 
@@ -109,9 +110,9 @@ def read_numbers(text: str) -> tuple[int, ...]:
 
 
 def read_entry_id(text: str) -> str:
-    """The id of an entry of the feed."""
+    """Reads the id of an entry of the feed."""
     if not _ENTRY_ID.fullmatch(text):
-        raise ValueError(f"{text!r} is no id of an entry")
+        raise ValueError(f"is {text!r}, not the id of an entry")
     return text
 
 
@@ -149,7 +150,7 @@ def read_causes(text: str) -> frozenset[Cause]:
 
 
 def write_release(release: Release) -> str:
-    """Without its attributes, which have a key of their own: they never change, and may be large."""
+    """Leaves out the attributes. They have their own key, because they never change and may be large."""
     fields: dict[str, object] = {
         "tag": release.tag,
         "state": release.state,
@@ -207,7 +208,7 @@ def read_freeze(text: str) -> Freeze:
     fields = read_object(text)
     expire_ms = _integer(fields, "expire_ms") if "expire_ms" in fields else None
     freeze = Freeze(_text(fields, "actor"), _text(fields, "note"), _integer(fields, "create_ms"), expire_ms)
-    # Writes compare this text with the one they believe in: a second form of it would refuse them for ever.
+    # Each write compares this text with the text of this server's copy. A second form of the text would refuse all writes.
     if write_freeze(freeze) != text:
         raise ValueError("is not in the form that rampd writes")
     return freeze
@@ -293,10 +294,10 @@ def write_override(override: Override) -> str:
 
 @lru_cache(maxsize=4096)
 def read_override(text: str) -> Override:
-    """Equal texts share one object: a million overrides have few different ones, and this is what they cost."""
+    """Equal texts share one object: a million overrides have few different texts, so this saves memory."""
     match = _OVERRIDE.fullmatch(text)
     if not match:
-        raise ValueError(f"is {text!r}, not `channel=...` or `tag=...`, and ` expire=...` where it expires")
+        raise ValueError(f"is {text!r}, not `channel=...` or `tag=...`, followed by ` expire=...` if it expires")
     channel, tag, expire = match.groups()
     if tag:
         read_text(tag)
@@ -333,4 +334,4 @@ def _member(enum: Callable[[str], _T], text: str) -> _T:
     try:
         return enum(text)
     except ValueError as exc:
-        raise ValueError(f"has {text!r}, which is none of the known values") from exc
+        raise ValueError(f"has {text!r}, which is not a known value") from exc

@@ -1,15 +1,15 @@
--- Purpose: gives a namespace its epoch: the first one, or by an operator's choice a new one.
+-- Purpose: gives a namespace its first epoch, or a new one if an operator adopts the store.
 --
 -- KEYS[1]  meta  hash
 -- KEYS[2]  feed  stream
 --
--- ARGV[1]  epoch    the new one
+-- ARGV[1]  epoch    to set
 -- ARGV[2]  schema
--- ARGV[3]  adopted  1 if an operator adopts what is there, 0 if only a missing epoch is to be made
+-- ARGV[3]  adopted  1 if an operator adopts the data, 0 to set only a missing epoch
 --
 -- Returns: {DONE, epoch in force} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found}
 --
--- Why atomic: of two servers that start at once both get the same epoch.
+-- Why atomic: two servers that start at once get the same epoch.
 
 local refusal = refuse_types(meta, 'hash', feed, 'stream') or refuse_schema(redis.call('HGET', meta, 'schema'))
 if refusal then

@@ -1,12 +1,12 @@
--- Purpose: finds what this connection's user may not do of what rampd needs. Writes nothing, and reads no data.
+-- Purpose: finds the commands that rampd needs and this connection's user may not run. It writes nothing, and reads no data.
 --
--- KEYS: none, since it touches none
+-- KEYS: none
 --
--- ARGV[1]  commands  one on each line, its words with a space between them: `HSET key field value`
+-- ARGV[1]  commands  one on each line, its words separated by spaces: `HSET key field value`
 --
--- Returns: {DONE, the lines whose command is denied or not known ...}
+-- Returns: {DONE, each line whose command is denied or not known ...}
 --
--- Why atomic: it need not be. A script, because it may ask for its caller's permissions without the right to use ACL.
+-- Why atomic: it need not be. It is a script, because a script may ask for its caller's permissions without the right to use ACL.
 
 local denied = {}
 for line in string.gmatch(commands, '[^\n]+') do

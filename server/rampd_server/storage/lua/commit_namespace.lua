@@ -1,4 +1,4 @@
--- Purpose: changes what holds for all components of the namespace: its freeze.
+-- Purpose: changes the freeze of the namespace, which holds for all its components.
 --
 -- KEYS[1]  meta        hash
 -- KEYS[2]  feed        stream
@@ -6,23 +6,23 @@
 -- KEYS[4]  request     string
 -- KEYS[5]  history     stream
 --
--- ARGV[1]     epoch          the one believed in
+-- ARGV[1]     epoch          that the server knows
 -- ARGV[2]     digest         of the request
 -- ARGV[3]     nonce          of this attempt
 -- ARGV[4]     life_ms        of the idempotency record
 -- ARGV[5]     max_entries    of the feed
 -- ARGV[6]     max_bytes      of the feed
--- ARGV[7]     freeze_before  the one believed in, empty for none
+-- ARGV[7]     freeze_before  that the server knows, empty for none
 -- ARGV[8]     freeze         after, empty for none
 -- ARGV[9]     namespace      after, JSON
 -- ARGV[10]    result         release, position, disposition
--- ARGV[11]    decided_ms     when this was decided; empty where that does not matter
--- ARGV[12..]  event          its fields, name and text in turn
+-- ARGV[11]    decided_ms     when the change was decided; empty if that does not matter
+-- ARGV[12..]  event          fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision} | {UNTIMELY, ms since 1970}
 --
--- Why atomic: each commit of a rollout names the freeze that it was decided under.
+-- Why atomic: each commit of a rollout names the freeze that was in force when it was decided.
 
 local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream'

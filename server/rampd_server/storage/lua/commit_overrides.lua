@@ -10,7 +10,7 @@
 -- KEYS[8]  overrides-index   zset
 -- KEYS[9]  overrides-expiry  zset
 --
--- ARGV[1]     epoch              the one believed in
+-- ARGV[1]     epoch              that the server knows
 -- ARGV[2]     digest             of the request
 -- ARGV[3]     nonce              of this attempt
 -- ARGV[4]     life_ms            of the idempotency record
@@ -19,21 +19,21 @@
 -- ARGV[7]     component
 -- ARGV[8]     expected_revision  of the caller, empty for any
 -- ARGV[9]     known_revision     that the server knows, 0 for none
--- ARGV[10]    known_entry        by which it knows it, empty for any
--- ARGV[11]    must_exist         1 if what is to be deleted must be there
+-- ARGV[10]    known_entry        of that revision, empty for any
+-- ARGV[11]    must_exist         1 if each override to delete must exist
 -- ARGV[12]    changes_json       repo to text, empty to delete
 -- ARGV[13]    single             the repo if the request names one, empty if it is a bulk change
 -- ARGV[14]    is_own_id          1 if the request id is the caller's own
 -- ARGV[15]    result             release, position, disposition
--- ARGV[16..]  event              its fields, name and text in turn
+-- ARGV[16..]  event              fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
 --   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record} | {NO_COMPONENT}
 --   | {REVISION_MISMATCH, revision found} | {CONFLICT, revision found} | {NO_OVERRIDE, repo} | {TOO_MANY_OVERRIDES, most}
 --
--- Why atomic: hash, index and expiry say the same, and each revision has one entry in the feed. A store that has lost what the
--- server knows is not written to before that is settled: otherwise a revision is given a second time.
+-- Why atomic: hash, index and expiry have the same overrides, and each revision has one entry in the feed. If the store has lost
+-- a revision that the server knows, nothing is written until the loss is settled. Otherwise a revision would be given twice.
 
 local known_revision = tonumber(known_revision)
 local must_exist, is_own_id = must_exist == '1', is_own_id == '1'
@@ -120,11 +120,11 @@ call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
 count_by(rollout, #indexed / 2 - #deleted, overrides)
 local revision = next_revision(revision_found)
-local told = {'count', tostring(count)}
+local changed = {'count', tostring(count)}
 if single ~= '' then
-  told = {'override', single, 'before', before[single] or '', 'after', changes[single]}
+  changed = {'override', single, 'before', before[single] or '', 'after', changes[single]}
 end
-for _, text in ipairs(told) do
+for _, text in ipairs(changed) do
   event[#event + 1] = text
 end
 local patch = string.format('{"rollout":{"set":["update_ms","%s"]}}', now)

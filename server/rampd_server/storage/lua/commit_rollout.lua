@@ -16,38 +16,38 @@
 -- KEYS[14] overrides-index   zset
 -- KEYS[15] overrides-expiry  zset
 --
--- ARGV[1]     epoch           the one believed in
+-- ARGV[1]     epoch           that the server knows
 -- ARGV[2]     digest          of the request
 -- ARGV[3]     nonce           of this attempt
 -- ARGV[4]     life_ms         of the idempotency record
 -- ARGV[5]     max_entries     of the feed
 -- ARGV[6]     max_bytes       of the feed
 -- ARGV[7]     component
--- ARGV[8]     state_entry     of the last change of the rollout itself that is believed in, empty for none
--- ARGV[9]     last_entry      of the last change, overrides included, that is believed in; empty for any
--- ARGV[10]    freeze          the namespace's that is believed in, empty for none
+-- ARGV[8]     state_entry     of the last change of the rollout itself that the server knows, empty for none
+-- ARGV[9]     last_entry      of the last change, overrides included, that the server knows; empty for any
+-- ARGV[10]    freeze          of the namespace, as the server knows it; empty for none
 -- ARGV[11]    patch_json
 -- ARGV[12]    result          release, position, disposition
--- ARGV[13]    decided_ms      when this was decided; empty where that does not matter
--- ARGV[14]    revision_floor  that the next one must be above
--- ARGV[15]    is_urgent       1 if others have to wait for this change
--- ARGV[16..]  event           its fields, name and text in turn
+-- ARGV[13]    decided_ms      when the change was decided; empty if that does not matter
+-- ARGV[14]    revision_floor  the new revision must be higher
+-- ARGV[15]    is_urgent       1 if other changes have to wait for this one
+-- ARGV[16..]  event           fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
 --   | {CONFLICT, revision found} | {UNTIMELY, ms since 1970} | {TOO_MANY_COMPONENTS, most}
 --
--- Why atomic: a reader sees all of a revision or none of it, and of two writers that believe in one state the second
--- changes nothing. A state is named by its entry and not by its revision: two histories have the same numbers, and a change
--- of overrides takes a number, but changes nothing that a decision rests on. Where another server was ahead of an urgent
--- change, all that are not urgent conflict for a moment (`yield_until`): otherwise it may be second again and again.
+-- Why atomic: a reader sees all of a revision or nothing. If two writers start from the same state, the second one changes
+-- nothing. A state is named by its entry and not by its revision, because two histories may use the same revision. A change of
+-- overrides also takes a revision, but no decision depends on it. If an urgent change conflicts with another change, all changes
+-- that are not urgent conflict for a moment (`yield_until`). Otherwise the urgent change could lose again and again.
 
 local revision_floor, is_urgent = tonumber(revision_floor), is_urgent == '1'
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
 
--- The other keys are only replaced or removed as a whole, which goes with any type.
+-- The other keys are only replaced or removed as a whole, which works with any type.
 local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', history, 'stream',
   rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'

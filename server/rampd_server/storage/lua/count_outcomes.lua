@@ -1,4 +1,4 @@
--- Purpose: counts the outcomes that one batch has of one component.
+-- Purpose: counts the outcomes of one component in one batch.
 --
 -- KEYS[1]  outcomes          hash
 -- KEYS[2]  first-outcomes    string
@@ -9,8 +9,8 @@
 -- KEYS[7]  clients-order     zset
 -- KEYS[8]  release-outcomes  hash
 --
--- ARGV[1]   epoch        the one believed in
--- ARGV[2]   replaced     another epoch, whose counters may be dropped, as `meta` has this one; empty: none are there yet
+-- ARGV[1]   epoch        that the server knows
+-- ARGV[2]   replaced     another epoch whose counters may be dropped, because `meta` has `epoch`; empty: no counters exist yet
 -- ARGV[3]   release      that is next
 -- ARGV[4]   trial
 -- ARGV[5]   revision     at which that trial is in force
@@ -23,13 +23,13 @@
 -- ARGV[12]  max_waiting  outcomes that wait, of each kind
 -- ARGV[13]  counts_json  JSON: {"add": {field: number}, "outcomes": [[index of the unit, weight, channel, 1 if failed,
 --           wait in ms]], "failures": [[index, weight, channel, wait]], "releases": {field: number}, "current_revision":
---           text}; each index once in each list; `releases` adds to what outlives the trial, `current_revision` tells one
---           current from the next; `longest_wait` is the longest that any of these could wait, ms
+--           text}; each index once in each list; `releases` adds to the counters that outlive the trial; `current_revision` is
+--           the revision at which current became current; `longest_wait` is the longest possible wait of these, in ms
 --
 -- Returns: {DONE} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field} | {RESET, epoch found} | {REPLAYED, answer}
 --   | {REUSED, sequence found} | {UNCHANGED, sequence found} | {CONFLICT, revision found}
 --
--- Why atomic: a batch counts as a whole and once, whoever sends it and however often.
+-- Why atomic: a batch is counted as a whole and only once, even if it is sent several times.
 
 local max_clients, max_waiting = tonumber(max_clients), tonumber(max_waiting)
 
@@ -68,7 +68,7 @@ if record then
     end
     return {REPLAYED, last_answer}
   end
-  -- A double does not hold every sequence, so that they are compared as text.
+  -- A double can't hold every sequence exactly, so sequences are compared as text.
   if #sequence < #last or (#sequence == #last and sequence < last) then
     return {UNCHANGED, last}
   end
@@ -79,7 +79,7 @@ if is_same_epoch and not is_same_trial and tonumber(revision) <= tonumber(revisi
   return {CONFLICT, revision_found}
 end
 
--- From here to the first write everything is only looked at.
+-- From here to the first write the script only reads, so that an error leaves nothing half done.
 local counts = cjson.decode(counts_json)
 local add = counts.add
 local now = tonumber(now_ms())
@@ -179,7 +179,7 @@ if is_same_trial then
   end
 end
 
--- What outlives the trial. A server that knows of an earlier current only adds nothing to the present one's.
+-- Counters that outlive the trial. A server that knows only an earlier current adds nothing to the present current's.
 local names, release_fields = {'current_revision'}, {'epoch', epoch}
 for name in pairs(counts.releases) do
   names[#names + 1] = name
@@ -225,7 +225,7 @@ for field, by in pairs(add) do
   redis.call('HINCRBY', outcomes, field, string.format('%.0f', by))
 end
 local function set_bits(key, indices)
-  -- A string that grows bit by bit is given twice the room; one that begins at its full length is not.
+  -- Redis doubles the memory of a string that grows bit by bit. It does not do so for a string of full length.
   if #indices > 0 and redis.call('EXISTS', key) == 0 then
     redis.call('SETBIT', key, UNIT_BITS - 1, 0)
   end

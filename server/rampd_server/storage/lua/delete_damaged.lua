@@ -1,4 +1,4 @@
--- Purpose: deletes a component whose data can't be read, whatever its keys hold, and keeps the highest numbers that are found.
+-- Purpose: deletes a component whose data can't be read, whatever its keys hold, and keeps the highest numbers it finds.
 --
 -- KEYS[1]  meta              hash
 -- KEYS[2]  feed              stream
@@ -16,22 +16,22 @@
 -- KEYS[14] overrides-index   zset
 -- KEYS[15] overrides-expiry  zset
 --
--- ARGV[1]     epoch           the one believed in
+-- ARGV[1]     epoch           that the server knows
 -- ARGV[2]     digest          of the request
 -- ARGV[3]     nonce           of this attempt
 -- ARGV[4]     life_ms         of the idempotency record
 -- ARGV[5]     max_entries     of the feed
 -- ARGV[6]     max_bytes       of the feed
 -- ARGV[7]     component
--- ARGV[8]     revision_floor  lowest that its revision may have been
--- ARGV[9]     number_floor    lowest that its last release may have been
+-- ARGV[8]     revision_floor  the lowest possible value of its last revision
+-- ARGV[9]     number_floor    the lowest possible number of its last release
 -- ARGV[10]    result          release, position, disposition
--- ARGV[11..]  event           its fields, name and text in turn
+-- ARGV[11..]  event           fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, last release, the component's entry before} | {WRONG_TYPE, {key, types}}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
 --
--- Why atomic: a reader sees the damaged component or none, and no writer comes between the numbers and the deletion.
+-- Why atomic: a reader sees the damaged component or no component, and nobody writes between reading the numbers and deleting.
 
 local revision, last_number = tonumber(revision_floor), tonumber(number_floor)
 

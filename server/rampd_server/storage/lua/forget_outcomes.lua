@@ -1,4 +1,4 @@
--- Purpose: drops what was counted for trials that have ended, and of releases that are forgotten.
+-- Purpose: drops the counters of trials that have ended, and of releases that are no longer kept.
 --
 -- KEYS[1]  outcomes          hash
 -- KEYS[2]  first-outcomes    string
@@ -9,16 +9,16 @@
 -- KEYS[7]  clients-order     zset
 -- KEYS[8]  release-outcomes  hash
 --
--- ARGV[1]    epoch        the one believed in
--- ARGV[2]    release      that is next; 0: the component is gone, and its clients and releases go too
+-- ARGV[1]    epoch        that the server knows
+-- ARGV[2]    release      that is next; 0: the component is deleted, and its clients and releases are dropped too
 -- ARGV[3]    trial
 -- ARGV[4]    revision     at which that trial is in force
 -- ARGV[5]    last_number  the component's last release
--- ARGV[6..]  releases     that are known; those up to the last that are not here never come again
+-- ARGV[6..]  releases     that are kept; the counters of all others up to last_number are dropped
 --
 -- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
--- Why atomic: what is counted meanwhile for the present trial stays.
+-- Why atomic: outcomes that are counted at the same time for the present trial stay.
 
 local refusal = refuse_types(outcomes, 'hash', release_outcomes, 'hash')
 if refusal then

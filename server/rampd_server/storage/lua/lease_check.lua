@@ -1,21 +1,21 @@
--- Purpose: gives the turn to ask a check to one server, for a time, where it is due.
+-- Purpose: gives one server the turn to ask a check for a limited time, if the check is due.
 --
 -- KEYS[1] meta    hash
 -- KEYS[2] checks  hash
 --
--- ARGV[1]  epoch         the one believed in
+-- ARGV[1]  epoch         that the server knows
 -- ARGV[2]  lease_field
 -- ARGV[3]  result_field
--- ARGV[4]  turn          id of this one
+-- ARGV[4]  turn          id of this turn
 -- ARGV[5]  lease_ms      how long the lease lasts
 -- ARGV[6]  interval_ms   how often the check is asked
--- ARGV[7]  scope         of the counts: a result of another one counts for nothing, and the check is due at once
+-- ARGV[7]  scope         of the counts: a result of another scope is ignored, and the check is due at once
 --
 -- Returns: {DONE, time, result or empty} | {UNCHANGED, ms to wait} | {WRONG_TYPE, {key, types}}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
--- Why atomic: of two servers whose turn it might be, one gets it. The lease is an end by the store's clock and no time-out
--- of a key; an end, or a result, that a clock set back has left too far in the future counts for nothing.
+-- Why atomic: if two servers ask for the turn, only one gets it. The lease stores its end by the store's clock; it is not a
+-- time-out of a key. After the clock was set back, an end or a result may be too far in the future. Then it is ignored.
 
 local lease_ms, interval_ms = tonumber(lease_ms), tonumber(interval_ms)
 

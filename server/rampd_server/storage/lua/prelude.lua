@@ -1,9 +1,9 @@
--- What the scripts share. The loader puts it in front of each of them, after the result codes and limits that are
--- defined in Python, and before a local for each key and argument, by the name that the head of the script gives it.
--- Locals only: a global would outlive the call.
+-- Functions that the scripts share. The loader puts this file in front of each script. Before it come the result codes and limits
+-- that are defined in Python. After it comes a local for each key and argument, with its name from the head of the script.
+-- All names are local, because a global would outlive the call.
 
--- The answer where a key of (key, type, key, type, ...) holds something of another type: the key, the type that it has and the
--- one that it should have; else nil. A command on such a key would raise half-way through the writes.
+-- Takes (key, type, key, type, ...). Returns the answer for the first key that has another type (the key, its type, the expected
+-- type), or nil. A command on a key of the wrong type would fail after some of the writes were done.
 local function refuse_types(...)
   local arguments = {...}
   for i = 1, #arguments, 2 do
@@ -14,19 +14,19 @@ local function refuse_types(...)
   end
 end
 
--- Whether a stored count is one that can be added to.
+-- Whether a stored count is a whole number that can be increased.
 local function is_count(text)
   return #text <= 15 and string.match(text, '^%d+$') ~= nil
 end
 
--- The answer where the data have a form that this server does not know; else nil. `schema` is that of meta, if any.
+-- Returns the answer for a schema that this server does not know, or nil. `schema` is the schema of meta, if there is one.
 local function refuse_schema(schema)
   if schema and not (is_count(schema) and tonumber(schema) <= SCHEMA) then
     return {NEWER_SCHEMA, schema}
   end
 end
 
--- The answer to a write to data of a newer schema, or to another epoch; else nil.
+-- Returns the answer for a write to data of a newer schema or under another epoch, or nil.
 local function refuse_store(meta, epoch)
   local epoch_found, schema = unpack(redis.call('HMGET', meta, 'epoch', 'schema'))
   local refusal = refuse_schema(schema)
@@ -38,7 +38,7 @@ local function refuse_store(meta, epoch)
   end
 end
 
--- The answer to a write that must not be done: as refuse_store, or under a request id that was used; else nil.
+-- Returns the answer for a write that refuse_store refuses or whose request id was used before, or nil.
 local function refuse(meta, epoch, request, digest)
   local refusal = refuse_store(meta, epoch)
   if refusal then
@@ -51,18 +51,18 @@ local function refuse(meta, epoch, request, digest)
   end
 end
 
--- Milliseconds since 1970, as text.
+-- Returns milliseconds since 1970, as text.
 local function now_ms()
   local time = redis.call('TIME')
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
--- Whether a change was decided at another time than now; empty: when it was decided does not matter.
+-- Whether a change was decided too long before or after now. If `decided` is empty, the time does not matter.
 local function is_untimely(now, decided)
   return decided ~= '' and math.abs(tonumber(now) - tonumber(decided)) > MAX_DECISION_AGE_MS
 end
 
--- unpack() has a limit of some thousands. The size is even, so that pairs stay together.
+-- unpack() is limited to a few thousand values. The size of a chunk is even, so that pairs stay together.
 local function call_in_chunks(command, key, arguments)
   local replies = {}
   for first = 1, #arguments, 1000 do
@@ -72,8 +72,9 @@ local function call_in_chunks(command, key, arguments)
   return replies
 end
 
--- Keeps the number of overrides in the rollout's hash, by which those that are lost are noticed. It goes on from what it was,
--- and is not what is there: a change that comes after a loss must not hide it. Where it was never counted, it begins.
+-- Keeps the number of overrides in the rollout's hash, so that lost overrides are noticed. The number is adjusted by the
+-- difference and not counted again, because a change after a loss must not hide the loss. If there is no number yet, the
+-- overrides are counted.
 local function count_by(rollout, difference, overrides)
   local counted = redis.call('HGET', rollout, 'overrides')
   if not counted then
@@ -91,8 +92,8 @@ local function count_bytes(fields)
   return bytes
 end
 
--- The id of the entry that follows on `previous`: the time, and as sequence a number drawn by chance (`nonce`, hexadecimal).
--- So an id names one entry beyond doubt, also among histories of which a failover has lost one.
+-- Returns the id of the entry after `previous`: the time, and as sequence a random number (from `nonce`, hexadecimal). So two
+-- histories have no id in common, even if a failover has lost one of them.
 local function next_id(previous, now, nonce)
   local chance = tonumber(string.sub(nonce, 1, 8), 16) + 1
   local time, sequence = string.match(previous, '^(%d+)%-(%d+)$')
@@ -100,15 +101,15 @@ local function next_id(previous, now, nonce)
   if tonumber(now) > time then
     return now .. '-' .. string.format('%.0f', chance)
   end
-  -- Above this a double does not hold every number.
+  -- A double can't hold every number above this exactly.
   if sequence > 2 ^ 52 then
     time, sequence = time + 1, 0
   end
   return string.format('%.0f-%.0f', time, sequence + chance)
 end
 
--- Appends under an id, with options such as MAXLEN. Where somebody else has put a later entry there, Redis gives the id:
--- no write may fail half-way.
+-- Appends under an id, with options such as MAXLEN. If somebody else has added a later entry to the stream, Redis chooses the id,
+-- because a failure here would leave the other writes half done.
 local function append(stream, options, id, fields)
   local arguments = {unpack(options)}
   local place = #arguments + 1
@@ -124,8 +125,8 @@ local function append(stream, options, id, fields)
   return added
 end
 
--- Appends to the feed and keeps it within its limits; the newest entry always stays. Ids of the entry and
--- of the one before.
+-- Appends to the feed and keeps it within its limits. The newest entry always stays. Returns the ids of the new entry and of
+-- the entry before.
 local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
   local previous = redis.call('HGET', meta, 'head') or '0-0'
   fields[#fields + 1] = 'prev'
@@ -151,12 +152,12 @@ local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, 
   return id, previous
 end
 
--- Under the id of the feed's entry of the same change, which tells whether a history has it.
+-- Appends under the id of the same change in the feed, so that a history shows whether it has the change.
 local function append_history(history, id, revision, now, fields)
   append(history, {'MAXLEN', '=', MAX_EVENTS}, id, {'revision', revision, 'time', now, unpack(fields)})
 end
 
--- The revision after the one found, as text.
+-- Returns the revision after `found`, as text.
 local function next_revision(found)
   return string.format('%.0f', tonumber(found) + 1)
 end
@@ -165,8 +166,8 @@ local function remember(request, life_ms, ...)
   redis.call('SET', request, table.concat({...}, ' '), 'PX', life_ms)
 end
 
--- The members of what waits whose wait is over, at most `most` of them: at the time that is their score, or because it is
--- further ahead than any of them had to wait, which is so where the clock was set back. `longest_wait` '0': not known.
+-- Returns at most `most` waiting members whose wait is over. The wait is over at the time of the score. It is also over if that
+-- time is further ahead than the longest wait, because then the clock was set back. `longest_wait` '0' means not known.
 local function find_matured(waiting, now, longest_wait, most)
   local matured = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, most)
   if longest_wait ~= '0' and #matured < most then
@@ -178,8 +179,8 @@ local function find_matured(waiting, now, longest_wait, most)
   return matured
 end
 
--- Drops what a component's outcomes were counted for, and begins to count for another trial. The first write is one that
--- a Redis without memory refuses, so that nothing is half done.
+-- Drops a component's counters, and begins to count for another trial. A Redis without free memory refuses the first write, so
+-- that nothing is half done.
 local function begin_trial(outcomes, others, epoch, release, trial, revision, batches)
   redis.call(
     'HSET', outcomes, 'epoch', epoch, 'release', release, 'trial', trial, 'revision', revision, 'batches', batches

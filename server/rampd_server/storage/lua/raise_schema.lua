@@ -1,4 +1,4 @@
--- Purpose: says that the data of a namespace have the form of this server from now on, so that an older one writes nothing.
+-- Purpose: raises the schema of a namespace to this server's, so that older servers write nothing.
 --
 -- KEYS[1]  meta  hash
 --
@@ -6,7 +6,7 @@
 --
 -- Returns: {DONE} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found}
 --
--- Why atomic: a schema is never lowered, and none is given to a namespace that has no epoch.
+-- Why atomic: a schema is never lowered, and a namespace without an epoch gets no schema.
 
 local refusal = refuse_types(meta, 'hash') or refuse_schema(redis.call('HGET', meta, 'schema'))
 if refusal then

@@ -1,4 +1,4 @@
--- Purpose: reads what was counted of a component's outcomes, and those whose wait is over and that no batch has moved yet.
+-- Purpose: reads the counters of a component's outcomes, and the outcomes whose wait is over and that no batch has moved yet.
 --
 -- KEYS[1] outcomes          hash
 -- KEYS[2] waiting-outcomes  zset
@@ -6,8 +6,8 @@
 --
 -- Returns: {DONE, outcomes, matured outcomes, matured failures} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --
--- Why atomic: what is moved from waiting to counted is seen in one place. It writes nothing: reads have to go on where
--- memory is full.
+-- Why atomic: an outcome that a batch moves from waiting to counted is seen only once. The script writes nothing, because reads
+-- have to work while memory is full.
 
 local refusal = refuse_types(outcomes, 'hash', waiting_outcomes, 'zset', waiting_failures, 'zset')
 if refusal then

@@ -1,4 +1,4 @@
--- Purpose: reads a component as it stands at one moment, without its overrides and its history.
+-- Purpose: reads a component as it is at one moment, without its overrides and its history.
 --
 -- KEYS[1] meta        hash
 -- KEYS[2] rollout     hash
@@ -11,11 +11,11 @@
 --
 -- ARGV[1]  component
 --
--- Returns: {DONE, {epoch, freeze, head, schema}, TIME, 1 if components names one of which nothing is left, rollout, queue,
+-- Returns: {DONE, {epoch, freeze, head, schema}, TIME, 1 if `components` names a component without data, rollout, queue,
 --   releases, attributes, quarantine, timeline} | {WRONG_TYPE, {key, types}}
 --
--- Why atomic: what is read together was written together. A script, because MULTI is refused by a Redis whose memory is
--- full, and reads have to go on.
+-- Why atomic: the answer has the state of one moment. It is a script, because a Redis with full memory refuses MULTI, and reads
+-- have to work then.
 
 local refusal = refuse_types(
   meta, 'hash', rollout, 'hash', queue, 'list', releases, 'hash',

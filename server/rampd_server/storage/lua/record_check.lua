@@ -1,19 +1,19 @@
--- Purpose: writes the result of a check by the server whose turn it is, ends its lease, and drops what the policy has lost.
+-- Purpose: writes the result of a check by the server that has the turn, ends its lease, and drops checks that left the policy.
 --
 -- KEYS[1] meta    hash
 -- KEYS[2] checks  hash
 --
--- ARGV[1]    epoch         the one believed in
+-- ARGV[1]    epoch         that the server knows
 -- ARGV[2]    lease_field
 -- ARGV[3]    result_field
--- ARGV[4]    turn          id of this one
--- ARGV[5]    result        when it was asked, scope, counts
--- ARGV[6..]  fields        of the policy's checks; all others go
+-- ARGV[4]    turn          id of this turn
+-- ARGV[5]    result        when the check was asked, scope, counts
+-- ARGV[6..]  fields        of the policy's checks; all other fields are deleted
 --
 -- Returns: {DONE} | {UNCHANGED} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
--- Why atomic: a result that comes after another server has taken the turn changes nothing. One that comes twice, because
--- its first reply was lost, is the same.
+-- Why atomic: a result that arrives after another server has taken the turn changes nothing. A result that arrives twice, because
+-- its first reply was lost, is accepted.
 
 local refusal = refuse_types(meta, 'hash', checks, 'hash') or refuse_store(meta, epoch)
 if refusal then

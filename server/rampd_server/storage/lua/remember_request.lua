@@ -3,7 +3,7 @@
 -- KEYS[1]  meta     hash
 -- KEYS[2]  request  string
 --
--- ARGV[1]  epoch     the one believed in
+-- ARGV[1]  epoch     that the server knows
 -- ARGV[2]  digest    of the request
 -- ARGV[3]  nonce     of this attempt
 -- ARGV[4]  life_ms   of the idempotency record
@@ -13,7 +13,7 @@
 -- Returns: {DONE, entry id} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record}
 --
--- Why atomic: of two requests with one id, one is the first.
+-- Why atomic: if two requests have the same id, only the first is recorded.
 
 local refusal = refuse_types(meta, 'hash', request, 'string') or refuse(meta, epoch, request, digest)
 if refusal then

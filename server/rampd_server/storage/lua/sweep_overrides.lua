@@ -1,4 +1,4 @@
--- Purpose: removes overrides that expired a while ago, some at a time.
+-- Purpose: removes overrides that expired a while ago, a limited number at a time.
 --
 -- KEYS[1]  meta              hash
 -- KEYS[2]  feed              stream
@@ -8,17 +8,17 @@
 -- KEYS[6]  overrides-expiry  zset
 -- KEYS[7]  rollout           hash
 --
--- ARGV[1]  epoch        the one believed in
+-- ARGV[1]  epoch        that the server knows
 -- ARGV[2]  max_entries  of the feed
 -- ARGV[3]  max_bytes    of the feed
 -- ARGV[4]  component
--- ARGV[5]  most         overrides to remove at once
+-- ARGV[5]  most         overrides to remove in this call
 -- ARGV[6]  nonce        of this attempt
 --
 -- Returns: {DONE, number removed} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --
--- Why atomic: hash, index and expiry say the same, and the feed tells what is gone. It is no revision: expired overrides
--- count for nothing already.
+-- Why atomic: hash, index and expiry have the same overrides, and the feed has those that were removed. A sweep is not a
+-- revision, because expired overrides have no effect already.
 
 local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string',
