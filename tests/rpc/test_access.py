@@ -5,7 +5,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,6 @@ class World:
         )
         request = getattr(v1, f"{method}Request")(**fields)
         return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=60)
-
-    def changed(self, change: Callable[[], object], who: str, is_so: Callable[[], bool]) -> None:
-        """Changes the access file, and waits until the server has taken it in."""
-        change()
-        eventually(is_so, suppressed=grpc.RpcError)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ EXPECTED = {
     Reason.INTERNAL: rampd.InternalError,
     Reason.NOT_IMPLEMENTED: rampd.UnimplementedError,
 }
-RETRYABLE = {Reason.CONTENTION, Reason.STORE_UNAVAILABLE, Reason.NO_SNAPSHOT}
+RETRYABLE = {Reason.CONTENTION, Reason.LIMIT_EXCEEDED, Reason.STORE_UNAVAILABLE, Reason.NO_SNAPSHOT}
 
 
 @pytest.mark.parametrize("reason", Reason)

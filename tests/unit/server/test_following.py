@@ -14,7 +14,7 @@ from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Grant, Trust
 from rampd_server.rpc.binding import NAMES
-from tests.waiting import eventually_so
+from tests.waiting import eventually_async
 
 FIRST, SECOND = new_token(), new_token()
 
@@ -69,7 +69,7 @@ async def world(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_a_changed_file_is_in_force(world: World) -> None:
     assert await world.is_proven(FIRST)
     world.write(text_of(SECOND))
-    await eventually_so(lambda: world.credentials.generation == 2)
+    await eventually_async(lambda: world.credentials.generation == 2)
     assert not await world.is_proven(FIRST)
     assert await world.is_proven(SECOND)
     assert world.events("access_file_read") == [{"file": str(world.path), "grants": 1}]
@@ -82,7 +82,7 @@ async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> Non
 
 async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake(world: World) -> None:
     world.write('[[grant]]\nname = "ci"\nrole = "root"\n[[grant]]\nname = "b"\n')
-    await eventually_so(lambda: bool(world.events("access_file_refused")))
+    await eventually_async(lambda: bool(world.events("access_file_refused")))
     await asyncio.sleep(0.1)
     [line] = world.events("access_file_refused")
     assert line["mistakes"] == (
@@ -92,7 +92,7 @@ async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake
     assert line["what_it_means"] == "the grants of before stay in force"
     assert await world.is_proven(FIRST)
     world.write(text_of(SECOND))
-    await eventually_so(lambda: world.credentials.generation == 2)
+    await eventually_async(lambda: world.credentials.generation == 2)
     assert await world.is_proven(SECOND)
 
 
@@ -104,14 +104,14 @@ async def test_a_file_that_can_t_be_trusted_or_read_changes_nothing(world: World
         world.path.write_bytes(b"\xff\xfe\xff")
     else:
         world.write(text_of(SECOND), mode=0o660)
-    await eventually_so(lambda: bool(world.events("access_file_refused")))
+    await eventually_async(lambda: bool(world.events("access_file_refused")))
     assert await world.is_proven(FIRST)
     assert not await world.is_proven(SECOND)
 
 
 async def test_what_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
     world.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
-    await eventually_so(lambda: bool(world.events("access_too_wide")))
+    await eventually_async(lambda: bool(world.events("access_too_wide")))
     [line] = world.events("access_too_wide")
     assert line["warning"].startswith("grant all: everybody who reaches the server is viewer")
 
@@ -124,11 +124,11 @@ async def test_a_change_beside_a_link_is_seen(world: World) -> None:
         (folder / name / "access.toml").write_text(text_of(token))
     world.path.unlink()
     world.path.symlink_to(Path("one") / "access.toml")
-    await eventually_so(lambda: bool(world.events("access_file_read")))
+    await eventually_async(lambda: bool(world.events("access_file_read")))
     beside = folder / "beside"
     beside.symlink_to(Path("two") / "access.toml")
     beside.replace(world.path)
-    await eventually_so(lambda: len(world.events("access_file_read")) == 2)
+    await eventually_async(lambda: len(world.events("access_file_read")) == 2)
     assert await world.is_proven(SECOND)
 
 
