@@ -47,7 +47,8 @@ C, OTHER = "restyler", "secret-project"
 class World:
     """A server with an access file, and what its callers send."""
 
-    def __init__(self, channel: grpc.Channel, tokens: Tokens, directory: Path) -> None:
+    def __init__(self, target: str, channel: grpc.Channel, tokens: Tokens, directory: Path) -> None:
+        self.target = target
         self.channel = channel
         self.tokens = tokens
         self.directory = directory
@@ -93,7 +94,7 @@ def world(
             testing.run(directory, store_process.url, **given) as target,
             grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel,
         ):
-            yield World(channel, tokens, directory)
+            yield World(target, channel, tokens, directory)
 
 
 def grant(world: World, name: str, role: str, *lines: str) -> None:
@@ -454,6 +455,30 @@ def test_a_stream_whose_grant_has_changed_can_be_opened_again(world: World) -> N
         list(stream)
     assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "NO_SNAPSHOT")
     assert C not in str(next(world.stream("launcher")))
+
+
+def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
+    """Given more than a connection buffers, expect that a revoke frees the stream for the next one of the identity."""
+    attributes = {f"key{number}": "x" * 500 for number in range(30)}
+    for number in range(60):
+        world("admin", "Release", component=f"c{number}", tag="t1", attributes=attributes)
+    limits = "limits = { streams = 1, calls_per_s = 1e6, burst = 1e6 }"
+    grant(world, "launcher", "launcher", limits)
+    with grpc.insecure_channel(world.target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        unread = channel.unary_stream("/rampd.v1.ResolverService/Watch")
+        stream = unread(v1.WatchRequest().SerializeToString(), metadata=world.tokens.metadata("launcher"))
+        assert len(next(stream)) > 100_000
+
+        def is_full() -> bool:
+            with pytest.raises(grpc.RpcError) as caught:
+                next(world.stream("launcher"))
+            return reason_of(caught.value) == "LIMIT_EXCEEDED"
+
+        assert is_full()
+        del world.tokens.of["launcher"]
+        world.tokens.grant("launcher", "launcher", limits)
+        eventually(lambda: next(world.stream("launcher")), suppressed=grpc.RpcError)
+        stream.cancel()
 
 
 def test_a_stream_whose_credential_can_t_be_checked_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

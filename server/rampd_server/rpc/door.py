@@ -57,8 +57,7 @@ class Door:
                 return await self.credentials.prove(authorization)
             if self.takes_certificates:
                 caller = self.credentials.of_certificate(*_certificate(context))
-            if caller is None and (everybody := self.credentials.everybody) is not None:
-                caller = Caller(everybody, Proof.NONE, everybody.expires_s, self.credentials.generation)
+            caller = caller or self.credentials.without()
         caller = caller or self.default
         if caller is None:
             raise no_credentials(

@@ -170,7 +170,13 @@ def test_a_certificate_that_has_ended_is_refused(world: World) -> None:
 
 
 def test_everybody_is_the_grant_that_says_so(world: World) -> None:
-    assert world.credentials.everybody is None
-    grant = Grant("all", Role.VIEWER, is_for_everybody=True)
+    assert world.credentials.without() is None
+    grant = Grant("all", Role.VIEWER, is_for_everybody=True, expires_s=200.0)
     world.credentials.replace(AccessList((CI, grant)))
-    assert world.credentials.everybody is grant
+    assert world.credentials.without() == Caller(grant, Proof.NONE, 200.0, world.credentials.generation)
+
+
+def test_a_grant_for_everybody_that_has_ended_lets_nobody_in(world: World) -> None:
+    world.credentials.replace(AccessList((Grant("all", Role.VIEWER, is_for_everybody=True, expires_s=200.0),)))
+    world.now_s = 200.0
+    assert world.credentials.without() is None
