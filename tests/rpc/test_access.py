@@ -734,3 +734,69 @@ def test_everybody_is_who_sends_no_credential(world: World) -> None:
     # A wrong token is not taken for none.
     world.tokens.of["wrong"] = new_token()
     assert world.reason("wrong", "GetRollout", component=C) == "BAD_CREDENTIALS"
+
+
+# Outcomes
+
+
+def test_a_client_id_belongs_to_its_identity(world: World) -> None:
+    """Given a launcher that uses the id of another one, and its highest sequence, expect that the other's batches go on."""
+    world("admin", "Release", component=C, tag="t1")
+    for name in ("honest", "hostile"):
+        grant(world, name, "launcher")
+    job = outcomes_of(world, "honest", ["acme/app"], v1.OUTCOME_RESULT_SUCCEEDED)
+    for sequence in (1, 2):
+        last = (1 << 63) - 1
+        world("hostile", "ReportOutcomes", client_id="of-honest", sequence=last, outcomes=job)
+        answer = world("honest", "ReportOutcomes", client_id="of-honest", sequence=sequence, outcomes=job)
+        assert (answer.accepted, list(answer.ignored)) == (1, [])
+
+
+@pytest.mark.parametrize("honest", [5, 0])
+def test_beside_others_a_hostile_launcher_brings_no_release_down_whoever_it_says_it_is(
+    world: World, honest: int
+) -> None:
+    """The cap of one reporter goes by what is proven. Given nobody else, the same reports bring next down."""
+    world("admin", "Release", component=C, tag="t1")
+    world("admin", "SetPolicy", component=C, policy=v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
+    world("admin", "Release", component=C, tag="t2")
+    world("admin", "Ramp", component=C, percent=10)
+    for number in range(honest):
+        name = f"launcher-{number}"
+        grant(world, name, "launcher")
+        ran = outcomes_of(world, name, [f"honest/{name}-{each}" for each in range(40)], v1.OUTCOME_RESULT_SUCCEEDED)
+        assert world(name, "ReportOutcomes", client_id="w", sequence=1, outcomes=ran).accepted == 40
+    grant(world, "hostile", "launcher")
+    jobs = outcomes_of(world, "hostile", [f"hostile/app-{each}" for each in range(1000)], v1.OUTCOME_RESULT_FAILED)
+    failed = [job for job in jobs if job.channel == v1.CHANNEL_NEXT]
+    assert len(failed) > 50
+    for number, job in enumerate(failed):
+        claimed = f"launcher-{number % 5}"
+        world("hostile", "ReportOutcomes", claimed, client_id=f"c{number}", sequence=1, outcomes=[job])
+    if honest:
+        found = world("admin", "GetRollout", component=C).rollout
+        assert (found.evidence.reporters, found.evidence.next_failures) == (6, 0)
+        assert found.evidence.e < found.evidence.limit
+        assert found.state == v1.ROLLOUT_STATE_ROLLING_OUT
+    else:
+        eventually(
+            lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD,
+        )
+
+
+def outcomes_of(world: World, who: str, repos: list[str], result: v1.OutcomeResult) -> list[v1.Outcome]:
+    """Resolves a job of each repo, and returns how it went."""
+    asked = [v1.ResolveRequest(component=C, repo=repo) for repo in repos]
+    results = world(who, "BatchResolve", requests=asked).results
+    return [
+        v1.Outcome(
+            component=C,
+            release=each.response.release,
+            revision=each.response.revision,
+            channel=each.response.channel,
+            reason=each.response.reason,
+            repo=repo,
+            result=result,
+        )
+        for repo, each in zip(repos, results, strict=True)
+    ]
