@@ -347,6 +347,8 @@ def _what_does_not_fit(config: Config) -> list[str]:
         mistakes.append(
             f"{_names('insecure_admin')} lets everybody in, and {_names('access_file')} says who gets in: leave one of them out."
         )
+    if config.launcher_socket == config.socket:
+        mistakes.append(f"{_names('launcher_socket')} is {_names('socket')}: give it a path of its own.")
     for address, has_tls in zip(config.listen, tls_of(config), strict=True):
         if has_tls and config.tls_cert is None:
             mistakes.append(

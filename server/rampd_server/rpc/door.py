@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -135,4 +136,10 @@ def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
     pem = next(iter(found.get("x509_pem_cert", ())), None)
     if not names or pem is None:
         return (), None
-    return names, x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+    return names, _end_of(pem)
+
+
+@lru_cache(maxsize=1_000)
+def _end_of(pem: bytes) -> float:
+    """Remembered, since every call of a connection brings its certificate along."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
