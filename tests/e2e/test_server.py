@@ -316,7 +316,7 @@ def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, stor
 
 def test_all_mistakes_of_the_command_line_are_reported_together(directory: Path) -> None:
     with rampd_server(
-        directory, "--listen", "0.0.0.0:1", "--redis-url", "http://:secret@x", RAMPD_LOG_LEVEL="x"
+        directory, "--listen", "0.0.0.0", "--redis-url", "http://:secret@x", RAMPD_LOG_LEVEL="x"
     ) as server:
         assert server.process.wait(20) == 2
         server.stop()

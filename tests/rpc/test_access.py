@@ -72,7 +72,7 @@ class World:
             f"/{service}/{method}", response_deserializer=getattr(v1, f"{method}Response").FromString
         )
         request = getattr(v1, f"{method}Request")(**fields)
-        return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=60)
+        return call(request.SerializeToString(), metadata=self.tokens.metadata(who), timeout=20)
 
 
 @pytest.fixture
@@ -475,7 +475,7 @@ def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
         assert is_full()
         del world.tokens.of["launcher"]
         world.tokens.grant("launcher", "launcher", limits)
-        eventually(lambda: next(world.stream("launcher")), suppressed=grpc.RpcError)
+        eventually(lambda: next(world.stream("launcher")), 20, suppressed=grpc.RpcError)
         stream.cancel()
 
 
@@ -538,7 +538,7 @@ def test_open_streams_are_counted_and_given_back(world: World) -> None:
     assert (reason_of(caught.value), metadata_of(caught.value)) == ("LIMIT_EXCEEDED", {"limit": "streams"})
     assert next(world.stream("admin"))
     streams[0].cancel()
-    eventually(lambda: next(world.stream("eager")), suppressed=grpc.RpcError)
+    eventually(lambda: next(world.stream("eager")), 20, suppressed=grpc.RpcError)
 
 
 def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:
