@@ -41,7 +41,7 @@ except ImportError as error:
     ) from error
 
 from rampd._decision.resolution import Resolution, ResolveReason
-from rampd._decision.staleness import NEXT_MAX_STALE_S
+from rampd._decision.time_limits import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
 from rampd._watching.feed import Change
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError

@@ -25,7 +25,7 @@ from rampd._calls.resolve_call import (
 )
 from rampd._calls.timeout import RESOLVE_TIMEOUT_S, checked_timeout, resolve_timeout_s
 from rampd._decision.resolution import Resolution, resolve
-from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S, STALE_AFTER_S
+from rampd._decision.time_limits import CATCH_UP_S, NEXT_MAX_STALE_S, STALE_AFTER_S
 from rampd._reporting.job_block import RunningJob
 from rampd._reporting.outcome_buffer import Outcome, Reports, checked
 from rampd._reporting.report_thread import Reporter, Sink
