@@ -38,7 +38,7 @@ START = """
         return condition()
 """
 WATCHING = """
-    from rampd.forking import call_gate
+    from rampd._runtime.fork_gate import call_gate
 
     resolver, unused = Resolver(target, timeout=20), Admin(target)
     ask = lambda repo: resolver.resolve("restyler", repo=repo)

@@ -217,14 +217,14 @@ class Config(BaseSettings):
         "directory)",
     )
     socket_mode: Annotated[int, BeforeValidator(_mode)] = Field(
-        default=0o600, description="who may open --socket and --launcher-socket, in octal digits (default: 600)"
+        default=0o600, description="who may open --socket, in octal digits (default: 600)"
     )
     socket_group: Annotated[int, BeforeValidator(_group)] | None = Field(
-        default=None, description="the group of --socket and --launcher-socket, by name or number; see --socket-mode"
+        default=None, description="the group of --socket, by name or number; see --socket-mode"
     )
     launcher_socket: AbsolutePath | None = Field(
         default=None,
-        description="a second unix socket, which serves what launchers need and nothing else",
+        description="a second unix socket, which serves what launchers need and nothing else, to every user who can reach its folder",
     )
     insecure_admin: Switch = Field(
         default=False,
