@@ -21,6 +21,15 @@ _SECRET_LENGTH: Final = 43
 _CHECKSUM_LENGTH: Final = 6
 
 
+class Secret(str):
+    """A text that `repr()` does not show: of libraries, some put what they were given into their errors."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 def new_token() -> str:
     """A token that nobody has."""
     secret = _in_base_62(secrets.randbits(_SECRET_BITS), _SECRET_LENGTH)
