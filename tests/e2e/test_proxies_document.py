@@ -25,6 +25,8 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text()
 ENDS_TLS, TO_ANOTHER_MACHINE, PASSES_TLS = re.findall(r"```nginx\n(.*?)```", DOCUMENT, re.DOTALL)
 ENVOY, _SERVICE, PROBE = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
 NAME = "rampd.example.com"
+STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+"""Where Debian has it."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Place:
             ("127.0.0.1, port_value: 50051", f"127.0.0.1, port_value: {upstream.rpartition(':')[2]}"),
             ("127.0.0.1:50051", upstream),
             ("/etc/rampd", str(self.directory)),
-            ("modules/", "/usr/lib/nginx/modules/"),
+            ("modules/ngx_stream_module.so", str(STREAM_MODULE)),
             # nginx keeps large bodies in folders of root, and a log.
             ("http {", f"http {{ access_log off; {self._folders()}"),
         ):
@@ -139,10 +141,16 @@ def nginx_to_another_machine(place: Place) -> "contextlib.AbstractContextManager
     return nginx(place, ENDS_TLS.replace(here, TO_ANOTHER_MACHINE), place.tls)
 
 
+def nginx_that_passes_tls(place: Place, upstream: str) -> "contextlib.AbstractContextManager[str]":
+    if not STREAM_MODULE.exists():
+        require("nginx with its module stream")
+    return nginx(place, PASSES_TLS, upstream)
+
+
 PROXIES: dict[str, Callable[[Place], "contextlib.AbstractContextManager[str]"]] = {
     "nginx that ends TLS": lambda place: nginx(place, ENDS_TLS, place.clear),
     "nginx that ends TLS, to another machine": nginx_to_another_machine,
-    "nginx that passes TLS through": lambda place: nginx(place, PASSES_TLS, place.tls),
+    "nginx that passes TLS through": lambda place: nginx_that_passes_tls(place, place.tls),
     "Envoy that ends TLS": lambda place: envoy(place, ENVOY, place.clear),
 }
 
@@ -177,7 +185,7 @@ def test_calls_go_through_and_the_token_says_who_calls(place: Place, proxy: str)
 def test_a_client_certificate_is_known_where_tls_is_passed_through_and_not_where_it_ends(place: Place) -> None:
     pair = place.authority.issue("spiffe://team/launcher")
     with (
-        nginx(place, PASSES_TLS, place.tls_for_clients) as address,
+        nginx_that_passes_tls(place, place.tls_for_clients) as address,
         channel_to(address, place.authority, pair) as channel,
     ):
         assert send(channel, "WhoAmI", v1.WhoAmIRequest()).identity == "machine"
