@@ -4,8 +4,6 @@ Without `credentials=` they follow `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RAM
 sent over TLS, over a unix socket, or on this machine; never in the clear to another one.
 """
 
-import base64
-import binascii
 import http.client
 import json
 import os
@@ -15,9 +13,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
-from rampd._contract.token import PREFIX, Secret, is_whole
+from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
 
 __all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token", "TokenFile"]
@@ -32,7 +30,7 @@ class Token:
 
     def __init__(self, token: str) -> None:
         """Raises InvalidArgumentError where it can't be one."""
-        self._token = Secret(checked_token(token, "token"))
+        self._token = Secret(_checked(token, "token"))
 
     def __call__(self) -> tuple[str, float | None]:
         """The token, and when it ends, in seconds since 1970; None: not known."""
@@ -56,7 +54,7 @@ class TokenFile:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UnauthenticatedError(f"The token file {self.path} can't be read: {reason}.") from error
         try:
-            token = checked_token(text, str(self.path))
+            token = _checked(text, str(self.path))
         except InvalidArgumentError as error:
             raise UnauthenticatedError(error.message) from None
         return token, end_of(token)
@@ -89,10 +87,6 @@ class ClientCertificate:
             ) from error
         return found
 
-    def stamp(self) -> tuple[object, ...]:
-        """Differs where one of the files has changed."""
-        return stamp_of(self.certificate), stamp_of(self.key)
-
     def __repr__(self) -> str:
         return f"ClientCertificate({str(self.certificate)!r}, {str(self.key)!r})"
 
@@ -122,7 +116,7 @@ class GitHubActions:
         )
         try:
             with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as response:
-                token = checked_token(json.loads(response.read(_MAX_BYTES))["value"], "value")
+                token = _checked(json.loads(response.read(_MAX_BYTES))["value"], "value")
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, InvalidArgumentError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
             raise UnauthenticatedError(f"GitHub gave no token for this job: {reason}.") from None
@@ -164,33 +158,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         raise urllib.error.URLError("it answered with a redirect")
 
 
-def checked_token(text: Any, field: str) -> str:  # noqa: ANN401 - what a caller gives
+def _checked(text: object, field: str) -> str:
     """A text that can be a token. Raises InvalidArgumentError, which does not show it."""
-    if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidArgumentError(violations=[(field, "must be a token: printable ASCII without spaces")])
-    if text.startswith(PREFIX) and not is_whole(text):
-        raise InvalidArgumentError(
-            violations=[(field, "is a token that was cut or mistyped: its checksum does not fit")]
-        )
-    return text
-
-
-def end_of(token: str) -> float | None:
-    """When a JSON web token ends by its own word; None where it does not say, or is none."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return float(claims["exp"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        return None
-
-
-def stamp_of(path: Path) -> object:
-    """Differs where a file, or the link to it, has changed: its content, its place, or who may read it."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ctime_ns, found.st_ino, found.st_size
+    if (wrong := token_violation(text)) is not None:
+        raise InvalidArgumentError(violations=[(field, wrong)])
+    return str(text)

@@ -313,6 +313,9 @@ PLANTED = {
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/errors.py": [("from rampd._runtime import log", "rampd.errors imports rampd._runtime.log")],
+    "client/rampd/credentials.py": [
+        ("from rampd._runtime import log", "rampd.credentials imports rampd._runtime.log"),
+    ],
     "client/rampd/_runtime/log.py": [
         ("from rampd._calls.retry import Attempts", "rampd._runtime.log imports rampd._calls.retry.Attempts")
     ],

@@ -13,7 +13,7 @@ from rampd._calls.channel import Options, open_channel
 from rampd._calls.held_token import HeldToken
 from rampd._calls.target import checked_target, is_tls, place_of
 from rampd._runtime.log import log
-from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile, stamp_of
+from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
 from rampd.errors import InvalidArgumentError, RampdError
 
 _Files: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
@@ -45,6 +45,9 @@ class Endpoint:
             raise _wrong(f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}")
         self._token = None if ask is None else HeldToken(ask)
         self._files: _Files | None = None
+        certificate = self._certificate
+        files = (self._ca_file, *(() if certificate is None else (certificate.certificate, certificate.key)))
+        self._paths = [path for path in files if path is not None and self._has_tls]
 
     def open_channel(self, options: Options) -> grpc.Channel:
         """A channel, which connects at its first call. If a file of TLS can't be used any more, the channel has what the files
@@ -62,10 +65,7 @@ class Endpoint:
 
     def stamp(self) -> object:
         """Differs where a channel has to be opened again: a file of its TLS has changed."""
-        if not self._has_tls:
-            return None
-        certificate = None if self._certificate is None else self._certificate.stamp()
-        return certificate, None if self._ca_file is None else stamp_of(self._ca_file)
+        return tuple(map(_stamp, self._paths))
 
     def authorization(self, timeout_s: float = TOKEN_S) -> tuple[tuple[str, str], ...]:
         """The metadata that proves who calls. It may wait for a token, so do not call it inside the gate of forks. Raises
@@ -145,13 +145,22 @@ def _authorities(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "replace"))
-    except ssl.SSLError:
+    except (ssl.SSLError, ValueError):  # an empty file is the latter
         reason = "has no certificate in PEM form"
     except OSError as error:
         reason = f"can't be read: {error.strerror}"
     else:
         return content
     raise InvalidArgumentError(violations=[("ca_file", f"{path} {reason}")])
+
+
+def _stamp(path: Path) -> object:
+    """Differs where a file, or the link to it, has changed: its content, its place, or who may read it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def _wrong(text: str) -> InvalidArgumentError:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rampd._contract.token import Secret
+from rampd._contract.token import Secret, token_violation
 from rampd._runtime.fork_gate import Living, is_cut_off
-from rampd.credentials import GitLab, Token, TokenFile, checked_token
-from rampd.errors import DeadlineExceededError, InvalidArgumentError, UnauthenticatedError
+from rampd.credentials import GitLab, Token, TokenFile
+from rampd.errors import DeadlineExceededError, UnauthenticatedError
 
 _QUICK: Final = (Token, TokenFile, GitLab)
 """Credentials that only read memory, a file or a variable. All others may ask over the network."""
@@ -142,14 +142,14 @@ class HeldToken:
             raise _raised(error) from error
         try:
             token, end_s = found
-            header = Secret(f"Bearer {checked_token(token, 'token')}")
             end_s = None if end_s is None else float(end_s)
-        except InvalidArgumentError as error:
-            raise UnauthenticatedError(f"The credentials gave a wrong token: {error.message}.") from None
         except (TypeError, ValueError):
             raise UnauthenticatedError(
                 "The credentials must give a token and when it ends (seconds since 1970, or None), and gave something else."
             ) from None
+        if (wrong := token_violation(token)) is not None:
+            raise UnauthenticatedError(f"What the credentials gave {wrong}.")
+        header = Secret(f"Bearer {token}")
         now_s = time.time()
         if self._is_quick:
             return _Held(header, since_s, now_s + _READ_AGAIN_S, math.inf)
