@@ -109,6 +109,7 @@ class Admin(OnePerProcess):
     set_policy = _asking(verbs.set_policy)
     get_policy = _asking(verbs.get_policy)
     list_events = _listing(verbs.list_events)
+    who_am_i = _asking(verbs.who_am_i)
     delete_component = _asking(verbs.delete_component)
 
     def wait_for_release(

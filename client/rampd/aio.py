@@ -316,6 +316,7 @@ class AsyncAdmin(OnePerProcess):
     set_policy = _asking(verbs.set_policy)
     get_policy = _asking(verbs.get_policy)
     list_events = _listing(verbs.list_events)
+    who_am_i = _asking(verbs.who_am_i)
     delete_component = _asking(verbs.delete_component)
 
     async def wait_for_release(

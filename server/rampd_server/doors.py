@@ -35,7 +35,10 @@ class Doors:
         self.sockets = [(Door(_OWNER, self.credentials), config.socket)]
         """With the path of each."""
         if config.launcher_socket is not None:
-            self.sockets.append((Door(_LAUNCHER, self.credentials), config.launcher_socket))
+            launchers = Door(
+                _LAUNCHER, self.credentials, serves=Role.LAUNCHER, how_else=_by_other_socket(config.socket)
+            )
+            self.sockets.append((launchers, config.launcher_socket))
 
     async def follow(self) -> None:
         """Keeps the access list at what the file says, for ever."""
@@ -56,6 +59,16 @@ def _credentials(file: Path | None, verifier: Verifier) -> Credentials | None:
 
 def _without_file(config: Config) -> Caller:
     return _ANYBODY if config.insecure_admin else _READER
+
+
+def _by_other_socket(socket: Path) -> Callable[[str], str]:
+    def how_else(method: str) -> str:
+        return (
+            f"This socket serves what launchers need, and {method.rpartition('/')[2]} is not part of it. Use the unix socket "
+            f"{socket}, or an address of the network with a credential."
+        )
+
+    return how_else
 
 
 def _by_socket(socket: Path) -> Callable[[str], str]:

@@ -15,6 +15,9 @@ from rampd_server.rpc.door import Door
 from rampd_server.rpc.server import Server, Servers
 from rampd_server.rpc.streams import Streams
 
+_FOR_EVERY_USER = 0o666
+"""The mode of the launcher socket: jobs have users of their own, and what it serves is for all of them."""
+
 log = structlog.get_logger()
 
 
@@ -43,7 +46,10 @@ class Listeners:
         servers = [tcp]
         for door, path in self._sockets:
             server = self._server(servicers, door, streams)
-            server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
+            if path == self._config.launcher_socket:
+                server.listen_unix(path, mode=_FOR_EVERY_USER)
+            else:
+                server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
             servers.append(server)
         return Servers(*servers), addresses
 

@@ -13,11 +13,12 @@ from typing import Any
 from rampd import v1
 from rampd._contract.validation import violations
 from rampd._decision.resolution import Choice, Overrides, resolve
-from rampd_server.access import Access
+from rampd_server.access.roles import Role
 from rampd_server.ports import Namespace
 from rampd_server.replica.projection import snapshot_of
 from rampd_server.replica.state import Component
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.messages.resolution import encode
 from rampd_server.rpc.resolver import ResolverServicer
 from tests.bench import running
@@ -84,9 +85,8 @@ def used_us(load: Load, process_id: int, calls: int) -> float:
 
 def parts() -> list[Row]:
     replica: Any = StillReplica()
-    handler = bind(
-        {"ResolverService": ResolverServicer(replica, None, None)}, violations=violations, access=Access("/s")
-    )
+    servicers = {"ResolverService": ResolverServicer(replica, None, None)}
+    handler = bind(servicers, violations=violations, door=Door(local(Role.VIEWER)))
     handle = handler.service(SimpleNamespace(method=f"/{METHOD}")).unary_unary
     data = REQUEST.SerializeToString()
     request = v1.ResolveRequest.FromString(data)

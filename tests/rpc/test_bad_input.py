@@ -111,6 +111,8 @@ def _reason(error: grpc.RpcError) -> str:
     ids=["cut-tag", "cut-length", "not-utf-8", "cut-text", "json", "zeros"],
 )
 def test_bytes_that_are_not_a_message_are_an_invalid_field(call: Stubs, method: MethodDescriptor, data: bytes) -> None:
+    if not method.input_type.fields and data in {NOT_UTF8, b"\x00" * 64}:
+        pytest.skip("a request without fields has none that could be wrong")
     if data == NOT_UTF8:
         texts = [field.number for field in method.input_type.fields if field.cpp_type == field.CPPTYPE_STRING]
         data = bytes([(texts or [1])[0] << 3 | 2]) + data

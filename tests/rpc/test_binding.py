@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,11 +12,15 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from rampd import v1
-from rampd_server.access import Access, required_role
+from rampd_server.access.grants import Grant, Trust
+from rampd_server.access.roles import Role
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, Reason, RefusedError
+from rampd_server.doors import Doors
 from rampd_server.process.address import Address
+from rampd_server.process.config import Config
 from rampd_server.rpc.binding import SERVICES, Call, bind
-from rampd_server.rpc.server import Server
+from rampd_server.rpc.door import Door, local
+from rampd_server.rpc.server import Server, Servers
 
 NOT_A_MESSAGE = b"\xff\xff\xff"
 NOT_UTF_8 = b"\x0a\x01\xff"
@@ -73,6 +77,11 @@ class Rollout:
         return v1.GetRolloutResponse(rollout=v1.Rollout(component=request.component))
 
 
+class NobodysTokens:
+    async def verify(self, token: str, trusts: Iterable[tuple[Grant, Trust]]) -> tuple[Grant, float]:
+        raise AssertionError(token)
+
+
 class World:
     """A server with small servicers, on TCP and on a unix socket, and a channel to both."""
 
@@ -84,19 +93,22 @@ class World:
 
     @asynccontextmanager
     async def running(self, *, insecure_admin: bool = False) -> AsyncIterator["World"]:
-        handler = bind(
-            {"ResolverService": self.resolver, "RolloutService": self.rollout},
-            violations=lambda _: self.wrong,
-            access=Access(str(self.socket), insecure_admin),
-        )
-        server = Server(handler)
-        tcp = server.listen(Address("127.0.0.1", 0))
-        server.listen_unix(self.socket)
-        await server.start()
-        async with grpc.aio.insecure_channel(str(tcp)) as self.tcp:
+        config = Config(data_dir=self.socket.parent, socket=self.socket, insecure_admin=insecure_admin)
+        doors = Doors(config, NobodysTokens())
+        [(of_socket, path)] = doors.sockets
+        tcp, unix = self._server(doors.tcp), self._server(of_socket)
+        address = tcp.listen(Address("127.0.0.1", 0))
+        unix.listen_unix(path)
+        servers = Servers(tcp, unix)
+        await servers.start()
+        async with grpc.aio.insecure_channel(str(address)) as self.tcp:
             async with grpc.aio.insecure_channel(f"unix:{self.socket}") as self.unix:
                 yield self
-            await server.stop(0)
+            await servers.stop(0)
+
+    def _server(self, door: Door) -> Server:
+        servicers = {"ResolverService": self.resolver, "RolloutService": self.rollout}
+        return Server(bind(servicers, violations=lambda _: self.wrong, door=door))
 
 
 @pytest.fixture
@@ -375,35 +387,10 @@ def test_the_digest_differs_between_methods_of_equal_content():
         def invocation_metadata(self):
             return ()
 
-    request = v1.PauseRequest(component="restyler")
-    assert Call("S/Pause", request, Context()).digest != Call("S/Resume", request, Context()).digest
-
-
-def test_every_method_that_changes_something_needs_a_role():
-    roles = {
-        method.name: required_role(service.name, method.input_type.fields_by_name)
-        for service in SERVICES.values()
-        for method in service.methods
-    }
-    reads = {name for name, role in roles.items() if role is None}
-    assert reads == {
-        "Resolve",
-        "BatchResolve",
-        "Watch",
-        "ReportOutcomes",
-        "GetRelease",
-        "ListReleases",
-        "WatchRelease",
-        "GetRollout",
-        "ListRollouts",
-        "ListQuarantine",
-        "ListOverrides",
-        "GetPolicy",
-        "ListEvents",
-    }
-    assert {name for name, role in roles.items() if role == "ci"} == {"Release", "CancelRelease"}
+    request, caller = v1.PauseRequest(component="restyler"), local(Role.ADMIN)
+    assert Call("S/Pause", request, Context(), caller).digest != Call("S/Resume", request, Context(), caller).digest
 
 
 def test_binding_a_servicer_of_an_unknown_service_raises_an_error():
     with pytest.raises(ValueError, match="RolloutServices"):
-        bind({"RolloutServices": object()}, violations=lambda _: [], access=Access(""))
+        bind({"RolloutServices": object()}, violations=lambda _: [], door=Door(None))

@@ -9,10 +9,13 @@ import grpc
 import pytest
 
 from rampd import v1
-from rampd_server.access import Access
+from rampd_server.access.grants import Caller
+from rampd_server.access.roles import Role
 from rampd_server.process.address import Address
 from rampd_server.rpc import binding
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.door import Door, local
+from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.server import Server
 from tests.rpc.test_binding import RAMP, send
 
@@ -45,7 +48,7 @@ CALLS = {
     "Resolve": ("ResolverService/Resolve", v1.ResolveRequest(component="restyler")),
     "Watch": ("ResolverService/Watch", v1.WatchRequest()),
 }
-STAGES = ("parse", "violations", "admission", "servicer", "encode", "middle")
+STAGES = ("parse", "violations", "proof", "admission", "servicer", "encode", "middle")
 
 
 class Stages:
@@ -75,7 +78,11 @@ class Stages:
         self.pass_by("violations")
         return []
 
-    def check(self, *_: object) -> None:
+    def known(self, *_: object) -> Caller:
+        self.pass_by("proof")
+        return local(Role.ADMIN)
+
+    def require(self, *_: object) -> None:
         self.pass_by("admission")
 
     def resolve(self, _request: object, _call: object) -> bytes:
@@ -102,10 +109,10 @@ class Stages:
 async def running(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
     monkeypatch.setattr(binding, "_parser", stages.passing("parse", binding._parser))
     monkeypatch.setattr(binding, "_encoder", stages.passing("encode", binding._encoder))
-    access = Access("", insecure_admin=True)
-    monkeypatch.setattr(Access, "check", stages.check)
+    monkeypatch.setattr(Door, "known", stages.known)
+    monkeypatch.setattr(Permission, "require", stages.require)
     servicers = {"ResolverService": stages, "RolloutService": stages}
-    server = Server(bind(servicers, violations=stages.violations, access=access))
+    server = Server(bind(servicers, violations=stages.violations, door=Door(None)))
     address = server.listen(Address("127.0.0.1", 0))
     await server.start()
     try:
@@ -117,11 +124,9 @@ async def running(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 def is_passed(method: str, stage: str) -> bool:
-    """Whether a call passes a stage. Resolve's answer is already bytes, and reads need no role."""
+    """Whether a call passes a stage. Resolve's answer is already bytes."""
     if stage == "middle":
         return method == "Watch"
-    if stage == "admission":
-        return method == "Ramp"
     return stage != "encode" or method != "Resolve"
 
 

@@ -25,8 +25,7 @@ from rampd._decision.resolution import ResolveReason
 from rampd._watching.feed import Change
 from rampd._watching.local import NOTHING
 from rampd.v1 import resolver_service_pb2_grpc
-from rampd_server import testing
-from rampd_server.rpc import binding
+from rampd_server import listeners, testing
 from rampd_server.rpc.streams import Streams
 from tests.proxy import proxy_to
 from tests.servers import Stubs, short_directory, stubs
@@ -855,7 +854,7 @@ def test_a_program_that_has_set_up_no_logging_sees_no_output(kind: str, tmp_path
 async def test_a_resolver_whose_server_is_full_tries_less_and_less_often_until_there_is_room(
     face: Face, store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binding, "Streams", lambda: Streams(1))
+    monkeypatch.setattr(listeners, "Streams", lambda: Streams(1))
     with (
         short_directory() as directory,
         testing.run(directory, store_process.url, namespace=namespace) as target,

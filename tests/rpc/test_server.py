@@ -15,10 +15,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
-from rampd_server.access import Access
+from rampd_server.access.roles import Role
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.server import MAX_STREAMS, Server
 from tests.servers import require
 
@@ -41,7 +42,7 @@ async def make_server():
     made = []
 
     def make(**options) -> Server:
-        handler = bind({"ResolverService": Resolver()}, violations=lambda _: [], access=Access("s.sock"))
+        handler = bind({"ResolverService": Resolver()}, violations=lambda _: [], door=Door(local(Role.VIEWER)))
         made.append(Server(handler, **options))
         return made[-1]
 

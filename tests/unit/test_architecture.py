@@ -50,6 +50,8 @@ IMPURE = (
 )
 # The only place that imports everything, and the modules that run it.
 APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
+# What puts doors and addresses together, for the app.
+ENTRANCE = ("rampd_server.doors", "rampd_server.listeners")
 # The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
@@ -123,6 +125,22 @@ RULES = (
             "rampd._runtime.private_file",
         ),
     ),
+    # Who may do what knows nothing of rollouts, nor of gRPC. Grants and limits are pure.
+    Rule(
+        "rampd_server.access",
+        never=("rampd", "rampd_server"),
+        allowed=(
+            "rampd_server.access",
+            "rampd_server.domain.errors",
+            "rampd_server.domain.refusals",
+            "rampd._contract.grammar",
+            "rampd._contract.token",
+            "rampd._runtime.private_file",
+        ),
+    ),
+    Rule("rampd_server.access.grants", never=IMPURE),
+    Rule("rampd_server.access.quotas", never=IMPURE),
+    Rule("rampd_server.access.access_file", never=IMPURE),
     # Texts and limits are pure: neither Redis nor the scripts that read them.
     Rule(
         "rampd_server.storage.codec",
@@ -137,10 +155,25 @@ RULES = (
     ),
     Rule("rampd_server.storage.limits", never=(*IMPURE, "rampd", "rampd_server")),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
-    Rule("rampd_server", never=(*GRPC, "rampd_server.rpc"), exceptions=(*APP, "rampd_server.rpc")),
-    Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus",)),
-    Rule("rampd_server", never=("google", "rampd.v1"), exceptions=(*APP, "rampd_server.rpc")),
-    Rule("rampd_server", never=APP, exceptions=(*APP, "rampd_server.command", "rampd_server.workers")),
+    # The command knows the methods that a grant may name.
+    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc")),
+    Rule(
+        "rampd_server",
+        never=("rampd_server.rpc",),
+        exceptions=(*APP, *ENTRANCE, "rampd_server.rpc", "rampd_server.command"),
+    ),
+    Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus", "rampd_server.access.oidc")),
+    # Roles come from the descriptors.
+    Rule(
+        "rampd_server",
+        never=("google", "rampd.v1"),
+        exceptions=(*APP, "rampd_server.rpc", "rampd_server.access.roles"),
+    ),
+    Rule(
+        "rampd_server",
+        never=(*APP, *ENTRANCE),
+        exceptions=(*APP, *ENTRANCE, "rampd_server.command", "rampd_server.workers"),
+    ),
 )
 
 
@@ -280,6 +313,9 @@ PLANTED = {
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/errors.py": [("from rampd._runtime import log", "rampd.errors imports rampd._runtime.log")],
+    "client/rampd/credentials.py": [
+        ("from rampd._runtime import log", "rampd.credentials imports rampd._runtime.log"),
+    ],
     "client/rampd/_runtime/log.py": [
         ("from rampd._calls.retry import Attempts", "rampd._runtime.log imports rampd._calls.retry.Attempts")
     ],
@@ -316,8 +352,27 @@ PLANTED = {
         ("import redis", "rampd_server.service.service imports redis"),
         ("import httpx", "rampd_server.service.service imports httpx"),
         ("from rampd_server import rpc", "rampd_server.service.service imports rampd_server.rpc"),
+        ("from rampd_server.doors import Doors", "rampd_server.service.service imports rampd_server.doors.Doors"),
         ("from rampd_server.app import App", "rampd_server.service.service imports rampd_server.app.App"),
         ("import rampd_server.caretaker", "rampd_server.service.service imports rampd_server.caretaker"),
+    ],
+    "server/rampd_server/access/credentials.py": [
+        ("import grpc", "rampd_server.access.credentials imports grpc"),
+        ("import httpx", "rampd_server.access.credentials imports httpx"),
+        ("from rampd import v1", "rampd_server.access.credentials imports rampd.v1"),
+        (
+            "from rampd_server.rpc.binding import NAMES",
+            "rampd_server.access.credentials imports rampd_server.rpc.binding.NAMES",
+        ),
+        (
+            "from rampd_server.domain.rollout import model",
+            "rampd_server.access.credentials imports rampd_server.domain.rollout.model",
+        ),
+    ],
+    "server/rampd_server/access/grants.py": [("import time", "rampd_server.access.grants imports time")],
+    "server/rampd_server/access/quotas.py": [("import time", "rampd_server.access.quotas imports time")],
+    "server/rampd_server/access/access_file.py": [
+        ("import asyncio", "rampd_server.access.access_file imports asyncio")
     ],
     "server/rampd_server/ports.py": [
         ("import rampd_server.replica.replica", "rampd_server.ports imports rampd_server.replica.replica")
@@ -397,6 +452,9 @@ def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
         ("server/rampd_server/storage/codec/counters.py", "from rampd_server.storage.limits import UNIT_BITS"),
         ("server/rampd_server/storage/store.py", "import redis\nfrom rampd_server.domain.rollout.model import Rollout"),
         ("server/rampd_server/app.py", "import grpc, redis\nfrom rampd_server import rpc, storage"),
+        ("server/rampd_server/access/oidc.py", "import httpx, structlog"),
+        ("server/rampd_server/access/roles.py", "from google.protobuf.descriptor import MethodDescriptor"),
+        ("server/rampd_server/doors.py", "from rampd_server.rpc.door import Door"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),
     ],
 )

@@ -317,6 +317,11 @@ def get_policy(component: str, **read: Unpack[Read]) -> Ask[v1.Policy]:
 # RolloutService, reading
 
 
+def who_am_i(**read: Unpack[Read]) -> Ask[v1.WhoAmIResponse]:
+    """Who the server takes this client for: the identity, its role and components, how it was proven, and when that ends."""
+    return Ask(make(v1.WhoAmIRequest), v1.WhoAmIResponse, lambda response: response, read.get("timeout"))
+
+
 def get_rollout(component: str, **read: Unpack[Read]) -> Ask[v1.Rollout]:
     """Returns the whole state of a component. Raises NotFoundError."""
     request = make(v1.GetRolloutRequest, component=component)

@@ -19,8 +19,8 @@ from rampd_server.access.roles import Role
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a public key. Those with a shared secret are not among them."""
-_REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id", "job_workflow_ref", "ci_config_ref_uri"})
-"""Claims of GitHub's and GitLab's tokens that name one repository."""
+_REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id"})
+"""Claims of GitHub's and GitLab's tokens that name one repository. `job_workflow_ref` does not: other repositories call it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -45,7 +45,7 @@ class AccessList:
 def read(path: Path, *, names: Collection[str]) -> AccessList:
     """The grants of a file. `names` are the methods and flags that `allow` and `deny` may name. Raises AccessFileError."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise AccessFileError(f"{path} can't be read: {reason}.") from error
@@ -140,9 +140,9 @@ class _Part(BaseModel):
 
 class _Oidc(_Part):
     issuer: Annotated[str, AfterValidator(_issuer)]
-    audience: str | None = None
+    audience: Annotated[str, Field(min_length=1)] | None = None
     claims: dict[str, Annotated[str, BeforeValidator(_claim)]] = Field(min_length=1)
-    algorithms: list[Annotated[str, AfterValidator(_algorithm)]] = ["RS256", "ES256"]
+    algorithms: list[Annotated[str, AfterValidator(_algorithm)]] = Field(["RS256", "ES256"], min_length=1)
     ca_file: str | None = None
 
     def trust(self) -> Trust:

@@ -1,13 +1,15 @@
 """`rampd-server token create|list|revoke` and `rampd-server access check`: what an admin types about the access file."""
 
 import argparse
+import contextlib
+import fcntl
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from rampd_server.access.roles import Role
 
 COMMANDS: Final = frozenset({"token", "access"})
 _SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHOWN: Final = len("sha256:") + 12
 
@@ -29,7 +32,8 @@ def run(arguments: Sequence[str], *, names: Collection[str]) -> int:
     """Runs one command; its exit code. `names` are the methods and flags that a grant may name."""
     parsed = _parser().parse_args(arguments)
     try:
-        code: int = parsed.run(parsed, names)
+        with _turn(parsed):
+            code: int = parsed.run(parsed, names)
     except AccessFileError as error:
         for mistake in error.mistakes:
             print(f"rampd-server: {mistake}", file=sys.stderr)
@@ -37,8 +41,32 @@ def run(arguments: Sequence[str], *, names: Collection[str]) -> int:
     return code
 
 
+@contextlib.contextmanager
+def _turn(parsed: argparse.Namespace) -> Iterator[None]:
+    """Waits until no other command changes the file: of two at once, the second would bring back what the first has revoked."""
+    if parsed.run not in {_create, _revoke}:
+        yield
+        return
+    try:
+        folder = os.open(parsed.access_file.parent, os.O_RDONLY)
+    except OSError as error:
+        raise AccessFileError(f"{parsed.access_file.parent} can't be read: {error.strerror}.") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Flags are typed in full, those of its commands too."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+        super().__init__(allow_abbrev=False, **settings)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rampd-server", description="Tokens and the access file.", allow_abbrev=False)
+    parser = _Parser(prog="rampd-server", description="Tokens and the access file.")
     commands = parser.add_subparsers(required=True, metavar="token | access")
     token = commands.add_parser("token", help="make, list and revoke tokens").add_subparsers(
         required=True, metavar="create | list | revoke"
@@ -85,6 +113,9 @@ def _end(text: str) -> datetime:
     try:
         if span is not None:
             return datetime.now(UTC).replace(microsecond=0) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        if _DATE.fullmatch(text) is not None:
+            # It ends with its day, as a date in the file does.
+            return datetime.combine(date.fromisoformat(text), datetime.max.time().replace(microsecond=0), UTC)
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
@@ -150,10 +181,12 @@ def _revoke(parsed: argparse.Namespace, names: Collection[str]) -> int:
             f"{parsed.access_file} has no token of {_told(what)}. `rampd-server token list` shows what there is."
         )
     _write(parsed.access_file, document, names)
-    print(
-        f"Revoked {removed} token{'' if removed == 1 else 's'}. Servers follow within seconds, and end open streams within a minute."
-    )
+    print(f"Revoked {_counted(removed, 'token')}. Servers follow within seconds, and end open streams within a minute.")
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _is_digest(wanted: str, digest: str) -> bool:
@@ -170,9 +203,7 @@ def _check(parsed: argparse.Namespace, names: Collection[str]) -> int:
     for warning in access_list.warnings:
         print(f"rampd-server: warning: {warning}", file=sys.stderr)
     number = len(access_list.grants)
-    print(
-        f"{parsed.file} can be used: {number} grant{'' if number == 1 else 's'}, {len(access_list.warnings)} warnings."
-    )
+    print(f"{parsed.file} can be used: {_counted(number, 'grant')}, {_counted(len(access_list.warnings), 'warning')}.")
     return 0
 
 
@@ -180,7 +211,7 @@ def _document(path: Path, names: Collection[str]) -> Any:  # noqa: ANN401 - toml
     """The file with its comments. One that can't be used is not changed. Raises AccessFileError."""
     following.load(path, names=names)
     try:
-        return tomlkit.parse(path.read_text())
+        return tomlkit.parse(path.read_text(encoding="utf-8"))
     except (OSError, TOMLKitError) as error:
         raise AccessFileError(f"{path} can't be read: {error}.") from error
 
@@ -190,14 +221,18 @@ def _write(path: Path, document: Any, names: Collection[str]) -> None:  # noqa: 
     text = tomlkit.dumps(document)
     access_file.parse(text, names=names)
     try:
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        # A link stays one, and a file that root changes for a server stays that server's.
+        path = path.resolve()
+        before = path.stat() if path.exists() else None
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w") as file:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                if before is not None:
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                    os.fchmod(file.fileno(), before.st_mode & 0o777)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(beside).chmod(mode)
             Path(beside).replace(path)
         except BaseException:
             Path(beside).unlink(missing_ok=True)

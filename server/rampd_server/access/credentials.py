@@ -38,8 +38,7 @@ class Credentials:
         self._by_certificate = {name: grant for grant in access_list.grants for name in grant.certificates}
         self._trusts = [(grant, trust) for grant in access_list.grants for trust in grant.trusts]
         self._by_name = {grant.name: grant for grant in access_list.grants}
-        self.everybody = next((grant for grant in access_list.grants if grant.is_for_everybody), None)
-        """What a caller without credentials gets."""
+        self._everybody = next((grant for grant in access_list.grants if grant.is_for_everybody), None)
 
     def known(self, authorization: str) -> Caller | None:
         """The caller of an `authorization` header that was checked before; None where it has to be proven."""
@@ -79,6 +78,14 @@ class Credentials:
                 self._require_in_time(caller)
                 return caller
         return None
+
+    def without(self) -> Caller | None:
+        """The caller who sends no credential: that of the grant for everybody, until it ends."""
+        grant = self._everybody
+        if grant is None:
+            return None
+        caller = Caller(grant, Proof.NONE, grant.expires_s, self.generation)
+        return caller if self._is_in_time(caller) else None
 
     def _of_token(self, token: str) -> Caller:
         if not is_whole(token):

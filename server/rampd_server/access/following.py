@@ -67,8 +67,14 @@ def _require_owners(path: Path) -> None:
         raise AccessFileError(f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in.")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
-    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        raise AccessFileError(f"Every user may replace files in {path.parent}. Type chmod o-w {path.parent}")
+    if folder.st_uid not in {ours, 0}:
+        raise AccessFileError(
+            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}."
+        )
+    if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
+        raise AccessFileError(
+            f"Others than its owner may replace files in {path.parent}. Type chmod go-w {path.parent}"
+        )
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-from rampd_server.access.roles import Role
+from rampd_server.access.roles import REQUEST_FLAGS, WHOLE_NAMESPACE, Role
 
 EVERY_COMPONENT: Final = ("*",)
 
@@ -75,6 +75,10 @@ class Grant:
     def may(self, name: str, roles: Collection[Role]) -> bool:
         """Whether it gives a method or a flag, which these roles have."""
         return name not in self.deny and (self.role in roles or name in self.allow)
+
+    def may_set(self, flag: str) -> bool:
+        """Whether it gives a flag of a request. What is for the whole namespace is for who has every component."""
+        return self.may(flag, REQUEST_FLAGS[flag]) and (flag != WHOLE_NAMESPACE or self.sees_every_component)
 
     def sees(self, component: str) -> bool:
         """Whether a component is there for it."""

@@ -43,14 +43,25 @@ class OidcVerifier:
         try:
             header = jwt.get_unverified_header(token)
             issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:
             raise bad_credentials(f"The token is not a JSON web token: {error}.") from None
         candidates = [(grant, trust) for grant, trust in trusts if trust.issuer == issuer]
         if not candidates:
             raise bad_credentials("The access file names no grant for the issuer of this token.")
+        algorithm = header.get("alg")
+        taken = [(grant, trust) for grant, trust in candidates if algorithm in trust.algorithms]
+        if not taken:
+            algorithms = dict.fromkeys(each for _, trust in candidates for each in trust.algorithms)
+            raise bad_credentials(
+                f"The token is signed with {algorithm!r:.40}, and the access file takes {', '.join(algorithms)}."
+            )
+        # A signature costs much more to verify than claims to compare, and anybody can have a token of a public issuer.
+        verified: dict[str | None, Mapping[str, Any]] = {}
         mismatches: dict[str, None] = {}
-        for grant, trust in candidates:
-            claims = await self._claims(token, header, trust)
+        for grant, trust in taken:
+            if trust.ca_file not in verified:
+                verified[trust.ca_file] = await self._claims(token, header, trust)
+            claims = verified[trust.ca_file]
             if not (differing := _what_differs(claims, trust)):
                 return grant, float(claims["exp"]) + LEEWAY_S
             mismatches |= dict.fromkeys(differing)
@@ -61,11 +72,6 @@ class OidcVerifier:
 
     async def _claims(self, token: str, header: Mapping[str, Any], trust: Trust) -> Mapping[str, Any]:
         """The claims of a token whose signature, issuer and times are right. Raises RefusedError."""
-        algorithm = header.get("alg")
-        if algorithm not in trust.algorithms:
-            raise bad_credentials(
-                f"The token is signed with {algorithm!r:.40}, and the grant takes {', '.join(trust.algorithms)}."
-            )
         issuer = self._issuers.get((trust.issuer, trust.ca_file))
         if issuer is None:
             issuer = self._issuers[trust.issuer, trust.ca_file] = _Issuer(trust, self._monotonic, self._transport)
@@ -74,7 +80,7 @@ class OidcVerifier:
             return jwt.decode(
                 token,
                 key,
-                algorithms=[algorithm],
+                algorithms=[header["alg"]],
                 issuer=trust.issuer,
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss"], "verify_aud": False},
@@ -88,8 +94,9 @@ class OidcVerifier:
 def _what_differs(claims: Mapping[str, Any], trust: Trust) -> list[str]:
     """The claims, `aud` among them, that are not what a grant asks for."""
     differing = [name for name, value in trust.claims.items() if _text(claims.get(name)) != value]
-    audiences = claims.get("aud", ())
-    if trust.audience is not None and trust.audience not in ([audiences] if isinstance(audiences, str) else audiences):
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if trust.audience is not None and trust.audience not in audiences:
         differing.append("aud")
     return differing
 
@@ -155,7 +162,10 @@ class _Issuer:
         about = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         if about.get("issuer") != self._issuer:
             raise ValueError(f"it says that it is {about.get('issuer')!r:.80}")
-        keys = dict(_keys(await _json(client, str(about["jwks_uri"]))))
+        where = str(about["jwks_uri"])
+        if self._issuer.startswith("https:") and not where.startswith("https:"):
+            raise ValueError(f"its keys are at {where!r:.80}, which is not an https:// address")
+        keys = dict(_keys(await _json(client, where)))
         if not keys:
             raise ValueError("it has no key that can be used")
         return keys
@@ -176,7 +186,10 @@ async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
             content += chunk
             if len(content) > _MAX_BYTES:
                 raise ValueError(f"{url} answers more than {_MAX_BYTES} bytes")
-    found = httpx.Response(200, content=content).json()
+    try:
+        found = httpx.Response(200, content=content).json()
+    except RecursionError:
+        raise ValueError(f"{url} answers JSON that is too deep") from None
     if not isinstance(found, dict):
         raise ValueError(f"{url} answers no JSON object")  # noqa: TRY004 - as all that is wrong with an answer
     return found
@@ -184,7 +197,8 @@ async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 
 def _keys(found: Mapping[str, Any]) -> Iterable[tuple[str, jwt.PyJWK]]:
     """The keys of a set (RFC 7517), by their ids; those of a kind that is not known are left out."""
-    for each in found.get("keys", ()):
+    keys = found.get("keys")
+    for each in keys if isinstance(keys, list) else ():
         try:
             yield str(each["kid"]), jwt.PyJWK.from_dict(each)
         except (jwt.PyJWTError, KeyError, TypeError):

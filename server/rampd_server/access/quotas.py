@@ -3,6 +3,9 @@
 from rampd_server.access.grants import Grant
 from rampd_server.domain.errors import LimitExceededError
 
+_ROUNDING_S = 1e-6
+"""What sums of floats may be off by: the last call of a burst is none too many."""
+
 
 class Rate:
     """So many a second, and a burst after a pause: the generic cell rate algorithm (ITU-T I.371), one number of state."""
@@ -19,7 +22,7 @@ class Rate:
         due_s = max(self._due_s, now_s) + number * self._step_s
         wait_s = due_s - now_s - self._burst_s
         # More at once than the burst holds may come when nothing else has for a while.
-        if wait_s > 0 and self._due_s > now_s:
+        if wait_s > _ROUNDING_S and self._due_s > now_s:
             return wait_s
         self._due_s = due_s
         return 0.0

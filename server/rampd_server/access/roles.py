@@ -37,7 +37,8 @@ _FOR_ADMINS: Final = frozenset({"SetPolicy", "DeleteComponent"})
 """Verbs on a component that an operator does not have."""
 _FOR_ANY_CREDENTIAL: Final = frozenset({"WhoAmI"})
 
-REQUEST_FLAGS: Final[Mapping[str, Roles]] = {"all": _ADMINS, "expedite": _OPERATORS, "force": _OPERATORS}
+WHOLE_NAMESPACE: Final = "all"
+REQUEST_FLAGS: Final[Mapping[str, Roles]] = {WHOLE_NAMESPACE: _ADMINS, "expedite": _OPERATORS, "force": _OPERATORS}
 """Fields of a request that need more than its method does, where they are true: the whole namespace instead of one component,
 a release that skips the ramp, a release that lifts a quarantine.
 """

@@ -217,14 +217,14 @@ class Config(BaseSettings):
         "directory)",
     )
     socket_mode: Annotated[int, BeforeValidator(_mode)] = Field(
-        default=0o600, description="who may open --socket and --launcher-socket, in octal digits (default: 600)"
+        default=0o600, description="who may open --socket, in octal digits (default: 600)"
     )
     socket_group: Annotated[int, BeforeValidator(_group)] | None = Field(
-        default=None, description="the group of --socket and --launcher-socket, by name or number; see --socket-mode"
+        default=None, description="the group of --socket, by name or number; see --socket-mode"
     )
     launcher_socket: AbsolutePath | None = Field(
         default=None,
-        description="a second unix socket, which serves what launchers need and nothing else",
+        description="a second unix socket, which serves what launchers need and nothing else, to every user who can reach its folder",
     )
     insecure_admin: Switch = Field(
         default=False,
@@ -347,6 +347,8 @@ def _what_does_not_fit(config: Config) -> list[str]:
         mistakes.append(
             f"{_names('insecure_admin')} lets everybody in, and {_names('access_file')} says who gets in: leave one of them out."
         )
+    if config.launcher_socket == config.socket:
+        mistakes.append(f"{_names('launcher_socket')} is {_names('socket')}: give it a path of its own.")
     for address, has_tls in zip(config.listen, tls_of(config), strict=True):
         if has_tls and config.tls_cert is None:
             mistakes.append(

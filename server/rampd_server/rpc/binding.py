@@ -22,9 +22,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from rampd_server.access.grants import Caller
-from rampd_server.access.roles import REQUEST_FLAGS
+from rampd_server.access.roles import REQUEST_FLAGS, least
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
-from rampd_server.domain.refusals import internal, not_implemented
+from rampd_server.domain.refusals import internal, not_implemented, role_required
 from rampd_server.rpc import refusals
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.door import Door
@@ -222,6 +222,12 @@ def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, 
     name = _full_name(method)
     permission = PERMISSIONS[method.name]
     has_outcomes = "outcomes" in method.input_type.fields_by_name
+    if door.serves is not None and door.serves not in permission.roles:
+
+        def refuse(_request: Any, _context: Context, _caller: Caller) -> Call:  # noqa: ANN401 - any message
+            raise role_required(door.how_else(name), role=least(permission.roles) or "")
+
+        return refuse
 
     def admit(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401 - any message
         permission.require(caller.grant, request, lambda: door.how_else(name))

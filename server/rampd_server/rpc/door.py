@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
+import structlog
 from cryptography import x509
 
 from rampd_server.access.credentials import Credentials
@@ -20,6 +22,8 @@ _AUTHORIZATION: Final = "authorization"
 _CHECK_AGAIN_S: Final = 20.0
 """How often the credential of an open stream is checked again."""
 
+_log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True)
 class Door:
@@ -30,6 +34,8 @@ class Door:
     credentials: Credentials | None = None
     """None: credentials are not looked at."""
     takes_certificates: bool = False
+    serves: Role | None = None
+    """What this role has, and nothing else, whoever calls. None: everything."""
     how_else: Callable[[str], str] = lambda _method: ""
     """What a refusal of a method (`rampd.v1.RolloutService/Ramp`) says to do instead."""
     quotas: Quotas = field(default_factory=Quotas)
@@ -52,8 +58,7 @@ class Door:
                 return await self.credentials.prove(authorization)
             if self.takes_certificates:
                 caller = self.credentials.of_certificate(*_certificate(context))
-            if caller is None and (everybody := self.credentials.everybody) is not None:
-                caller = Caller(everybody, Proof.NONE, everybody.expires_s, self.credentials.generation)
+            caller = caller or self.credentials.without()
         caller = caller or self.default
         if caller is None:
             raise no_credentials(
@@ -99,6 +104,11 @@ class Door:
                 now = self.known(context) or await self.prove(context)
             except RampdError as error:
                 refusal.append(error)
+            except Exception:  # noqa: BLE001 - whatever it is, a stream that nobody checks must end
+                _log.exception("credential_not_checked", identity=caller.identity)
+                refusal.append(
+                    NoSnapshotError(f"The credential of {caller.identity} can't be checked. Open the stream again.")
+                )
             else:
                 if now.grant != caller.grant:
                     refusal.append(
@@ -126,4 +136,10 @@ def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
     pem = next(iter(found.get("x509_pem_cert", ())), None)
     if not names or pem is None:
         return (), None
-    return names, x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+    return names, _end_of(pem)
+
+
+@lru_cache(maxsize=1_000)
+def _end_of(pem: bytes) -> float:
+    """Remembered, since every call of a connection brings its certificate along."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()

@@ -6,6 +6,7 @@ import hashlib
 from rampd import v1
 from rampd_server.domain.evidence.admission import EXPLANATIONS, JobOutcome
 from rampd_server.rpc.binding import Call
+from rampd_server.rpc.call import ANONYMOUS
 from rampd_server.service.outcome_intake import Outcomes, Report
 
 _CHUNK = 200
@@ -52,4 +53,6 @@ async def _report(request: v1.ReportOutcomesRequest, identity: str) -> Report:
         )
     content = request.SerializeToString(deterministic=True)
     digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    return Report(request.client_id, request.sequence, digest, identity, outcomes)
+    # A launcher must not use up the sequences of another one, so the id of a client belongs to its identity.
+    client = request.client_id if identity == ANONYMOUS else f"{identity}/{request.client_id}"
+    return Report(client, request.sequence, digest, identity, outcomes)

@@ -33,7 +33,12 @@ class Permission:
         if not grant.may(self.name, self.roles):
             raise _refused(grant, f"call {self.name}", least(self.roles), how_else)
         for flag in self.flags:
-            if is_set(request, flag) and not grant.may(flag, REQUEST_FLAGS[flag]):
+            if is_set(request, flag) and not grant.may_set(flag):
+                if grant.may(flag, REQUEST_FLAGS[flag]):
+                    raise role_required(
+                        f"{grant.name} is for {' and '.join(grant.components)}, and `{flag}` is for every component.",
+                        role=grant.role,
+                    )
                 raise _refused(grant, f"set `{flag}` in {self.name}", least(REQUEST_FLAGS[flag]), how_else)
         if grant.sees_every_component or not self.has_component:
             return
@@ -53,7 +58,6 @@ def _refused(grant: Grant, what: str, role: Role | None, how_else: Callable[[], 
         return role_required(message, role=Role.ADMIN if role is Role.OPERATOR else role or "")
     wanted = f"the role {role}" if role is not None else "a rule, and there is none for this method"
     return role_required(
-        how_else()
-        or f"{grant.name} has the role {grant.role} and may not {what}: that needs {wanted}. An admin changes the grant.",
+        f"{grant.name} has the role {grant.role} and may not {what}: that needs {wanted}. An admin changes the grant.",
         role=role or "",
     )

@@ -33,7 +33,7 @@ def tell(refusal: RampdError | DeadlineError, method: str, caller: Caller | None
         identity=caller.identity if caller else None,
         peer=context.peer(),
         reason=refusal.reason,
-        message=refusal.message,
+        why=refusal.message,
         not_logged=_not_logged,
     )
     _not_logged = 0

@@ -152,7 +152,7 @@ class RolloutServicer:
             components=grant.components,
             proof=caller.proof,
             methods=sorted(name for name, each in PERMISSIONS.items() if grant.may(name, each.roles)),
-            flags=sorted(flag for flag, roles in REQUEST_FLAGS.items() if grant.may(flag, roles)),
+            flags=sorted(filter(grant.may_set, REQUEST_FLAGS)),
         )
         if caller.expires_s is not None:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))

@@ -26,6 +26,7 @@ EXPECTED = {
     Reason.REVISION_MISMATCH: rampd.AbortedError,
     Reason.CONTENTION: rampd.AbortedError,
     Reason.QUEUE_FULL: rampd.ResourceExhaustedError,
+    Reason.LIMIT_EXCEEDED: rampd.ResourceExhaustedError,
     Reason.NO_CREDENTIALS: rampd.UnauthenticatedError,
     Reason.BAD_CREDENTIALS: rampd.UnauthenticatedError,
     Reason.ROLE_REQUIRED: rampd.PermissionDeniedError,
@@ -36,7 +37,7 @@ EXPECTED = {
     Reason.INTERNAL: rampd.InternalError,
     Reason.NOT_IMPLEMENTED: rampd.UnimplementedError,
 }
-RETRYABLE = {Reason.CONTENTION, Reason.STORE_UNAVAILABLE, Reason.NO_SNAPSHOT}
+RETRYABLE = {Reason.CONTENTION, Reason.LIMIT_EXCEEDED, Reason.STORE_UNAVAILABLE, Reason.NO_SNAPSHOT}
 
 
 @pytest.mark.parametrize("reason", Reason)

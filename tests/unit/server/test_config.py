@@ -1,5 +1,6 @@
 """The configuration of the server from flags and variables."""
 
+import grp
 import os
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rampd_server.process.address import Address
-from rampd_server.process.config import Command, Config, LogFormat, LogLevel, read
+from rampd_server.process.config import Command, Config, LogFormat, LogLevel, read, tls_of
 from rampd_server.process.startup import StartupError
 
 
@@ -37,8 +38,16 @@ def test_the_defaults_apply_without_flags_and_variables():
         Config.model_construct(
             redis_url=None,
             data_dir=Path("/home/ada/.local/state/rampd"),
-            listen=Address("127.0.0.1", 50051),
+            listen=(Address("127.0.0.1", 50051),),
+            tls_cert=None,
+            tls_key=None,
+            tls_client_ca=None,
+            insecure_plaintext=False,
+            access_file=None,
             socket=Path("/home/ada/.local/state/rampd/rampd.sock"),
+            socket_mode=0o600,
+            socket_group=None,
+            launcher_socket=None,
             insecure_admin=False,
             reflection=True,
             wait_for_store=True,
@@ -92,8 +101,16 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "redis_url": "redis://h:1/2",
         "data_dir": "/d",
         "listen": "[::1]:0",
+        "tls_cert": "/c",
+        "tls_key": "/k",
+        "tls_client_ca": "/ca",
+        "insecure_plaintext": "1",
+        "access_file": "/a",
         "socket": "/s",
-        "insecure_admin": "true",
+        "socket_mode": "660",
+        "socket_group": "0",
+        "launcher_socket": "/l",
+        "insecure_admin": "false",
         "workers": "3",
         "reflection": "no",
         "wait_for_store": "0",
@@ -112,7 +129,8 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
     for name in values:
         monkeypatch.delenv(f"RAMPD_{name.upper()}")
     switches = {
-        "insecure_admin": "--insecure-admin",
+        "insecure_admin": "--no-insecure-admin",
+        "insecure_plaintext": "--insecure-plaintext",
         "reflection": "--no-reflection",
         "wait_for_store": "--no-wait-for-store",
     }
@@ -122,8 +140,8 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         for word in ([switches[name]] if name in switches else [f"--{name.replace('_', '-')}", value])
     ]
     assert config(*flags) == from_variables
-    assert from_variables.listen == Address("::1", 0)
-    assert from_variables.insecure_admin
+    assert from_variables.listen == (Address("::1", 0),)
+    assert from_variables.insecure_plaintext
     assert not from_variables.wait_for_store
 
 
@@ -201,14 +219,101 @@ def test_adopt_requires_the_store_to_be_named(monkeypatch):
 
 @pytest.mark.parametrize("text", ["127.0.0.1:50051", "127.8.9.1:1", "[::1]:0", "localhost:65535"])
 def test_loopback_addresses_are_accepted_and_shown_as_they_were_given(text):
-    assert str(config("--listen", text).listen) == text
+    [address] = config("--listen", text).listen
+    assert str(address) == text
 
 
-@pytest.mark.parametrize("text", [":50051", "0.0.0.0:50051", "[::]:50051", "10.0.0.1:1", "example.org:1"])
-def test_other_addresses_are_refused_and_the_refusal_says_why(text):
+BEYOND = ["0.0.0.0:50051", "[::]:50051", "10.0.0.1:1", "example.org:1"]
+TLS = ("--tls-cert", "/c", "--tls-key", "/k")
+ACCESS = ("--access-file", "/a")
+
+
+@pytest.mark.parametrize("text", BEYOND)
+def test_an_address_beyond_the_loopback_needs_tls_and_an_access_file(text):
+    without_tls, without_file = mistakes("--listen", text)
+    assert without_tls.startswith(f"--listen (RAMPD_LISTEN): {text} needs TLS: give --tls-cert (RAMPD_TLS_CERT)")
+    assert "--insecure-plaintext (RAMPD_INSECURE_PLAINTEXT)" in without_tls
+    assert without_file.startswith(f"--listen (RAMPD_LISTEN): {text} is beyond the loopback")
+    assert "--access-file (RAMPD_ACCESS_FILE)" in without_file
+    assert mistakes("--listen", text, *TLS) == [without_file]
+    assert mistakes("--listen", text, *ACCESS) == [without_tls]
+    assert mistakes("--listen", text, "--insecure-plaintext") == [without_file]
+    assert tls_of(config("--listen", text, *TLS, *ACCESS)) == (True,)
+    assert tls_of(config("--listen", text, "--insecure-plaintext", *ACCESS)) == (False,)
+
+
+def test_plain_text_that_is_asked_for_beyond_the_loopback_needs_the_switch_too():
+    [sentence] = mistakes("--listen", "http://10.0.0.1:1", *TLS, *ACCESS)
+    assert sentence.startswith("--listen (RAMPD_LISTEN): 10.0.0.1:1 is beyond the loopback, and http:// is plain text")
+    assert tls_of(config("--listen", "http://10.0.0.1:1", "--insecure-plaintext", *TLS, *ACCESS)) == (False,)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "has_tls"),
+    [
+        (["127.0.0.1:1"], [True]),
+        (["http://127.0.0.1:1"], [False]),
+        (["127.0.0.1:1", "10.0.0.1:1"], [False, True]),
+        (["https://127.0.0.1:1", "10.0.0.1:1"], [True, True]),
+        (["127.0.0.1:1", "http://[::1]:2", "localhost:3"], [True, False, True]),
+    ],
+)
+def test_with_a_certificate_what_is_plain_is_said_or_is_beside_an_address_of_the_network(addresses, has_tls):
+    flags = [word for address in addresses for word in ("--listen", address)]
+    assert list(tls_of(config(*flags, *TLS, *ACCESS))) == has_tls
+
+
+def test_several_addresses_are_given_one_by_one_or_with_spaces_between(monkeypatch):
+    made = config("--listen", "127.0.0.1:1", "--listen", "[::1]:0", "--listen", "[::1]:0").listen
+    assert made == (Address("127.0.0.1", 1), Address("::1", 0), Address("::1", 0))
+    monkeypatch.setenv("RAMPD_LISTEN", "127.0.0.1:1 [::1]:0\n[::1]:0 ")
+    assert config().listen == made
+    [sentence] = mistakes("--listen", "127.0.0.1:1", "--listen", "http://127.0.0.1:1")
+    assert sentence == "--listen (RAMPD_LISTEN): 127.0.0.1:1 is given twice."
+
+
+@pytest.mark.parametrize("text", [":50051", "https://:1"])
+def test_an_address_without_a_host_is_told_how_to_say_every_one(text):
     [sentence] = mistakes("--listen", text)
-    assert sentence.startswith(f"--listen (RAMPD_LISTEN): {text} is not on the loopback")
-    assert "no credentials yet" in sentence
+    assert sentence.startswith(f"--listen (RAMPD_LISTEN): {text!r} has no host; 0.0.0.0 is every IPv4 address")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--tls-cert", "/c"], "--tls-cert (RAMPD_TLS_CERT) and --tls-key (RAMPD_TLS_KEY) go together: give both."),
+        (["--tls-key", "/k"], "--tls-cert (RAMPD_TLS_CERT) and --tls-key (RAMPD_TLS_KEY) go together: give both."),
+        (["--tls-client-ca", "/ca"], "--tls-client-ca (RAMPD_TLS_CLIENT_CA) needs --tls-cert (RAMPD_TLS_CERT)."),
+        (
+            ["--launcher-socket", "/s", "--socket", "/s"],
+            "--launcher-socket (RAMPD_LAUNCHER_SOCKET) is --socket (RAMPD_SOCKET)",
+        ),
+        (["--access-file", "/a", "--insecure-admin"], "--insecure-admin (RAMPD_INSECURE_ADMIN) lets everybody in"),
+        (["--listen", "https://127.0.0.1:1"], "--listen (RAMPD_LISTEN): 127.0.0.1:1 needs TLS: give --tls-cert"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(flags, told):
+    [sentence] = mistakes(*flags)
+    assert sentence.startswith(told)
+
+
+@pytest.mark.parametrize(("text", "mode"), [("600", 0o600), ("0660", 0o660), ("666", 0o666), ("777", 0o777)])
+def test_the_mode_of_the_socket_is_octal(text, mode):
+    assert config("--socket-mode", text).socket_mode == mode
+
+
+@pytest.mark.parametrize("text", ["66", "6600", "800", "060", "0o660", "rw", "-660", " 660"])
+def test_a_mode_that_is_none_or_keeps_the_owner_out_is_refused(text):
+    [sentence] = mistakes(f"--socket-mode={text}")
+    assert sentence.startswith(f"--socket-mode (RAMPD_SOCKET_MODE): {text!r} is not a mode in octal digits")
+
+
+def test_the_group_of_the_socket_is_a_name_or_a_number():
+    group = grp.getgrgid(os.getgid())
+    assert config("--socket-group", group.gr_name).socket_group == group.gr_gid
+    assert config("--socket-group", "4711").socket_group == 4711
+    [sentence] = mistakes("--socket-group", "nobody-s-group")
+    assert sentence == "--socket-group (RAMPD_SOCKET_GROUP): there is no group 'nobody-s-group' on this machine."
 
 
 @pytest.mark.parametrize(

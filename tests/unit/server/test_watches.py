@@ -22,6 +22,7 @@ from rampd_server.rpc.waking import AT_ONCE, Waking
 from rampd_server.rpc.watch import heartbeat, watch
 from rampd_server.rpc.watch import whole_state as whole_states
 from rampd_server.rpc.watch.change_log import ChangeLog
+from rampd_server.rpc.watch.selection import Selection
 from rampd_server.rpc.watch.watch import Watches
 
 C = "restyler"
@@ -111,7 +112,8 @@ def watches(replica: FakeReplica) -> Watches:
 
 @asynccontextmanager
 async def watching(watches: Watches, **request: Any) -> "AsyncIterator[Stream]":
-    async with aclosing(watches.stream(v1.WatchRequest(**request))) as stream:
+    asked = v1.WatchRequest(**request)
+    async with aclosing(watches.stream(asked, Selection(frozenset(asked.components)))) as stream:
         yield Stream(stream)
 
 
