@@ -1,29 +1,28 @@
 """What proves to a server who calls: `credentials=` of `Resolver`, `Admin` and their asyncio twins.
 
-Without `credentials=` they follow `RAMPD_TOKEN`, `RAMPD_TOKEN_FILE`, or `RAMPD_CERT_FILE` with `RAMPD_KEY_FILE`. A token is
+Without `credentials=` they follow `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RAMPD_CERT_FILE` with `RAMPD_KEY_FILE`. A token is
 sent over TLS, over a unix socket, or on this machine; never in the clear to another one.
 """
 
-import base64
-import binascii
+import http.client
 import json
 import os
-import time
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
-from rampd._contract.token import PREFIX, is_whole
+from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
 
 __all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token", "TokenFile"]
 
 _TIMEOUT_S: Final = 10.0
-_LIFE_S: Final = 60.0
-"""Of a token that does not say when it ends."""
+_MAX_BYTES: Final = 1 << 20
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Token:
@@ -31,7 +30,7 @@ class Token:
 
     def __init__(self, token: str) -> None:
         """Raises InvalidArgumentError where it can't be one."""
-        self._token = checked_token(token, "token")
+        self._token = Secret(_checked(token, "token"))
 
     def __call__(self) -> tuple[str, float | None]:
         """The token, and when it ends, in seconds since 1970; None: not known."""
@@ -55,11 +54,10 @@ class TokenFile:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UnauthenticatedError(f"The token file {self.path} can't be read: {reason}.") from error
         try:
-            token = checked_token(text, str(self.path))
+            token = _checked(text, str(self.path))
         except InvalidArgumentError as error:
             raise UnauthenticatedError(error.message) from None
-        # A file may change at any time, and reading it costs little.
-        return token, time.time() + 1.0
+        return token, end_of(token)
 
     def __repr__(self) -> str:
         return f"TokenFile({str(self.path)!r})"
@@ -73,17 +71,21 @@ class ClientCertificate:
         self.key = Path(key)
 
     def read(self) -> tuple[bytes, bytes]:
-        """Certificate and key. Raises UnauthenticatedError."""
+        """Certificate and key, which belong together. Raises UnauthenticatedError."""
         try:
-            return self.certificate.read_bytes(), self.key.read_bytes()
+            found = self.certificate.read_bytes(), self.key.read_bytes()
+            # With a password, the key is refused. Without this function, OpenSSL would ask for it at the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.certificate, self.key, password=lambda: "")
+        except ssl.SSLError:
+            raise UnauthenticatedError(
+                f"The client certificate can't be used: {self.certificate} and {self.key} have to be a certificate and its key, "
+                "in PEM form and without a password."
+            ) from None
         except OSError as error:
             raise UnauthenticatedError(
-                f"The client certificate can't be read: {error.filename}: {error.strerror}."
+                f"The client certificate can't be read: {error.filename or self.key}: {error.strerror}."
             ) from error
-
-    def stamp(self) -> tuple[object, ...]:
-        """Differs where one of the files has changed."""
-        return tuple(_stamp(path) for path in (self.certificate, self.key))
+        return found
 
     def __repr__(self) -> str:
         return f"ClientCertificate({str(self.certificate)!r}, {str(self.key)!r})"
@@ -104,15 +106,18 @@ class GitHubActions:
             raise UnauthenticatedError(
                 "This is not a job of GitHub Actions with an identity: give the job `permissions: id-token: write`."
             )
-        joint = "&" if urllib.parse.urlsplit(url).query else "?"
-        request = urllib.request.Request(  # noqa: S310 - GitHub gives the address
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise UnauthenticatedError("ACTIONS_ID_TOKEN_REQUEST_URL is not an https:// address.")
+        joint = "&" if parts.query else "?"
+        request = urllib.request.Request(  # noqa: S310 - looked at above
             f"{url}{joint}{urllib.parse.urlencode({'audience': self.audience})}",
             headers={"Authorization": f"bearer {secret}", "Accept": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-                token = str(json.load(response)["value"])
-        except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+            with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as response:
+                token = _checked(json.loads(response.read(_MAX_BYTES))["value"], "value")
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, InvalidArgumentError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
             raise UnauthenticatedError(f"GitHub gave no token for this job: {reason}.") from None
         return token, end_of(token)
@@ -146,32 +151,15 @@ Credentials: TypeAlias = (
 """Any of these, or any callable that returns a token, and when it ends in seconds since 1970 (None: not known)."""
 
 
-def checked_token(text: Any, field: str) -> str:  # noqa: ANN401 - what a caller gives
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Another server would get the secret of the job, too."""
+
+    def redirect_request(self, *_: object) -> NoReturn:
+        raise urllib.error.URLError("it answered with a redirect")
+
+
+def _checked(text: object, field: str) -> str:
     """A text that can be a token. Raises InvalidArgumentError, which does not show it."""
-    if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidArgumentError(violations=[(field, "must be a token: printable ASCII without spaces")])
-    if text.startswith(PREFIX) and not is_whole(text):
-        raise InvalidArgumentError(
-            violations=[(field, "is a token that was cut or mistyped: its checksum does not fit")]
-        )
-    return text
-
-
-def end_of(token: str) -> float | None:
-    """When a JSON web token ends by its own word; None where it does not say, or is none."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return float(claims["exp"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        return None
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    if (wrong := token_violation(text)) is not None:
+        raise InvalidArgumentError(violations=[(field, wrong)])
+    return str(text)

@@ -214,7 +214,7 @@ def test_adopt_names_the_store_without_its_password_and_counts_the_servers_on_it
 def test_adopt_of_a_data_directory_uses_its_store_and_creates_none(directory: Path) -> None:
     code, said = adopt("--data-dir", str(directory / "none"))
     assert (code, list(directory.iterdir())) == (2, [])
-    assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}: ")
+    assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}. ")
 
     with rampd_server(directory, "--insecure-admin") as server:
         server.event("serving")

@@ -179,9 +179,9 @@ RULES = (
 
 # The definitions that server and client share, each with the one module that defines it.
 HOMES = {
-    "STALE_AFTER_S": "rampd._decision.staleness",
-    "NEXT_MAX_STALE_S": "rampd._decision.staleness",
-    "CATCH_UP_S": "rampd._decision.staleness",
+    "STALE_AFTER_S": "rampd._decision.defaults",
+    "NEXT_MAX_STALE_S": "rampd._decision.defaults",
+    "CATCH_UP_S": "rampd._decision.defaults",
     "RolloutState": "rampd._decision.resolution",
     "Unit": "rampd._decision.resolution",
     "MAX_MESSAGE_BYTES": "rampd._contract.grammar",
@@ -313,6 +313,9 @@ PLANTED = {
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/errors.py": [("from rampd._runtime import log", "rampd.errors imports rampd._runtime.log")],
+    "client/rampd/credentials.py": [
+        ("from rampd._runtime import log", "rampd.credentials imports rampd._runtime.log"),
+    ],
     "client/rampd/_runtime/log.py": [
         ("from rampd._calls.retry import Attempts", "rampd._runtime.log imports rampd._calls.retry.Attempts")
     ],

@@ -11,7 +11,7 @@ import grpc._channel  # otherwise the first call imports it, and a fork at that 
 from google.protobuf.message import Message
 
 from rampd._calls.channel import CHANNEL_OPTIONS
-from rampd._calls.endpoint import Endpoint
+from rampd._calls.endpoint import TOKEN_S, Endpoint
 from rampd._calls.methods import METHODS, Method
 from rampd._calls.retry import Attempts
 from rampd._calls.status import error_of_call
@@ -43,6 +43,8 @@ class Connection:
         self._stamp: object = None
         self._closed = False
         self._channel: grpc.Channel | None = None
+        self._replaced: grpc.Channel | None = None
+        """The channel of before, for calls that are still under way."""
         self._calls: dict[str, Callable[..., Any]] = {}
         self._lock = threading.RLock()
         _connections.add(self)
@@ -57,17 +59,20 @@ class Connection:
         attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
         was_refused = False
         while True:
+            self.check_open()
+            sent = self._endpoint.authorization(attempts.left_s(time.monotonic()))
             try:
-                metadata = (*self._metadata, *self._endpoint.authorization())
                 with call_gate:
                     answer: Response = self._call_of(method, response)(
-                        request, timeout=attempts.left_s(time.monotonic()), metadata=metadata
+                        request, timeout=attempts.left_s(time.monotonic()), metadata=(*self._metadata, *sent)
                     )
             except (grpc.RpcError, ValueError) as raised:
                 error = self.error_of(raised, request, timeout_s)
-                pause_s = attempts.pause_s(error, time.monotonic())
-                if isinstance(error, UnauthenticatedError) and not was_refused and self._endpoint.forget_token():
-                    was_refused, pause_s = True, 0.0
+                pause_s = attempts.pause_s(error, now_s := time.monotonic())
+                if isinstance(error, UnauthenticatedError) and not was_refused:
+                    # The token has ended or was replaced. Another one is tried once.
+                    was_refused = True
+                    pause_s = 0.0 if self._endpoint.has_other_than(sent, attempts.left_s(now_s)) else None
                 if pause_s is None:
                     raise error from raised
                 time.sleep(pause_s)
@@ -89,7 +94,8 @@ class Connection:
     def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
         """Returns the call of gRPC. The caller reads it and cancels it at the end. `error_of` converts the errors of it."""
         self.check_usable()
-        metadata = (*self._metadata, *self._endpoint.authorization())
+        sent = self._endpoint.authorization(TOKEN_S if timeout_s is None else timeout_s)
+        metadata = (*self._metadata, *sent)
         return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=metadata)
 
     def check_open(self) -> None:
@@ -109,25 +115,30 @@ class Connection:
         is_cut_off()  # after a fork without hooks this renews the connection, so that the parent's channel is not closed here
         with self._lock:
             self._closed = True
-            channel, self._channel, self._calls = self._channel, None, {}
-        if channel is not None:
-            channel.close()
-            call_gate.note_close()
+            channels, self._calls = (self._channel, self._replaced), {}
+            self._channel = self._replaced = None
+        for channel in channels:
+            _close(channel)
 
     def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
-        if self._endpoint.stamp() != self._stamp:
-            # Calls under way keep the channel of before.
-            with self._lock:
-                self._channel, self._calls = None, {}
+        if self._channel is not None and self._endpoint.stamp() != self._stamp:
+            self._replace()
         call = self._calls.get(method.path)
         return self._open(method, response) if call is None else call
+
+    def _replace(self) -> None:
+        """Lets the next call open another channel. Calls under way keep theirs, until it is replaced once more."""
+        with self._lock:
+            before, self._replaced = self._replaced, self._channel
+            self._channel, self._calls = None, {}
+        _close(before)
 
     def _open(self, method: Method, response: type[Message]) -> Callable[..., Any]:
         with self._lock:
             self.check_open()
             if self._channel is None:
-                self._stamp = self._endpoint.stamp()
-                self._channel = self._endpoint.open_channel(CHANNEL_OPTIONS)
+                stamp = self._endpoint.stamp()  # first: a file that changes while it is read is read again
+                self._channel, self._stamp = self._endpoint.open_channel(CHANNEL_OPTIONS), stamp
             make = self._channel.unary_stream if method.streams else self._channel.unary_unary
             call = make(
                 method.path,
@@ -138,17 +149,29 @@ class Connection:
             return call
 
     def error_of(self, raised: grpc.RpcError | ValueError, request: Message, timeout_s: float | None) -> RampdError:
-        """Converts an error of a call to a RampdError. Raises a ValueError again if `close()` is not its cause."""
+        """Converts an error of a call to a RampdError, and forgets a token that was refused. Raises a ValueError again if
+        `close()` is not its cause.
+        """
         # A channel that is closed during a call raises ValueError or cancels the call.
         if self._closed:
             return closed_error(self.target)
         if isinstance(raised, ValueError):
             raise raised
-        return error_of_call(raised, method=METHODS[type(request)].name, target=self.target, timeout_s=timeout_s)
+        error = error_of_call(raised, method=METHODS[type(request)].name, target=self.target, timeout_s=timeout_s)
+        if isinstance(error, UnauthenticatedError):
+            self._endpoint.forget_token()
+        return error
 
     def _forget(self) -> None:
-        abandon(self._channel)
-        self._channel, self._calls, self._lock = None, {}, threading.RLock()
+        abandon(self._channel, self._replaced)
+        self._channel = self._replaced = None
+        self._calls, self._lock = {}, threading.RLock()
+
+
+def _close(channel: grpc.Channel | None) -> None:
+    if channel is not None:
+        channel.close()
+        call_gate.note_close()
 
 
 def closed_error(target: str) -> ClosedError:

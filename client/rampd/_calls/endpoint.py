@@ -2,22 +2,25 @@
 
 import ipaddress
 import os
-import threading
-import time
+import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 
 from rampd._calls.channel import Options, open_channel
+from rampd._calls.held_token import HeldToken
 from rampd._calls.target import checked_target, is_tls, place_of
+from rampd._runtime.log import log
 from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
-from rampd.errors import InvalidArgumentError, UnauthenticatedError
+from rampd.errors import InvalidArgumentError, RampdError
 
-_BEFORE_END_S: Final = 30.0
-"""So long before its end a token is replaced."""
-_LIFE_S: Final = 60.0
-"""Of a token that does not say when it ends."""
+_Files: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
+"""What the files of TLS hold: the authorities, the client's key, the client's certificate."""
+
+TOKEN_S: Final = 20.0
+"""How long a call without a time-out waits for a token."""
 
 
 def NO_CREDENTIALS() -> tuple[str, float | None]:  # noqa: N802 - a constant among the credentials
@@ -35,83 +38,58 @@ class Endpoint:
         self.target = checked_target(target)
         self._has_tls = is_tls(target)
         self._ca_file = _ca_file(ca_file)
-        found = _of_environment() if credentials is None else credentials
-        if found is NO_CREDENTIALS:
-            found = None
-        self._certificate = found if isinstance(found, ClientCertificate) else None
-        self._ask = None if found is None or isinstance(found, ClientCertificate) else found
-        self._lock = threading.Lock()
-        self._token = ""
-        self._until_s = 0.0
-        self._check()
-
-    def _check(self) -> None:
-        where = "credentials"
+        ask, self._certificate = _of_environment() if credentials is None else _parted(credentials)
         if self._certificate is not None and not self._has_tls:
-            raise InvalidArgumentError(
-                violations=[
-                    (
-                        where,
-                        f"a client certificate needs TLS: the target has to be https://host:port; got {self.target}",
-                    )
-                ]
-            )
-        if self._ask is not None and not self._has_tls and not is_local(self.target):
-            raise InvalidArgumentError(
-                violations=[
-                    (
-                        where,
-                        f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}",
-                    )
-                ]
-            )
-        if self._ask is not None and not callable(self._ask):
-            raise InvalidArgumentError(violations=[(where, "must be one of rampd.credentials, or a callable")])
+            raise _wrong(f"a client certificate needs TLS: the target has to be https://host:port; got {self.target}")
+        if ask is not None and not self._has_tls and not is_local(self.target):
+            raise _wrong(f"a token is not sent in the clear: the target has to be https://host:port; got {self.target}")
+        self._token = None if ask is None else HeldToken(ask)
+        self._files: _Files | None = None
+        certificate = self._certificate
+        files = (self._ca_file, *(() if certificate is None else (certificate.certificate, certificate.key)))
+        self._paths = [path for path in files if path is not None and self._has_tls]
 
     def open_channel(self, options: Options) -> grpc.Channel:
-        """A channel, which connects at its first call. Raises UnauthenticatedError: a certificate can't be read."""
+        """A channel, which connects at its first call. If a file of TLS can't be used any more, the channel has what the files
+        held before. Raises UnauthenticatedError and InvalidArgumentError where there is nothing from before.
+        """
         if not self._has_tls:
             return open_channel(self.target, options)
-        key = chain = None
-        if self._certificate is not None:
-            chain, key = self._certificate.read()
-        roots = None if self._ca_file is None else _read(self._ca_file)
-        return open_channel(self.target, options, grpc.ssl_channel_credentials(roots, key, chain))
+        try:
+            self._files = self._read()
+        except RampdError as error:
+            if self._files is None:
+                raise
+            log.warning("%s What was read before stays in use.", error.message)
+        return open_channel(self.target, options, grpc.ssl_channel_credentials(*self._files))
 
     def stamp(self) -> object:
         """Differs where a channel has to be opened again: a file of its TLS has changed."""
-        return None if self._certificate is None else self._certificate.stamp()
+        return tuple(map(_stamp, self._paths))
 
-    def authorization(self) -> tuple[tuple[str, str], ...]:
-        """The metadata that proves who calls. It may ask somebody for a token: seconds. Raises UnauthenticatedError."""
-        if self._ask is None:
-            return ()
-        if not self._token or time.time() >= self._until_s:
-            self._renew()
-        return (("authorization", f"Bearer {self._token}"),)
+    def authorization(self, timeout_s: float = TOKEN_S) -> tuple[tuple[str, str], ...]:
+        """The metadata that proves who calls. It may wait for a token, so do not call it inside the gate of forks. Raises
+        UnauthenticatedError; DeadlineExceededError after `timeout_s`.
+        """
+        return () if self._token is None else (("authorization", self._token.header(timeout_s)),)
 
-    def forget_token(self) -> bool:
-        """After a server has refused the token: whether another one can be had, and it asks for it at the next call."""
-        with self._lock:
-            had, self._token = self._token, ""
-        return bool(had) and self._ask is not None and not isinstance(self._ask, Token)
+    def forget_token(self) -> None:
+        """Notes that a server has refused the token: the credentials are asked for another one."""
+        if self._token is not None:
+            self._token.forget()
 
-    def _renew(self) -> None:
-        with self._lock:
-            if self._token and time.time() < self._until_s:
-                return
-            assert self._ask is not None  # noqa: S101 - who calls has looked
-            try:
-                token, end_s = self._ask()
-            except UnauthenticatedError:
-                raise
-            except Exception as error:
-                raise UnauthenticatedError(
-                    f"There is no token: the credentials raised {type(error).__name__}."
-                ) from error
-            now_s = time.time()
-            self._token = token
-            self._until_s = now_s + _LIFE_S if end_s is None else max(now_s + 1.0, end_s - _BEFORE_END_S)
+    def has_other_than(self, sent: tuple[tuple[str, str], ...], timeout_s: float) -> bool:
+        """Whether there is something else to send than what a server has refused."""
+        try:
+            return self.authorization(timeout_s) != sent
+        except RampdError:
+            return False
+
+    def _read(self) -> _Files:
+        chain = key = None
+        if self._certificate is not None:
+            chain, key = self._certificate.read()
+        return None if self._ca_file is None else _authorities(self._ca_file), key, chain
 
 
 def is_local(target: str) -> bool:
@@ -127,16 +105,31 @@ def is_local(target: str) -> bool:
         return False
 
 
-def _of_environment() -> Credentials | None:
-    """Raises InvalidArgumentError."""
-    if token := os.environ.get("RAMPD_TOKEN"):
-        return Token(token)
-    if path := os.environ.get("RAMPD_TOKEN_FILE"):
-        return TokenFile(path)
+_Parts: TypeAlias = tuple[Callable[[], tuple[str, float | None]] | None, ClientCertificate | None]
+"""What gives a token, and what is shown in the TLS handshake."""
+
+
+def _parted(credentials: Credentials) -> _Parts:
+    if credentials is NO_CREDENTIALS:
+        return None, None
+    if isinstance(credentials, ClientCertificate):
+        return None, credentials
+    if not callable(credentials):
+        raise _wrong("must be one of rampd.credentials, or a callable")
+    return credentials, None
+
+
+def _of_environment() -> _Parts:
+    """A server may ask for both, a certificate for the connection and a token for the identity. Raises InvalidArgumentError."""
+    ask: Token | TokenFile | None = None
+    if token := os.environ.get("RAMPD_TOKEN", "").strip():
+        ask = Token(token)
+    elif path := os.environ.get("RAMPD_TOKEN_FILE"):
+        ask = TokenFile(path)
     certificate, key = os.environ.get("RAMPD_CERT_FILE"), os.environ.get("RAMPD_KEY_FILE")
     if bool(certificate) != bool(key):
         raise InvalidArgumentError(violations=[("RAMPD_CERT_FILE", "goes together with RAMPD_KEY_FILE: set both")])
-    return ClientCertificate(certificate, key) if certificate and key else None
+    return ask, ClientCertificate(certificate, key) if certificate and key else None
 
 
 def _ca_file(given: str | os.PathLike[str] | None) -> Path | None:
@@ -144,12 +137,31 @@ def _ca_file(given: str | os.PathLike[str] | None) -> Path | None:
     if not found:
         return None
     path = Path(found)
-    _read(path)
+    _authorities(path)
     return path
 
 
-def _read(path: Path) -> bytes:
+def _authorities(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError):  # an empty file is the latter
+        reason = "has no certificate in PEM form"
     except OSError as error:
-        raise InvalidArgumentError(violations=[("ca_file", f"{path} can't be read: {error.strerror}")]) from error
+        reason = f"can't be read: {error.strerror}"
+    else:
+        return content
+    raise InvalidArgumentError(violations=[("ca_file", f"{path} {reason}")])
+
+
+def _stamp(path: Path) -> object:
+    """Differs where a file, or the link to it, has changed: its content, its place, or who may read it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ctime_ns, found.st_ino, found.st_size
+
+
+def _wrong(text: str) -> InvalidArgumentError:
+    return InvalidArgumentError(violations=[("credentials", text)])

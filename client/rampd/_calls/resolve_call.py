@@ -14,15 +14,21 @@ from rampd.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
+    PermissionDeniedError,
     RampdError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
 Mode: TypeAlias = Literal["local", "rpc"]
 """How a resolver answers: `local` from the state that the server sends to this process; `rpc` asks the server each time."""
 DEFAULT_MODE: Mode = "local"
-NO_ANSWER = (UnavailableError, DeadlineExceededError, NotFoundError, InternalError)
-"""The errors for which a caller gets its fallback."""
+NO_ANSWER = (
+    *(UnavailableError, DeadlineExceededError, NotFoundError, InternalError),
+    *(UnauthenticatedError, PermissionDeniedError, ResourceExhaustedError),
+)
+"""The errors for which a caller gets its fallback: no job fails because a token has ended."""
 
 _MAX_INT64 = 2**63 - 1
 _REASONS = {

@@ -4,7 +4,7 @@ call has its own rules: `_watching/feed.py`, `_reporting/outcome_buffer.py`, `_v
 
 from collections.abc import Callable
 
-from rampd._runtime.backoff import Backoff
+from rampd._runtime.backoff import Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import RampdError
 
@@ -32,8 +32,7 @@ class Attempts:
     def pause_s(self, error: RampdError, now_s: float) -> float | None:
         """Returns the seconds to wait before the next try. None: no further try, the call fails with this error."""
         if error.retry_after_s is not None:
-            # At random up to twice as long, so that those who were refused together do not come back together.
-            pause_s = error.retry_after_s * (1 + self._chance())
+            pause_s = after(error.retry_after_s, 0.0, self._chance)
         elif error.reason == "CONTENTION":
             pause_s = _BACKOFF.pause_s(self._failures, self._chance)
         else:

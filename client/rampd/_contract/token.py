@@ -4,7 +4,10 @@
 tells a token that was cut or mistyped from one that is not known.
 """
 
+import base64
+import binascii
 import hashlib
+import json
 import re
 import secrets
 import string
@@ -21,6 +24,15 @@ _SECRET_LENGTH: Final = 43
 _CHECKSUM_LENGTH: Final = 6
 
 
+class Secret(str):
+    """A text that `repr()` does not show: of libraries, some put what they were given into their errors."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 def new_token() -> str:
     """A token that nobody has."""
     secret = _in_base_62(secrets.randbits(_SECRET_BITS), _SECRET_LENGTH)
@@ -33,6 +45,27 @@ def is_whole(token: str) -> bool:
         return False
     secret = token[len(PREFIX) : -_CHECKSUM_LENGTH]
     return token.endswith(_checksum(secret))
+
+
+def token_violation(text: object) -> str | None:
+    """What is wrong with a text that a client is to send as a token. Does not show it."""
+    if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
+        return "must be a token: printable ASCII without spaces"
+    if text.startswith(PREFIX) and not is_whole(text):
+        return "is a token that was cut or mistyped: its checksum does not fit"
+    return None
+
+
+def end_of(token: str) -> float | None:
+    """When a JSON web token ends by its own word, in seconds since 1970; None where it does not say, or is none."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return float(claims["exp"])
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        return None
 
 
 def digest_of(token: str) -> str:

@@ -19,7 +19,7 @@ from rampd._contract.component_state import CHANNEL_NUMBERS
 from rampd._contract.field_rules import MAX_DURATION_S
 from rampd._contract.grammar import check_resolve, shown
 from rampd._decision.resolution import Resolution, ResolveReason
-from rampd._runtime.backoff import HOPELESS, Backoff
+from rampd._runtime.backoff import HOPELESS, REFUSED, Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
@@ -35,8 +35,6 @@ BATCH = 1000
 GATHER_S = 0.2
 """How long the first outcome of a batch waits for others."""
 _BACKOFF = Backoff(first_s=0.1, most_s=10.0)
-_HOPELESS = (UnauthenticatedError, PermissionDeniedError)
-"""Errors after which a person must change something before another try can succeed."""
 _UNIMPLEMENTED_PAUSE_S = 600.0
 
 _REASONS = {reason: f"RESOLVE_REASON_{reason.value}" for reason in ResolveReason}
@@ -201,11 +199,13 @@ class Reporting:
         return 0 if batch is None else len(batch.outcomes)
 
     def _pause_after(self, error: RampdError) -> float:
-        if isinstance(error, _HOPELESS):
-            return HOPELESS.pause_s(0, self._chance)
-        pause_s = max(_BACKOFF.pause_s(self._failures, self._chance), error.retry_after_s or 0.0)
+        if isinstance(error, PermissionDeniedError):
+            backoff = HOPELESS
+        else:
+            backoff = REFUSED if isinstance(error, UnauthenticatedError) else _BACKOFF
+        pause_s = backoff.pause_s(self._failures, self._chance)
         self._failures += 1
-        return pause_s
+        return after(error.retry_after_s, pause_s, self._chance)
 
 
 def checked(outcome: Outcome) -> Outcome:

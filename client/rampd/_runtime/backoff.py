@@ -25,5 +25,19 @@ class Backoff:
         return whole_s * (self.least + (1 - self.least) * chance())
 
 
+LONGEST_RETRY_S = 60.0
+"""A server that says to come back later than this is asked earlier."""
+
+
+def after(retry_s: float | None, pause_s: float, chance: Callable[[], float] = chance) -> float:
+    """Returns the seconds to wait if a server says when to come back (None: it does not say), instead of `pause_s`."""
+    if retry_s is None:
+        return pause_s
+    # At random up to twice as long, so that those who were refused together do not come back together.
+    return max(pause_s, min(retry_s, LONGEST_RETRY_S) * (1 + chance()))
+
+
+REFUSED = Backoff(first_s=1.0, most_s=30.0)
+"""The pauses after credentials were refused: others may come at any time, from a file for instance."""
 HOPELESS = Backoff(first_s=30.0, most_s=30.0)
 """The pauses after a refusal that lasts until a person changes something."""

@@ -4,10 +4,17 @@ from collections.abc import Callable
 
 from rampd import v1
 from rampd._calls.timeout import checked_timeout
-from rampd._runtime.backoff import Backoff
+from rampd._runtime.backoff import Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd._verbs.verbs import watch_release
-from rampd.errors import DeadlineExceededError, RampdError, ReleaseFailedError, UnavailableError
+from rampd.errors import (
+    DeadlineExceededError,
+    RampdError,
+    ReleaseFailedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 
 _CONNECT_S = 10.0
 """If there is no time-out: how long to try a server that has never answered."""
@@ -73,10 +80,17 @@ class Waiting:
             last = f" Last: {self._last}" if self._last else f" {error.message}" if error else ""
             raise DeadlineExceededError(f"{self._what} has not ended in {self._timeout_s:g} s.{last}") from error
         is_lost = isinstance(error, UnavailableError | DeadlineExceededError) and error.retryable
+        if isinstance(error, UnauthenticatedError):
+            # A token ends before a long wait does. The next stream has another one, if there is one.
+            is_lost = bool(self._last) and not self._failures
+        elif isinstance(error, ResourceExhaustedError):
+            is_lost = error.retryable
         is_hopeless = not self._last and self._timeout_s is None and now_s >= self._began_s + _CONNECT_S
         if error is not None and (not is_lost or is_hopeless):
             raise error
         pause_s = _BACKOFF.pause_s(self._failures, self._chance)
+        if error is not None:
+            pause_s = after(error.retry_after_s, pause_s, self._chance)
         self._failures += 1
         left_s = self.left_s(now_s)
         return pause_s if left_s is None else min(pause_s, left_s)

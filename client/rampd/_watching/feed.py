@@ -12,9 +12,9 @@ from datetime import timedelta
 
 from rampd import v1
 from rampd._contract.component_state import Assembly, Component, MalformedStateError, apply, service_of
+from rampd._decision.defaults import NEXT_MAX_STALE_S
 from rampd._decision.resolution import ComponentSnapshot, SnapshotRelease
-from rampd._decision.staleness import NEXT_MAX_STALE_S
-from rampd._runtime.backoff import HOPELESS, Backoff
+from rampd._runtime.backoff import HOPELESS, REFUSED, Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (
     InvalidArgumentError,
@@ -31,7 +31,7 @@ FIRST_MESSAGE_S = 10.0
 _AFTER_A_LOSS = Backoff(first_s=1.0, most_s=10.0, least=0.1)
 """When a server stops, its watchers come back within the first pause, each at another moment."""
 _BEFORE_THE_FIRST = Backoff(first_s=0.1, most_s=10.0, least=0.1)
-_HOPELESS = (InvalidArgumentError, UnauthenticatedError, PermissionDeniedError, UnimplementedError)
+_HOPELESS = (InvalidArgumentError, PermissionDeniedError, UnimplementedError)
 """Errors after which a person must change something before another try can succeed."""
 _LONGEST_AGE_S = 10 * 365 * 86_400.0
 """An older age counts as unknown."""
@@ -159,9 +159,13 @@ class Feed:
         """
         self._assembly = None
         backoff = _AFTER_A_LOSS if self._was_live else _BEFORE_THE_FIRST
-        if isinstance(error, _HOPELESS):
+        if isinstance(error, UnauthenticatedError):
+            backoff = REFUSED
+        elif isinstance(error, _HOPELESS):
             backoff = HOPELESS
-        pause_s = max(backoff.pause_s(self.failures, self._chance), (error and error.retry_after_s) or 0.0)
+        pause_s = backoff.pause_s(self.failures, self._chance)
+        if error is not None:
+            pause_s = after(error.retry_after_s, pause_s, self._chance)
         self.failures += 1
         return pause_s
 

@@ -14,7 +14,7 @@ import grpc
 
 from rampd import v1
 from rampd._calls.channel import WATCH_OPTIONS
-from rampd._calls.connection import closed_error
+from rampd._calls.connection import Metadata, closed_error
 from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
 from rampd._contract.component_state import MalformedStateError
@@ -175,8 +175,7 @@ class Watching:
     def _run(self) -> None:
         self.local.disconnect()
         while not self._stop.is_set():
-            with call_gate:
-                error = self._stream()
+            error = self._attempt()
             if self._stop.is_set():
                 return
             if self._makes_way:
@@ -185,12 +184,23 @@ class Watching:
             self._wake()
             self._stop.wait(pause_s)
 
-    def _stream(self) -> RampdError | None:
-        """Follows one stream to its end. Returns why it ended; None if the server ended it."""
-        target = self.local.settings.target
+    def _attempt(self) -> RampdError | None:
+        """Follows one stream to its end. Returns why it ended, or why there was none; None if the server ended it."""
         self._is_silent = self._makes_way = False
         try:
-            self._follow(self._open())
+            # Outside the gate, because a token may take seconds, and a fork would wait for it.
+            metadata = self.local.settings.endpoint.authorization()
+        except RampdError as error:
+            return error
+        if self._stop.is_set():
+            return None
+        with call_gate:
+            return self._stream(metadata)
+
+    def _stream(self, metadata: Metadata) -> RampdError | None:
+        target = self.local.settings.target
+        try:
+            self._follow(self._open(), metadata)
         except grpc.RpcError as error:
             if self._is_silent:
                 return UnavailableError(f"Nothing was heard from {target} for some seconds.")
@@ -198,7 +208,7 @@ class Watching:
             if isinstance(lost, UnauthenticatedError):
                 self.local.settings.endpoint.forget_token()
             return lost
-        except UnauthenticatedError as error:  # there is no token to send
+        except RampdError as error:  # a file of TLS can't be used
             return error
         except MalformedStateError as error:
             return InternalError(f"A message from {target} makes no sense: {error}")
@@ -212,18 +222,23 @@ class Watching:
 
     def _open(self) -> grpc.Channel:
         endpoint = self.local.settings.endpoint
-        if self._channel is None or endpoint.stamp() != self._stamp:
-            self._stamp = endpoint.stamp()
-            self._channel = endpoint.open_channel(WATCH_OPTIONS)
+        stamp = endpoint.stamp()
+        if self._channel is not None and stamp == self._stamp:
+            return self._channel
+        before = self._channel
+        self._channel, self._stamp = endpoint.open_channel(WATCH_OPTIONS), stamp
+        if before is not None:
+            before.close()
+            call_gate.note_close()
         return self._channel
 
-    def _follow(self, channel: grpc.Channel) -> None:
+    def _follow(self, channel: grpc.Channel, metadata: Metadata) -> None:
         watch = channel.unary_stream(
             _PATH,
             request_serializer=methodcaller("SerializeToString"),
             response_deserializer=v1.WatchResponse.FromString,
         )
-        self._call = call = watch(self.local.feed.begin(), metadata=self.local.settings.endpoint.authorization())
+        self._call = call = watch(self.local.feed.begin(), metadata=metadata)
         # A thread that stops or forks may have come before `_call` was set. Then the call ends here.
         if self._stop.is_set():
             call.cancel()

@@ -71,7 +71,7 @@ def test_a_target_that_grpc_knows_is_accepted(target: str) -> None:
     [
         ("http://localhost:50051", 'must be "localhost:50051", without http://; got'),
         ("http://[::1]:50051/", 'must be "[::1]:50051", without http://; got'),
-        ("https://rampd:443", 'must be "rampd:443", without https://: there is no TLS yet; got'),
+        ("https://rampd", 'must be "https://host:port" for a server with TLS; got'),
         ("http://rampd", 'must be "host:port", without http://; got'),
         ("grpc://rampd:1", 'must be "rampd:1", without grpc://; got'),
         ("http://ada:secret@rampd:1", 'must be "rampd:1", without http://'),

@@ -2,17 +2,36 @@
 
 import base64
 import json
+import logging
 import os
+import signal
+import threading
 import time
+import traceback
 from pathlib import Path
+from types import FrameType
 
+import grpc
 import pytest
 
-from rampd import ClientCertificate, GitHubActions, GitLab, InvalidArgumentError, Token, TokenFile, UnauthenticatedError
+from rampd import (
+    ClientCertificate,
+    DeadlineExceededError,
+    GitHubActions,
+    GitLab,
+    InvalidArgumentError,
+    Token,
+    TokenFile,
+    UnauthenticatedError,
+)
+from rampd._calls import held_token
+from rampd._calls.channel import CHANNEL_OPTIONS
 from rampd._calls.endpoint import Endpoint, is_local
-from rampd._contract.token import new_token
-from rampd.credentials import Credentials, end_of
+from rampd._contract.token import end_of, new_token
+from rampd.credentials import Credentials
 from rampd.testing import FixedResolver
+from tests.authority import Authority
+from tests.waiting import eventually
 
 VARIABLES = ("RAMPD_TOKEN", "RAMPD_TOKEN_FILE", "RAMPD_CA_FILE", "RAMPD_CERT_FILE", "RAMPD_KEY_FILE")
 
@@ -110,9 +129,49 @@ def test_a_refused_token_is_asked_for_again_where_another_can_come(tmp_path: Pat
     sent(endpoint)
     second = new_token()
     path.write_text(second)
-    assert endpoint.forget_token()
+    refused = endpoint.authorization()
+    endpoint.forget_token()
+    assert endpoint.has_other_than(refused, 1.0)
     assert sent(endpoint) == f"Bearer {second}"
-    assert not Endpoint("127.0.0.1:1", Token(second)).forget_token()
+    refused = endpoint.authorization()
+    endpoint.forget_token()
+    assert not endpoint.has_other_than(refused, 1.0)
+
+
+def test_a_token_file_that_is_missing_or_cut_for_a_moment_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    token = new_token()
+    path.write_text(token)
+    endpoint = Endpoint("127.0.0.1:1", TokenFile(path))
+    sent(endpoint)
+    began_s = time.time()
+    for later_s, content in ((5, None), (10, ""), (15, token[:20])):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        now_s = began_s + later_s
+        monkeypatch.setattr(time, "time", lambda now_s=now_s: now_s)
+        assert sent(endpoint) == f"Bearer {token}"
+    endpoint.forget_token()  # a server has refused it
+    with pytest.raises(UnauthenticatedError, match="cut or mistyped"):
+        sent(endpoint)
+
+
+def test_a_token_file_is_followed_through_the_link_of_a_kubernetes_secret(tmp_path: Path) -> None:
+    tokens = [new_token(), new_token()]
+    for number, token in enumerate(tokens):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "token").write_text(token)
+    (tmp_path / "..data").symlink_to("0")
+    (tmp_path / "token").symlink_to("..data/token")
+    endpoint = Endpoint("127.0.0.1:1", TokenFile(tmp_path / "token"))
+    assert sent(endpoint) == f"Bearer {tokens[0]}"
+    (tmp_path / "..new").symlink_to("1")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+    endpoint.forget_token()
+    assert sent(endpoint) == f"Bearer {tokens[1]}"
 
 
 @pytest.mark.parametrize("content", [None, "", "two words"])
@@ -124,19 +183,183 @@ def test_a_token_file_without_a_token_is_told_by_its_name(tmp_path: Path, conten
         sent(Endpoint("127.0.0.1:1", TokenFile(path)))
 
 
+class Issuing:
+    """A callable that gives `token-1`, `token-2` and so on, each good for `life_s`. It may wait first."""
+
+    def __init__(self, life_s: float | None = 600, *, waits: bool = False) -> None:
+        self.asked = 0
+        self.life_s = life_s
+        self.may_answer = threading.Event()
+        self.fails = False
+        if not waits:
+            self.may_answer.set()
+
+    def __call__(self) -> tuple[str, float | None]:
+        self.asked += 1
+        self.may_answer.wait(60)
+        if self.fails:
+            raise OSError("not now")
+        return f"token-{self.asked}", None if self.life_s is None else time.time() + self.life_s
+
+
+def at(monkeypatch: pytest.MonkeyPatch, later_s: float) -> None:
+    """Lets this machine's clock be so many seconds ahead."""
+    ahead_s = time.time() + later_s - time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: time.monotonic() + ahead_s)
+
+
 def test_a_callable_is_asked_again_before_its_token_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = 0
-    began_s = time.time()
-
-    def ask() -> tuple[str, float | None]:
-        nonlocal asked
-        asked += 1
-        return f"token-{asked}", began_s + 600
-
-    endpoint = Endpoint("127.0.0.1:1", ask)
+    issuing = Issuing()
+    endpoint = Endpoint("127.0.0.1:1", issuing)
     assert {sent(endpoint) for _ in range(3)} == {"Bearer token-1"}
-    monkeypatch.setattr(time, "time", lambda: began_s + 590)
-    assert sent(endpoint) == "Bearer token-2"
+    at(monkeypatch, 575)
+    sent(endpoint)
+    eventually(lambda: sent(endpoint) == "Bearer token-2")
+    assert issuing.asked == 2
+
+
+def test_a_token_stays_in_use_until_it_ends_while_no_other_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuing = Issuing()
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    sent(endpoint)
+    issuing.fails = True
+    at(monkeypatch, 595)
+    for _ in range(5):
+        assert sent(endpoint) == "Bearer token-1"
+    eventually(lambda: issuing.asked == 2)
+    at(monkeypatch, 10)  # later than the end
+    with pytest.raises(UnauthenticatedError, match="OSError"):
+        sent(endpoint)
+
+
+@pytest.mark.parametrize("life_s", [None, 0.0, -3600.0])
+def test_a_callable_is_not_asked_at_each_call_whatever_end_it_gives(life_s: float | None) -> None:
+    issuing = Issuing(life_s)
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    for _ in range(5):
+        assert sent(endpoint) == "Bearer token-1"
+        endpoint.forget_token()  # even where a server refuses it
+    assert issuing.asked == 1
+
+
+def test_a_callable_that_fails_is_left_alone_for_a_moment() -> None:
+    issuing = Issuing()
+    issuing.fails = True
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    for _ in range(5):
+        with pytest.raises(UnauthenticatedError, match="OSError"):
+            sent(endpoint)
+    assert issuing.asked == 1
+
+
+def test_a_fetched_token_that_a_server_refuses_is_replaced_unless_it_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint("127.0.0.1:1", Issuing())
+    first = endpoint.authorization()
+    endpoint.forget_token()
+    assert not endpoint.has_other_than(first, 5.0)
+    monkeypatch.setattr(held_token, "_LEAST_LIFE_S", 0.0)
+    endpoint.forget_token()
+    assert endpoint.has_other_than(first, 5.0)
+
+
+def test_a_callable_that_hangs_takes_no_more_than_the_time_of_a_call() -> None:
+    issuing = Issuing(waits=True)
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    for _ in range(3):
+        began_s = time.monotonic()
+        with pytest.raises(DeadlineExceededError, match="nothing was sent"):
+            endpoint.authorization(0.05)
+        assert time.monotonic() - began_s < 5
+    assert issuing.asked == 1
+    issuing.may_answer.set()
+    assert dict(endpoint.authorization(30.0)) == {"authorization": "Bearer token-1"}
+
+
+def test_many_threads_ask_for_one_token() -> None:
+    issuing = Issuing(waits=True)
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(sent(endpoint))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    issuing.may_answer.set()
+    for thread in threads:
+        thread.join(30)
+    assert (found, issuing.asked) == (["Bearer token-1"] * 8, 1)
+
+
+def test_a_child_that_was_forked_during_a_fetch_fetches_for_itself() -> None:
+    issuing = Issuing(waits=True)
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    with pytest.raises(DeadlineExceededError):
+        endpoint.authorization(0.05)
+    began_s = time.monotonic()
+    child = os.fork()
+    if not child:
+        issuing.may_answer = threading.Event()
+        issuing.may_answer.set()
+        os._exit(0 if dict(endpoint.authorization(30.0)) == {"authorization": "Bearer token-2"} else 1)
+    assert time.monotonic() - began_s < 2, "the fork has waited for the fetch"
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    issuing.may_answer.set()
+
+
+def test_a_signal_handler_may_ask_for_the_token_that_it_interrupts_the_wait_for() -> None:
+    issuing = Issuing(waits=True)
+    endpoint = Endpoint("127.0.0.1:1", issuing)
+    found: list[str] = []
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        issuing.may_answer.set()
+        found.append(sent(endpoint))
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGUSR1)).start()
+        found.append(sent(endpoint))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert found == ["Bearer token-1"] * 2
+
+
+def test_ctrl_c_ends_the_wait_for_a_token() -> None:
+    endpoint = Endpoint("127.0.0.1:1", Issuing(waits=True))
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.authorization(60.0)
+    with pytest.raises(DeadlineExceededError):
+        endpoint.authorization(0.05)
+
+
+@pytest.mark.parametrize(
+    "found", [None, "token", ("token", "soon"), ("two words", None), ("token\n", None), (7, None), ("rampd_cut", None)]
+)
+def test_what_is_no_token_and_end_is_told_and_not_shown(found: object) -> None:
+    def ask() -> tuple[str, float | None]:
+        return found  # type: ignore[return-value]
+
+    with pytest.raises(UnauthenticatedError) as caught:
+        sent(Endpoint("127.0.0.1:1", ask))
+    assert "two words" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_traceback_shows_a_token_even_with_its_variables() -> None:
+    token = new_token()
+    endpoint = Endpoint("127.0.0.1:1", Token(token))
+    metadata = endpoint.authorization()
+    with grpc.insecure_channel("127.0.0.1:1") as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/a/b")(b"", metadata=metadata, timeout=1)
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    # This test's own frame has the token in a variable of its own.
+    shown.stack.pop(0)
+    text = "".join(shown.format())
+    assert "'authorization', '…'" in text
+    assert token not in text
+    assert token not in f"{metadata!r} {vars(Token(token))!r} {vars(endpoint)!r}"
 
 
 def test_what_a_callable_raises_is_one_error_of_ours() -> None:
@@ -176,14 +399,69 @@ def test_a_client_certificate_needs_tls(tmp_path: Path) -> None:
     assert not Endpoint("https://rampd.example:443", certificate).authorization()
 
 
-def test_files_of_a_certificate_that_change_ask_for_another_channel(tmp_path: Path) -> None:
-    for name in ("c.pem", "c.key"):
-        (tmp_path / name).write_text("x")
-    endpoint = Endpoint("https://rampd.example:443", ClientCertificate(tmp_path / "c.pem", tmp_path / "c.key"))
-    before = endpoint.stamp()
-    assert endpoint.stamp() == before
-    os.utime(tmp_path / "c.key", (1, 1))
-    assert endpoint.stamp() != before
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def test_files_of_tls_that_change_ask_for_another_channel(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = authority.issue("spiffe://team/a").write(tmp_path, "c")
+    ca_file = authority.write(tmp_path)
+    endpoint = Endpoint("https://rampd.example:443", ClientCertificate(certificate, key), ca_file)
+    stamps = {endpoint.stamp(), endpoint.stamp()}
+    assert len(stamps) == 1
+    for path in (certificate, key, ca_file):
+        path.write_bytes(path.read_bytes())
+        os.utime(path, (1, 1))
+        stamps.add(endpoint.stamp())
+    assert len(stamps) == 4
+
+
+@pytest.mark.parametrize("wrong", ["key of another", "no PEM", "gone", "with a password"])
+def test_files_of_tls_that_can_not_be_used_are_refused_at_first_and_later_change_nothing(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    certificate, key = authority.issue("spiffe://team/a").write(tmp_path, "c")
+    good = key.read_bytes()
+    endpoint = Endpoint("https://rampd.example:443", ClientCertificate(certificate, key), authority.write(tmp_path))
+
+    def spoil() -> None:
+        key.unlink()
+        if wrong == "with a password":
+            key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n")
+        elif wrong != "gone":
+            key.write_bytes(authority.issue("x").key if wrong == "key of another" else b"hello")
+
+    spoil()
+    with pytest.raises(UnauthenticatedError, match=str(key)):
+        endpoint.open_channel(CHANNEL_OPTIONS)
+    key.write_bytes(good)
+    endpoint.open_channel(CHANNEL_OPTIONS).close()
+    spoil()
+    with caplog.at_level(logging.WARNING, "rampd"):
+        endpoint.open_channel(CHANNEL_OPTIONS).close()
+    assert "What was read before stays in use." in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "", "hello"])
+def test_a_ca_file_without_a_certificate_is_refused_at_once(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidArgumentError, match=f"ca_file: {path}"):
+        Endpoint("https://rampd.example:443", ca_file=path)
+
+
+def test_the_environment_may_have_a_token_and_a_certificate(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = authority.issue("spiffe://team/a").write(tmp_path, "c")
+    token = new_token()
+    for name, value in (("TOKEN", f"{token}\n"), ("CERT_FILE", certificate), ("KEY_FILE", key)):
+        monkeypatch.setenv(f"RAMPD_{name}", str(value))
+    endpoint = Endpoint("https://rampd.example:443")
+    assert sent(endpoint) == f"Bearer {token}"
+    assert len(endpoint.stamp()) == 2  # type: ignore[arg-type]
 
 
 def test_half_a_certificate_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

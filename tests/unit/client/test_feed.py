@@ -9,7 +9,7 @@ from rampd import v1
 from rampd._contract.component_state import MalformedStateError
 from rampd._decision.resolution import Channel
 from rampd._watching.feed import Change, Feed
-from rampd.errors import UnauthenticatedError, UnavailableError
+from rampd.errors import PermissionDeniedError, ResourceExhaustedError, UnauthenticatedError, UnavailableError
 
 AWAY = UnavailableError("nobody there")
 
@@ -289,7 +289,19 @@ def test_pauses_grow_until_a_stream_works(feed: Feed) -> None:
 
 
 def test_an_error_that_waiting_cannot_repair_is_tried_again_after_a_long_pause(feed: Feed) -> None:
-    assert feed.lost(UnauthenticatedError("no")) == 30
+    assert feed.lost(PermissionDeniedError("no")) == 30
+
+
+def test_refused_credentials_are_tried_again_by_a_growing_pause(feed: Feed) -> None:
+    assert [feed.lost(UnauthenticatedError("no")) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_server_that_says_when_to_come_back_is_left_alone_for_as_long(feed: Feed) -> None:
+    limit = ResourceExhaustedError("no", reason="LIMIT_EXCEEDED")
+    limit.retry_after_s = 7.0
+    assert feed.lost(limit) == 14  # chance may double it
+    limit.retry_after_s = 7_000.0
+    assert feed.lost(limit) == 120
 
 
 def test_a_silent_server_is_noticed(feed: Feed, clock: Clock) -> None:

@@ -16,7 +16,10 @@ import rampd
 import rampd.errors
 import rampd.testing
 
-PUBLIC = ["rampd", *(f"rampd.{name}" for name in ("admin", "aio", "errors", "openfeature", "resolver", "testing"))]
+PUBLIC = [
+    "rampd",
+    *(f"rampd.{name}" for name in ("admin", "aio", "credentials", "errors", "openfeature", "resolver", "testing")),
+]
 
 REPORT = (
     "import json, sys, threading\n"
@@ -69,7 +72,7 @@ def test_names_that_are_not_public_do_not_exist(module: object) -> None:
 @pytest.mark.parametrize(
     ("package", "public"),
     [
-        (rampd, {"admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"}),
+        (rampd, {"admin", "aio", "credentials", "errors", "openfeature", "resolver", "testing", "v1"}),
         (rampd.testing, {"plugin"}),  # pytest loads it by this name
     ],
 )
@@ -99,7 +102,7 @@ def names_defined_in(body: list[ast.stmt]) -> Iterator[str]:
 
 def test_completion_of_rampd_shows_only_names_that_users_need() -> None:
     assert [name for name in dir(rampd) if name[0] != "_"] == sorted(
-        [*rampd.__all__, "admin", "aio", "errors", "openfeature", "resolver", "testing", "v1"]
+        [*rampd.__all__, "admin", "aio", "credentials", "errors", "openfeature", "resolver", "testing", "v1"]
     )
     assert dir(rampd.testing) == sorted(rampd.testing.__all__)
     # Some editors complete from all attributes, without asking the module. A name that begins with @ is from pytest.

@@ -10,6 +10,8 @@ from rampd import (
     PermissionDeniedError,
     Resolution,
     ResolveReason,
+    ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
     v1,
@@ -126,6 +128,25 @@ def test_a_missing_permission_is_tried_again_after_a_long_pause(reporting: Repor
     reporting.failed(PermissionDeniedError("no"))
     assert reporting.pause_s() == 30
     assert reporting.status().buffered == 1
+
+
+def test_refused_credentials_are_tried_again_by_a_growing_pause(reporting: Reporting) -> None:
+    reporting.add(outcome())
+    reporting.batch()
+    pauses = []
+    for _ in range(7):
+        reporting.failed(UnauthenticatedError("no"))
+        pauses.append(reporting.pause_s())
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, 30, 30])
+
+
+def test_a_server_that_says_when_to_come_back_is_left_alone_for_as_long(reporting: Reporting) -> None:
+    reporting.add(outcome())
+    reporting.batch()
+    limit = ResourceExhaustedError("no", reason="LIMIT_EXCEEDED")
+    limit.retry_after_s = 7.0
+    reporting.failed(limit)
+    assert reporting.pause_s() == 14  # chance may double it
 
 
 def test_a_full_buffer_drops_the_oldest_and_counts_them(clock: Clock) -> None:
