@@ -1,9 +1,10 @@
 """The door that a call comes in by: what is asked of a caller there, and who calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -122,7 +123,12 @@ def local(role: Role, *, proof: Proof = Proof.SOCKET, allow: frozenset[str] = fr
 
 
 def _authorization(context: Context) -> str | None:
-    for key, value in context.invocation_metadata() or ():
+    return authorization_of(context.invocation_metadata())
+
+
+def authorization_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    """The header that proves who calls; the first one, if there are several."""
+    for key, value in metadata or ():
         if key == _AUTHORIZATION:
             return str(value)
     return None
@@ -133,6 +139,10 @@ def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
     found = context.auth_context()
     names = [name.decode(errors="replace") for name in found.get("x509_subject_alternative_name", ())]
     pem = next(iter(found.get("x509_pem_cert", ())), None)
-    if not names or pem is None:
-        return (), None
-    return names, x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+    return (names, _end_of(pem)) if names and pem is not None else ((), None)
+
+
+@lru_cache(maxsize=1024)
+def _end_of(pem: bytes) -> float:
+    """When a certificate ends. Remembered, because each call shows it again, and reading it costs as much as a Resolve."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
