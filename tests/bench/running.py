@@ -84,6 +84,11 @@ class Access:
         path.write_text("\n".join(grants))
         return cls(path, tokens)
 
+    def trust(self, issuer: str) -> None:
+        """Adds a grant for the tokens of an OIDC issuer."""
+        proof = f'[[grant.oidc]]\nissuer = "{issuer}"\naudience = "rampd"\nclaims = {{ repository_id = "1" }}\n'
+        self.path.write_text(f'{self.path.read_text()}\n[[grant]]\nname = "ci"\nrole = "ci"\n{proof}')
+
 
 @contextlib.contextmanager
 def guarded(store: StoreServer, access: Access, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:

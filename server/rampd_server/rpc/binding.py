@@ -193,6 +193,7 @@ def _unary(
                 raise
             refusal = _defect(stations.name, error)
         refusals.tell(refusal, stations.name, caller, context)
+        await refusals.hold(refusal, context)
         await abort(context, refusal)
         raise AssertionError
 
@@ -224,6 +225,7 @@ def _streaming(
         else:
             return
         refusals.tell(refusal, stations.name, caller, context)
+        await refusals.hold(refusal, context)
         await abort(context, refusal)
 
     return handle

@@ -32,6 +32,11 @@ MAX_STREAMS = 4_000
 MAX_WAITING_CALLS = 100_000
 """The number of calls that may wait until the server takes them up."""
 
+MAX_HEADERS_BYTES = 16 * 1024
+"""The headers of one call. The token of a job of CI takes 2 KiB, one with many claims takes 8 KiB."""
+HANDSHAKE_MS = 10_000
+"""How long a connection may take until it is ready for calls. A client of rampd gives up earlier."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -47,8 +52,11 @@ _OPTIONS = (
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a
     # connection without a call later. A caller's gRPC opens it again by itself.
-    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.max_connection_idle_ms", 300_000),
+    # Both the same. By default gRPC refuses calls at random whose headers are between the two.
+    ("grpc.max_metadata_size", MAX_HEADERS_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_HEADERS_BYTES),
 )
 _LOOK_S = 0.03
 _MOST_LOOKS = 20
