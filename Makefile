@@ -116,7 +116,7 @@ redis-server:
 free: | python
 	@$(PYTHON) -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
 	    s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || \
-	    { echo "Port $(PORT) is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. If the other server uses this folder too, add another --data-dir to ARGS."; exit 1; }
+	    { echo "Port $(PORT) is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. If the other server uses this folder too, add --data-dir .rampd2 to ARGS."; exit 1; }
 
 python:
 	@command -v $(PYTHON) >/dev/null || \

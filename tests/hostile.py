@@ -86,9 +86,7 @@ def streams_never_read(target: str, token: str) -> None:
             with contextlib.suppress(OSError):
                 connection = stack.enter_context(closing(Http2(target, window=1024)))
                 connection.socket.settimeout(5)
-                connection.socket.sendall(
-                    b"".join(_calls(connection, WATCH, EVERYTHING, itertools.repeat(token), 1000))
-                )
+                connection.socket.sendall(b"".join(_calls(connection, WATCH, EVERYTHING, itertools.repeat(token), 100)))
             time.sleep(1)
 
 

@@ -107,7 +107,7 @@ async def test_the_history_comes_newest_first_in_exact_pages(store: RedisStore):
 
 
 async def test_an_invalid_id_is_a_mistake(store: RedisStore):
-    with pytest.raises(ValueError, match="no id"):
+    with pytest.raises(ValueError, match="not the id"):
         await store.events(COMPONENT, before="(5-1", limit=1)
 
 

@@ -1,6 +1,7 @@
 """A request that comes twice at the same time, from a client that lost its connection. Both copies get one answer."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -143,7 +144,26 @@ async def test_a_copy_of_a_running_request_gets_its_answer_though_the_source_ref
 async def test_a_repeat_after_its_expiry_gets_the_first_answer(service: Service, what: str):
     """Given a repeat after the expiry in the request, expect the first answer, and no error about the time."""
     replica = service._replica
-    expire_ms = replica.now_ms() + 100
+    ask, first, expire_ms = await asked_in_time(service, what)
+    await past(replica, expire_ms)
+
+    again = await ask(service, OWN)
+    assert (again.is_replayed, again.result) == (True, first.result)
+    with pytest.raises(InvalidRequestError, match="is not in the future"):
+        await ask(service, Author("ada", "Freeze"))
+
+
+async def asked_in_time(service: Service, what: str) -> tuple[Ask, Answer, int]:
+    """Asks for something that soon expires. A busy machine may need more time than the first tries give."""
+    for life_ms in (100, 1_000, 10_000):
+        expire_ms = service._replica.now_ms() + life_ms
+        ask = asking(what, expire_ms)
+        with contextlib.suppress(InvalidRequestError):
+            return ask, await ask(service, OWN), expire_ms
+    pytest.fail("10 s were over before the request was looked at")
+
+
+def asking(what: str, expire_ms: int) -> Ask:
     asks: dict[str, Ask] = {
         "override": lambda service, author: service.set_overrides(
             COMPONENT, {"acme/app": Override(tag="x", expire_ms=expire_ms)}, author
@@ -151,13 +171,7 @@ async def test_a_repeat_after_its_expiry_gets_the_first_answer(service: Service,
         "freeze": execute(commands.Freeze(expire_ms)),
         "freeze of all": lambda service, author: service.freeze_all(expire_ms, author),
     }
-    first = await asks[what](service, OWN)
-    await past(replica, expire_ms)
-
-    again = await asks[what](service, OWN)
-    assert (again.is_replayed, again.result) == (True, first.result)
-    with pytest.raises(InvalidRequestError, match="is not in the future"):
-        await asks[what](service, Author("ada", "Freeze"))
+    return asks[what]
 
 
 async def past(replica: Replica, time_ms: int) -> None:

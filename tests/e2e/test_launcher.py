@@ -21,6 +21,8 @@ import redis
 
 from rampd._contract.grammar import TAG
 from rampd._decision.bucketing import bucket
+from tests.authority import Authority
+from tests.rpc.access_table import Tokens
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
 from tests.waiting import eventually
@@ -302,3 +304,38 @@ def test_a_job_with_a_revision_that_was_not_in_force_is_noticed() -> None:
         [False, False, True],
     ]
     assert [each.tag("acme/app") for each in revisions.values()] == ["t1", "t2", "t1"]
+
+
+def test_a_launcher_with_a_token_goes_on_when_its_token_is_revoked_and_comes_back_with_another_one(
+    directory: Path,
+) -> None:
+    """Given the resolver of the document, expect that a revoked token takes no version from its jobs, and a new file ends it."""
+    [code] = [code for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "ca_file" in code]
+    authority, tokens = Authority(), Tokens(directory / "access.toml")
+    certificate, key = authority.issue("localhost").write(directory, "server")
+    file, ca = directory / "token", authority.write(directory)
+    file.write_text(tokens.grant("first", "launcher"))
+    flags = ("--tls-cert", str(certificate), "--tls-key", str(key), "--access-file", str(tokens.path))
+    with rampd_server(directory / "s", *flags) as server:
+        server.event("serving")
+        with stubs(f"unix:{server.socket}") as call:
+            call("Release", component=C, tag="20200301")
+        address = f"localhost:{server.target.rpartition(':')[2]}"
+        for shown, here in (
+            ("rampd.example.com:50051", address),
+            ("/run/secrets/rampd", str(file)),
+            ("/etc/rampd/ca.pem", str(ca)),
+        ):
+            assert code.count(shown) == 1
+            code = code.replace(shown, here)
+        names: dict[str, Any] = {}
+        exec(code, names)
+        with contextlib.closing(names["resolver"]) as resolver:
+            assert resolver.resolve(C, repo="acme/app").tag == "20200301"
+            tokens.grant("second", "launcher")
+            tokens.revoke("first")
+            eventually(lambda: "No grant of the access file has this token" in str(resolver.status().error))
+            assert resolver.resolve(C, repo="acme/app").tag == "20200301"
+            file.write_text(tokens.of["second"])
+            eventually(lambda: resolver.status().connected)
+        assert server.stop() == 0

@@ -36,7 +36,7 @@ def test_a_taken_port_is_reported_before_anything_is_installed(directory: Path) 
     assert done.returncode == 2
     assert done.stdout == (
         f"Port {port} is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. "
-        "If the other server uses this folder too, add another --data-dir to ARGS.\n"
+        "If the other server uses this folder too, add --data-dir .rampd2 to ARGS.\n"
     )
     assert not (directory / ".venv").exists()
 

@@ -214,7 +214,7 @@ def test_adopt_names_the_store_without_its_password_and_counts_the_servers_on_it
 def test_adopt_of_a_data_directory_uses_its_store_and_creates_none(directory: Path) -> None:
     code, said = adopt("--data-dir", str(directory / "none"))
     assert (code, list(directory.iterdir())) == (2, [])
-    assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}: ")
+    assert said.startswith(f"rampd-server: There is no data of rampd in {directory / 'none'}. ")
 
     with rampd_server(directory, "--insecure-admin") as server:
         server.event("serving")
@@ -316,7 +316,7 @@ def test_data_of_a_newer_schema_is_refused_with_a_sentence(directory: Path, stor
 
 def test_all_mistakes_of_the_command_line_are_reported_together(directory: Path) -> None:
     with rampd_server(
-        directory, "--listen", "0.0.0.0:1", "--redis-url", "http://:secret@x", RAMPD_LOG_LEVEL="x"
+        directory, "--listen", "0.0.0.0", "--redis-url", "http://:secret@x", RAMPD_LOG_LEVEL="x"
     ) as server:
         assert server.process.wait(20) == 2
         server.stop()

@@ -108,7 +108,9 @@ def test_a_request_id_of_another_request_says_what_differs_and_what_to_do(call: 
     )
     assert metadata == {"request_id": "ci-1", "method": "Release", "differs": "tag, attributes, force"}
     message, metadata = refused(call, "Pause", component=C, request_id="ci-1")
-    assert message.startswith("The request id ci-1 was used for Release, and this is Pause. To run the same again")
+    assert message.startswith(
+        "The request id ci-1 was used for Release, and this is Pause. To repeat the first request"
+    )
     assert metadata == {"request_id": "ci-1", "method": "Release"}
     assert call("GetRollout", component=C).rollout.revision == 1
 
@@ -130,7 +132,7 @@ def test_a_build_that_runs_again_as_another_actor_gets_its_first_result(target: 
                 first.revision,
             )
             assert again.message.startswith(
-                "This request_id was already applied; this is its first result. What differs"
+                "This request_id was already applied; this is its first result. This call differs in"
             )
         assert again.message.endswith("This call differs in actor, attributes and note; the difference is ignored.")
         [event] = ada.list_events(C)

@@ -179,9 +179,9 @@ RULES = (
 
 # The definitions that server and client share, each with the one module that defines it.
 HOMES = {
-    "STALE_AFTER_S": "rampd._decision.staleness",
-    "NEXT_MAX_STALE_S": "rampd._decision.staleness",
-    "CATCH_UP_S": "rampd._decision.staleness",
+    "STALE_AFTER_S": "rampd._decision.defaults",
+    "NEXT_MAX_STALE_S": "rampd._decision.defaults",
+    "CATCH_UP_S": "rampd._decision.defaults",
     "RolloutState": "rampd._decision.resolution",
     "Unit": "rampd._decision.resolution",
     "MAX_MESSAGE_BYTES": "rampd._contract.grammar",

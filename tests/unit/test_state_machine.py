@@ -10,10 +10,10 @@ import pytest
 from rampd_server.domain.rollout import (
     commands,
     deciding,
-    lifecycle,
     moves,
     protection,
     ramping,
+    releasing,
     requirements,
     reverting,
     transition,
@@ -64,7 +64,7 @@ MESSAGES_ONLY = {
 def _rules() -> Iterator[tuple[FunctionType, int]]:
     modules: tuple[ModuleType, ...] = (
         deciding,
-        lifecycle,
+        releasing,
         moves,
         protection,
         ramping,

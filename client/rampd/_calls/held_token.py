@@ -86,8 +86,11 @@ class HeldToken:
 
     def _fetched(self, timeout_s: float) -> _Held:
         with self._news:
-            self._fetch()
             held = self._held
+            # Another token may have come since the caller looked.
+            if held is None or time.time() >= held.renew_s:
+                self._fetch()
+                held = self._held
             if held is not None and time.time() < held.end_s:
                 return held
             if not self._news.wait_for(lambda: not self._is_fetching, timeout_s):

@@ -178,7 +178,7 @@ class Config(BaseSettings):
     redis_url: Annotated[RedisUrl | None, NoDecode, BeforeValidator(_redis_url)] = Field(
         default=None,
         description="the URL of your Redis (7.0 or later, noeviction): redis://, rediss:// or unix://. "
-        "Give a password in the variable, because everybody on this machine can list the flags of a process. In a password "
+        "Put a password into the variable, and not into the flag, because every user of this machine can see the flags. In a password "
         f"write %2F for /, %23 for #, %3F for ?, %40 for @. After a ? you may give {', '.join(OPTIONS)}. "
         "Without a URL, rampd keeps its data in a Valkey of its own, in the data directory",
     )
@@ -232,7 +232,7 @@ class Config(BaseSettings):
     )
     workers: Annotated[int, BeforeValidator(_workers)] = Field(
         default=1,
-        description="the number of processes that share the port (only on Linux): one for each core that Resolve may use",
+        description="how many processes serve the port, more than 1 only on Linux. Give the number of cores that Resolve may use",
     )
     reflection: Switch = Field(default=True, description="describe the API to tools such as grpcurl")
     wait_for_store: Switch = Field(
@@ -347,6 +347,8 @@ def _what_does_not_fit(config: Config) -> list[str]:
         mistakes.append(
             f"{_names('insecure_admin')} lets everybody in, and {_names('access_file')} says who gets in: leave one of them out."
         )
+    if config.launcher_socket == config.socket:
+        mistakes.append(f"{_names('launcher_socket')} is {_names('socket')}: give it a path of its own.")
     for address, has_tls in zip(config.listen, tls_of(config), strict=True):
         if has_tls and config.tls_cert is None:
             mistakes.append(
@@ -399,10 +401,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rampd-server",
         usage="rampd-server [serve | adopt] [flags]",
-        description="Version rollouts for jobs. serve (the default) runs the server. After a Redis was emptied or replaced, "
-        "adopt tells the servers of a namespace to go on with its present data. adopt needs --redis-url or --data-dir.",
-        epilog="Each flag has a variable; if both are given, the flag counts. A value must not be empty. The server refuses "
-        f"other variables that begin with {_PREFIX}, except those of rampd's clients and of Kubernetes.",
+        description="Version rollouts for jobs. serve (the default) runs the server. If your Redis was emptied or replaced, the "
+        "servers write nothing more: adopt tells them to go on with the data that it has now. adopt needs --redis-url or "
+        "--data-dir. The name in brackets is the environment variable of a flag.",
+        epilog="If both a flag and its variable are given, the flag counts. A value must not be empty. A server with another "
+        f"variable that begins with {_PREFIX} does not start, so that a mistyped name is found. Variables of rampd's clients "
+        "and of Kubernetes are allowed.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),

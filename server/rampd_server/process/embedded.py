@@ -145,8 +145,8 @@ async def embedded_store_of_before(data_dir: Path) -> AsyncIterator[str]:
         has_data = _has_data(data_dir)
     if not has_data:
         raise StartupError(
-            f"There is no data of rampd in {data_dir}: give the server's directory with --data-dir (RAMPD_DATA_DIR), or "
-            "its Redis with --redis-url (RAMPD_REDIS_URL)."
+            f"There is no data of rampd in {data_dir}. If this is the server's directory, start the server first. Otherwise give "
+            "the server's directory with --data-dir (RAMPD_DATA_DIR), or its Redis with --redis-url (RAMPD_REDIS_URL)."
         )
     path = _socket(data_dir)
     if (await ping(path)).startswith(b"+PONG"):

@@ -139,10 +139,12 @@ def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
     found = context.auth_context()
     names = [name.decode(errors="replace") for name in found.get("x509_subject_alternative_name", ())]
     pem = next(iter(found.get("x509_pem_cert", ())), None)
-    return (names, _end_of(pem)) if names and pem is not None else ((), None)
+    if not names or pem is None:
+        return (), None
+    return names, _end_of(pem)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1_000)
 def _end_of(pem: bytes) -> float:
-    """When a certificate ends. Remembered, because each call shows it again, and reading it costs as much as a Resolve."""
+    """Remembered, since every call of a connection brings its certificate along."""
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()

@@ -25,8 +25,6 @@ from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.reflection import WrittenFiles
 from rampd_server.rpc.streams import Streams
 
-"""Bytes of a request or a response."""
-
 MAX_STREAMS = 4_000
 """The number of calls that one connection has at once. Further calls wait at the client."""
 MAX_WAITING_CALLS = 100_000

@@ -284,6 +284,10 @@ def test_an_address_without_a_host_is_told_how_to_say_every_one(text):
         (["--tls-cert", "/c"], "--tls-cert (RAMPD_TLS_CERT) and --tls-key (RAMPD_TLS_KEY) go together: give both."),
         (["--tls-key", "/k"], "--tls-cert (RAMPD_TLS_CERT) and --tls-key (RAMPD_TLS_KEY) go together: give both."),
         (["--tls-client-ca", "/ca"], "--tls-client-ca (RAMPD_TLS_CLIENT_CA) needs --tls-cert (RAMPD_TLS_CERT)."),
+        (
+            ["--launcher-socket", "/s", "--socket", "/s"],
+            "--launcher-socket (RAMPD_LAUNCHER_SOCKET) is --socket (RAMPD_SOCKET)",
+        ),
         (["--access-file", "/a", "--insecure-admin"], "--insecure-admin (RAMPD_INSECURE_ADMIN) lets everybody in"),
         (["--listen", "https://127.0.0.1:1"], "--listen (RAMPD_LISTEN): 127.0.0.1:1 needs TLS: give --tls-cert"),
     ],

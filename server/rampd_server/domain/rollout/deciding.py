@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from rampd_server.domain.rollout import commands, lifecycle, ramping
+from rampd_server.domain.rollout import commands, ramping, releasing
 from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context
@@ -14,8 +14,8 @@ _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
     commands.Ramp: ramping.ramp_to,
     commands.Rollback: ramping.rollback,
     commands.Pause: ramping.pause,
-    commands.Finalize: lifecycle.finalize,
-    commands.Abandon: lifecycle.abandon,
+    commands.Finalize: releasing.finalize,
+    commands.Abandon: releasing.abandon,
 }
 
 

@@ -1,10 +1,10 @@
 """The state of a release, in a sentence for a person who waits for it."""
 
 from rampd_server.domain.rollout.advice import what_frees, what_resumes
-from rampd_server.domain.rollout.lifecycle import what_blocks
 from rampd_server.domain.rollout.model import Release, ReleaseState, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Cause
+from rampd_server.domain.rollout.releasing import what_blocks
 from rampd_server.domain.wording import ended, percent
 
 

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from rampd_server.domain.refusals import component_not_found
-from rampd_server.domain.rollout import commands, deciding, lifecycle, model, protection, ramping, reverting
+from rampd_server.domain.rollout import commands, deciding, model, protection, ramping, releasing, reverting
 from rampd_server.domain.rollout.effect import Done, Effect
 from rampd_server.domain.rollout.model import Absent, Rollout
 from rampd_server.domain.rollout.moves import Context, seal, settle
 from rampd_server.domain.rollout.requirements import require_revision
 
 _VERBS: dict[type, Callable[[Rollout, Any, Context], Done]] = {
-    commands.Release: lifecycle.release,
-    commands.CancelRelease: lifecycle.cancel_release,
-    commands.Finalize: lifecycle.finalize,
-    commands.Abandon: lifecycle.abandon,
+    commands.Release: releasing.release,
+    commands.CancelRelease: releasing.cancel_release,
+    commands.Finalize: releasing.finalize,
+    commands.Abandon: releasing.abandon,
     commands.Revert: reverting.revert,
     commands.Ramp: ramping.ramp,
     commands.Confirm: ramping.confirm,
@@ -45,7 +45,7 @@ def transition(before: Rollout | Absent, command: commands.Command, context: Con
         if not isinstance(command, commands.Release):
             raise component_not_found(component=before.component)
         require_revision(before, context.expected_revision)
-        done = lifecycle.bootstrap(before, command, context)
+        done = releasing.bootstrap(before, command, context)
         return Effect(seal(before, done.rollout, context), True, done.message, done.disposition, done.release)
     require_revision(before, context.expected_revision)
     if isinstance(command, commands.DeleteComponent):

@@ -21,7 +21,9 @@ _MAX_AGE_S = 0.05
 
 
 def pause_s(watchers: int) -> float:
-    """Returns the seconds between two heartbeats of one watcher, for a server with so many watchers."""
+    """Returns the most seconds between two heartbeats of one watcher, for a server with so many watchers. The real pause is 80 to
+    100 % of it at random, and the first one 50 to 100 %.
+    """
     return min(max(HEARTBEAT_S, watchers / _HEARTBEATS_PER_S), _SLOWEST_HEARTBEAT_S)
 
 

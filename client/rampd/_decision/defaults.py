@@ -1,4 +1,4 @@
-"""How old a state may be: when its answers become stale, when nobody gets next from it any more, and how long a reader
+"""The times that the server and the client use by default: when its answers become stale, when nobody gets next from it any more, and how long a reader
 waits for a newer state. The server and the client use the same numbers.
 
 `resolve` in `resolution.py` applies them: if a state is too old, a job that would get next gets current, with the reason

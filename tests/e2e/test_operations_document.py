@@ -1,0 +1,166 @@
+"""Types the commands of docs/operations.md, in their order, with other folders and another port, and runs its unit of systemd."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError
+
+from rampd_server.access import access_file
+from rampd_server.rpc.binding import NAMES
+from tests.e2e.test_readme import shows
+from tests.servers import ServerProcess, rampd_server, require, stubs
+from tests.stores import REDIS, VALKEY, store_server
+from tests.waiting import eventually
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+BOXES = re.findall(r"```console\n(.*?)```", DOCUMENT, re.DOTALL)
+[UNIT] = re.findall(r"```ini\n(.*?)```", DOCUMENT, re.DOTALL)
+SHOWN_TOKEN, SHOWN_DIGEST = "rampd_0LAhznPqRT4Uh8Wjzm5nAQl7TTE1wFzXVxFvlRQJ5CbYi3M2X", "sha256:51b0c9d8e7f6"
+VARIABLE = [
+    (r"rampd_[0-9A-Za-z]{49}", "TOKEN"),
+    (r"sha256:[0-9a-f]{12}", "DIGEST"),
+    (r"20[23]\d-\d\d-\d\d \d\d:\d\d UTC", "END"),
+]
+
+
+class Admin:
+    """An admin at a terminal, on a machine where `/etc/rampd` is a folder of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.etc = directory / "etc"
+        self.etc.mkdir(mode=0o755)
+        self.address = ""
+        self.learned: dict[str, str] = {}
+        """What the document shows of random values, and what they are here."""
+        programs = directory / "bin"
+        programs.mkdir()
+        for name, runs in (("rampd-server", f"{sys.executable} -m rampd_server"), ("python3", sys.executable)):
+            (programs / name).write_text(f'#!/bin/sh\nexec {runs} "$@"\n')
+            (programs / name).chmod(0o755)
+        self._path = f"{programs}:{os.environ['PATH']}"
+        self._variables = ""
+
+    def here(self, text: str) -> str:
+        text = text.replace("/etc/rampd", str(self.etc)).replace("DNS:rampd.example.com", "DNS:localhost")
+        text = text.replace("rampd.example.com:50051", self.address).replace("chgrp rampd", f"chgrp {os.getgid()}")
+        for shown, actual in self.learned.items():
+            text = text.replace(shown, actual)
+        return text
+
+    def types(self, box: str) -> list[str]:
+        """Types the commands of a box, one after the other; everything that they printed."""
+        printed = []
+        for command, shown in typed(box):
+            if command.startswith("export "):
+                self._variables = f"{self.here(command)}\n"
+                continue
+            done = subprocess.run(
+                ["bash", "-c", self._variables + self.here(command)],
+                cwd=self.etc.parent, env={**os.environ, "PATH": self._path},
+                capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            lines = (done.stdout + done.stderr).rstrip("\n").splitlines()
+            assert done.returncode == 0, f"{command}\n" + "\n".join(lines)
+            assert shows(*(list(map(without_variable, each)) for each in (self.here(shown).splitlines(), lines))), (
+                f"{command}\n" + "\n".join(lines)
+            )
+            printed += lines
+        return printed
+
+
+def typed(box: str) -> Iterator[tuple[str, str]]:
+    """Each command of a box, and what the document shows after it."""
+    for part in re.split(r"^\$ ", box, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        end = 1
+        while lines[end - 1].endswith("\\") or "\n".join(lines[:end]).count("'") % 2:
+            end += 1
+        yield "\n".join(lines[:end]), "\n".join(lines[end:])
+
+
+def without_variable(line: str) -> str:
+    for pattern, name in VARIABLE:
+        line = re.sub(pattern, name, line)
+    return line
+
+
+@contextlib.contextmanager
+def serving(admin: Admin) -> Iterator[ServerProcess]:
+    """A server with the flags of the unit."""
+    [command] = re.findall(r"^ExecStart=/opt/rampd/bin/rampd-server ((?:.*\\\n)*.*)", UNIT, re.MULTILINE)
+    words = shlex.split(admin.here(command.replace("0.0.0.0:50051", "127.0.0.1:0").replace("\\\n", " ")))
+    assert words[-2:] == ["--data-dir", "/var/lib/rampd"]
+    with rampd_server(admin.etc.parent / "data", *words[:-2]) as server:
+        server.event("serving")
+        yield server
+
+
+def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
+    for needed in ("openssl", "grpcurl"):
+        require(needed)
+    certificate, access, first_calls, others, another_token, another_certificate = BOXES
+    admin = Admin(directory)
+    admin.types(certificate)
+    assert (admin.etc / "server.key").stat().st_mode & 0o777 == 0o640
+    said = admin.types(access)
+    admin.learned[SHOWN_TOKEN] = said[0]
+    with serving(admin) as server:
+        admin.address = f"localhost:{server.target.rpartition(':')[2]}"
+        admin.types(first_calls)
+        listed = admin.types(others)
+        admin.learned[SHOWN_DIGEST] = next(line for line in listed if line.startswith("launchers-eu\t"))[-19:]
+        admin.types(another_token)
+        grants = access_file.read(admin.etc / "access.toml", names=NAMES).grants
+        assert [(grant.name, len(grant.tokens)) for grant in grants] == [("ada", 1), ("launchers-eu", 1), ("grace", 1)]
+        assert (admin.etc / "access.toml").stat().st_mode & 0o777 == 0o640
+        assert "Verify return code: 0 (ok)" in "\n".join(admin.types(another_certificate))
+        eventually(lambda: [line for line in server.log if line.get("event") == "certificate_changed"])
+        assert server.stop() == 0
+    assert admin.learned[SHOWN_TOKEN] not in json.dumps(server.log)
+
+
+@pytest.mark.parametrize("kind", [VALKEY, REDIS])
+def test_the_user_of_redis_may_do_what_rampd_does_and_nothing_else(directory: Path, kind: str) -> None:
+    [command] = re.findall(r"^ACL SETUSER rampd .*", DOCUMENT, re.MULTILINE)
+    with store_server(kind, directory=directory) as store, Redis.from_url(store.url) as owner:
+        owner.execute_command(*command.replace("PASSWORD", "secret").split())
+        url = store.url.replace("unix://", "unix://rampd:secret@")
+        with rampd_server(directory / "s", "--redis-url", url) as server:
+            server.event("serving")
+            with stubs(f"unix:{server.socket}") as call:
+                call("Release", component="restyler", tag="t1")
+                call("Release", component="restyler", tag="t2")
+                call("Ramp", component="restyler", percent=50)
+                call("SetOverride", component="restyler", repo="acme/app", tag="t1")
+                assert len(call("ListEvents", component="restyler").events) == 4
+            assert server.stop() == 0
+        assert [line for line in server.log if line.get("level") in {"warning", "error"}] == []
+        with Redis.from_url(url) as rampd:
+            for words in ("FLUSHALL", "CONFIG GET *", "KEYS *", "ACL LIST", "SET other 1", "GET other"):
+                with pytest.raises(NoPermissionError):
+                    rampd.execute_command(*words.split())
+
+
+def test_the_unit_is_one_for_systemd(tmp_path: Path) -> None:
+    program = require("systemd-analyze")
+    path = tmp_path / "rampd.service"
+    path.write_text(UNIT.replace("/opt/rampd/bin/rampd-server", "/bin/true"))
+    done = subprocess.run([program, "verify", str(path)], capture_output=True, text=True, check=False, timeout=60)
+    assert [line for line in done.stderr.splitlines() if "rampd.service" in line] == []
+
+
+def test_a_token_that_is_shown_is_none() -> None:
+    """Given the token of the document, expect that it does not pass its checksum: nobody can use it by mistake."""
+    from rampd._contract.token import is_whole
+
+    assert not is_whole(SHOWN_TOKEN)
+    assert DOCUMENT.count(SHOWN_TOKEN) == 2
