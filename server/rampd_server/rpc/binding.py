@@ -208,9 +208,10 @@ def _streaming(
     async def handle(data: bytes, context: Context) -> None:
         caller = None
         try:
+            request = stations.read(data, context)
+            caller = known(context) or await door.prove(context)
+            # Who is not proven takes no place of those who are.
             with streams.one_more():
-                request = stations.read(data, context)
-                caller = known(context) or await door.prove(context)
                 call = stations.admit(request, context, caller)
                 # A cancelled call closes the generator here, not later when it is garbage-collected.
                 async with door.while_proven(context, caller), aclosing(answer(request, call)) as responses:

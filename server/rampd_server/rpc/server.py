@@ -30,6 +30,8 @@ MAX_STREAMS = 4_000
 MAX_WAITING_CALLS = 100_000
 """The number of calls that may wait until the server takes them up."""
 
+MAX_HEALTH_STREAMS = 1_000
+"""The number of streams of health's Watch. Nobody has to prove anything for them, so they have places of their own."""
 MAX_HEADERS_BYTES = 16 * 1024
 """The headers of one call. The token of a job of CI takes 2 KiB, one with many claims takes 8 KiB."""
 HANDSHAKE_MS = 10_000
@@ -106,7 +108,7 @@ class Server:
             options.append(("grpc.max_allowed_incoming_connections", max_connections))
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((handlers,))
-        self._health = _Health(handlers.streams)
+        self._health = _Health(Streams(MAX_HEALTH_STREAMS))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             reflection.enable_server_reflection(
