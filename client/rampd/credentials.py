@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, TypeAlias
 
 from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
@@ -119,6 +119,8 @@ class GitHubActions:
                 token = _checked(json.loads(response.read(_MAX_BYTES))["value"], "value")
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, InvalidArgumentError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             raise UnauthenticatedError(f"GitHub gave no token for this job: {reason}.") from None
         return token, end_of(token)
 
@@ -154,8 +156,8 @@ Credentials: TypeAlias = (
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Another server would get the secret of the job, too."""
 
-    def redirect_request(self, *_: object) -> NoReturn:
-        raise urllib.error.URLError("it answered with a redirect")
+    def redirect_request(self, *_: object) -> None:
+        return None
 
 
 def _checked(text: object, field: str) -> str:

@@ -7,9 +7,9 @@ compression, and does not read the headers of answers.
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 WIDEST = 2**31 - 1
 _WINDOW, _FRAME_SIZE = 4, 5
@@ -31,18 +31,23 @@ class Http2:
         wider = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WIDEST - 65_535)) if window == WIDEST else b""
         self.socket.sendall(_PREFACE + frame(SETTINGS, 0, 0, settings) + wider)
 
-    def request(self, path: str, message: bytes) -> bytes:
-        """Returns the frames of a call on the next stream, for the caller to send."""
+    def request(self, path: str, message: bytes, more: Sequence[tuple[str, str]] = ()) -> bytes:
+        """Returns the frames of a call on the next stream, for the caller to send. `more` are more headers."""
+        stream, headers = self.head(path, more)
+        body = b"\0" + struct.pack(">I", len(message)) + message
+        return frame(HEADERS, END_HEADERS, stream, headers) + frame(DATA, END_STREAM, stream, body)
+
+    def head(self, path: str, more: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
+        """Returns the number of the next stream, and the headers of a call on it."""
         stream, self._next_stream = self._next_stream, self._next_stream + 2
-        headers = b"".join(
+        return stream, b"".join(
             b"\0" + _text(name) + _text(value)
             for name, value in (
                 *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", self._target)),
                 *(("te", "trailers"), ("content-type", "application/grpc")),
+                *more,
             )
         )
-        body = b"\0" + struct.pack(">I", len(message)) + message
-        return frame(HEADERS, END_HEADERS, stream, headers) + frame(DATA, END_STREAM, stream, body)
 
     def read(self) -> Iterator[tuple[int, bytes, bool]]:
         """Yields what one read of the socket gives.
@@ -79,5 +84,13 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    """Encodes a string for HPACK, without compression. The text must be shorter than 127 bytes."""
-    return bytes([len(text)]) + text.encode()
+    """Encodes a string for HPACK, without compression."""
+    data = text.encode()
+    length, rest = len(data), len(data) - 127
+    if rest < 0:
+        return bytes([length]) + data
+    head = bytearray([127])
+    while rest >= 128:
+        head.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes(head) + bytes([rest]) + data

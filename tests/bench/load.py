@@ -24,6 +24,8 @@ class Load:
     method: str
     """`rampd.v1.ResolverService/Resolve`."""
     request: Message
+    token: str = ""
+    """What proves who calls."""
 
     def throughput(self, calls: int, *, connections: int = 4, streams: int = 16, on: set[int] = cores.LOAD) -> float:
         """Returns the calls per second with `connections` times `streams` calls at the same time."""
@@ -51,6 +53,7 @@ class Load:
                 [
                     *(program, "-t", "1", *arguments, "-d", body.name),
                     *("-H", "content-type: application/grpc", "-H", "te: trailers"),
+                    *(("-H", f"authorization: Bearer {self.token}") if self.token else ()),
                     f"http://{self.target}/{self.method}",
                 ],
                 capture_output=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from rampd import v1
+from rampd._contract.token import digest_of, new_token
 from rampd_server.process import event_loop
 from tests.bench import cores
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
@@ -51,6 +52,52 @@ def starting(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> It
 def rampd(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
     """Starts a server, and waits until it serves."""
     with starting(store, *flags, on=on) as server:
+        server.event("serving", within_s=120)
+        yield server
+
+
+@dataclass
+class Access:
+    """An access file of launchers and one admin."""
+
+    path: Path
+    tokens: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path, **limits: str) -> "Access":
+        """Makes it, with a grant for each name, and its `limits` as TOML."""
+        tokens = {name: new_token() for name in ("ops", *limits)}
+        grants = [
+            "\n".join(
+                [
+                    "[[grant]]",
+                    f'name = "{name}"',
+                    f'role = "{"admin" if name == "ops" else "launcher"}"',
+                    f'tokens = ["{digest_of(token)}"]',
+                    f"limits = {{ {limits.get(name, '')} }}",
+                ]
+            )
+            for name, token in tokens.items()
+        ]
+        path = folder / "access.toml"
+        path.touch(mode=0o600)
+        path.write_text("\n".join(grants))
+        return cls(path, tokens)
+
+    def trust(self, issuer: str) -> None:
+        """Adds a grant for the tokens of an OIDC issuer."""
+        proof = f'[[grant.oidc]]\nissuer = "{issuer}"\naudience = "rampd"\nclaims = {{ repository_id = "1" }}\n'
+        self.path.write_text(f'{self.path.read_text()}\n[[grant]]\nname = "ci"\nrole = "ci"\n{proof}')
+
+
+@contextlib.contextmanager
+def guarded(store: StoreServer, access: Access, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
+    """Starts a server that asks for credentials, and waits until it serves."""
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(short_directory())
+        given = ("--access-file", str(access.path), "--redis-url", store.url, *flags)
+        with cores.on(on):
+            server = stack.enter_context(rampd_server(directory, *given))
         server.event("serving", within_s=120)
         yield server
 

@@ -15,12 +15,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
+from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server.access.roles import Role
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.server import MAX_STREAMS, Server
+from rampd_server.rpc.streams import Streams
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +71,53 @@ async def test_the_resolver_has_its_own_health(make_server):
     assert await statuses(target) == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING]
     await server.set_health(resolves=True, writes=True)
     assert await statuses(target) == [SERVING] * 4
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(12_000, True), (20_000, False)])
+async def test_a_call_has_a_bounded_size_of_headers(make_server, size: int, is_taken: bool):
+    """Always the same bound: gRPC's own limit refuses some calls above 8 KiB, at random."""
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        resolve = resolver_service_pb2_grpc.ResolverServiceStub(channel).Resolve
+        for _ in range(20):
+            try:
+                await resolve(v1.ResolveRequest(component="c", repo="a/b"), metadata=[("x", "x" * size)], timeout=20)
+                code = grpc.StatusCode.OK
+            except grpc.RpcError as error:
+                code = error.code()
+            assert code is (grpc.StatusCode.OK if is_taken else grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+async def test_streams_of_health_take_no_place_of_other_streams(make_server, monkeypatch):
+    """Nobody has to prove anything for them, so all of them together must not keep a launcher out."""
+    monkeypatch.setattr("rampd_server.rpc.server.MAX_HEALTH_STREAMS", 3)
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch
+        opened = [watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
+        for stream in opened:
+            assert (await stream.read()).status == NOT_SERVING
+        assert server._handlers.streams._open == 0
+        with pytest.raises(grpc.RpcError, match="its limit"):
+            await watch(health_pb2.HealthCheckRequest()).read()
+        for stream in opened:
+            stream.cancel()
+
+
+async def test_who_is_not_proven_takes_no_place_of_a_stream():
+    handlers = bind({}, violations=lambda _: [], door=Door(None), streams=Streams(0))
+    server = Server(handlers)
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            await resolver_service_pb2_grpc.ResolverServiceStub(channel).Watch(v1.WatchRequest()).read()
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    await server.stop(0)
 
 
 async def test_health_can_be_listed(make_server, caplog):

@@ -43,9 +43,9 @@ class Credentials:
     def known(self, authorization: str) -> Caller | None:
         """The caller of an `authorization` header that was checked before; None where it has to be proven."""
         caller = self._known.get(authorization)
-        if caller is None or not self._is_in_time(caller):
-            return None
-        return caller
+        if caller is None or caller.expires_s is None or self._is_in_time(caller):
+            return caller
+        return None
 
     async def prove(self, authorization: str) -> Caller:
         """The caller of an `authorization` header. Raises RefusedError (BAD_CREDENTIALS)."""

@@ -84,7 +84,7 @@ class Grant:
         """Whether a component is there for it."""
         return self._matches_component(component) is not None
 
-    @property
+    @cached_property
     def sees_every_component(self) -> bool:
         return "*" in self.components
 

@@ -12,6 +12,9 @@ from google.protobuf.message import Message
 class Role(StrEnum):
     """What a caller is for. Each role can do what `rampd.v1` and docs/security.md say."""
 
+    # That of Enum is in Python, and every call looks its role up.
+    __hash__ = str.__hash__
+
     LAUNCHER = "launcher"
     """Resolves, watches and reports outcomes."""
     VIEWER = "viewer"

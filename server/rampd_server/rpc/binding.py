@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -27,7 +28,7 @@ from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSna
 from rampd_server.domain.refusals import internal, not_implemented, role_required
 from rampd_server.rpc import refusals
 from rampd_server.rpc.call import Call, Context, actor_violations
-from rampd_server.rpc.door import Door
+from rampd_server.rpc.door import Door, authorization_of
 from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.streams import Streams
@@ -52,6 +53,12 @@ Violations = Callable[[Message], list[tuple[str, str]]]
 """Returns the violations of a request: (field, text) for every wrong field."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Known: TypeAlias = Callable[[Context], Caller | None]
+_Binding: TypeAlias = Callable[[_Known], _Handler]
+"""Makes the handler of a method, given what finds a caller that is known."""
+
+_MOST_BOUND = 4_096
+"""How many handlers of a method for one credential are kept."""
 
 _STOPS = NoSnapshotError(
     "This server stops and has not handled this call, so nothing was changed. Send the call again, to another server or to "
@@ -86,25 +93,48 @@ def bind(
             for method in service.methods
         },
         streams,
+        door,
     )
 
 
 class Handlers(grpc.GenericRpcHandler):
     """The handlers of all methods, until the server stops."""
 
-    def __init__(self, handlers: Mapping[str, _Handler], streams: Streams) -> None:
+    def __init__(self, bindings: Mapping[str, _Binding], streams: Streams, door: Door) -> None:
         self.streams = streams
         """The open streams of all methods."""
-        self._handlers = handlers
+        self._bindings = bindings
+        self._handlers = {method: make(door.known) for method, make in bindings.items()}
+        self._remembered = None if door.credentials is None else door.credentials.known
+        self._of_credentials: dict[tuple[str, str], _Handler] = {}
         self._refuses = asyncio.Event()
         self.held = 0
         """The number of calls that were taken up since `hold`."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
-        return self._handlers.get(handler_call_details.method)
+        method = handler_call_details.method
+        if self._remembered is None:
+            return self._handlers.get(method)
+        # gRPC makes a list of all metadata for this method, and another one whenever a handler asks for them, which costs more
+        # than the rest of the check. So a handler for a credential that is known has the credential already.
+        authorization = authorization_of(handler_call_details.invocation_metadata)
+        if authorization is None:
+            return self._handlers.get(method)
+        handler = self._of_credentials.get((authorization, method))
+        return self._bound(authorization, method, self._remembered) if handler is None else handler
+
+    def _bound(self, authorization: str, method: str, remembered: Callable[[str], Caller | None]) -> "_Handler | None":
+        if method not in self._bindings or remembered(authorization) is None:
+            return self._handlers.get(method)
+        if len(self._of_credentials) >= _MOST_BOUND:
+            self._of_credentials.clear()
+        handler = self._bindings[method](lambda _context: remembered(authorization))
+        self._of_credentials[authorization, method] = handler
+        return handler
 
     def hold(self) -> None:
         """Takes calls up from now on without an answer: each call waits for `refuse`."""
+        self._remembered = None
         self._handlers = dict.fromkeys(self._handlers, grpc.unary_unary_rpc_method_handler(self._hold))
 
     def refuse(self) -> None:
@@ -131,21 +161,21 @@ class _Stations:
 
 def _bind_method(
     method: MethodDescriptor, servicer: object, violations: Violations, door: Door, streams: Streams
-) -> _Handler:
+) -> _Binding:
     stations = _Stations(
         _full_name(method), _reader(method, violations), door, _admission(method, door), _encoder(method)
     )
     answer = getattr(servicer, _snake_case(method.name), None)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(
-            _streaming(stations, answer or _not_there_stream(method.name), streams)
-        )
-    return grpc.unary_unary_rpc_method_handler(_unary(stations, answer or _not_there(method.name)))
+        stream = answer or _not_there_stream(method.name)
+        return lambda known: grpc.unary_stream_rpc_method_handler(_streaming(stations, stream, streams, known))
+    unary = answer or _not_there(method.name)
+    return lambda known: grpc.unary_unary_rpc_method_handler(_unary(stations, unary, known))
 
 
 def _unary(
-    stations: _Stations, answer: Callable[[Any, Call], Awaitable[Any] | bytes]
+    stations: _Stations, answer: Callable[[Any, Call], Awaitable[Any] | bytes], known: _Known
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     read, door, admit, encode = stations.read, stations.door, stations.admit, stations.encode
 
@@ -153,7 +183,7 @@ def _unary(
         caller = None
         try:
             request = read(data, context)
-            caller = door.known(context) or await door.prove(context)
+            caller = known(context) or await door.prove(context)
             response = answer(request, admit(request, context, caller))
             return response if isinstance(response, bytes) else encode(await response)
         except (RampdError, DeadlineError) as error:
@@ -163,6 +193,7 @@ def _unary(
                 raise
             refusal = _defect(stations.name, error)
         refusals.tell(refusal, stations.name, caller, context)
+        await refusals.hold(refusal, context)
         await abort(context, refusal)
         raise AssertionError
 
@@ -170,16 +201,17 @@ def _unary(
 
 
 def _streaming(
-    stations: _Stations, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams
+    stations: _Stations, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams, known: _Known
 ) -> Callable[[bytes, Context], Awaitable[None]]:
     door, encode = stations.door, stations.encode
 
     async def handle(data: bytes, context: Context) -> None:
         caller = None
         try:
+            request = stations.read(data, context)
+            caller = known(context) or await door.prove(context)
+            # Who is not proven takes no place of those who are.
             with streams.one_more():
-                request = stations.read(data, context)
-                caller = door.known(context) or await door.prove(context)
                 call = stations.admit(request, context, caller)
                 # A cancelled call closes the generator here, not later when it is garbage-collected.
                 async with door.while_proven(context, caller), aclosing(answer(request, call)) as responses:
@@ -194,6 +226,7 @@ def _streaming(
         else:
             return
         refusals.tell(refusal, stations.name, caller, context)
+        await refusals.hold(refusal, context)
         await abort(context, refusal)
 
     return handle
@@ -229,8 +262,10 @@ def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, 
 
         return refuse
 
+    how_else = partial(door.how_else, name)
+
     def admit(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401 - any message
-        permission.require(caller.grant, request, lambda: door.how_else(name))
+        permission.require(caller.grant, request, how_else)
         return Call(name, request, context, caller)
 
     def admit_counted(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """The door that a call comes in by: what is asked of a caller there, and who calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -123,7 +123,12 @@ def local(role: Role, *, proof: Proof = Proof.SOCKET, allow: frozenset[str] = fr
 
 
 def _authorization(context: Context) -> str | None:
-    for key, value in context.invocation_metadata() or ():
+    return authorization_of(context.invocation_metadata())
+
+
+def authorization_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    """The header that proves who calls; the first one, if there are several."""
+    for key, value in metadata or ():
         if key == _AUTHORIZATION:
             return str(value)
     return None

@@ -1,5 +1,10 @@
-"""What the log says of calls that were refused because of who calls. At a bounded rate, and with no secret in it."""
+"""Calls that are refused because of who calls: what the log says of them, and how fast they are answered.
 
+The log has no secret, and both have a bounded rate. A refusal costs the server as much as an answer. So where there are many,
+each is held for a moment: a hostile client that waits for its answers then takes little of the server's time.
+"""
+
+import asyncio
 import time
 from typing import Final
 
@@ -14,9 +19,34 @@ _LOGGED: Final = frozenset({Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reaso
 _LINES_PER_S: Final = 5.0
 _BURST: Final = 50.0
 
+_HELD_S: Final = {Reason.NO_CREDENTIALS: 1.0, Reason.BAD_CREDENTIALS: 1.0, Reason.LIMIT_EXCEEDED: 0.3}
+"""How long a refusal is held. Who is over a limit may be honest, and has a deadline."""
+_AT_ONCE_PER_S: Final = 50.0
+_AT_ONCE_BURST: Final = 200.0
+_MOST_HELD: Final = 4_000
+"""Each takes memory. Above this number, refusals are answered at once."""
+_SHARE_OF_DEADLINE: Final = 0.5
+
 _log = structlog.get_logger(__name__)
 _rate = Rate(_LINES_PER_S, _BURST)
 _not_logged = 0
+_at_once = Rate(_AT_ONCE_PER_S, _AT_ONCE_BURST)
+_held = 0
+
+
+async def hold(refusal: RampdError | DeadlineError, context: Context) -> None:
+    """Waits before a refusal is answered, if there are many."""
+    global _held  # noqa: PLW0603 - one server, one number
+    if not isinstance(refusal, RampdError) or refusal.reason not in _HELD_S:
+        return
+    if not _at_once.take(1, time.monotonic()) or _held >= _MOST_HELD:
+        return
+    pause_s, left_s = _HELD_S[refusal.reason], context.time_remaining()
+    _held += 1
+    try:
+        await asyncio.sleep(pause_s if left_s is None else min(pause_s, _SHARE_OF_DEADLINE * left_s))
+    finally:
+        _held -= 1
 
 
 def tell(refusal: RampdError | DeadlineError, method: str, caller: Caller | None, context: Context) -> None:

@@ -30,6 +30,13 @@ MAX_STREAMS = 4_000
 MAX_WAITING_CALLS = 100_000
 """The number of calls that may wait until the server takes them up."""
 
+MAX_HEALTH_STREAMS = 1_000
+"""The number of streams of health's Watch. Nobody has to prove anything for them, so they have places of their own."""
+MAX_HEADERS_BYTES = 16 * 1024
+"""The headers of one call. The token of a job of CI takes 2 KiB, one with many claims takes 8 KiB."""
+HANDSHAKE_MS = 10_000
+"""How long a connection may take until it is ready for calls. A client of rampd gives up earlier."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -45,8 +52,11 @@ _OPTIONS = (
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a
     # connection without a call later. A caller's gRPC opens it again by itself.
-    ("grpc.server_handshake_timeout_ms", 20_000),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.max_connection_idle_ms", 300_000),
+    # Both the same. By default gRPC refuses calls at random whose headers are between the two.
+    ("grpc.max_metadata_size", MAX_HEADERS_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_HEADERS_BYTES),
 )
 _LOOK_S = 0.03
 _MOST_LOOKS = 20
@@ -98,7 +108,7 @@ class Server:
             options.append(("grpc.max_allowed_incoming_connections", max_connections))
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((handlers,))
-        self._health = _Health(handlers.streams)
+        self._health = _Health(Streams(MAX_HEALTH_STREAMS))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             reflection.enable_server_reflection(

@@ -1,0 +1,74 @@
+"""Beside a hostile client of each kind, an honest launcher goes on: its calls succeed, and its stream stays open."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from rampd import Admin, Resolver, Token
+from tests.bench.hostile import LIMITS
+from tests.bench.running import Access
+from tests.hostile import ISSUER, KINDS, attacking
+from tests.servers import ServerProcess, rampd_server
+from tests.waiting import eventually
+
+C = "restyler"
+CALLS = 200
+MOST_S = 10.0
+"""Of one call. A server without limits needs as long as the attack lasts."""
+MOST_REFUSED_PER_S = 1_500
+"""200 calls under way that are held for 0.3 s at least, and what is answered at once, are half of it. How fast the machine is does
+not matter. A fast server that holds none answers several thousand.
+"""
+REFUSED = {
+    "flood of resolve": ("LIMIT_EXCEEDED", "hostile"),
+    "flood of wrong tokens": ("BAD_CREDENTIALS", None),
+    "flood of random key ids": ("BAD_CREDENTIALS", None),
+    "flood of watch": ("LIMIT_EXCEEDED", "hostile"),
+    "streams never read": ("LIMIT_EXCEEDED", "hostile"),
+}
+"""What the log says of an attack, for those that get as far as a check."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_honest_launcher_goes_on_beside_a_hostile_client(directory: Path, kind: str) -> None:
+    access = Access.of(directory, honest="", hostile=LIMITS)
+    access.trust(ISSUER)
+    with rampd_server(directory, "--access-file", str(access.path)) as server:
+        server.event("serving")
+        credentials = Token(access.tokens["honest"])
+        with Admin(server.target, credentials=Token(access.tokens["ops"])) as admin:
+            admin.release(C, "t1")
+        with (
+            Resolver(server.target, credentials=credentials, timeout=20) as local,
+            Resolver(server.target, mode="rpc", credentials=credentials, timeout=20) as rpc,
+        ):
+            assert local.resolve(C, repo="acme/app").tag == "t1"
+            attack_began_s = time.monotonic()
+            with attacking(kind, server.target, access.tokens["hostile"]):
+                longest_s = 0.0
+                time.sleep(1)
+                for number in range(CALLS):
+                    began_s = time.monotonic()
+                    assert rpc.resolve(C, repo=f"acme/app-{number}").tag == "t1"
+                    longest_s = max(longest_s, time.monotonic() - began_s)
+                    assert local.status().connected
+                if kind in REFUSED:
+                    eventually(lambda: REFUSED[kind] in refusals(server), within_s=20)
+            assert longest_s < MOST_S
+            if kind.startswith("flood"):
+                assert number_of_refusals(server) < MOST_REFUSED_PER_S * (time.monotonic() - attack_began_s)
+            # What the attack has left behind stops nobody.
+            assert rpc.resolve(C, repo="acme/app").tag == "t1"
+        for token in access.tokens.values():
+            assert token not in "\n".join(server.raw)
+        assert server.stop() == 0
+
+
+def refusals(server: ServerProcess) -> set[tuple[str, str | None]]:
+    return {(line["reason"], line["identity"]) for line in server.log if line.get("event") == "call_refused"}
+
+
+def number_of_refusals(server: ServerProcess) -> int:
+    """Without those since the last line of the log."""
+    return sum(1 + line["not_logged"] for line in server.log if line.get("event") == "call_refused")
