@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -559,6 +560,10 @@ async def do_delete(store: RedisStore, component: str) -> None:
     await commit(store, stored.rollout, decide(stored.rollout, commands.DeleteComponent()))
 
 
+SEES_ALL = SimpleNamespace(sees=lambda _component: True)
+"""A call of somebody who sees every component."""
+
+
 async def test_the_last_good_state_of_a_damaged_component_gets_stale_and_then_nobody_gets_next(store: RedisStore):
     await do(store, commands.Unfreeze(), commands.Ramp(10_000))
     await do(store, commands.Release("a"), component="other")
@@ -567,7 +572,7 @@ async def test_the_last_good_state_of_a_damaged_component_gets_stale_and_then_no
 
         def answer(component: str) -> tuple[str, str, bool]:
             request = v1.ResolveRequest(component=component, repo="acme/app")
-            found = v1.ResolveResponse.FromString(resolver.resolve(request, None))
+            found = v1.ResolveResponse.FromString(resolver.resolve(request, SEES_ALL))
             assert found.stale == (found.snapshot_age.ToMilliseconds() >= 5000)
             return found.tag, v1.ResolveReason.Name(found.reason).removeprefix("RESOLVE_REASON_"), found.stale
 
@@ -591,7 +596,7 @@ async def test_the_last_good_state_of_a_damaged_component_gets_stale_and_then_no
         assert await replica.catch_up(timeout_s=8.0)
         assert answer(COMPONENT) == ("a", "STALE", True)
         batch = v1.BatchResolveRequest(requests=[v1.ResolveRequest(component=COMPONENT, repo="acme/app")])
-        found = v1.BatchResolveResponse.FromString(await resolver.batch_resolve(batch, None))
+        found = v1.BatchResolveResponse.FromString(await resolver.batch_resolve(batch, SEES_ALL))
         assert found.results[0].response.stale
 
 

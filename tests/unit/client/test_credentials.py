@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -324,15 +326,32 @@ def test_a_signal_handler_may_ask_for_the_token_that_it_interrupts_the_wait_for(
     assert found == ["Bearer token-1"] * 2
 
 
+WAITS = """
+import threading
+from rampd import DeadlineExceededError
+from rampd._calls.endpoint import Endpoint
+
+endpoint = Endpoint("127.0.0.1:1", lambda: threading.Event().wait())
+print("waits", flush=True)
+try:
+    endpoint.authorization(600.0)
+except KeyboardInterrupt:
+    pass
+try:
+    endpoint.authorization(0.05)
+except DeadlineExceededError:
+    print("interrupted, and usable", flush=True)
+"""
+
+
 def test_ctrl_c_ends_the_wait_for_a_token() -> None:
-    endpoint = Endpoint("127.0.0.1:1", Issuing(waits=True))
-    main = threading.main_thread().ident
-    assert main is not None
-    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        endpoint.authorization(60.0)
-    with pytest.raises(DeadlineExceededError):
-        endpoint.authorization(0.05)
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        time.sleep(0.2)  # so that it waits; before that, the signal ends it in another place
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert said == "interrupted, and usable\n"
 
 
 @pytest.mark.parametrize(
