@@ -289,6 +289,20 @@ def test_a_client_certificate_is_replaced_while_an_admin_is_in_use(mesh: Place) 
         assert admin.who_am_i().identity == "mesh"
 
 
+def test_calls_of_many_threads_go_on_while_a_client_certificate_is_replaced(mesh: Place) -> None:
+    def put() -> tuple[Path, Path]:
+        return mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
+
+    with Admin(mesh.tls, credentials=ClientCertificate(*put()), ca_file=mesh.ca_file, timeout=20) as admin:
+        admin.who_am_i()
+        with jobs(admin.who_am_i) as first, jobs(admin.who_am_i) as second, jobs(admin.who_am_i) as third:
+            for _ in range(4):
+                put()
+                count = len(first) + len(second) + len(third)
+                eventually(lambda count=count: len(first) + len(second) + len(third) > count + 10)
+    assert [error for error in (*first, *second, *third) if error is not None] == []
+
+
 def test_a_resolver_goes_on_when_its_client_certificate_is_replaced(mesh: Place) -> None:
     pair = mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
     with Resolver(mesh.tls, credentials=ClientCertificate(*pair), ca_file=mesh.ca_file, timeout=20) as resolver:
