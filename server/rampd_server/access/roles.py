@@ -43,7 +43,7 @@ _FOR_ANY_CREDENTIAL: Final = frozenset({"WhoAmI"})
 WHOLE_NAMESPACE: Final = "all"
 REQUEST_FLAGS: Final[Mapping[str, Roles]] = {WHOLE_NAMESPACE: _ADMINS, "expedite": _OPERATORS, "force": _OPERATORS}
 """Fields of a request that need more than its method does, where they are true: the whole namespace instead of one component,
-a release that skips the ramp, a release that lifts a quarantine.
+a release that skips the ramp, a release that lifts a quarantine or a Finalize below the last step.
 """
 
 
