@@ -19,7 +19,10 @@ _LOGGED: Final = frozenset({Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reaso
 _LINES_PER_S: Final = 5.0
 _BURST: Final = 50.0
 
-_HELD_S: Final = {Reason.NO_CREDENTIALS: 1.0, Reason.BAD_CREDENTIALS: 1.0, Reason.LIMIT_EXCEEDED: 0.3}
+_HELD_S: Final = {
+    **dict.fromkeys((Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.INVALID_FIELD), 1.0),
+    Reason.LIMIT_EXCEEDED: 0.3,
+}
 """How long a refusal is held. Who is over a limit may be honest, and has a deadline."""
 _AT_ONCE_PER_S: Final = 50.0
 _AT_ONCE_BURST: Final = 200.0
@@ -34,10 +37,12 @@ _at_once = Rate(_AT_ONCE_PER_S, _AT_ONCE_BURST)
 _held = 0
 
 
-async def hold(refusal: RampdError | DeadlineError, context: Context) -> None:
-    """Waits before a refusal is answered, if there are many."""
+async def hold(refusal: RampdError | DeadlineError, caller: Caller | None, context: Context) -> None:
+    """Waits before a refusal is answered, if there are many. A wrong request is held only of a caller who is not proven."""
     global _held  # noqa: PLW0603 - one server, one number
     if not isinstance(refusal, RampdError) or refusal.reason not in _HELD_S:
+        return
+    if refusal.reason is Reason.INVALID_FIELD and caller is not None:
         return
     if not _at_once.take(1, time.monotonic()) or _held >= _MOST_HELD:
         return
