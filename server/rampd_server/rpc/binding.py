@@ -185,7 +185,9 @@ def _unary(
         caller = None
         try:
             # A caller that is known and over its limit costs no reading of its request.
-            if caller := known(context):
+            if (caller := known(context)) is None and refusals.is_flooded():
+                caller = await door.prove(context)
+            if caller is not None:
                 count(caller)
             request = read(data, context)
             if caller is None:
@@ -214,7 +216,9 @@ def _streaming(
     async def handle(data: bytes, context: Context) -> None:
         caller = None
         try:
-            if caller := known(context):
+            if (caller := known(context)) is None and refusals.is_flooded():
+                caller = await door.prove(context)
+            if caller is not None:
                 count(caller)
             request = stations.read(data, context)
             if caller is None:

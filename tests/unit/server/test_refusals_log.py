@@ -102,6 +102,7 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("asyncio.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     monkeypatch.setattr(refusals, "_at_once", Rate(refusals._AT_ONCE_PER_S, refusals._AT_ONCE_BURST))
+    monkeypatch.setattr(refusals, "_flooded_until_s", 0.0)
     return found
 
 
@@ -119,10 +120,10 @@ async def hold(
 async def test_a_few_refusals_are_answered_at_once_and_those_of_a_flood_are_held(paused: list[float]) -> None:
     for _ in range(200):
         await hold(BAD)
-    assert paused == []
+    assert (paused, refusals.is_flooded()) == ([], False)
     for refusal in (BAD, domain.no_credentials("Send a token."), LIMIT):
         await hold(refusal)
-    assert paused == [1.0, 1.0, 0.3]
+    assert (paused, refusals.is_flooded()) == ([1.0, 1.0, 0.3], True)
 
 
 async def test_a_refusal_is_answered_within_the_deadline_of_its_caller(paused: list[float]) -> None:
@@ -152,6 +153,7 @@ async def test_a_bounded_number_of_refusals_is_held_and_whoever_leaves_makes_roo
 ) -> None:
     monkeypatch.setattr(refusals, "_at_once", Rate(0.001, 1))
     monkeypatch.setattr(refusals, "_MOST_HELD", 3)
+    monkeypatch.setattr(refusals, "_flooded_until_s", 0.0)
     await hold(BAD)
     held = [asyncio.create_task(hold(BAD)) for _ in range(5)]
     await asyncio.sleep(0.01)
