@@ -74,6 +74,13 @@ ISSUER = "http://127.0.0.1:1"
 """Nobody answers there, which is worse for a server than an issuer that answers."""
 
 
+def flood_of_wrong_requests(target: str, _token: str) -> None:
+    """Sends batches in which every field is wrong, without a token: each costs the server more than a Resolve."""
+    wrong = v1.ResolveRequest(component="A", repo=" ", job_id=" ")
+    message = v1.BatchResolveRequest(requests=[wrong] * 200).SerializeToString()
+    flood(target, "/rampd.v1.ResolverService/BatchResolve", message, itertools.repeat("none"))
+
+
 def flood_of_watch(target: str, token: str) -> None:
     """Opens streams of Watch without end, ended and refused ones again."""
     flood(target, WATCH, EVERYTHING, itertools.repeat(token))
@@ -146,7 +153,7 @@ def slow_handshakes(target: str, _token: str) -> None:
 KINDS: Mapping[str, Callable[[str, str], None]] = {
     each.__name__.replace("_", " "): each
     for each in (
-        *(flood_of_resolve, flood_of_wrong_tokens, flood_of_random_key_ids, flood_of_watch),
+        *(flood_of_resolve, flood_of_wrong_tokens, flood_of_random_key_ids, flood_of_wrong_requests, flood_of_watch),
         *(streams_never_read, huge_headers, rapid_resets, slow_handshakes),
     )
 }

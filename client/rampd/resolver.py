@@ -61,7 +61,7 @@ class Resolver(OnePerProcess):
         with Resolver("127.0.0.1:50051") as resolver:
             run(resolver.resolve("restyler", repo="acme/app", job_id="42").tag)
 
-    `target` is `host:port` or `unix:/path/of/a/socket`. In mode `local` it watches the server and answers from its own
+    `target` is `host:port`, `https://host:port` or `unix:/path/of/a/socket`. In mode `local` it watches the server and answers from its own
     memory, also while no server answers. In mode `rpc` it asks the server each time. It makes no thread and no socket
     before the first call. One resolver is enough for a process: any thread may use it, and so may a forked child.
     """

@@ -567,6 +567,23 @@ def test_an_identity_with_several_tokens_has_one_limit(world: World) -> None:
     first.cancel()
 
 
+def test_a_wrong_request_counts_too(world: World) -> None:
+    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.001, burst = 20 }")
+    reasons = [world.reason("eager", "Resolve", component="A") for _ in range(30)]
+    assert reasons[0] == "INVALID_FIELD"
+    assert reasons[20:] == ["LIMIT_EXCEEDED"] * 10
+
+
+def test_in_a_flood_of_refusals_a_proof_is_asked_for_before_a_request_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant(world, "launcher", "launcher")
+    assert world.reason("nobody", "Resolve", component="A") == "INVALID_FIELD"
+    monkeypatch.setattr(refusals, "_flooded_until_s", time.monotonic() + 60)
+    assert world.reason("nobody", "Resolve", component="A") == "NO_CREDENTIALS"
+    assert world.reason("launcher", "Resolve", component="A") == "INVALID_FIELD"
+
+
 # The log
 
 

@@ -73,7 +73,7 @@ async def test_the_resolver_has_its_own_health(make_server):
     assert await statuses(target) == [SERVING] * 4
 
 
-@pytest.mark.parametrize(("size", "is_taken"), [(12_000, True), (20_000, False)])
+@pytest.mark.parametrize(("size", "is_taken"), [(12_000, True), (18_000, False)])
 async def test_a_call_has_a_bounded_size_of_headers(make_server, size: int, is_taken: bool):
     """Always the same bound: gRPC's own limit refuses some calls above 8 KiB, at random."""
     server = make_server()

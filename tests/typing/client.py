@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import assert_type
 
 from rampd import (
@@ -11,6 +12,9 @@ from rampd import (
     AsyncRunningJob,
     Change,
     Channel,
+    ClientCertificate,
+    GitHubActions,
+    GitLab,
     InvalidArgumentError,
     Job,
     Outcome,
@@ -21,6 +25,8 @@ from rampd import (
     ResolveReason,
     RunningJob,
     SnapshotRelease,
+    Token,
+    TokenFile,
     __version__,
     v1,
 )
@@ -39,6 +45,18 @@ def launch(resolver: Resolver) -> str:
     for each in resolver.resolve_batch([Job("restyler", "acme/app"), ("restyler", "acme/web")]):
         assert_type(each, Resolution | RampdError)
     return answer.tag
+
+
+def prove(path: Path) -> None:
+    Resolver("https://rampd:443", credentials=Token("rampd_…"), ca_file=path)
+    Admin("https://rampd:443", credentials=TokenFile(path), ca_file="ca.pem")
+    AsyncAdmin("https://rampd:443", credentials=ClientCertificate(path, "client.key"))
+    AsyncResolver("https://rampd:443", credentials=GitHubActions("rampd"))
+    Admin("https://rampd:443", credentials=GitLab())
+    Admin("https://rampd:443", credentials=lambda: ("token", None))
+    Admin("https://rampd:443", credentials=lambda: ("token", 1_900_000_000.0))
+    Admin("https://rampd:443", credentials=lambda: "token")  # type: ignore[arg-type]
+    assert_type(Admin("127.0.0.1:50051").who_am_i().identity, str)
 
 
 async def launch_later(resolver: AsyncResolver) -> str:

@@ -129,6 +129,8 @@ class Connection:
     def _replace(self) -> None:
         """Lets the next call open another channel. Calls under way keep theirs, until it is replaced once more."""
         with self._lock:
+            if self._endpoint.stamp() == self._stamp or self._channel is None:
+                return  # another thread was first
             before, self._replaced = self._replaced, self._channel
             self._channel, self._calls = None, {}
         _close(before)

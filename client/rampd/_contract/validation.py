@@ -13,7 +13,12 @@ from rampd import v1
 from rampd._contract.field_rules import MESSAGES, Rule, rule_of
 from rampd._contract.grammar import Violation, check_resolve, shown
 
-__all__ = ["violations"]
+__all__ = ["MOST_VIOLATIONS", "violations"]
+
+MOST_VIOLATIONS = 100
+"""No more of a list is looked at when so many are found: an answer has room for fewer. Otherwise one request of a thousand
+wrong entries, from anybody, would stop a server for a tenth of a second.
+"""
 
 _ResolveRequest = v1.ResolveRequest
 _OWN = f"{v1.ResolveRequest.DESCRIPTOR.file.package}."
@@ -23,7 +28,7 @@ _Check = Callable[[Message, str, list[Violation]], None]
 
 def violations(message: Message) -> list[Violation]:
     """Returns what is wrong with a request: the path of each wrong field (`overrides[3].repo`, `attributes["memory"]`), what
-    is expected and what was given. Empty if nothing is wrong. Raises LookupError if a field has no rule.
+    is expected and what was given. Of a long list it may be only the first `MOST_VIOLATIONS`. Empty if nothing is wrong. Raises LookupError if a field has no rule.
     """
     found: list[Violation] = []
     _walk(message, "", found)
@@ -113,6 +118,8 @@ def _repeated_check(field: FieldDescriptor, rule: Rule) -> _Check:
         if not _check_whole(values, path + name, rule, found):
             return
         for index, value in enumerate(values):
+            if len(found) >= MOST_VIOLATIONS:
+                return
             if is_message:
                 _walk(value, f"{path}{name}[{index}].", found)
             elif (wrong := rule.wrong(value)) is not None:

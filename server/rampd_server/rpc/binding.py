@@ -155,6 +155,8 @@ class _Stations:
     name: str
     read: Callable[[bytes, Context], Any]
     door: Door
+    count: Callable[[Caller], None]
+    """Counts a call of a caller. Raises LimitExceededError."""
     admit: Callable[[Any, Context, Caller], Call]
     encode: Callable[[Any], bytes]
 
@@ -163,7 +165,7 @@ def _bind_method(
     method: MethodDescriptor, servicer: object, violations: Violations, door: Door, streams: Streams
 ) -> _Binding:
     stations = _Stations(
-        _full_name(method), _reader(method, violations), door, _admission(method, door), _encoder(method)
+        _full_name(method), _reader(method, violations), door, _count(door), _admission(method, door), _encoder(method)
     )
     answer = getattr(servicer, _snake_case(method.name), None)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
@@ -177,13 +179,19 @@ def _bind_method(
 def _unary(
     stations: _Stations, answer: Callable[[Any, Call], Awaitable[Any] | bytes], known: _Known
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    read, door, admit, encode = stations.read, stations.door, stations.admit, stations.encode
+    read, door, count, admit, encode = stations.read, stations.door, stations.count, stations.admit, stations.encode
 
     async def handle(data: bytes, context: Context) -> bytes:
         caller = None
         try:
+            # A caller that is known and over its limit costs no reading of its request.
+            if (caller := known(context)) is None and refusals.is_flooded():
+                caller = await door.prove(context)
+            if caller is not None:
+                count(caller)
             request = read(data, context)
-            caller = known(context) or await door.prove(context)
+            if caller is None:
+                count(caller := await door.prove(context))
             response = answer(request, admit(request, context, caller))
             return response if isinstance(response, bytes) else encode(await response)
         except (RampdError, DeadlineError) as error:
@@ -193,7 +201,7 @@ def _unary(
                 raise
             refusal = _defect(stations.name, error)
         refusals.tell(refusal, stations.name, caller, context)
-        await refusals.hold(refusal, context)
+        await refusals.hold(refusal, caller, context)
         await abort(context, refusal)
         raise AssertionError
 
@@ -203,13 +211,18 @@ def _unary(
 def _streaming(
     stations: _Stations, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams, known: _Known
 ) -> Callable[[bytes, Context], Awaitable[None]]:
-    door, encode = stations.door, stations.encode
+    door, count, encode = stations.door, stations.count, stations.encode
 
     async def handle(data: bytes, context: Context) -> None:
         caller = None
         try:
+            if (caller := known(context)) is None and refusals.is_flooded():
+                caller = await door.prove(context)
+            if caller is not None:
+                count(caller)
             request = stations.read(data, context)
-            caller = known(context) or await door.prove(context)
+            if caller is None:
+                count(caller := await door.prove(context))
             # Who is not proven takes no place of those who are.
             with streams.one_more():
                 call = stations.admit(request, context, caller)
@@ -226,7 +239,7 @@ def _streaming(
         else:
             return
         refusals.tell(refusal, stations.name, caller, context)
-        await refusals.hold(refusal, context)
+        await refusals.hold(refusal, caller, context)
         await abort(context, refusal)
 
     return handle
@@ -268,15 +281,21 @@ def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, 
         permission.require(caller.grant, request, how_else)
         return Call(name, request, context, caller)
 
-    def admit_counted(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401
-        quota, now_s = door.quotas.of(caller.grant), time.monotonic()
-        quota.take_call(now_s)
+    def admit_outcomes(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401
         call = admit(request, context, caller)
-        if has_outcomes:
-            quota.take_outcomes(len(request.outcomes), now_s)
+        door.quotas.of(caller.grant).take_outcomes(len(request.outcomes), time.monotonic())
         return call
 
-    return admit if door.credentials is None else admit_counted
+    return admit if door.credentials is None or not has_outcomes else admit_outcomes
+
+
+def _count(door: Door) -> Callable[[Caller], None]:
+    quotas, clock = door.quotas, time.monotonic
+
+    def count(caller: Caller) -> None:
+        quotas.of(caller.grant).take_call(clock())
+
+    return (lambda _caller: None) if door.credentials is None else count
 
 
 def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:

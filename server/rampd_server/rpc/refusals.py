@@ -19,12 +19,17 @@ _LOGGED: Final = frozenset({Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reaso
 _LINES_PER_S: Final = 5.0
 _BURST: Final = 50.0
 
-_HELD_S: Final = {Reason.NO_CREDENTIALS: 1.0, Reason.BAD_CREDENTIALS: 1.0, Reason.LIMIT_EXCEEDED: 0.3}
+_HELD_S: Final = {
+    **dict.fromkeys((Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.INVALID_FIELD), 1.0),
+    Reason.LIMIT_EXCEEDED: 0.3,
+}
 """How long a refusal is held. Who is over a limit may be honest, and has a deadline."""
 _AT_ONCE_PER_S: Final = 50.0
 _AT_ONCE_BURST: Final = 200.0
 _MOST_HELD: Final = 4_000
 """Each takes memory. Above this number, refusals are answered at once."""
+_FLOOD_S: Final = 2.0
+"""How long a flood counts as one after the last refusal that came too fast."""
 _SHARE_OF_DEADLINE: Final = 0.5
 
 _log = structlog.get_logger(__name__)
@@ -32,14 +37,26 @@ _rate = Rate(_LINES_PER_S, _BURST)
 _not_logged = 0
 _at_once = Rate(_AT_ONCE_PER_S, _AT_ONCE_BURST)
 _held = 0
+_flooded_until_s = 0.0
 
 
-async def hold(refusal: RampdError | DeadlineError, context: Context) -> None:
-    """Waits before a refusal is answered, if there are many."""
-    global _held  # noqa: PLW0603 - one server, one number
+def is_flooded() -> bool:
+    """Whether more calls are refused than can be answered at once. Then a caller is asked for a proof before its request is read."""
+    return time.monotonic() < _flooded_until_s
+
+
+async def hold(refusal: RampdError | DeadlineError, caller: Caller | None, context: Context) -> None:
+    """Waits before a refusal is answered, if there are many. A wrong request is held only of a caller who is not proven."""
+    global _held, _flooded_until_s  # noqa: PLW0603 - one server, one number
     if not isinstance(refusal, RampdError) or refusal.reason not in _HELD_S:
         return
-    if not _at_once.take(1, time.monotonic()) or _held >= _MOST_HELD:
+    if refusal.reason is Reason.INVALID_FIELD and caller is not None:
+        return
+    now_s = time.monotonic()
+    if not _at_once.take(1, now_s):
+        return
+    _flooded_until_s = now_s + _FLOOD_S
+    if _held >= _MOST_HELD:
         return
     pause_s, left_s = _HELD_S[refusal.reason], context.time_remaining()
     _held += 1

@@ -225,10 +225,14 @@ def test_a_token_stays_in_use_until_it_ends_while_no_other_can_be_had(monkeypatc
     endpoint = Endpoint("127.0.0.1:1", issuing)
     sent(endpoint)
     issuing.fails = True
+    issuing.may_answer.clear()
     at(monkeypatch, 595)
+    for _ in range(5):  # while the other one is asked for
+        assert dict(endpoint.authorization(0.05)) == {"authorization": "Bearer token-1"}
+    issuing.may_answer.set()
+    eventually(lambda: issuing.asked == 2)
     for _ in range(5):
         assert sent(endpoint) == "Bearer token-1"
-    eventually(lambda: issuing.asked == 2)
     at(monkeypatch, 10)  # later than the end
     with pytest.raises(UnauthenticatedError, match="OSError"):
         sent(endpoint)
@@ -306,7 +310,7 @@ def test_a_child_that_was_forked_during_a_fetch_fetches_for_itself() -> None:
     issuing.may_answer.set()
 
 
-def test_a_signal_handler_may_ask_for_the_token_that_it_interrupts_the_wait_for() -> None:
+def test_a_signal_handler_may_ask_for_the_token_while_it_is_fetched() -> None:
     issuing = Issuing(waits=True)
     endpoint = Endpoint("127.0.0.1:1", issuing)
     found: list[str] = []
@@ -326,12 +330,30 @@ def test_a_signal_handler_may_ask_for_the_token_that_it_interrupts_the_wait_for(
     assert found == ["Bearer token-1"] * 2
 
 
+def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts_another_question() -> None:
+    endpoint = Endpoint("127.0.0.1:1", Issuing())
+    found: list[str] = []
+
+    def interrupted() -> None:
+        assert endpoint._token is not None
+        with endpoint._token._news:  # here the handler comes
+            found.append(sent(endpoint))
+
+    thread = threading.Thread(target=interrupted, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found == ["Bearer token-1"]
+
+
 WAITS = """
+import signal
 import threading
 from rampd import DeadlineExceededError
 from rampd._calls.endpoint import Endpoint
 
 endpoint = Endpoint("127.0.0.1:1", lambda: threading.Event().wait())
+# What runs in the background may have been started with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("waits", flush=True)
 try:
     endpoint.authorization(600.0)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rampd import v1
 from rampd._contract.field_rules import rule_of
-from rampd._contract.validation import violations
+from rampd._contract.validation import MOST_VIOLATIONS, violations
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from tests.messages import requests
 
@@ -360,3 +360,11 @@ def test_any_request_can_be_checked_and_errors_name_existing_fields(
     for path, text in violations(message):
         assert path.partition(".")[0].partition("[")[0] in request_type.fields_by_name
         assert text.isprintable()
+
+
+def test_of_a_long_list_only_the_first_mistakes_are_found() -> None:
+    """Each costs time, and a request may have a thousand."""
+    wrong = v1.ResolveRequest(component="A", repo="acme/app")
+    found = violations(v1.BatchResolveRequest(requests=[wrong] * 1000))
+    assert len(found) == MOST_VIOLATIONS
+    assert found[-1][0] == "requests[99].component"

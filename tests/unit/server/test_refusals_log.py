@@ -12,7 +12,7 @@ from rampd_server.access.grants import Caller, Grant, Proof
 from rampd_server.access.quotas import Rate
 from rampd_server.access.roles import Role
 from rampd_server.domain import refusals as domain
-from rampd_server.domain.errors import DeadlineError, LimitExceededError, RampdError
+from rampd_server.domain.errors import DeadlineError, InvalidRequestError, LimitExceededError, RampdError
 from rampd_server.rpc import refusals
 
 CALLER = Caller(Grant("ci-restyler", Role.CI), Proof.TOKEN)
@@ -102,24 +102,28 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("asyncio.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     monkeypatch.setattr(refusals, "_at_once", Rate(refusals._AT_ONCE_PER_S, refusals._AT_ONCE_BURST))
+    monkeypatch.setattr(refusals, "_flooded_until_s", 0.0)
     return found
 
 
 BAD = domain.bad_credentials("It was revoked.")
+WRONG = InvalidRequestError([("component", "is missing")])
 LIMIT = LimitExceededError("Too many.", limit="calls_per_s", retry_after_s=1)
 
 
-async def hold(refusal: RampdError | DeadlineError, left_s: float | None = None) -> None:
-    await refusals.hold(refusal, Context(left_s))  # type: ignore[arg-type]
+async def hold(
+    refusal: RampdError | DeadlineError, left_s: float | None = None, *, caller: Caller | None = None
+) -> None:
+    await refusals.hold(refusal, caller, Context(left_s))  # type: ignore[arg-type]
 
 
 async def test_a_few_refusals_are_answered_at_once_and_those_of_a_flood_are_held(paused: list[float]) -> None:
     for _ in range(200):
         await hold(BAD)
-    assert paused == []
+    assert (paused, refusals.is_flooded()) == ([], False)
     for refusal in (BAD, domain.no_credentials("Send a token."), LIMIT):
         await hold(refusal)
-    assert paused == [1.0, 1.0, 0.3]
+    assert (paused, refusals.is_flooded()) == ([1.0, 1.0, 0.3], True)
 
 
 async def test_a_refusal_is_answered_within_the_deadline_of_its_caller(paused: list[float]) -> None:
@@ -134,7 +138,14 @@ async def test_what_is_refused_for_another_cause_is_never_held(paused: list[floa
         await hold(domain.role_required("No.", role="admin"))
         await hold(domain.component_not_found(component="restyler"))
         await hold(DeadlineError("too late"))
+        await hold(WRONG, caller=CALLER)
     assert paused == []
+
+
+async def test_a_wrong_request_of_somebody_who_is_not_proven_is_held_too(paused: list[float]) -> None:
+    for _ in range(201):
+        await hold(WRONG)
+    assert paused == [1.0]
 
 
 async def test_a_bounded_number_of_refusals_is_held_and_whoever_leaves_makes_room(
@@ -142,6 +153,7 @@ async def test_a_bounded_number_of_refusals_is_held_and_whoever_leaves_makes_roo
 ) -> None:
     monkeypatch.setattr(refusals, "_at_once", Rate(0.001, 1))
     monkeypatch.setattr(refusals, "_MOST_HELD", 3)
+    monkeypatch.setattr(refusals, "_flooded_until_s", 0.0)
     await hold(BAD)
     held = [asyncio.create_task(hold(BAD)) for _ in range(5)]
     await asyncio.sleep(0.01)
