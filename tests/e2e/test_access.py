@@ -1,7 +1,6 @@
 """Credentials, addresses and certificates of a server as a process, as an admin and callers meet them."""
 
 import contextlib
-import http.server
 import json
 import os
 import socket
@@ -20,7 +19,7 @@ import pytest
 
 from rampd import v1
 from tests.authority import Authority
-from tests.oidc_issuer import Issuer
+from tests.ci_issuer import ci_issuer
 from tests.rpc.access_table import Metadata, Tokens, send, status
 from tests.servers import ServerProcess, rampd_server, reason_of, require
 from tests.waiting import eventually
@@ -426,35 +425,8 @@ def test_another_authority_of_clients_is_in_force_from_the_next_handshake_on(
 # Jobs that prove themselves by an issuer
 
 
-@contextlib.contextmanager
-def issuing() -> Iterator[Issuer]:
-    """An issuer that answers over HTTP on this machine."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = {"issuer": issuer.name, "jwks_uri": f"{issuer.name}/jwks"}
-            content = json.dumps(found).encode() if self.path.endswith("openid-configuration") else issuer.key_set()
-            self.send_response(200)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        issuer = Issuer(f"http://127.0.0.1:{serving.server_port}")
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        try:
-            yield issuer
-        finally:
-            serving.shutdown()
-            thread.join()
-
-
 def test_a_job_proves_itself_without_a_stored_secret(directory: Path) -> None:
-    with issuing() as issuer:
+    with ci_issuer() as issuer:
         tokens = Tokens(directory / "access.toml")
         tokens.grant(
             "ci-restyler", "ci",

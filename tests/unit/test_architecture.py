@@ -133,6 +133,7 @@ RULES = (
             "rampd_server.access",
             "rampd_server.domain.errors",
             "rampd_server.domain.refusals",
+            "rampd_server.process.file_stamp",
             "rampd._contract.grammar",
             "rampd._contract.token",
             "rampd._runtime.private_file",

@@ -37,7 +37,6 @@ class Credentials:
         self._by_token = {digest: grant for grant in access_list.grants for digest in grant.tokens}
         self._by_certificate = {name: grant for grant in access_list.grants for name in grant.certificates}
         self._trusts = [(grant, trust) for grant in access_list.grants for trust in grant.trusts]
-        self._by_name = {grant.name: grant for grant in access_list.grants}
         self._everybody = next((grant for grant in access_list.grants if grant.is_for_everybody), None)
 
     def known(self, authorization: str) -> Caller | None:

@@ -13,6 +13,7 @@ from rampd._runtime.private_file import name_of_user
 from rampd_server.access import access_file
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
+from rampd_server.process.file_stamp import stamp_of
 
 _LOOK_S: Final = 2.0
 
@@ -27,10 +28,10 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
 
 async def follow(path: Path, credentials: Credentials, *, names: Collection[str]) -> None:
     """Reads the file again when it has changed, for ever. A file that can't be used changes nothing."""
-    known = _stamp(path)
+    known = stamp_of(path)
     while True:
         await asyncio.sleep(_LOOK_S)
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp == known:
             continue
         known = stamp
@@ -75,11 +76,3 @@ def _require_owners(path: Path) -> None:
         raise AccessFileError(
             f"Others than its owner may replace files in {path.parent}. Type chmod go-w {path.parent}"
         )
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -10,6 +10,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from rampd_server.process.file_stamp import Stamp, stamp_of
 from rampd_server.process.startup import StartupError
 
 _log: Final = structlog.get_logger(__name__)
@@ -67,8 +68,8 @@ class Certificates:
         else:
             _log.info("certificate_changed", file=str(self._files[0]))
 
-    def _look(self) -> Sequence[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in self._files]
+    def _look(self) -> Sequence[Stamp | None]:
+        return [stamp_of(path) for path in self._files]
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         """Raises OSError; ValueError with what is wrong."""
@@ -89,11 +90,3 @@ class Certificates:
             except ValueError as error:
                 raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
         return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size

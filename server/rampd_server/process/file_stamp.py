@@ -1,0 +1,15 @@
+"""Whether a file has changed since somebody read it."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+Stamp: TypeAlias = tuple[int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Returns what differs after a change of the file: its time, its place and its size. None if it can't be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
