@@ -41,8 +41,8 @@ except ImportError as error:
         "rampd.openfeature needs OpenFeature's SDK, which is not installed: pip install 'rampd[openfeature]'"
     ) from error
 
-from rampd._decision.defaults import NEXT_MAX_STALE_S
 from rampd._decision.resolution import Resolution, ResolveReason
+from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
 from rampd._watching.feed import Change
 from rampd.credentials import Credentials
