@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from rampd_server import app, workers
-from rampd_server.access import commands as access_commands
+from rampd_server.access import token_commands
 from rampd_server.process import config, event_loop, logs, startup
 from rampd_server.process.config import Command, Config
 from rampd_server.process.embedded import embedded_store, embedded_store_of_before
@@ -16,8 +16,8 @@ from rampd_server.rpc.binding import NAMES
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
-    if arguments and arguments[0] in access_commands.COMMANDS:
-        return access_commands.run(arguments, names=NAMES)
+    if arguments and arguments[0] in token_commands.COMMANDS:
+        return token_commands.run(arguments, names=NAMES)
     try:
         command, settings = config.read(arguments)
         logs.configure(settings.log_format, settings.log_level)

@@ -14,8 +14,8 @@ from redis.asyncio import UnixDomainSocketConnection
 from rampd_server.domain.errors import StoreCorruptError, StoreUnavailableError
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import Override
-from rampd_server.storage.errors import redis_errors
 from rampd_server.storage.link import Link
+from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, contents, decide, do
 from tests.stores import REDIS, VALKEY, StoreServer, store_server

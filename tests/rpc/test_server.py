@@ -21,7 +21,7 @@ from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
-from rampd_server.rpc.server import MAX_STREAMS, Server
+from rampd_server.rpc.server import MAX_CALLS_OF_A_CONNECTION, Server
 from rampd_server.rpc.streams import Streams
 from tests.servers import require
 
@@ -354,7 +354,7 @@ async def test_a_connection_is_told_how_many_calls_it_may_have_at_once(make_serv
     finally:
         writer.close()
     assert head[3] == _SETTINGS
-    assert dict(struct.iter_unpack(">HI", settings))[_MAX_CONCURRENT_STREAMS] == MAX_STREAMS
+    assert dict(struct.iter_unpack(">HI", settings))[_MAX_CONCURRENT_STREAMS] == MAX_CALLS_OF_A_CONNECTION
 
 
 async def test_calls_to_a_stopping_server_get_an_error_that_says_what_to_do(make_server):

@@ -26,7 +26,7 @@ from rampd_server.access.grants import Caller
 from rampd_server.access.rpc_roles import REQUEST_FLAGS, least
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import internal, not_implemented, role_required
-from rampd_server.rpc import refusals
+from rampd_server.rpc import refused_calls
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.door import Door, authorization_of
 from rampd_server.rpc.error_status import abort
@@ -185,7 +185,7 @@ def _unary(
         caller = None
         try:
             # A caller that is known and over its limit costs no reading of its request.
-            if (caller := known(context)) is None and refusals.is_flooded():
+            if (caller := known(context)) is None and refused_calls.is_flooded():
                 caller = await door.prove(context)
             if caller is not None:
                 count(caller)
@@ -200,8 +200,8 @@ def _unary(
             if _is_call_over(error, context):
                 raise
             refusal = _defect(stations.name, error)
-        refusals.tell(refusal, stations.name, caller, context)
-        await refusals.hold(refusal, caller, context)
+        refused_calls.tell(refusal, stations.name, caller, context)
+        await refused_calls.hold(refusal, caller, context)
         await abort(context, refusal)
         raise AssertionError
 
@@ -216,7 +216,7 @@ def _streaming(
     async def handle(data: bytes, context: Context) -> None:
         caller = None
         try:
-            if (caller := known(context)) is None and refusals.is_flooded():
+            if (caller := known(context)) is None and refused_calls.is_flooded():
                 caller = await door.prove(context)
             if caller is not None:
                 count(caller)
@@ -238,8 +238,8 @@ def _streaming(
             refusal = _defect(stations.name, error)
         else:
             return
-        refusals.tell(refusal, stations.name, caller, context)
-        await refusals.hold(refusal, caller, context)
+        refused_calls.tell(refusal, stations.name, caller, context)
+        await refused_calls.hold(refusal, caller, context)
         await abort(context, refusal)
 
     return handle

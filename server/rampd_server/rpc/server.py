@@ -25,7 +25,7 @@ from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.reflection import WrittenFiles
 from rampd_server.rpc.streams import Streams
 
-MAX_STREAMS = 4_000
+MAX_CALLS_OF_A_CONNECTION = 4_000
 """The number of calls that one connection has at once. Further calls wait at the client."""
 MAX_WAITING_CALLS = 100_000
 """The number of calls that may wait until the server takes them up."""
@@ -49,7 +49,7 @@ _OPTIONS = (
     ("grpc.server.max_pending_requests", MAX_WAITING_CALLS),
     ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING_CALLS),
     # More than a fleet behind one proxy needs. Without a limit, one connection could take the time of all others.
-    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION),
     # Each connection is an open file, and their number is limited. A connection without a handshake is ended soon, a
     # connection without a call later. A caller's gRPC opens it again by itself.
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),

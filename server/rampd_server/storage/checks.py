@@ -8,8 +8,8 @@ from rampd_server.ports import CheckTurn
 from rampd_server.storage.codec.check_texts import read_counts, write_counts
 from rampd_server.storage.limits import MAX_LEASE_MS
 from rampd_server.storage.link import Link
-from rampd_server.storage.refusals import corrupt
 from rampd_server.storage.scripts import Code
+from rampd_server.storage.store_errors import corrupt
 
 _LEASE, _RESULT = "lease:", "result:"
 

@@ -9,7 +9,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from rampd_server.domain.errors import StoreUnavailableError
-from rampd_server.storage.errors import (
+from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
+from rampd_server.storage.redis_errors import (
     BROKEN_LINK,
     explained,
     no_certificate,
@@ -18,7 +19,6 @@ from rampd_server.storage.errors import (
     tls_port,
     unreachable,
 )
-from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
 
 _CONNECT_SHARE: Final = 0.6
 """The share of a call's time for connecting. The rest is for finding out why the connection failed."""

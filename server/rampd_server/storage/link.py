@@ -9,11 +9,11 @@ from redis import exceptions
 from rampd_server.domain.errors import RampdError, StoreResetError
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.connection import connect
-from rampd_server.storage.errors import BROKEN_LINK, redis_errors
 from rampd_server.storage.keys import Keys
-from rampd_server.storage.refusals import newer_schema, refusal, store_reset
+from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, script
+from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
 
 _DEADLINE_S: Final = 1.0
 _FEED_TIMEOUT_S: Final = 2.0

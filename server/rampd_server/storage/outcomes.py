@@ -11,8 +11,8 @@ from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.keys import OutcomeKeys
 from rampd_server.storage.limits import MAX_CLIENTS, MAX_WAITING
 from rampd_server.storage.link import Link
-from rampd_server.storage.refusals import corrupt
 from rampd_server.storage.scripts import Code
+from rampd_server.storage.store_errors import corrupt
 
 _RECEIPTS = {
     Code.DONE: Receipt.COUNTED,

@@ -9,8 +9,8 @@ from typing import Final
 
 from redis import exceptions
 
-from rampd_server.storage.errors import URL, redis_errors
 from rampd_server.storage.link import Link
+from rampd_server.storage.redis_errors import URL, redis_errors
 from rampd_server.storage.schema import SCHEMA
 
 MIN_VERSION: Final = (7, 0)

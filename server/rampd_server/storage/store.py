@@ -29,13 +29,13 @@ from rampd_server.storage.codec import feed_entry, history, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import diff
 from rampd_server.storage.codec.request_record import Request, StoredRecord, read_record, write_result
-from rampd_server.storage.errors import redis_errors
 from rampd_server.storage.keys import ComponentKeys
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
-from rampd_server.storage.refusals import corrupt, newer_schema, wrong_type
+from rampd_server.storage.redis_errors import redis_errors
 from rampd_server.storage.schema import SCHEMA, is_known
 from rampd_server.storage.scripts import Code
+from rampd_server.storage.store_errors import corrupt, newer_schema, wrong_type
 
 MAX_BLOCK_MS: Final = 1_000
 """The longest wait of `feed`. It is shorter than the time-out of the connection, so that a lost connection is noticed."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rampd._contract.token import digest_of, is_whole, new_token
-from rampd_server.access import access_file, commands
+from rampd_server.access import access_file, token_commands
 from rampd_server.access.grants import Grant
 from rampd_server.access.rpc_roles import Role
 from rampd_server.rpc.binding import NAMES
@@ -41,7 +41,7 @@ class Typed:
         self._capsys = capsys
 
     def __call__(self, *words: str, file: bool = True) -> tuple[int, str, str]:
-        code = commands.run([*words, *(("--access-file", str(self.path)) if file else ())], names=NAMES)
+        code = token_commands.run([*words, *(("--access-file", str(self.path)) if file else ())], names=NAMES)
         return (code, *self._capsys.readouterr())
 
     def create(self, *words: str) -> str:
@@ -310,7 +310,7 @@ def test_commands_at_once_lose_nothing(typed: Typed) -> None:
     typed.create("ci", "--role", "ci")
     threads = [
         threading.Thread(
-            target=commands.run,
+            target=token_commands.run,
             args=(["token", "create", "ci", "--access-file", str(typed.path)],),
             kwargs={"names": NAMES},
         )

@@ -12,7 +12,7 @@ from redis import exceptions
 from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.domain.wording import ended
 from rampd_server.storage.other_protocol import is_certificate_wanted
-from rampd_server.storage.refusals import wrong_type
+from rampd_server.storage.store_errors import wrong_type
 
 URL = "RAMPD_REDIS_URL (--redis-url)"
 
