@@ -43,6 +43,7 @@ PLACES_OF_A_VERB: Mapping[str, Pattern] = {
     f"{DOMAIN}/commands.py": r"class {}\(".format,
     f"{DOMAIN}/transition.py": r"commands\.{}\b".format,
     "docs/state-machine.md": r"\| `{}\b".format,
+    "docs/security.md": r"\| `{}`".format,
     f"{RPC}/rollout.py": lambda verb: rf"async def {snake(verb)}\(",
     "client/rampd/_verbs/verbs.py": lambda verb: rf"def {snake(verb)}\(",
     "client/rampd/admin.py": lambda verb: rf"\b{snake(verb)} = ",
