@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.mutants import trying
 from tests.mutants.mutations import Mutation
 from tests.mutants.trying import Scratch, Verdict, scratch
 
@@ -44,3 +45,20 @@ def test_a_server_that_a_test_starts_runs_from_the_copy_too(copy: Scratch) -> No
         "tests/e2e/test_workers.py::test_a_worker_that_can_not_start_ends_all_with_a_sentence",
     )
     assert copy.with_mutation(mutation) is Verdict.NOTICED
+
+
+@pytest.mark.parametrize(("hangs", "verdict"), [(False, Verdict.HUNG), (True, Verdict.NOTICED)])
+def test_a_test_that_hangs_notices_only_where_its_row_says_so(
+    copy: Scratch, monkeypatch: pytest.MonkeyPatch, hangs: bool, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(trying, "_TEST_LIMIT_S", 2)
+    endless = Mutation(
+        "The clock",
+        CLOCK,
+        "    if abs(jumped_by_ms)",
+        "    while True:\n        pass\n    if abs(jumped_by_ms)",
+        TEST,
+        hangs,
+    )
+    assert copy.with_mutation(endless) is verdict
+    assert verdict.is_fault is not hangs

@@ -21,6 +21,8 @@ class Mutation:
     new: str
     test: str
     """A node id of pytest."""
+    hangs: bool = False
+    """Whether the test notices because it does not end in time."""
 
     def is_stale(self, text: str) -> bool:
         """Whether the file has changed since, so that this mutation changes no place, or more than one."""

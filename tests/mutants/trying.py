@@ -29,8 +29,8 @@ class Verdict(StrEnum):
     """The result of a mutation."""
 
     NOTICED = "noticed"
-    HUNG = "hung"
-    """The test did not end in time, which notices as well. On a machine that is busy it may say nothing."""
+    HUNG = "HUNG"
+    """The test did not end in time, although its row does not say that it hangs."""
     SURVIVED = "SURVIVED"
     """The test passes without what the line is for."""
     STALE = "stale"
@@ -42,7 +42,7 @@ class Verdict(StrEnum):
 
     @property
     def is_fault(self) -> bool:
-        return self not in {self.NOTICED, self.HUNG, self.SKIPPED}
+        return self not in {self.NOTICED, self.SKIPPED}
 
 
 class Scratch:
@@ -90,7 +90,7 @@ class Scratch:
         if code == _PASSED:
             return Verdict.SURVIVED
         if code == _FAILED and "Timeout (>" in output:
-            return Verdict.HUNG
+            return Verdict.NOTICED if mutation.hangs else Verdict.HUNG
         if code == _FAILED and re.search(r"\d+ (?:failed|error)", output):
             return Verdict.NOTICED
         print(output, file=sys.stderr)
