@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
@@ -30,7 +30,8 @@ class Token:
 
     def __init__(self, token: str) -> None:
         """Raises InvalidArgumentError where it can't be one."""
-        self._token = Secret(_checked(token, "token"))
+        token = _hidden(token)
+        self._token = _checked(token, "token")
 
     def __call__(self) -> tuple[str, float | None]:
         """The token, and when it ends, in seconds since 1970; None: not known."""
@@ -49,7 +50,7 @@ class TokenFile:
     def __call__(self) -> tuple[str, float | None]:
         """The token that the file has now, and when it ends. Raises UnauthenticatedError."""
         try:
-            text = self.path.read_text().strip()
+            text = Secret(self.path.read_text().strip())
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UnauthenticatedError(f"The token file {self.path} can't be read: {reason}.") from error
@@ -101,7 +102,7 @@ class GitHubActions:
     def __call__(self) -> tuple[str, float | None]:
         """A token for this job, and when it ends. Raises UnauthenticatedError."""
         url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
-        secret = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
+        secret = Secret(os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""))
         if not url or not secret:
             raise UnauthenticatedError(
                 "This is not a job of GitHub Actions with an identity: give the job `permissions: id-token: write`."
@@ -112,11 +113,11 @@ class GitHubActions:
         joint = "&" if parts.query else "?"
         request = urllib.request.Request(  # noqa: S310 - looked at above
             f"{url}{joint}{urllib.parse.urlencode({'audience': self.audience})}",
-            headers={"Authorization": f"bearer {secret}", "Accept": "application/json"},
+            headers={"Authorization": Secret(f"bearer {secret}"), "Accept": "application/json"},
         )
         try:
             with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as response:
-                token = _checked(json.loads(response.read(_MAX_BYTES))["value"], "value")
+                token = _checked(_hidden(json.loads(response.read(_MAX_BYTES))["value"]), "value")
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, InvalidArgumentError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
             if isinstance(error, urllib.error.HTTPError):
@@ -136,7 +137,7 @@ class GitLab:
 
     def __call__(self) -> tuple[str, float | None]:
         """The token of this job, and when it ends. Raises UnauthenticatedError."""
-        token = os.environ.get(self.variable, "").strip()
+        token = Secret(os.environ.get(self.variable, "").strip())
         if not token:
             raise UnauthenticatedError(
                 f"The variable {self.variable} has no token: name it in `id_tokens:` of the job, with the audience of the access file."
@@ -160,8 +161,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _checked(text: object, field: str) -> str:
+def _hidden(text: Any) -> Any:  # noqa: ANN401 - a caller may give anything
+    """Tools that show a traceback with its variables show no Secret."""
+    return Secret(text) if isinstance(text, str) else text
+
+
+def _checked(text: object, field: str) -> Secret:
     """A text that can be a token. Raises InvalidArgumentError, which does not show it."""
     if (wrong := token_violation(text)) is not None:
         raise InvalidArgumentError(violations=[(field, wrong)])
-    return str(text)
+    return Secret(text)

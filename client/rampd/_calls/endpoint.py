@@ -12,6 +12,7 @@ import grpc
 from rampd._calls.channel import Options, open_channel
 from rampd._calls.held_token import HeldToken
 from rampd._calls.target import checked_target, is_tls, place_of
+from rampd._contract.token import Secret
 from rampd._runtime.log import log
 from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
 from rampd.errors import InvalidArgumentError, RampdError
@@ -122,7 +123,7 @@ def _parted(credentials: Credentials) -> _Parts:
 def _of_environment() -> _Parts:
     """A server may ask for both, a certificate for the connection and a token for the identity. Raises InvalidArgumentError."""
     ask: Token | TokenFile | None = None
-    if token := os.environ.get("RAMPD_TOKEN", "").strip():
+    if token := Secret(os.environ.get("RAMPD_TOKEN", "").strip()):
         ask = Token(token)
     elif path := os.environ.get("RAMPD_TOKEN_FILE"):
         ask = TokenFile(path)

@@ -403,6 +403,55 @@ def test_no_traceback_shows_a_token_even_with_its_variables() -> None:
     assert token not in f"{metadata!r} {vars(Token(token))!r} {vars(endpoint)!r}"
 
 
+def shown_with_variables(error: BaseException) -> str:
+    """The traceback as a tool shows it that prints the variables of each frame, without those of the test itself."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    here: traceback.TracebackException | None = shown
+    while here is not None:
+        here.stack = traceback.StackSummary.from_list([frame for frame in here.stack if frame.filename != __file__])
+        here = here.__cause__ or here.__context__
+    return "".join(shown.format())
+
+
+def test_no_traceback_shows_the_secret_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:1/token")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret-of-the-job")
+    with pytest.raises(UnauthenticatedError) as caught:
+        sent(Endpoint("127.0.0.1:1", GitHubActions("rampd")))
+    assert "secret-of-the-job" not in shown_with_variables(caught.value)
+    with pytest.raises(UnauthenticatedError) as caught:
+        GitHubActions("rampd")()
+    assert "secret-of-the-job" not in shown_with_variables(caught.value)
+
+
+def test_no_traceback_shows_a_token_that_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = new_token()[:-1]
+    monkeypatch.setenv("RAMPD_TOKEN", cut)
+    for use in (lambda: Token(cut), lambda: Endpoint("127.0.0.1:1")):
+        with pytest.raises(InvalidArgumentError) as caught:
+            use()
+        assert cut not in shown_with_variables(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["file", "variable", "callable", "callable, no end", "callable, no pair"])
+def test_no_traceback_shows_a_token_that_can_t_be_used(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = new_token()[:-1]
+    (tmp_path / "token").write_text(cut)
+    monkeypatch.setenv("RAMPD_ID_TOKEN", f"{cut} {cut}")
+    credentials: Credentials = {
+        "file": TokenFile(tmp_path / "token"),
+        "variable": GitLab(),
+        "callable": lambda: (f"{cut}\n", None),
+        "callable, no end": lambda: (cut, "later"),  # type: ignore[dict-item,return-value]
+        "callable, no pair": lambda: cut,  # type: ignore[dict-item,return-value]
+    }[kind]
+    with pytest.raises(UnauthenticatedError) as caught:
+        sent(Endpoint("127.0.0.1:1", credentials))
+    assert cut not in shown_with_variables(caught.value)
+
+
 def test_what_a_callable_raises_is_one_error_of_ours() -> None:
     def ask() -> tuple[str, float | None]:
         raise RuntimeError("secret")
