@@ -19,10 +19,12 @@ from rampd.v1 import resolver_service_pb2_grpc
 from rampd_server.access.rpc_roles import Role
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
+from rampd_server.rpc import server as server_module
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.server import MAX_CALLS_OF_A_CONNECTION, Server
 from rampd_server.rpc.streams import Streams
+from tests.authority import Authority
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +90,32 @@ async def test_a_call_has_a_bounded_size_of_headers(make_server, size: int, is_t
             except grpc.RpcError as error:
                 code = error.code()
             assert code is (grpc.StatusCode.OK if is_taken else grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "TLS"])
+async def test_a_connection_that_says_nothing_is_closed(make_server, monkeypatch, tmp_path, is_secure: bool):
+    """Each connection is an open file of the server."""
+    monkeypatch.setattr(
+        "rampd_server.rpc.server._OPTIONS",
+        [(key, 300 if key == "grpc.server_handshake_timeout_ms" else value) for key, value in server_module._OPTIONS],
+    )
+    authority = Authority()
+    certificate, key = authority.issue("127.0.0.1").write(tmp_path, "server")
+    pair = [(key.read_bytes(), certificate.read_bytes())]
+    server = make_server()
+    address = server.listen(ANY_PORT, grpc.ssl_server_credentials(pair) if is_secure else None)
+    await server.start()
+    target = f"127.0.0.1:{address.port}"
+    trusted = grpc.ssl_channel_credentials(authority.write(tmp_path).read_bytes())
+    channel = grpc.aio.secure_channel(target, trusted) if is_secure else grpc.aio.insecure_channel(target)
+    async with channel:
+        resolve = resolver_service_pb2_grpc.ResolverServiceStub(channel).Resolve
+        await resolve(v1.ResolveRequest(component="c", repo="a/b"), timeout=20)
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+        async with asyncio.timeout(20):
+            await reader.read()  # to the end of the connection
+        writer.close()
+        assert channel.get_state() is grpc.ChannelConnectivity.READY, "a finished connection stays"
 
 
 async def test_streams_of_health_take_no_place_of_other_streams(make_server, monkeypatch):
