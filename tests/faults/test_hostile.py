@@ -14,8 +14,11 @@ from tests.waiting import eventually
 
 C = "restyler"
 CALLS = 200
+P99 = CALLS * 99 // 100
 MOST_S = 10.0
 """Of one call. A server without limits needs as long as the attack lasts."""
+MOST_P99_S = 5.0
+"""The longest that was measured on an idle machine is 0.7 s, beside huge headers, and a few ms beside the other kinds."""
 MOST_REFUSED_PER_S = 1_500
 """200 calls under way that are held for 0.3 s at least, and what is answered at once, are half of it. How fast the machine is does
 not matter. A fast server that holds none answers several thousand.
@@ -44,18 +47,15 @@ def test_an_honest_launcher_goes_on_beside_a_hostile_client(directory: Path, kin
             Resolver(server.target, mode="rpc", credentials=credentials, timeout=20) as rpc,
         ):
             assert local.resolve(C, repo="acme/app").tag == "t1"
+            before = sorted(times_s(rpc, local))
             attack_began_s = time.monotonic()
             with attacking(kind, server.target, access.tokens["hostile"]):
-                longest_s = 0.0
                 time.sleep(1)
-                for number in range(CALLS):
-                    began_s = time.monotonic()
-                    assert rpc.resolve(C, repo=f"acme/app-{number}").tag == "t1"
-                    longest_s = max(longest_s, time.monotonic() - began_s)
-                    assert local.status().connected
+                during = sorted(times_s(rpc, local))
                 if kind in REFUSED:
                     eventually(lambda: REFUSED[kind] in refusals(server), within_s=20)
-            assert longest_s < MOST_S
+            assert during[-1] < MOST_S
+            assert during[P99] < MOST_P99_S, f"it was {before[P99]:.4f} s before"
             if kind.startswith("flood"):
                 assert number_of_refusals(server) < MOST_REFUSED_PER_S * (time.monotonic() - attack_began_s)
             # What the attack has left behind stops nobody.
@@ -63,6 +63,17 @@ def test_an_honest_launcher_goes_on_beside_a_hostile_client(directory: Path, kin
         for token in access.tokens.values():
             assert token not in "\n".join(server.raw)
         assert server.stop() == 0
+
+
+def times_s(rpc: Resolver, local: Resolver) -> list[float]:
+    """The seconds of each call of an honest launcher, whose stream stays open meanwhile."""
+    found = []
+    for number in range(CALLS):
+        began_s = time.monotonic()
+        assert rpc.resolve(C, repo=f"acme/app-{number}").tag == "t1"
+        found.append(time.monotonic() - began_s)
+        assert local.status().connected
+    return found
 
 
 def refusals(server: ServerProcess) -> set[tuple[str, str | None]]:
