@@ -43,7 +43,9 @@ except ImportError as error:
 
 from rampd._decision.resolution import Resolution, ResolveReason
 from rampd._decision.staleness import NEXT_MAX_STALE_S
+from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
+from rampd._runtime.log import log
 from rampd._watching.feed import Change
 from rampd.credentials import Credentials
 from rampd.errors import ClosedError, InvalidArgumentError, NotFoundError, RampdError
@@ -102,6 +104,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         )
         self._resolver = self._new_resolver()
         self._stop = threading.Event()
+        self._looking = Worker("rampd-openfeature", partial(self._look, self._stop, self._resolver))
         self._is_running = False
         self._said = ""
         self._began_s = 0.0
@@ -151,6 +154,8 @@ class RampdProvider(OnePerProcess, AbstractProvider):
     ) -> FlagResolutionDetails[str]:
         """Returns the tag of a component for a repo. If this raises OpenFeatureError, the SDK returns `default_value`."""
         repo, job_id = _who(evaluation_context)
+        if self._is_running and not self._looking.runs:
+            self._look_again()
         try:
             return _details(self._resolver.resolve(flag_key, repo=repo, job_id=job_id))
         except RampdError as error:
@@ -197,10 +202,15 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         )
 
     def _start_to_look(self) -> None:
-        look = threading.Thread(
-            target=self._look, args=(self._stop, self._resolver), name="rampd-openfeature", daemon=True
-        )
-        look.start()
+        self._looking = Worker("rampd-openfeature", partial(self._look, self._stop, self._resolver))
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Starts the thread that emits events, if it does not run."""
+        try:
+            self._looking.start()
+        except RuntimeError as error:  # no thread is left; the next question tries again
+            log.warning("The provider emits no event for now: this process could not start a thread (%s).", error)
 
     def _look(self, stop: threading.Event, resolver: Resolver) -> None:
         with contextlib.suppress(ClosedError):
@@ -213,7 +223,6 @@ class RampdProvider(OnePerProcess, AbstractProvider):
         now = _state(status)
         if now == self._said:
             return
-        self._said = now
         if now == "ready":
             self.emit_provider_ready(ProviderEventDetails())
         elif now == "stale":
@@ -221,6 +230,7 @@ class RampdProvider(OnePerProcess, AbstractProvider):
             self.emit_provider_stale(ProviderEventDetails(message=message))
         else:
             self.emit_provider_error(ProviderEventDetails(message="no state", error_code=ErrorCode.GENERAL))
+        self._said = now
 
     def _renew(self) -> None:
         """Starts the thread of a forked child. The SDK asks for nothing while it believes that the provider is not ready."""

@@ -384,6 +384,20 @@ def test_each_mistake_with_tls_has_its_sentence(
 # Refused, and back again
 
 
+def test_a_refused_provider_goes_on_and_its_event_says_why(place: Place) -> None:
+    provider = RampdProvider(place.plain, timeout=20, credentials=Token(place.tokens.of["worker"]))
+    told: list[str] = []
+    provider.emit_provider_stale = lambda details: told.append(details.message)  # type: ignore[method-assign]
+    try:
+        provider.initialize(EvaluationContext())
+        place.tokens.revoke("worker")
+        eventually(lambda: not provider.resolver.status().connected)
+        eventually(lambda: any("No grant of the access file has this token" in each for each in told))
+        assert provider.resolve_string_details(C, "none", EvaluationContext("acme/app")).value == "t1"
+    finally:
+        provider.shutdown()
+
+
 def test_a_refused_resolver_goes_on_with_what_it_knows_and_comes_back_by_itself(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

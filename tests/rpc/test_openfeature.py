@@ -191,6 +191,49 @@ def test_a_provider_with_an_old_state_is_stale_and_later_ready_again(
     events.wait_for(ProviderEvent.PROVIDER_READY)
 
 
+def test_events_come_again_after_a_thread_could_not_start(
+    target: str, call: Stubs, provide: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("Release", component=C, tag="t1")
+    real, refused = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "rampd-openfeature" and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    client = provide(target)
+    assert refused
+    events = Events(client)
+    client.provider.resolver._watching.local.feed.confirmed_s -= 60
+    monkeypatch.setattr(client.provider.resolver._watching.local.feed, "_take_heartbeat", lambda *_: None)
+    assert client.get_string_value(C, "none", APP) == "t1"
+    events.wait_for(ProviderEvent.PROVIDER_STALE)
+
+
+def test_events_come_again_after_one_could_not_be_emitted(
+    target: str, call: Stubs, provide: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("Release", component=C, tag="t1")
+    client = provide(target)
+    real, failed = client.provider.emit_provider_stale, []
+
+    def emit(details: Any) -> None:
+        if not failed:
+            failed.append(details)
+            raise SystemExit("the SDK ends")
+        real(details)
+
+    monkeypatch.setattr(client.provider, "emit_provider_stale", emit)
+    events = Events(client)
+    monkeypatch.setattr(client.provider.resolver._watching.local.feed, "_take_heartbeat", lambda *_: None)
+    client.provider.resolver._watching.local.feed.confirmed_s -= 60
+    events.wait_for(ProviderEvent.PROVIDER_STALE)
+    assert failed
+
+
 def test_next_is_not_given_from_a_state_that_is_too_old(target: str, call: Stubs, provide: Any) -> None:
     rolling_out(call)
     client = provide(target, next_max_stale=0)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Generic, NoReturn, Protocol, TypeVar
 from weakref import WeakSet
 
+from rampd._runtime.log import log
 from rampd.errors import UnavailableError
 
 _PATIENCE_S = 3.0
@@ -163,7 +164,10 @@ class Living(Generic[Member]):
 
     def _each(self, do: Callable[[Member], None]) -> None:
         for member in list(self._members):
-            do(member)
+            try:
+                do(member)
+            except Exception:  # noqa: BLE001 - one that fails must not stop the others
+                log.exception("%s is not ready for a fork, or for the end of the process", type(member).__name__)
 
 
 class OnePerProcess:

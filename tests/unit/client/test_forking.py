@@ -156,6 +156,26 @@ def test_a_fork_waits_a_moment_after_the_end_of_a_channel(monkeypatch) -> None:
     assert time.monotonic() - began > 0.05
 
 
+def test_one_object_that_can_t_be_renewed_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fork_gate, "_renewals", [])
+    renewed: list[object] = []
+
+    class Member:
+        def renew(self) -> None:
+            renewed.append(self)
+            raise RuntimeError("can't start new thread")
+
+    members = [Member(), Member()]
+    living = fork_gate.Living(renew=Member.renew)
+    for member in members:
+        living.add(member)
+    fork_gate._renew()
+    assert set(renewed) == set(members)
+    assert "Member is not ready for a fork" in caplog.text
+
+
 INTERRUPTED = """
 import os, random, signal, threading, time
 from rampd._runtime import fork_gate as forking
