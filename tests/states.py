@@ -38,6 +38,7 @@ def snapshots(draw: st.DrawFn, revision: int = 1) -> ComponentSnapshot:
         unit=draw(st.sampled_from(Unit)),
         queued=tuple(rest[:cut]),
         previous=tuple(rest[cut:]),
+        lost=draw(st.sampled_from([(), ((3, 4),), ((3, 4), (9, 9))])),
     )
 
 

@@ -113,6 +113,7 @@ def _numbers(snapshot: ComponentSnapshot) -> tuple[object, ...]:
         snapshot.unit,
         [release.number for release in snapshot.queued],
         [release.number for release in snapshot.previous],
+        snapshot.lost,
     )
 
 
@@ -125,6 +126,7 @@ def _resolution_of(snapshot: ComponentSnapshot) -> v1.ResolutionState:
         unit=_UNIT_NUMBERS[snapshot.unit],
         queued=[release.number for release in snapshot.queued],
         previous=[release.number for release in snapshot.previous],
+        lost=[v1.LostRevisions(first=first, last=last) for first, last in snapshot.lost],
     )
 
 
@@ -231,6 +233,7 @@ def _snapshot_from(
             unit=_UNITS[resolution.unit],
             queued=tuple(releases[number] for number in resolution.queued),
             previous=tuple(releases[number] for number in resolution.previous),
+            lost=tuple((each.first, each.last) for each in resolution.lost),
         )
     except (KeyError, ValueError, OverflowError) as error:
         raise MalformedStateError(f"the state of {name} makes no sense: {error!r}") from error

@@ -198,6 +198,8 @@ class ComponentSnapshot:
     unit: Unit = Unit.REPO
     queued: tuple[SnapshotRelease, ...] = ()
     previous: tuple[SnapshotRelease, ...] = ()
+    lost: tuple[tuple[int, int], ...] = ()
+    """Revisions that the store has lost: the first and the last of each loss."""
     plan: _Plan = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -212,6 +214,14 @@ class ComponentSnapshot:
         snapshot = copy(self)
         object.__setattr__(snapshot, "revision", revision)
         return snapshot
+
+    def has_lost(self, revision: int) -> bool:
+        """Whether the store has lost a revision, so that it never comes."""
+        return any(first <= revision <= last for first, last in self.lost)
+
+    def reaches(self, revision: int) -> bool:
+        """Whether this state has what a revision brought."""
+        return self.revision >= revision and not self.has_lost(revision)
 
 
 def _plan(snapshot: ComponentSnapshot) -> _Plan:

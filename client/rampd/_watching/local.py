@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rampd import v1
 from rampd._contract.wording import counted
-from rampd._decision.resolution import Resolution, resolve
+from rampd._decision.resolution import ComponentSnapshot, Resolution, resolve
 from rampd._decision.staleness import STALE_AFTER_S
 from rampd._runtime import private_file
 from rampd._runtime.log import log
@@ -207,9 +207,9 @@ class Local:
         known = feed.components.get(component)
         if known is None and (damaged := feed.damaged.get(component)) is not None:
             known, age_s = damaged.component, max(age_s, now_s - damaged.since_s)
-        if known is not None and known.snapshot.revision < min_revision:
+        if known is not None and min_revision and not known.snapshot.reaches(min_revision):
             if fallback is None:
-                raise _behind(component, known.snapshot.revision, min_revision)
+                raise _behind(known.snapshot, min_revision)
             return fallback_of(fallback, age_s)
         if known is None and (deleted := feed.find_deleted(component)) is not None:
             known, age_s = deleted.component, max(age_s, now_s - deleted.since_s)
@@ -243,7 +243,7 @@ class Local:
         """Whether the component of each job exists and is at the job's `min_revision` or a later one."""
         find = self.feed.find
         return all(
-            (known := find(job.component)) is not None and known.snapshot.revision >= job.min_revision for job in jobs
+            (known := find(job.component)) is not None and known.snapshot.reaches(job.min_revision) for job in jobs
         )
 
     def status(self) -> WatchStatus:
@@ -305,10 +305,13 @@ def call_back(callback: Callback, change: Change) -> None:
         log.exception("a callback of on_change failed")
 
 
-def _behind(component: str, revision: int, min_revision: int) -> UnavailableError:
-    return UnavailableError(
-        f"{component} is at revision {revision} here, and revision {min_revision} did not come in time. Try again, or ask "
-        "without min_revision.",
-        reason="NO_SNAPSHOT",
-        metadata={"revision": str(revision)},
-    )
+def _behind(snapshot: ComponentSnapshot, min_revision: int) -> UnavailableError:
+    component, revision = snapshot.component, snapshot.revision
+    if snapshot.has_lost(min_revision):
+        why = f"The store has lost revision {min_revision} of {component}, so the revision will not come. Ask without min_revision."
+    else:
+        why = (
+            f"{component} is at revision {revision} here, and revision {min_revision} did not come in time. Try again, or ask "
+            "without min_revision."
+        )
+    return UnavailableError(why, reason="NO_SNAPSHOT", metadata={"revision": str(revision)})

@@ -179,7 +179,7 @@ class ComponentState(_message.Message):
     def __init__(self, component: _Optional[str] = ..., revision: _Optional[int] = ..., resolution: _Optional[_Union[ResolutionState, _Mapping]] = ..., releases: _Optional[_Iterable[_Union[_rollout_pb2.Release, _Mapping]]] = ..., overrides: _Optional[_Iterable[_Union[_rollout_pb2.Override, _Mapping]]] = ..., deleted_overrides: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ResolutionState(_message.Message):
-    __slots__ = ("state", "current", "next", "next_percent", "unit", "queued", "previous")
+    __slots__ = ("state", "current", "next", "next_percent", "unit", "queued", "previous", "lost")
     STATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     NEXT_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +187,7 @@ class ResolutionState(_message.Message):
     UNIT_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     state: _rollout_pb2.RolloutState
     current: int
     next: int
@@ -194,7 +195,16 @@ class ResolutionState(_message.Message):
     unit: _rollout_pb2.Unit
     queued: _containers.RepeatedScalarFieldContainer[int]
     previous: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, state: _Optional[_Union[_rollout_pb2.RolloutState, str]] = ..., current: _Optional[int] = ..., next: _Optional[int] = ..., next_percent: _Optional[float] = ..., unit: _Optional[_Union[_rollout_pb2.Unit, str]] = ..., queued: _Optional[_Iterable[int]] = ..., previous: _Optional[_Iterable[int]] = ...) -> None: ...
+    lost: _containers.RepeatedCompositeFieldContainer[LostRevisions]
+    def __init__(self, state: _Optional[_Union[_rollout_pb2.RolloutState, str]] = ..., current: _Optional[int] = ..., next: _Optional[int] = ..., next_percent: _Optional[float] = ..., unit: _Optional[_Union[_rollout_pb2.Unit, str]] = ..., queued: _Optional[_Iterable[int]] = ..., previous: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostRevisions, _Mapping]]] = ...) -> None: ...
+
+class LostRevisions(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class WatchChange(_message.Message):
     __slots__ = ("component", "deleted")

@@ -18,6 +18,7 @@ def snapshot_of(rollout: Rollout) -> ComponentSnapshot:
         queued=tuple(map(_release, rollout.queued_releases)),
         # Quarantined releases too: an override to such a tag still works, and gets the release's attributes.
         previous=tuple(_release(rollout.releases[number]) for number in rollout.previous),
+        lost=rollout.lost,
     )
 
 

@@ -28,6 +28,9 @@ from rampd._decision.resolution import (
 )
 from rampd._watching.local import Local
 from rampd._watching.settings import Settings
+from rampd.errors import UnavailableError
+from rampd_server.domain.rollout.model import LostRevisions, Release, ReleaseState, Rollout
+from rampd_server.replica.projection import snapshot_of
 from rampd_server.rpc.messages.resolution import encode
 from tests.states import CHOICES, REPOS, overrides, snapshots
 
@@ -40,7 +43,9 @@ ASKED = st.one_of(
 AGES_S = st.sampled_from([0.0, 4.0, 6.0, 290.0, 310.0])
 
 
-def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
+def local(
+    snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float, *, min_revision: int = 0
+) -> Resolution:
     """Decides as a launcher that watches: from messages, through a feed."""
     client = Local(Settings(Endpoint("127.0.0.1:1"), (), 300.0, None))
     heartbeat = v1.WatchHeartbeat()
@@ -49,7 +54,7 @@ def local(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, 
     state = v1.WatchState(first=True, last=True, components=parts_of(snapshot, pins.items()))
     for message in (v1.WatchResponse(state=state, cursor="e/1-0"), v1.WatchResponse(heartbeat=heartbeat)):
         client.take(v1.WatchResponse.FromString(message.SerializeToString()))
-    return client.answer(snapshot.component, repo, job_id)
+    return client.answer(snapshot.component, repo, job_id, min_revision)
 
 
 def rpc(snapshot: ComponentSnapshot, pins: Overrides, repo: str, job_id: str, age_s: float) -> Resolution:
@@ -116,6 +121,24 @@ def test_both_ways_draw_the_published_buckets(vector: dict[str, Any], way: Any, 
     )
     answer = way(snapshot, Overrides(), vector["repo"], vector["job_id"], 0.0)
     assert (answer.bucket, answer.tag) == (vector["bucket"], "next" if off else "current")
+
+
+@pytest.mark.parametrize(
+    ("revision", "why"),
+    [(6, None), (7, "has lost revision 7"), (8, "has lost revision 8"), (9, None), (10, "did not come in time")],
+)
+def test_a_revision_that_the_store_has_lost_never_comes(revision: int, why: str | None) -> None:
+    """The server records a loss with a revision above all that were lost, so a comparison of numbers says too much."""
+    releases = {1: Release(1, "t1", ReleaseState.CURRENT, "ci", "", 1, 1)}
+    lost = (LostRevisions(7, 8),)
+    rollout = Rollout("restyler", 9, current=1, releases=releases, last_number=1, create_ms=1, update_ms=1, lost=lost)
+    asked = snapshot_of(rollout), Overrides(), "acme/app", "", 0.0
+    if why is None:
+        assert local(*asked, min_revision=revision).tag == "t1"
+    else:
+        with pytest.raises(UnavailableError, match=why) as caught:
+            local(*asked, min_revision=revision)
+        assert (caught.value.reason, caught.value.metadata) == ("NO_SNAPSHOT", {"revision": "9"})
 
 
 def test_an_age_counts_from_the_store_and_not_from_the_message() -> None:
