@@ -1,8 +1,8 @@
 """Whatever is raised in any stage of a call, the caller gets a status, the log has the error, and the server can still stop."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.server import Server
+from rampd_server.rpc.streams import Streams
 from tests.rpc.test_binding import RAMP, send
 
 
@@ -48,7 +49,11 @@ CALLS = {
     "Resolve": ("ResolverService/Resolve", v1.ResolveRequest(component="restyler")),
     "Watch": ("ResolverService/Watch", v1.WatchRequest()),
 }
-STAGES = ("parse", "violations", "proof", "admission", "servicer", "encode", "middle")
+STAGES = (
+    *("parse", "violations", "known", "proof", "count", "admission", "servicer", "encode"),
+    *("place", "open stream", "middle"),
+)
+OF_STREAMS = {"place", "open stream", "middle"}
 
 
 class Stages:
@@ -78,9 +83,27 @@ class Stages:
         self.pass_by("violations")
         return []
 
-    def known(self, *_: object) -> Caller:
+    def known(self, *_: object) -> Caller | None:
+        self.pass_by("known")
+        return None if self.stage == "proof" else local(Role.ADMIN)
+
+    async def prove(self, *_: object) -> Caller:
+        await asyncio.sleep(0)
         self.pass_by("proof")
         return local(Role.ADMIN)
+
+    def count(self, _door: Door) -> Callable[[Caller], None]:
+        return lambda _caller: self.pass_by("count")
+
+    @contextmanager
+    def one_more(self, *_: object) -> Iterator[None]:
+        self.pass_by("place")
+        yield
+
+    @asynccontextmanager
+    async def while_proven(self, *_: object) -> AsyncIterator[None]:
+        self.pass_by("open stream")
+        yield
 
     def require(self, *_: object) -> None:
         self.pass_by("admission")
@@ -109,7 +132,11 @@ class Stages:
 async def running(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[grpc.aio.Channel]:
     monkeypatch.setattr(binding, "_parser", stages.passing("parse", binding._parser))
     monkeypatch.setattr(binding, "_encoder", stages.passing("encode", binding._encoder))
+    monkeypatch.setattr(binding, "_count", stages.count)
     monkeypatch.setattr(Door, "known", stages.known)
+    monkeypatch.setattr(Door, "prove", stages.prove)
+    monkeypatch.setattr(Door, "while_proven", stages.while_proven)
+    monkeypatch.setattr(Streams, "one_more", stages.one_more)
     monkeypatch.setattr(Permission, "require", stages.require)
     servicers = {"ResolverService": stages, "RolloutService": stages}
     server = Server(bind(servicers, violations=stages.violations, door=Door(None)))
@@ -125,7 +152,7 @@ async def running(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 def is_passed(method: str, stage: str) -> bool:
     """Whether a call passes a stage. Resolve's answer is already bytes."""
-    if stage == "middle":
+    if stage in OF_STREAMS:
         return method == "Watch"
     return stage != "encode" or method != "Resolve"
 
