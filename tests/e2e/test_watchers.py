@@ -93,6 +93,13 @@ async def test_watchers_that_do_not_read_cost_bounded_memory_and_block_no_other_
         assert peak_memory_mb(server.process.pid) - before_mb < 310
 
 
+async def test_three_thousand_watchers_that_connect_at_once_all_get_in(server: ServerProcess, call: Stubs) -> None:
+    call("Release", component=C, tag="t1")
+    async with streams(server.target, channels=60, each=50) as crowd, asyncio.timeout(WITHIN_S):
+        feeds = await asyncio.gather(*map(until_live, crowd))
+        assert [feed.components[C].snapshot.current.tag for feed in feeds] == ["t1"] * 3000
+
+
 async def test_a_thousand_watchers_that_connect_at_once_all_get_the_state(server: ServerProcess, call: Stubs) -> None:
     """Given a state of 520 KB, expect that it is encoded once, and that no copy of it is made for each watcher."""
     call("Release", component=C, tag="t1")
