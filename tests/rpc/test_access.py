@@ -411,6 +411,22 @@ def test_a_request_id_belongs_to_the_identity(world: World) -> None:
     assert world("ci-a-2", "Release", **fields).replayed
 
 
+@pytest.mark.parametrize("actor", ["", "ci-a"])
+def test_who_has_not_used_a_request_id_does_not_hear_what_it_was_used_for(two: World, actor: str) -> None:
+    """Given an id that was used for a component that the caller does not see, expect no word of method, fields and component."""
+    fields = {"component": C, "tag": "t9", "request_id": "build-42"}
+    first = two("admin", "Release", actor, component=OTHER, tag="t9", request_id="build-42")
+    error = two.refusal("ci-of-one", "Release", **fields)
+    assert (reason_of(error), metadata_of(error)) == ("REQUEST_ID_REUSED", {"request_id": "build-42"})
+    assert error.details() == (
+        "The request id build-42 was used by another caller. To repeat the first request, send it unchanged. For any other "
+        "request, choose a new request id."
+    )
+    again = two.refusal("admin", "Release", **fields)
+    assert metadata_of(again)["differs"] == ("actor, component" if actor else "component")
+    assert two("admin", "Release", component=OTHER, tag="t9", request_id="build-42").release == first.release
+
+
 # Ends
 
 

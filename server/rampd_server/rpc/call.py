@@ -18,6 +18,8 @@ _DESCRIBES = frozenset({"note", "attributes"})
 """Fields that only describe a request. They do not change what it asks for."""
 _DIGEST = 32
 _SHORT_DIGEST = 4
+_IDENTITY = 8
+"""Longer, because two identities with the same digest would be taken for one."""
 
 
 class Call:
@@ -78,12 +80,13 @@ class Call:
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The short name of the method, and a short digest of the actor and of each field that is set. They show in
-        which fields a repeat of a request id differs.
+        """The short name of the method, and a short digest of the identity, of the actor and of each field that is set. They
+        show whose a request id is, and in which fields a repeat differs.
         """
         names = [field.name for field, _ in self._request.ListFields() if field.name != _REQUEST_ID]
         fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}
-        return {"method": self.method, "actor": _digest(self.actor.encode())[:_SHORT_DIGEST], **fields}
+        identity, actor = _digest(self.identity.encode()), _digest(self.actor.encode())
+        return {"method": self.method, "identity": identity[:_IDENTITY], "actor": actor[:_SHORT_DIGEST], **fields}
 
     def _only(self, is_kept: Callable[[str], bool]) -> bytes:
         content = type(self._request)()
