@@ -629,6 +629,31 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
         assert token not in caplog.text
 
 
+@pytest.mark.parametrize("method", ["GetRollout", "Resolve", "BatchResolve", "ReportOutcomes", "Watch", "WatchRelease"])
+def test_a_call_about_a_component_that_one_may_not_see_is_in_the_log_once(
+    two: World, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Given a call about it, expect one line; given one about a component that is not there, expect none."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(refusals, "_rate", Rate(1000, 1000))
+    monkeypatch.setattr(refusals._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
+    for name in (f"{C}-absent", OTHER):
+        request = REQUESTS[method](name)
+        for entries in ("requests", "outcomes"):
+            if entries in request.DESCRIPTOR.fields_by_name:
+                getattr(request, entries).extend(list(getattr(request, entries)) * 3)
+        status(two.channel, method, request, two.tokens.metadata("admin-of-one"))
+    [line] = lines
+    service = METHODS[method].containing_service.full_name
+    assert (line["method"], line["identity"], line["reason"], line["why"]) == (
+        f"{service}/{method}",
+        "admin-of-one",
+        "COMPONENT_NOT_FOUND",
+        f"{OTHER} is not among the components of the grant.",
+    )
+    assert line["peer"].startswith("ipv4:127.0.0.1:")
+
+
 def test_a_flood_of_wrong_tokens_does_not_flood_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(refusals, "_rate", Rate(0.001, 10))

@@ -25,25 +25,26 @@ _IDENTITY = 8
 class Call:
     """One call: its method, its caller and its time left. Expensive values are computed only when they are read."""
 
-    __slots__ = ("_context", "_name", "_request", "caller")
+    __slots__ = ("_request", "caller", "context", "name")
 
     def __init__(self, name: str, request: Message, context: Context, caller: Caller) -> None:
         self.caller = caller
-        self._name = name
+        self.context = context
+        self.name = name
+        """The full name of the method: `rampd.v1.RolloutService/Ramp`."""
         self._request = request
-        self._context = context
 
     @property
     def method(self) -> str:
         """The short name of the method: `Ramp`."""
-        return self._name.rpartition("/")[2]
+        return self.name.rpartition("/")[2]
 
     @property
     def actor(self) -> str:
         """The caller's name for the history. It is the proven identity, and for whom the caller claims to act. Without a proven
         identity it is the name that the caller claims in the metadata `x-rampd-actor`, or `anonymous`.
         """
-        claimed = _claimed(self._context)
+        claimed = _claimed(self.context)
         if self.caller.identity == ANONYMOUS:
             return claimed[0] if claimed else ANONYMOUS
         return f"{self.caller.identity} (for {claimed[0]})" if claimed else self.caller.identity
@@ -51,7 +52,7 @@ class Call:
     @property
     def is_actor_claimed(self) -> bool:
         """Whether the caller has claimed `actor` without proof."""
-        return self.caller.identity == ANONYMOUS and bool(_claimed(self._context))
+        return self.caller.identity == ANONYMOUS and bool(_claimed(self.context))
 
     @property
     def identity(self) -> str:
@@ -67,7 +68,7 @@ class Call:
     @property
     def timeout_s(self) -> float | None:
         """The seconds that are left; None if the caller set no deadline."""
-        return self._context.time_remaining()
+        return self.context.time_remaining()
 
     @property
     def digest(self) -> str:
@@ -76,7 +77,7 @@ class Call:
         again.
         """
         content = self._only(lambda name: name not in _DESCRIBES and name != _REQUEST_ID)
-        return _digest(f"{self._name}\0{self.identity}\0".encode(), content)[:_DIGEST]
+        return _digest(f"{self.name}\0{self.identity}\0".encode(), content)[:_DIGEST]
 
     @property
     def parts(self) -> Mapping[str, str]:
