@@ -471,6 +471,41 @@ def test_a_stream_whose_grant_has_changed_can_be_opened_again(world: World) -> N
     assert C not in str(next(world.stream("launcher")))
 
 
+@pytest.mark.parametrize("change", ["a second token", "a later end", "another role", "other limits"])
+def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    world("admin", "Release", component=C, tag="t1")
+    role, limits, end = "launcher", "limits = { streams = 9 }", "expires = 2098-01-01"
+    grant(world, "launcher", role, limits, end)
+    stream = world.stream("launcher")
+    assert next(stream)
+    digests = [digest_of(world.tokens.of["launcher"])]
+    match change:
+        case "a second token":
+            digests.append(digest_of(new_token()))
+        case "a later end":
+            end = "expires = 2099-01-01"
+        case "another role":
+            role = "viewer"
+        case "other limits":
+            limits = "limits = { streams = 8 }"
+    world.tokens.grant("launcher", role, limits, end, proof=f"tokens = {digests}")
+    # What is added later in the file is in force by then, and the stream is checked again many times.
+    grant(world, "later", "viewer")
+    if change.startswith("a "):
+        checked, known = [], door.Door.known
+        monkeypatch.setattr(door.Door, "known", lambda *given: (checked.append(given), known(*given))[1])
+        # The first check that finds a reason ends the stream, and is the last one.
+        eventually(lambda: len(checked) >= 3, 20)
+        assert stream.is_active()
+        stream.cancel()
+    else:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+        assert reason_of(caught.value) == "NO_SNAPSHOT"
+
+
 def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
     """Given more than a connection buffers, expect that a revoke frees the stream for the next one of the identity."""
     attributes = {f"key{number}": "x" * 500 for number in range(30)}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
@@ -83,6 +83,11 @@ class Grant:
     def sees(self, component: str) -> bool:
         """Whether a component is there for it."""
         return self._matches_component(component) is not None
+
+    @cached_property
+    def rights(self) -> "Grant":
+        """The grant without its end and without what proves it. A caller keeps its rights while its tokens are replaced."""
+        return replace(self, expires_s=None, tokens=(), certificates=(), trusts=(), is_for_everybody=False)
 
     @cached_property
     def sees_every_component(self) -> bool:
