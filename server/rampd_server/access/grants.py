@@ -114,6 +114,8 @@ class Caller:
     """
     generation: int = 0
     """Of the access file that it was checked against."""
+    known_until_s: float | None = field(default=None, compare=False)
+    """When the credential has to be checked again; not later than its end. None: it never ends."""
 
     @property
     def identity(self) -> str:
