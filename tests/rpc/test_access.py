@@ -604,6 +604,28 @@ def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:
     assert 30 < retry_after_s(error) <= 100
 
 
+def test_the_jobs_of_a_batch_are_counted_and_calls_wait_for_them(world: World) -> None:
+    """Given a batch as large as 40 calls, expect that it goes through, and that those after it wait for its turn to end."""
+    world("admin", "Release", component=C, tag="t1")
+    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.1, burst = 50 }")
+    batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(1000)]
+    for _ in range(2):
+        assert len(world("eager", "BatchResolve", requests=batch).results) == 1000
+    for method, fields in (("BatchResolve", {"requests": batch}), ("Resolve", {"component": C, "repo": "acme/app"})):
+        error = world.refusal("eager", method, **fields)
+        assert (reason_of(error), metadata_of(error)) == ("LIMIT_EXCEEDED", {"limit": "calls_per_s"})
+        # 82 calls, a few of `grant`, the one that waits, and the burst: about 33 turns of 10 s.
+        assert 250 < retry_after_s(error) < 400
+
+
+def test_a_batch_of_few_jobs_is_one_call(world: World) -> None:
+    world("admin", "Release", component=C, tag="t1")
+    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.001, burst = 50 }")
+    batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(24)]
+    for _ in range(40):
+        assert len(world("eager", "BatchResolve", requests=batch).results) == 24
+
+
 def test_an_identity_with_several_tokens_has_one_limit(world: World) -> None:
     world.tokens.of["eager-2"] = new_token()
     grant(world, "eager", "launcher", "limits = { streams = 1 }")
