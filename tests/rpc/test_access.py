@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ from rampd import v1
 from rampd._contract.token import digest_of, new_token
 from rampd_server import testing
 from rampd_server.access import following
+from rampd_server.access.oidc import LEEWAY_S
 from rampd_server.access.quotas import Rate
+from rampd_server.process.address import Address
 from rampd_server.rpc import door, refusals
 from rampd_server.rpc.binding import SERVICES
+from tests.authority import Authority
+from tests.ci_issuer import ci_issuer, github_claims
 from tests.rpc.access_table import (
     CALLERS,
     METHODS,
@@ -542,6 +547,76 @@ def test_a_stream_whose_credential_can_t_be_checked_ends(world: World, monkeypat
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+ENDS = {
+    "its certificate ends": "ended at",
+    "the grant of its certificate is taken out": "",
+    "the token of its issuer ends": "expired",
+    "the grant of its issuer is taken out": "The token is neither one of rampd nor one of an OIDC issuer",
+    "the grant for everybody ends": "",
+    "the grant for everybody is taken out": "",
+}
+"""What a stream hears. Who is left without any proof is told how to get one."""
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_stream_ends_by_every_kind_of_proof_when(
+    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(following, "_LOOK_S", 0.02)
+    monkeypatch.setattr(door, "_CHECK_AGAIN_S", 0.05)
+    with short_directory() as directory, ci_issuer() as issuer:
+        tokens, authority = Tokens(directory / "access.toml"), Authority()
+        tokens.grant("admin", "admin")
+        of_issuer = (
+            f'[[grant.oidc]]\nissuer = "{issuer.name}"\naudience = "rampd"\nclaims = {{ repository_id = "456789" }}'
+        )
+        proofs = {
+            "certificate": 'certificates = ["spiffe://team/launcher"]',
+            "issuer": of_issuer,
+            "everybody": "everybody = true",
+        }
+        kind = next(each for each in proofs if each in end)
+        certificate, key = authority.issue("127.0.0.1").write(directory, "server")
+        settings: dict[str, Any] = {
+            "namespace": namespace,
+            "access_file": tokens.path,
+            "insecure_admin": False,
+            "listen": [Address("127.0.0.1", 0, True)],
+            "tls_cert": certificate,
+            "tls_key": key,
+            "tls_client_ca": authority.write(directory),
+        }
+        with testing.run(directory, store_process.url, **settings) as target:
+            soon = timedelta(seconds=5)
+            expires = (
+                f"expires = {(datetime.now(UTC) + soon).isoformat()}" if end == "the grant for everybody ends" else ""
+            )
+            tokens.grant("launcher", "launcher", expires, proof=proofs[kind])
+            name = "spiffe://team/launcher" if kind == "certificate" else "spiffe://team/nobody"
+            mine = authority.issue(name, life=soon if end == "its certificate ends" else timedelta(days=1))
+            life_s = 5 - LEEWAY_S if end == "the token of its issuer ends" else 600
+            token = issuer.token({**github_claims("rampd"), "exp": int(time.time()) + life_s})
+            metadata = (("authorization", f"Bearer {token}"),) if kind == "issuer" else ()
+            trust = grpc.ssl_channel_credentials(authority.certificate, mine.key, mine.certificate)
+            with grpc.secure_channel(target, trust) as channel:
+
+                def opened() -> Any:
+                    call = channel.unary_stream("/rampd.v1.ResolverService/Watch")
+                    stream = call(v1.WatchRequest().SerializeToString(), metadata=metadata, timeout=40)
+                    assert next(stream)
+                    return stream
+
+                streams: list[Any] = []
+                eventually(lambda: streams.append(opened()) or True, 20, suppressed=grpc.RpcError)
+                if "taken out" in end:
+                    tokens.revoke("launcher")
+                with pytest.raises(grpc.RpcError) as caught:
+                    list(streams[0])
+    reason = "BAD_CREDENTIALS" if ENDS[end] else "NO_CREDENTIALS"
+    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAUTHENTICATED, reason)
+    assert ENDS[end] in str(caught.value.details())
 
 
 def test_a_stream_ends_within_a_minute_after_the_file_has_changed() -> None:
