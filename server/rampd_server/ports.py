@@ -39,7 +39,8 @@ class Author:
     digest: str = ""
     """The digest of method, caller and content, without spaces. A repeat of `request_id` must have the same digest."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """The method's name, and a short digest of the actor and of each field. They show in which fields a repeat differs.
+    """The method's name, and a short digest of the identity, of the actor and of each field. They show whose a request id is,
+    and in which fields a repeat differs.
     """
 
 

@@ -365,7 +365,7 @@ async def test_the_digest_covers_method_and_content_and_the_parts_show_what_diff
         return world.rollout.calls[-1]
 
     first = await sent(percent=10, request_id="a")
-    assert (len(first.digest), list(first.parts)) == (32, ["method", "actor", "component", "percent"])
+    assert (len(first.digest), list(first.parts)) == (32, ["method", "identity", "actor", "component", "percent"])
     assert first.parts["method"] == "Ramp"
     for same, differing in (
         ({"request_id": "b"}, set()),

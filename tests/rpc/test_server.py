@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
@@ -133,6 +134,31 @@ async def test_streams_of_health_take_no_place_of_other_streams(make_server, mon
         with pytest.raises(grpc.RpcError, match="its limit"):
             await watch(health_pb2.HealthCheckRequest()).read()
         for stream in opened:
+            stream.cancel()
+
+
+async def test_streams_of_reflection_have_a_limit_of_their_own(make_server, monkeypatch):
+    """Given streams that ask nothing more, expect that another one is refused, and that one that ends makes room."""
+    monkeypatch.setattr("rampd_server.rpc.server.MAX_REFLECTION_STREAMS", 3)
+    server = make_server()
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+
+        async def opened():
+            stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+            await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            return stream, len((await stream.read()).list_services_response.service)
+
+        streams = [await opened() for _ in range(3)]
+        assert [services for _, services in streams] == [5, 5, 5]
+        assert server._handlers.streams._open == 0
+        with pytest.raises(grpc.RpcError, match="its limit"):
+            await opened()
+        await streams[0][0].done_writing()
+        assert await streams[0][0].read() is grpc.aio.EOF
+        assert (await opened())[1] == 5
+        for stream, _ in streams:
             stream.cancel()
 
 

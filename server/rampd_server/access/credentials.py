@@ -11,6 +11,8 @@ from rampd_server.domain.refusals import bad_credentials
 
 _BEARER: Final = "bearer "
 _MOST_REMEMBERED: Final = 10_000
+_VERIFIED_LIVES_S: Final = 3600.0
+"""After so long a token of an issuer is verified again, as long as it may live: the issuer may have withdrawn its key."""
 
 
 class Verifier(Protocol):
@@ -42,7 +44,7 @@ class Credentials:
     def known(self, authorization: str) -> Caller | None:
         """The caller of an `authorization` header that was checked before; None where it has to be proven."""
         caller = self._known.get(authorization)
-        if caller is None or caller.expires_s is None or self._is_in_time(caller):
+        if caller is None or caller.known_until_s is None or self._clock() < caller.known_until_s:
             return caller
         return None
 
@@ -54,7 +56,9 @@ class Credentials:
             caller = self._of_token(token)
         elif token.count(".") == 2 and self._trusts:
             grant, ends_s = await self._verifier.verify(token, self._trusts)
-            caller = Caller(grant, Proof.OIDC, earliest(grant.expires_s, ends_s), generation)
+            end_s = earliest(grant.expires_s, ends_s)
+            known_until_s = earliest(end_s, self._clock() + _VERIFIED_LIVES_S)
+            caller = Caller(grant, Proof.OIDC, end_s, generation, known_until_s)
         else:
             raise bad_credentials(
                 "The token is neither one of rampd nor one of an OIDC issuer that the access file names."
@@ -94,7 +98,7 @@ class Credentials:
             raise bad_credentials(
                 "No grant of the access file has this token. It was revoked, or it is for another server."
             )
-        return Caller(grant, Proof.TOKEN, grant.expires_s, self.generation)
+        return Caller(grant, Proof.TOKEN, grant.expires_s, self.generation, known_until_s=grant.expires_s)
 
     def _is_in_time(self, caller: Caller) -> bool:
         return caller.expires_s is None or self._clock() < caller.expires_s

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
@@ -85,6 +85,11 @@ class Grant:
         return self._matches_component(component) is not None
 
     @cached_property
+    def rights(self) -> "Grant":
+        """The grant without its end and without what proves it. A caller keeps its rights while its tokens are replaced."""
+        return replace(self, expires_s=None, tokens=(), certificates=(), trusts=(), is_for_everybody=False)
+
+    @cached_property
     def sees_every_component(self) -> bool:
         return "*" in self.components
 
@@ -109,6 +114,8 @@ class Caller:
     """
     generation: int = 0
     """Of the access file that it was checked against."""
+    known_until_s: float | None = field(default=None, compare=False)
+    """When the credential has to be checked again; not later than its end. None: it never ends."""
 
     @property
     def identity(self) -> str:

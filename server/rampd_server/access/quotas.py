@@ -3,6 +3,8 @@
 from rampd_server.access.grants import Grant
 from rampd_server.domain.errors import LimitExceededError
 
+JOBS_OF_A_CALL = 25
+"""As many jobs of a BatchResolve cost a server about as much as one call."""
 _ROUNDING_S = 1e-6
 """What sums of floats may be off by: the last call of a burst is none too many."""
 
@@ -27,6 +29,10 @@ class Rate:
         self._due_s = due_s
         return 0.0
 
+    def add(self, number: int, now_s: float) -> None:
+        """Counts so many, whether they may come or not. Those after them wait for it."""
+        self._due_s = max(self._due_s, now_s) + number * self._step_s
+
 
 class Quota:
     """What one identity uses of a server."""
@@ -45,6 +51,12 @@ class Quota:
         """Counts a call. Raises LimitExceededError."""
         if wait_s := self._calls.take(1, now_s):
             raise self._exceeded("calls_per_s", "calls a second", wait_s)
+
+    def add_jobs(self, number: int, now_s: float) -> None:
+        """Counts the jobs of a call that was counted already. The call itself goes on: only a burst could refuse it, and then
+        it would be refused for ever.
+        """
+        self._calls.add(number // JOBS_OF_A_CALL, now_s)
 
     def take_outcomes(self, number: int, now_s: float) -> None:
         """Counts outcomes. Raises LimitExceededError."""

@@ -81,6 +81,8 @@ class RampdError(Exception):
         self.reason = reason
         self.message = message
         self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items() if value is not None}
+        self.log_message = ""
+        """What the log says where it is so because of who calls, and the caller must not hear that."""
 
 
 class RefusedError(RampdError):

@@ -34,6 +34,13 @@ def component_not_found(*, component: str) -> RefusedError:
     )
 
 
+def component_hidden(*, component: str) -> RefusedError:
+    """Returns the error for a component that the caller does not see: the same as for one that does not exist."""
+    refusal = component_not_found(component=component)
+    refusal.log_message = f"{component} is not among the components of the grant."
+    return refusal
+
+
 def release_not_found(
     message: str = "", *, component: str, release: int | None = None, tag: str | None = None
 ) -> RefusedError:

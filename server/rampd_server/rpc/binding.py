@@ -267,7 +267,7 @@ def _reader(method: MethodDescriptor, violations: Violations) -> Callable[[bytes
 def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, Caller], Call]:
     name = _full_name(method)
     permission = PERMISSIONS[method.name]
-    has_outcomes = "outcomes" in method.input_type.fields_by_name
+    fields = method.input_type.fields_by_name
     if door.serves is not None and door.serves not in permission.roles:
 
         def refuse(_request: Any, _context: Context, _caller: Caller) -> Call:  # noqa: ANN401 - any message
@@ -286,7 +286,14 @@ def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, 
         door.quotas.of(caller.grant).take_outcomes(len(request.outcomes), time.monotonic())
         return call
 
-    return admit if door.credentials is None or not has_outcomes else admit_outcomes
+    def admit_jobs(request: Any, context: Context, caller: Caller) -> Call:  # noqa: ANN401
+        call = admit(request, context, caller)
+        door.quotas.of(caller.grant).add_jobs(len(request.requests), time.monotonic())
+        return call
+
+    if door.credentials is None:
+        return admit
+    return admit_outcomes if "outcomes" in fields else admit_jobs if "requests" in fields else admit
 
 
 def _count(door: Door) -> Callable[[Caller], None]:

@@ -18,30 +18,33 @@ _DESCRIBES = frozenset({"note", "attributes"})
 """Fields that only describe a request. They do not change what it asks for."""
 _DIGEST = 32
 _SHORT_DIGEST = 4
+_IDENTITY = 8
+"""Longer, because two identities with the same digest would be taken for one."""
 
 
 class Call:
     """One call: its method, its caller and its time left. Expensive values are computed only when they are read."""
 
-    __slots__ = ("_context", "_name", "_request", "caller")
+    __slots__ = ("_request", "caller", "context", "name")
 
     def __init__(self, name: str, request: Message, context: Context, caller: Caller) -> None:
         self.caller = caller
-        self._name = name
+        self.context = context
+        self.name = name
+        """The full name of the method: `rampd.v1.RolloutService/Ramp`."""
         self._request = request
-        self._context = context
 
     @property
     def method(self) -> str:
         """The short name of the method: `Ramp`."""
-        return self._name.rpartition("/")[2]
+        return self.name.rpartition("/")[2]
 
     @property
     def actor(self) -> str:
         """The caller's name for the history. It is the proven identity, and for whom the caller claims to act. Without a proven
         identity it is the name that the caller claims in the metadata `x-rampd-actor`, or `anonymous`.
         """
-        claimed = _claimed(self._context)
+        claimed = _claimed(self.context)
         if self.caller.identity == ANONYMOUS:
             return claimed[0] if claimed else ANONYMOUS
         return f"{self.caller.identity} (for {claimed[0]})" if claimed else self.caller.identity
@@ -49,7 +52,7 @@ class Call:
     @property
     def is_actor_claimed(self) -> bool:
         """Whether the caller has claimed `actor` without proof."""
-        return self.caller.identity == ANONYMOUS and bool(_claimed(self._context))
+        return self.caller.identity == ANONYMOUS and bool(_claimed(self.context))
 
     @property
     def identity(self) -> str:
@@ -65,7 +68,7 @@ class Call:
     @property
     def timeout_s(self) -> float | None:
         """The seconds that are left; None if the caller set no deadline."""
-        return self._context.time_remaining()
+        return self.context.time_remaining()
 
     @property
     def digest(self) -> str:
@@ -74,16 +77,17 @@ class Call:
         again.
         """
         content = self._only(lambda name: name not in _DESCRIBES and name != _REQUEST_ID)
-        return _digest(f"{self._name}\0{self.identity}\0".encode(), content)[:_DIGEST]
+        return _digest(f"{self.name}\0{self.identity}\0".encode(), content)[:_DIGEST]
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The short name of the method, and a short digest of the actor and of each field that is set. They show in
-        which fields a repeat of a request id differs.
+        """The short name of the method, and a short digest of the identity, of the actor and of each field that is set. They
+        show whose a request id is, and in which fields a repeat differs.
         """
         names = [field.name for field, _ in self._request.ListFields() if field.name != _REQUEST_ID]
         fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}
-        return {"method": self.method, "actor": _digest(self.actor.encode())[:_SHORT_DIGEST], **fields}
+        identity, actor = _digest(self.identity.encode()), _digest(self.actor.encode())
+        return {"method": self.method, "identity": identity[:_IDENTITY], "actor": actor[:_SHORT_DIGEST], **fields}
 
     def _only(self, is_kept: Callable[[str], bool]) -> bytes:
         content = type(self._request)()

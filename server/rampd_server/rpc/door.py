@@ -70,7 +70,7 @@ class Door:
     @asynccontextmanager
     async def while_proven(self, context: Context, caller: Caller) -> AsyncIterator[None]:
         """A block that is one open stream of the caller. It ends within a minute after the caller's credential has ended or
-        was revoked: with BAD_CREDENTIALS, or with NO_SNAPSHOT where the grant has changed and the caller can come back.
+        was revoked: with BAD_CREDENTIALS, or with NO_SNAPSHOT where the caller's rights have changed and it can come back.
 
         Raises RefusedError (LIMIT_EXCEEDED).
         """
@@ -110,7 +110,8 @@ class Door:
                     NoSnapshotError(f"The credential of {caller.identity} can't be checked. Open the stream again.")
                 )
             else:
-                if now.grant != caller.grant:
+                # The credential itself was proven again, so another token or another end of the grant changes nothing.
+                if now.grant.rights != caller.grant.rights:
                     refusal.append(
                         NoSnapshotError(f"The grant of {caller.identity} has changed. Open the stream again.")
                     )

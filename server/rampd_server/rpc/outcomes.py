@@ -5,6 +5,7 @@ import hashlib
 
 from rampd import v1
 from rampd_server.domain.evidence.admission import EXPLANATIONS, JobOutcome
+from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.call import ANONYMOUS
 from rampd_server.service.outcome_intake import Outcomes, Report
@@ -22,6 +23,7 @@ class OutcomesServicer:
 
     async def report_outcomes(self, request: v1.ReportOutcomesRequest, call: Call) -> v1.ReportOutcomesResponse:
         """Answers after all outcomes of the report are stored."""
+        refused_calls.tell_of_hidden(call, (each.component for each in request.outcomes))
         verdicts = await self._outcomes.report(await _report(request, call.identity), call.sees)
         ignored = [
             v1.IgnoredOutcome(index=index, reason=verdict, message=EXPLANATIONS[verdict])

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from rampd_server.access.grants import Grant
 from rampd_server.access.rpc_roles import REQUEST_FLAGS, Role, Roles, flags_of, is_set, least, roles_of
-from rampd_server.domain.refusals import component_not_found, role_required
+from rampd_server.domain.refusals import component_hidden, role_required
 
 _MAKES_COMPONENTS = "Release"
 
@@ -49,7 +49,7 @@ class Permission:
             raise role_required(
                 f"{grant.name} may release {' and '.join(grant.components)}, and not {component}.", role=grant.role
             )
-        raise component_not_found(component=component)
+        raise component_hidden(component=component)
 
 
 def _refused(grant: Grant, what: str, role: Role | None, how_else: Callable[[], str]) -> Exception:

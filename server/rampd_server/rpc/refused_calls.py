@@ -6,6 +6,7 @@ each is held for a moment: a hostile client that waits for its answers then take
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
@@ -13,7 +14,8 @@ import structlog
 from rampd_server.access.grants import Caller
 from rampd_server.access.quotas import Rate
 from rampd_server.domain.errors import DeadlineError, RampdError, Reason
-from rampd_server.rpc.call import Context
+from rampd_server.domain.refusals import component_hidden
+from rampd_server.rpc.call import Call, Context
 
 _LOGGED: Final = frozenset({Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.ROLE_REQUIRED, Reason.LIMIT_EXCEEDED})
 _LINES_PER_S: Final = 5.0
@@ -66,10 +68,19 @@ async def hold(refusal: RampdError | DeadlineError, caller: Caller | None, conte
         _held -= 1
 
 
+def tell_of_hidden(call: Call, components: Iterable[str]) -> None:
+    """Logs that entries of a request are about components that the caller does not see: once for a call, with one of them."""
+    if call.caller.grant.sees_every_component:
+        return
+    hidden = next((each for each in components if not call.sees(each)), None)
+    if hidden is not None:
+        tell(component_hidden(component=hidden), call.name, call.caller, call.context)
+
+
 def tell(refusal: RampdError | DeadlineError, method: str, caller: Caller | None, context: Context) -> None:
     """Logs a refusal, if it is one because of who calls. What the rate leaves out is counted in the next line."""
     global _not_logged  # noqa: PLW0603 - one log, one rate
-    if not isinstance(refusal, RampdError) or refusal.reason not in _LOGGED:
+    if not isinstance(refusal, RampdError) or not (refusal.reason in _LOGGED or refusal.log_message):
         return
     if _rate.take(1, time.monotonic()):
         _not_logged += 1
@@ -80,7 +91,7 @@ def tell(refusal: RampdError | DeadlineError, method: str, caller: Caller | None
         identity=caller.identity if caller else None,
         peer=context.peer(),
         reason=refusal.reason,
-        why=refusal.message,
+        why=refusal.log_message or refusal.message,
         not_logged=_not_logged,
     )
     _not_logged = 0

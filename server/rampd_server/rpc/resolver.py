@@ -12,6 +12,7 @@ from rampd._decision.staleness import CATCH_UP_S
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.refusals import component_not_found, too_large
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.error_status import to_status
 from rampd_server.rpc.messages.resolution import BatchEncoder, encode
@@ -41,6 +42,7 @@ class ResolverServicer(OutcomesServicer):
 
     def watch(self, request: v1.WatchRequest, call: Call) -> AsyncGenerator[bytes]:
         """The stream of one watcher. It ends when the caller goes or the server stops."""
+        refused_calls.tell_of_hidden(call, request.components)
         grant = call.caller.grant
         globs = () if grant.sees_every_component else grant.components
         return self._watches.stream(request, Selection(frozenset(request.components), globs, grant.sees))
@@ -49,6 +51,7 @@ class ResolverServicer(OutcomesServicer):
         """Returns all answers. Raises RefusedError (TOO_LARGE) if the answers and the attributes do not fit into a
         message.
         """
+        refused_calls.tell_of_hidden(call, (each.component for each in request.requests))
         behind = await self._catch_up_all(request.requests, call)
         # Nothing is awaited from here on, so that all answers come from one state.
         age_s = self._replica.age_s

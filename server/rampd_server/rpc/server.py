@@ -4,13 +4,14 @@ import asyncio
 import os
 import socket
 import stat
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server.domain.errors import NoSnapshotError
@@ -32,6 +33,8 @@ MAX_WAITING_CALLS = 100_000
 
 MAX_HEALTH_STREAMS = 1_000
 """The number of streams of health's Watch. Nobody has to prove anything for them, so they have places of their own."""
+MAX_REFLECTION_STREAMS = 100
+"""The number of streams of reflection, for which nobody has to prove anything either. grpcurl has one for a moment."""
 MAX_HEADERS_BYTES = 16 * 1024
 """The headers of one call. The token of a job of CI takes 2 KiB, one with many claims takes 8 KiB."""
 HANDSHAKE_MS = 10_000
@@ -87,6 +90,22 @@ class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
         return health_pb2.HealthListResponse(statuses=statuses)
 
 
+class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # it has no types
+    """Adds a limit."""
+
+    def __init__(self, names: Sequence[str], streams: Streams) -> None:
+        super().__init__(names, pool=WrittenFiles())
+        self._streams = streams
+
+    async def ServerReflectionInfo(self, requests: object, context: Context) -> AsyncGenerator[object]:  # noqa: N802 - as gRPC names it
+        try:
+            with self._streams.one_more():
+                async for response in super().ServerReflectionInfo(requests, context):
+                    yield response
+        except NoSnapshotError as error:
+            await abort(context, error)
+
+
 class Server:
     """Serves handlers on any number of addresses. The health service says NOT_SERVING until `set_health` changes it.
 
@@ -111,11 +130,9 @@ class Server:
         self._health = _Health(Streams(MAX_HEALTH_STREAMS))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
-            reflection.enable_server_reflection(
-                (*_NAMES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME),
-                self._server,
-                pool=WrittenFiles(),
-            )
+            names = (*_NAMES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+            reflecting = _Reflection(names, Streams(MAX_REFLECTION_STREAMS))
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, self._server)
 
     def listen(self, address: Address, credentials: grpc.ServerCredentials | None = None) -> Address:
         """Binds a TCP port, with TLS if there are credentials. Returns the address with the port that the system chose. Raises

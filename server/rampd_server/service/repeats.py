@@ -4,10 +4,20 @@ from rampd_server.domain.errors import RefusedError
 from rampd_server.domain.refusals import request_id_reused
 from rampd_server.ports import Author, RequestRecord
 
+_IDENTITY = "identity"
+
 
 def reused(author: Author, record: RequestRecord) -> RefusedError:
-    """Returns the refusal of a request id that was used for another request."""
+    """Returns the refusal of a request id that was used for another request. Only the identity that used the id hears what
+    it was used for: it may have been about a component that others do not see.
+    """
     request_id, first, what = author.request_id, record.parts.get("method"), ""
+    user = record.parts.get(_IDENTITY)
+    if user != author.parts.get(_IDENTITY):
+        # An earlier rampd did not write the identity.
+        return request_id_reused(
+            f"The request id {request_id} was used by another caller." if user else "", request_id=request_id
+        )
     differs = _differing(author, record)
     if first and first != author.action:
         what = f"The request id {request_id} was used for {first}, and this is {author.action}."
@@ -27,7 +37,7 @@ def replayed_message(author: Author, record: RequestRecord) -> str:
 def _differing(author: Author, record: RequestRecord) -> list[str]:
     if not record.parts:
         return []
-    names = dict.fromkeys((*record.parts, *author.parts))
+    names = [name for name in dict.fromkeys((*record.parts, *author.parts)) if name != _IDENTITY]
     return [name for name in names if record.parts.get(name) != author.parts.get(name)]
 
 

@@ -120,6 +120,20 @@ async def test_a_token_of_an_issuer_is_verified_once_and_ends_with_what_ends_fir
     assert (await world.credentials.prove(header)).expires_s == 200.0
 
 
+async def test_a_token_of_an_issuer_that_lives_for_long_is_verified_again_each_hour(world: World) -> None:
+    """Given an issuer that withdraws the key of a token for ten years, expect that the token is not good for as long."""
+    header, world.verifier.ends_s = f"Bearer {JWT}", 3e8
+    caller = await world.credentials.prove(header)
+    assert caller.expires_s == 3e8
+    world.now_s += 3599
+    assert world.credentials.known(header) is caller
+    world.now_s += 1
+    assert world.credentials.known(header) is None
+    again = await world.credentials.prove(header)
+    assert world.verifier.asked == [JWT, JWT]
+    assert world.credentials.known(header) is again
+
+
 async def test_without_an_issuer_in_the_file_nobody_verifies_anything() -> None:
     world = World(CI)
     await world.refusal(f"Bearer {JWT}")

@@ -51,6 +51,13 @@ def test_more_at_once_than_the_burst_come_after_a_pause_and_are_waited_for() -> 
     assert rate.take(1000, 100.1) == 0
 
 
+def test_what_is_counted_without_a_question_makes_the_next_wait() -> None:
+    rate = Rate(10, 10)
+    rate.add(20, 5.0)
+    assert rate.take(1, 5.0) == pytest.approx(1.1)
+    assert rate.take(1, 6.2) == 0
+
+
 @given(
     per_s=st.floats(0.1, 10_000),
     burst=st.integers(1, 1_000),

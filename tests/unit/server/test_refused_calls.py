@@ -14,6 +14,7 @@ from rampd_server.access.rpc_roles import Role
 from rampd_server.domain import refusals
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, LimitExceededError, RampdError
 from rampd_server.rpc import refused_calls
+from rampd_server.rpc.error_status import to_status
 
 CALLER = Caller(Grant("ci-restyler", Role.CI), Proof.TOKEN)
 
@@ -68,6 +69,23 @@ def test_whoever_was_not_proven_has_no_identity(lines: list[dict[str, Any]]) -> 
         (None, "BAD_CREDENTIALS"),
         ("ci-restyler", "LIMIT_EXCEEDED"),
     ]
+
+
+def test_a_component_that_the_caller_does_not_see_is_told_and_one_that_is_not_there_is_not(
+    lines: list[dict[str, Any]],
+) -> None:
+    """Given two refusals that are the same for the caller, expect that the log knows which is because of who calls."""
+    hidden, absent = refusals.component_hidden(component="secret"), refusals.component_not_found(component="secret")
+    assert to_status(hidden) == to_status(absent)
+    tell(absent)
+    assert lines == []
+    tell(hidden)
+    [line] = lines
+    assert (line["identity"], line["reason"], line["why"]) == (
+        "ci-restyler",
+        "COMPONENT_NOT_FOUND",
+        "secret is not among the components of the grant.",
+    )
 
 
 def test_what_is_refused_for_another_cause_is_not_told(lines: list[dict[str, Any]]) -> None:

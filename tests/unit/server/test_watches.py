@@ -439,3 +439,14 @@ async def test_each_whole_state_names_the_unreadable_components_that_its_watcher
                 replica.listener.applied(deletion, None, None)
                 (change,) = (await stream.next()).changes
                 assert (change.component.component, change.deleted) == ("bad", True)
+
+
+async def test_the_damage_of_a_component_that_a_watcher_does_not_see_changes_nothing_for_it(
+    replica: FakeReplica, watches: Watches
+) -> None:
+    replica.damaged = {"bad": Damage(StoreCorruptError("bad", key="k"), 5.0)}
+    selection = Selection(globs=(C,), sees=C.__eq__)
+    async with aclosing(watches.stream(v1.WatchRequest(cursor="e/10-0"), selection)) as messages:
+        message = await Stream(messages).next()
+        assert not message.HasField("state")
+        assert message.HasField("heartbeat")

@@ -64,7 +64,7 @@ class Watches:
         if not self._replica.answers.is_set():
             raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
         rewinds = self._rewinds
-        position = await self._position(request)
+        position = await self._position(request, selection)
         watcher = _Watcher(selection, -1 if position is None else position)
         # The store may have gone back after it answered for the cursor. Then the watcher must get a rewind.
         watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
@@ -92,7 +92,7 @@ class Watches:
             self._watchers.discard(watcher)
             self._waking.forget(watcher)
 
-    async def _position(self, request: v1.WatchRequest) -> int | None:
+    async def _position(self, request: v1.WatchRequest, selection: Selection) -> int | None:
         """Returns the log's position after a cursor, or -1 if a whole state is needed. None means that the store may
         have lost the cursor's entry.
         """
@@ -114,8 +114,9 @@ class Watches:
             return -1
         found = self._log.after(entry_id)
         if isinstance(found, int):
-            # Only a whole state names the damaged components.
-            return -1 if self._replica.damaged or request.whole else found
+            # Only a whole state names the damaged components. One that the caller does not see must not show in this way.
+            is_told_of_damage = any(map(selection.sees, self._replica.damaged))
+            return -1 if is_told_of_damage or request.whole else found
         return None if found is Missing.FORKED or await self._is_lost(entry_id) else -1
 
     async def _is_lost(self, entry_id: str) -> bool:

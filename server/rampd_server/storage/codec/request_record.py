@@ -1,8 +1,8 @@
 """The idempotency record of a request, the string `request:<id>`. It has a digest and a short result, not a response.
 
 `digest nonce entry revision changed release queue_position disposition parts`, for example
-`9f86d081 5c1e… 1583020800000-0 7 1 2 1 QUEUED method:Release,actor:1a2b,component:3c4d,tag:5e6f`. An earlier rampd wrote no
-`parts`.
+`9f86d081 5c1e… 1583020800000-0 7 1 2 1 QUEUED method:Release,identity:5d41402a,actor:1a2b,component:3c4d,tag:5e6f`. An
+earlier rampd wrote no `parts`, or no `identity`.
 """
 
 from collections.abc import Mapping
