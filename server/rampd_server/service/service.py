@@ -152,14 +152,15 @@ class Service:
             except ConflictError:
                 await self._replica.read_again()
                 return await attempt()
+            message = _overrides_message(changes, result)
             if entry is not None:
                 _log_change(author, entry)
-                await self._take_in(entry)
+                message += await self._take_in(entry)
             present = self._replica.get(component)
             if present is not None and present.rollout.revision == result.revision:
-                return Answer(present.rollout, self._replica.namespace, result, _overrides_message(changes, result))
+                return Answer(present.rollout, self._replica.namespace, result, message)
             stored = await self._store.read(component)
-            return Answer(stored.rollout, stored.namespace, result, _overrides_message(changes, result))
+            return Answer(stored.rollout, stored.namespace, result, message)
 
         line = self._override_lines.setdefault(component, Line())
         return await self._guarded(component, author, attempt, timeout_s, line=line)
@@ -344,10 +345,10 @@ class Service:
         problem = shown(damage.problem)
         entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
         _log_change(author, entry)
-        await self._take_in(entry, gone)
+        delay = await self._take_in(entry, gone)
         message = (
             f"{component} is deleted. A Release makes the component again, as number {gone.last_number + 1}. "
-            f"Its data was damaged: {problem}"
+            f"Its data was damaged: {problem}{delay}"
         )
         return Answer(gone, self._replica.namespace, Result(gone.revision), message)
 
@@ -361,7 +362,7 @@ class Service:
         is_exact: bool,
         is_urgent: bool,
     ) -> Answer:
-        result = _result(effect)
+        result, message = _result(effect), effect.message
         after = effect.after
         if effect.changed:
             self._replica.require_writable()
@@ -378,15 +379,21 @@ class Service:
             )
             result = replace(result, revision=entry.revision)
             _log_change(author, entry)
-            await self._take_in(entry, after)
+            message += await self._take_in(entry, after)
         else:
             await self._store.remember(author, result)
-        return Answer(after, stored.namespace, result, effect.message)
+        return Answer(after, stored.namespace, result, message)
 
-    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
-        """A write is visible on its own server before it answers."""
+    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> str:
+        """A write is visible on its own server before it answers. If it can't be, the sentence that is returned says so."""
         self._replica.offer(entry, after)
-        await self._replica.wait_for_entry(entry.id)
+        if await self._replica.wait_for_entry(entry.id):
+            return ""
+        _log.warning("change_not_visible_yet", component=entry.component, revision=entry.revision, entry=entry.id)
+        return (
+            " The store has the change, but this server does not answer with it yet: it reads its copy again. A Resolve "
+            "with min_revision waits for it."
+        )
 
     async def _repeat(self, component: str, author: Author, record: RequestRecord) -> Answer:
         """Answers a request whose id was used before. Raises REQUEST_ID_REUSED if the id was used for another request."""
@@ -424,8 +431,8 @@ class Service:
                 except (ConflictError, UntimelyError):
                     continue
                 _log_change(author, entry)
-                await self._take_in(entry)
-                return Answer(None, after, Result(0), f"The namespace {is_frozen} now.")
+                message = f"The namespace {is_frozen} now."
+                return Answer(None, after, Result(0), message + await self._take_in(entry))
 
         return await self._guarded("", author, attempt, timeout_s)
 
