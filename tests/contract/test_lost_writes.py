@@ -837,6 +837,33 @@ async def test_a_partly_restored_component_is_settled_like_a_loss(
     assert present(replica).lost[-1] == LostRevisions(lost.result.revision, lost.result.revision)
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["a loss that is recorded", "a loss that nobody has seen"])
+async def test_a_repeat_of_a_request_whose_change_is_lost_is_refused(
+    service: Service, replica: Replica, store: RedisStore, real_server: StoreServer, is_known: bool
+):
+    """Given a restored component and a record that is newer, expect no answer that says the lost change was applied."""
+    client = Redis.from_url(real_server.url, protocol=2)
+    keys = store.keys.component(COMPONENT)
+    kept = {key: await client.dump(key) for key in (keys.rollout, keys.releases, keys.timeline, keys.queue)}
+    author = replace(ADA, request_id="build-42", digest="d1g35t")
+    lost = await service.execute(COMPONENT, commands.Rollback(), author)
+    for key, value in kept.items():
+        if value:
+            await put_back(client, key, value)
+    await client.aclose()
+    if is_known:
+        await replica.read_again()
+
+    with pytest.raises(RefusedError, match="has lost the change that this request_id made") as caught:
+        await service.execute(COMPONENT, commands.Rollback(), author)
+
+    assert caught.value.reason is Reason.REVISION_MISMATCH
+    assert caught.value.metadata["expected"] == str(lost.result.revision)
+    assert (
+        await service.execute(COMPONENT, commands.Release("new"), replace(author, request_id="other"))
+    ).result.changed
+
+
 async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(
     service: Service, replica: Replica, store: RedisStore, go_back: GoBack
 ):

@@ -406,7 +406,8 @@ class Service:
         if not component:
             head = await self._store.head()
             return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
-        stored = await self._store.read(component)
+        stored = await self._read_now(component)
+        _require_not_lost(stored.rollout, record.result.revision)
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
@@ -453,6 +454,14 @@ def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: 
         return
     if isinstance(rollout, Absent) or ground_of(rollout, command) != ground_of(ground, command):
         raise revision_mismatch(rollout.component, expected=ground.revision, actual=rollout.revision)
+
+
+def _require_not_lost(rollout: Rollout | Absent, revision: int) -> None:
+    """Raises REVISION_MISMATCH if the record of a request has outlived the request's change, which the store has lost."""
+    is_lost = isinstance(rollout, Rollout) and rollout.has_lost(revision)
+    if is_lost or revision > rollout.revision:
+        why = "the store has lost the change that this request_id made. To make it again, choose a new request_id"
+        raise revision_mismatch(rollout.component, why, expected=revision, actual=rollout.revision)
 
 
 def _log_change(author: Author, entry: FeedEntry) -> None:
