@@ -253,6 +253,12 @@ class Service:
         is_urgent: bool = False,
     ) -> Answer:
         """Runs a write with the checks that all writes share: a state to write on, repeats, the line, the deadline."""
+
+        async def in_turn() -> Answer:
+            # The store may have got another epoch while this write waited.
+            self._replica.require_writable()
+            return await attempt()
+
         began_s = time.monotonic()
         await self._replica.require_state()
         if author.request_id:
@@ -266,7 +272,7 @@ class Service:
                 await judge()
             left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (time.monotonic() - began_s)
             async with asyncio.timeout(left_s):
-                return await line.have_turn(attempt, what, is_urgent=is_urgent)
+                return await line.have_turn(in_turn, what, is_urgent=is_urgent)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
         except StoreCorruptError:
@@ -364,8 +370,8 @@ class Service:
     ) -> Answer:
         result, message = _result(effect), effect.message
         after = effect.after
+        self._replica.require_writable()
         if effect.changed:
-            self._replica.require_writable()
             self._replica.expect()
             entry, after = await self._store.commit(
                 stored.rollout,
