@@ -204,12 +204,13 @@ async def _keep(
 async def _tell_health(replica: Replica, servers: Servers) -> None:
     """Keeps the health service up to date, for ever."""
     await replica.answers.wait()
-    writes: bool | None = None
+    told: tuple[bool, bool] | None = None
     is_first = True
     while True:
-        if writes != replica.is_confirmed:
-            writes = replica.is_confirmed
-            await servers.set_health(resolves=True, writes=writes)
+        writes, is_damaged = state = replica.is_confirmed, bool(replica.damaged)
+        if state != told:
+            await servers.set_health(resolves=True, writes=writes, damaged=is_damaged)
+        if told is None or writes != told[0]:
             if not is_first:
                 log.info("health_changed", writes="SERVING" if writes else "NOT_SERVING")
             elif writes:
@@ -217,6 +218,7 @@ async def _tell_health(replica: Replica, servers: Servers) -> None:
                 log.info("serving")
             else:
                 log.info("serving_last_state")
+        told = state
         await asyncio.sleep(_HEALTH_S)
 
 

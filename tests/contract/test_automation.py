@@ -325,6 +325,42 @@ async def test_a_server_that_starts_after_the_clock_was_set_back_does_not_wait_l
         assert late.rollout().state is RolloutState.HELD
 
 
+async def test_a_server_that_starts_after_the_clock_was_set_back_finds_a_stuck_rollout_after_the_time_for_it(
+    one: ServerWithoutPort, server: StoreServer, namespace: str, world: World
+):
+    """Given progress that the store's clock will reach in a day, expect that the server's own clock decides."""
+    await set_policy(one, stuck_after_ms=60 * MINUTE_MS)
+    await one.do(commands.Ramp(5000), commands.Pause())
+    world.store_ms -= 24 * 60 * MINUTE_MS
+    async with servers(server, namespace, world) as [late]:
+        await late.look()
+        world.pass_ms(60 * MINUTE_MS - 1)
+        await late.look()
+        assert Cause.STUCK not in late.rollout().progress.said
+        world.pass_ms(1)
+        await late.look()
+        assert Cause.STUCK in late.rollout().progress.said
+
+
+@pytest.mark.parametrize("by_ms", [-24 * 60 * MINUTE_MS, -MINUTE_MS, 24 * 60 * MINUTE_MS])
+async def test_a_clock_that_is_set_does_not_change_when_a_rollout_counts_as_stuck(
+    one: ServerWithoutPort, world: World, by_ms: int
+):
+    await set_policy(one, stuck_after_ms=60 * MINUTE_MS)
+    await one.do(commands.Ramp(5000), commands.Pause())
+    await one.look()
+    world.pass_ms(30 * MINUTE_MS)
+    await one.look()
+    world.store_ms += by_ms
+    await one.look()
+    world.pass_ms(30 * MINUTE_MS - 1)
+    await one.look()
+    assert Cause.STUCK not in one.rollout().progress.said
+    world.pass_ms(1)
+    await one.look()
+    assert Cause.STUCK in one.rollout().progress.said
+
+
 @pytest.mark.parametrize("by_ms", [0, -60 * MINUTE_MS])
 async def test_each_ramp_that_waits_to_be_confirmed_has_its_own_time(one: ServerWithoutPort, world: World, by_ms: int):
     await one.do(commands.Ramp(2000, confirm_within_ms=MINUTE_MS))

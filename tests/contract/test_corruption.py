@@ -19,6 +19,7 @@ from rampd_server.ports import Override, Stored
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.resolver import ResolverServicer
+from rampd_server.rpc.rollout import RolloutServicer
 from rampd_server.service.service import Service
 from rampd_server.storage.limits import SWEEP_AFTER_MS
 from rampd_server.storage.outcomes import RedisOutcomes
@@ -611,6 +612,83 @@ async def test_a_running_server_marks_damage_that_a_request_meets(store: RedisSt
             while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
         assert replica.get(COMPONENT) is not None
+
+
+async def test_damage_that_a_request_meets_does_not_affect_other_components(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given damage that a request has met, and a reading of everything that does not end, expect that a Rollback of another
+    component is served before it answers, and that the copy stays confirmed.
+    """
+    await do(store, commands.Release("a"), commands.Release("b"), commands.Ramp(10_000), component="sound")
+    async with following(store) as replica:
+        service = Service(store, replica)
+        begun, may_end, components = asyncio.Event(), asyncio.Event(), store.components
+
+        async def slow(*, after: str, limit: int) -> list[str]:
+            begun.set()
+            await may_end.wait()
+            return await components(after=after, limit=limit)
+
+        monkeypatch.setattr(store, "components", slow)
+        await store.client.set(store.keys.component(COMPONENT).rollout, "x")
+        with pytest.raises(StoreCorruptError):
+            await service.read(COMPONENT)
+        async with asyncio.timeout(30):
+            await begun.wait()
+
+        answer = await service.execute("sound", commands.Rollback(), ADA)
+
+        known = replica.get("sound")
+        assert known is not None
+        assert known.snapshot.basis_points == 0
+        assert "does not answer with it yet" not in answer.message
+        assert replica.is_confirmed
+        may_end.set()
+        async with asyncio.timeout(30):
+            while replica.damage(COMPONENT) is None:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+
+
+async def test_a_list_from_a_store_that_fails_does_not_read_everything_again(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a ListRollouts during a second in which the store does not answer, expect no component to count as unreadable."""
+    async with following(store) as replica:
+        made, judge = Service(store, replica), SimpleNamespace()
+        servicer = RolloutServicer(made, replica, store, RedisOutcomes(store.link), judge)
+
+        async def fail(_component: str) -> Stored:
+            raise StoreUnavailableError("Redis does not answer.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "read", fail)
+            with pytest.raises(StoreUnavailableError):
+                await servicer._shown(COMPONENT)
+        loads: list[str] = []
+        replica.subscribe(SimpleNamespace(applied=lambda *_: None, reloaded=lambda: loads.append(replica.entry_id)))
+        await replica._check_head()
+        assert not loads
+
+
+async def test_a_change_that_this_server_can_not_serve_yet_says_so(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+    """Given a copy that can't apply entries until it is read again, expect a change to say that it is not visible here."""
+    async with following(store) as replica:
+        service = Service(store, replica)
+
+        async def wait(_entry_id: str) -> bool:
+            return False
+
+        monkeypatch.setattr(replica, "wait_for_entry", wait)
+        for answer in (
+            await service.execute(COMPONENT, commands.Ramp(2000), ADA),
+            await service.set_overrides(COMPONENT, {"acme/app": Override(channel="NEXT")}, ADA),
+            await service.freeze_all(None, ADA),
+        ):
+            assert answer.message.endswith(
+                ". The store has the change, but this server does not answer with it yet: it reads its copy again. A Resolve "
+                "with min_revision waits for it."
+            )
 
 
 async def test_missing_overrides_are_an_error_and_not_an_empty_list(store: RedisStore):

@@ -1,6 +1,10 @@
 """How many servers are connected to a store, by its CLIENT LIST."""
 
+import asyncio
 import contextlib
+
+import pytest
+from redis import exceptions
 
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.link import Link
@@ -31,3 +35,30 @@ async def test_servers_are_counted_by_namespace_and_database_and_not_by_connecti
         assert await count_servers(connected(url, f"{namespace}-none").link) == 0
         await first.close()
         assert await count_servers(asking.link) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.NoPermissionError("this user has no permissions to run the 'client|list' command"),
+        exceptions.ConnectionError("the link was cut"),
+        RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),
+        EOFError(),
+        ConnectionResetError("reset by peer"),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_failure_to_count_servers_is_no_failure_of_the_caller(
+    server: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Given a link that fails after `adopt` has written the new epoch, expect an unknown number and no error."""
+    store = server.store(namespace)
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    monkeypatch.setattr(store.client, "client_list", fail)
+    assert await count_servers(store.link) is None
+    await store.close()

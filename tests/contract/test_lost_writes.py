@@ -29,6 +29,7 @@ from rampd_server.replica.reading import Reading
 from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import State
+from rampd_server.service.line import Line
 from rampd_server.service.outcome_intake import Outcomes, Report
 from rampd_server.service.service import Answer, Service
 from rampd_server.storage.last_state import LastStateFile
@@ -432,9 +433,11 @@ async def test_watchers_are_told_that_the_store_has_gone_back(service: Service, 
     assert replica.went_back
 
 
-async def test_nothing_is_written_while_another_epoch_is_read(
-    service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
-):
+@contextlib.asynccontextmanager
+async def reading_another_epoch(
+    replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """The replica reads a store that was adopted, until the block ends."""
     await store.begin_epoch(adopted=True)
     goes_on = asyncio.Event()
     components = store.components
@@ -445,14 +448,61 @@ async def test_nothing_is_written_while_another_epoch_is_read(
 
     monkeypatch.setattr(store, "components", wait_and_list)
     reading = asyncio.create_task(replica.read_again())
-    while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
-        await asyncio.sleep(0)
-    with pytest.raises(NoSnapshotError, match="new epoch"):
-        await run(service, commands.Ramp(9000))
+    async with asyncio.timeout(10):
+        while replica._writable.is_set():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.001)
+    yield
     goes_on.set()
     await reading
 
+
+async def test_nothing_is_written_while_another_epoch_is_read(
+    service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    async with reading_another_epoch(replica, store, monkeypatch):
+        with pytest.raises(NoSnapshotError, match="new epoch"):
+            await run(service, commands.Ramp(9000))
+
     assert (await run(service, commands.Ramp(9000))).result.changed
+
+
+async def test_a_write_that_waited_for_its_turn_depends_on_no_state_of_another_epoch(
+    service: Service, replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given overrides that wait for their turn when the store gets another epoch, expect that they are not written."""
+    ends, turn = asyncio.Event(), service._override_lines.setdefault(COMPONENT, Line())
+    before = asyncio.create_task(turn.have_turn(ends.wait, COMPONENT, is_urgent=False))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(service.set_overrides(COMPONENT, {"acme/app": Override(tag="b")}, ADA))
+    await asyncio.sleep(0)
+    async with reading_another_epoch(replica, store, monkeypatch):
+        ends.set()
+        with pytest.raises(NoSnapshotError, match="new epoch"):
+            await waiting
+        await before
+    known = replica.get(COMPONENT)
+    assert known is not None
+    assert not known.overrides.by_repo
+
+
+async def test_no_outcome_is_counted_while_another_epoch_is_read(
+    replica: Replica, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Given a state that is from another epoch than the store, expect that its trials are not counted in the store."""
+    rollout = present(replica)
+    outcome = JobOutcome(COMPONENT, 2, rollout.revision, True, "WEIGHT", "acme/app", "", False, 0)
+    outcomes = Outcomes(RedisOutcomes(store.link), replica)
+
+    async def wait_for_no_state(**_: object) -> None:
+        """As if the reading began after the report."""
+
+    async with reading_another_epoch(replica, store, monkeypatch):
+        with pytest.raises(NoSnapshotError, match="new epoch"):
+            await outcomes.report(Report("client", 1, "00" * 8, "ada", [outcome]))
+        monkeypatch.setattr(replica, "require_state", wait_for_no_state)
+        with pytest.raises(NoSnapshotError, match="new epoch"):
+            await outcomes.report(Report("client", 1, "00" * 8, "ada", [outcome]))
+    assert not await store.client.exists(store.keys.outcomes(COMPONENT).outcomes)
 
 
 async def test_a_server_settles_a_loss_in_its_own_regular_look_too(
@@ -835,6 +885,33 @@ async def test_a_partly_restored_component_is_settled_like_a_loss(
     assert present(replica).revision == lost.result.revision + 1
     assert present(replica).state is RolloutState.HELD
     assert present(replica).lost[-1] == LostRevisions(lost.result.revision, lost.result.revision)
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["a loss that is recorded", "a loss that nobody has seen"])
+async def test_a_repeat_of_a_request_whose_change_is_lost_is_refused(
+    service: Service, replica: Replica, store: RedisStore, real_server: StoreServer, is_known: bool
+):
+    """Given a restored component and a record that is newer, expect no answer that says the lost change was applied."""
+    client = Redis.from_url(real_server.url, protocol=2)
+    keys = store.keys.component(COMPONENT)
+    kept = {key: await client.dump(key) for key in (keys.rollout, keys.releases, keys.timeline, keys.queue)}
+    author = replace(ADA, request_id="build-42", digest="d1g35t")
+    lost = await service.execute(COMPONENT, commands.Rollback(), author)
+    for key, value in kept.items():
+        if value:
+            await put_back(client, key, value)
+    await client.aclose()
+    if is_known:
+        await replica.read_again()
+
+    with pytest.raises(RefusedError, match="has lost the change that this request_id made") as caught:
+        await service.execute(COMPONENT, commands.Rollback(), author)
+
+    assert caught.value.reason is Reason.REVISION_MISMATCH
+    assert caught.value.metadata["expected"] == str(lost.result.revision)
+    assert (
+        await service.execute(COMPONENT, commands.Release("new"), replace(author, request_id="other"))
+    ).result.changed
 
 
 async def test_a_loss_that_cannot_be_recorded_damages_only_its_own_component(

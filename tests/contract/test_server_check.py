@@ -8,7 +8,7 @@ import pytest
 from redis import exceptions
 
 from rampd_server import storage
-from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.domain.errors import StoreMisconfiguredError, StoreUnavailableError
 from rampd_server.storage import server_check
 from rampd_server.storage.schema import SCHEMA
 from rampd_server.storage.scripts import script
@@ -44,22 +44,27 @@ async def test_a_server_that_evicts_is_refused(store: RedisStore):
         await check_server(store.link)
 
 
-@pytest.mark.parametrize("may_ask", [True, False], ids=["knows the role", "may not ask for it"])
-async def test_only_a_primary_confirms_a_copy(store: RedisStore, *, may_ask: bool):
+async def test_only_a_primary_confirms_a_copy(store: RedisStore):
     """Given a Redis that becomes a replica and reaches no primary, expect that it confirms the copy of no server."""
     await store.begin_epoch(adopted=False)
-    if not may_ask:
-        await store.client.execute_command("ACL", "SETUSER", "default", "-role")
     assert await store.head() is not None
     await store.client.replicaof("127.0.0.1", "1")
 
-    if not may_ask:
-        assert await store.head() is not None
-        return
     with pytest.raises(StoreUnavailableError, match=r"it is a replica: point .* at the primary"):
         await store.head()
     await store.client.replicaof("NO", "ONE")
     assert await store.head() is not None
+
+
+async def test_a_redis_that_does_not_tell_its_role_confirms_no_copy(store: RedisStore):
+    """Given a user that may not ask for the role, expect that the server does not start, and that no head is confirmed."""
+    await store.begin_epoch(adopted=False)
+    await store.client.execute_command("ACL", "SETUSER", "default", "-role")
+
+    with pytest.raises(UnsuitableStoreError, match=r"ROLE.*ACL SETUSER"):
+        await check_server(store.link)
+    with pytest.raises(StoreMisconfiguredError, match="lacks a permission"):
+        await store.head()
 
 
 async def test_a_replica_is_refused(store: RedisStore):

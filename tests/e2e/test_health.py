@@ -24,6 +24,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 WRITES = ("", "rampd.v1.ReleaseService", "rampd.v1.RolloutService")
 RESOLVER = "rampd.v1.ResolverService"
+COMPONENTS = "rampd.v1.components"
 META = "rampd:{default}:meta"
 
 
@@ -40,14 +41,14 @@ def health(call: Stubs) -> dict[str, int]:
         listed = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
         checked = {
             name: stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status
-            for name in (*WRITES, RESOLVER)
+            for name in (*WRITES, RESOLVER, COMPONENTS)
         }
         if {name: each.status for name, each in listed.items()} == checked:
             return checked
 
 
 def expected(writes: int) -> dict[str, int]:
-    return dict.fromkeys(WRITES, writes) | {RESOLVER: SERVING}
+    return dict.fromkeys(WRITES, writes) | {RESOLVER: SERVING, COMPONENTS: SERVING}
 
 
 class Watch:

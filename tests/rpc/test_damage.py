@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rampd
 from rampd import Resolver, v1
@@ -85,6 +86,23 @@ async def test_damage_outside_the_rollout_is_shown_with_the_rollout(call: Stubs,
     await until(lambda: listed(call)[C].HasField("damage"))
     for rollout in (listed(call)[C], call("GetRollout", component=C).rollout):
         assert (rollout.current.tag, rollout.damage.key) == ("t1", store.keys.component(C).overrides)
+
+
+async def test_health_shows_that_a_component_is_damaged_without_its_name(call: Stubs, store: RedisStore) -> None:
+    """Given a damaged component, expect that only the health of the components changes, and that its repair ends this."""
+    stub = health_pb2_grpc.HealthStub(call.channel)
+
+    def not_serving() -> list[str]:
+        statuses = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
+        return [name for name, each in statuses.items() if each.status != health_pb2.HealthCheckResponse.SERVING]
+
+    call("Release", component=C, tag="t1")
+    await until(lambda: not_serving() == [])
+    await damage(store, C, "releases", "type")
+    await make_servers_read_again(store, C)
+    await until(lambda: not_serving() == ["rampd.v1.components"])
+    call("DeleteComponent", component=C, confirm=C)
+    await until(lambda: not_serving() == [])
 
 
 async def test_a_stored_text_and_a_stored_name_that_are_not_utf8_hide_no_component(

@@ -34,7 +34,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _SETTINGS, _MAX_CONCURRENT_STREAMS = 4, 3
 """A frame type and the id of a setting in HTTP/2."""
-NAMES = ["", "rampd.v1.ResolverService", "rampd.v1.ReleaseService", "rampd.v1.RolloutService"]
+NAMES = ["", "rampd.v1.ResolverService", "rampd.v1.ReleaseService", "rampd.v1.RolloutService", "rampd.v1.components"]
 
 
 class Resolver:
@@ -67,13 +67,15 @@ async def test_the_resolver_has_its_own_health(make_server):
     server = make_server()
     target = str(server.listen(ANY_PORT))
     await server.start()
-    assert await statuses(target) == [NOT_SERVING] * 4
+    assert await statuses(target) == [NOT_SERVING] * 5
     await server.set_health(resolves=True, writes=True)
-    assert await statuses(target) == [SERVING] * 4
+    assert await statuses(target) == [SERVING] * 5
     await server.set_health(resolves=True, writes=False)
-    assert await statuses(target) == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING]
+    assert await statuses(target) == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING, SERVING]
+    await server.set_health(resolves=True, writes=True, damaged=True)
+    assert await statuses(target) == [SERVING, SERVING, SERVING, SERVING, NOT_SERVING]
     await server.set_health(resolves=True, writes=True)
-    assert await statuses(target) == [SERVING] * 4
+    assert await statuses(target) == [SERVING] * 5
 
 
 @pytest.mark.parametrize(("size", "is_taken"), [(12_000, True), (18_000, False)])
@@ -242,7 +244,7 @@ async def test_a_second_server_does_not_take_the_socket_of_a_running_server(make
     await first.set_health(resolves=True, writes=True)
     with pytest.raises(StartupError, match=r"A server listens on .*--socket"):
         make_server().listen_unix(path)
-    assert await statuses(f"unix:{path}") == [SERVING] * 4
+    assert await statuses(f"unix:{path}") == [SERVING] * 5
 
 
 async def test_the_socket_of_a_dead_server_is_replaced(make_server, tmp_path):

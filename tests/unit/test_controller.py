@@ -11,6 +11,7 @@ from rampd_server.domain.automation.next_look import next_change_ms
 from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
+from rampd_server.domain.rollout.commands import ground_of
 from rampd_server.domain.rollout.model import Freeze, Pause, Rollout
 from rampd_server.domain.rollout.progress import Cause, Driver, Progress
 from tests.rollouts import NOW, after, held, rolling_out, steady
@@ -551,3 +552,13 @@ def test_a_rollout_that_waits_for_approval_is_not_stuck():
     assert next_change_ms(observe(waiting, holding().asked(), enough(500), now_ms=NOW + 11 * MINUTE_MS)) is None
     resumed = after(replace(waiting, progress=progress), commands.Resume())
     assert resumed.progress.moved_ms == NOW
+
+
+def test_a_decision_depends_on_the_tag_of_next_and_not_only_on_its_number():
+    """Given two histories that gave one number to different tags, expect that a decision about one is void for the other."""
+    rollout = at(1000)
+    assert rollout.next is not None
+    of_another = {**rollout.releases, rollout.next: replace(rollout.releases[rollout.next], tag="another")}
+    for command in (commands.Rollback(), commands.Ramp(2000)):
+        assert ground_of(rollout, command) == ground_of(at(1000), command)
+        assert ground_of(rollout, command) != ground_of(replace(rollout, releases=of_another), command)

@@ -68,6 +68,8 @@ class Controller:
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}
         self._deadlines: dict[str, Deadline] = {}
+        self._moves: dict[str, Look] = {}
+        """For each rollout under way: the store's time of its last progress, and the own clock when it was first seen."""
         replica.subscribe(self)
 
     def wake(self, component: str) -> None:
@@ -135,8 +137,15 @@ class Controller:
         counters = await self._outcomes.counters(rollout.component, rollout.next or 0, rollout.trial)
         readings = await self._checks.readings(rollout) if rollout.policy.automation.checks else ()
         clock = self._read_clock()
-        confirm_by_ms = self._confirm_by_ms(rollout, clock)
-        return Observed(rollout, counters, clock, readings, self._replica.namespace.freeze, confirm_by_ms)
+        return Observed(
+            rollout,
+            counters,
+            clock,
+            readings,
+            self._replica.namespace.freeze,
+            confirm_by_ms=self._confirm_by_ms(rollout, clock),
+            moved_seen_ms=self._moved_seen_ms(rollout, clock),
+        )
 
     def _read_clock(self) -> Clock:
         look = self._replica.look
@@ -152,6 +161,12 @@ class Controller:
         if deadline is None or deadline.at_ms != rollout.confirm_deadline_ms:
             return None
         return clock.now_ms + deadline.latest_ms - self._monotonic_ms()
+
+    def _moved_seen_ms(self, rollout: Rollout, clock: Clock) -> int | None:
+        seen = self._moves.get(rollout.component)
+        if seen is None or seen.store_ms != rollout.progress.moved_ms:
+            return None
+        return clock.now_ms + seen.monotonic_ms - self._monotonic_ms()
 
     def _monotonic_ms(self) -> int:
         return round(self._monotonic() * 1000)
@@ -185,6 +200,13 @@ class Controller:
         self._turns.drop(component)
         self._waits_for.pop(component, None)
         self._deadlines.pop(component, None)
+        self._moves.pop(component, None)
+
+    def _see_move(self, component: str) -> None:
+        """Times the last progress with the own clock from here on, whatever happens to the store's clock."""
+        known, seen = self._replica.get(component), self._moves.get(component)
+        if known is not None and (seen is None or seen.store_ms != known.rollout.progress.moved_ms):
+            self._moves[component] = Look(known.rollout.progress.moved_ms, self._monotonic_ms())
 
     def _see_deadline(self, component: str) -> None:
         """Times a Ramp that must be confirmed with the own clock from here on, whatever happens to the store's clock."""
@@ -216,6 +238,7 @@ class Controller:
             return
         self._waits_for.pop(component, None)
         self._see_deadline(component)
+        self._see_move(component)
         if self._is_under_way(component):
             self._turns.plan(component, next_look.AFTER_CHANGE_S)
         else:

@@ -116,6 +116,8 @@ class Replica:
         self._strays_end = "0-0"
         """After the state's last entry, the feed has only entries that rampd did not write, up to this one."""
         self._doubted: dict[str, float] = {}
+        self._suspects: set[str] = set()
+        """Components that a caller could not read. The copy of all others is as good as before."""
         self._wrote_s = -math.inf
         self._is_wanted = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -305,14 +307,15 @@ class Replica:
 
     def doubt(self, component: str) -> None:
         """Has everything read again soon because a caller could not read a component that this copy has as sound. The
-        reading then marks the component as damaged. At most once a minute for each component.
+        reading then marks the component as damaged. At most once a minute for each component. Until then the copy goes
+        on as before: it takes this server's own changes, and the store confirms it.
         """
         now_s = self._monotonic()
         is_known = component not in self._state.components or component in self._state.damaged
         if is_known or now_s - self._doubted.get(component, -math.inf) < _DOUBT_S:
             return
         self._doubted[component] = now_s
-        self._is_in_doubt = True
+        self._suspects.add(component)
 
     # How it keeps up.
 
@@ -501,7 +504,8 @@ class Replica:
         here = self._state.entry_id
         head = await self._read_head()
         read_s = self._monotonic()
-        if head.epoch != self._state.epoch or self._is_in_doubt or await self._is_repaired():
+        must_reload = self._is_in_doubt or bool(self._suspects)
+        if head.epoch != self._state.epoch or must_reload or await self._is_repaired():
             return await self._reload(head)
         # Our own write may arrive while the head is being read, so `here`, from before that, is compared.
         is_forked = entry_order(head.entry_id) < entry_order(here)
@@ -584,6 +588,7 @@ class Replica:
         started = self._monotonic()
         self._readings += 1
         reading = self._readings
+        suspects = frozenset(self._suspects)
         if head.epoch != self._state.epoch:
             self._writable.clear()
         self._store.set_epoch(head.epoch)
@@ -613,6 +618,7 @@ class Replica:
         self._tell_reloaded()
         self._is_in_doubt = False
         self._read = reading
+        self._suspects -= suspects
         self._confirm(read_s)
         log.info("replica_loaded", components=len(state.components), seconds=round(self._monotonic() - started, 3))
 

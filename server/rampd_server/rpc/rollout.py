@@ -190,8 +190,9 @@ class RolloutServicer:
             stored = await self._store.read(name)
             message = convert.rollout_or_none(stored.rollout, stored.namespace, stored.time_ms)
         except Exception as error:  # noqa: BLE001 - one component must not hide the others
+            damage = damage_of(name, error)
             self._replica.doubt(name)
-            return convert.damaged_message(name, damage_of(name, error))
+            return convert.damaged_message(name, damage)
         return message and self._with_damage(message)
 
     def _with_damage(self, message: v1.Rollout) -> v1.Rollout:

@@ -65,7 +65,9 @@ _LOOK_S = 0.03
 _MOST_LOOKS = 20
 _NAMES = tuple(service.full_name for service in SERVICES.values())
 _RESOLVER = SERVICES["ResolverService"].full_name
-_HEALTH_NAMES = ("", *_NAMES)
+_COMPONENTS = "rampd.v1.components"
+"""A name for health alone. It has no names of components, because health answers everybody."""
+_HEALTH_NAMES = ("", *_NAMES, _COMPONENTS)
 _Status = health_pb2.HealthCheckResponse
 
 
@@ -180,12 +182,14 @@ class Server:
         await self.set_health(resolves=False, writes=False)
         await self._server.start()
 
-    async def set_health(self, *, resolves: bool, writes: bool) -> None:
+    async def set_health(self, *, resolves: bool, writes: bool, damaged: bool = False) -> None:
         """Sets the answers of the health service. ResolverService is SERVING while there is a state to answer from. The
         other services, and the server as a whole, are SERVING while changes can be expected to work.
+        `rampd.v1.components` is SERVING while there is a state and no component of it is damaged.
         """
+        serving = {_RESOLVER: resolves, _COMPONENTS: resolves and not damaged}
         for name in _HEALTH_NAMES:
-            is_serving = resolves if name == _RESOLVER else writes
+            is_serving = serving.get(name, writes)
             await self._health.set(name, _Status.SERVING if is_serving else _Status.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
@@ -218,10 +222,10 @@ class Servers:
         for each in self._servers:
             await each.start()
 
-    async def set_health(self, *, resolves: bool, writes: bool) -> None:
+    async def set_health(self, *, resolves: bool, writes: bool, damaged: bool = False) -> None:
         """As `Server.set_health`, of all."""
         for each in self._servers:
-            await each.set_health(resolves=resolves, writes=writes)
+            await each.set_health(resolves=resolves, writes=writes, damaged=damaged)
 
     async def stop(self, grace_s: float) -> None:
         """As `Server.stop`, of all at once."""

@@ -93,6 +93,7 @@ class Outcomes:
         Counts that were stored before an error stay. A repeat of the report then counts only the missing ones. Raises
         NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
         """
+        await self._replica.require_state()
         await self._catch_up_with(report.outcomes)
         places = _by_component(report.outcomes)
         key = self._replica.epoch, _key(report)
@@ -132,6 +133,8 @@ class Outcomes:
             known = self._replica.get(component)
             if known is not None:
                 batches.append(await _decide(known.rollout, report, outcomes))
+        # The trials of an old state must not be counted under the epoch of another one.
+        self._replica.require_writable()
         for batch, received in zip(batches, await self._store.count_many(batches) if batches else (), strict=True):
             if received is not None:
                 stored[batch.component] = self._answer(batch, *received, len(shares[batch.component]))
@@ -145,6 +148,7 @@ class Outcomes:
             if known is None:
                 return write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes))
             batch = await _decide(known.rollout, report, outcomes)
+            self._replica.require_writable()
             try:
                 return self._answer(batch, *await self._store.count_outcomes(batch), len(outcomes))
             except ConflictError:

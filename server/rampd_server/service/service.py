@@ -152,14 +152,15 @@ class Service:
             except ConflictError:
                 await self._replica.read_again()
                 return await attempt()
+            message = _overrides_message(changes, result)
             if entry is not None:
                 _log_change(author, entry)
-                await self._take_in(entry)
+                message += await self._take_in(entry)
             present = self._replica.get(component)
             if present is not None and present.rollout.revision == result.revision:
-                return Answer(present.rollout, self._replica.namespace, result, _overrides_message(changes, result))
+                return Answer(present.rollout, self._replica.namespace, result, message)
             stored = await self._store.read(component)
-            return Answer(stored.rollout, stored.namespace, result, _overrides_message(changes, result))
+            return Answer(stored.rollout, stored.namespace, result, message)
 
         line = self._override_lines.setdefault(component, Line())
         return await self._guarded(component, author, attempt, timeout_s, line=line)
@@ -252,6 +253,12 @@ class Service:
         is_urgent: bool = False,
     ) -> Answer:
         """Runs a write with the checks that all writes share: a state to write on, repeats, the line, the deadline."""
+
+        async def in_turn() -> Answer:
+            # The store may have got another epoch while this write waited.
+            self._replica.require_writable()
+            return await attempt()
+
         began_s = time.monotonic()
         await self._replica.require_state()
         if author.request_id:
@@ -265,7 +272,7 @@ class Service:
                 await judge()
             left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (time.monotonic() - began_s)
             async with asyncio.timeout(left_s):
-                return await line.have_turn(attempt, what, is_urgent=is_urgent)
+                return await line.have_turn(in_turn, what, is_urgent=is_urgent)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
         except StoreCorruptError:
@@ -344,10 +351,10 @@ class Service:
         problem = shown(damage.problem)
         entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
         _log_change(author, entry)
-        await self._take_in(entry, gone)
+        delay = await self._take_in(entry, gone)
         message = (
             f"{component} is deleted. A Release makes the component again, as number {gone.last_number + 1}. "
-            f"Its data was damaged: {problem}"
+            f"Its data was damaged: {problem}{delay}"
         )
         return Answer(gone, self._replica.namespace, Result(gone.revision), message)
 
@@ -361,10 +368,10 @@ class Service:
         is_exact: bool,
         is_urgent: bool,
     ) -> Answer:
-        result = _result(effect)
+        result, message = _result(effect), effect.message
         after = effect.after
+        self._replica.require_writable()
         if effect.changed:
-            self._replica.require_writable()
             self._replica.expect()
             entry, after = await self._store.commit(
                 stored.rollout,
@@ -378,15 +385,21 @@ class Service:
             )
             result = replace(result, revision=entry.revision)
             _log_change(author, entry)
-            await self._take_in(entry, after)
+            message += await self._take_in(entry, after)
         else:
             await self._store.remember(author, result)
-        return Answer(after, stored.namespace, result, effect.message)
+        return Answer(after, stored.namespace, result, message)
 
-    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> None:
-        """A write is visible on its own server before it answers."""
+    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> str:
+        """A write is visible on its own server before it answers. If it can't be, the sentence that is returned says so."""
         self._replica.offer(entry, after)
-        await self._replica.wait_for_entry(entry.id)
+        if await self._replica.wait_for_entry(entry.id):
+            return ""
+        _log.warning("change_not_visible_yet", component=entry.component, revision=entry.revision, entry=entry.id)
+        return (
+            " The store has the change, but this server does not answer with it yet: it reads its copy again. A Resolve "
+            "with min_revision waits for it."
+        )
 
     async def _repeat(self, component: str, author: Author, record: RequestRecord) -> Answer:
         """Answers a request whose id was used before. Raises REQUEST_ID_REUSED if the id was used for another request."""
@@ -399,7 +412,8 @@ class Service:
         if not component:
             head = await self._store.head()
             return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
-        stored = await self._store.read(component)
+        stored = await self._read_now(component)
+        _require_not_lost(stored.rollout, record.result.revision)
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
@@ -424,8 +438,8 @@ class Service:
                 except (ConflictError, UntimelyError):
                     continue
                 _log_change(author, entry)
-                await self._take_in(entry)
-                return Answer(None, after, Result(0), f"The namespace {is_frozen} now.")
+                message = f"The namespace {is_frozen} now."
+                return Answer(None, after, Result(0), message + await self._take_in(entry))
 
         return await self._guarded("", author, attempt, timeout_s)
 
@@ -446,6 +460,14 @@ def _require_ground(rollout: Rollout | Absent, ground: Rollout | None, command: 
         return
     if isinstance(rollout, Absent) or ground_of(rollout, command) != ground_of(ground, command):
         raise revision_mismatch(rollout.component, expected=ground.revision, actual=rollout.revision)
+
+
+def _require_not_lost(rollout: Rollout | Absent, revision: int) -> None:
+    """Raises REVISION_MISMATCH if the record of a request has outlived the request's change, which the store has lost."""
+    is_lost = isinstance(rollout, Rollout) and rollout.has_lost(revision)
+    if is_lost or revision > rollout.revision:
+        why = "the store has lost the change that this request_id made. To make it again, choose a new request_id"
+        raise revision_mismatch(rollout.component, why, expected=revision, actual=rollout.revision)
 
 
 def _log_change(author: Author, entry: FeedEntry) -> None:

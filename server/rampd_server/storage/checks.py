@@ -38,7 +38,8 @@ class RedisChecks:
         )
         if reply[0] == Code.UNCHANGED:
             return int(reply[1])
-        before = _read(keys.checks, _RESULT + check, reply[2]) if reply[2] else None
+        async with self._link.of_known_schema():
+            before = _read(keys.checks, _RESULT + check, reply[2]) if reply[2] else None
         return CheckTurn(component, check, turn, int(reply[1]), before)
 
     async def record(self, turn: CheckTurn, counts: CheckCounts, *, checks: Sequence[str]) -> bool:
@@ -56,12 +57,13 @@ class RedisChecks:
 
     async def counts(self, component: str) -> Mapping[str, CheckCounts]:
         key = self._link.keys.component(component).checks
-        fields = await self._link.call(self._link.client.hgetall, key, key=key)
-        return {
-            field.removeprefix(_RESULT): _read(key, field, text)
-            for field, text in fields.items()
-            if field.startswith(_RESULT)
-        }
+        async with self._link.of_known_schema():
+            fields = await self._link.call(self._link.client.hgetall, key, key=key)
+            return {
+                field.removeprefix(_RESULT): _read(key, field, text)
+                for field, text in fields.items()
+                if field.startswith(_RESULT)
+            }
 
 
 def _read(key: str, field: str, text: str) -> CheckCounts:

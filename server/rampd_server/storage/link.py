@@ -1,12 +1,13 @@
 """Calls Redis for all parts of the store: with a deadline, under an epoch, with errors of rampd."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from redis import exceptions
 
-from rampd_server.domain.errors import RampdError, StoreResetError
+from rampd_server.domain.errors import RampdError, StoreCorruptError, StoreResetError
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.connection import connect
 from rampd_server.storage.keys import Keys
@@ -101,12 +102,15 @@ class Link:
     async def write(self, name: str, keys: object = None, /, *, request_id: str = "", **named: Any) -> list[Any]:  # noqa: ANN401
         """Runs a script that writes, for a request. If the script refuses to write, raises the error for its answer."""
         component, expected_revision = named.get("component", ""), named.get("expected_revision")
-        reply = await self.run(name, keys, is_write=True, **named)
-        if reply[0] != Code.DONE:
-            error = self.refusal(reply, component=component, expected_revision=expected_revision, request_id=request_id)
-            if error is not None:
-                raise error
-        return reply
+        async with self.of_known_schema():
+            reply = await self.run(name, keys, is_write=True, **named)
+            if reply[0] != Code.DONE:
+                error = self.refusal(
+                    reply, component=component, expected_revision=expected_revision, request_id=request_id
+                )
+                if error is not None:
+                    raise error
+            return reply
 
     def refusal(
         self, reply: list[Any], *, component: str = "", expected_revision: int | None = None, request_id: str = ""
@@ -130,6 +134,24 @@ class Link:
         """Raises StoreUnavailableError if the last look at the head found a schema that is newer than this server's."""
         if self.schema is not None and not is_known(self.schema):
             raise newer_schema(self.schema)
+
+    @asynccontextmanager
+    async def of_known_schema(self) -> AsyncGenerator[None]:
+        """Reads or writes data whose form this server knows. A later schema may have another form, so the schema is looked
+        at before anything is called damage. Raises StoreUnavailableError if the schema is newer than this server's.
+        """
+        self.require_schema()
+        try:
+            yield
+        except StoreCorruptError:
+            await self.look_at_schema()
+            raise
+
+    async def look_at_schema(self) -> None:
+        """Raises StoreUnavailableError if the schema is newer than this server's now."""
+        with suppress(StoreCorruptError):
+            self.schema = await self.call(self.client.hget, self.keys.meta, "schema", key=self.keys.meta)
+        self.require_schema()
 
     async def require_epoch(self) -> None:
         """Raises StoreResetError if `meta` has another epoch or no epoch: the store was emptied or replaced."""

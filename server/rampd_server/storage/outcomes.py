@@ -41,7 +41,8 @@ class RedisOutcomes:
             reply = await self._count(batch, reply[1])
         received = _received(batch, reply)
         if received is None:
-            raise self._refused(reply)
+            async with self._link.of_known_schema():
+                raise self._refused(reply)
         return received
 
     async def count_many(self, batches: Sequence[OutcomeBatch]) -> list[tuple[Receipt, str] | None]:
@@ -83,28 +84,30 @@ class RedisOutcomes:
 
     async def counters(self, component: str, release: int, trial: int) -> TrialCounters:
         keys = self._link.keys.outcomes(component)
-        reply = await self._link.run("read_outcomes", keys)
-        if reply[0] != Code.DONE:
-            raise self._refused(reply)
-        flat, *matured = reply[1:]
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        counted = (fields.get("epoch"), fields.get("release"), fields.get("trial"))
-        if counted != (self._link.epoch, str(release), str(trial)):
-            return TrialCounters()
-        try:
-            return read_counters(fields, *matured)
-        except MalformedError as exc:
-            raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
+        async with self._link.of_known_schema():
+            reply = await self._link.run("read_outcomes", keys)
+            if reply[0] != Code.DONE:
+                raise self._refused(reply)
+            flat, *matured = reply[1:]
+            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+            counted = (fields.get("epoch"), fields.get("release"), fields.get("trial"))
+            if counted != (self._link.epoch, str(release), str(trial)):
+                return TrialCounters()
+            try:
+                return read_counters(fields, *matured)
+            except MalformedError as exc:
+                raise corrupt(getattr(keys, exc.section), exc.field, exc.problem) from exc
 
     async def release_counters(self, component: str) -> ReleaseCounters:
         key = self._link.keys.outcomes(component).release_outcomes
-        fields = await self._link.call(self._link.client.hgetall, key, key=key)
-        if fields.get("epoch") != self._link.epoch:
-            return ReleaseCounters()
-        try:
-            return read_release_counters(fields)
-        except MalformedError as exc:
-            raise corrupt(key, exc.field, exc.problem) from exc
+        async with self._link.of_known_schema():
+            fields = await self._link.call(self._link.client.hgetall, key, key=key)
+            if fields.get("epoch") != self._link.epoch:
+                return ReleaseCounters()
+            try:
+                return read_release_counters(fields)
+            except MalformedError as exc:
+                raise corrupt(key, exc.field, exc.problem) from exc
 
     async def forget_outcomes(
         self, component: str, trial: Trial, *, last_number: int = 0, releases: Collection[int] = ()
@@ -123,7 +126,8 @@ class RedisOutcomes:
             releases=releases,
         )
         if reply[0] not in {Code.DONE, Code.UNCHANGED}:
-            raise self._refused(reply)
+            async with self._link.of_known_schema():
+                raise self._refused(reply)
 
     def _refused(self, reply: list[Any]) -> Exception:
         error = self._link.refusal(reply)

@@ -56,6 +56,12 @@ class ScriptedReplica:
     asked: int = 0
     epoch: str = "e1"
 
+    async def require_state(self) -> None:
+        pass
+
+    def require_writable(self) -> None:
+        pass
+
     def get(self, component: str) -> Known | None:
         return Known(self.present) if component == self.present.component else None
 
@@ -159,6 +165,12 @@ async def test_the_server_catches_up_for_an_unknown_component_and_then_ignores_i
 
 class ManyReplica(ScriptedReplica):
     """A copy that has every component."""
+
+    async def require_state(self) -> None:
+        pass
+
+    def require_writable(self) -> None:
+        pass
 
     def get(self, component: str) -> Known:
         return Known(replace(self.present, component=component))

@@ -65,6 +65,8 @@ class Observed:
     freeze_all: Freeze | None = None
     confirm_by_ms: int | None = None
     """When the time to confirm is over by this server's own clock, as a time of the store's clock; None if not known."""
+    moved_seen_ms: int | None = None
+    """When this server first saw the last progress, by its own clock, as a time of the store's clock; None if not known."""
 
     @property
     def confirm_due_ms(self) -> int | None:
@@ -78,11 +80,16 @@ class Observed:
 
     @property
     def stuck_since_ms(self) -> int:
-        """When the rollout last made progress, by a clock that has not jumped since."""
-        clock, moved_ms = self.clock, self.progress.moved_ms
-        if moved_ms > clock.now_ms:
-            return clock.now_ms if clock.jump_ms is None else clock.jump_ms
-        return max(moved_ms, clock.jump_ms or 0)
+        """When the rollout last made progress, by a clock that has not jumped since. With doubt about that time, it is when
+        this server first saw the progress.
+        """
+        clock, moved_ms, seen_ms = self.clock, self.progress.moved_ms, self.moved_seen_ms
+        if moved_ms <= clock.now_ms:
+            since_ms = max(moved_ms, clock.jump_ms or 0)
+            return since_ms if seen_ms is None else min(since_ms, seen_ms)
+        if seen_ms is not None:
+            return seen_ms
+        return clock.now_ms if clock.jump_ms is None else clock.jump_ms
 
     @property
     def automation(self) -> Automation:

@@ -142,7 +142,12 @@ def ground_of(rollout: Rollout, command: Command) -> tuple[object, ...]:
 
     A command that lowers exposure depends on fewer values: evidence against a trial is valid at every percentage.
     """
-    ground = rollout.next, rollout.trial, rollout.unit, rollout.policy, rollout.held_reason, rollout.confirm_deadline_ms
+    # The number of a release does not identify it: a store that went back may give the same number to another tag.
+    release = rollout.next_release
+    ground = (
+        *(rollout.next, release and release.tag, rollout.trial, rollout.unit, rollout.policy, rollout.held_reason),
+        rollout.confirm_deadline_ms,
+    )
     if lowers_exposure(command, rollout):
         return ground
     return *ground, rollout.basis_points, rollout.progress, rollout.paused, rollout.pause, rollout.freeze
