@@ -5,7 +5,7 @@ with Redis.
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
@@ -24,6 +24,16 @@ class Override:
     channel: str = ""
     tag: str = ""
     expire_ms: int | None = None
+
+
+class OverridesPiece(NamedTuple):
+    """Some overrides of a component."""
+
+    overrides: Mapping[str, Override]
+    entry: str
+    """The component's last feed entry when they were read: all changes that they show are of this entry or of earlier ones.
+    Empty if no change was committed since rampd stores it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +319,7 @@ class Store(Protocol):
         feed entry, but no revision and no history.
         """
 
-    def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
+    def walk_overrides(self, component: str) -> AsyncIterator[OverridesPiece]:
         """All overrides in pieces, so that no other caller is blocked. Changes during the walk may or may not be
         included.
         """
@@ -333,8 +343,8 @@ class Store(Protocol):
     async def has_lost(self, entry_id: str) -> bool:
         """Whether the feed reaches back far enough to have an entry that existed, but does not have it."""
 
-    async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
-        """The components whose history has lost the given entry. An entry older than the oldest kept entry does not
+    async def missing_entries(self, entries: Iterable[tuple[str, str]]) -> frozenset[str]:
+        """The components whose history has lost an entry, given as pairs of component and entry. An entry older than the oldest kept entry does not
         count as lost: it was trimmed.
         """
 

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rampd import v1
+from rampd_server.access.rpc_roles import Role
 from rampd_server.caretaker import Caretaker
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout import commands
@@ -18,6 +19,7 @@ from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Override, Stored
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc.door import local
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
 from rampd_server.service.service import Service
@@ -561,7 +563,7 @@ async def do_delete(store: RedisStore, component: str) -> None:
     await commit(store, stored.rollout, decide(stored.rollout, commands.DeleteComponent()))
 
 
-SEES_ALL = SimpleNamespace(sees=lambda _component: True)
+SEES_ALL = SimpleNamespace(sees=lambda _component: True, caller=local(Role.LAUNCHER))
 """A call of somebody who sees every component."""
 
 

@@ -119,7 +119,7 @@ class _Script:
         assert replay(reversed(events)) == fields_in_words(rollout)
         walked: dict[str, Override] = {}
         async for piece in self._store.walk_overrides(component):
-            walked |= piece
+            walked |= piece.overrides
         self._outcomes += [
             replace(rollout, entry="", state_entry="", **({"update_ms": 0} if isinstance(rollout, Rollout) else {})),
             [replace(event, id="", time_ms=0) for event in events],

@@ -986,3 +986,43 @@ async def test_a_server_recalls_its_last_state_though_a_listener_fails(
     Remembering(started, memory).recall()
 
     assert present(started) == present(replica)
+
+
+@pytest.mark.parametrize("moment", ["before the overrides", "between two overrides", "after the overrides"])
+async def test_overrides_that_the_store_loses_during_the_reading_are_not_served(
+    store: RedisStore, elsewhere: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    """Given an override that is set after the reading has read the rollout, and lost with the data of that moment, expect that
+    the reading does not put it beside the older rollout.
+    """
+    walk = store.walk_overrides
+    times = 0
+
+    async def disturbed(component: str) -> AsyncIterator[Any]:
+        nonlocal times
+        times += 1
+        if times > 1:
+            async for piece in walk(component):
+                yield piece
+            return
+        await elsewhere.commit_overrides(component, {"acme/app": Override(tag="lost")}, ADA)
+        if moment == "before the overrides":
+            await go_back()
+        async for piece in walk(component):
+            if moment == "between two overrides":
+                await go_back()
+            yield piece
+        if moment == "after the overrides":
+            await go_back()
+
+    monkeypatch.setattr(store, "walk_overrides", disturbed)
+    replica = Replica(store)
+    with contextlib.suppress(StoreUnavailableError):
+        await replica.read_again()
+        known = replica.get(COMPONENT)
+        assert known is not None
+        assert dict(known.overrides.items()) == {}
+    await replica.read_again()
+    known = replica.get(COMPONENT)
+    assert known is not None
+    assert dict(known.overrides.items()) == {}

@@ -213,10 +213,10 @@ async def test_a_walk_yields_all_overrides(store: RedisStore):
 
     seen: dict[str, Override] = {}
     async for piece in store.walk_overrides(COMPONENT):
-        seen |= piece
+        seen |= piece.overrides
 
     assert seen == many
-    assert [piece async for piece in store.walk_overrides("never-was")] == [{}]
+    assert [piece.overrides async for piece in store.walk_overrides("never-was")] == [{}]
 
 
 async def test_a_sweep_removes_expired_overrides_only(store: RedisStore):
@@ -378,7 +378,7 @@ async def test_the_rollout_counts_its_overrides_after_every_change(store: RedisS
     assert await counted(store) == ("1197", 1197)
     await do(store, commands.Release("b"))
     assert await counted(store) == ("1197", 1197)
-    assert len([repo async for piece in store.walk_overrides(COMPONENT) for repo in piece]) == 1197
+    assert len([repo async for piece in store.walk_overrides(COMPONENT) for repo in piece.overrides]) == 1197
 
     before = (await store.read(COMPONENT)).rollout
     await commit(store, before, decide(before, commands.DeleteComponent()))
@@ -398,7 +398,7 @@ async def test_the_loss_of_all_overrides_is_noticed_even_after_later_changes(sto
         await store.commit_overrides(COMPONENT, {"acme/more": Override(tag="t")}, ADA)
 
     await store.client.hset(keys.rollout, "overrides", "1")
-    assert [piece async for piece in store.walk_overrides(COMPONENT)] == [{"acme/more": Override(tag="t")}]
+    assert [piece.overrides async for piece in store.walk_overrides(COMPONENT)] == [{"acme/more": Override(tag="t")}]
 
 
 async def test_overrides_of_an_earlier_rampd_without_a_count_are_loaded_and_then_counted(
@@ -406,7 +406,7 @@ async def test_overrides_of_an_earlier_rampd_without_a_count_are_loaded_and_then
 ):
     await store.commit_overrides(COMPONENT, {f"acme/{n}": Override(tag="t") for n in range(3)}, ADA)
     await store.client.hdel(store.keys.component(COMPONENT).rollout, "overrides")
-    assert len([repo async for piece in store.walk_overrides(COMPONENT) for repo in piece]) == 3
+    assert len([repo async for piece in store.walk_overrides(COMPONENT) for repo in piece.overrides]) == 3
     await store.sweep_overrides(COMPONENT)
     await store.commit_overrides(COMPONENT, {"acme/0": None}, ADA)
     assert await counted(store) == ("2", 2)

@@ -65,7 +65,7 @@ async def _last_in_common(store: Store, seen: Sequence[Seen]) -> int | None:
     # A history only loses its end, so a binary search works.
     while first < last:
         middle = (first + last) // 2
-        if await store.missing_entries({seen[middle].component: seen[middle].entry}):
+        if await store.missing_entries([(seen[middle].component, seen[middle].entry)]):
             last = middle
         else:
             first = middle + 1

@@ -48,6 +48,8 @@ class Reading:
         """After the state's last entry, the feed has only entries that rampd did not write, up to this one."""
         self.went_back = False
         """Whether the store has lost changes that the served state has."""
+        self._seen: dict[str, set[str]] = {}
+        """Of each component, the entries up to which parts of it were read."""
 
     async def whole(self, head: Head) -> State:
         """Returns the state that the store has, from `head` to the end of the feed. After its last look at the served
@@ -80,11 +82,13 @@ class Reading:
         beginning.
         """
         begin = entry_order(head.entry_id)
-        newer = {
-            name: component.rollout.entry
-            for name, component in state.components.items()
-            if name not in state.damaged and component.rollout.entry and entry_order(component.rollout.entry) > begin
-        }
+        newer = [
+            (name, entry)
+            for name, entries in self._seen.items()
+            if name not in state.damaged
+            for entry in entries | {state.components[name].rollout.entry}
+            if entry and entry_order(entry) > begin
+        ]
         if newer and await self._store.missing_entries(newer):
             raise _put_back()
 
@@ -101,7 +105,7 @@ class Reading:
         }
         gone = self._served.gone
         known |= {name: absent.entry for name, absent in gone.items() if name not in known and absent.entry}
-        lost = await self._store.missing_entries(known) if known else frozenset()
+        lost = await self._store.missing_entries(known.items()) if known else frozenset()
         lost |= await self._gone_back(state, lost)
         is_same_epoch = state.epoch == self._served.epoch
         for name in sorted(lost - state.damaged.keys()):
@@ -217,8 +221,9 @@ class Reading:
     async def _load_into(self, state: State, name: str) -> None:
         """Reads one component. If it is damaged, it keeps its last good state, and the others are not affected."""
         state.damaged.pop(name, None)
+        seen = self._seen[name] = set()
         try:
-            component = await load(self._store, name)
+            component = await load(self._store, name, seen)
         except Exception as error:  # noqa: BLE001 - one component must not stop the others
             self._mark_damaged(state, name, error)
             return
@@ -243,14 +248,20 @@ class Reading:
         return self._confirmed_s() if known is None else known.since_s
 
 
-async def load(store: Store, name: str) -> Component | None:
-    """Returns a component as the store has it; None if there is no such component."""
+async def load(store: Store, name: str, seen: set[str]) -> Component | None:
+    """Returns a component as the store has it; None if there is no such component.
+
+    Adds to `seen` the component's last entry at each read. The parts belong together only if the store has all of these
+    entries later: one that was lost in between may have set an override that was read.
+    """
     rollout = (await store.read(name)).rollout
     if isinstance(rollout, Absent):
         return None
+    seen.add(rollout.entry)
     overrides = Overrides()
     async for piece in store.walk_overrides(name):
-        for repo, override in piece.items():
+        seen.add(piece.entry)
+        for repo, override in piece.overrides.items():
             overrides.set(repo, choice_of(override))
     return Component(rollout, snapshot_of(rollout), overrides)
 

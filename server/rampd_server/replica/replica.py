@@ -397,7 +397,7 @@ class Replica:
             for known in present
             if known and known.rollout.entry and known.damaged_since_s is None
         }
-        if entries and await self._store.missing_entries(entries):
+        if entries and await self._store.missing_entries(entries.items()):
             await self.read_again()
 
     async def catch_up(self, *, timeout_s: float = 1.0) -> bool:
@@ -543,7 +543,7 @@ class Replica:
         self._damage_checked_s = self._monotonic()
         for name in list(self._state.damaged):
             try:
-                await load(self._store, name)
+                await load(self._store, name, set())
                 await self._store.events(name, limit=1)
             except Exception as error:  # noqa: BLE001 - one component must not stop the others
                 damage = damage_of(name, error)

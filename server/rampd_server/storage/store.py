@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from redis import exceptions
@@ -19,6 +19,7 @@ from rampd_server.ports import (
     Head,
     Namespace,
     Override,
+    OverridesPiece,
     ReplayedError,
     RequestRecord,
     Result,
@@ -149,18 +150,30 @@ class RedisStore:
             text = await self.link.call(self.client.get, key, key=key)
             return None if text is None else self._record(key, text).record
 
-    async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
-        key = self.keys.component(component).overrides
+    async def walk_overrides(self, component: str) -> AsyncIterator[OverridesPiece]:
+        keys = self.keys.component(component)
         cursor = 0
         while True:
             async with self.link.of_known_schema():
-                cursor, found = await self.link.call(self.client.hscan, key, cursor, None, _SCAN_COUNT, key=key)
-                overrides = {repo: _override(key, repo, text) for repo, text in found.items()}
-            yield overrides
+                found, entry = await self.link.call(self._scan_overrides, keys, cursor, key=keys.overrides)
+                cursor, by_repo = found
+                overrides = {repo: _override(keys.overrides, repo, text) for repo, text in by_repo.items()}
+            yield OverridesPiece(overrides, entry or "")
             if not cursor:
                 break
         async with self.link.of_known_schema():
             await self._require_whole_overrides(component)
+
+    async def _scan_overrides(self, keys: ComponentKeys, cursor: int) -> list[Any]:
+        """Some overrides, and the component's last entry right after they were read."""
+        pipe = self.client.pipeline(transaction=False)
+        pipe.hscan(keys.overrides, cursor, None, _SCAN_COUNT)
+        pipe.hget(keys.rollout, "entry")
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
     async def _require_whole_overrides(self, component: str) -> None:
         """Raises StoreCorruptError if the keys of the overrides, or the count in the rollout, do not agree."""
@@ -250,9 +263,9 @@ class RedisStore:
         # If all kept entries are later, the entry was trimmed and not lost. An empty feed can't prove this, so it counts as lost.
         return not await self.link.call(self.client.xrange, self.keys.feed, "-", "+", 1, key=self.keys.feed)
 
-    async def missing_entries(self, entries: Mapping[str, str]) -> frozenset[str]:
+    async def missing_entries(self, entries: Iterable[tuple[str, str]]) -> frozenset[str]:
         missing: set[str] = set()
-        asked = list(entries.items())
+        asked = list(entries)
         for first in range(0, len(asked), _SCAN_COUNT):
             chunk = asked[first : first + _SCAN_COUNT]
             found = await self.link.call(self._ask_histories, chunk)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout
-from rampd_server.ports import FeedEntry, Head, Namespace, Override, Stored
+from rampd_server.ports import FeedEntry, Head, Namespace, OverridesPiece, Stored
 from rampd_server.replica import replica as module
 from rampd_server.replica.replica import Replica
 from tests.rollouts import rolling_out
@@ -41,8 +41,8 @@ class ScriptedStore:
     async def read(self, component: str) -> Stored:
         return Stored(self.stored, Namespace(), 0)
 
-    async def walk_overrides(self, component: str) -> AsyncIterator[Mapping[str, Override]]:
-        yield {}
+    async def walk_overrides(self, component: str) -> AsyncIterator[OverridesPiece]:
+        yield OverridesPiece({}, "")
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         if not block_ms:
