@@ -84,9 +84,9 @@ class Reading:
         begin = entry_order(head.entry_id)
         newer = [
             (name, entry)
-            for name, entries in self._seen.items()
+            for name, component in state.components.items()
             if name not in state.damaged
-            for entry in entries | {state.components[name].rollout.entry}
+            for entry in {component.rollout.entry, *self._seen.get(name, ())}
             if entry and entry_order(entry) > begin
         ]
         if newer and await self._store.missing_entries(newer):
