@@ -27,25 +27,31 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
 
 
 async def follow(path: Path, credentials: Credentials, *, names: Collection[str]) -> None:
-    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing."""
+    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing, and is tried again: its
+    folder may be what was mended.
+    """
     known = stamp_of(path)
+    told: tuple[str, ...] = ()
     while True:
         await asyncio.sleep(_LOOK_S)
         stamp = stamp_of(path)
-        if stamp == known:
+        if stamp == known and not told:
             continue
         known = stamp
         try:
             access_list = await asyncio.to_thread(load, path, names=names)
         except AccessFileError as error:
-            _log.error(
-                "access_file_refused",
-                file=str(path),
-                mistakes=error.mistakes,
-                what_it_means="the grants of before stay in force",
-                what_to_do="rampd-server access check FILE names every mistake",
-            )
+            if error.mistakes != told:
+                _log.error(
+                    "access_file_refused",
+                    file=str(path),
+                    mistakes=error.mistakes,
+                    what_it_means="the grants of before stay in force",
+                    what_to_do="rampd-server access check FILE names every mistake",
+                )
+            told = error.mistakes
             continue
+        told = ()
         credentials.replace(access_list)
         tell(path, access_list)
 
