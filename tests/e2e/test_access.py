@@ -185,7 +185,7 @@ def test_a_certificate_that_can_t_be_used_ends_the_start(directory: Path, author
         (directory / "server.pem").write_text("hello")
     else:
         (directory / "server.key").write_bytes(authority.issue("other").key)
-    told = {"gone": "No such file or directory", "no PEM": "is not a certificate in PEM form", "another key": "is not the key of"}  # fmt: skip
+    told = {"gone": "server.pem can't be read: No such file or directory", "no PEM": "is not a certificate in PEM form", "another key": "is not the key of"}  # fmt: skip
     assert told[what] in refused_start(directory, *flags)
 
 

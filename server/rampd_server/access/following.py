@@ -71,12 +71,15 @@ def _require_owners(path: Path) -> None:
     except OSError as error:
         raise AccessFileError(f"{path} can't be read: {error.strerror}.") from error
     if found.st_uid not in {ours, 0}:
-        raise AccessFileError(f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in.")
+        raise AccessFileError(
+            f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in. Type chown root {path}"
+        )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
     if folder.st_uid not in {ours, 0}:
         raise AccessFileError(
-            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}."
+            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}. "
+            "Put it into a folder of root."
         )
     if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
         raise AccessFileError(
