@@ -51,8 +51,8 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
                 )
             told = error.mistakes
             continue
-        told = ()
         credentials.replace(access_list)
+        told = ()
         tell(path, access_list)
 
 
