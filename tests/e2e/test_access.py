@@ -185,7 +185,7 @@ def test_a_certificate_that_can_t_be_used_ends_the_start(directory: Path, author
         (directory / "server.pem").write_text("hello")
     else:
         (directory / "server.key").write_bytes(authority.issue("other").key)
-    told = {"gone": "No such file or directory", "no PEM": "is not a certificate in PEM form", "another key": "is not the key of"}  # fmt: skip
+    told = {"gone": "server.pem can't be read: No such file or directory", "no PEM": "is not a certificate in PEM form", "another key": "is not the key of"}  # fmt: skip
     assert told[what] in refused_start(directory, *flags)
 
 
@@ -201,6 +201,28 @@ def test_plain_text_beyond_the_loopback_is_said_at_every_start(directory: Path) 
 
 
 # Addresses and TLS
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "localhost:0"])
+def test_the_commands_of_the_welcome_work_with_a_token_over_tls(
+    directory: Path, authority: Authority, listen: str
+) -> None:
+    """Given a certificate without the name `0.0.0.0`, expect commands with a name of it, and with no token to be seen."""
+    require("grpcurl")
+    tokens = Tokens(directory / "access.toml")
+    token = tokens.grant("ops", "admin")
+    flags = ("--listen", listen, *tls_flags(directory, authority, "*.example.org", "localhost"))
+    with rampd_server(directory, *flags, "--access-file", str(tokens.path)) as server:
+        server.event("serving")
+        eventually(lambda: any("Ctrl-C" in line for line in server.said))
+        tried = [line for line in server.said if line.startswith("  ")]
+        assert len(tried) == 3
+        for line in tried:
+            done = subprocess.run(
+                ["sh", "-c", line], env={**os.environ, "RAMPD_TOKEN": token},
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_plain_address_for_the_launcher_and_one_with_tls_for_the_rest(directory: Path, authority: Authority) -> None:

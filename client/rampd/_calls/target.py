@@ -73,9 +73,9 @@ def _what_is_wrong(target: object) -> str:
 
 
 def _what_is_wrong_with_a_url(scheme: str, place: str) -> str:
-    told = f'must be "{place if _HOST_PORT.fullmatch(place) else "host:port"}", without {scheme}://'
+    known = place if _HOST_PORT.fullmatch(place) else "host:port"
     if scheme == "https":
         return 'must be "https://host:port" for a server with TLS'
     if scheme in {"redis", "rediss"}:
         return 'must be "host:port" of a rampd server. Only the server needs the address of Redis'
-    return told
+    return f'must be "{known}", without {scheme}://, or "https://{known}" for a server with TLS'

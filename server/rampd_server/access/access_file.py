@@ -253,6 +253,10 @@ def _sentence(content: dict[str, Any], details: ErrorDetails) -> str:
             return f"{where}there is no setting {path!r}."
         case "value_error":
             reason = details.get("ctx", {}).get("error", details["msg"])
+        case "list_type" if path == "grant":
+            reason = "each grant begins with [[grant]]"
+        case "list_type":
+            reason = 'it has to be a list, such as ["a", "b"]'
         case _:
             reason = details["msg"][:1].lower() + details["msg"][1:]
     return f"{where}{path}: {reason}."

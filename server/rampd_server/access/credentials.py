@@ -114,4 +114,13 @@ class Credentials:
 def _token_of(authorization: str) -> str:
     if authorization[: len(_BEARER)].lower() != _BEARER:
         raise bad_credentials("The header `authorization` has to be `Bearer` and a token.")
-    return authorization[len(_BEARER) :].strip()
+    token = authorization[len(_BEARER) :].strip()
+    if not token:
+        raise bad_credentials(
+            "The header `authorization` has no token after `Bearer`. Look at whether its variable is set."
+        )
+    if token.startswith("$"):
+        raise bad_credentials(
+            "The header has the name of a variable in place of a token: grpcurl needs -expand-headers."
+        )
+    return token

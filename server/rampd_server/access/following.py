@@ -27,26 +27,32 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
 
 
 async def follow(path: Path, credentials: Credentials, *, names: Collection[str]) -> None:
-    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing."""
+    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing, and is tried again: its
+    folder may be what was mended.
+    """
     known = stamp_of(path)
+    told: tuple[str, ...] = ()
     while True:
         await asyncio.sleep(_LOOK_S)
         stamp = stamp_of(path)
-        if stamp == known:
+        if stamp == known and not told:
             continue
         known = stamp
         try:
             access_list = await asyncio.to_thread(load, path, names=names)
         except AccessFileError as error:
-            _log.error(
-                "access_file_refused",
-                file=str(path),
-                mistakes=error.mistakes,
-                what_it_means="the grants of before stay in force",
-                what_to_do="rampd-server access check FILE names every mistake",
-            )
+            if error.mistakes != told:
+                _log.error(
+                    "access_file_refused",
+                    file=str(path),
+                    mistakes=error.mistakes,
+                    what_it_means="the grants of before stay in force",
+                    what_to_do="rampd-server access check FILE names every mistake",
+                )
+            told = error.mistakes
             continue
         credentials.replace(access_list)
+        told = ()
         tell(path, access_list)
 
 
@@ -65,12 +71,15 @@ def _require_owners(path: Path) -> None:
     except OSError as error:
         raise AccessFileError(f"{path} can't be read: {error.strerror}.") from error
     if found.st_uid not in {ours, 0}:
-        raise AccessFileError(f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in.")
+        raise AccessFileError(
+            f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in. Type chown root {path}"
+        )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
     if folder.st_uid not in {ours, 0}:
         raise AccessFileError(
-            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}."
+            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}. "
+            "Put it into a folder of root."
         )
     if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
         raise AccessFileError(

@@ -109,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _end(text: str) -> datetime:
+    end = _moment(text)
+    if end <= datetime.now(UTC):
+        raise argparse.ArgumentTypeError(f"{text!r} is over already")
+    return end
+
+
+def _moment(text: str) -> datetime:
     span = _SPAN.fullmatch(text)
     try:
         if span is not None:
@@ -178,7 +185,8 @@ def _revoke(parsed: argparse.Namespace, names: Collection[str]) -> int:
             document["grant"].remove(grant)
     if not removed:
         raise AccessFileError(
-            f"{parsed.access_file} has no token of {_told(what)}. `rampd-server token list` shows what there is."
+            f"{parsed.access_file} has no token of {_told(what)}. Give a name, or sha256: and the digits, as "
+            f"`rampd-server token list --access-file {parsed.access_file}` shows them."
         )
     _write(parsed.access_file, document, names)
     print(f"Revoked {_counted(removed, 'token')}. Servers follow within seconds, and end open streams within a minute.")

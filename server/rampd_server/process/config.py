@@ -400,10 +400,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rampd-server",
-        usage="rampd-server [serve | adopt] [flags]",
+        usage="rampd-server [serve | adopt] [flags]\n       rampd-server token create | list | revoke ...\n       rampd-server access check FILE",
         description="Version rollouts for jobs. serve (the default) runs the server. If your Redis was emptied or replaced, the "
         "servers write nothing more: adopt tells them to go on with the data that it has now. adopt needs --redis-url or "
-        "--data-dir. The name in brackets is the environment variable of a flag.",
+        "--data-dir. token makes, lists and revokes tokens, and access check looks at an access file. The name in brackets is the environment variable of a flag.",
         epilog="If both a flag and its variable are given, the flag counts. A value must not be empty. A server with another "
         f"variable that begins with {_PREFIX} does not start, so that a mistyped name is found. Variables of rampd's clients "
         "and of Kubernetes are allowed.",
@@ -421,7 +421,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in _REPEATED:
             parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), action="append", help=text)
             continue
-        if field.default_factory is None and default is not None:
+        if field.default_factory is None and default is not None and "(default: " not in text:
             text = f"{text} (default: {default})"
         parser.add_argument(_flag(name), metavar=name.rpartition("_")[2].upper(), help=text)
     parser.add_argument(

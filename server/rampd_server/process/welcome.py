@@ -2,7 +2,10 @@
 
 import os
 import shlex
+from pathlib import Path
 from urllib.parse import quote
+
+from cryptography import x509
 
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config
@@ -42,10 +45,24 @@ def _over_tcp(config: Config, address: Address) -> tuple[str, str]:
     """Flags of grpcurl, and the place."""
     flags = f"-cacert {shlex.quote(str(config.tls_cert))}" if address.is_tls else "-plaintext"
     if config.access_file is not None:
-        flags += ' -H "authorization: Bearer $RAMPD_TOKEN"'
-    # No certificate has the name of every address.
-    place = f"localhost:{address.port}" if address.host in {"0.0.0.0", "::"} else str(address)  # noqa: S104 - it compares
-    return flags, shlex.quote(place)
+        # grpcurl reads the variable itself, so that the token is not in the list of processes.
+        flags += " -expand-headers -H 'authorization: Bearer ${RAMPD_TOKEN}'"
+    host = "localhost" if address.host in {"0.0.0.0", "::"} else address.host  # noqa: S104 - it compares
+    if address.is_tls and config.tls_cert is not None:
+        host = _name_for(host, config.tls_cert)
+    return flags, shlex.quote(str(Address(host, address.port)))
+
+
+def _name_for(host: str, certificate: Path) -> str:
+    """The host if the certificate is for it; otherwise the first name that the certificate has, and that can be typed."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return host
+    hosts = [name for name in names.get_values_for_type(x509.DNSName) if "*" not in name]
+    addresses = map(str, names.get_values_for_type(x509.IPAddress))
+    return host if host in {*hosts, *addresses} else next(iter(hosts), host)
 
 
 def _grpcurl(where: tuple[str, str], method: str, request: str = "") -> str:

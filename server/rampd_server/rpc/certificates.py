@@ -27,7 +27,7 @@ class Certificates:
         self._stamps = self._look()
         try:
             self._configuration = self._read()
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -58,7 +58,7 @@ class Certificates:
         self._stamps = stamps
         try:
             self._configuration = self._read()
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             _log.error(
                 "certificate_refused",
                 error=str(error),
@@ -72,8 +72,8 @@ class Certificates:
         return [stamp_of(path) for path in self._files]
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Raises OSError; ValueError with what is wrong."""
-        certificate, key, *client_ca = (path.read_bytes() for path in self._files)
+        """Raises ValueError with what is wrong."""
+        certificate, key, *client_ca = map(_content, self._files)
         try:
             chain = x509.load_pem_x509_certificates(certificate)
         except ValueError as error:
@@ -90,3 +90,11 @@ class Certificates:
             except ValueError as error:
                 raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
         return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
+
+
+def _content(path: Path) -> bytes:
+    """Raises ValueError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from error

@@ -69,11 +69,11 @@ def test_a_target_that_grpc_knows_is_accepted(target: str) -> None:
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("http://localhost:50051", 'must be "localhost:50051", without http://; got'),
-        ("http://[::1]:50051/", 'must be "[::1]:50051", without http://; got'),
+        ("http://localhost:50051", 'must be "localhost:50051", without http://, or "https://localhost:50051" for a server with TLS; got'),
+        ("http://[::1]:50051/", 'must be "[::1]:50051", without http://, or "https://[::1]:50051" for a server with TLS; got'),
         ("https://rampd", 'must be "https://host:port" for a server with TLS; got'),
-        ("http://rampd", 'must be "host:port", without http://; got'),
-        ("grpc://rampd:1", 'must be "rampd:1", without grpc://; got'),
+        ("http://rampd", 'must be "host:port", without http://, or "https://host:port" for a server with TLS; got'),
+        ("grpc://rampd:1", 'must be "rampd:1", without grpc://, or "https://rampd:1" for a server with TLS; got'),
         ("http://ada:secret@rampd:1", 'must be "rampd:1", without http://'),
         ("redis://:secret@rampd:6379/0", 'must be "host:port" of a rampd server. Only the server needs the address of Redis'),
         ("unix://run/rampd.sock", "must have an absolute path after unix://, as in unix:///run/rampd.sock; got"),

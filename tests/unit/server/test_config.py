@@ -591,6 +591,10 @@ def test_help_names_every_flag_and_variable_and_exits_with_zero(capsys):
     for name in Config.model_fields:
         assert f"--{name.replace('_', '-')} " in text or f"--{name.replace('_', '-')}," in text
         assert f"[RAMPD_{name.upper()}]" in text
+    for option in re.split(r"^  --", text, flags=re.MULTILINE):
+        assert option.count("(default: ") <= 1
+    assert "rampd-server token create | list | revoke" in text
+    assert "rampd-server access check FILE" in text
 
 
 def test_version_is_printed(capsys):

@@ -97,11 +97,12 @@ async def test_a_token_ends_with_its_grant(world: World) -> None:
         (f"Bearer {TOKEN[:-1]}", "The token is cut or mistyped: its checksum does not fit. Copy it again, whole."),
         (f"Bearer {TOKEN}x", "The token is cut or mistyped: its checksum does not fit. Copy it again, whole."),
         (f"Bearer {OF_NOBODY}", "No grant of the access file has this token. It was revoked, or it is for another server."),
-        ("Bearer ", "The token is neither one of rampd nor one of an OIDC issuer that the access file names."),
+        ("Bearer ", "The header `authorization` has no token after `Bearer`. Look at whether its variable is set."),
+        ("Bearer ${RAMPD_TOKEN}", "The header has the name of a variable in place of a token: grpcurl needs -expand-headers."),
         ("Bearer secret-of-another", "The token is neither one of rampd nor one of an OIDC issuer that the access file names."),
         (f"Bearer {digest_of(TOKEN)}", "The token is neither one of rampd nor one of an OIDC issuer that the access file names."),
     ],
-    ids=range(10),
+    ids=range(11),
 )  # fmt: skip
 async def test_a_refusal_says_what_is_wrong_and_nothing_of_the_token(world: World, header: str, said: str) -> None:
     assert await world.refusal(header) == said

@@ -109,6 +109,22 @@ async def test_a_file_that_can_t_be_trusted_or_read_changes_nothing(world: World
     assert not await world.is_proven(SECOND)
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_a_file_is_read_as_soon_as_its_mode_is_mended(world: World, what: str) -> None:
+    """Given a file or a folder that others may write to, and the chmod that the log asks for, expect the new grants."""
+    mended, mode = (world.path, 0o660) if what == "file" else (world.path.parent, 0o770)
+    if what == "folder":
+        mended.chmod(mode)
+    world.write(text_of(SECOND), mode=0o660 if what == "file" else 0o600)
+    await eventually_async(lambda: bool(world.events("access_file_refused")))
+    await asyncio.sleep(0.1)
+    assert len(world.events("access_file_refused")) == 1
+    mended.chmod(mode & 0o700)
+    await eventually_async(lambda: bool(world.events("access_file_read")), within_s=10)
+    assert await world.is_proven(SECOND)
+    assert not await world.is_proven(FIRST)
+
+
 async def test_what_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
     world.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
     await eventually_async(lambda: bool(world.events("access_too_wide")))

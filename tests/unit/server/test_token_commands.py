@@ -127,6 +127,14 @@ def test_what_is_no_end_is_refused(typed: Typed, written: str) -> None:
     assert not typed.path.exists()
 
 
+@pytest.mark.parametrize("written", ["0d", "2020-01-31", "2020-01-31T12:00:00Z"])
+def test_an_end_that_is_over_is_refused(typed: Typed, written: str) -> None:
+    assert f"argument --expires: '{written}' is over already" in typed.usage(
+        "token", "create", "ci", "--role", "ci", "--expires", written
+    )
+    assert not typed.path.exists()
+
+
 def test_a_second_token_is_for_rotation_and_needs_the_name_only(typed: Typed) -> None:
     first, second = typed.create("ci", "--role", "ci"), typed.create("ci")
     assert typed.grants["ci"].tokens == (digest_of(first), digest_of(second))
@@ -235,6 +243,7 @@ def test_what_is_not_there_can_t_be_revoked(typed: Typed, what: str) -> None:
     typed.write()
     told = typed.refused("token", "revoke", what)
     assert "has no token of" in told
+    assert f"`rampd-server token list --access-file {typed.path}`" in told
     assert "rampd_cut" not in told
     typed.refused("token", "revoke", new_token())
 
@@ -301,7 +310,10 @@ def test_a_file_of_another_user_is_refused(typed: Typed, which: str, monkeypatch
     typed.write()
     given = typed.path if which == "file" else typed.path.parent
     os.chown(given, 4711, -1)
-    assert f"{given} belongs to user " in typed.refused("access", "check", str(typed.path), file=False)
+    told = "Type chown root" if which == "file" else "Put it into a folder of root."
+    refused = typed.refused("access", "check", str(typed.path), file=False)
+    assert f"{given} belongs to user " in refused
+    assert told in refused
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert typed("access", "check", str(typed.path), file=False)[0] == 0
 
