@@ -131,6 +131,17 @@ def test_a_file_that_is_broken_while_the_server_runs_changes_nothing_and_is_told
         assert server.stop() == 0
 
 
+def test_a_token_is_revoked_also_while_the_server_waits_for_its_store(directory: Path) -> None:
+    tokens = Tokens(directory / "access.toml")
+    tokens.grant("ops", "admin")
+    with rampd_server(directory, "--access-file", str(tokens.path), "--redis-url", "redis://127.0.0.1:1") as server:
+        with plain(server.target) as channel:
+            eventually(lambda: status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "OK")
+            tokens.revoke("ops")
+            eventually(lambda: status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "UNAUTHENTICATED")
+        assert server.stop() == 0
+
+
 # The start
 
 

@@ -13,7 +13,7 @@ from rampd._runtime.private_file import name_of_user
 from rampd_server.access import access_file
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
-from rampd_server.process.file_stamp import stamp_of
+from rampd_server.process.file_stamp import Stamp, stamp_of
 
 _LOOK_S: Final = 2.0
 
@@ -26,18 +26,24 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
     return access_file.read(path, names=names)
 
 
-async def follow(path: Path, credentials: Credentials, *, names: Collection[str]) -> None:
-    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing."""
-    known = stamp_of(path)
+async def follow(path: Path, credentials: Credentials, *, names: Collection[str], known: Stamp | None) -> None:
+    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing. `known` is its stamp from
+    before the list in force was read.
+    """
+    refused: tuple[str, ...] = ()
     while True:
         await asyncio.sleep(_LOOK_S)
         stamp = stamp_of(path)
-        if stamp == known:
+        # What was refused may become good without a change of the file: by the mode of its folder.
+        if stamp == known and not refused:
             continue
-        known = stamp
+        has_changed, known = stamp != known, stamp
         try:
             access_list = await asyncio.to_thread(load, path, names=names)
         except AccessFileError as error:
+            is_told, refused = not has_changed and error.mistakes == refused, error.mistakes
+            if is_told:
+                continue
             _log.error(
                 "access_file_refused",
                 file=str(path),
@@ -46,6 +52,7 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
                 what_to_do="rampd-server access check FILE names every mistake",
             )
             continue
+        refused = ()
         credentials.replace(access_list)
         tell(path, access_list)
 

@@ -7,9 +7,9 @@ Stamp: TypeAlias = tuple[int, int, int]
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Returns what differs after a change of the file: its time, its place and its size. None if it can't be looked at."""
+    """Returns what differs after a change of the file, of its owner or of its mode. None if it can't be looked at."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_ctime_ns, found.st_ino, found.st_size
