@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from rampd._contract.grammar import ACTOR, word_violation
-from rampd_server.access.grants import EVERY_COMPONENT, Grant, Limits, Trust
+from rampd_server.access.grants import EVERY_COMPONENT, LATEST_S, Grant, Limits, Trust
 from rampd_server.access.rpc_roles import Role
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -198,7 +198,7 @@ class _Grant(_Part):
             components=tuple(self.components),
             allow=frozenset(self.allow),
             deny=frozenset(self.deny),
-            expires_s=None if self.expires is None else self.expires.timestamp(),
+            expires_s=None if self.expires is None else min(self.expires.timestamp(), LATEST_S),
             tokens=tuple(self.tokens),
             certificates=tuple(self.certificates),
             trusts=tuple(each.trust() for each in self.oidc),

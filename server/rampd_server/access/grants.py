@@ -10,6 +10,8 @@ from typing import Final
 from rampd_server.access.rpc_roles import REQUEST_FLAGS, WHOLE_NAMESPACE, Role
 
 EVERY_COMPONENT: Final = ("*",)
+LATEST_S: Final = 253_402_300_799
+"""The end of the year 9999, in seconds since 1970: the latest time that a message can tell."""
 
 
 class Proof(StrEnum):

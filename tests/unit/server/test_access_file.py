@@ -105,6 +105,8 @@ def test_each_role_has_its_name(role: Role) -> None:
         ("2027-01-31", datetime(2027, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)),
         ("2027-01-31T12:00:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
         ("2027-01-31T12:00:00+02:00", datetime(2027, 1, 31, 10, tzinfo=UTC)),
+        # An answer of WhoAmI can't tell a later one.
+        ("9999-12-31T23:00:00-12:00", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
 def test_a_date_ends_with_its_day_and_a_time_at_once(expires: str, end: datetime) -> None:
