@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -68,18 +68,26 @@ def _require_owners(path: Path) -> None:
     """Raises AccessFileError where somebody else than root or this server's user can change the file."""
     ours = os.geteuid()
     try:
-        found, folder = path.stat(), path.parent.stat()
+        found = path.stat()
+        folders = [(folder, folder.stat()) for folder in _folders(path)]
     except OSError as error:
         raise AccessFileError(f"{path} can't be read: {error.strerror}.") from error
     if found.st_uid not in {ours, 0}:
         raise AccessFileError(f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in.")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
-    if folder.st_uid not in {ours, 0}:
-        raise AccessFileError(
-            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}."
-        )
-    if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
-        raise AccessFileError(
-            f"Others than its owner may replace files in {path.parent}. Type chmod go-w {path.parent}"
-        )
+    for folder, status in folders:
+        if status.st_uid not in {ours, 0}:
+            raise AccessFileError(
+                f"{folder} belongs to user {name_of_user(status.st_uid)}, who could put another file in the place of {path}."
+            )
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
+            raise AccessFileError(f"Others than its owner may replace files in {folder}. Type chmod go-w {folder}")
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """The folder of a file; where the file is a link, also that of what it names."""
+    yield path.parent
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+        yield path.parent

@@ -47,10 +47,12 @@ def _turn(parsed: argparse.Namespace) -> Iterator[None]:
     if parsed.run not in {_create, _revoke}:
         yield
         return
+    # Of the file itself: commands may come by a link to it, or by none.
+    place = parsed.access_file.resolve().parent
     try:
-        folder = os.open(parsed.access_file.parent, os.O_RDONLY)
+        folder = os.open(place, os.O_RDONLY)
     except OSError as error:
-        raise AccessFileError(f"{parsed.access_file.parent} can't be read: {error.strerror}.") from error
+        raise AccessFileError(f"{place} can't be read: {error.strerror}.") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
