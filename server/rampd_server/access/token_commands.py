@@ -213,7 +213,9 @@ def _document(path: Path, names: Collection[str]) -> Any:  # noqa: ANN401 - toml
     """The file with its comments. One that can't be used is not changed. Raises AccessFileError."""
     following.load(path, names=names)
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # After a last line without an end, tomlkit adds to that line.
+        return tomlkit.parse(text if text.endswith("\n") else f"{text}\n")
     except (OSError, TOMLKitError) as error:
         raise AccessFileError(f"{path} can't be read: {error}.") from error
 

@@ -139,6 +139,12 @@ def test_a_second_token_is_for_rotation_and_needs_the_name_only(typed: Typed) ->
     assert len(typed.grants["ci"].tokens) == 3
 
 
+def test_a_grant_is_added_after_a_last_line_that_has_no_end(typed: Typed) -> None:
+    typed.write(COMMENTED.rstrip("\n"))
+    typed.create("ci", "--role", "ci")
+    assert list(typed.grants) == ["ops", "launcher", "ci"]
+
+
 def test_a_new_grant_needs_a_role(typed: Typed) -> None:
     assert "say what it may do with --role" in typed.refused("token", "create", "ci")
     assert not typed.path.exists()
