@@ -1,6 +1,7 @@
 """Who may do what, over a real channel, with an access file."""
 
 import contextlib
+import itertools
 import os
 import stat
 import threading
@@ -509,6 +510,37 @@ def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
         with pytest.raises(grpc.RpcError) as caught:
             list(stream)
         assert reason_of(caught.value) == "NO_SNAPSHOT"
+
+
+SEES = {"one": (f'components = ["{C}"]',), "the other": (f'components = ["{OTHER}"]',), "all": ()}
+
+
+@pytest.mark.parametrize(("before", "after"), [*itertools.product(SEES, SEES)])
+def test_a_stream_goes_on_from_its_cursor_only_with_what_its_caller_saw_before(
+    two: World, before: str, after: str
+) -> None:
+    """Given a launcher whose grant has got other components, expect a whole state: it would never hear of those that came, and
+    keep the versions of those that went as if they were fresh.
+    """
+    grant(two, "launcher", "launcher", *SEES[before])
+    stream = two.stream("launcher")
+    told = [next(stream)]
+    for percent in (12, 13):
+        for component in (C, OTHER):
+            two("admin", "Ramp", component=component, percent=percent)
+    while not (told[-1].changes and told[-1].changes[-1].component.resolution.next_percent == 13):
+        told.append(next(stream))
+    # Of a change itself, and of the heartbeat after it.
+    while not told[-1].HasField("heartbeat"):
+        told.append(next(stream))
+    stream.cancel()
+    two.tokens.grant("launcher", "launcher", *SEES[after])
+    sees = {"one": [C], "the other": [OTHER], "all": ["*"]}[after]
+    eventually(lambda: two("launcher", "WhoAmI").components == sees)
+    for cursor in {each.cursor for each in told if each.cursor}:
+        again = two.stream("launcher", cursor=cursor)
+        assert next(again).state.first == (before != after)
+        again.cancel()
 
 
 def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
