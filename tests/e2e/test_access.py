@@ -16,6 +16,8 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from rampd import v1
 from tests.authority import Authority
@@ -353,7 +355,16 @@ BROKEN: dict[str, Callable[[Path, Authority], object]] = {
     "a key that is cut": lambda directory, _: (directory / "server.key").write_bytes(
         (directory / "server.key").read_bytes()[:60]
     ),
+    # gRPC would take these, and no client could connect,
+    "Ed25519": lambda directory, authority: _of_key(directory, authority, ed25519.Ed25519PrivateKey.generate()),
+    "P-521": lambda directory, authority: _of_key(directory, authority, ec.generate_private_key(ec.SECP521R1())),
+    # or would keep the certificate of before, and say so to nobody.
+    "P-224": lambda directory, authority: _of_key(directory, authority, ec.generate_private_key(ec.SECP224R1())),
 }
+
+
+def _of_key(directory: Path, authority: Authority, key: PrivateKeyTypes) -> None:
+    authority.issue("localhost", "127.0.0.1", key=key).write(directory, "server")
 
 
 @pytest.mark.parametrize("how", BROKEN)
