@@ -53,7 +53,7 @@ class Authority:
         return path
 
     def issue(self, *names: str, life: timedelta = timedelta(days=1), key: PrivateKeyTypes | None = None) -> Pair:
-        """For these names: of hosts, addresses, or URIs such as `spiffe://team/launcher`. With a negative life it has ended."""
+        """For these names: of hosts, addresses, e-mails, or URIs such as `spiffe://team/launcher`. With a negative life it has ended."""
         key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
         certificate = (
             self._builder(_named(names[0] if names else "nobody"), key.public_key(), life)
@@ -87,6 +87,8 @@ def _named(name: str) -> x509.Name:
 def _general(name: str) -> x509.GeneralName:
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
