@@ -443,6 +443,16 @@ async def test_each_whole_state_names_the_unreadable_components_that_its_watcher
                 assert (change.component.component, change.deleted) == ("bad", True)
 
 
+async def test_answers_about_made_up_cursors_do_not_fill_the_memory(
+    watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_MOST_ANSWERS", 3)
+    for number in range(20):
+        async with watching(watches, cursor=f"e/1-{number}") as stream:
+            assert (await stream.next()).HasField("rewind")
+        assert len(watches._lost) <= 3
+
+
 async def test_the_damage_of_a_component_that_a_watcher_does_not_see_changes_nothing_for_it(
     replica: FakeReplica, watches: Watches
 ) -> None:

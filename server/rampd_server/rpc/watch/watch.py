@@ -27,6 +27,8 @@ from rampd_server.rpc.watch.heartbeat import Heartbeats, pause_s
 from rampd_server.rpc.watch.selection import Selection
 from rampd_server.rpc.watch.whole_state import WholeState, WholeStates
 
+_MOST_ANSWERS = 1_000
+"""How many answers of the store about cursors are kept. A caller can make up any number of cursors."""
 _chance = SystemRandom()
 _CURSOR = re.compile(r"([!-.0-~]+?)(\+[0-9a-f]{8})?/(\d{1,20}-\d{1,20})")
 
@@ -131,6 +133,8 @@ class Watches:
                     return True
                 if rewinds != self._rewinds:
                     return True  # the answer may be older than the rewind
+                if len(self._lost) >= _MOST_ANSWERS:
+                    self._lost.clear()
                 self._lost[entry_id] = is_lost
             return self._lost[entry_id]
 
