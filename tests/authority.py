@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -51,9 +52,9 @@ class Authority:
         path.write_bytes(self.certificate)
         return path
 
-    def issue(self, *names: str, life: timedelta = timedelta(days=1)) -> Pair:
-        """For these names: of hosts, addresses, or URIs such as `spiffe://team/launcher`. With a negative life it has ended."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, *names: str, life: timedelta = timedelta(days=1), key: PrivateKeyTypes | None = None) -> Pair:
+        """For these names: of hosts, addresses, e-mails, or URIs such as `spiffe://team/launcher`. With a negative life it has ended."""
+        key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
         certificate = (
             self._builder(_named(names[0] if names else "nobody"), key.public_key(), life)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
@@ -66,7 +67,7 @@ class Authority:
             certificate.serial_number,
         )
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta) -> x509.CertificateBuilder:
+    def _builder(self, subject: x509.Name, key: CertificatePublicKeyTypes, life: timedelta) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -86,6 +87,8 @@ def _named(name: str) -> x509.Name:
 def _general(name: str) -> x509.GeneralName:
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

@@ -88,7 +88,6 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
         partial(open_files.tell_when_near, listeners.max_connections),
-        doors.follow,
     ]
     if not worker:
         beside.append(remembering.run)
@@ -106,10 +105,13 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(_keep(start, replica, servers, *beside, is_prepared=is_prepared))
+                # Also while the server waits for the store: it answers launchers, and a token may be revoked.
+                following = tasks.create_task(doors.follow())
                 if not config.wait_for_store:
                     await (replica.loaded if is_prepared else replica.answers).wait()
                 yield addresses[0]
                 keeping.cancel()
+                following.cancel()
         finally:
             watches.close()
             release_watches.close()

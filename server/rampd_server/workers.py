@@ -21,6 +21,7 @@ from rampd_server.process.signals import run_until, stop_signals
 from rampd_server.process.startup import NOT_STARTED, StartupError, ungrouped
 
 _RETRY_S = 1.0
+_NOT_STARTED_S = 5.0
 _STOP_S = 20.0
 # A forked child would inherit locks that threads of this process hold, and gRPC does not work after a fork.
 _spawn = multiprocessing.get_context("spawn")
@@ -46,10 +47,22 @@ async def serve(config: Config, redis_url: str) -> None:
 
 async def _keep(config: Config, redis_url: str, number: int) -> None:
     """Runs one worker, and starts it again whenever it dies, until cancelled."""
+    has_died = False
     while True:
         code = await _run(config, redis_url, number)
+        if code == NOT_STARTED and has_died:
+            # It reads files that others have changed since the start: those of access and of TLS.
+            log.error(
+                "worker_not_started",
+                worker=number,
+                what_it_means="the other workers go on with the files of before",
+                what_to_do="the reason stands in its messages; it is started again until it can be",
+            )
+            await asyncio.sleep(_NOT_STARTED_S)
+            continue
         if code == NOT_STARTED:
             raise StartupError(f"Worker {number} could not start. The reason stands in its messages.")
+        has_died = True
         log.error("worker_died", worker=number, code=code)
         await asyncio.sleep(_RETRY_S)
 

@@ -10,15 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from rampd import v1
 from tests.authority import Authority
+from tests.bench.http2 import Http2
 from tests.ci_issuer import ci_issuer
 from tests.rpc.access_table import Metadata, Tokens, send, status
 from tests.servers import ServerProcess, rampd_server, reason_of, require
@@ -108,6 +112,23 @@ def test_a_token_is_made_used_rotated_and_revoked(directory: Path) -> None:
         assert token[6:] not in path.read_text()
 
 
+def test_a_token_with_a_byte_that_is_no_text_is_not_in_the_log(directory: Path) -> None:
+    """Given a client that reads its token from a file with a byte too many, expect that the log of gRPC does not show it."""
+    tokens = Tokens(directory / "access.toml")
+    tokens.grant("ops", "admin")
+    with rampd_server(directory, "--access-file", str(tokens.path)) as server:
+        [address] = addresses(server)
+        with closing(Http2(address)) as connection:
+            sent = connection.request(
+                "/rampd.v1.RolloutService/WhoAmI", b"", [("authorization", f"Bearer {tokens.of['ops']}~")]
+            )
+            connection.socket.sendall(sent.replace(b"~", b"\xa0"))
+            while not any(is_end for _, _, is_end in connection.read()):
+                pass
+        assert server.stop() == 0
+    assert tokens.of["ops"][6:] not in "\n".join(server.raw)
+
+
 def test_a_check_is_for_ci_and_says_with_its_code_whether_a_file_can_be_used(directory: Path) -> None:
     path = directory / "access.toml"
     typed("token", "create", "ops", "--role", "admin", "--access-file", str(path))
@@ -128,6 +149,17 @@ def test_a_file_that_is_broken_while_the_server_runs_changes_nothing_and_is_told
         assert server.event("access_file_refused")["mistakes"] == ["grant number 1: name is missing.", "grant number 1: role is missing."]  # fmt: skip
         with plain(address) as channel:
             assert status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "OK"
+        assert server.stop() == 0
+
+
+def test_a_token_is_revoked_also_while_the_server_waits_for_its_store(directory: Path) -> None:
+    tokens = Tokens(directory / "access.toml")
+    tokens.grant("ops", "admin")
+    with rampd_server(directory, "--access-file", str(tokens.path), "--redis-url", "redis://127.0.0.1:1") as server:
+        with plain(server.target) as channel:
+            eventually(lambda: status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "OK")
+            tokens.revoke("ops")
+            eventually(lambda: status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "UNAUTHENTICATED")
         assert server.stop() == 0
 
 
@@ -364,7 +396,16 @@ BROKEN: dict[str, Callable[[Path, Authority], object]] = {
     "a key that is cut": lambda directory, _: (directory / "server.key").write_bytes(
         (directory / "server.key").read_bytes()[:60]
     ),
+    # gRPC would take these, and no client could connect,
+    "Ed25519": lambda directory, authority: _of_key(directory, authority, ed25519.Ed25519PrivateKey.generate()),
+    "P-521": lambda directory, authority: _of_key(directory, authority, ec.generate_private_key(ec.SECP521R1())),
+    # or would keep the certificate of before, and say so to nobody.
+    "P-224": lambda directory, authority: _of_key(directory, authority, ec.generate_private_key(ec.SECP224R1())),
 }
+
+
+def _of_key(directory: Path, authority: Authority, key: PrivateKeyTypes) -> None:
+    authority.issue("localhost", "127.0.0.1", key=key).write(directory, "server")
 
 
 @pytest.mark.parametrize("how", BROKEN)
@@ -394,7 +435,7 @@ def test_a_client_certificate_proves_who_calls_by_the_names_in_its_san(directory
     tokens = Tokens(directory / "access.toml")
     tokens.grant("ops", "admin")
     tokens.grant("launcher", "launcher", proof='certificates = ["spiffe://team/launcher"]')
-    tokens.grant("ci", "ci", proof='certificates = ["ci.example.org"]')
+    tokens.grant("ci", "ci", proof='certificates = ["ci.example.org", "ada@example.org", "127.0.0.1"]')
     ca = authority.write(directory)
     flags = (*tls_flags(directory, authority), "--tls-client-ca", str(ca), "--access-file", str(tokens.path))
     with rampd_server(directory, *flags) as server:
@@ -410,9 +451,10 @@ def test_a_client_certificate_proves_who_calls_by_the_names_in_its_san(directory
         assert who("other.example.org", "ci.example.org").identity == "ci"
         # A token says more than the certificate of the machine that it is sent from.
         assert who("spiffe://team/launcher", metadata=tokens.metadata("ops")).identity == "ops"
-        for names in (("stranger.example.org",), ("spiffe://team/launcher2",), ("spiffe://team",)):
+        strangers = ("stranger.example.org", "spiffe://team/launcher2", "spiffe://team", "ada@example.org", "127.0.0.1")
+        for name in strangers:
             with pytest.raises(grpc.RpcError) as caught:
-                who(*names)
+                who(name)
             assert reason_of(caught.value) == "NO_CREDENTIALS"
         strange = Authority("somebody else").issue("spiffe://team/launcher")
         ended = authority.issue("spiffe://team/launcher", life=timedelta(hours=-1))

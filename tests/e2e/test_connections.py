@@ -23,8 +23,10 @@ from tests.servers import ServerProcess, rampd_server, reason_of, short_director
 _IDLE = 1_200
 STREAMS = 10_000 if os.environ.get("RAMPD_NIGHTLY") == "1" else 6_000
 _NO_RETRIES = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-_OTHERS_TIMEOUT_S = 30
-"""The time-out of other callers: ten times the longest call while 10,000 streams are opened or refused before it."""
+_OTHERS_TIMEOUT_S = 100
+"""The time-out of other callers: ten times the longest call while 10,000 streams are opened or refused before it, on a machine
+whose cores are busy with other work.
+"""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 

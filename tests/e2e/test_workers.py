@@ -7,10 +7,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from rampd import v1
 from tests.processes import children, command_line, has_ended, is_reaped
+from tests.rpc.access_table import Tokens, status
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import VALKEY, store_server
 from tests.waiting import eventually
@@ -109,6 +111,22 @@ def test_a_worker_that_dies_is_started_again(directory: Path) -> None:
         with stubs(server.target) as tcp, stubs(f"unix:{server.socket}") as unix:
             for call in (tcp, unix):
                 eventually(lambda call=call: resolves(call))
+        assert server.stop() == 0
+
+
+def test_a_worker_that_dies_while_the_access_file_is_broken_does_not_end_the_others(directory: Path) -> None:
+    tokens = Tokens(directory / "access.toml")
+    tokens.grant("ops", "admin")
+    with rampd_server(directory, "--access-file", str(tokens.path), "--workers", "2") as server:
+        eventually(lambda: serving(server) == {0, 1})
+        tokens.path.write_text("[[grant]]\n")
+        eventually(lambda: sum(line["event"] == "access_file_refused" for line in server.log) == 2)
+        os.kill(max(process_ids(server)), signal.SIGKILL)
+        server.event("worker_not_started")
+        with grpc.insecure_channel(server.target) as channel:
+            assert status(channel, "WhoAmI", v1.WhoAmIRequest(), tokens.metadata("ops")) == "OK"
+        tokens.write()
+        eventually(lambda: sum(line["event"] == "serving" for line in server.log) == 3)
         assert server.stop() == 0
 
 

@@ -250,9 +250,11 @@ async def test_a_check_that_fails_rolls_back_and_the_history_says_why(directory:
         async with watching(source.url, strict()) as watcher:
             note = await note_of(watcher, "Rollback")
 
-    assert note == (
-        "The check errors failed 2 times in a row (allowed: 1). "
-        "The last value of the check errors was 0.4 (at most 0.05 is allowed). Everybody gets 20200301 instead of 20200409."
+    number, _, rest = note.removeprefix("The check errors failed ").partition(" times in a row ")
+    assert int(number) >= 2  # on a busy machine the check may fail once more before automation looks
+    assert rest == (
+        "(allowed: 1). The last value of the check errors was 0.4 (at most 0.05 is allowed). "
+        "Everybody gets 20200301 instead of 20200409."
     )
 
 

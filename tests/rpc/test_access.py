@@ -1,6 +1,7 @@
 """Who may do what, over a real channel, with an access file."""
 
 import contextlib
+import itertools
 import os
 import stat
 import threading
@@ -23,7 +24,7 @@ from rampd_server.access import following
 from rampd_server.access.oidc import LEEWAY_S
 from rampd_server.access.quotas import Rate
 from rampd_server.process.address import Address
-from rampd_server.rpc import door, refusals
+from rampd_server.rpc import door, refused_calls
 from rampd_server.rpc.binding import SERVICES
 from tests.authority import Authority
 from tests.ci_issuer import ci_issuer, github_claims
@@ -511,6 +512,37 @@ def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
         assert reason_of(caught.value) == "NO_SNAPSHOT"
 
 
+SEES = {"one": (f'components = ["{C}"]',), "the other": (f'components = ["{OTHER}"]',), "all": ()}
+
+
+@pytest.mark.parametrize(("before", "after"), [*itertools.product(SEES, SEES)])
+def test_a_stream_goes_on_from_its_cursor_only_with_what_its_caller_saw_before(
+    two: World, before: str, after: str
+) -> None:
+    """Given a launcher whose grant has got other components, expect a whole state: it would never hear of those that came, and
+    keep the versions of those that went as if they were fresh.
+    """
+    grant(two, "launcher", "launcher", *SEES[before])
+    stream = two.stream("launcher")
+    told = [next(stream)]
+    for percent in (12, 13):
+        for component in (C, OTHER):
+            two("admin", "Ramp", component=component, percent=percent)
+    while not (told[-1].changes and told[-1].changes[-1].component.resolution.next_percent == 13):
+        told.append(next(stream))
+    # Of a change itself, and of the heartbeat after it.
+    while not told[-1].HasField("heartbeat"):
+        told.append(next(stream))
+    stream.cancel()
+    two.tokens.grant("launcher", "launcher", *SEES[after])
+    sees = {"one": [C], "the other": [OTHER], "all": ["*"]}[after]
+    eventually(lambda: two("launcher", "WhoAmI").components == sees)
+    for cursor in {each.cursor for each in told if each.cursor}:
+        again = two.stream("launcher", cursor=cursor)
+        assert next(again).state.first == (before != after)
+        again.cancel()
+
+
 def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
     """Given more than a connection buffers, expect that a revoke frees the stream for the next one of the identity."""
     attributes = {f"key{number}": "x" * 500 for number in range(30)}
@@ -727,7 +759,7 @@ def test_in_a_flood_of_refusals_a_proof_is_asked_for_before_a_request_is_read(
 ) -> None:
     grant(world, "launcher", "launcher")
     assert world.reason("nobody", "Resolve", component="A") == "INVALID_FIELD"
-    monkeypatch.setattr(refusals, "_flooded_until_s", time.monotonic() + 60)
+    monkeypatch.setattr(refused_calls, "_flooded_until_s", time.monotonic() + 60)
     assert world.reason("nobody", "Resolve", component="A") == "NO_CREDENTIALS"
     assert world.reason("launcher", "Resolve", component="A") == "INVALID_FIELD"
 
@@ -739,8 +771,8 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(refusals, "_rate", Rate(1000, 1000))
-    monkeypatch.setattr(refusals._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
+    monkeypatch.setattr(refused_calls, "_rate", Rate(1000, 1000))
+    monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
     grant(world, "dashboard", "viewer")
     lines.clear()
     world.tokens.of |= {"wrong": new_token(), "cut": world.tokens.of["admin"][:-2], "odd": "a.b.c", "empty": ""}
@@ -767,8 +799,8 @@ def test_a_call_about_a_component_that_one_may_not_see_is_in_the_log_once(
 ) -> None:
     """Given a call about it, expect one line; given one about a component that is not there, expect none."""
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(refusals, "_rate", Rate(1000, 1000))
-    monkeypatch.setattr(refusals._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
+    monkeypatch.setattr(refused_calls, "_rate", Rate(1000, 1000))
+    monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
     for name in (f"{C}-absent", OTHER):
         request = REQUESTS[method](name)
         for entries in ("requests", "outcomes"):
@@ -788,14 +820,14 @@ def test_a_call_about_a_component_that_one_may_not_see_is_in_the_log_once(
 
 def test_a_flood_of_wrong_tokens_does_not_flood_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(refusals, "_rate", Rate(0.001, 10))
-    monkeypatch.setattr(refusals, "_not_logged", 0)
-    monkeypatch.setattr(refusals._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
+    monkeypatch.setattr(refused_calls, "_rate", Rate(0.001, 10))
+    monkeypatch.setattr(refused_calls, "_not_logged", 0)
+    monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
     world.tokens.of["wrong"] = new_token()
     for _ in range(100):
         world.refusal("wrong", "GetRollout", component=C)
     assert len(lines) == 10
-    assert refusals._not_logged == 90
+    assert refused_calls._not_logged == 90
 
 
 # Sockets

@@ -1,6 +1,8 @@
 """The access file: grants in TOML, read whole or refused whole."""
 
+import os
 import re
+import stat
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -14,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from rampd._contract.grammar import ACTOR, word_violation
-from rampd_server.access.grants import EVERY_COMPONENT, Grant, Limits, Trust
+from rampd_server.access.grants import EVERY_COMPONENT, LATEST_S, Grant, Limits, Trust
 from rampd_server.access.rpc_roles import Role
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -24,6 +26,8 @@ _REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id"})
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_MAX_BYTES: Final = 4 << 20
+"""About 20,000 grants."""
 
 
 class AccessFileError(Exception):
@@ -45,19 +49,37 @@ class AccessList:
 def read(path: Path, *, names: Collection[str]) -> AccessList:
     """The grants of a file. `names` are the methods and flags that `allow` and `deny` may name. Raises AccessFileError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _content(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise AccessFileError(f"{path} can't be read: {reason}.") from error
     return parse(text, names=names)
 
 
+def _content(path: Path) -> bytes:
+    """Raises AccessFileError; OSError."""
+    # To open or to read a pipe could take for ever, and the list in force would never change again.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise AccessFileError(f"{path} can't be read: it is not a file.")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(_MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _MAX_BYTES:
+        raise AccessFileError(f"{path} can't be read: it has more than {_MAX_BYTES >> 20} MiB.")
+    return content
+
+
 def parse(text: str, *, names: Collection[str]) -> AccessList:
     """The grants of a text. Raises AccessFileError."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also a number with too many digits, which is no TOMLDecodeError
         raise AccessFileError(f"It is not TOML: {error}.") from error
+    except RecursionError:
+        raise AccessFileError("It has values that are nested too deep.") from None
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
@@ -176,7 +198,7 @@ class _Grant(_Part):
             components=tuple(self.components),
             allow=frozenset(self.allow),
             deny=frozenset(self.deny),
-            expires_s=None if self.expires is None else self.expires.timestamp(),
+            expires_s=None if self.expires is None else min(self.expires.timestamp(), LATEST_S),
             tokens=tuple(self.tokens),
             certificates=tuple(self.certificates),
             trusts=tuple(each.trust() for each in self.oidc),

@@ -64,7 +64,9 @@ class Credentials:
                 "The token is neither one of rampd nor one of an OIDC issuer that the access file names."
             )
         self._require_in_time(caller)
-        if generation == self.generation:
+        # A header with more spaces is not remembered: one token would fill the memory with long headers.
+        is_short = len(authorization) == len(_BEARER) + len(token)
+        if generation == self.generation and is_short:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[authorization] = caller

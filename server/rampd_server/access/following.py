@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from rampd._runtime.private_file import name_of_user
 from rampd_server.access import access_file
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
-from rampd_server.process.file_stamp import stamp_of
+from rampd_server.process.file_stamp import Stamp, stamp_of
 
 _LOOK_S: Final = 2.0
 
@@ -26,33 +26,34 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
     return access_file.read(path, names=names)
 
 
-async def follow(path: Path, credentials: Credentials, *, names: Collection[str]) -> None:
-    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing, and is tried again: its
-    folder may be what was mended.
+async def follow(path: Path, credentials: Credentials, *, names: Collection[str], known: Stamp | None) -> None:
+    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing. `known` is its stamp from
+    before the list in force was read.
     """
-    known = stamp_of(path)
-    told: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     while True:
         await asyncio.sleep(_LOOK_S)
         stamp = stamp_of(path)
-        if stamp == known and not told:
+        # What was refused may become good without a change of the file: by the mode of its folder.
+        if stamp == known and not refused:
             continue
-        known = stamp
+        has_changed, known = stamp != known, stamp
         try:
             access_list = await asyncio.to_thread(load, path, names=names)
         except AccessFileError as error:
-            if error.mistakes != told:
-                _log.error(
-                    "access_file_refused",
-                    file=str(path),
-                    mistakes=error.mistakes,
-                    what_it_means="the grants of before stay in force",
-                    what_to_do="rampd-server access check FILE names every mistake",
-                )
-            told = error.mistakes
+            is_told, refused = not has_changed and error.mistakes == refused, error.mistakes
+            if is_told:
+                continue
+            _log.error(
+                "access_file_refused",
+                file=str(path),
+                mistakes=error.mistakes,
+                what_it_means="the grants of before stay in force",
+                what_to_do="rampd-server access check FILE names every mistake",
+            )
             continue
+        refused = ()
         credentials.replace(access_list)
-        told = ()
         tell(path, access_list)
 
 
@@ -67,7 +68,8 @@ def _require_owners(path: Path) -> None:
     """Raises AccessFileError where somebody else than root or this server's user can change the file."""
     ours = os.geteuid()
     try:
-        found, folder = path.stat(), path.parent.stat()
+        found = path.stat()
+        folders = [(folder, folder.stat()) for folder in _folders(path)]
     except OSError as error:
         raise AccessFileError(f"{path} can't be read: {error.strerror}.") from error
     if found.st_uid not in {ours, 0}:
@@ -76,12 +78,19 @@ def _require_owners(path: Path) -> None:
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
-    if folder.st_uid not in {ours, 0}:
-        raise AccessFileError(
-            f"{path.parent} belongs to user {name_of_user(folder.st_uid)}, who could put another file in the place of {path}. "
-            "Put it into a folder of root."
-        )
-    if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not folder.st_mode & stat.S_ISVTX:
-        raise AccessFileError(
-            f"Others than its owner may replace files in {path.parent}. Type chmod go-w {path.parent}"
-        )
+    for folder, status in folders:
+        if status.st_uid not in {ours, 0}:
+            raise AccessFileError(
+                f"{folder} belongs to user {name_of_user(status.st_uid)}, who could put another file in the place of {path}. "
+                "Put it into a folder of root."
+            )
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
+            raise AccessFileError(f"Others than its owner may replace files in {folder}. Type chmod go-w {folder}")
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """The folder of a file; where the file is a link, also that of what it names."""
+    yield path.parent
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+        yield path.parent

@@ -10,7 +10,7 @@ import httpx
 import jwt
 import structlog
 
-from rampd_server.access.grants import Grant, Trust
+from rampd_server.access.grants import LATEST_S, Grant, Trust
 from rampd_server.domain.refusals import bad_credentials
 
 LEEWAY_S: Final = 60
@@ -63,7 +63,7 @@ class OidcVerifier:
                 verified[trust.ca_file] = await self._claims(token, header, trust)
             claims = verified[trust.ca_file]
             if not (differing := _what_differs(claims, trust)):
-                return grant, float(claims["exp"]) + LEEWAY_S
+                return grant, float(min(int(claims["exp"]) + LEEWAY_S, LATEST_S))
             mismatches |= dict.fromkeys(differing)
         raise bad_credentials(
             f"No grant for {issuer} has what this token says. It differs in {', '.join(mismatches)}: compare the token's claims "
@@ -120,16 +120,18 @@ class _Issuer:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_s: float | None = None
         self._asked_s: float | None = None
-        self._turn = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
         self._problem = ""
 
     async def key(self, key_id: str) -> jwt.PyJWK:
         """Raises RefusedError where there is none."""
-        if self._needs_keys(key_id):
-            async with self._turn:
-                # Whoever had the turn before may have fetched them.
-                if self._needs_keys(key_id):
-                    await self._fetch()
+        is_due = self._needs_keys(key_id)
+        if is_due:
+            # A task of its own, because a caller who goes must not end what others wait for.
+            self._asked_s = self._monotonic()
+            self._fetching = asyncio.create_task(self._fetch())
+        if self._fetching is not None and (is_due or key_id not in self._keys):
+            await asyncio.shield(self._fetching)
         if key_id not in self._keys:
             raise bad_credentials(
                 f"{self._issuer} has no key {key_id!r:.60} for this token"
@@ -145,11 +147,10 @@ class _Issuer:
         return is_old or key_id not in self._keys
 
     async def _fetch(self) -> None:
-        self._asked_s = self._monotonic()
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._client() as client:
                 keys = await self._fetched(client)
-        except (httpx.HTTPError, OSError, ValueError, KeyError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever an issuer answers, the keys of before stay in use
             self._problem = str(error) or type(error).__name__
             _log.warning(
                 "issuer_keys_not_fetched", issuer=self._issuer, error=self._problem, keys_in_use=len(self._keys)
@@ -201,5 +202,5 @@ def _keys(found: Mapping[str, Any]) -> Iterable[tuple[str, jwt.PyJWK]]:
     for each in keys if isinstance(keys, list) else ():
         try:
             yield str(each["kid"]), jwt.PyJWK.from_dict(each)
-        except (jwt.PyJWTError, KeyError, TypeError):
+        except Exception:  # noqa: BLE001, S112 - whatever is wrong with one key, the others are good
             continue

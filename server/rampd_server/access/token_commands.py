@@ -47,10 +47,12 @@ def _turn(parsed: argparse.Namespace) -> Iterator[None]:
     if parsed.run not in {_create, _revoke}:
         yield
         return
+    # Of the file itself: commands may come by a link to it, or by none.
+    place = parsed.access_file.resolve().parent
     try:
-        folder = os.open(parsed.access_file.parent, os.O_RDONLY)
+        folder = os.open(place, os.O_RDONLY)
     except OSError as error:
-        raise AccessFileError(f"{parsed.access_file.parent} can't be read: {error.strerror}.") from error
+        raise AccessFileError(f"{place} can't be read: {error.strerror}.") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
@@ -219,7 +221,9 @@ def _document(path: Path, names: Collection[str]) -> Any:  # noqa: ANN401 - toml
     """The file with its comments. One that can't be used is not changed. Raises AccessFileError."""
     following.load(path, names=names)
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # After a last line without an end, tomlkit adds to that line.
+        return tomlkit.parse(text if text.endswith("\n") else f"{text}\n")
     except (OSError, TOMLKitError) as error:
         raise AccessFileError(f"{path} can't be read: {error}.") from error
 

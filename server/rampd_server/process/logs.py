@@ -16,14 +16,17 @@ from rampd._contract.wording import one_line
 from rampd_server.process.config import LogFormat, LogLevel
 
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@\"']*):[^\s/@\"']+@")
+_TOKEN = re.compile(r"rampd_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
+"""A token of rampd, also one that was cut, or a JSON web token."""
 
 
 def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
     """Sends the events of structlog, and the log records of libraries, to `stream` (default: standard error).
 
-    May be called again; the last call counts. A password in a URL is replaced by `***` everywhere in a line, also in
-    tracebacks.
+    May be called again; the last call counts. A token, and a password in a URL, are replaced by `***` everywhere in a line,
+    also in tracebacks.
     """
+    _leave_headers_out()
     out = sys.stderr if stream is None else stream
     is_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and out.isatty())
     before: list[Processor] = [
@@ -87,12 +90,13 @@ def _event_on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 
 def _presentable(render: Processor, *, keep: str = "") -> Processor:
-    """Removes passwords, and escapes characters that could make one line look like several. `keep` are the characters
+    """Removes tokens and passwords, and escapes characters that could make one line look like several. `keep` are the characters
     that the renderer needs. In JSON these characters stand only inside strings, where an escape means the same.
     """
 
     def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
-        return one_line(_PASSWORD.sub(r"\1:***@", str(render(logger, method, event))), keep=keep)
+        line = _TOKEN.sub("***", str(render(logger, method, event)))
+        return one_line(_PASSWORD.sub(r"\1:***@", line), keep=keep)
 
     return rendered
 
@@ -101,9 +105,19 @@ def hand_to_standard_library() -> None:
     """Sends events to `logging`, for a server in a process of another program. That program decides what to do with
     them.
     """
+    _leave_headers_out()
     if not structlog.is_configured():
         structlog.configure(
             processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
             logger_factory=structlog.stdlib.LoggerFactory(),
             wrapper_class=structlog.stdlib.BoundLogger,
         )
+
+
+def _leave_headers_out() -> None:
+    """A header that is not UTF-8 is logged as a whole by gRPC, `authorization` too, as often as somebody sends one."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_header)
+
+
+def _is_no_header(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding on")

@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import grpc
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rampd_server.process.file_stamp import Stamp, stamp_of
@@ -79,10 +81,15 @@ class Certificates:
         except ValueError as error:
             raise ValueError(f"{self._files[0]} is not a certificate in PEM form") from error
         try:
-            private = load_pem_private_key(key, None)
+            private, public = load_pem_private_key(key, None), chain[0].public_key()
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self._files[1]} is not a private key in PEM form, without a password") from error
-        if private.public_key() != chain[0].public_key():
+        except UnsupportedAlgorithm:
+            private = public = None  # type: ignore[assignment]
+        if not _is_known(private):
+            # gRPC takes no other kind: it goes on with the certificate of before, or no client can connect.
+            raise ValueError(f"{self._files[1]} is neither an RSA key nor one of the curves P-256 and P-384")
+        if private.public_key() != public:
             raise ValueError(f"{self._files[1]} is not the key of {self._files[0]}")
         for authorities in client_ca:
             try:
@@ -98,3 +105,9 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _is_known(key: object) -> TypeGuard[rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
+    return isinstance(key, rsa.RSAPrivateKey) or (
+        isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
+    )

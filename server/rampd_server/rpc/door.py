@@ -136,9 +136,9 @@ def authorization_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str 
 
 
 def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
-    """The names in the SAN of the caller's certificate, and when it ends."""
+    """The names in the SAN of the caller's certificate, and when it ends. Addresses and e-mails are no names."""
     found = context.auth_context()
-    names = [name.decode(errors="replace") for name in found.get("x509_subject_alternative_name", ())]
+    names = [name.decode(errors="replace") for kind in ("peer_uri", "peer_dns") for name in found.get(kind, ())]
     pem = next(iter(found.get("x509_pem_cert", ())), None)
     if not names or pem is None:
         return (), None

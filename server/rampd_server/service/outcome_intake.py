@@ -94,13 +94,14 @@ class Outcomes:
         NoSnapshotError, StoreUnavailableError, StoreResetError, StoreCorruptError; CONTENTION.
         """
         await self._replica.require_state()
-        await self._catch_up_with(report.outcomes)
         places = _by_component(report.outcomes)
+        hidden = {component for component in places if not sees(component)}
+        # To catch up takes time, and fails without a store: neither must depend on what the reporter does not see.
+        await self._catch_up_with(each for each in report.outcomes if each.component not in hidden)
         key = self._replica.epoch, _key(report)
         stored = self._unfinished.pop(key, {})
-        for component in places:
-            if not sees(component):
-                stored[component] = write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(places[component]))
+        for component in hidden:
+            stored[component] = write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(places[component]))
         try:
             missing = [component for component in places if component not in stored]
             for first in range(0, len(missing), _EXCHANGE):
@@ -163,7 +164,7 @@ class Outcomes:
             return write_answer([_ALL_IGNORED[receipt]] * number)
         return answer
 
-    async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
+    async def _catch_up_with(self, outcomes: Iterable[JobOutcome]) -> None:
         """Catches up with the store if a job was resolved on a revision or a component that this server does not know
         yet.
         """

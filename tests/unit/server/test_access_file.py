@@ -1,5 +1,6 @@
 """The access file: read whole, or refused whole with every mistake in a sentence."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -104,6 +105,8 @@ def test_each_role_has_its_name(role: Role) -> None:
         ("2027-01-31", datetime(2027, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)),
         ("2027-01-31T12:00:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
         ("2027-01-31T12:00:00+02:00", datetime(2027, 1, 31, 10, tzinfo=UTC)),
+        # An answer of WhoAmI can't tell a later one.
+        ("9999-12-31T23:00:00-12:00", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
 def test_a_date_ends_with_its_day_and_a_time_at_once(expires: str, end: datetime) -> None:
@@ -112,6 +115,8 @@ def test_a_date_ends_with_its_day_and_a_time_at_once(expires: str, end: datetime
 
 MISTAKES: dict[str, tuple[str, str]] = {
     "no TOML": ("[[grant]\n", "It is not TOML: "),
+    "a number that is too long": ("x = " + "9" * 5_000, "It is not TOML: "),
+    "lists that are too deep": ("x = " + "[" * 5_000, "It has values that are nested too deep."),
     "no name": (f'[[grant]]\nrole = "ci"\n{TOKENS}', "grant number 1: name is missing."),
     "no role": (f'[[grant]]\nname = "a"\n{TOKENS}', "grant a: role is missing."),
     "a name of another type": (f'[[grant]]\nname = 3\nrole = "ci"\n{TOKENS}', "grant number 1: name: input should be"),
@@ -208,6 +213,15 @@ def test_a_file_that_can_t_be_read_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"\xff\xfe")
     with pytest.raises(AccessFileError, match=r"/odd can't be read: it is not UTF-8 text\.$"):
         read(tmp_path / "odd", names=NAMES)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AccessFileError, match=r"/pipe can't be read: it is not a file\.$"):
+        read(tmp_path / "pipe", names=NAMES)
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 1 << 40)
+    with pytest.raises(AccessFileError, match=r"/huge can't be read: it has more than 4 MiB\.$"):
+        read(tmp_path / "huge", names=NAMES)
+    with pytest.raises(AccessFileError, match=r"can't be read: it is not a file\.$"):
+        read(tmp_path, names=NAMES)
 
 
 WARNINGS: dict[str, tuple[str, str]] = {

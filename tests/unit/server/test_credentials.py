@@ -166,6 +166,13 @@ async def test_the_memory_of_what_was_proven_has_an_end(world: World, monkeypatc
         assert len(world.credentials._known) <= 3
 
 
+async def test_one_token_does_not_fill_the_memory(world: World) -> None:
+    """Given a caller who writes the header of one token in many ways, expect that few of them are remembered."""
+    for number in range(1, 100):
+        await world.credentials.prove(f"Bearer{' ' * number}{TOKEN}{' ' * (number // 2 % 2)}")
+    assert list(world.credentials._known) == [f"Bearer {TOKEN}"]
+
+
 @pytest.mark.parametrize("name", LAUNCHER.certificates)
 def test_a_certificate_proves_the_grant_that_has_one_of_its_names(world: World, name: str) -> None:
     caller = world.credentials.of_certificate(["other", name], 400.0)

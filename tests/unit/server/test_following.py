@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from rampd._contract.token import digest_of, new_token
 from rampd_server.access import following
-from rampd_server.access.access_file import AccessFileError
+from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Grant, Trust
+from rampd_server.process.file_stamp import stamp_of
 from rampd_server.rpc.binding import NAMES
 from tests.waiting import eventually_async
 
@@ -34,6 +36,7 @@ class World:
         self.path = directory / "access.toml"
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.write(text_of(FIRST))
+        self.stamp = stamp_of(self.path)
         self.credentials = Credentials(following.load(self.path, names=NAMES), NobodysTokens())
 
     def write(self, text: str, mode: int = 0o600) -> None:
@@ -60,7 +63,7 @@ async def world(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         monkeypatch.setattr(
             following._log, level, lambda event, **pairs: made.logged.append((event, pairs)), raising=False
         )
-    task = asyncio.create_task(following.follow(made.path, made.credentials, names=NAMES))
+    task = asyncio.create_task(following.follow(made.path, made.credentials, names=NAMES, known=made.stamp))
     yield made
     assert not task.done()
     task.cancel()
@@ -91,6 +94,51 @@ async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake
     )
     assert line["what_it_means"] == "the grants of before stay in force"
     assert await world.is_proven(FIRST)
+    world.write(text_of(SECOND))
+    await eventually_async(lambda: world.credentials.generation == 2)
+    assert await world.is_proven(SECOND)
+
+
+async def test_a_change_from_before_the_list_follows_its_file_is_seen(world: World) -> None:
+    """Given a server that has read its file and waits for its store, expect that a token that is revoked then is refused."""
+    world.write(text_of(SECOND))
+    later = asyncio.create_task(
+        following.follow(
+            world.path, other := Credentials(AccessList(()), NobodysTokens()), names=NAMES, known=world.stamp
+        )
+    )
+    await eventually_async(lambda: other.generation == 2)
+    later.cancel()
+
+
+@pytest.mark.parametrize("what", ["the file", "its folder"])
+async def test_what_others_could_write_and_can_t_any_more_is_in_force(world: World, what: str) -> None:
+    """Given an admin who types the chmod that the log names, expect the new grants."""
+    place = world.path if what == "the file" else world.path.parent
+    world.path.parent.chmod(0o770 if what == "its folder" else 0o700)
+    world.write(text_of(SECOND), mode=0o660 if what == "the file" else 0o600)
+    await eventually_async(lambda: bool(world.events("access_file_refused")))
+    await asyncio.sleep(0.1)
+    [line] = world.events("access_file_refused")
+    assert line["mistakes"][0].endswith(f"Type chmod go-w {place}")
+    place.chmod(0o700)
+    await eventually_async(lambda: world.credentials.generation == 2)
+    assert await world.is_proven(SECOND)
+
+
+@pytest.mark.parametrize("what", ["too deep", "a long number", "a folder", "a pipe"])
+async def test_whatever_was_in_its_place_the_file_is_followed_afterwards(world: World, what: str) -> None:
+    if what == "too deep":
+        world.write("x = " + "[" * 5_000)
+    elif what == "a long number":
+        world.write("x = " + "9" * 5_000)
+    else:
+        world.path.unlink()
+        world.path.mkdir() if what == "a folder" else os.mkfifo(world.path, 0o600)
+    await eventually_async(lambda: bool(world.events("access_file_refused")))
+    assert await world.is_proven(FIRST)
+    if what == "a folder":
+        world.path.rmdir()
     world.write(text_of(SECOND))
     await eventually_async(lambda: world.credentials.generation == 2)
     assert await world.is_proven(SECOND)

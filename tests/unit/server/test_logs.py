@@ -9,6 +9,7 @@ import warnings
 import pytest
 import structlog
 
+from rampd._contract.token import new_token
 from rampd._contract.wording import MISLEADING
 from rampd_server.process import logs
 from rampd_server.process.config import LogFormat, LogLevel
@@ -140,6 +141,18 @@ def test_no_log_line_contains_a_password(log_format):
     text = out.getvalue()
     assert "s3cret" not in text
     assert text.count("redis://ada:***@h:6379/0") >= 6
+
+
+@pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])
+@pytest.mark.parametrize(
+    "token", [new_token(), "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2EifQ.c2lnbmF0dXJl"], ids=["ours", "JWT"]
+)
+def test_no_log_line_contains_a_token(log_format, token):
+    logs.configure(log_format, LogLevel.INFO, out := io.StringIO())
+    logging.getLogger("grpc").error("metadata was %s", [("authorization", f"Bearer {token}")])
+    structlog.get_logger().error("call_failed", raw=f"\xff{token}"[:-2], exc_info=ValueError(token))
+    assert token[6:-9] not in out.getvalue()
+    assert out.getvalue().count("***") == 3
 
 
 @pytest.mark.parametrize("log_format", [LogFormat.TEXT, LogFormat.JSON])

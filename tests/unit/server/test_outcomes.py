@@ -163,6 +163,18 @@ async def test_the_server_catches_up_for_an_unknown_component_and_then_ignores_i
     assert [batch.component for batch in store.batches] == ["restyler"]
 
 
+@pytest.mark.parametrize("component", ["restyler", "nobody"])
+@pytest.mark.parametrize("revision", [1, 99])
+async def test_what_the_reporter_does_not_see_is_ignored_at_once_whether_it_is_there_or_not(
+    component: str, revision: int
+):
+    """Given a server that is behind, expect no wait and no error that would tell a component from one that nobody has made."""
+    replica, store = ScriptedReplica(steady(), catches_up=False), ScriptedStore()
+    told = report(pinned(steady(), component=component, revision=revision))
+    assert await Outcomes(store, replica).report(told, lambda _: False) == [IgnoredReason.COMPONENT_NOT_FOUND]
+    assert (replica.asked, store.batches) == (0, [])
+
+
 class ManyReplica(ScriptedReplica):
     """A copy that has every component."""
 

@@ -1,5 +1,6 @@
 """`rampd-server token …` and `access check`: what they print, and what they make of the file."""
 
+import fcntl
 import os
 import stat
 import threading
@@ -144,6 +145,12 @@ def test_a_second_token_is_for_rotation_and_needs_the_name_only(typed: Typed) ->
     typed.refused("token", "create", "ci", "--expires", "9d")
     typed.refused("token", "create", "ci", "--component", "a")
     assert len(typed.grants["ci"].tokens) == 3
+
+
+def test_a_grant_is_added_after_a_last_line_that_has_no_end(typed: Typed) -> None:
+    typed.write(COMMENTED.rstrip("\n"))
+    typed.create("ci", "--role", "ci")
+    assert list(typed.grants) == ["ops", "launcher", "ci"]
 
 
 def test_a_new_grant_needs_a_role(typed: Typed) -> None:
@@ -304,6 +311,24 @@ def test_a_file_that_others_may_replace_is_refused(typed: Typed, mode: int) -> N
     assert typed("access", "check", str(typed.path), file=False)[0] == 0
 
 
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_a_file_that_others_may_replace_where_a_link_leads_is_refused(typed: Typed, mode: int) -> None:
+    """Given a link to a link, expect that no folder on the way is one in which others could put an older file back."""
+    typed.write()
+    places = [typed.path.parent / name for name in ("one", "two")]
+    for place in places:
+        place.mkdir()
+    typed.path.rename(places[1] / "b.toml")
+    (places[0] / "a.toml").symlink_to(places[1] / "b.toml")
+    typed.path.symlink_to(Path("one") / "a.toml")
+    assert typed("access", "check", str(typed.path), file=False)[0] == 0
+    for place in places:
+        place.chmod(mode)
+        told = typed.refused("access", "check", str(typed.path), file=False)
+        assert f"may replace files in {place}." in told
+        place.chmod(0o700)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize("which", ["file", "folder"])
 def test_a_file_of_another_user_is_refused(typed: Typed, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +358,24 @@ def test_commands_at_once_lose_nothing(typed: Typed) -> None:
     for thread in threads:
         thread.join()
     assert len(typed.grants["ci"].tokens) == 11
+
+
+def test_a_command_by_a_link_waits_for_one_without(typed: Typed) -> None:
+    """Given a command that changes the file, expect that another one by a link in another folder comes after it."""
+    typed.create("ci", "--role", "ci")
+    (typed.path.parent / "links").mkdir()
+    link = typed.path.parent / "links" / "access.toml"
+    link.symlink_to(typed.path)
+    words = ["token", "create", "ci", "--access-file", str(link)]
+    command = threading.Thread(target=token_commands.run, args=(words,), kwargs={"names": NAMES})
+    folder = os.open(typed.path.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    command.start()
+    command.join(0.3)
+    assert len(typed.grants["ci"].tokens) == 1
+    os.close(folder)
+    command.join()
+    assert len(typed.grants["ci"].tokens) == 2
 
 
 def test_nothing_but_the_token_is_on_standard_output(typed: Typed) -> None:

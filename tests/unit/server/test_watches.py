@@ -281,14 +281,14 @@ def keep_many_overrides(replica: FakeReplica, number: int = 10_000) -> None:
         replica.overrides.set(f"acme/{'r' * 100}{n}", watch.choice_of(Override(tag="x")))
 
 
-async def whole_state(watches: Watches, selection: frozenset[str]) -> list[v1.ComponentState]:
+async def whole_state(watches: Watches, selection: Selection) -> list[v1.ComponentState]:
     parts = (await watches._states.get(selection)).parts
     return [piece for part in parts for piece in v1.WatchResponse.FromString(b"".join(part)).state.components]
 
 
 async def test_states_of_many_selections_share_their_common_parts(replica: FakeReplica, watches: Watches) -> None:
     keep_many_overrides(replica)
-    selections = [frozenset({C, f"other{n}"}) for n in range(64)]
+    selections = [Selection(frozenset({C, f"other{n}"})) for n in range(64)]
     states = await asyncio.gather(*map(watches._states.get, selections))
     assert watches._states.made == 64
     assert len({id(piece) for state in states for part in state.parts for piece in part if len(piece) > 1000}) == len(
@@ -309,15 +309,17 @@ async def test_a_state_has_the_overrides_that_were_swept_without_a_new_revision(
         replica.entry_id = entry_id
         replica.listener.applied(entry, replica.snapshot(), replica.snapshot())
 
-    await whole_state(watches, frozenset({C}))
+    await whole_state(watches, Selection(frozenset({C})))
     sweep(names[0], "11-0")
-    making = asyncio.create_task(whole_state(watches, frozenset({C, "a"})))
+    making = asyncio.create_task(whole_state(watches, Selection(frozenset({C, "a"}))))
     for _ in range(3):
         await asyncio.sleep(0)
     sweep(names[1], "11-1")
     assert not making.done()
     await making
-    seen = {each.repo for piece in await whole_state(watches, frozenset({C, "b"})) for each in piece.overrides}
+    seen = {
+        each.repo for piece in await whole_state(watches, Selection(frozenset({C, "b"}))) for each in piece.overrides
+    }
     assert seen == set(names[2:])
 
 
@@ -325,19 +327,19 @@ async def test_kept_states_stay_within_their_limit_of_bytes(
     replica: FakeReplica, watches: Watches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_many_overrides(replica)
-    one = whole_states._size_of([await watches._states.get(frozenset({C}))])
+    one = whole_states._size_of([await watches._states.get(Selection(frozenset({C})))])
     assert one > 1_000_000
     monkeypatch.setattr(whole_states, "_MAX_BYTES", 3 * one)
     for n in range(12):
         replica.apply(f"11-{n}", **{f"acme/{n}": "y"})
-        await watches._states.get(frozenset({C, f"other{n}"}))
+        await watches._states.get(Selection(frozenset({C, f"other{n}"})))
     states = watches._states
     assert 2 <= len(states._kept) <= 3
     assert whole_states._size_of(states._kept.values()) <= 3 * one
     # A state that is larger than the limit is kept alone, for all watchers that begin at the same time.
     monkeypatch.setattr(whole_states, "_MAX_BYTES", 1)
-    await states.get(frozenset())
-    assert list(states._kept) == [frozenset()]
+    await states.get(Selection())
+    assert list(states._kept) == [Selection()]
 
 
 async def test_the_memory_of_states_is_freed_after_a_while_without_new_watchers(
@@ -346,10 +348,10 @@ async def test_the_memory_of_states_is_freed_after_a_while_without_new_watchers(
     given_back = threading.Event()
     monkeypatch.setattr(whole_states, "_IDLE_S", 0.01)
     monkeypatch.setattr(whole_states, "give_back", given_back.set)
-    await watches._states.get(frozenset())
+    await watches._states.get(Selection(frozenset()))
     assert await asyncio.to_thread(given_back.wait, 30)
     assert (watches._states._kept, watches._states._encoded) == ({}, {})
-    assert (await watches._states.get(frozenset())).parts
+    assert (await watches._states.get(Selection(frozenset()))).parts
 
 
 def test_freed_memory_is_returned_to_this_operating_system() -> None:
@@ -441,12 +443,23 @@ async def test_each_whole_state_names_the_unreadable_components_that_its_watcher
                 assert (change.component.component, change.deleted) == ("bad", True)
 
 
+async def test_answers_about_made_up_cursors_do_not_fill_the_memory(
+    watches: Watches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_MOST_ANSWERS", 3)
+    for number in range(20):
+        async with watching(watches, cursor=f"e/1-{number}") as stream:
+            assert (await stream.next()).HasField("rewind")
+        assert len(watches._lost) <= 3
+
+
 async def test_the_damage_of_a_component_that_a_watcher_does_not_see_changes_nothing_for_it(
     replica: FakeReplica, watches: Watches
 ) -> None:
     replica.damaged = {"bad": Damage(StoreCorruptError("bad", key="k"), 5.0)}
     selection = Selection(globs=(C,), sees=C.__eq__)
-    async with aclosing(watches.stream(v1.WatchRequest(cursor="e/10-0"), selection)) as messages:
+    asked = v1.WatchRequest(cursor=f"e{selection.mark}/10-0")
+    async with aclosing(watches.stream(asked, selection)) as messages:
         message = await Stream(messages).next()
         assert not message.HasField("state")
         assert message.HasField("heartbeat")

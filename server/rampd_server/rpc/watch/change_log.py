@@ -54,6 +54,12 @@ class ChangeLog:
         """The position after the newest entry."""
         return self._dropped + len(self._entries)
 
+    def entry_before(self, position: int) -> str:
+        """Returns the id of the entry before a position that the log reaches."""
+        index = position - self._dropped - 1
+        milliseconds, sequence = self._entries[index].order if index >= 0 else self._base
+        return f"{milliseconds}-{sequence}"
+
     def reaches(self, position: int) -> bool:
         """Whether the log has all entries from a position on."""
         return position >= self._dropped

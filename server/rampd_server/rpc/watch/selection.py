@@ -1,5 +1,6 @@
 """The components that a watcher is told of."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,11 @@ class Selection:
     """Of the caller's grant, where that does not have every component."""
     sees: Callable[[str], bool] = field(default=lambda _component: True, compare=False)
     """Whether a component is there for the caller: what `globs` says."""
+
+    @property
+    def mark(self) -> str:
+        """What cursors have after the epoch: a state of other components can't be continued. Empty where the caller may see all."""
+        return f"+{hashlib.sha256(' '.join(sorted(self.globs)).encode()).hexdigest()[:8]}" if self.globs else ""
 
     def __bool__(self) -> bool:
         return bool(self.wanted or self.globs)

@@ -27,8 +27,10 @@ from rampd_server.rpc.watch.heartbeat import Heartbeats, pause_s
 from rampd_server.rpc.watch.selection import Selection
 from rampd_server.rpc.watch.whole_state import WholeState, WholeStates
 
+_MOST_ANSWERS = 1_000
+"""How many answers of the store about cursors are kept. A caller can make up any number of cursors."""
 _chance = SystemRandom()
-_CURSOR = re.compile(r"([!-.0-~]+)/(\d{1,20}-\d{1,20})")
+_CURSOR = re.compile(r"([!-.0-~]+?)(\+[0-9a-f]{8})?/(\d{1,20}-\d{1,20})")
 
 
 class Watches:
@@ -99,7 +101,7 @@ class Watches:
         match = _CURSOR.fullmatch(request.cursor)
         if match is None:
             return -1
-        epoch, entry_id = match.groups()
+        epoch, mark, entry_id = match.groups(default="")
         if epoch != self._replica.epoch:
             age = request.snapshot_age
             known_for_s = age.seconds + age.nanos / 1e9 if request.HasField("snapshot_age") else math.inf
@@ -114,9 +116,10 @@ class Watches:
             return -1
         found = self._log.after(entry_id)
         if isinstance(found, int):
-            # Only a whole state names the damaged components. One that the caller does not see must not show in this way.
+            # Only a whole state names the damaged components, and those that the caller saw before and does not see now. One that
+            # the caller does not see must not show in this way.
             is_told_of_damage = any(map(selection.sees, self._replica.damaged))
-            return -1 if is_told_of_damage or request.whole else found
+            return -1 if is_told_of_damage or request.whole or mark != selection.mark else found
         return None if found is Missing.FORKED or await self._is_lost(entry_id) else -1
 
     async def _is_lost(self, entry_id: str) -> bool:
@@ -130,6 +133,8 @@ class Watches:
                     return True
                 if rewinds != self._rewinds:
                     return True  # the answer may be older than the rewind
+                if len(self._lost) >= _MOST_ANSWERS:
+                    self._lost.clear()
                 self._lost[entry_id] = is_lost
             return self._lost[entry_id]
 
@@ -159,14 +164,17 @@ class Watches:
         message, watcher.position = self._log.read(watcher.position, watcher.selection)
         if watcher.is_due and watcher.position == self._log.end:
             watcher.is_due = False
-            return message + self._cursor_message() + self._heartbeats.message()
+            return message + self._cursor_message(self._replica.entry_id, watcher.mark) + self._heartbeats.message()
+        if message and watcher.mark:
+            # Changes are encoded for all, with a cursor without a mark. The last one counts.
+            return message + self._cursor_message(self._log.entry_before(watcher.position), watcher.mark)
         return message
 
-    def _cursor(self, entry_id: str) -> str:
-        return f"{self._replica.epoch}/{entry_id}"
+    def _cursor(self, entry_id: str, mark: str = "") -> str:
+        return f"{self._replica.epoch}{mark}/{entry_id}"
 
-    def _cursor_message(self) -> bytes:
-        return v1.WatchResponse(cursor=self._cursor(self._replica.entry_id)).SerializeToString()
+    def _cursor_message(self, entry_id: str, mark: str) -> bytes:
+        return v1.WatchResponse(cursor=self._cursor(entry_id, mark)).SerializeToString()
 
     def _rewind(self) -> bytes:
         rewind = v1.WatchRewind(cursor=self._cursor(self._replica.entry_id))
@@ -203,10 +211,11 @@ class Watches:
 
 
 class _Watcher:
-    __slots__ = ("_future", "_timer", "is_due", "position", "rewinds", "selection")
+    __slots__ = ("_future", "_timer", "is_due", "mark", "position", "rewinds", "selection")
 
     def __init__(self, selection: Selection, position: int) -> None:
         self.selection = selection
+        self.mark = selection.mark
         self.position = position
         self.rewinds = 0
         self.is_due = False

@@ -103,7 +103,7 @@ class WholeStates:
     async def _make_now(self, selection: Selection) -> WholeState:
         self.made += 1
         self._changed = set()
-        position, cursor = self._log.end, f"{self._replica.epoch}/{self._replica.entry_id}"
+        position, cursor = self._log.end, f"{self._replica.epoch}{selection.mark}/{self._replica.entry_id}"
         # All values must be of one moment, so they are copied without a pause. Encoding takes far longer, and pauses.
         taken: list[_Taken] = [
             self._encoded_now(known.snapshot) or (known.snapshot, list(known.overrides.items()))
