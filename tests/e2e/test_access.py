@@ -95,7 +95,8 @@ def test_a_token_is_made_used_rotated_and_revoked(directory: Path) -> None:
 
             second = typed("token", "create", "ci-restyler", "--access-file", str(path)).stdout.strip()
             eventually(lambda: status(channel, "WhoAmI", WHO, bearer(second)) == "OK")
-            assert status(channel, "WhoAmI", WHO, bearer(first)) == "OK"
+            for _ in range(3):  # the server remembers a token that comes again
+                assert status(channel, "WhoAmI", WHO, bearer(first)) == "OK"
 
             listed = typed("token", "list", "--access-file", str(path)).stdout.splitlines()
             assert [line.split("\t")[:3] for line in listed] == [["ci-restyler", "ci", "restyler"]] * 2
