@@ -373,6 +373,20 @@ async def test_a_watcher_that_leaves_while_a_state_is_made_does_not_stop_it_for_
         assert watches._states.made == 1
 
 
+async def test_states_of_watchers_who_have_gone_are_not_made(replica: FakeReplica, watches: Watches) -> None:
+    """Given a caller who opens streams of ever other components and goes, expect that others do not wait for their states."""
+    keep_many_overrides(replica)
+    leaving = [asyncio.create_task(watches._states.get(Selection(frozenset({C, f"other{n}"})))) for n in range(50)]
+    await asyncio.sleep(0)
+    for each in leaving:
+        each.cancel()
+    assert (await watches._states.get(Selection())).parts
+    assert watches._states.made == 2
+    assert not watches._states._making
+    # Who comes again gets a state.
+    assert (await watches._states.get(Selection(frozenset({C, "other0"})))).parts
+
+
 async def test_a_server_that_stops_ends_every_stream(replica: FakeReplica, watches: Watches) -> None:
     async with watching(watches) as stream:
         await stream.whole()

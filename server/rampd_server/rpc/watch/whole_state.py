@@ -5,6 +5,7 @@ since.
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -51,6 +52,14 @@ _Taken = _Encoded | tuple[ComponentSnapshot, list[tuple[str, Choice]]] | bytes
 """One component of a state: encoded already, still to encode, or a complete message."""
 
 
+@dataclass(slots=True, eq=False)
+class _Making:
+    """A state that is being made, and for how many callers."""
+
+    task: asyncio.Task[WholeState]
+    callers: int = 0
+
+
 class WholeStates:
     """Makes and keeps whole states of a replica. `log` has the changes of the same replica."""
 
@@ -63,7 +72,7 @@ class WholeStates:
         """The components that have changed since the present encoding began."""
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
-        self._making: dict[Selection, asyncio.Task[WholeState]] = {}
+        self._making: dict[Selection, _Making] = {}
         self.made = 0
         """The number of states that were encoded so far."""
 
@@ -86,14 +95,29 @@ class WholeStates:
             kept = self._kept.get(selection)
             if kept is not None and self._log.reaches(kept.position):
                 return kept
-            task = self._making.get(selection)
-            if task is None:
-                task = self._making[selection] = asyncio.create_task(self._make(selection))
-                task.add_done_callback(lambda _: self._making.pop(selection, None))
-            # The shield keeps the task going for other callers if this one is cancelled.
-            state = await asyncio.shield(task)
+            making = self._making.get(selection)
+            if making is None:
+                making = self._making[selection] = _Making(asyncio.create_task(self._make(selection)))
+                making.task.add_done_callback(partial(self._forget, selection, making))
+            state = await self._made_by(making, selection)
             if self._log.reaches(state.position):
                 return state
+
+    async def _made_by(self, making: "_Making", selection: Selection) -> WholeState:
+        making.callers += 1
+        try:
+            # The shield keeps the task going for other callers if this one is cancelled.
+            return await asyncio.shield(making.task)
+        finally:
+            making.callers -= 1
+            if not making.callers:
+                # A caller can choose any components, and go. The states of those who have gone would delay all others.
+                making.task.cancel()
+                self._forget(selection, making)
+
+    def _forget(self, selection: Selection, making: "_Making", _task: object = None) -> None:
+        if self._making.get(selection) is making:
+            del self._making[selection]
 
     async def _make(self, selection: Selection) -> WholeState:
         # One after the other, so that components that two selections share are encoded once.
