@@ -397,12 +397,18 @@ BROKEN: dict[str, Callable[[Path, Authority], object]] = {
     "a key that is cut": lambda directory, _: (directory / "server.key").write_bytes(
         (directory / "server.key").read_bytes()[:60]
     ),
+    "a pipe": lambda directory, _authority: _pipe_at(directory / "server.key"),
     # gRPC would take these, and no client could connect,
     "Ed25519": lambda directory, authority: _of_key(directory, authority, ed25519.Ed25519PrivateKey.generate()),
     "P-521": lambda directory, authority: _of_key(directory, authority, ec.generate_private_key(ec.SECP521R1())),
     # or would keep the certificate of before, and say so to nobody.
     "P-224": lambda directory, authority: _of_key(directory, authority, ec.generate_private_key(ec.SECP224R1())),
 }
+
+
+def _pipe_at(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def _of_key(directory: Path, authority: Authority, key: PrivateKeyTypes) -> None:
@@ -424,6 +430,7 @@ def test_a_broken_new_certificate_leaves_the_old_one_in_use_and_the_log_says_so(
         assert refused["what_it_means"] == "the certificate of before stays in use"
         assert sum(line.get("event") == "certificate_refused" for line in server.log) == 1
         better = authority.issue("localhost", "127.0.0.1")
+        key.unlink(missing_ok=True)
         better.write(directory, "server")
         eventually(lambda: serial_of(address, authority) == better.serial, 20)
         assert server.stop() == 0

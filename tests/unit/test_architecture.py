@@ -134,6 +134,7 @@ RULES = (
             "rampd_server.domain.errors",
             "rampd_server.domain.refusals",
             "rampd_server.process.file_stamp",
+            "rampd_server.process.regular_file",
             "rampd._contract.grammar",
             "rampd._contract.token",
             "rampd._runtime.private_file",

@@ -1,8 +1,6 @@
 """The access file: grants in TOML, read whole or refused whole."""
 
-import os
 import re
-import stat
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -18,6 +16,7 @@ from pydantic_core import ErrorDetails
 from rampd._contract.grammar import ACTOR, word_violation
 from rampd_server.access.grants import EVERY_COMPONENT, LATEST_S, Grant, Limits, Trust
 from rampd_server.access.rpc_roles import Role
+from rampd_server.process.regular_file import content_of
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a public key. Those with a shared secret are not among them."""
@@ -49,27 +48,13 @@ class AccessList:
 def read(path: Path, *, names: Collection[str]) -> AccessList:
     """The grants of a file. `names` are the methods and flags that `allow` and `deny` may name. Raises AccessFileError."""
     try:
-        text = _content(path).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = content_of(path, max_bytes=_MAX_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise AccessFileError(f"{path} can't be read: it is not UTF-8 text.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise AccessFileError(f"{path} can't be read: {reason}.") from error
     return parse(text, names=names)
-
-
-def _content(path: Path) -> bytes:
-    """Raises AccessFileError; OSError."""
-    # To open or to read a pipe could take for ever, and the list in force would never change again.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise AccessFileError(f"{path} can't be read: it is not a file.")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(_MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > _MAX_BYTES:
-        raise AccessFileError(f"{path} can't be read: it has more than {_MAX_BYTES >> 20} MiB.")
-    return content
 
 
 def parse(text: str, *, names: Collection[str]) -> AccessList:

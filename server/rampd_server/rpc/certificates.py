@@ -13,7 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rampd_server.process.file_stamp import Stamp, stamp_of
+from rampd_server.process.regular_file import content_of
 from rampd_server.process.startup import StartupError
+
+_MAX_BYTES: Final = 4 << 20
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -102,9 +105,10 @@ class Certificates:
 def _content(path: Path) -> bytes:
     """Raises ValueError."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from error
+        return content_of(path, max_bytes=_MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path} can't be read: {reason}") from error
 
 
 def _is_known(key: object) -> TypeGuard[rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]:
