@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from rampd._contract.token import Secret, token_violation
 from rampd._runtime.fork_gate import Living, is_cut_off
@@ -143,13 +143,13 @@ class HeldToken:
             raise
         except Exception as error:
             raise _raised(error) from error
-        parts = _parts(found)
-        del found  # tools that show a traceback with its variables show the token otherwise
-        if parts is None:
+        try:
+            token, end_s = found
+            end_s = None if end_s is None else float(end_s)
+        except (TypeError, ValueError):
             raise UnauthenticatedError(
                 "The credentials must give a token and when it ends (seconds since 1970, or None), and gave something else."
-            )
-        token, end_s = parts
+            ) from None
         if (wrong := token_violation(token)) is not None:
             raise UnauthenticatedError(f"What the credentials gave {wrong}.")
         header = Secret(f"Bearer {token}")
@@ -160,15 +160,6 @@ class HeldToken:
             return _Held(header, since_s, now_s + _LIFE_S, math.inf)
         least_s = now_s + _LEAST_LIFE_S
         return _Held(header, since_s, max(least_s, end_s - _BEFORE_END_S), max(least_s, end_s))
-
-
-def _parts(found: Any) -> tuple[Any, float | None] | None:  # noqa: ANN401 - a callable may give anything
-    """A token, and when it ends. None if it is something else."""
-    try:
-        token, end_s = found
-        return Secret(token) if isinstance(token, str) else token, None if end_s is None else float(end_s)
-    except (TypeError, ValueError):
-        return None
 
 
 def _raised(error: BaseException) -> UnauthenticatedError:
