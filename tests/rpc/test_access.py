@@ -157,7 +157,7 @@ def test_a_refusal_says_which_credential_is_missing_or_which_role(world: World) 
     error = world.refusal("dashboard", "Ramp", component=C, percent=1)
     assert (reason_of(error), metadata_of(error)) == ("ROLE_REQUIRED", {"role": "operator"})
     assert error.details() == (
-        "dashboard has the role viewer and may not call Ramp: that needs the role operator. An admin changes the grant."
+        "dashboard has the role viewer and may not call Ramp: that needs the role operator. An admin can change the grant."
     )
     error = world.refusal("dashboard", "Release", component=C, tag="t")
     assert metadata_of(error) == {"role": "ci"}
@@ -312,7 +312,7 @@ def test_a_release_beyond_one_s_components_makes_none(two: World) -> None:
     error = two.refusal("ci-of-one", "Release", component="brand-new", tag="t1")
     assert (reason_of(error), error.details()) == (
         "ROLE_REQUIRED",
-        "ci-of-one may release restyler*, and not brand-new.",
+        "ci-of-one may release restyler*, but not brand-new.",
     )
     assert two.reason("admin", "GetRollout", component="brand-new") == "COMPONENT_NOT_FOUND"
     assert two("ci-of-one", "Release", component="restyler-new", tag="t1").release == 1

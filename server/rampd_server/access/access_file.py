@@ -145,7 +145,7 @@ def _claim(value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int) and str(value):
         if "*" in str(value):
-            raise ValueError(f"{value!r} has a *: a claim has to be equal, there are no patterns")
+            raise ValueError(f"{value!r} has a *: a claim has to be equal, and there are no patterns")
         return str(value)
     raise ValueError(f"{value!r} is not a text")
 
@@ -227,7 +227,7 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
                     yield f"grant {each.name}: {listed}: there is no method or flag {name!r}."
         if not (each.tokens or each.certificates or each.oidc or each.everybody):
             yield (
-                f"grant {each.name}: nothing proves it. Add `tokens` (with `rampd-server token create`), `certificates`, "
+                f"grant {each.name}: nothing proves this identity. Add `tokens` (with `rampd-server token create`), `certificates`, "
                 "`[[grant.oidc]]`, or `everybody = true`."
             )
     if (number := sum(each.everybody for each in file.grant)) > 1:

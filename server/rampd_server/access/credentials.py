@@ -94,7 +94,9 @@ class Credentials:
 
     def _of_token(self, token: str) -> Caller:
         if not is_whole(token):
-            raise bad_credentials("The token is cut or mistyped: its checksum does not fit. Copy it again, whole.")
+            raise bad_credentials(
+                "The token is cut or mistyped: its checksum does not fit. Copy the whole token again."
+            )
         grant = self._by_token.get(digest_of(token))
         if grant is None:
             raise bad_credentials(
@@ -118,9 +120,7 @@ def _token_of(authorization: str) -> str:
         raise bad_credentials("The header `authorization` has to be `Bearer` and a token.")
     token = authorization[len(_BEARER) :].strip()
     if not token:
-        raise bad_credentials(
-            "The header `authorization` has no token after `Bearer`. Look at whether its variable is set."
-        )
+        raise bad_credentials("The header `authorization` has no token after `Bearer`. Check that its variable is set.")
     if token.startswith("$"):
         raise bad_credentials(
             "The header has the name of a variable in place of a token: grpcurl needs -expand-headers."

@@ -48,7 +48,7 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
                 "access_file_refused",
                 file=str(path),
                 mistakes=error.mistakes,
-                what_it_means="the grants of before stay in force",
+                what_it_means="the earlier grants stay in force",
                 what_to_do="rampd-server access check FILE names every mistake",
             )
             continue
@@ -77,15 +77,15 @@ def _require_owners(path: Path) -> None:
             f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in. Type chown root {path}"
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
+        raise AccessFileError(f"Users other than its owner may write to {path}. Type chmod go-w {path}")
     for folder, status in folders:
         if status.st_uid not in {ours, 0}:
             raise AccessFileError(
                 f"{folder} belongs to user {name_of_user(status.st_uid)}, who could put another file in the place of {path}. "
-                "Put it into a folder of root."
+                "Put the file into a folder of root."
             )
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
-            raise AccessFileError(f"Others than its owner may replace files in {folder}. Type chmod go-w {folder}")
+            raise AccessFileError(f"Users other than its owner may replace files in {folder}. Type chmod go-w {folder}")
 
 
 def _folders(path: Path) -> Iterator[Path]:

@@ -141,7 +141,7 @@ def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
     token = new_token()
     if grant is None:
         if parsed.role is None:
-            raise AccessFileError(f"{parsed.name} has no grant in {path}: say what it may do with --role.")
+            raise AccessFileError(f"{parsed.name} has no grant in {path}: say with --role what it may do.")
         grant = tomlkit.table()
         grant["name"] = parsed.name
         grant["role"] = str(parsed.role)
@@ -160,7 +160,7 @@ def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
         grant.setdefault("tokens", tomlkit.array()).append(digest_of(token))
     _write(path, document, names)
     print(token)
-    print(f"This is the token of {parsed.name}. It is shown once: {path} has its digest only.", file=sys.stderr)
+    print(f"This is the token of {parsed.name}. It is shown once: {path} has only its digest.", file=sys.stderr)
     return 0
 
 

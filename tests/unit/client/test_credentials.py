@@ -530,7 +530,7 @@ def test_files_of_tls_that_can_not_be_used_are_refused_at_first_and_later_change
     spoil()
     with caplog.at_level(logging.WARNING, "rampd"):
         endpoint.open_channel(CHANNEL_OPTIONS).close()
-    assert "What was read before stays in use." in caplog.text
+    assert "The files that were read before stay in use." in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "", "hello"])

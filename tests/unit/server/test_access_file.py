@@ -142,7 +142,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         of('certificates = ["a.b"]') + of('certificates = ["a.b"]', name="b", proof=""),
         "'a.b' is the certificate's name of more than one grant",
     ),
-    "no proof": (of(proof=""), "grant ci-restyler: nothing proves it. Add `tokens`"),
+    "no proof": (of(proof=""), "grant ci-restyler: nothing proves this identity. Add `tokens`"),
     "everybody twice": (
         of("everybody = true", proof="") + of("everybody = true", name="b", proof=""),
         "2 grants are for everybody: only one can be.",
@@ -165,7 +165,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "empty claims": (of(oidc("claims = {}"), proof=""), "grant ci-restyler: oidc.0.claims: "),
     "a pattern on a claim": (
         of(oidc('claims = { sub = "repo:acme/*" }'), proof=""),
-        "grant ci-restyler: oidc.0.claims.sub: 'repo:acme/*' has a *: a claim has to be equal, there are no patterns.",
+        "grant ci-restyler: oidc.0.claims.sub: 'repo:acme/*' has a *: a claim has to be equal, and there are no patterns.",
     ),
     "a claim that is a list": (of(oidc('claims = { ref = ["a"] }'), proof=""), "grant ci-restyler: oidc.0.claims.ref: ['a'] is not a text."),
     "an empty claim": (of(oidc('claims = { ref = "" }'), proof=""), "grant ci-restyler: oidc.0.claims.ref: '' is not a text."),
@@ -225,7 +225,7 @@ def test_a_file_that_can_t_be_read_is_a_sentence(tmp_path: Path) -> None:
 
 
 WARNINGS: dict[str, tuple[str, str]] = {
-    "everybody": (of("everybody = true", role="viewer"), "grant ci-restyler: everybody who reaches the server is viewer, without any credentials."),
+    "everybody": (of("everybody = true", role="viewer"), "grant ci-restyler: everybody who reaches the server has the role viewer, without any credentials."),
     "any audience": (of(oidc('claims = { repository_id = "1" }'), proof=""), "grant ci-restyler: it takes tokens of https://token.actions.githubusercontent.com for any audience"),
     "any repository": (of(oidc('audience = "rampd"', 'claims = { repository_owner_id = "1" }'), proof=""), "grant ci-restyler: no claim names one repository"),
     "whoever calls a workflow": (of(oidc('audience = "rampd"', 'claims = { job_workflow_ref = "acme/ci/.github/workflows/x.yml@refs/heads/main" }'), proof=""), "grant ci-restyler: no claim names one repository"),

@@ -92,7 +92,7 @@ async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake
         "grant ci: role: 'root' is not one of launcher, viewer, ci, operator, admin.",
         "grant b: role is missing.",
     )
-    assert line["what_it_means"] == "the grants of before stay in force"
+    assert line["what_it_means"] == "the earlier grants stay in force"
     assert await world.is_proven(FIRST)
     world.write(text_of(SECOND))
     await eventually_async(lambda: world.credentials.generation == 2)
@@ -177,7 +177,7 @@ async def test_what_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
     world.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
     await eventually_async(lambda: bool(world.events("access_too_wide")))
     [line] = world.events("access_too_wide")
-    assert line["warning"].startswith("grant all: everybody who reaches the server is viewer")
+    assert line["warning"].startswith("grant all: everybody who reaches the server has the role viewer")
 
 
 async def test_a_change_beside_a_link_is_seen(world: World) -> None:
@@ -200,5 +200,5 @@ def test_a_file_is_not_read_where_somebody_else_could_have_written_it(directory:
     path = directory / "access.toml"
     path.write_text(text_of(FIRST))
     path.chmod(0o622)
-    with pytest.raises(AccessFileError, match="Others than its owner may write"):
+    with pytest.raises(AccessFileError, match="Users other than its owner may write"):
         following.load(path, names=NAMES)

@@ -379,7 +379,7 @@ async def test_where_keys_can_t_be_fetched_the_refusal_says_why(world: World) ->
 
 async def test_an_issuer_that_says_it_is_another_is_not_believed(world: World) -> None:
     world.issuer.claimed_name = "https://evil.example.org"
-    assert "it says that it is 'https://evil.example.org'" in await world.refusal(world.token())
+    assert "its configuration is about the issuer 'https://evil.example.org'" in await world.refusal(world.token())
 
 
 async def test_keys_are_not_fetched_in_the_clear(world: World) -> None:

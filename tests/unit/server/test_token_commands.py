@@ -94,7 +94,7 @@ def test_the_first_token_makes_the_file_for_its_owner_only(typed: Typed) -> None
     assert (code, is_whole(token), out.count("\n")) == (0, True, 1)
     assert mode_of(typed.path) == 0o600
     assert typed.grants == {"ci-restyler": Grant("ci-restyler", Role.CI, tokens=(digest_of(token),))}
-    assert told == f"This is the token of ci-restyler. It is shown once: {typed.path} has its digest only.\n"
+    assert told == f"This is the token of ci-restyler. It is shown once: {typed.path} has only its digest.\n"
     assert token[6:] not in typed.path.read_text()
 
 
@@ -154,7 +154,7 @@ def test_a_grant_is_added_after_a_last_line_that_has_no_end(typed: Typed) -> Non
 
 
 def test_a_new_grant_needs_a_role(typed: Typed) -> None:
-    assert "say what it may do with --role" in typed.refused("token", "create", "ci")
+    assert "say with --role what it may do" in typed.refused("token", "create", "ci")
     assert not typed.path.exists()
 
 
@@ -249,7 +249,7 @@ def test_a_grant_that_has_another_proof_stays_without_its_token(typed: Typed) ->
 def test_what_is_not_there_can_t_be_revoked(typed: Typed, what: str) -> None:
     typed.write()
     told = typed.refused("token", "revoke", what)
-    assert "has no token of" in told
+    assert "has no token for" in told
     assert f"`rampd-server token list --access-file {typed.path}`" in told
     assert "rampd_cut" not in told
     typed.refused("token", "revoke", new_token())
@@ -265,7 +265,7 @@ def test_a_check_says_that_a_file_can_be_used_and_what_is_too_wide(typed: Typed)
     typed.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
     code, out, told = typed("access", "check", str(typed.path), file=False)
     assert (code, out) == (0, f"{typed.path} can be used: 1 grant, 1 warning.\n")
-    assert told.startswith("rampd-server: warning: grant all: everybody who reaches the server is viewer")
+    assert told.startswith("rampd-server: warning: grant all: everybody who reaches the server has the role viewer")
 
 
 def test_a_check_names_every_mistake(typed: Typed) -> None:
@@ -299,14 +299,16 @@ def test_a_file_that_others_may_write_is_refused(typed: Typed, mode: int) -> Non
     typed.write()
     typed.path.chmod(mode)
     told = typed.refused("access", "check", str(typed.path), file=False)
-    assert told == f"rampd-server: Others than its owner may write to {typed.path}. Type chmod go-w {typed.path}\n"
+    assert told == f"rampd-server: Users other than its owner may write to {typed.path}. Type chmod go-w {typed.path}\n"
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 def test_a_file_that_others_may_replace_is_refused(typed: Typed, mode: int) -> None:
     typed.write()
     typed.path.parent.chmod(mode)
-    assert "Others than its owner may replace files in" in typed.refused("access", "check", str(typed.path), file=False)
+    assert "Users other than its owner may replace files in" in typed.refused(
+        "access", "check", str(typed.path), file=False
+    )
     typed.path.parent.chmod(0o1777)
     assert typed("access", "check", str(typed.path), file=False)[0] == 0
 
@@ -335,7 +337,7 @@ def test_a_file_of_another_user_is_refused(typed: Typed, which: str, monkeypatch
     typed.write()
     given = typed.path if which == "file" else typed.path.parent
     os.chown(given, 4711, -1)
-    told = "Type chown root" if which == "file" else "Put it into a folder of root."
+    told = "Type chown root" if which == "file" else "Put the file into a folder of root."
     refused = typed.refused("access", "check", str(typed.path), file=False)
     assert f"{given} belongs to user " in refused
     assert told in refused
