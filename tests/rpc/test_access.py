@@ -163,7 +163,7 @@ def test_a_refusal_says_which_credential_is_missing_or_which_role(world: World) 
     assert metadata_of(error) == {"role": "ci"}
 
 
-def test_a_wrong_field_is_told_before_a_wrong_credential(world: World) -> None:
+def test_a_wrong_field_is_reported_before_a_wrong_credential(world: World) -> None:
     assert world.reason("nobody", "GetRollout", component="A") == "INVALID_FIELD"
 
 
@@ -187,7 +187,7 @@ ABSENT = "absent-project"
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_component_that_one_may_not_see_is_answered_for_as_one_that_is_not_there(two: World, role: str) -> None:
+def test_a_hidden_component_gets_the_same_answer_as_an_absent_one(two: World, role: str) -> None:
     """Given every RPC about one component, expect the very bytes of an answer about a component that nobody has made."""
     grant(two, role, role)
     for row, request in REQUESTS.items():
@@ -218,7 +218,7 @@ def answered(world: World, method: str, request: Message, who: str) -> bytes:
     return data
 
 
-def test_lists_have_the_components_that_one_may_see(two: World) -> None:
+def test_lists_have_only_the_components_that_the_caller_may_see(two: World) -> None:
     for role in ("viewer", "ci", "operator", "admin"):
         answer = two(f"{role}-of-one", "ListRollouts")
         assert [rollout.component for rollout in answer.rollouts] == [C]
@@ -226,7 +226,7 @@ def test_lists_have_the_components_that_one_may_see(two: World) -> None:
     assert [rollout.component for rollout in two("admin", "ListRollouts").rollouts] == [C, OTHER]
 
 
-def test_pages_of_a_list_tell_nothing_of_what_is_between(two: World) -> None:
+def test_pages_of_a_list_do_not_show_hidden_components_between_the_others(two: World) -> None:
     for name in ("restyler-2", "restyler-3", "rf", "rg"):
         two("admin", "Release", component=name, tag="t1")
     names, token, pages = [], "", 0
@@ -242,7 +242,7 @@ def test_pages_of_a_list_tell_nothing_of_what_is_between(two: World) -> None:
     assert (names, pages) == ([C, "restyler-2", "restyler-3"], 3)
 
 
-def test_a_batch_has_for_what_is_not_seen_what_it_has_for_what_is_not_there(two: World) -> None:
+def test_a_batch_gives_the_same_result_for_a_hidden_component_as_for_an_absent_one(two: World) -> None:
     asked = [v1.ResolveRequest(component=name, repo="acme/app") for name in (C, OTHER, "absent-project")]
     seen, hidden, absent = two("launcher-of-one", "BatchResolve", requests=asked).results
     assert seen.response.tag
@@ -256,7 +256,7 @@ def test_a_batch_has_for_what_is_not_seen_what_it_has_for_what_is_not_there(two:
 
 
 @pytest.mark.parametrize("components", [[], [C, OTHER], [OTHER]])
-def test_a_watch_tells_of_nothing_that_one_may_not_see(two: World, components: list[str]) -> None:
+def test_a_watch_does_not_show_hidden_components(two: World, components: list[str]) -> None:
     stream = two.stream("launcher-of-one", components=components)
     told = []
 
@@ -282,7 +282,7 @@ def test_a_watch_tells_of_nothing_that_one_may_not_see(two: World, components: l
     assert (C in text) == (components != [OTHER])
 
 
-def test_outcomes_of_a_component_that_one_may_not_see_are_ignored_as_of_one_that_is_not_there(two: World) -> None:
+def test_outcomes_of_a_hidden_component_are_ignored_like_those_of_an_absent_one(two: World) -> None:
     def outcome(component: str) -> v1.Outcome:
         return v1.Outcome(component=component, release=2, revision=2, channel=1, reason=1, repo="a/b", result=1)
 
@@ -300,7 +300,7 @@ def test_outcomes_of_a_component_that_one_may_not_see_are_ignored_as_of_one_that
     assert two("admin", "GetRollout", component=OTHER).rollout.current_outcomes == before.rollout.current_outcomes
 
 
-def test_only_the_history_of_what_one_may_see_is_told(two: World) -> None:
+def test_the_history_has_only_events_of_components_that_the_caller_may_see(two: World) -> None:
     two("admin", "Freeze", all=True, note="for the night")
     two("admin", "Unfreeze", all=True)
     assert OTHER not in str(two("viewer-of-one", "ListEvents"))
@@ -308,7 +308,7 @@ def test_only_the_history_of_what_one_may_see_is_told(two: World) -> None:
     assert two.reason("viewer-of-one", "ListEvents", component=OTHER) == "COMPONENT_NOT_FOUND"
 
 
-def test_a_release_beyond_one_s_components_makes_none(two: World) -> None:
+def test_a_release_of_a_component_outside_the_grant_creates_nothing(two: World) -> None:
     error = two.refusal("ci-of-one", "Release", component="brand-new", tag="t1")
     assert (reason_of(error), error.details()) == (
         "ROLE_REQUIRED",
@@ -318,7 +318,7 @@ def test_a_release_beyond_one_s_components_makes_none(two: World) -> None:
     assert two("ci-of-one", "Release", component="restyler-new", tag="t1").release == 1
 
 
-def test_the_whole_namespace_is_not_for_the_admin_of_some_components(two: World) -> None:
+def test_an_admin_of_some_components_may_not_freeze_the_whole_namespace(two: World) -> None:
     error = two.refusal("admin-of-one", "Freeze", all=True)
     assert error.details() == "admin-of-one is for restyler*, and `all` is for every component."
     assert two("admin-of-one", "Freeze", component=C).changed
@@ -341,7 +341,7 @@ def test_a_watchdog_may_lower_exposure_and_nothing_else(two: World) -> None:
         assert found == ("OK" if may else "PERMISSION_DENIED"), row
 
 
-def test_what_is_denied_of_a_role_is_denied(two: World) -> None:
+def test_deny_takes_methods_and_flags_from_a_role(two: World) -> None:
     grant(two, "careful", "operator", 'deny = ["Revert", "expedite"]')
     assert two.reason("careful", "Revert", component=C, tag="t1") == "ROLE_REQUIRED"
     assert two.reason("careful", "Release", component=C, tag="t9", expedite=True) == "ROLE_REQUIRED"
@@ -350,7 +350,7 @@ def test_what_is_denied_of_a_role_is_denied(two: World) -> None:
 
 
 @pytest.mark.parametrize("flag", ["expedite", "force"])
-def test_below_operator_expedite_and_force_are_given_by_name(world: World, flag: str) -> None:
+def test_a_role_below_operator_gets_expedite_and_force_only_by_name(world: World, flag: str) -> None:
     world("admin", "Release", component=C, tag="t1")
     world("admin", "Quarantine", component=C, tag="bad")
     grant(world, "ci", "ci")
@@ -367,7 +367,7 @@ def test_below_operator_expedite_and_force_are_given_by_name(world: World, flag:
 # Who it was
 
 
-def test_whoever_asks_is_told_who_they_are(world: World) -> None:
+def test_who_am_i_tells_callers_who_they_are(world: World) -> None:
     grant(world, "watchdog", "viewer", 'components = ["a*", "b"]', 'allow = ["Rollback"]', "expires = 2099-01-31")
     answer = world("watchdog", "WhoAmI")
     assert (answer.identity, answer.role, list(answer.components), answer.proof) == (
@@ -385,7 +385,7 @@ def test_whoever_asks_is_told_who_they_are(world: World) -> None:
     assert list(everything.flags) == ["all", "expedite", "force"]
 
 
-def test_the_history_has_who_was_proven_and_for_whom(world: World) -> None:
+def test_the_history_has_the_proven_identity_and_the_actor_that_it_names(world: World) -> None:
     grant(world, "ci-restyler", "ci")
     world("ci-restyler", "Release", component=C, tag="t1")
     world("ci-restyler", "Release", "build-42", component=C, tag="t2")
@@ -420,7 +420,7 @@ def test_a_request_id_belongs_to_the_identity(world: World) -> None:
 
 
 @pytest.mark.parametrize("actor", ["", "ci-a"])
-def test_who_has_not_used_a_request_id_does_not_hear_what_it_was_used_for(two: World, actor: str) -> None:
+def test_only_the_identity_that_used_a_request_id_hears_what_it_was_used_for(two: World, actor: str) -> None:
     """Given an id that was used for a component that the caller does not see, expect no word of method, fields and component."""
     fields = {"component": C, "tag": "t9", "request_id": "build-42"}
     first = two("admin", "Release", actor, component=OTHER, tag="t9", request_id="build-42")
@@ -455,7 +455,7 @@ def test_a_stream_ends_when_its_credential_is_revoked(world: World, method: str,
     other.cancel()
 
 
-def test_a_stream_ends_when_its_credential_does(world: World) -> None:
+def test_a_stream_ends_when_its_credential_ends(world: World) -> None:
     end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
     grant(world, "launcher", "launcher", f"expires = {end}")
     begin_s = time.monotonic()
@@ -518,7 +518,7 @@ SEES = {"one": (f'components = ["{C}"]',), "the other": (f'components = ["{OTHER
 
 
 @pytest.mark.parametrize(("before", "after"), [*itertools.product(SEES, SEES)])
-def test_a_stream_goes_on_from_its_cursor_only_with_what_its_caller_saw_before(
+def test_a_stream_goes_on_from_its_cursor_only_if_its_caller_sees_the_same_components(
     two: World, before: str, after: str
 ) -> None:
     """Given a launcher whose grant has got other components, expect a whole state: it would never hear of those that came, and
@@ -595,7 +595,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_stream_ends_by_every_kind_of_proof_when(
+def test_a_stream_with_any_kind_of_proof_ends_when(
     store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(following, "_LOOK_S", 0.02)
@@ -668,7 +668,7 @@ def retry_after_s(error: grpc.RpcError) -> float:
     raise AssertionError(error)
 
 
-def test_over_its_calls_a_second_an_identity_is_told_when_to_come_again_and_others_are_not(world: World) -> None:
+def test_an_identity_over_its_limit_of_calls_hears_when_to_try_again_and_others_go_on(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.05, burst = 5 }")
     errors = []
@@ -689,7 +689,7 @@ def test_over_its_calls_a_second_an_identity_is_told_when_to_come_again_and_othe
         assert world("admin", "Resolve", component=C, repo="acme/app").tag == "t1"
 
 
-def test_open_streams_are_counted_and_given_back(world: World) -> None:
+def test_open_streams_are_counted_until_they_are_closed(world: World) -> None:
     grant(world, "eager", "launcher", "limits = { streams = 2 }")
     streams = [world.stream("eager") for _ in range(2)]
     assert all(map(next, streams))
@@ -713,7 +713,7 @@ def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:
     assert 30 < retry_after_s(error) <= 100
 
 
-def test_the_jobs_of_a_batch_are_counted_and_calls_wait_for_them(world: World) -> None:
+def test_the_jobs_of_a_batch_count_for_the_limit_of_the_calls_after_it(world: World) -> None:
     """Given a batch as large as 40 calls, expect that it goes through, and that those after it wait for its turn to end."""
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.1, burst = 50 }")
@@ -727,7 +727,7 @@ def test_the_jobs_of_a_batch_are_counted_and_calls_wait_for_them(world: World) -
         assert 250 < retry_after_s(error) < 400
 
 
-def test_a_batch_of_few_jobs_is_one_call(world: World) -> None:
+def test_a_batch_of_few_jobs_counts_as_one_call(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.001, burst = 50 }")
     batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(24)]
@@ -756,7 +756,7 @@ def test_a_wrong_request_counts_too(world: World) -> None:
     assert reasons[20:] == ["LIMIT_EXCEEDED"] * 10
 
 
-def test_in_a_flood_of_refusals_a_proof_is_asked_for_before_a_request_is_read(
+def test_in_a_flood_of_refusals_the_server_asks_for_a_proof_before_it_reads_a_request(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grant(world, "launcher", "launcher")
@@ -796,7 +796,7 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
 
 
 @pytest.mark.parametrize("method", ["GetRollout", "Resolve", "BatchResolve", "ReportOutcomes", "Watch", "WatchRelease"])
-def test_a_call_about_a_component_that_one_may_not_see_is_in_the_log_once(
+def test_a_call_about_a_hidden_component_is_in_the_log_once(
     two: World, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Given a call about it, expect one line; given one about a component that is not there, expect none."""
@@ -840,7 +840,7 @@ def over(path: Path, method: str, request: Message, metadata: Any = ()) -> Any:
         return send(channel, method, request, metadata)
 
 
-def test_the_admin_socket_needs_no_credential_and_takes_one(world: World) -> None:
+def test_the_admin_socket_needs_no_credential_but_checks_one_that_comes(world: World) -> None:
     path = world.directory / "rampd.sock"
     over(path, "Release", v1.ReleaseRequest(component=C, tag="t1"))
     mine = over(path, "WhoAmI", v1.WhoAmIRequest())
@@ -946,7 +946,7 @@ def test_a_socket_has_its_mode_and_never_a_wider_one(
         assert seen[0] == 0o600, "before it has its group, it is for its owner only"
 
 
-def test_everybody_is_who_sends_no_credential(world: World) -> None:
+def test_a_caller_without_a_credential_gets_the_grant_for_everybody(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
     world.tokens.grant("all", "viewer", proof="everybody = true")
     eventually(lambda: world("nobody", "WhoAmI").identity == "all", suppressed=grpc.RpcError)
@@ -975,9 +975,7 @@ def test_a_client_id_belongs_to_its_identity(world: World) -> None:
 
 
 @pytest.mark.parametrize("honest", [5, 0])
-def test_beside_others_a_hostile_launcher_brings_no_release_down_whoever_it_says_it_is(
-    world: World, honest: int
-) -> None:
+def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(world: World, honest: int) -> None:
     """The cap of one reporter goes by what is proven. Given nobody else, the same reports bring next down."""
     world("admin", "Release", component=C, tag="t1")
     world("admin", "SetPolicy", component=C, policy=v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))

@@ -228,7 +228,7 @@ async def test_every_client_takes_a_token_from_a_variable(
     assert await CLIENTS[client](place.plain) == "t1"
 
 
-def test_each_variable_says_who_calls(mesh: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_variable_of_the_environment_proves_who_calls(mesh: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAMPD_TOKEN", mesh.tokens.of["worker"])
     assert mesh.who() == "worker"
     assert mesh.who(credentials=Token(mesh.tokens.of["page"])) == "page"
@@ -470,7 +470,7 @@ def test_a_refused_call_is_made_once(
     assert len(server.requests("GetRollout")) == calls
 
 
-def test_a_refused_call_is_made_once_more_where_there_is_another_token(server: ScriptedServer, tmp_path: Path) -> None:
+def test_a_refused_call_is_made_once_more_if_there_is_another_token(server: ScriptedServer, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("first")
 
@@ -494,7 +494,7 @@ def test_a_refused_call_is_made_once_more_where_there_is_another_token(server: S
     ids=["refused", "no role", "over its limit"],
 )
 @pytest.mark.parametrize("face", [Resolver, AsyncResolver])
-async def test_a_job_with_a_fallback_gets_it_whatever_is_wrong_with_its_credentials(
+async def test_a_job_gets_its_fallback_if_the_server_refuses_its_caller(
     server: ScriptedServer, face: type, answer: status_pb2.Status
 ) -> None:
     server.answers["Resolve"] = [answer]
@@ -584,7 +584,7 @@ def test_a_call_over_its_limit_is_made_again_when_the_server_says(server: Script
     assert len(server.requests("GetRollout")) == 2
 
 
-def test_a_call_that_can_not_wait_for_so_long_fails_at_once_and_says_how_long(server: ScriptedServer) -> None:
+def test_a_call_whose_time_out_is_shorter_than_the_wait_fails_at_once_and_has_the_wait(server: ScriptedServer) -> None:
     server.answers["GetRollout"] = [limited(60)]
     with Admin(server.target, timeout=5) as admin, pytest.raises(ResourceExhaustedError) as caught:
         admin.get_rollout(C)
@@ -618,7 +618,7 @@ def test_a_wait_for_a_release_goes_on_after_a_limit(server: ScriptedServer) -> N
 # Slow credentials
 
 
-def test_credentials_that_hang_hold_up_no_job_that_has_a_state_and_no_fork(
+def test_credentials_that_hang_delay_no_fork_and_no_job_that_has_a_state(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs, is_asked, forever = threading.Event(), threading.Event(), threading.Event()
@@ -650,7 +650,7 @@ def test_credentials_that_hang_hold_up_no_job_that_has_a_state_and_no_fork(
 
 
 @pytest.mark.parametrize("face", [Resolver, AsyncResolver])
-async def test_credentials_that_hang_take_no_more_than_the_time_of_a_call(server: ScriptedServer, face: type) -> None:
+async def test_with_credentials_that_hang_a_call_ends_after_its_time_out(server: ScriptedServer, face: type) -> None:
     forever = threading.Event()
 
     def ask() -> tuple[str, float | None]:
@@ -719,7 +719,7 @@ def test_a_job_of_github_sends_the_token_that_github_gives_for_the_audience(
     "answer",
     [(403, b"no"), (200, b"no JSON"), (200, b"[]"), (200, b"{}"), (200, b'{"value": 7}'), (302, b"")],
 )
-def test_what_github_answers_in_place_of_a_token_is_one_error_without_the_secret(
+def test_any_answer_of_github_without_a_token_gives_one_error_without_the_secret(
     server: ScriptedServer, github: type[_GitHub], answer: tuple[int, bytes]
 ) -> None:
     github.answer = answer

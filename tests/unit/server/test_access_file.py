@@ -183,7 +183,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_refuses_the_file_and_is_a_sentence(text: str, said: str) -> None:
+def test_a_mistake_refuses_the_file_and_gives_a_sentence(text: str, said: str) -> None:
     [sentence] = mistakes(text)
     assert sentence.startswith(said)
     assert sentence.endswith(".")
@@ -202,12 +202,12 @@ def test_every_mistake_is_named_at_once_with_its_grant() -> None:
 
 
 @pytest.mark.parametrize("place", ['tokens = ["{}"]', "tokens = {}", 'token = "{}"', "tokens = [{}]", 'tokens = "{}"'])
-def test_a_token_that_stands_in_the_file_itself_is_not_repeated(place: str) -> None:
+def test_a_message_does_not_repeat_a_token_that_the_file_has(place: str) -> None:
     token = new_token()
     assert token[6:20] not in " ".join(mistakes(of(proof=place.format(token))))
 
 
-def test_a_file_that_can_t_be_read_is_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_can_t_be_read_gives_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(AccessFileError, match=r"/none can't be read: No such file or directory\.$"):
         read(tmp_path / "none", names=NAMES)
     (tmp_path / "odd").write_bytes(b"\xff\xfe")
@@ -234,13 +234,13 @@ WARNINGS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), WARNINGS.values(), ids=WARNINGS)
-def test_what_is_too_wide_is_a_warning(text: str, said: str) -> None:
+def test_a_grant_that_is_too_wide_gives_a_warning(text: str, said: str) -> None:
     [warning] = grants(text).warnings
     assert warning.startswith(said)
 
 
 @pytest.mark.parametrize("text", [of(), of(GITHUB, proof=""), of('certificates = ["a.b"]', proof="", role="admin")])
-def test_what_is_no_wider_than_it_has_to_be_has_no_warning(text: str) -> None:
+def test_a_narrow_grant_gives_no_warning(text: str) -> None:
     assert grants(text).warnings == ()
 
 

@@ -61,7 +61,7 @@ async def test_each_token_of_a_grant_proves_it(world: World, token: str, scheme:
     assert caller == Caller(CI, Proof.TOKEN, 500.0, world.credentials.generation)
 
 
-async def test_what_was_proven_is_known_from_then_on(world: World) -> None:
+async def test_a_credential_that_was_proven_is_known_afterwards(world: World) -> None:
     header = f"Bearer {TOKEN}"
     assert world.credentials.known(header) is None
     caller = await world.credentials.prove(header)
@@ -69,7 +69,7 @@ async def test_what_was_proven_is_known_from_then_on(world: World) -> None:
     assert world.credentials.known(f"Bearer {SECOND}") is None
 
 
-async def test_nothing_that_was_refused_is_known(world: World) -> None:
+async def test_a_refused_credential_is_not_known(world: World) -> None:
     await world.refusal(f"Bearer {OF_NOBODY}")
     assert world.credentials.known(f"Bearer {OF_NOBODY}") is None
 
@@ -104,11 +104,11 @@ async def test_a_token_ends_with_its_grant(world: World) -> None:
     ],
     ids=range(11),
 )  # fmt: skip
-async def test_a_refusal_says_what_is_wrong_and_nothing_of_the_token(world: World, header: str, said: str) -> None:
+async def test_a_refusal_says_what_is_wrong_and_does_not_show_the_token(world: World, header: str, said: str) -> None:
     assert await world.refusal(header) == said
 
 
-async def test_a_token_of_an_issuer_is_verified_once_and_ends_with_what_ends_first(world: World) -> None:
+async def test_a_token_of_an_issuer_is_verified_once_and_ends_at_the_earliest_end(world: World) -> None:
     header = f"Bearer {JWT}"
     caller = await world.credentials.prove(header)
     assert (caller.grant, caller.proof, caller.expires_s) == (GITHUB, Proof.OIDC, 300.0)
@@ -152,14 +152,14 @@ async def test_with_another_list_everything_is_checked_again(world: World) -> No
     assert after.generation == before.generation + 1
 
 
-async def test_what_was_proven_by_the_list_of_before_is_not_remembered(world: World) -> None:
+async def test_a_proof_by_an_earlier_list_is_not_remembered(world: World) -> None:
     """Given a list that is replaced while an issuer is asked, expect that the next call is checked by the new one."""
     world.verifier.during = lambda: world.credentials.replace(AccessList(()))
     await world.credentials.prove(f"Bearer {JWT}")
     assert world.credentials.known(f"Bearer {JWT}") is None
 
 
-async def test_the_memory_of_what_was_proven_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_remembered_credentials_is_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_REMEMBERED", 3)
     for number in range(20):
         await world.credentials.prove(f"Bearer a.b.{number}")
@@ -191,7 +191,7 @@ def test_a_certificate_that_has_ended_is_refused(world: World) -> None:
         world.credentials.of_certificate(["launcher.example.org"], 99.0)
 
 
-def test_everybody_is_the_grant_that_says_so(world: World) -> None:
+def test_a_call_without_a_credential_gets_the_grant_for_everybody(world: World) -> None:
     assert world.credentials.without() is None
     grant = Grant("all", Role.VIEWER, is_for_everybody=True, expires_s=200.0)
     world.credentials.replace(AccessList((CI, grant)))

@@ -83,7 +83,7 @@ async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> Non
     assert world.credentials.generation == 1
 
 
-async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake(world: World) -> None:
+async def test_a_broken_file_changes_nothing_and_is_logged_once_with_every_mistake(world: World) -> None:
     world.write('[[grant]]\nname = "ci"\nrole = "root"\n[[grant]]\nname = "b"\n')
     await eventually_async(lambda: bool(world.events("access_file_refused")))
     await asyncio.sleep(0.1)
@@ -99,7 +99,7 @@ async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake
     assert await world.is_proven(SECOND)
 
 
-async def test_a_change_from_before_the_list_follows_its_file_is_seen(world: World) -> None:
+async def test_a_change_between_the_first_reading_and_the_following_is_seen(world: World) -> None:
     """Given a server that has read its file and waits for its store, expect that a token that is revoked then is refused."""
     world.write(text_of(SECOND))
     later = asyncio.create_task(
@@ -112,7 +112,7 @@ async def test_a_change_from_before_the_list_follows_its_file_is_seen(world: Wor
 
 
 @pytest.mark.parametrize("what", ["the file", "its folder"])
-async def test_what_others_could_write_and_can_t_any_more_is_in_force(world: World, what: str) -> None:
+async def test_a_file_that_others_can_t_write_any_more_is_in_force(world: World, what: str) -> None:
     """Given an admin who types the chmod that the log names, expect the new grants."""
     place = world.path if what == "the file" else world.path.parent
     world.path.parent.chmod(0o770 if what == "its folder" else 0o700)
@@ -127,7 +127,7 @@ async def test_what_others_could_write_and_can_t_any_more_is_in_force(world: Wor
 
 
 @pytest.mark.parametrize("what", ["too deep", "a long number", "a folder", "a pipe"])
-async def test_whatever_was_in_its_place_the_file_is_followed_afterwards(world: World, what: str) -> None:
+async def test_the_file_is_followed_again_after_something_else_was_in_its_place(world: World, what: str) -> None:
     if what == "too deep":
         world.write("x = " + "[" * 5_000)
     elif what == "a long number":
@@ -173,7 +173,7 @@ async def test_a_file_is_read_as_soon_as_its_mode_is_mended(world: World, what: 
     assert not await world.is_proven(FIRST)
 
 
-async def test_what_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
+async def test_a_grant_that_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
     world.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
     await eventually_async(lambda: bool(world.events("access_too_wide")))
     [line] = world.events("access_too_wide")

@@ -85,11 +85,11 @@ def made(service: str, name: str = "Explode", *, reads: bool = False, changes: b
 
 
 @pytest.mark.parametrize("service", ["ReleaseService", "RolloutService", "NewService"])
-def test_a_method_that_neither_reads_nor_has_a_request_id_is_nobody_s(service: str) -> None:
+def test_nobody_may_call_a_method_that_neither_reads_nor_has_a_request_id(service: str) -> None:
     assert roles_of(made(service)) == frozenset()
 
 
-def test_a_change_in_a_service_without_a_rule_is_nobody_s() -> None:
+def test_nobody_may_call_a_change_in_a_service_without_a_rule() -> None:
     assert roles_of(made("NewService", changes=True)) == frozenset()
 
 

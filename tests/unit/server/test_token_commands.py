@@ -121,7 +121,7 @@ def test_an_end_is_a_date_that_ends_with_its_day_or_a_time(typed: Typed, written
 
 
 @pytest.mark.parametrize("written", ["", "90", "d", "-90d", "90 d", "soon", "2099-02-31", "9999999d", "999999w"])
-def test_what_is_no_end_is_refused(typed: Typed, written: str) -> None:
+def test_a_text_that_is_no_end_is_refused(typed: Typed, written: str) -> None:
     assert "is not a span such as 90d or 12h, nor a date" in typed.usage(
         "token", "create", "ci", "--role", "ci", f"--expires={written}"
     )
@@ -147,7 +147,7 @@ def test_a_second_token_is_for_rotation_and_needs_the_name_only(typed: Typed) ->
     assert len(typed.grants["ci"].tokens) == 3
 
 
-def test_a_grant_is_added_after_a_last_line_that_has_no_end(typed: Typed) -> None:
+def test_a_grant_is_added_after_a_last_line_without_a_line_end(typed: Typed) -> None:
     typed.write(COMMENTED.rstrip("\n"))
     typed.create("ci", "--role", "ci")
     assert list(typed.grants) == ["ops", "launcher", "ci"]
@@ -168,7 +168,7 @@ def test_a_grant_that_could_not_be_read_is_not_written(typed: Typed, words: list
     assert typed.path.read_bytes() == before
 
 
-def test_the_words_of_others_stay_in_the_file(typed: Typed) -> None:
+def test_comments_and_other_grants_stay_in_the_file(typed: Typed) -> None:
     typed.write()
     token = typed.create("ci", "--role", "ci")
     added = typed.path.read_text()
@@ -225,7 +225,7 @@ def test_one_token_is_revoked_by_itself_or_by_its_digest(typed: Typed, how: str)
     assert typed.grants["ci"].tokens == (digest_of(second),)
 
 
-def test_all_tokens_of_an_identity_are_revoked_and_the_grant_that_nothing_proves_goes(typed: Typed) -> None:
+def test_all_tokens_of_an_identity_are_revoked_and_a_grant_without_a_proof_is_removed(typed: Typed) -> None:
     typed.create("ci", "--role", "ci")
     typed.create("ci")
     typed.create("ops", "--role", "admin")
@@ -246,7 +246,7 @@ def test_a_grant_that_has_another_proof_stays_without_its_token(typed: Typed) ->
 @pytest.mark.parametrize(
     "what", ["nobody", "sha256:", "sha256:0", "sha256:00000000000", "sha256:" + "f" * 64, "rampd_cut"]
 )
-def test_what_is_not_there_can_t_be_revoked(typed: Typed, what: str) -> None:
+def test_a_token_that_is_not_in_the_file_can_t_be_revoked(typed: Typed, what: str) -> None:
     typed.write()
     told = typed.refused("token", "revoke", what)
     assert "has no token for" in told
@@ -285,11 +285,11 @@ def test_a_file_that_can_t_be_used_is_not_changed(typed: Typed, words: list[str]
 
 
 @pytest.mark.parametrize("words", [["token", "list"], ["token", "revoke", "ops"]])
-def test_a_file_that_is_not_there_is_a_sentence(typed: Typed, words: list[str]) -> None:
+def test_a_missing_file_gives_a_sentence(typed: Typed, words: list[str]) -> None:
     assert "can't be read: No such file or directory." in typed.refused(*words)
 
 
-def test_a_folder_that_is_not_there_is_a_sentence(typed: Typed) -> None:
+def test_a_missing_folder_gives_a_sentence(typed: Typed) -> None:
     typed.path = typed.path.parent / "none" / "access.toml"
     assert "none can't be read: No such file or directory." in typed.refused("token", "create", "a", "--role", "ci")
 
@@ -314,7 +314,7 @@ def test_a_file_that_others_may_replace_is_refused(typed: Typed, mode: int) -> N
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702])
-def test_a_file_that_others_may_replace_where_a_link_leads_is_refused(typed: Typed, mode: int) -> None:
+def test_a_link_to_a_folder_in_which_others_may_replace_files_is_refused(typed: Typed, mode: int) -> None:
     """Given a link to a link, expect that no folder on the way is one in which others could put an older file back."""
     typed.write()
     places = [typed.path.parent / name for name in ("one", "two")]
@@ -362,7 +362,7 @@ def test_commands_at_once_lose_nothing(typed: Typed) -> None:
     assert len(typed.grants["ci"].tokens) == 11
 
 
-def test_a_command_by_a_link_waits_for_one_without(typed: Typed) -> None:
+def test_a_command_that_names_a_link_waits_for_one_that_names_the_file(typed: Typed) -> None:
     """Given a command that changes the file, expect that another one by a link in another folder comes after it."""
     typed.create("ci", "--role", "ci")
     (typed.path.parent / "links").mkdir()
@@ -385,5 +385,5 @@ def test_nothing_but_the_token_is_on_standard_output(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("words", [["token"], ["access"], ["token", "make"], ["token", "create", "ci", "--rol", "ci"], ["token", "create", "ci", "--role", "root"]])  # fmt: skip
-def test_a_wrong_command_is_told_how_to_type_it(typed: Typed, words: list[str]) -> None:
+def test_a_wrong_command_gives_the_usage(typed: Typed, words: list[str]) -> None:
     assert "usage: rampd-server" in typed.usage(*words)
