@@ -1,4 +1,4 @@
-"""Who may do what, over a real channel, with an access file."""
+"""What each caller may do, over a real channel, with an access file."""
 
 import contextlib
 import itertools
@@ -61,7 +61,7 @@ class World:
         self.directory = directory
 
     def __call__(self, who: str, method: str, actor: str = "", **fields: Any) -> Any:
-        """What comes when `who` asks for it."""
+        """Calls a method with the token of `who`, and returns the answer."""
         request = getattr(v1, f"{method}Request")(**fields)
         return send(self.channel, method, request, self.tokens.metadata(who, actor=actor))
 
@@ -183,12 +183,12 @@ def two(world: World) -> World:
 
 
 ABSENT = "absent-project"
-"""As long as OTHER, so that two answers differ in the name alone."""
+"""It has as many letters as OTHER, so that two answers differ only in the name."""
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_hidden_component_gets_the_same_answer_as_an_absent_one(two: World, role: str) -> None:
-    """Given every RPC about one component, expect the very bytes of an answer about a component that nobody has made."""
+    """Given every RPC about one component, expect exactly the bytes of an answer about a component that does not exist."""
     grant(two, role, role)
     for row, request in REQUESTS.items():
         if method_of(row) == "Release" or "(all)" in row or expected(row, role) != "OK":
@@ -199,7 +199,7 @@ def test_a_hidden_component_gets_the_same_answer_as_an_absent_one(two: World, ro
 
 
 def answered(world: World, method: str, request: Message, who: str) -> bytes:
-    """The answer or the refusal, with all details. What differs with the moment and with the caller is left out."""
+    """Returns the answer or the refusal, with all details. Leaves out what depends on the time and on the caller."""
     try:
         response = send(world.channel, method, request, world.tokens.metadata(who))
     except grpc.RpcError as error:
@@ -270,7 +270,7 @@ def test_a_watch_does_not_show_hidden_components(two: World, components: list[st
     two("admin", "Ramp", component=OTHER, percent=11)
     two("admin", "Release", component=f"{OTHER}-2", tag="t1")
     two("admin", "Ramp", component=C, percent=12)
-    # The change that may be told comes after those that may not, so these would be there by then.
+    # The visible change comes after the hidden ones. So when it is there, the hidden ones would be there, too.
     if components != [OTHER]:
         eventually(lambda: any(each.changes for each in told))
     else:
@@ -364,7 +364,7 @@ def test_a_role_below_operator_gets_expedite_and_force_only_by_name(world: World
     assert world("hotfix", "Release", **fields, **{flag: True}).disposition
 
 
-# Who it was
+# Identities
 
 
 def test_who_am_i_tells_callers_who_they_are(world: World) -> None:
@@ -421,7 +421,7 @@ def test_a_request_id_belongs_to_the_identity(world: World) -> None:
 
 @pytest.mark.parametrize("actor", ["", "ci-a"])
 def test_only_the_identity_that_used_a_request_id_hears_what_it_was_used_for(two: World, actor: str) -> None:
-    """Given an id that was used for a component that the caller does not see, expect no word of method, fields and component."""
+    """Given an id that was used for a component that the caller does not see, expect a message without its method, fields and component."""
     fields = {"component": C, "tag": "t9", "request_id": "build-42"}
     first = two("admin", "Release", actor, component=OTHER, tag="t9", request_id="build-42")
     error = two.refusal("ci-of-one", "Release", **fields)
@@ -467,7 +467,7 @@ def test_a_stream_ends_when_its_credential_ends(world: World) -> None:
 
 
 def test_a_stream_whose_grant_has_changed_can_be_opened_again(world: World) -> None:
-    """Given a launcher that sees less from now on, expect that its stream goes on with nothing that it may not see."""
+    """Given a launcher whose grant loses components, expect that its next stream has only what it may still see."""
     world("admin", "Release", component=C, tag="t1")
     grant(world, "launcher", "launcher")
     stream = world.stream("launcher")
@@ -499,12 +499,12 @@ def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
         case "other limits":
             limits = "limits = { streams = 8 }"
     world.tokens.grant("launcher", role, limits, end, proof=f"tokens = {digests}")
-    # What is added later in the file is in force by then, and the stream is checked again many times.
+    # This grant was added later. When it is in force, the change before is in force, too. The stream is checked many times.
     grant(world, "later", "viewer")
     if change.startswith("a "):
         checked, known = [], door.Door.known
         monkeypatch.setattr(door.Door, "known", lambda *given: (checked.append(given), known(*given))[1])
-        # The first check that finds a reason ends the stream, and is the last one.
+        # The first check that finds a reason ends the stream. So three checks mean that the first two found none.
         eventually(lambda: len(checked) >= 3, 20)
         assert stream.is_active()
         stream.cancel()
@@ -521,8 +521,8 @@ SEES = {"one": (f'components = ["{C}"]',), "the other": (f'components = ["{OTHER
 def test_a_stream_goes_on_from_its_cursor_only_if_its_caller_sees_the_same_components(
     two: World, before: str, after: str
 ) -> None:
-    """Given a launcher whose grant has got other components, expect a whole state: it would never hear of those that came, and
-    keep the versions of those that went as if they were fresh.
+    """Given a launcher whose grant has other components now, expect a whole state. Otherwise the launcher would never hear about
+    the new components, and would keep the versions of the old ones as if they were fresh.
     """
     grant(two, "launcher", "launcher", *SEES[before])
     stream = two.stream("launcher")
@@ -532,7 +532,7 @@ def test_a_stream_goes_on_from_its_cursor_only_if_its_caller_sees_the_same_compo
             two("admin", "Ramp", component=component, percent=percent)
     while not (told[-1].changes and told[-1].changes[-1].component.resolution.next_percent == 13):
         told.append(next(stream))
-    # Of a change itself, and of the heartbeat after it.
+    # Both the cursor of a change and the cursor of a heartbeat are tried.
     while not told[-1].HasField("heartbeat"):
         told.append(next(stream))
     stream.cancel()
@@ -546,7 +546,7 @@ def test_a_stream_goes_on_from_its_cursor_only_if_its_caller_sees_the_same_compo
 
 
 def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
-    """Given more than a connection buffers, expect that a revoke frees the stream for the next one of the identity."""
+    """Given a stream with more data than a connection buffers, expect that a revoke makes room for another stream."""
     attributes = {f"key{number}": "x" * 500 for number in range(30)}
     for number in range(60):
         world("admin", "Release", component=f"c{number}", tag="t1", attributes=attributes)
@@ -570,7 +570,7 @@ def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
 
 
 def test_a_stream_whose_credential_can_t_be_checked_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a defect in what checks it again, expect that the stream does not go on for ever without a check."""
+    """Given a defect in the code of the check, expect that the stream does not go on for ever without a check."""
     stream = world.stream("admin")
     assert next(stream)
 
@@ -591,7 +591,7 @@ ENDS = {
     "the grant for everybody ends": "",
     "the grant for everybody is taken out": "",
 }
-"""What a stream hears. Who is left without any proof is told how to get one."""
+"""What the error says. A caller without any proof hears how to get one."""
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -714,7 +714,7 @@ def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:
 
 
 def test_the_jobs_of_a_batch_count_for_the_limit_of_the_calls_after_it(world: World) -> None:
-    """Given a batch as large as 40 calls, expect that it goes through, and that those after it wait for its turn to end."""
+    """Given a batch that counts as 40 calls, expect that it is answered, and that the calls after it have to wait."""
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.1, burst = 50 }")
     batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(1000)]
@@ -723,7 +723,7 @@ def test_the_jobs_of_a_batch_count_for_the_limit_of_the_calls_after_it(world: Wo
     for method, fields in (("BatchResolve", {"requests": batch}), ("Resolve", {"component": C, "repo": "acme/app"})):
         error = world.refusal("eager", method, **fields)
         assert (reason_of(error), metadata_of(error)) == ("LIMIT_EXCEEDED", {"limit": "calls_per_s"})
-        # 82 calls, a few of `grant`, the one that waits, and the burst: about 33 turns of 10 s.
+        # 82 calls, a few calls of `grant` and this call, without the burst of 50: about 33 times 10 s.
         assert 250 < retry_after_s(error) < 400
 
 
@@ -799,7 +799,7 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
 def test_a_call_about_a_hidden_component_is_in_the_log_once(
     two: World, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Given a call about it, expect one line; given one about a component that is not there, expect none."""
+    """Given a call about a hidden component, expect one line. Given a call about an absent one, expect none."""
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(refused_calls, "_rate", Rate(1000, 1000))
     monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
@@ -873,7 +873,7 @@ def test_the_launcher_socket_serves_what_launchers_need_and_nothing_else(
             with grpc.insecure_channel(f"unix:{path}") as channel:
                 for row, request in REQUESTS.items():
                     may = method_of(row) in OF_ROLE[Role.LAUNCHER]
-                    # An admin's token opens nothing there that a launcher has not.
+                    # At this socket, an admin with a token may do no more than a launcher.
                     for metadata in ((), tokens.metadata("admin")):
                         found = status(channel, method_of(row), request(C), metadata)
                         assert found == ("OK" if may else "PERMISSION_DENIED"), (row, metadata)
@@ -887,7 +887,7 @@ def test_the_launcher_socket_serves_what_launchers_need_and_nothing_else(
 
 @pytest.fixture
 def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
-    """The modes that each socket had at the moments at which something could have looked: when it was bound and changed."""
+    """The modes of each socket, from its creation on: noted at each step at which its mode or its group may change."""
     seen: dict[str, list[int]] = {}
 
     def note(path: Any) -> None:
@@ -937,13 +937,13 @@ def test_a_socket_has_its_mode_and_never_a_wider_one(
             found = admin.stat()
             assert stat.S_IMODE(found.st_mode) == mode
             assert group is None or found.st_gid == group
-            # Jobs have users of their own; who reaches the folder is what its owner decides.
+            # Jobs run as many users. The owner of the folder decides who reaches the socket.
             assert stat.S_IMODE(launchers.stat().st_mode) == 0o666
     seen = modes[admin.name]
     assert seen
     assert all(each & ~mode == 0 for each in seen), list(map(oct, seen))
     if group is not None:
-        assert seen[0] == 0o600, "before it has its group, it is for its owner only"
+        assert seen[0] == 0o600, "until it has its group, only its owner may open it"
 
 
 def test_a_caller_without_a_credential_gets_the_grant_for_everybody(world: World) -> None:
@@ -953,7 +953,7 @@ def test_a_caller_without_a_credential_gets_the_grant_for_everybody(world: World
     assert world("nobody", "WhoAmI").proof == "none"
     assert world("nobody", "GetRollout", component=C).rollout.component == C
     assert world.reason("nobody", "Ramp", component=C, percent=5) == "ROLE_REQUIRED"
-    # A wrong token is not taken for none.
+    # A wrong token does not count as no token.
     world.tokens.of["wrong"] = new_token()
     assert world.reason("wrong", "GetRollout", component=C) == "BAD_CREDENTIALS"
 
@@ -962,7 +962,7 @@ def test_a_caller_without_a_credential_gets_the_grant_for_everybody(world: World
 
 
 def test_a_client_id_belongs_to_its_identity(world: World) -> None:
-    """Given a launcher that uses the id of another one, and its highest sequence, expect that the other's batches go on."""
+    """Given a launcher that uses the client id of another one with the highest sequence, expect that the other's batches count."""
     world("admin", "Release", component=C, tag="t1")
     for name in ("honest", "hostile"):
         grant(world, name, "launcher")
@@ -976,7 +976,7 @@ def test_a_client_id_belongs_to_its_identity(world: World) -> None:
 
 @pytest.mark.parametrize("honest", [5, 0])
 def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(world: World, honest: int) -> None:
-    """The cap of one reporter goes by what is proven. Given nobody else, the same reports bring next down."""
+    """The cap of one reporter depends on the proven identity. Without other reporters, the same reports end the rollout."""
     world("admin", "Release", component=C, tag="t1")
     world("admin", "SetPolicy", component=C, policy=v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
     world("admin", "Release", component=C, tag="t2")
@@ -1005,7 +1005,7 @@ def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(
 
 
 def outcomes_of(world: World, who: str, repos: list[str], result: v1.OutcomeResult) -> list[v1.Outcome]:
-    """Resolves a job of each repo, and returns how it went."""
+    """Resolves a job of each repo. Returns outcomes of these jobs with `result`."""
     asked = [v1.ResolveRequest(component=C, repo=repo) for repo in repos]
     results = world(who, "BatchResolve", requests=asked).results
     return [

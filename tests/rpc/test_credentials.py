@@ -1,4 +1,4 @@
-"""Clients with credentials, against real servers: each kind of client, each kind of proof, and what happens when it ends."""
+"""Clients with credentials, against real servers: each kind of client, each kind of proof, and the end of a proof."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ ANSWER = v1.ResolveResponse(tag="t1", channel=v1.CHANNEL_CURRENT, reason=v1.RESO
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers follow their files, and clients come back, as fast as a test needs it. No variable says who calls."""
+    """Servers follow their files, and clients come back, as fast as a test needs it. No variable has credentials."""
     monkeypatch.setattr(following, "_LOOK_S", 0.02)
     monkeypatch.setattr(door, "_CHECK_AGAIN_S", 0.05)
     for name in VARIABLES:
@@ -110,7 +110,7 @@ def authority() -> Authority:
 
 @contextlib.contextmanager
 def serving(url: str, authority: Authority, pair: Pair, **settings: Any) -> Iterator[Place]:
-    """Servers share their data: one of them is plain, the other one has TLS."""
+    """Starts two servers with the same data: one without TLS, and one with TLS."""
     with short_directory() as directory, short_directory() as other:
         tokens = Tokens(directory / "access.toml")
         for name, role in (("ops", "admin"), ("worker", "launcher"), ("page", "viewer")):
@@ -141,7 +141,7 @@ def place(store_process: StoreServer, namespace: str, authority: Authority) -> I
 
 @pytest.fixture
 def mesh(store_process: StoreServer, namespace: str, authority: Authority, tmp_path: Path) -> Iterator[Place]:
-    """Its address with TLS asks for a client certificate."""
+    """A place whose address with TLS asks for a client certificate."""
     pair, ca = authority.issue("127.0.0.1"), authority.write(tmp_path)
     with serving(store_process.url, authority, pair, namespace=namespace, tls_client_ca=ca) as made:
         yield made
@@ -246,7 +246,7 @@ def test_each_variable_of_the_environment_proves_who_calls(mesh: Place, monkeypa
 
 @contextlib.contextmanager
 def jobs(resolve: Callable[[], object]) -> Iterator[list[BaseException | None]]:
-    """Resolves all the time in a thread, and gives the list of how each went."""
+    """Resolves without a pause in a thread. The list gets the error of each call, or None."""
     ran: list[BaseException | None] = []
     stop = threading.Event()
 
@@ -284,7 +284,7 @@ def test_a_token_file_is_rotated_and_the_old_token_revoked_without_a_failed_job(
         eventually(lambda: not is_taken(place, "worker"))
         count = len(of_rpc)
         eventually(lambda: len(of_rpc) > count + 5)
-        # The stream of before has ended, and the next one has the new token.
+        # The first stream has ended, and the next one has the new token.
         eventually(lambda: local.status().connected and not local.status().error)
         assert local.resolve(C, repo="acme/app").tag == "t1"
     assert [error for error in (*of_local, *of_rpc) if error is not None] == []
@@ -306,7 +306,7 @@ def test_a_client_certificate_is_replaced_while_an_admin_is_in_use(mesh: Place) 
         assert admin.who_am_i().identity == "mesh"
         put("other")
         assert admin.who_am_i().identity == "other-mesh"
-        # A key without its certificate: the pair of before stays in use.
+        # The key does not belong to the certificate, so the earlier pair stays in use.
         key.write_bytes(mesh.authority.issue("x").key)
         assert admin.who_am_i().identity == "other-mesh"
         put("mesh")
@@ -381,7 +381,7 @@ def test_each_mistake_with_tls_has_its_sentence(
                 eventually(lambda: sentence in resolver.status().error)
 
 
-# Refused, and back again
+# Refusals, and the way back
 
 
 def test_a_refused_provider_goes_on_and_its_event_says_why(place: Place) -> None:
@@ -537,7 +537,9 @@ def test_a_wait_for_a_release_that_is_refused_at_first_ends(server: ScriptedServ
 
 @contextlib.contextmanager
 def streaming_server(messages: Callable[[], list[Any]]) -> Iterator[tuple[str, list[str]]]:
-    """Answers each WatchRelease with messages, of which a Status ends the stream; and the tokens that came."""
+    """Answers each WatchRelease with the next messages. A Status among them ends the stream. Yields the target, and the list of
+    the tokens that came.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     from grpc_status import rpc_status
@@ -631,7 +633,7 @@ def test_credentials_that_hang_delay_no_fork_and_no_job_that_has_a_state(
 
     with Resolver(place.plain, credentials=ask, timeout=20) as resolver:
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
-        # The first token is older than a fetched token has to be before it is given up.
+        # Without this shortest time, the client gives up its first token as soon as a server refuses it.
         monkeypatch.setattr(held_token, "_LEAST_LIFE_S", 0.0)
         hangs.set()
         place.tokens.revoke("worker")
@@ -673,7 +675,7 @@ async def test_with_credentials_that_hang_a_call_ends_after_its_time_out(server:
 
 
 class _GitHub(http.server.BaseHTTPRequestHandler):
-    """Gives tokens as the runner of a job of GitHub Actions does."""
+    """Gives tokens like the runner of a job of GitHub Actions."""
 
     asked: list[tuple[str, str]]
     answer: tuple[int, bytes]

@@ -1,4 +1,4 @@
-"""What proves who calls: tokens, files, and where a token may be sent."""
+"""Credentials of clients: tokens, files, and the targets to which a token may be sent."""
 
 import base64
 import json
@@ -227,7 +227,7 @@ def test_a_token_stays_in_use_until_it_ends_if_no_other_token_comes(monkeypatch:
     issuing.fails = True
     issuing.may_answer.clear()
     at(monkeypatch, 595)
-    for _ in range(5):  # while the other one is asked for
+    for _ in range(5):  # while the client asks for another token
         assert dict(endpoint.authorization(0.05)) == {"authorization": "Bearer token-1"}
     issuing.may_answer.set()
     eventually(lambda: issuing.asked == 2)
@@ -244,7 +244,7 @@ def test_a_callable_is_not_asked_at_each_call_even_if_its_token_has_ended(life_s
     endpoint = Endpoint("127.0.0.1:1", issuing)
     for _ in range(5):
         assert sent(endpoint) == "Bearer token-1"
-        endpoint.forget_token()  # even where a server refuses it
+        endpoint.forget_token()  # even if a server refuses it
     assert issuing.asked == 1
 
 
@@ -352,7 +352,7 @@ from rampd import DeadlineExceededError
 from rampd._calls.endpoint import Endpoint
 
 endpoint = Endpoint("127.0.0.1:1", lambda: threading.Event().wait())
-# What runs in the background may have been started with the signal ignored.
+# A process in the background may start with this signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print("waits", flush=True)
 try:

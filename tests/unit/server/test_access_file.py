@@ -1,4 +1,4 @@
-"""The access file: read whole, or refused whole with every mistake in a sentence."""
+"""The access file: one mistake refuses the whole file, and each mistake has a sentence."""
 
 import os
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def grants(text: str) -> AccessList:
 
 
 def of(*lines: str, name: str = "ci-restyler", role: str = "ci", proof: str = TOKENS) -> str:
-    """One grant, with these lines in it."""
+    """Returns the text of one grant that has these lines."""
     return "\n".join(["[[grant]]", f'name = "{name}"', f'role = "{role}"', proof, *lines, ""])
 
 
@@ -105,7 +105,7 @@ def test_each_role_has_its_name(role: Role) -> None:
         ("2027-01-31", datetime(2027, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)),
         ("2027-01-31T12:00:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
         ("2027-01-31T12:00:00+02:00", datetime(2027, 1, 31, 10, tzinfo=UTC)),
-        # An answer of WhoAmI can't tell a later one.
+        # An answer of WhoAmI can't hold a later time.
         ("9999-12-31T23:00:00-12:00", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )

@@ -1,4 +1,4 @@
-"""From a credential to its caller: known, ended, replaced."""
+"""The caller of a credential: when it is known, when it ends, and when it is replaced."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -122,7 +122,7 @@ async def test_a_token_of_an_issuer_is_verified_once_and_ends_at_the_earliest_en
 
 
 async def test_a_token_of_an_issuer_that_lives_for_long_is_verified_again_each_hour(world: World) -> None:
-    """Given an issuer that withdraws the key of a token for ten years, expect that the token is not good for as long."""
+    """Given a token that ends in ten years, and an issuer that withdraws its key, expect that the token ends much earlier."""
     header, world.verifier.ends_s = f"Bearer {JWT}", 3e8
     caller = await world.credentials.prove(header)
     assert caller.expires_s == 3e8
@@ -153,7 +153,7 @@ async def test_with_another_list_everything_is_checked_again(world: World) -> No
 
 
 async def test_a_proof_by_an_earlier_list_is_not_remembered(world: World) -> None:
-    """Given a list that is replaced while an issuer is asked, expect that the next call is checked by the new one."""
+    """Given a list that is replaced while a token is verified, expect that the new list checks the next call."""
     world.verifier.during = lambda: world.credentials.replace(AccessList(()))
     await world.credentials.prove(f"Bearer {JWT}")
     assert world.credentials.known(f"Bearer {JWT}") is None
@@ -167,7 +167,7 @@ async def test_the_number_of_remembered_credentials_is_limited(world: World, mon
 
 
 async def test_one_token_does_not_fill_the_memory(world: World) -> None:
-    """Given a caller who writes the header of one token in many ways, expect that few of them are remembered."""
+    """Given a caller who writes the header of one token in many ways, expect that only few of these headers are remembered."""
     for number in range(1, 100):
         await world.credentials.prove(f"Bearer{' ' * number}{TOKEN}{' ' * (number // 2 % 2)}")
     assert list(world.credentials._known) == [f"Bearer {TOKEN}"]

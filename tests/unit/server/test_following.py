@@ -1,4 +1,4 @@
-"""The access list in force is what the file says, and stays so while the file can't be used."""
+"""The access list in force follows the file. It does not change while the file can't be used."""
 
 import asyncio
 import contextlib
@@ -100,7 +100,7 @@ async def test_a_broken_file_changes_nothing_and_is_logged_once_with_every_mista
 
 
 async def test_a_change_between_the_first_reading_and_the_following_is_seen(world: World) -> None:
-    """Given a server that has read its file and waits for its store, expect that a token that is revoked then is refused."""
+    """Given a token that is revoked while the server has read its file and waits for its store, expect a refusal."""
     world.write(text_of(SECOND))
     later = asyncio.create_task(
         following.follow(
@@ -181,7 +181,7 @@ async def test_a_grant_that_is_too_wide_is_a_warning_in_the_log(world: World) ->
 
 
 async def test_a_change_beside_a_link_is_seen(world: World) -> None:
-    """Given what Kubernetes makes of a secret, a link that is pointed at another folder, expect the new grants."""
+    """Given a link to another folder, which is how Kubernetes replaces a secret, expect the new grants."""
     folder = world.path.parent
     for name, token in (("one", FIRST), ("two", SECOND)):
         (folder / name).mkdir()

@@ -1,4 +1,4 @@
-"""Tokens of OIDC issuers, signed by a local one as GitHub and GitLab sign theirs."""
+"""Tokens of OIDC issuers, signed by a local issuer in the way of GitHub and GitLab."""
 
 import asyncio
 import base64
@@ -204,7 +204,7 @@ def encoded(part: Mapping[str, Any]) -> str:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, "HS256", "HS512", 7, ["RS256"]])
 async def test_a_token_without_a_signature_or_with_a_shared_secret_is_refused(world: World, algorithm: Any) -> None:
-    """Given the issuer's public key as the secret, which everybody knows, expect that it is not taken for one."""
+    """Given a token whose shared secret is the issuer's public key, which everybody knows, expect a refusal."""
     await world.verify(world.token())
     head = encoded({"alg": algorithm, "typ": "JWT", "kid": "key-1"})
     body = encoded({"iss": GITHUB, "aud": "rampd", "exp": int(time.time()) + 300, **CLAIMS})
@@ -255,12 +255,12 @@ async def test_an_unknown_key_id_causes_a_fetch_at_most_every_30_seconds(world: 
     await world.refusal(token)
     await world.refusal(token)
     assert len(world.issuer.asked) == asked + 2
-    # What was good is good all the while.
+    # Meanwhile the known key still works.
     await world.verify(world.token())
 
 
 class SlowIssuer(Issuer):
-    """It answers when `is_open`."""
+    """An issuer that answers only after `is_open` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -288,7 +288,7 @@ async def test_a_caller_who_comes_during_a_fetch_of_the_keys_waits_for_it() -> N
 
 
 async def test_a_caller_who_goes_does_not_end_the_fetch_for_the_others() -> None:
-    """Given somebody who sends a token that nobody has signed, and goes at once, expect that those who come later get in."""
+    """Given a caller who sends a wrong token and goes away at once, expect that callers who come later get in."""
     issuer = SlowIssuer()
     world = World(issuer)
     hostile = Issuer().token({"aud": "rampd", "exp": time.time() + 300}, kid="random")

@@ -15,7 +15,7 @@ GRANT = Grant("launcher-a", Role.LAUNCHER, limits=Limits(calls_per_s=2, burst=4,
 
 
 def test_a_burst_is_allowed_at_once_and_the_next_event_has_to_wait() -> None:
-    """2 a second and a burst of 4, by hand: 4 at 100 s, the fifth half a second later."""
+    """Computed by hand for 2 a second and a burst of 4: four events at 100 s, and the fifth half a second later."""
     rate = Rate(2, 4)
     assert [rate.take(1, 100.0) for _ in range(6)] == [0, 0, 0, 0, 0.5, 0.5]
     assert rate.take(1, 100.25) == 0.25
@@ -81,7 +81,7 @@ def test_in_any_span_no_more_is_allowed_than_the_burst_and_the_rate(
 
 @given(per_s=st.floats(0.1, 10_000), burst=st.integers(1, 300), now_s=st.floats(0, 1e7))
 def test_a_whole_burst_is_always_allowed(per_s: float, burst: int, now_s: float) -> None:
-    """Given sums of floats that are off by a little, expect that the last one of a burst is not refused for it."""
+    """Given sums of floats with a small error, expect that the error does not refuse the last event of a burst."""
     rate = Rate(per_s, burst)
     assert [rate.take(1, now_s) for _ in range(burst)] == [0] * burst
 

@@ -1,5 +1,5 @@
-"""What the log says of calls that are refused: each once, at a bounded rate, and what was left out as a number. And how fast
-they are answered where there are many.
+"""What the log says about refused calls, and how long a refusal waits if there are many. The log has one line for each refusal,
+at a limited rate, and the number of refusals that it left out.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ def test_a_caller_who_is_not_proven_has_no_identity_in_the_log(lines: list[dict[
 def test_a_call_about_a_hidden_component_is_logged_and_one_about_an_absent_component_is_not(
     lines: list[dict[str, Any]],
 ) -> None:
-    """Given two refusals that are the same for the caller, expect that the log knows which is because of who calls."""
+    """Given two refusals that are the same for the caller, expect a line in the log only for the refusal that is because of who calls."""
     hidden, absent = refusals.component_hidden(component="secret"), refusals.component_not_found(component="secret")
     assert to_status(hidden) == to_status(absent)
     tell(absent)
@@ -111,7 +111,7 @@ def test_a_flood_is_logged_at_a_limited_rate_and_every_refusal_is_counted(
 
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """For how long each refusal was held."""
+    """The seconds for which each refusal was held."""
     found: list[float] = []
 
     async def sleep(seconds: float) -> None:

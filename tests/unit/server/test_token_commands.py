@@ -1,4 +1,4 @@
-"""`rampd-server token …` and `access check`: what they print, and what they make of the file."""
+"""`rampd-server token …` and `access check`: what they print, and how they change the file."""
 
 import fcntl
 import os
@@ -35,7 +35,7 @@ certificates = ["launcher.example.org"]
 
 
 class Typed:
-    """What somebody types, and what comes of it."""
+    """Runs a command, and returns what it prints."""
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = directory / "access.toml"
@@ -46,7 +46,7 @@ class Typed:
         return (code, *self._capsys.readouterr())
 
     def create(self, *words: str) -> str:
-        """The token."""
+        """Makes a token and returns it."""
         code, out, _ = self("token", "create", *words)
         assert code == 0
         return out.rstrip("\n")
@@ -315,7 +315,7 @@ def test_a_file_that_others_may_replace_is_refused(typed: Typed, mode: int) -> N
 
 @pytest.mark.parametrize("mode", [0o720, 0o702])
 def test_a_link_to_a_folder_in_which_others_may_replace_files_is_refused(typed: Typed, mode: int) -> None:
-    """Given a link to a link, expect that no folder on the way is one in which others could put an older file back."""
+    """Given a link to a link, expect a refusal if others could replace files in any of the folders."""
     typed.write()
     places = [typed.path.parent / name for name in ("one", "two")]
     for place in places:
@@ -363,7 +363,7 @@ def test_commands_at_once_lose_nothing(typed: Typed) -> None:
 
 
 def test_a_command_that_names_a_link_waits_for_one_that_names_the_file(typed: Typed) -> None:
-    """Given a command that changes the file, expect that another one by a link in another folder comes after it."""
+    """Given a command that changes the file, expect that a command that names a link in another folder waits for it."""
     typed.create("ci", "--role", "ci")
     (typed.path.parent / "links").mkdir()
     link = typed.path.parent / "links" / "access.toml"
