@@ -134,8 +134,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "components as text": (of('components = "a"'), 'grant ci-restyler: components: it has to be a list, such as ["a", "b"].'),
     "an unknown method": (of('allow = ["Ramp", "Rampe"]'), "grant ci-restyler: allow: there is no method or flag 'Rampe'."),
     "an unknown flag": (of('deny = ["everything"]'), "grant ci-restyler: deny: there is no method or flag 'everything'."),
-    "a token itself": (of(proof='tokens = ["rampd_x"]'), "grant ci-restyler: tokens.0: a token is kept as sha256: and 64"),
-    "a short digest": (of(proof='tokens = ["sha256:abc"]'), "grant ci-restyler: tokens.0: a token is kept as sha256: and 64"),
+    "a token itself": (of(proof='tokens = ["rampd_x"]'), "grant ci-restyler: tokens.0: the file has the digest of a token, never the token: sha256: and 64"),
+    "a short digest": (of(proof='tokens = ["sha256:abc"]'), "grant ci-restyler: tokens.0: the file has the digest of a token, never the token: sha256: and 64"),
     "a token twice": (of() + of(name="b"), "sha256:0123456789ab… is the token of more than one grant"),
     "a name twice": (of() + of(proof=f'tokens = ["{OTHER}"]'), "'ci-restyler' is the name of more than one grant"),
     "a certificate twice": (
@@ -145,7 +145,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "no proof": (of(proof=""), "grant ci-restyler: nothing proves this identity. Add `tokens`"),
     "everybody twice": (
         of("everybody = true", proof="") + of("everybody = true", name="b", proof=""),
-        "2 grants are for everybody: only one can be.",
+        "2 grants are for everybody: only one grant can be.",
     ),
     "an end that is text": (of('expires = "2027-01-31"'), "grant ci-restyler: expires: '2027-01-31' is not a date such as 2027-01-31"),
     "an end without a zone": (of("expires = 2027-01-31T12:00:00"), "grant ci-restyler: expires: 2027-01-31 12:00:00 has no time zone; write 2027-01-31T12:00:00Z"),
