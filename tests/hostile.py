@@ -1,6 +1,6 @@
 """Hostile clients, each a process of its own: `python -m tests.hostile KIND TARGET TOKEN` attacks until it is ended.
 
-They write frames of HTTP/2 by themselves, because gRPC's own client would be slower than the server, and polite.
+They write the frames of HTTP/2 themselves, because gRPC's own client is slower than the server, and keeps to the rules.
 """
 
 import base64
@@ -50,17 +50,17 @@ def _calls(connection: Http2, path: str, message: bytes, tokens: Iterator[str], 
 
 
 def flood_of_resolve(target: str, token: str) -> None:
-    """A launcher that asks without a pause."""
+    """Calls Resolve without a pause."""
     flood(target, RESOLVE, QUESTION, itertools.repeat(token))
 
 
 def flood_of_wrong_tokens(target: str, _token: str) -> None:
-    """Tokens that are whole, and that nobody has."""
+    """Sends tokens with a right checksum that no grant has."""
     flood(target, RESOLVE, QUESTION, iter(new_token, ""))
 
 
 def flood_of_random_key_ids(target: str, _token: str) -> None:
-    """Tokens of an issuer that is trusted, each with another key id."""
+    """Sends tokens of a trusted issuer, each with another key id."""
     flood(target, RESOLVE, QUESTION, iter(_token_of_issuer, ""))
 
 
@@ -82,7 +82,7 @@ def flood_of_wrong_requests(target: str, _token: str) -> None:
 
 
 def flood_of_watch(target: str, token: str) -> None:
-    """Opens streams of Watch without end, ended and refused ones again."""
+    """Opens streams of Watch without a pause. Opens each stream again that ends or is refused."""
     flood(target, WATCH, EVERYTHING, itertools.repeat(token))
 
 
@@ -134,7 +134,7 @@ def rapid_resets(target: str, token: str) -> None:
 
 
 def slow_handshakes(target: str, _token: str) -> None:
-    """Holds hundreds of connections that never say anything whole, and opens those again that the server ends."""
+    """Holds hundreds of connections that never send a whole message. Opens each connection again that the server ends."""
     host, _, port = target.rpartition(":")
     held: list[socket.socket] = []
     while True:

@@ -1,7 +1,7 @@
-"""What proves to a server who calls: `credentials=` of `Resolver`, `Admin` and their asyncio twins.
+"""Credentials, which prove to a server who calls: `credentials=` of `Resolver`, `Admin` and their asyncio twins.
 
-Without `credentials=` they follow `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RAMPD_CERT_FILE` with `RAMPD_KEY_FILE`. A token is
-sent over TLS, over a unix socket, or on this machine; never in the clear to another one.
+Without `credentials=`, clients use `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RAMPD_CERT_FILE` with `RAMPD_KEY_FILE`. A client
+sends a token over TLS, over a unix socket, or on this machine. It never sends a token in the clear to another machine.
 """
 
 import http.client
@@ -26,15 +26,15 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Token:
-    """A token of `rampd-server token create`, or one of an OIDC issuer. `repr()` does not show it."""
+    """A token of `rampd-server token create`, or a token of an OIDC issuer. `repr()` does not show it."""
 
     def __init__(self, token: str) -> None:
-        """Raises InvalidArgumentError where it can't be one."""
+        """Raises InvalidArgumentError if the text can't be a token."""
         token = _hidden(token)
         self._token = _checked(token, "token")
 
     def __call__(self) -> tuple[str, float | None]:
-        """The token, and when it ends, in seconds since 1970; None: not known."""
+        """Returns the token, and when it ends, in seconds since 1970 (None: not known)."""
         return self._token, end_of(self._token)
 
     def __repr__(self) -> str:
@@ -42,13 +42,13 @@ class Token:
 
 
 class TokenFile:
-    """A file with a token, which is read again when it changes: a Kubernetes secret, or what an agent writes."""
+    """A file with a token, such as a Kubernetes secret or a file that an agent writes. It is read again when it changes."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
     def __call__(self) -> tuple[str, float | None]:
-        """The token that the file has now, and when it ends. Raises UnauthenticatedError."""
+        """Returns the token that the file has now, and when the token ends. Raises UnauthenticatedError."""
         try:
             text = Secret(self.path.read_text().strip())
         except (OSError, UnicodeDecodeError) as error:
@@ -65,17 +65,19 @@ class TokenFile:
 
 
 class ClientCertificate:
-    """A client certificate and its key, PEM files, for a server with `--tls-client-ca`. They are read again when they change."""
+    """A client certificate and its key, for a server with `--tls-client-ca`. Both are PEM files, and are read again when they
+    change.
+    """
 
     def __init__(self, certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
         self.certificate = Path(certificate)
         self.key = Path(key)
 
     def read(self) -> tuple[bytes, bytes]:
-        """Certificate and key, which belong together. Raises UnauthenticatedError."""
+        """Returns the certificate and its key. Raises UnauthenticatedError if they do not belong together."""
         try:
             found = self.certificate.read_bytes(), self.key.read_bytes()
-            # With a password, the key is refused. Without this function, OpenSSL would ask for it at the terminal.
+            # A key with a password is refused. Without this function, OpenSSL would ask for the password at the terminal.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.certificate, self.key, password=lambda: "")
         except ssl.SSLError:
             raise UnauthenticatedError(
@@ -96,11 +98,11 @@ class GitHubActions:
     """The identity of a job of GitHub Actions, without a stored secret. The job needs `permissions: id-token: write`."""
 
     def __init__(self, audience: str) -> None:
-        """`audience` is the one that the access file names."""
+        """`audience` is the audience that the access file names."""
         self.audience = audience
 
     def __call__(self) -> tuple[str, float | None]:
-        """A token for this job, and when it ends. Raises UnauthenticatedError."""
+        """Asks GitHub for a token of this job. Returns it, and when it ends. Raises UnauthenticatedError."""
         url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
         secret = Secret(os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""))
         if not url or not secret:
@@ -111,7 +113,7 @@ class GitHubActions:
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise UnauthenticatedError("ACTIONS_ID_TOKEN_REQUEST_URL is not an https:// address.")
         joint = "&" if parts.query else "?"
-        request = urllib.request.Request(  # noqa: S310 - looked at above
+        request = urllib.request.Request(  # noqa: S310 - checked above
             f"{url}{joint}{urllib.parse.urlencode({'audience': self.audience})}",
             headers={"Authorization": Secret(f"bearer {secret}"), "Accept": "application/json"},
         )
@@ -136,7 +138,7 @@ class GitLab:
         self.variable = variable
 
     def __call__(self) -> tuple[str, float | None]:
-        """The token of this job, and when it ends. Raises UnauthenticatedError."""
+        """Returns the token of this job, and when it ends. Raises UnauthenticatedError."""
         token = Secret(os.environ.get(self.variable, "").strip())
         if not token:
             raise UnauthenticatedError(
@@ -151,23 +153,23 @@ class GitLab:
 Credentials: TypeAlias = (
     Token | TokenFile | ClientCertificate | GitHubActions | GitLab | Callable[[], tuple[str, float | None]]
 )
-"""Any of these, or any callable that returns a token, and when it ends in seconds since 1970 (None: not known)."""
+"""One of these classes, or a callable that returns a token, and when it ends, in seconds since 1970 (None: not known)."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Another server would get the secret of the job, too."""
+    """Follows no redirect, because another server would get the secret of the job."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 def _hidden(text: Any) -> Any:  # noqa: ANN401 - a caller may give anything
-    """Tools that show a traceback with its variables show no Secret."""
+    """Returns a text as a Secret. Tools that show the variables of a traceback do not show a Secret."""
     return Secret(text) if isinstance(text, str) else text
 
 
 def _checked(text: object, field: str) -> Secret:
-    """A text that can be a token. Raises InvalidArgumentError, which does not show it."""
+    """Returns a text if it can be a token. Raises InvalidArgumentError, which does not show the text."""
     if (wrong := token_violation(text)) is not None:
         raise InvalidArgumentError(violations=[(field, wrong)])
     return Secret(text)

@@ -1,4 +1,4 @@
-"""The doors of a server: what is asked of a caller at each of its addresses."""
+"""The doors of a server: which proof the server asks for at each of its addresses."""
 
 import os
 from collections.abc import Callable
@@ -23,12 +23,12 @@ _LAUNCHER = local(Role.LAUNCHER)
 
 
 class Doors:
-    """`tcp` for all TCP addresses, and one for each unix socket. All go by one access list."""
+    """One door for all TCP addresses, and one for each unix socket. All doors use the same access list."""
 
     def __init__(self, config: Config, verifier: Verifier) -> None:
-        """Raises StartupError: the access file can't be used."""
+        """Raises StartupError if the access file can't be used."""
         self._file = config.access_file
-        # Taken first, so that a change since is noticed.
+        # The stamp is taken before the file is read, so that a later change is noticed.
         self._stamp = None if self._file is None else stamp_of(self._file)
         self.credentials = _credentials(config.access_file, verifier)
         if self.credentials is None:
@@ -36,7 +36,7 @@ class Doors:
         else:
             self.tcp = Door(None, self.credentials, takes_certificates=config.tls_client_ca is not None)
         self.sockets = [(Door(_OWNER, self.credentials), config.socket)]
-        """With the path of each."""
+        """The door of each unix socket, with the path of the socket."""
         if config.launcher_socket is not None:
             launchers = Door(
                 _LAUNCHER, self.credentials, serves=Role.LAUNCHER, how_else=_by_other_socket(config.socket)
@@ -44,7 +44,7 @@ class Doors:
             self.sockets.append((launchers, config.launcher_socket))
 
     async def follow(self) -> None:
-        """Keeps the access list at what the file says, for ever."""
+        """Reads the access file again after each change, for ever."""
         if self._file is not None and self.credentials is not None:
             await following.follow(self._file, self.credentials, names=NAMES, known=self._stamp)
 
@@ -78,9 +78,9 @@ def _by_socket(socket: Path) -> Callable[[str], str]:
     def how_else(method: str) -> str:
         return (
             f"{method.rpartition('/')[2]} changes something, and this address serves reads only. Use the unix socket: "
-            # Not with grpcurl's flag -unix, which is broken in its releases 1.9.2 and 1.9.3.
+            # grpcurl's flag -unix is broken in its releases 1.9.2 and 1.9.3, so the address names the socket.
             f"grpcurl -plaintext -d '{{…}}' unix://{quote(os.fsencode(socket))} {method} "
-            "(or start the server with --insecure-admin, which lets everybody in who reaches the port)."
+            "(or start the server with --insecure-admin, which makes everybody who reaches the port an admin)."
         )
 
     return how_else

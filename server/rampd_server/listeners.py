@@ -1,4 +1,4 @@
-"""The gRPC servers of a process, one for each door, and where they listen."""
+"""The gRPC servers of a process, one for each door, and the addresses at which they listen."""
 
 from collections.abc import Mapping
 
@@ -16,29 +16,29 @@ from rampd_server.rpc.server import Server, Servers
 from rampd_server.rpc.streams import Streams
 
 _FOR_EVERY_USER = 0o666
-"""The mode of the launcher socket: jobs have users of their own, and what it serves is for all of them."""
+"""The mode of the launcher socket. Jobs run as many users, and all of them may use it."""
 
 log = structlog.get_logger()
 
 
 class Listeners:
-    """`worker` is the number of this process among those that share the ports; None: it has them alone."""
+    """`worker` is the number of this process among the processes that share the ports. None: no other process shares them."""
 
     def __init__(self, config: Config, doors: Doors, *, worker: int | None = None) -> None:
-        """Raises StartupError: a certificate can't be used."""
+        """Raises StartupError if a certificate can't be used."""
         self._config = config
         self._doors = doors
         self._shares_port = worker is not None
-        # A worker that is not the first has no unix socket.
+        # Only the first worker has unix sockets.
         self._sockets = [] if worker else doors.sockets
         self._certificates = _certificates(config)
         listeners = len(config.listen) + len(self._sockets)
         self.max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
-        """Of each address."""
+        """How many connections each address may have."""
 
     def listen(self, servicers: Mapping[str, object]) -> tuple[Servers, list[Address]]:
-        """Binds all addresses; the servers, to be started, and the TCP addresses with the ports that the system chose. Raises
-        StartupError.
+        """Binds all addresses. Returns the servers, which are not started yet, and the TCP addresses with the ports that the
+        system chose. Raises StartupError.
         """
         streams = Streams()
         tcp = self._server(servicers, self._doors.tcp, streams)
@@ -69,7 +69,7 @@ class Listeners:
             log.warning(
                 "insecure_plaintext",
                 address=str(bound),
-                what_it_means="what is sent over it, tokens included, can be read on the way, unless the network encrypts",
+                what_it_means="others on the network can read everything that is sent, also tokens, unless the network encrypts it",
             )
         return bound
 

@@ -1,4 +1,4 @@
-"""What the check of a token costs a Resolve: a server without an access file, and one with a token, on one core in turns."""
+"""How much the check of a token slows Resolve: a server without an access file and one with tokens, in turns on one core."""
 
 from tests.bench import running
 from tests.bench.load import Load
@@ -10,7 +10,7 @@ from tests.servers import short_directory
 
 LEAST = 0.95
 ENDLESS = "calls_per_s = 1e9, burst = 1e9"
-"""The load generator sends more calls than one launcher may."""
+"""The load generator sends more calls than the default limits allow one launcher."""
 
 
 def run(scale: Scale) -> list[Row]:

@@ -1,7 +1,7 @@
 """An honest launcher beside a hostile client of each kind: the p99 of its Resolve, before and during the attack.
 
-The server has one core. The attacker and the honest launcher, which makes one call after the other with a token of its own,
-share the other one.
+The server has one core. The attacker and the honest launcher share the other core. The honest launcher has a token of its own,
+and makes one call after the other.
 """
 
 import time

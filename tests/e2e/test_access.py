@@ -196,7 +196,8 @@ def test_an_access_file_that_others_may_write_ends_the_start(directory: Path, mo
     tokens.path.chmod(mode)
     said = refused_start(directory, "--access-file", str(tokens.path))
     assert (
-        f"--access-file (RAMPD_ACCESS_FILE): Others than its owner may write to {tokens.path}. Type chmod go-w" in said
+        f"--access-file (RAMPD_ACCESS_FILE): Users other than its owner may write to {tokens.path}. Type chmod go-w"
+        in said
     )
 
 
@@ -427,7 +428,7 @@ def test_a_broken_new_certificate_leaves_the_old_one_in_use_and_the_log_says_so(
         for _ in range(5):
             assert serial_of(address, authority) == pair.serial
         refused = server.event("certificate_refused", within_s=20)
-        assert refused["what_it_means"] == "the certificate of before stays in use"
+        assert refused["what_it_means"] == "the earlier certificate stays in use"
         assert sum(line.get("event") == "certificate_refused" for line in server.log) == 1
         better = authority.issue("localhost", "127.0.0.1")
         key.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Beside a hostile client of each kind, an honest launcher goes on: its calls succeed, and its stream stays open."""
+"""An honest launcher goes on beside each kind of hostile client: its calls succeed, and its stream stays open."""
 
 import time
 from pathlib import Path
@@ -16,12 +16,12 @@ C = "restyler"
 CALLS = 200
 P99 = CALLS * 99 // 100
 MOST_S = 10.0
-"""Of one call. A server without limits needs as long as the attack lasts."""
+"""The longest time of one call. Without limits, a call takes as long as the attack lasts."""
 MOST_P99_S = 5.0
-"""The longest that was measured on an idle machine is 0.7 s, beside huge headers, and a few ms beside the other kinds."""
+"""On an idle machine, the measured p99 is 0.7 s beside huge headers, and a few ms beside the other kinds."""
 MOST_REFUSED_PER_S = 1_500
-"""200 calls under way that are held for 0.3 s at least, and what is answered at once, are half of it. How fast the machine is does
-not matter. A fast server that holds none answers several thousand.
+"""Twice the expected number: 200 calls at a time, each held for at least 0.3 s, and the refusals that are answered at once. The
+number does not depend on the speed of the machine. A fast server that holds no refusal answers several thousand.
 """
 REFUSED = {
     "flood of resolve": ("LIMIT_EXCEEDED", "hostile"),
@@ -30,7 +30,7 @@ REFUSED = {
     "flood of watch": ("LIMIT_EXCEEDED", "hostile"),
     "streams never read": ("LIMIT_EXCEEDED", "hostile"),
 }
-"""What the log says of an attack, for those that get as far as a check."""
+"""The reason and the identity that the log has for an attack. The other kinds are ended before a check."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,7 +58,7 @@ def test_an_honest_launcher_goes_on_beside_a_hostile_client(directory: Path, kin
             assert during[P99] < MOST_P99_S, f"it was {before[P99]:.4f} s before"
             if kind.startswith("flood"):
                 assert number_of_refusals(server) < MOST_REFUSED_PER_S * (time.monotonic() - attack_began_s)
-            # What the attack has left behind stops nobody.
+            # After the attack, calls succeed again.
             assert rpc.resolve(C, repo="acme/app").tag == "t1"
         for token in access.tokens.values():
             assert token not in "\n".join(server.raw)
@@ -66,7 +66,7 @@ def test_an_honest_launcher_goes_on_beside_a_hostile_client(directory: Path, kin
 
 
 def times_s(rpc: Resolver, local: Resolver) -> list[float]:
-    """The seconds of each call of an honest launcher, whose stream stays open meanwhile."""
+    """Returns the seconds of each call of an honest launcher. Its stream stays open meanwhile."""
     found = []
     for number in range(CALLS):
         began_s = time.monotonic()
@@ -81,5 +81,5 @@ def refusals(server: ServerProcess) -> set[tuple[str, str | None]]:
 
 
 def number_of_refusals(server: ServerProcess) -> int:
-    """Without those since the last line of the log."""
+    """Counts the refusals up to the last line of the log."""
     return sum(1 + line["not_logged"] for line in server.log if line.get("event") == "call_refused")

@@ -1,4 +1,4 @@
-"""Every RPC by every kind of caller, and the status that came. `python -m tests.rpc.access_table` prints it for a document."""
+"""Calls every RPC as every kind of caller, and notes the status. `python -m tests.rpc.access_table` prints the table."""
 
 import contextlib
 import itertools
@@ -39,7 +39,7 @@ class Tokens:
     _grants: dict[str, str] = field(default_factory=dict)
 
     def grant(self, name: str, role: str, *lines: str, proof: str | None = None) -> str:
-        """Adds a grant, or replaces it; its token."""
+        """Adds a grant or replaces it. Returns its token."""
         token = self.of.setdefault(name, new_token())
         proof = f'tokens = ["{digest_of(token)}"]' if proof is None else proof
         self._grants[name] = "\n".join(["[[grant]]", f'name = "{name}"', f'role = "{role}"', proof, *lines, ""])
@@ -57,7 +57,7 @@ class Tokens:
         beside.replace(self.path)
 
     def metadata(self, name: str, *, actor: str = "") -> Metadata:
-        """What a caller of this name sends; of one that has no token, nothing."""
+        """Returns the metadata of a caller with this name. Without a token, it has no credential."""
         proof = (("authorization", f"Bearer {self.of[name]}"),) if name in self.of else ()
         return (*proof, ("x-rampd-actor", actor)) if actor else proof
 
@@ -73,7 +73,7 @@ def tokens_of_every_kind(path: Path) -> Tokens:
 
 
 def send(channel: grpc.Channel, method: str, request: Message, metadata: Metadata = ()) -> Any:
-    """The response, or the first one of a stream, which is then cancelled. Raises grpc.RpcError."""
+    """Returns the response, or the first response of a stream, which is then cancelled. Raises grpc.RpcError."""
     descriptor = METHODS[method]
     path = f"/{descriptor.containing_service.full_name}/{method}"
     read = GetMessageClass(descriptor.output_type).FromString
@@ -97,7 +97,7 @@ def status(channel: grpc.Channel, method: str, request: Message, metadata: Metad
 
 
 def prepared(send_as_admin: Callable[[str, Message], Any], component: str) -> str:
-    """A component of which every verb can be asked: a previous, a next that waits for Confirm, a queue, and the rest."""
+    """Makes a component for which every verb works: with a previous, a next that waits for Confirm, a queue, and the rest."""
     for number, tag in enumerate(("t1", "t2", "t3", "t4")):
         send_as_admin("Release", v1.ReleaseRequest(component=component, tag=tag, expedite=number == 1))
     ramp = v1.RampRequest(component=component, percent=10)
@@ -153,7 +153,7 @@ REQUESTS: Mapping[str, Callable[[str], Message]] = {
     "WhoAmI": lambda _: v1.WhoAmIRequest(),
     "DeleteComponent": lambda c: v1.DeleteComponentRequest(component=c, confirm=c),
 }
-"""What each row asks, of a component that `prepared` has made; a word in brackets is a flag."""
+"""The request of each row, about a component that `prepared` has made. A word in brackets is a flag."""
 
 
 def method_of(row: str) -> str:
@@ -161,7 +161,7 @@ def method_of(row: str) -> str:
 
 
 def statuses(channel: grpc.Channel, tokens: Tokens) -> dict[str, dict[str, str]]:
-    """By row and caller: the status that came. Each call has a component of its own."""
+    """Returns the status by row and caller. Each call has a component of its own."""
     numbers = itertools.count(1)
 
     def as_admin(method: str, request: Message) -> Any:

@@ -1,4 +1,4 @@
-"""Who may do what, over a real channel, with an access file."""
+"""What each caller may do, over a real channel, with an access file."""
 
 import contextlib
 import itertools
@@ -61,7 +61,7 @@ class World:
         self.directory = directory
 
     def __call__(self, who: str, method: str, actor: str = "", **fields: Any) -> Any:
-        """What comes when `who` asks for it."""
+        """Calls a method with the token of `who`, and returns the answer."""
         request = getattr(v1, f"{method}Request")(**fields)
         return send(self.channel, method, request, self.tokens.metadata(who, actor=actor))
 
@@ -157,13 +157,13 @@ def test_a_refusal_says_which_credential_is_missing_or_which_role(world: World) 
     error = world.refusal("dashboard", "Ramp", component=C, percent=1)
     assert (reason_of(error), metadata_of(error)) == ("ROLE_REQUIRED", {"role": "operator"})
     assert error.details() == (
-        "dashboard has the role viewer and may not call Ramp: that needs the role operator. An admin changes the grant."
+        "dashboard has the role viewer and may not call Ramp: that needs the role operator. An admin can change the grant."
     )
     error = world.refusal("dashboard", "Release", component=C, tag="t")
     assert metadata_of(error) == {"role": "ci"}
 
 
-def test_a_wrong_field_is_told_before_a_wrong_credential(world: World) -> None:
+def test_a_wrong_field_is_reported_before_a_wrong_credential(world: World) -> None:
     assert world.reason("nobody", "GetRollout", component="A") == "INVALID_FIELD"
 
 
@@ -183,12 +183,12 @@ def two(world: World) -> World:
 
 
 ABSENT = "absent-project"
-"""As long as OTHER, so that two answers differ in the name alone."""
+"""It has as many letters as OTHER, so that two answers differ only in the name."""
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_component_that_one_may_not_see_is_answered_for_as_one_that_is_not_there(two: World, role: str) -> None:
-    """Given every RPC about one component, expect the very bytes of an answer about a component that nobody has made."""
+def test_a_hidden_component_gets_the_same_answer_as_an_absent_one(two: World, role: str) -> None:
+    """Given every RPC about one component, expect exactly the bytes of an answer about a component that does not exist."""
     grant(two, role, role)
     for row, request in REQUESTS.items():
         if method_of(row) == "Release" or "(all)" in row or expected(row, role) != "OK":
@@ -199,7 +199,7 @@ def test_a_component_that_one_may_not_see_is_answered_for_as_one_that_is_not_the
 
 
 def answered(world: World, method: str, request: Message, who: str) -> bytes:
-    """The answer or the refusal, with all details. What differs with the moment and with the caller is left out."""
+    """Returns the answer or the refusal, with all details. Leaves out what depends on the time and on the caller."""
     try:
         response = send(world.channel, method, request, world.tokens.metadata(who))
     except grpc.RpcError as error:
@@ -218,7 +218,7 @@ def answered(world: World, method: str, request: Message, who: str) -> bytes:
     return data
 
 
-def test_lists_have_the_components_that_one_may_see(two: World) -> None:
+def test_lists_have_only_the_components_that_the_caller_may_see(two: World) -> None:
     for role in ("viewer", "ci", "operator", "admin"):
         answer = two(f"{role}-of-one", "ListRollouts")
         assert [rollout.component for rollout in answer.rollouts] == [C]
@@ -226,7 +226,7 @@ def test_lists_have_the_components_that_one_may_see(two: World) -> None:
     assert [rollout.component for rollout in two("admin", "ListRollouts").rollouts] == [C, OTHER]
 
 
-def test_pages_of_a_list_tell_nothing_of_what_is_between(two: World) -> None:
+def test_pages_of_a_list_do_not_show_hidden_components_between_the_others(two: World) -> None:
     for name in ("restyler-2", "restyler-3", "rf", "rg"):
         two("admin", "Release", component=name, tag="t1")
     names, token, pages = [], "", 0
@@ -242,7 +242,7 @@ def test_pages_of_a_list_tell_nothing_of_what_is_between(two: World) -> None:
     assert (names, pages) == ([C, "restyler-2", "restyler-3"], 3)
 
 
-def test_a_batch_has_for_what_is_not_seen_what_it_has_for_what_is_not_there(two: World) -> None:
+def test_a_batch_gives_the_same_result_for_a_hidden_component_as_for_an_absent_one(two: World) -> None:
     asked = [v1.ResolveRequest(component=name, repo="acme/app") for name in (C, OTHER, "absent-project")]
     seen, hidden, absent = two("launcher-of-one", "BatchResolve", requests=asked).results
     assert seen.response.tag
@@ -256,7 +256,7 @@ def test_a_batch_has_for_what_is_not_seen_what_it_has_for_what_is_not_there(two:
 
 
 @pytest.mark.parametrize("components", [[], [C, OTHER], [OTHER]])
-def test_a_watch_tells_of_nothing_that_one_may_not_see(two: World, components: list[str]) -> None:
+def test_a_watch_does_not_show_hidden_components(two: World, components: list[str]) -> None:
     stream = two.stream("launcher-of-one", components=components)
     told = []
 
@@ -270,7 +270,7 @@ def test_a_watch_tells_of_nothing_that_one_may_not_see(two: World, components: l
     two("admin", "Ramp", component=OTHER, percent=11)
     two("admin", "Release", component=f"{OTHER}-2", tag="t1")
     two("admin", "Ramp", component=C, percent=12)
-    # The change that may be told comes after those that may not, so these would be there by then.
+    # The visible change comes after the hidden ones. So when it is there, the hidden ones would be there, too.
     if components != [OTHER]:
         eventually(lambda: any(each.changes for each in told))
     else:
@@ -282,7 +282,7 @@ def test_a_watch_tells_of_nothing_that_one_may_not_see(two: World, components: l
     assert (C in text) == (components != [OTHER])
 
 
-def test_outcomes_of_a_component_that_one_may_not_see_are_ignored_as_of_one_that_is_not_there(two: World) -> None:
+def test_outcomes_of_a_hidden_component_are_ignored_like_those_of_an_absent_one(two: World) -> None:
     def outcome(component: str) -> v1.Outcome:
         return v1.Outcome(component=component, release=2, revision=2, channel=1, reason=1, repo="a/b", result=1)
 
@@ -300,7 +300,7 @@ def test_outcomes_of_a_component_that_one_may_not_see_are_ignored_as_of_one_that
     assert two("admin", "GetRollout", component=OTHER).rollout.current_outcomes == before.rollout.current_outcomes
 
 
-def test_only_the_history_of_what_one_may_see_is_told(two: World) -> None:
+def test_the_history_has_only_events_of_components_that_the_caller_may_see(two: World) -> None:
     two("admin", "Freeze", all=True, note="for the night")
     two("admin", "Unfreeze", all=True)
     assert OTHER not in str(two("viewer-of-one", "ListEvents"))
@@ -308,17 +308,17 @@ def test_only_the_history_of_what_one_may_see_is_told(two: World) -> None:
     assert two.reason("viewer-of-one", "ListEvents", component=OTHER) == "COMPONENT_NOT_FOUND"
 
 
-def test_a_release_beyond_one_s_components_makes_none(two: World) -> None:
+def test_a_release_of_a_component_outside_the_grant_creates_nothing(two: World) -> None:
     error = two.refusal("ci-of-one", "Release", component="brand-new", tag="t1")
     assert (reason_of(error), error.details()) == (
         "ROLE_REQUIRED",
-        "ci-of-one may release restyler*, and not brand-new.",
+        "ci-of-one may release restyler*, but not brand-new.",
     )
     assert two.reason("admin", "GetRollout", component="brand-new") == "COMPONENT_NOT_FOUND"
     assert two("ci-of-one", "Release", component="restyler-new", tag="t1").release == 1
 
 
-def test_the_whole_namespace_is_not_for_the_admin_of_some_components(two: World) -> None:
+def test_an_admin_of_some_components_may_not_freeze_the_whole_namespace(two: World) -> None:
     error = two.refusal("admin-of-one", "Freeze", all=True)
     assert error.details() == "admin-of-one is for restyler*, and `all` is for every component."
     assert two("admin-of-one", "Freeze", component=C).changed
@@ -341,7 +341,7 @@ def test_a_watchdog_may_lower_exposure_and_nothing_else(two: World) -> None:
         assert found == ("OK" if may else "PERMISSION_DENIED"), row
 
 
-def test_what_is_denied_of_a_role_is_denied(two: World) -> None:
+def test_deny_takes_methods_and_flags_from_a_role(two: World) -> None:
     grant(two, "careful", "operator", 'deny = ["Revert", "expedite"]')
     assert two.reason("careful", "Revert", component=C, tag="t1") == "ROLE_REQUIRED"
     assert two.reason("careful", "Release", component=C, tag="t9", expedite=True) == "ROLE_REQUIRED"
@@ -350,7 +350,7 @@ def test_what_is_denied_of_a_role_is_denied(two: World) -> None:
 
 
 @pytest.mark.parametrize("flag", ["expedite", "force"])
-def test_below_operator_expedite_and_force_are_given_by_name(world: World, flag: str) -> None:
+def test_a_role_below_operator_gets_expedite_and_force_only_by_name(world: World, flag: str) -> None:
     world("admin", "Release", component=C, tag="t1")
     world("admin", "Quarantine", component=C, tag="bad")
     grant(world, "ci", "ci")
@@ -364,10 +364,10 @@ def test_below_operator_expedite_and_force_are_given_by_name(world: World, flag:
     assert world("hotfix", "Release", **fields, **{flag: True}).disposition
 
 
-# Who it was
+# Identities
 
 
-def test_whoever_asks_is_told_who_they_are(world: World) -> None:
+def test_who_am_i_tells_callers_who_they_are(world: World) -> None:
     grant(world, "watchdog", "viewer", 'components = ["a*", "b"]', 'allow = ["Rollback"]', "expires = 2099-01-31")
     answer = world("watchdog", "WhoAmI")
     assert (answer.identity, answer.role, list(answer.components), answer.proof) == (
@@ -385,7 +385,7 @@ def test_whoever_asks_is_told_who_they_are(world: World) -> None:
     assert list(everything.flags) == ["all", "expedite", "force"]
 
 
-def test_the_history_has_who_was_proven_and_for_whom(world: World) -> None:
+def test_the_history_has_the_proven_identity_and_the_actor_that_it_names(world: World) -> None:
     grant(world, "ci-restyler", "ci")
     world("ci-restyler", "Release", component=C, tag="t1")
     world("ci-restyler", "Release", "build-42", component=C, tag="t2")
@@ -420,8 +420,8 @@ def test_a_request_id_belongs_to_the_identity(world: World) -> None:
 
 
 @pytest.mark.parametrize("actor", ["", "ci-a"])
-def test_who_has_not_used_a_request_id_does_not_hear_what_it_was_used_for(two: World, actor: str) -> None:
-    """Given an id that was used for a component that the caller does not see, expect no word of method, fields and component."""
+def test_only_the_identity_that_used_a_request_id_hears_what_it_was_used_for(two: World, actor: str) -> None:
+    """Given an id that was used for a component that the caller does not see, expect a message without its method, fields and component."""
     fields = {"component": C, "tag": "t9", "request_id": "build-42"}
     first = two("admin", "Release", actor, component=OTHER, tag="t9", request_id="build-42")
     error = two.refusal("ci-of-one", "Release", **fields)
@@ -455,7 +455,7 @@ def test_a_stream_ends_when_its_credential_is_revoked(world: World, method: str,
     other.cancel()
 
 
-def test_a_stream_ends_when_its_credential_does(world: World) -> None:
+def test_a_stream_ends_when_its_credential_ends(world: World) -> None:
     end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
     grant(world, "launcher", "launcher", f"expires = {end}")
     begin_s = time.monotonic()
@@ -467,7 +467,7 @@ def test_a_stream_ends_when_its_credential_does(world: World) -> None:
 
 
 def test_a_stream_whose_grant_has_changed_can_be_opened_again(world: World) -> None:
-    """Given a launcher that sees less from now on, expect that its stream goes on with nothing that it may not see."""
+    """Given a launcher whose grant loses components, expect that its next stream has only what it may still see."""
     world("admin", "Release", component=C, tag="t1")
     grant(world, "launcher", "launcher")
     stream = world.stream("launcher")
@@ -499,12 +499,12 @@ def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
         case "other limits":
             limits = "limits = { streams = 8 }"
     world.tokens.grant("launcher", role, limits, end, proof=f"tokens = {digests}")
-    # What is added later in the file is in force by then, and the stream is checked again many times.
+    # This grant was added later. When it is in force, the change before is in force, too. The stream is checked many times.
     grant(world, "later", "viewer")
     if change.startswith("a "):
         checked, known = [], door.Door.known
         monkeypatch.setattr(door.Door, "known", lambda *given: (checked.append(given), known(*given))[1])
-        # The first check that finds a reason ends the stream, and is the last one.
+        # The first check that finds a reason ends the stream. So three checks mean that the first two found none.
         eventually(lambda: len(checked) >= 3, 20)
         assert stream.is_active()
         stream.cancel()
@@ -518,11 +518,11 @@ SEES = {"one": (f'components = ["{C}"]',), "the other": (f'components = ["{OTHER
 
 
 @pytest.mark.parametrize(("before", "after"), [*itertools.product(SEES, SEES)])
-def test_a_stream_goes_on_from_its_cursor_only_with_what_its_caller_saw_before(
+def test_a_stream_goes_on_from_its_cursor_only_if_its_caller_sees_the_same_components(
     two: World, before: str, after: str
 ) -> None:
-    """Given a launcher whose grant has got other components, expect a whole state: it would never hear of those that came, and
-    keep the versions of those that went as if they were fresh.
+    """Given a launcher whose grant has other components now, expect a whole state. Otherwise the launcher would never hear about
+    the new components, and would keep the versions of the old ones as if they were fresh.
     """
     grant(two, "launcher", "launcher", *SEES[before])
     stream = two.stream("launcher")
@@ -532,7 +532,7 @@ def test_a_stream_goes_on_from_its_cursor_only_with_what_its_caller_saw_before(
             two("admin", "Ramp", component=component, percent=percent)
     while not (told[-1].changes and told[-1].changes[-1].component.resolution.next_percent == 13):
         told.append(next(stream))
-    # Of a change itself, and of the heartbeat after it.
+    # Both the cursor of a change and the cursor of a heartbeat are tried.
     while not told[-1].HasField("heartbeat"):
         told.append(next(stream))
     stream.cancel()
@@ -546,7 +546,7 @@ def test_a_stream_goes_on_from_its_cursor_only_with_what_its_caller_saw_before(
 
 
 def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
-    """Given more than a connection buffers, expect that a revoke frees the stream for the next one of the identity."""
+    """Given a stream with more data than a connection buffers, expect that a revoke makes room for another stream."""
     attributes = {f"key{number}": "x" * 500 for number in range(30)}
     for number in range(60):
         world("admin", "Release", component=f"c{number}", tag="t1", attributes=attributes)
@@ -570,7 +570,7 @@ def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
 
 
 def test_a_stream_whose_credential_can_t_be_checked_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a defect in what checks it again, expect that the stream does not go on for ever without a check."""
+    """Given a defect in the code of the check, expect that the stream does not go on for ever without a check."""
     stream = world.stream("admin")
     assert next(stream)
 
@@ -591,11 +591,11 @@ ENDS = {
     "the grant for everybody ends": "",
     "the grant for everybody is taken out": "",
 }
-"""What a stream hears. Who is left without any proof is told how to get one."""
+"""What the error says. A caller without any proof hears how to get one."""
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_stream_ends_by_every_kind_of_proof_when(
+def test_a_stream_with_any_kind_of_proof_ends_when(
     store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(following, "_LOOK_S", 0.02)
@@ -668,7 +668,7 @@ def retry_after_s(error: grpc.RpcError) -> float:
     raise AssertionError(error)
 
 
-def test_over_its_calls_a_second_an_identity_is_told_when_to_come_again_and_others_are_not(world: World) -> None:
+def test_an_identity_over_its_limit_of_calls_hears_when_to_try_again_and_others_go_on(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.05, burst = 5 }")
     errors = []
@@ -689,7 +689,7 @@ def test_over_its_calls_a_second_an_identity_is_told_when_to_come_again_and_othe
         assert world("admin", "Resolve", component=C, repo="acme/app").tag == "t1"
 
 
-def test_open_streams_are_counted_and_given_back(world: World) -> None:
+def test_open_streams_are_counted_until_they_are_closed(world: World) -> None:
     grant(world, "eager", "launcher", "limits = { streams = 2 }")
     streams = [world.stream("eager") for _ in range(2)]
     assert all(map(next, streams))
@@ -713,8 +713,8 @@ def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:
     assert 30 < retry_after_s(error) <= 100
 
 
-def test_the_jobs_of_a_batch_are_counted_and_calls_wait_for_them(world: World) -> None:
-    """Given a batch as large as 40 calls, expect that it goes through, and that those after it wait for its turn to end."""
+def test_the_jobs_of_a_batch_count_for_the_limit_of_the_calls_after_it(world: World) -> None:
+    """Given a batch that counts as 40 calls, expect that it is answered, and that the calls after it have to wait."""
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.1, burst = 50 }")
     batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(1000)]
@@ -723,11 +723,11 @@ def test_the_jobs_of_a_batch_are_counted_and_calls_wait_for_them(world: World) -
     for method, fields in (("BatchResolve", {"requests": batch}), ("Resolve", {"component": C, "repo": "acme/app"})):
         error = world.refusal("eager", method, **fields)
         assert (reason_of(error), metadata_of(error)) == ("LIMIT_EXCEEDED", {"limit": "calls_per_s"})
-        # 82 calls, a few of `grant`, the one that waits, and the burst: about 33 turns of 10 s.
+        # 82 calls, a few calls of `grant` and this call, without the burst of 50: about 33 times 10 s.
         assert 250 < retry_after_s(error) < 400
 
 
-def test_a_batch_of_few_jobs_is_one_call(world: World) -> None:
+def test_a_batch_of_few_jobs_counts_as_one_call(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
     grant(world, "eager", "launcher", "limits = { calls_per_s = 0.001, burst = 50 }")
     batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(24)]
@@ -756,7 +756,7 @@ def test_a_wrong_request_counts_too(world: World) -> None:
     assert reasons[20:] == ["LIMIT_EXCEEDED"] * 10
 
 
-def test_in_a_flood_of_refusals_a_proof_is_asked_for_before_a_request_is_read(
+def test_in_a_flood_of_refusals_the_server_asks_for_a_proof_before_it_reads_a_request(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grant(world, "launcher", "launcher")
@@ -796,10 +796,10 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
 
 
 @pytest.mark.parametrize("method", ["GetRollout", "Resolve", "BatchResolve", "ReportOutcomes", "Watch", "WatchRelease"])
-def test_a_call_about_a_component_that_one_may_not_see_is_in_the_log_once(
+def test_a_call_about_a_hidden_component_is_in_the_log_once(
     two: World, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Given a call about it, expect one line; given one about a component that is not there, expect none."""
+    """Given a call about a hidden component, expect one line. Given a call about an absent one, expect none."""
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(refused_calls, "_rate", Rate(1000, 1000))
     monkeypatch.setattr(refused_calls._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
@@ -840,7 +840,7 @@ def over(path: Path, method: str, request: Message, metadata: Any = ()) -> Any:
         return send(channel, method, request, metadata)
 
 
-def test_the_admin_socket_needs_no_credential_and_takes_one(world: World) -> None:
+def test_the_admin_socket_needs_no_credential_but_checks_one_that_comes(world: World) -> None:
     path = world.directory / "rampd.sock"
     over(path, "Release", v1.ReleaseRequest(component=C, tag="t1"))
     mine = over(path, "WhoAmI", v1.WhoAmIRequest())
@@ -873,7 +873,7 @@ def test_the_launcher_socket_serves_what_launchers_need_and_nothing_else(
             with grpc.insecure_channel(f"unix:{path}") as channel:
                 for row, request in REQUESTS.items():
                     may = method_of(row) in OF_ROLE[Role.LAUNCHER]
-                    # An admin's token opens nothing there that a launcher has not.
+                    # At this socket, an admin with a token may do no more than a launcher.
                     for metadata in ((), tokens.metadata("admin")):
                         found = status(channel, method_of(row), request(C), metadata)
                         assert found == ("OK" if may else "PERMISSION_DENIED"), (row, metadata)
@@ -887,7 +887,7 @@ def test_the_launcher_socket_serves_what_launchers_need_and_nothing_else(
 
 @pytest.fixture
 def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
-    """The modes that each socket had at the moments at which something could have looked: when it was bound and changed."""
+    """The modes of each socket, from its creation on: noted at each step at which its mode or its group may change."""
     seen: dict[str, list[int]] = {}
 
     def note(path: Any) -> None:
@@ -937,23 +937,23 @@ def test_a_socket_has_its_mode_and_never_a_wider_one(
             found = admin.stat()
             assert stat.S_IMODE(found.st_mode) == mode
             assert group is None or found.st_gid == group
-            # Jobs have users of their own; who reaches the folder is what its owner decides.
+            # Jobs run as many users. The owner of the folder decides who reaches the socket.
             assert stat.S_IMODE(launchers.stat().st_mode) == 0o666
     seen = modes[admin.name]
     assert seen
     assert all(each & ~mode == 0 for each in seen), list(map(oct, seen))
     if group is not None:
-        assert seen[0] == 0o600, "before it has its group, it is for its owner only"
+        assert seen[0] == 0o600, "until it has its group, only its owner may open it"
 
 
-def test_everybody_is_who_sends_no_credential(world: World) -> None:
+def test_a_caller_without_a_credential_gets_the_grant_for_everybody(world: World) -> None:
     world("admin", "Release", component=C, tag="t1")
     world.tokens.grant("all", "viewer", proof="everybody = true")
     eventually(lambda: world("nobody", "WhoAmI").identity == "all", suppressed=grpc.RpcError)
     assert world("nobody", "WhoAmI").proof == "none"
     assert world("nobody", "GetRollout", component=C).rollout.component == C
     assert world.reason("nobody", "Ramp", component=C, percent=5) == "ROLE_REQUIRED"
-    # A wrong token is not taken for none.
+    # A wrong token does not count as no token.
     world.tokens.of["wrong"] = new_token()
     assert world.reason("wrong", "GetRollout", component=C) == "BAD_CREDENTIALS"
 
@@ -962,7 +962,7 @@ def test_everybody_is_who_sends_no_credential(world: World) -> None:
 
 
 def test_a_client_id_belongs_to_its_identity(world: World) -> None:
-    """Given a launcher that uses the id of another one, and its highest sequence, expect that the other's batches go on."""
+    """Given a launcher that uses the client id of another one with the highest sequence, expect that the other's batches count."""
     world("admin", "Release", component=C, tag="t1")
     for name in ("honest", "hostile"):
         grant(world, name, "launcher")
@@ -975,10 +975,8 @@ def test_a_client_id_belongs_to_its_identity(world: World) -> None:
 
 
 @pytest.mark.parametrize("honest", [5, 0])
-def test_beside_others_a_hostile_launcher_brings_no_release_down_whoever_it_says_it_is(
-    world: World, honest: int
-) -> None:
-    """The cap of one reporter goes by what is proven. Given nobody else, the same reports bring next down."""
+def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(world: World, honest: int) -> None:
+    """The cap of one reporter depends on the proven identity. Without other reporters, the same reports end the rollout."""
     world("admin", "Release", component=C, tag="t1")
     world("admin", "SetPolicy", component=C, policy=v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
     world("admin", "Release", component=C, tag="t2")
@@ -1007,7 +1005,7 @@ def test_beside_others_a_hostile_launcher_brings_no_release_down_whoever_it_says
 
 
 def outcomes_of(world: World, who: str, repos: list[str], result: v1.OutcomeResult) -> list[v1.Outcome]:
-    """Resolves a job of each repo, and returns how it went."""
+    """Resolves a job of each repo. Returns outcomes of these jobs with `result`."""
     asked = [v1.ResolveRequest(component=C, repo=repo) for repo in repos]
     results = world(who, "BatchResolve", requests=asked).results
     return [

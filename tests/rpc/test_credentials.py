@@ -1,4 +1,4 @@
-"""Clients with credentials, against real servers: each kind of client, each kind of proof, and what happens when it ends."""
+"""Clients with credentials, against real servers: each kind of client, each kind of proof, and the end of a proof."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ ANSWER = v1.ResolveResponse(tag="t1", channel=v1.CHANNEL_CURRENT, reason=v1.RESO
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers follow their files, and clients come back, as fast as a test needs it. No variable says who calls."""
+    """Servers follow their files, and clients come back, as fast as a test needs it. No variable has credentials."""
     monkeypatch.setattr(following, "_LOOK_S", 0.02)
     monkeypatch.setattr(door, "_CHECK_AGAIN_S", 0.05)
     for name in VARIABLES:
@@ -110,7 +110,7 @@ def authority() -> Authority:
 
 @contextlib.contextmanager
 def serving(url: str, authority: Authority, pair: Pair, **settings: Any) -> Iterator[Place]:
-    """Servers share their data: one of them is plain, the other one has TLS."""
+    """Starts two servers with the same data: one without TLS, and one with TLS."""
     with short_directory() as directory, short_directory() as other:
         tokens = Tokens(directory / "access.toml")
         for name, role in (("ops", "admin"), ("worker", "launcher"), ("page", "viewer")):
@@ -141,7 +141,7 @@ def place(store_process: StoreServer, namespace: str, authority: Authority) -> I
 
 @pytest.fixture
 def mesh(store_process: StoreServer, namespace: str, authority: Authority, tmp_path: Path) -> Iterator[Place]:
-    """Its address with TLS asks for a client certificate."""
+    """A place whose address with TLS asks for a client certificate."""
     pair, ca = authority.issue("127.0.0.1"), authority.write(tmp_path)
     with serving(store_process.url, authority, pair, namespace=namespace, tls_client_ca=ca) as made:
         yield made
@@ -228,7 +228,7 @@ async def test_every_client_takes_a_token_from_a_variable(
     assert await CLIENTS[client](place.plain) == "t1"
 
 
-def test_each_variable_says_who_calls(mesh: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_variable_of_the_environment_proves_who_calls(mesh: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAMPD_TOKEN", mesh.tokens.of["worker"])
     assert mesh.who() == "worker"
     assert mesh.who(credentials=Token(mesh.tokens.of["page"])) == "page"
@@ -246,7 +246,7 @@ def test_each_variable_says_who_calls(mesh: Place, monkeypatch: pytest.MonkeyPat
 
 @contextlib.contextmanager
 def jobs(resolve: Callable[[], object]) -> Iterator[list[BaseException | None]]:
-    """Resolves all the time in a thread, and gives the list of how each went."""
+    """Resolves without a pause in a thread. The list gets the error of each call, or None."""
     ran: list[BaseException | None] = []
     stop = threading.Event()
 
@@ -284,7 +284,7 @@ def test_a_token_file_is_rotated_and_the_old_token_revoked_without_a_failed_job(
         eventually(lambda: not is_taken(place, "worker"))
         count = len(of_rpc)
         eventually(lambda: len(of_rpc) > count + 5)
-        # The stream of before has ended, and the next one has the new token.
+        # The first stream has ended, and the next one has the new token.
         eventually(lambda: local.status().connected and not local.status().error)
         assert local.resolve(C, repo="acme/app").tag == "t1"
     assert [error for error in (*of_local, *of_rpc) if error is not None] == []
@@ -306,7 +306,7 @@ def test_a_client_certificate_is_replaced_while_an_admin_is_in_use(mesh: Place) 
         assert admin.who_am_i().identity == "mesh"
         put("other")
         assert admin.who_am_i().identity == "other-mesh"
-        # A key without its certificate: the pair of before stays in use.
+        # The key does not belong to the certificate, so the earlier pair stays in use.
         key.write_bytes(mesh.authority.issue("x").key)
         assert admin.who_am_i().identity == "other-mesh"
         put("mesh")
@@ -381,7 +381,7 @@ def test_each_mistake_with_tls_has_its_sentence(
                 eventually(lambda: sentence in resolver.status().error)
 
 
-# Refused, and back again
+# Refusals, and the way back
 
 
 def test_a_refused_provider_goes_on_and_its_event_says_why(place: Place) -> None:
@@ -470,7 +470,7 @@ def test_a_refused_call_is_made_once(
     assert len(server.requests("GetRollout")) == calls
 
 
-def test_a_refused_call_is_made_once_more_where_there_is_another_token(server: ScriptedServer, tmp_path: Path) -> None:
+def test_a_refused_call_is_made_once_more_if_there_is_another_token(server: ScriptedServer, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("first")
 
@@ -494,7 +494,7 @@ def test_a_refused_call_is_made_once_more_where_there_is_another_token(server: S
     ids=["refused", "no role", "over its limit"],
 )
 @pytest.mark.parametrize("face", [Resolver, AsyncResolver])
-async def test_a_job_with_a_fallback_gets_it_whatever_is_wrong_with_its_credentials(
+async def test_a_job_gets_its_fallback_if_the_server_refuses_its_caller(
     server: ScriptedServer, face: type, answer: status_pb2.Status
 ) -> None:
     server.answers["Resolve"] = [answer]
@@ -537,7 +537,9 @@ def test_a_wait_for_a_release_that_is_refused_at_first_ends(server: ScriptedServ
 
 @contextlib.contextmanager
 def streaming_server(messages: Callable[[], list[Any]]) -> Iterator[tuple[str, list[str]]]:
-    """Answers each WatchRelease with messages, of which a Status ends the stream; and the tokens that came."""
+    """Answers each WatchRelease with the next messages. A Status among them ends the stream. Yields the target, and the list of
+    the tokens that came.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     from grpc_status import rpc_status
@@ -584,7 +586,7 @@ def test_a_call_over_its_limit_is_made_again_when_the_server_says(server: Script
     assert len(server.requests("GetRollout")) == 2
 
 
-def test_a_call_that_can_not_wait_for_so_long_fails_at_once_and_says_how_long(server: ScriptedServer) -> None:
+def test_a_call_whose_time_out_is_shorter_than_the_wait_fails_at_once_and_has_the_wait(server: ScriptedServer) -> None:
     server.answers["GetRollout"] = [limited(60)]
     with Admin(server.target, timeout=5) as admin, pytest.raises(ResourceExhaustedError) as caught:
         admin.get_rollout(C)
@@ -618,7 +620,7 @@ def test_a_wait_for_a_release_goes_on_after_a_limit(server: ScriptedServer) -> N
 # Slow credentials
 
 
-def test_credentials_that_hang_hold_up_no_job_that_has_a_state_and_no_fork(
+def test_credentials_that_hang_delay_no_fork_and_no_job_that_has_a_state(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs, is_asked, forever = threading.Event(), threading.Event(), threading.Event()
@@ -631,7 +633,7 @@ def test_credentials_that_hang_hold_up_no_job_that_has_a_state_and_no_fork(
 
     with Resolver(place.plain, credentials=ask, timeout=20) as resolver:
         assert resolver.resolve(C, repo="acme/app").tag == "t1"
-        # The first token is older than a fetched token has to be before it is given up.
+        # Without this shortest time, the client gives up its first token as soon as a server refuses it.
         monkeypatch.setattr(held_token, "_LEAST_LIFE_S", 0.0)
         hangs.set()
         place.tokens.revoke("worker")
@@ -650,7 +652,7 @@ def test_credentials_that_hang_hold_up_no_job_that_has_a_state_and_no_fork(
 
 
 @pytest.mark.parametrize("face", [Resolver, AsyncResolver])
-async def test_credentials_that_hang_take_no_more_than_the_time_of_a_call(server: ScriptedServer, face: type) -> None:
+async def test_with_credentials_that_hang_a_call_ends_after_its_time_out(server: ScriptedServer, face: type) -> None:
     forever = threading.Event()
 
     def ask() -> tuple[str, float | None]:
@@ -673,7 +675,7 @@ async def test_credentials_that_hang_take_no_more_than_the_time_of_a_call(server
 
 
 class _GitHub(http.server.BaseHTTPRequestHandler):
-    """Gives tokens as the runner of a job of GitHub Actions does."""
+    """Gives tokens like the runner of a job of GitHub Actions."""
 
     asked: list[tuple[str, str]]
     answer: tuple[int, bytes]
@@ -719,7 +721,7 @@ def test_a_job_of_github_sends_the_token_that_github_gives_for_the_audience(
     "answer",
     [(403, b"no"), (200, b"no JSON"), (200, b"[]"), (200, b"{}"), (200, b'{"value": 7}'), (302, b"")],
 )
-def test_what_github_answers_in_place_of_a_token_is_one_error_without_the_secret(
+def test_any_answer_of_github_without_a_token_gives_one_error_without_the_secret(
     server: ScriptedServer, github: type[_GitHub], answer: tuple[int, bytes]
 ) -> None:
     github.answer = answer

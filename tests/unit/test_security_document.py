@@ -38,7 +38,9 @@ def test_the_table_of_flags_says_which_roles_may_set_them() -> None:
 def test_the_example_is_without_mistakes_and_has_every_setting() -> None:
     [example] = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
     found = access_file.parse(example, names=NAMES)
-    assert found.warnings == ("grant everybody: everybody who reaches the server is viewer, without any credentials.",)
+    assert found.warnings == (
+        "grant everybody: everybody who reaches the server has the role viewer, without any credentials.",
+    )
     for setting in [*names("setting of a grant"), *names("setting of `[[grant.oidc]]`")]:
         assert setting == "ca_file" or re.search(rf"^(\[\[grant\.)?{setting}\b", example, re.MULTILINE), setting
     limited = next(grant for grant in found.grants if grant.name == "launchers-eu")

@@ -1,4 +1,4 @@
-"""The server that a client talks to: its address, how the client knows it, and what proves who calls."""
+"""The server that a client talks to: its address, the authorities for its certificate, and the client's credentials."""
 
 import ipaddress
 import os
@@ -18,19 +18,19 @@ from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
 from rampd.errors import InvalidArgumentError, RampdError
 
 _Files: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
-"""What the files of TLS hold: the authorities, the client's key, the client's certificate."""
+"""The content of the files of TLS: the authorities, the client's key, the client's certificate."""
 
 TOKEN_S: Final = 20.0
 """How long a call without a time-out waits for a token."""
 
 
 def NO_CREDENTIALS() -> tuple[str, float | None]:  # noqa: N802 - a constant among the credentials
-    """For a client that talks to nobody: the environment is not looked at."""
+    """Credentials for a client that sends nothing to a server. The environment is not read."""
     return "", None
 
 
 class Endpoint:
-    """Any thread may use it. Without arguments it follows `RAMPD_TOKEN` and the other variables of rampd.credentials."""
+    """Any thread may use it. Without arguments it uses `RAMPD_TOKEN` and the other variables of rampd.credentials."""
 
     def __init__(
         self, target: str, credentials: Credentials | None = None, ca_file: str | os.PathLike[str] | None = None
@@ -51,8 +51,8 @@ class Endpoint:
         self._paths = [path for path in files if path is not None and self._has_tls]
 
     def open_channel(self, options: Options) -> grpc.Channel:
-        """A channel, which connects at its first call. If a file of TLS can't be used any more, the channel has what the files
-        held before. Raises UnauthenticatedError and InvalidArgumentError where there is nothing from before.
+        """Returns a channel, which connects at its first call. If a file of TLS can't be used any more, the channel uses the
+        content that was read before. Raises UnauthenticatedError and InvalidArgumentError if nothing was read before.
         """
         if not self._has_tls:
             return open_channel(self.target, options)
@@ -61,26 +61,26 @@ class Endpoint:
         except RampdError as error:
             if self._files is None:
                 raise
-            log.warning("%s What was read before stays in use.", error.message)
+            log.warning("%s The files that were read before stay in use.", error.message)
         return open_channel(self.target, options, grpc.ssl_channel_credentials(*self._files))
 
     def stamp(self) -> object:
-        """Differs where a channel has to be opened again: a file of its TLS has changed."""
+        """Returns a value that differs after a file of TLS has changed. Then the channel has to be opened again."""
         return tuple(map(_stamp, self._paths))
 
     def authorization(self, timeout_s: float = TOKEN_S) -> tuple[tuple[str, str], ...]:
-        """The metadata that proves who calls. It may wait for a token, so do not call it inside the gate of forks. Raises
-        UnauthenticatedError; DeadlineExceededError after `timeout_s`.
+        """Returns the metadata that proves who calls. It may wait for a token, so do not call it inside the gate of forks.
+        Raises UnauthenticatedError, and DeadlineExceededError after `timeout_s`.
         """
         return () if self._token is None else (("authorization", self._token.header(timeout_s)),)
 
     def forget_token(self) -> None:
-        """Notes that a server has refused the token: the credentials are asked for another one."""
+        """Notes that a server has refused the token, so that the next call asks the credentials for another one."""
         if self._token is not None:
             self._token.forget()
 
     def has_other_than(self, sent: tuple[tuple[str, str], ...], timeout_s: float) -> bool:
-        """Whether there is something else to send than what a server has refused."""
+        """Returns whether there is now another token than the one that a server has refused."""
         try:
             return self.authorization(timeout_s) != sent
         except RampdError:
@@ -94,7 +94,7 @@ class Endpoint:
 
 
 def is_local(target: str) -> bool:
-    """Whether what is sent to a checked target stays on this machine."""
+    """Returns whether all that is sent to a checked target stays on this machine."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
     host = place_of(target).rpartition(":")[0].strip("[]")
@@ -107,7 +107,7 @@ def is_local(target: str) -> bool:
 
 
 _Parts: TypeAlias = tuple[Callable[[], tuple[str, float | None]] | None, ClientCertificate | None]
-"""What gives a token, and what is shown in the TLS handshake."""
+"""The callable that gives a token, and the certificate for the TLS handshake."""
 
 
 def _parted(credentials: Credentials) -> _Parts:
@@ -121,7 +121,9 @@ def _parted(credentials: Credentials) -> _Parts:
 
 
 def _of_environment() -> _Parts:
-    """A server may ask for both, a certificate for the connection and a token for the identity. Raises InvalidArgumentError."""
+    """Returns both parts, because a server may ask for both: a certificate for the connection and a token for the identity. Raises
+    InvalidArgumentError.
+    """
     ask: Token | TokenFile | None = None
     if token := Secret(os.environ.get("RAMPD_TOKEN", "").strip()):
         ask = Token(token)
@@ -146,7 +148,7 @@ def _authorities(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "replace"))
-    except (ssl.SSLError, ValueError):  # an empty file is the latter
+    except (ssl.SSLError, ValueError):  # an empty file raises ValueError
         reason = "has no certificate in PEM form"
     except OSError as error:
         reason = f"can't be read: {error.strerror}"
@@ -156,7 +158,7 @@ def _authorities(path: Path) -> bytes:
 
 
 def _stamp(path: Path) -> object:
-    """Differs where a file, or the link to it, has changed: its content, its place, or who may read it."""
+    """Returns a value that differs after a file, or the link to it, has changed: its content, its place, its owner or its mode."""
     try:
         found = path.stat()
     except OSError:

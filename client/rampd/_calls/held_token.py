@@ -1,7 +1,8 @@
-"""The token that a client sends: asked for when it is needed, kept while it is good, and asked for again before it ends.
+"""The token that a client sends. The client asks for it when it needs one, keeps it while it is good, and asks for another one
+before it ends.
 
-A token of the network is fetched by a thread of its own. So a caller waits no longer than its time-out, Ctrl-C works, and a
-fork waits for no fetch.
+A thread of its own fetches a token over the network. So a caller waits no longer than its time-out, Ctrl-C works, and a fork
+does not wait for a fetch.
 """
 
 import math
@@ -17,14 +18,16 @@ from rampd.credentials import GitLab, Token, TokenFile
 from rampd.errors import DeadlineExceededError, UnauthenticatedError
 
 _QUICK: Final = (Token, TokenFile, GitLab)
-"""Credentials that only read memory, a file or a variable. All others may ask over the network."""
+"""Credentials that only read memory, a file or a variable. All other credentials may use the network."""
 _READ_AGAIN_S: Final = 1.0
 _BEFORE_END_S: Final = 30.0
-"""How long before its end a fetched token is replaced."""
+"""A fetched token is replaced this long before its end."""
 _LIFE_S: Final = 60.0
-"""How long a fetched token is used that does not say when it ends."""
+"""How long a fetched token is used if its end is not known."""
 _LEAST_LIFE_S: Final = 10.0
-"""How long a fetched token is used in any case: the clock of this machine may be wrong, and the server may refuse every token."""
+"""The shortest time that a fetched token is used. It also holds if the clock of this machine is wrong or the server refuses every
+token.
+"""
 _FETCH_AGAIN_S: Final = 1.0
 """After a failed fetch, how long callers get its error without another fetch."""
 
@@ -33,9 +36,9 @@ _FETCH_AGAIN_S: Final = 1.0
 class _Held:
     header: Secret
     since_s: float
-    """When it was asked for, by the monotonic clock."""
+    """When the client asked for it, by the monotonic clock."""
     renew_s: float
-    """When to ask for another one. Seconds since 1970, as the ends of tokens."""
+    """When to ask for another one, in seconds since 1970."""
     end_s: float
 
 
@@ -63,7 +66,7 @@ class HeldToken:
         """
         held = self._held
         if held is None or time.time() >= held.renew_s:
-            is_cut_off()  # notices a fork without hooks, after which the lock may be held for ever
+            is_cut_off()  # notices a fork that ran no hooks; after such a fork the lock may be held for ever
             held = self._read() if self._is_quick else self._fetched(timeout_s)
         return held.header
 
@@ -148,10 +151,10 @@ class HeldToken:
             end_s = None if end_s is None else float(end_s)
         except (TypeError, ValueError):
             raise UnauthenticatedError(
-                "The credentials must give a token and when it ends (seconds since 1970, or None), and gave something else."
+                "The credentials must return a token and when it ends (seconds since 1970, or None), but returned something else."
             ) from None
         if (wrong := token_violation(token)) is not None:
-            raise UnauthenticatedError(f"What the credentials gave {wrong}.")
+            raise UnauthenticatedError(f"The text that the credentials returned {wrong}.")
         header = Secret(f"Bearer {token}")
         now_s = time.time()
         if self._is_quick:

@@ -1,4 +1,4 @@
-"""From what gRPC says of a failed TLS handshake to what is wrong, and on which side."""
+"""Explains a failed TLS handshake: what is wrong, and on which side."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -35,7 +35,7 @@ _WITHOUT_TLS: Final[Sequence[tuple[str, str]]] = (
 def explained(text: str, target: str) -> str:
     """Returns what is wrong with a connection to a target, or the text of gRPC if it is not about TLS."""
     known = _WITH_TLS if is_tls(target) else _WITHOUT_TLS
-    # A connection that is lost later says less: it may be any end of the server.
+    # After the handshake, "Socket closed" is no sign of a mistake with TLS: the server may just have ended.
     is_new = "failed to connect" in text
     reason = next((reason for sign, reason in known if is_new and sign in text), None)
     return text if reason is None else f"{reason}. gRPC says: {text}"

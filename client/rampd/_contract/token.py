@@ -1,7 +1,7 @@
-"""Tokens: 256 random bits and a checksum, in a form that secret scanners know. Pure, shared by server and client.
+"""Tokens: 256 random bits and a checksum, in a form that secret scanners find. Pure. Server and client share it.
 
-`rampd_`, then 43 characters of the secret, then 6 of its CRC-32, both in base 62 as GitHub's tokens have it. The checksum
-tells a token that was cut or mistyped from one that is not known.
+A token is `rampd_`, then the secret in 43 characters, then its CRC-32 in 6. Both are in base 62, as in GitHub's tokens. The
+checksum shows whether a token was cut or mistyped, so that a message need not call such a token unknown.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import Final
 
 PREFIX: Final = "rampd_"
 TOKEN: Final = re.compile(r"rampd_[0-9A-Za-z]{49}")
-"""What a secret scanner looks for."""
+"""The pattern for a secret scanner."""
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SECRET_BITS: Final = 256
@@ -25,7 +25,7 @@ _CHECKSUM_LENGTH: Final = 6
 
 
 class Secret(str):
-    """A text that `repr()` does not show: of libraries, some put what they were given into their errors."""
+    """A text that `repr()` does not show. Some libraries put the repr of their arguments into their errors."""
 
     __slots__ = ()
 
@@ -34,13 +34,13 @@ class Secret(str):
 
 
 def new_token() -> str:
-    """A token that nobody has."""
+    """Returns a new token."""
     secret = _in_base_62(secrets.randbits(_SECRET_BITS), _SECRET_LENGTH)
     return f"{PREFIX}{secret}{_checksum(secret)}"
 
 
 def is_whole(token: str) -> bool:
-    """Whether a text has the form of a token, and its checksum is right."""
+    """Returns whether a text has the form of a token and the right checksum."""
     if TOKEN.fullmatch(token) is None:
         return False
     secret = token[len(PREFIX) : -_CHECKSUM_LENGTH]
@@ -48,7 +48,7 @@ def is_whole(token: str) -> bool:
 
 
 def token_violation(text: object) -> str | None:
-    """What is wrong with a text that a client is to send as a token. Does not show it."""
+    """Returns what is wrong with a text that a client is to send as a token. The answer does not show the text."""
     if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
         return "must be a token: printable ASCII without spaces"
     if text.startswith(PREFIX) and not is_whole(text):
@@ -57,7 +57,9 @@ def token_violation(text: object) -> str | None:
 
 
 def end_of(token: str) -> float | None:
-    """When a JSON web token ends by its own word, in seconds since 1970; None where it does not say, or is none."""
+    """Returns when a JSON web token says that it ends, in seconds since 1970. None if it does not say so, or if the text is no
+    JSON web token.
+    """
     parts = token.split(".")
     if len(parts) != 3:
         return None
@@ -69,7 +71,9 @@ def end_of(token: str) -> float | None:
 
 
 def digest_of(token: str) -> str:
-    """What a server keeps of a token: `sha256:` and 64 hexadecimal digits. A secret of 256 random bits needs no salt."""
+    """Returns the digest of a token, which a server keeps: `sha256:` and 64 hexadecimal digits. A secret of 256 random bits
+    needs no salt.
+    """
     return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
 
 

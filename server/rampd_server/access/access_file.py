@@ -1,4 +1,4 @@
-"""The access file: grants in TOML, read whole or refused whole."""
+"""The access file: grants in TOML. One mistake refuses the whole file."""
 
 import re
 import tomllib
@@ -19,9 +19,11 @@ from rampd_server.access.rpc_roles import Role
 from rampd_server.process.regular_file import content_of
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures with a public key. Those with a shared secret are not among them."""
+"""Signatures with a public key. A signature with a shared secret is never taken."""
 _REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id"})
-"""Claims of GitHub's and GitLab's tokens that name one repository. `job_workflow_ref` does not: other repositories call it."""
+"""Claims of GitHub's and GitLab's tokens that name one repository. `job_workflow_ref` names none: other repositories can call the same
+workflow.
+"""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -30,7 +32,7 @@ _MAX_BYTES: Final = 4 << 20
 
 
 class AccessFileError(Exception):
-    """Raised when an access file can't be used. `mistakes` names every one, each in a sentence."""
+    """Raised when an access file can't be used. `mistakes` has a sentence for each mistake."""
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
@@ -39,14 +41,16 @@ class AccessFileError(Exception):
 
 @dataclass(frozen=True)
 class AccessList:
-    """All grants of a file, and what in it gives more than is wise."""
+    """All grants of a file, and a warning for each setting that gives more than is wise."""
 
     grants: tuple[Grant, ...]
     warnings: tuple[str, ...] = ()
 
 
 def read(path: Path, *, names: Collection[str]) -> AccessList:
-    """The grants of a file. `names` are the methods and flags that `allow` and `deny` may name. Raises AccessFileError."""
+    """Returns the grants of a file. `names` are the methods and flags that `allow` and `deny` may name. Raises
+    AccessFileError.
+    """
     try:
         text = content_of(path, max_bytes=_MAX_BYTES).decode()
     except UnicodeDecodeError as error:
@@ -58,10 +62,10 @@ def read(path: Path, *, names: Collection[str]) -> AccessList:
 
 
 def parse(text: str, *, names: Collection[str]) -> AccessList:
-    """The grants of a text. Raises AccessFileError."""
+    """Returns the grants of a text. Raises AccessFileError."""
     try:
         content = tomllib.loads(text)
-    except ValueError as error:  # also a number with too many digits, which is no TOMLDecodeError
+    except ValueError as error:  # a number with too many digits is a ValueError, but no TOMLDecodeError
         raise AccessFileError(f"It is not TOML: {error}.") from error
     except RecursionError:
         raise AccessFileError("It has values that are nested too deep.") from None
@@ -80,7 +84,7 @@ def _name(value: str) -> str:
     if wrong is not None:
         raise ValueError(wrong)
     if value == "anonymous" or value.startswith("rampd"):
-        raise ValueError(f"{value!r} is a name that rampd uses itself; take another one")
+        raise ValueError(f"{value!r} is a name that rampd uses itself; choose another one")
     return value
 
 
@@ -93,13 +97,14 @@ def _glob(value: str) -> str:
 def _digest(value: str) -> str:
     if _DIGEST.fullmatch(value) is None:
         raise ValueError(
-            "a token is kept as sha256: and 64 hexadecimal digits, never itself; `rampd-server token create` writes it"
+            "the file has the digest of a token, never the token: sha256: and 64 hexadecimal digits; "
+            "`rampd-server token create` writes it"
         )
     return value
 
 
 def _end(value: object) -> datetime:
-    """A date ends with its day, by UTC."""
+    """Returns when a grant ends. A date means the end of that day, by UTC."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{value} has no time zone; write {value.isoformat()}Z for UTC")
@@ -114,7 +119,7 @@ def _issuer(value: str) -> str:
     if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
         raise ValueError(f"{value!r} is not an https:// address")
     if not url.hostname or url.query or url.fragment or url.username is not None:
-        raise ValueError(f"{value!r} is not the address of an issuer, as its tokens have it in `iss`")
+        raise ValueError(f"{value!r} is not the address of an issuer, as it stands in `iss` of its tokens")
     return value
 
 
@@ -125,12 +130,12 @@ def _algorithm(value: str) -> str:
 
 
 def _claim(value: object) -> str:
-    """A claim's value, as text: issuers have numbers as strings or not."""
+    """Returns the value of a claim as text: some issuers write a number as a number, others as a string."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int) and str(value):
         if "*" in str(value):
-            raise ValueError(f"{value!r} has a *: a claim has to be equal, there are no patterns")
+            raise ValueError(f"{value!r} has a *: a claim has to be equal, and there are no patterns")
         return str(value)
     raise ValueError(f"{value!r} is not a text")
 
@@ -197,14 +202,14 @@ class _File(_Part):
 
 
 def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
-    """What is wrong with the grants together."""
+    """Yields what is wrong although each setting alone is right."""
     for what, values in (
         ("the name", [each.name for each in file.grant]),
         ("the token", [token for each in file.grant for token in each.tokens]),
         ("the certificate's name", [name for each in file.grant for name in each.certificates]),
     ):
         for value in sorted(value for value, number in Counter(values).items() if number > 1):
-            yield f"{_shortened(value)} is {what} of more than one grant, so who calls would not be clear."
+            yield f"{_shortened(value)} is {what} of more than one grant, so it would not be clear who calls."
     for each in file.grant:
         for listed in ("allow", "deny"):
             for name in getattr(each, listed):
@@ -212,22 +217,22 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
                     yield f"grant {each.name}: {listed}: there is no method or flag {name!r}."
         if not (each.tokens or each.certificates or each.oidc or each.everybody):
             yield (
-                f"grant {each.name}: nothing proves it. Add `tokens` (with `rampd-server token create`), `certificates`, "
+                f"grant {each.name}: nothing proves this identity. Add `tokens` (with `rampd-server token create`), `certificates`, "
                 "`[[grant.oidc]]`, or `everybody = true`."
             )
     if (number := sum(each.everybody for each in file.grant)) > 1:
-        yield f"{number} grants are for everybody: only one can be."
+        yield f"{number} grants are for everybody: only one grant can be."
 
 
 def _warnings(file: _File) -> Iterator[str]:
     for each in file.grant:
         if each.everybody:
-            yield f"grant {each.name}: everybody who reaches the server is {each.role}, without any credentials."
+            yield f"grant {each.name}: everybody who reaches the server has the role {each.role}, without any credentials."
         for trust in each.oidc:
             if trust.audience is None:
                 yield (
                     f"grant {each.name}: it takes tokens of {trust.issuer} for any audience, so a token that a job gives to another "
-                    "service opens rampd as well. Add `audience`."
+                    "service opens rampd, too. Add `audience`."
                 )
             if not trust.claims.keys() & _REPOSITORY_CLAIMS:
                 yield (
@@ -246,7 +251,7 @@ def _shortened(text: str) -> str:
 
 
 def _sentence(content: dict[str, Any], details: ErrorDetails) -> str:
-    """One mistake of the form, with the grant that it is in."""
+    """Returns the sentence for one mistake of the form. It names the grant that has the mistake."""
     places = list(details["loc"])
     where = ""
     if len(places) > 1 and places[0] == "grant" and isinstance(places[1], int):
@@ -270,7 +275,7 @@ def _sentence(content: dict[str, Any], details: ErrorDetails) -> str:
 
 
 def _told(content: dict[str, Any], index: int) -> str:
-    """A grant by its name, or where it has none by its number."""
+    """Returns the name of a grant, or its number if it has no name."""
     each: object = content["grant"][index] if isinstance(content.get("grant"), Sequence) else None
     name = each.get("name") if isinstance(each, dict) else None
     return name if isinstance(name, str) and name else f"number {index + 1}"

@@ -1,4 +1,4 @@
-"""Which caller a credential proves: the access list in force, and what was found by it."""
+"""Finds the caller of a credential by the access list in force, and remembers which callers are proven."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,28 +12,28 @@ from rampd_server.domain.refusals import bad_credentials
 _BEARER: Final = "bearer "
 _MOST_REMEMBERED: Final = 10_000
 _VERIFIED_LIVES_S: Final = 3600.0
-"""After so long a token of an issuer is verified again, as long as it may live: the issuer may have withdrawn its key."""
+"""After this time a token of an issuer is verified again, however long it is valid: the issuer may have withdrawn its key."""
 
 
 class Verifier(Protocol):
     """Verifies the tokens of OIDC issuers."""
 
     async def verify(self, token: str, trusts: Iterable[tuple[Grant, Trust]]) -> tuple[Grant, float]:
-        """The grant that a token proves, and when the token ends, in seconds since 1970. Raises RefusedError."""
+        """Returns the grant that a token proves, and when the token ends, in seconds since 1970. Raises RefusedError."""
 
 
 class Credentials:
-    """The access list in force. A credential that was checked once is known until it ends or the list changes."""
+    """The access list in force. A credential that was checked is known until it ends or the list changes."""
 
     def __init__(self, access_list: AccessList, verifier: Verifier, *, clock: Callable[[], float] = time.time) -> None:
         self._verifier = verifier
         self._clock = clock
         self.generation = 0
-        """How often the list has changed."""
+        """The number of lists that were in force so far."""
         self.replace(access_list)
 
     def replace(self, access_list: AccessList) -> None:
-        """Puts another list in force. All that was checked before is checked again."""
+        """Puts another list in force. Every credential is checked again."""
         self.generation += 1
         self._known: dict[str, Caller] = {}
         self._by_token = {digest: grant for grant in access_list.grants for digest in grant.tokens}
@@ -42,14 +42,14 @@ class Credentials:
         self._everybody = next((grant for grant in access_list.grants if grant.is_for_everybody), None)
 
     def known(self, authorization: str) -> Caller | None:
-        """The caller of an `authorization` header that was checked before; None where it has to be proven."""
+        """Returns the caller of an `authorization` header that was checked before. None if it has to be checked."""
         caller = self._known.get(authorization)
         if caller is None or caller.known_until_s is None or self._clock() < caller.known_until_s:
             return caller
         return None
 
     async def prove(self, authorization: str) -> Caller:
-        """The caller of an `authorization` header. Raises RefusedError (BAD_CREDENTIALS)."""
+        """Checks an `authorization` header and returns its caller. Raises RefusedError (BAD_CREDENTIALS)."""
         token = _token_of(authorization)
         generation = self.generation
         if token.startswith(PREFIX):
@@ -73,7 +73,7 @@ class Credentials:
         return caller
 
     def of_certificate(self, names: Iterable[str], ends_s: float | None = None) -> Caller | None:
-        """The caller of a client certificate, by the names in its SAN; None where no grant has one of them. Raises
+        """Returns the caller of a client certificate by the names in its SAN. None if no grant has one of these names. Raises
         RefusedError (BAD_CREDENTIALS).
         """
         for name in names:
@@ -85,7 +85,9 @@ class Credentials:
         return None
 
     def without(self) -> Caller | None:
-        """The caller who sends no credential: that of the grant for everybody, until it ends."""
+        """Returns the caller of a call without a credential: the grant for everybody. None if there is no such grant, or it has
+        ended.
+        """
         grant = self._everybody
         if grant is None:
             return None
@@ -94,7 +96,9 @@ class Credentials:
 
     def _of_token(self, token: str) -> Caller:
         if not is_whole(token):
-            raise bad_credentials("The token is cut or mistyped: its checksum does not fit. Copy it again, whole.")
+            raise bad_credentials(
+                "The token is cut or mistyped: its checksum does not fit. Copy the whole token again."
+            )
         grant = self._by_token.get(digest_of(token))
         if grant is None:
             raise bad_credentials(
@@ -118,11 +122,9 @@ def _token_of(authorization: str) -> str:
         raise bad_credentials("The header `authorization` has to be `Bearer` and a token.")
     token = authorization[len(_BEARER) :].strip()
     if not token:
-        raise bad_credentials(
-            "The header `authorization` has no token after `Bearer`. Look at whether its variable is set."
-        )
+        raise bad_credentials("The header `authorization` has no token after `Bearer`. Check that its variable is set.")
     if token.startswith("$"):
         raise bad_credentials(
-            "The header has the name of a variable in place of a token: grpcurl needs -expand-headers."
+            "The header has the name of a variable in place of a token: grpcurl needs the flag -expand-headers."
         )
     return token

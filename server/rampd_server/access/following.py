@@ -1,4 +1,4 @@
-"""Keeps the access list at what its file says."""
+"""Reads the access file again after each change, so that the access list says the same as the file."""
 
 import asyncio
 import os
@@ -21,20 +21,20 @@ _log = structlog.get_logger(__name__)
 
 
 def load(path: Path, *, names: Collection[str]) -> AccessList:
-    """The grants of a file that nobody but its owner can change. Raises AccessFileError."""
+    """Returns the grants of a file that nobody but its owner can change. Raises AccessFileError."""
     _require_owners(path)
     return access_file.read(path, names=names)
 
 
 async def follow(path: Path, credentials: Credentials, *, names: Collection[str], known: Stamp | None) -> None:
-    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing. `known` is its stamp from
-    before the list in force was read.
+    """Reads the file again after each change, for ever. A file that can't be used changes nothing. `known` is the stamp that the
+    file had before the list in force was read.
     """
     refused: tuple[str, ...] = ()
     while True:
         await asyncio.sleep(_LOOK_S)
         stamp = stamp_of(path)
-        # What was refused may become good without a change of the file: by the mode of its folder.
+        # A refused file may become good without a change of the file, for example if the mode of its folder changes.
         if stamp == known and not refused:
             continue
         has_changed, known = stamp != known, stamp
@@ -48,7 +48,7 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
                 "access_file_refused",
                 file=str(path),
                 mistakes=error.mistakes,
-                what_it_means="the grants of before stay in force",
+                what_it_means="the earlier grants stay in force",
                 what_to_do="rampd-server access check FILE names every mistake",
             )
             continue
@@ -58,14 +58,14 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
 
 
 def tell(path: Path, access_list: AccessList) -> None:
-    """Says in the log which grants are in force."""
+    """Logs how many grants are in force, and which of them give more than is wise."""
     _log.info("access_file_read", file=str(path), grants=len(access_list.grants))
     for warning in access_list.warnings:
         _log.warning("access_too_wide", file=str(path), warning=warning)
 
 
 def _require_owners(path: Path) -> None:
-    """Raises AccessFileError where somebody else than root or this server's user can change the file."""
+    """Raises AccessFileError if somebody other than root and this server's user can change the file."""
     ours = os.geteuid()
     try:
         found = path.stat()
@@ -74,22 +74,22 @@ def _require_owners(path: Path) -> None:
         raise AccessFileError(f"{path} can't be read: {error.strerror}.") from error
     if found.st_uid not in {ours, 0}:
         raise AccessFileError(
-            f"{path} belongs to user {name_of_user(found.st_uid)}, who could change who gets in. Type chown root {path}"
+            f"{path} belongs to user {name_of_user(found.st_uid)}, who could give anybody access. Type chown root {path}"
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise AccessFileError(f"Others than its owner may write to {path}. Type chmod go-w {path}")
+        raise AccessFileError(f"Users other than its owner may write to {path}. Type chmod go-w {path}")
     for folder, status in folders:
         if status.st_uid not in {ours, 0}:
             raise AccessFileError(
-                f"{folder} belongs to user {name_of_user(status.st_uid)}, who could put another file in the place of {path}. "
-                "Put it into a folder of root."
+                f"{folder} belongs to user {name_of_user(status.st_uid)}, who could replace {path}. "
+                "Put the file into a folder of root."
             )
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
-            raise AccessFileError(f"Others than its owner may replace files in {folder}. Type chmod go-w {folder}")
+            raise AccessFileError(f"Users other than its owner may replace files in {folder}. Type chmod go-w {folder}")
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    """The folder of a file; where the file is a link, also that of what it names."""
+    """Yields the folder of a file. If the file is a link, also the folder of the file that the link names, and so on."""
     yield path.parent
     while path.is_symlink():
         path = path.parent / path.readlink()

@@ -1,4 +1,4 @@
-"""Grants: who gets in, by which proof, and what they may do. Pure."""
+"""Grants: which callers get in, by which proof, and what they may do. Pure."""
 
 import fnmatch
 import re
@@ -12,19 +12,19 @@ from rampd_server.access.rpc_roles import REQUEST_FLAGS, WHOLE_NAMESPACE, Role
 
 EVERY_COMPONENT: Final = ("*",)
 LATEST_S: Final = 253_402_300_799
-"""The end of the year 9999, in seconds since 1970: the latest time that a message can tell."""
+"""The end of the year 9999, in seconds since 1970: the latest time that a message can hold."""
 
 
 class Proof(StrEnum):
-    """How a caller is known."""
+    """How the server knows a caller."""
 
     TOKEN = "token"  # noqa: S105 - a kind of proof
     CERTIFICATE = "certificate"
     OIDC = "oidc"
     SOCKET = "socket"
-    """By the unix socket that only its owner, or a group, can open."""
+    """The caller has opened the unix socket, which only its owner, or a group, can open."""
     NONE = "none"
-    """By nothing: everybody who reaches the address."""
+    """Nothing proves the caller: everybody who reaches the address is this caller."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class Trust:
     issuer: str
     audience: str | None
     claims: Mapping[str, str]
-    """Each has to be equal to the token's claim of this name."""
+    """By its name, the value that the token's claim has to have."""
     algorithms: tuple[str, ...] = ("RS256", "ES256")
     ca_file: str | None = None
-    """Certificates of the authorities that sign the issuer's TLS certificate. None: those of the system."""
+    """Certificates of the authorities that sign the issuer's TLS certificate. None: the authorities that the system knows."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one identity may use of a server."""
+    """How much of a server one identity may use."""
 
     calls_per_s: float = 2_000.0
     burst: float = 10_000.0
     """Calls that may come at once after a pause."""
     streams: int = 1_000
-    """Open streams at a time."""
+    """How many streams may be open at a time."""
     outcomes_per_s: float = 20_000.0
 
 
@@ -57,18 +57,18 @@ class Grant:
     """One identity, and what it may do."""
 
     name: str
-    """The identity; the actor of its changes in the history."""
+    """The identity. It is the actor in the history."""
     role: Role
     components: tuple[str, ...] = EVERY_COMPONENT
     """Globs: `*` stands for any characters."""
     allow: frozenset[str] = frozenset()
-    """Methods (`Rollback`) and flags (`expedite`) beyond those of the role."""
+    """Methods (`Rollback`) and flags (`expedite`) that the grant gives in addition to those of the role."""
     deny: frozenset[str] = frozenset()
     """Methods and flags of the role that this grant does not give."""
     expires_s: float | None = None
     """Seconds since 1970. None: never."""
     tokens: tuple[str, ...] = ()
-    """Digests, as `rampd._contract.token.digest_of` has them."""
+    """Digests, in the form of `rampd._contract.token.digest_of`."""
     certificates: tuple[str, ...] = ()
     """Names in a client certificate: URIs and DNS names of its SAN."""
     trusts: tuple[Trust, ...] = ()
@@ -76,15 +76,15 @@ class Grant:
     limits: Limits = field(default_factory=Limits)
 
     def may(self, name: str, roles: Collection[Role]) -> bool:
-        """Whether it gives a method or a flag, which these roles have."""
+        """Returns whether the grant gives a method or a flag. `roles` are the roles that have it."""
         return name not in self.deny and (self.role in roles or name in self.allow)
 
     def may_set(self, flag: str) -> bool:
-        """Whether it gives a flag of a request. What is for the whole namespace is for who has every component."""
+        """Returns whether the grant gives a flag of a request. A flag for the whole namespace needs every component, too."""
         return self.may(flag, REQUEST_FLAGS[flag]) and (flag != WHOLE_NAMESPACE or self.sees_every_component)
 
     def sees(self, component: str) -> bool:
-        """Whether a component is there for it."""
+        """Returns whether a component exists for callers with this grant."""
         return self._matches_component(component) is not None
 
     @cached_property
@@ -104,7 +104,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a call, as it was proven."""
+    """The identity that makes a call, and how it was proven."""
 
     grant: Grant
     proof: Proof
@@ -113,9 +113,9 @@ class Caller:
     earlier.
     """
     generation: int = 0
-    """Of the access file that it was checked against."""
+    """The `Credentials.generation` of the access list that the credential was checked against."""
     known_until_s: float | None = field(default=None, compare=False)
-    """When the credential has to be checked again; not later than its end. None: it never ends."""
+    """When the credential has to be checked again, in seconds since 1970. Never later than its end. None: never."""
 
     @property
     def identity(self) -> str:
@@ -123,5 +123,5 @@ class Caller:
 
 
 def earliest(*times_s: float | None) -> float | None:
-    """The first of several ends; None where nothing ends."""
+    """Returns the earliest of several times. None stands for never."""
     return min((each for each in times_s if each is not None), default=None)

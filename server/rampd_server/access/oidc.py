@@ -1,4 +1,4 @@
-"""Tokens of OIDC issuers: signature, issuer, audience, times and claims, as OpenID Connect Core 1.0 and RFC 7519 have them."""
+"""Verifies tokens of OIDC issuers: signature, issuer, audience, times and claims (OpenID Connect Core 1.0 and RFC 7519)."""
 
 import asyncio
 import ssl
@@ -16,9 +16,9 @@ from rampd_server.domain.refusals import bad_credentials
 LEEWAY_S: Final = 60
 """How far the clocks of an issuer and of this machine may differ."""
 FETCH_AGAIN_S: Final = 30.0
-"""At most so often the keys of an issuer are fetched for a key id that is not known."""
+"""The shortest time between two fetches of an issuer's keys, even if tokens have key ids that are not known."""
 _KEYS_LIVE_S: Final = 3600.0
-"""After so long the keys are fetched again at the next token: an issuer may have withdrawn one."""
+"""After this time the next token causes a fetch of the keys: the issuer may have withdrawn one."""
 _TIMEOUT_S: Final = 5.0
 _MAX_BYTES: Final = 1 << 20
 _MAX_TOKEN: Final = 16 * 1024
@@ -37,9 +37,9 @@ class OidcVerifier:
         self._issuers: dict[tuple[str, str | None], _Issuer] = {}
 
     async def verify(self, token: str, trusts: Iterable[tuple[Grant, Trust]]) -> tuple[Grant, float]:
-        """The grant that a token proves, and when the token ends, in seconds since 1970. Raises RefusedError."""
+        """Returns the grant that a token proves, and when the token ends, in seconds since 1970. Raises RefusedError."""
         if len(token) > _MAX_TOKEN:
-            raise bad_credentials(f"The token has {len(token)} characters, and {_MAX_TOKEN} are the most.")
+            raise bad_credentials(f"The token has {len(token)} characters. The limit is {_MAX_TOKEN}.")
         try:
             header = jwt.get_unverified_header(token)
             issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
@@ -55,7 +55,8 @@ class OidcVerifier:
             raise bad_credentials(
                 f"The token is signed with {algorithm!r:.40}, and the access file takes {', '.join(algorithms)}."
             )
-        # A signature costs much more to verify than claims to compare, and anybody can have a token of a public issuer.
+        # Verifying a signature costs much more than comparing claims, and anybody can have a token of a public issuer. So each
+        # signature is verified once, not once for each grant.
         verified: dict[str | None, Mapping[str, Any]] = {}
         mismatches: dict[str, None] = {}
         for grant, trust in taken:
@@ -71,7 +72,7 @@ class OidcVerifier:
         )
 
     async def _claims(self, token: str, header: Mapping[str, Any], trust: Trust) -> Mapping[str, Any]:
-        """The claims of a token whose signature, issuer and times are right. Raises RefusedError."""
+        """Returns the claims of a token if its signature, issuer and times are right. Raises RefusedError."""
         issuer = self._issuers.get((trust.issuer, trust.ca_file))
         if issuer is None:
             issuer = self._issuers[trust.issuer, trust.ca_file] = _Issuer(trust, self._monotonic, self._transport)
@@ -92,7 +93,7 @@ class OidcVerifier:
 
 
 def _what_differs(claims: Mapping[str, Any], trust: Trust) -> list[str]:
-    """The claims, `aud` among them, that are not what a grant asks for."""
+    """Returns the names of the claims that differ from what a grant asks for. `aud` may be one of them."""
     differing = [name for name, value in trust.claims.items() if _text(claims.get(name)) != value]
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
@@ -108,7 +109,7 @@ def _text(claim: object) -> str | None:
 
 
 class _Issuer:
-    """The keys of one issuer. The last good ones stay in use where they can't be fetched again."""
+    """The keys of one issuer. If a fetch fails, the last good keys stay in use."""
 
     def __init__(
         self, trust: Trust, monotonic: Callable[[], float], transport: httpx.AsyncBaseTransport | None
@@ -124,10 +125,10 @@ class _Issuer:
         self._problem = ""
 
     async def key(self, key_id: str) -> jwt.PyJWK:
-        """Raises RefusedError where there is none."""
+        """Returns the key with this id. Raises RefusedError if the issuer has no such key."""
         is_due = self._needs_keys(key_id)
         if is_due:
-            # A task of its own, because a caller who goes must not end what others wait for.
+            # The fetch is a task of its own: other callers may wait for it when this caller goes away.
             self._asked_s = self._monotonic()
             self._fetching = asyncio.create_task(self._fetch())
         if self._fetching is not None and (is_due or key_id not in self._keys):
@@ -150,7 +151,7 @@ class _Issuer:
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._client() as client:
                 keys = await self._fetched(client)
-        except Exception as error:  # noqa: BLE001 - whatever an issuer answers, the keys of before stay in use
+        except Exception as error:  # noqa: BLE001 - the earlier keys stay in use after any failure
             self._problem = str(error) or type(error).__name__
             _log.warning(
                 "issuer_keys_not_fetched", issuer=self._issuer, error=self._problem, keys_in_use=len(self._keys)
@@ -159,10 +160,10 @@ class _Issuer:
         self._keys, self._fetched_s, self._problem = keys, self._monotonic(), ""
 
     async def _fetched(self, client: httpx.AsyncClient) -> dict[str, jwt.PyJWK]:
-        """The keys as the issuer has them now. Raises httpx.HTTPError, ValueError, KeyError."""
+        """Fetches the keys that the issuer has now. Raises httpx.HTTPError, ValueError, KeyError."""
         about = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         if about.get("issuer") != self._issuer:
-            raise ValueError(f"it says that it is {about.get('issuer')!r:.80}")
+            raise ValueError(f"its configuration is about the issuer {about.get('issuer')!r:.80}")
         where = str(about["jwks_uri"])
         if self._issuer.startswith("https:") and not where.startswith("https:"):
             raise ValueError(f"its keys are at {where!r:.80}, which is not an https:// address")
@@ -192,15 +193,15 @@ async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"{url} answers JSON that is too deep") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{url} answers no JSON object")  # noqa: TRY004 - as all that is wrong with an answer
+        raise ValueError(f"{url} answers no JSON object")  # noqa: TRY004 - all wrong answers raise ValueError
     return found
 
 
 def _keys(found: Mapping[str, Any]) -> Iterable[tuple[str, jwt.PyJWK]]:
-    """The keys of a set (RFC 7517), by their ids; those of a kind that is not known are left out."""
+    """Yields the keys of a set (RFC 7517) with their ids. Leaves out keys of an unknown kind."""
     keys = found.get("keys")
     for each in keys if isinstance(keys, list) else ():
         try:
             yield str(each["kid"]), jwt.PyJWK.from_dict(each)
-        except Exception:  # noqa: BLE001, S112 - whatever is wrong with one key, the others are good
+        except Exception:  # noqa: BLE001, S112 - one bad key must not hide the good ones
             continue

@@ -1,16 +1,18 @@
-"""What each identity has used of its limits, as rates over time. Pure: the time is passed in."""
+"""Counts how much each identity has used of its limits. Pure: the time is passed in."""
 
 from rampd_server.access.grants import Grant
 from rampd_server.domain.errors import LimitExceededError
 
 JOBS_OF_A_CALL = 25
-"""As many jobs of a BatchResolve cost a server about as much as one call."""
+"""This many jobs of a BatchResolve cost a server about as much as one call."""
 _ROUNDING_S = 1e-6
-"""What sums of floats may be off by: the last call of a burst is none too many."""
+"""The error that sums of floats may have. Without it, the last call of a burst could be refused."""
 
 
 class Rate:
-    """So many a second, and a burst after a pause: the generic cell rate algorithm (ITU-T I.371), one number of state."""
+    """A limit for each second, with a burst after a pause: the generic cell rate algorithm (ITU-T I.371). Its state is one
+    number.
+    """
 
     __slots__ = ("_burst_s", "_due_s", "_step_s")
 
@@ -20,22 +22,24 @@ class Rate:
         self._due_s = 0.0
 
     def take(self, number: int, now_s: float) -> float:
-        """0 where so many may come now, and they count; otherwise the seconds until they may, and nothing counts."""
+        """Counts `number` events and returns 0 if the limit allows them now. Otherwise counts nothing, and returns the seconds
+        until the limit allows them.
+        """
         due_s = max(self._due_s, now_s) + number * self._step_s
         wait_s = due_s - now_s - self._burst_s
-        # More at once than the burst holds may come when nothing else has for a while.
+        # After a pause, `number` may be larger than the burst. Otherwise such a call would be refused for ever.
         if wait_s > _ROUNDING_S and self._due_s > now_s:
             return wait_s
         self._due_s = due_s
         return 0.0
 
     def add(self, number: int, now_s: float) -> None:
-        """Counts so many, whether they may come or not. Those after them wait for it."""
+        """Counts `number` events even if they are above the limit. Later events wait longer then."""
         self._due_s = max(self._due_s, now_s) + number * self._step_s
 
 
 class Quota:
-    """What one identity uses of a server."""
+    """How much of a server one identity uses."""
 
     __slots__ = ("_calls", "_name", "_outcomes", "_streams", "_streams_open")
 
@@ -53,8 +57,8 @@ class Quota:
             raise self._exceeded("calls_per_s", "calls a second", wait_s)
 
     def add_jobs(self, number: int, now_s: float) -> None:
-        """Counts the jobs of a call that was counted already. The call itself goes on: only a burst could refuse it, and then
-        it would be refused for ever.
+        """Counts the jobs of a call that was counted already. Never refuses the call: a batch that is larger than the burst would
+        be refused for ever.
         """
         self._calls.add(number // JOBS_OF_A_CALL, now_s)
 
@@ -64,7 +68,7 @@ class Quota:
             raise self._exceeded("outcomes_per_s", "outcomes a second", wait_s)
 
     def open_stream(self) -> None:
-        """Counts an open stream; end it with `close_stream`. Raises LimitExceededError."""
+        """Counts an open stream, until `close_stream`. Raises LimitExceededError."""
         if self._streams_open >= self._streams:
             raise self._exceeded("streams", "open streams", 1.0)
         self._streams_open += 1
@@ -74,21 +78,21 @@ class Quota:
 
     def _exceeded(self, limit: str, what: str, wait_s: float) -> LimitExceededError:
         return LimitExceededError(
-            f"{self._name} has used up its {what}. Try again in {wait_s:.3g} s. The access file has the limit: `limits.{limit}` of "
-            "the grant.",
+            f"{self._name} has used up its {what}. Try again in {wait_s:.3g} s. The limit is `limits.{limit}` of the grant "
+            "in the access file.",
             limit=limit,
             retry_after_s=wait_s,
         )
 
 
 class Quotas:
-    """The quota of each identity, as long as its grant stays as it is."""
+    """The quota of each identity."""
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[Grant, Quota]] = {}
 
     def of(self, grant: Grant) -> Quota:
-        """The quota of a grant's identity. One whose limits have changed begins at nothing."""
+        """Returns the quota of a grant's identity. If the limits have changed, the identity gets a new quota."""
         found = self._of.get(grant.name)
         if found is None or (found[0] is not grant and found[0].limits != grant.limits):
             found = self._of[grant.name] = (grant, Quota(grant))

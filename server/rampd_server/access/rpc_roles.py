@@ -1,4 +1,4 @@
-"""Which roles may call an RPC. The rule comes from the descriptors, so that a new RPC has one from the start."""
+"""Which roles may call an RPC. The rule follows from the descriptors, so that a new RPC has a rule from the start."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,9 +10,9 @@ from google.protobuf.message import Message
 
 
 class Role(StrEnum):
-    """What a caller is for. Each role can do what `rampd.v1` and docs/security.md say."""
+    """What a caller is for. docs/security.md has a table of what each role may do."""
 
-    # That of Enum is in Python, and every call looks its role up.
+    # Every call looks up its role. The __hash__ of Enum is slow, because it is written in Python.
     __hash__ = str.__hash__
 
     LAUNCHER = "launcher"
@@ -20,11 +20,11 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Reads everything."""
     CI = "ci"
-    """A viewer that hands in releases and cancels them."""
+    """Does what a viewer does, hands in releases, and cancels them."""
     OPERATOR = "operator"
-    """`ci`, and every verb on a component except SetPolicy and DeleteComponent."""
+    """Does what `ci` does, and calls every verb on a component except SetPolicy and DeleteComponent."""
     ADMIN = "admin"
-    """Everything."""
+    """Does everything."""
 
 
 Roles = frozenset[Role]
@@ -37,20 +37,21 @@ _OPERATORS: Final = Roles({Role.OPERATOR, Role.ADMIN})
 _ADMINS: Final = Roles({Role.ADMIN})
 
 _FOR_ADMINS: Final = frozenset({"SetPolicy", "DeleteComponent"})
-"""Verbs on a component that an operator does not have."""
+"""Verbs on a component that an operator may not call."""
 _FOR_ANY_CREDENTIAL: Final = frozenset({"WhoAmI"})
 
 WHOLE_NAMESPACE: Final = "all"
 REQUEST_FLAGS: Final[Mapping[str, Roles]] = {WHOLE_NAMESPACE: _ADMINS, "expedite": _OPERATORS, "force": _OPERATORS}
-"""Fields of a request that need more than its method does, where they are true: the whole namespace instead of one component,
-a release that skips the ramp, a release that lifts a quarantine or a Finalize below the last step.
+"""Fields of a request that need a higher role than the method if they are true. `all` means the whole namespace instead of one
+component. `expedite` means a release that skips the ramp. `force` means a release that lifts a quarantine, or a Finalize of a
+release that nobody has tried.
 """
 
 
 def roles_of(method: MethodDescriptor) -> Roles:
-    """The roles that may call a method; none where no rule covers it, so that nobody may.
+    """Returns the roles that may call a method. If no rule covers the method, no role may call it.
 
-    A read has the option `idempotency_level = NO_SIDE_EFFECTS`. A change has a `request_id` in its request.
+    A read has the option `idempotency_level = NO_SIDE_EFFECTS`. The request of a change has the field `request_id`.
     """
     is_read = method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
     is_change = "request_id" in method.input_type.fields_by_name
@@ -70,15 +71,15 @@ def roles_of(method: MethodDescriptor) -> Roles:
 
 
 def least(roles: Roles) -> Role | None:
-    """The one of several roles that may do the least: the one to ask an admin for. None where there is none."""
+    """Returns the role of several that may do the least: callers ask an admin for this role. None if `roles` is empty."""
     return next((role for role in Role if role in roles), None)
 
 
 def flags_of(method: MethodDescriptor) -> tuple[str, ...]:
-    """The fields of a method's request that REQUEST_FLAGS names."""
+    """Returns the fields of a method's request that REQUEST_FLAGS names."""
     return tuple(name for name in REQUEST_FLAGS if name in method.input_type.fields_by_name)
 
 
 def is_set(request: Message, flag: str) -> bool:
-    """Whether a request has a flag of `flags_of` set."""
+    """Returns whether a flag of `flags_of` is set in a request."""
     return bool(getattr(request, flag))

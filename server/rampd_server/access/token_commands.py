@@ -1,4 +1,4 @@
-"""`rampd-server token create|list|revoke` and `rampd-server access check`: what an admin types about the access file."""
+"""`rampd-server token create|list|revoke` and `rampd-server access check`: the commands for the access file."""
 
 import argparse
 import contextlib
@@ -29,7 +29,7 @@ _SHOWN: Final = len("sha256:") + 12
 
 
 def run(arguments: Sequence[str], *, names: Collection[str]) -> int:
-    """Runs one command; its exit code. `names` are the methods and flags that a grant may name."""
+    """Runs one command and returns its exit code. `names` are the methods and flags that a grant may name."""
     parsed = _parser().parse_args(arguments)
     try:
         with _turn(parsed):
@@ -43,11 +43,13 @@ def run(arguments: Sequence[str], *, names: Collection[str]) -> int:
 
 @contextlib.contextmanager
 def _turn(parsed: argparse.Namespace) -> Iterator[None]:
-    """Waits until no other command changes the file: of two at once, the second would bring back what the first has revoked."""
+    """Waits until no other command changes the file. Otherwise the second of two commands could bring back a token that the
+    first has revoked.
+    """
     if parsed.run not in {_create, _revoke}:
         yield
         return
-    # Of the file itself: commands may come by a link to it, or by none.
+    # The lock is on the folder of the file itself, because some commands may name a link to it and others the file.
     place = parsed.access_file.resolve().parent
     try:
         folder = os.open(place, os.O_RDONLY)
@@ -61,20 +63,22 @@ def _turn(parsed: argparse.Namespace) -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Flags are typed in full, those of its commands too."""
+    """Refuses shortened flags, also in its commands."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the settings of ArgumentParser
         super().__init__(allow_abbrev=False, **settings)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rampd-server", description="Tokens and the access file.")
+    parser = _Parser(prog="rampd-server", description="Makes and revokes tokens, and checks the access file.")
     commands = parser.add_subparsers(required=True, metavar="token | access")
     token = commands.add_parser("token", help="make, list and revoke tokens").add_subparsers(
         required=True, metavar="create | list | revoke"
     )
     create = token.add_parser("create", help="make a token, print it once, and write its digest into the access file")
-    create.add_argument("name", help="the identity, such as ci-restyler; a grant that is there gets one more token")
+    create.add_argument(
+        "name", help="the identity, such as ci-restyler; an identity that has a grant gets one more token"
+    )
     create.add_argument(
         "--role", choices=list(Role), type=Role, help="what the identity may do; needed for a new grant"
     )
@@ -82,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--component",
         action="append",
         metavar="GLOB",
-        help="for which components (default: all); again for another one",
+        help="a component that the identity may see, with * for any characters; give the flag again for more (default: all)",
     )
     create.add_argument(
         "--expires",
@@ -91,12 +95,13 @@ def _parser() -> argparse.ArgumentParser:
         help="when the grant ends: 90d, 12h, or a date such as 2027-01-31 (default: never)",
     )
     create.set_defaults(run=_create)
-    listing = token.add_parser("list", help="the grants that have tokens")
+    listing = token.add_parser("list", help="show the grants that have tokens")
     listing.set_defaults(run=_list)
     revoke = token.add_parser("revoke", help="take tokens away; servers follow within seconds")
     revoke.add_argument(
         "what",
-        help="an identity, whose tokens all go; or a token, or the first digits of its digest as `token list` shows them",
+        help="an identity, to revoke all its tokens; or a token, or the first digits of its digest as `token list` shows "
+        "them",
     )
     revoke.set_defaults(run=_revoke)
     for each in (create, listing, revoke):
@@ -104,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
             "--access-file", type=Path, required=True, metavar="FILE", help="the access file of the servers"
         )
     access = commands.add_parser("access", help="look at an access file").add_subparsers(required=True, metavar="check")
-    check = access.add_parser("check", help="name every mistake in an access file, and what in it is too wide")
+    check = access.add_parser(
+        "check", help="name every mistake in an access file, and what in it gives more than is wise"
+    )
     check.add_argument("file", type=Path)
     check.set_defaults(run=_check)
     return parser
@@ -123,7 +130,7 @@ def _moment(text: str) -> datetime:
         if span is not None:
             return datetime.now(UTC).replace(microsecond=0) + timedelta(**{_UNITS[span[2]]: int(span[1])})
         if _DATE.fullmatch(text) is not None:
-            # It ends with its day, as a date in the file does.
+            # A date means the end of that day, as in the file.
             return datetime.combine(date.fromisoformat(text), datetime.max.time().replace(microsecond=0), UTC)
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
@@ -141,7 +148,7 @@ def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
     token = new_token()
     if grant is None:
         if parsed.role is None:
-            raise AccessFileError(f"{parsed.name} has no grant in {path}: say what it may do with --role.")
+            raise AccessFileError(f"{parsed.name} has no grant in {path}: say with --role what it may do.")
         grant = tomlkit.table()
         grant["name"] = parsed.name
         grant["role"] = str(parsed.role)
@@ -154,13 +161,13 @@ def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
     else:
         if parsed.role not in {None, grant["role"]} or parsed.component or parsed.expires:
             raise AccessFileError(
-                f"{parsed.name} has a grant in {path} already, with the role {grant['role']}. Leave --role, --component and --expires out "
+                f"{parsed.name} has a grant in {path} already, with the role {grant['role']}. Leave out --role, --component and --expires "
                 "to give it one more token, or change the grant in the file."
             )
         grant.setdefault("tokens", tomlkit.array()).append(digest_of(token))
     _write(path, document, names)
     print(token)
-    print(f"This is the token of {parsed.name}. It is shown once: {path} has its digest only.", file=sys.stderr)
+    print(f"This is the token of {parsed.name}. It is shown once: {path} has only its digest.", file=sys.stderr)
     return 0
 
 
@@ -187,7 +194,7 @@ def _revoke(parsed: argparse.Namespace, names: Collection[str]) -> int:
             document["grant"].remove(grant)
     if not removed:
         raise AccessFileError(
-            f"{parsed.access_file} has no token of {_told(what)}. Give a name, or sha256: and the digits, as "
+            f"{parsed.access_file} has no token for {_told(what)}. Give a name, or sha256: and the digits, as "
             f"`rampd-server token list --access-file {parsed.access_file}` shows them."
         )
     _write(parsed.access_file, document, names)
@@ -204,7 +211,7 @@ def _is_digest(wanted: str, digest: str) -> bool:
 
 
 def _told(what: str) -> str:
-    """A token is a secret, also one that is cut."""
+    """Returns how a message names `what`. A token is a secret, also a part of one."""
     return "that secret" if what.startswith("rampd_") else what
 
 
@@ -218,11 +225,11 @@ def _check(parsed: argparse.Namespace, names: Collection[str]) -> int:
 
 
 def _document(path: Path, names: Collection[str]) -> Any:  # noqa: ANN401 - tomlkit's documents are typed loosely
-    """The file with its comments. One that can't be used is not changed. Raises AccessFileError."""
+    """Reads the file with its comments. Raises AccessFileError if the file can't be used, so that it is not changed."""
     following.load(path, names=names)
     try:
         text = path.read_text(encoding="utf-8")
-        # After a last line without an end, tomlkit adds to that line.
+        # Without a line end at the end of the file, tomlkit would add to the last line.
         return tomlkit.parse(text if text.endswith("\n") else f"{text}\n")
     except (OSError, TOMLKitError) as error:
         raise AccessFileError(f"{path} can't be read: {error}.") from error
@@ -233,7 +240,7 @@ def _write(path: Path, document: Any, names: Collection[str]) -> None:  # noqa: 
     text = tomlkit.dumps(document)
     access_file.parse(text, names=names)
     try:
-        # A link stays one, and a file that root changes for a server stays that server's.
+        # A link stays a link, and a file keeps its owner if root changes it for a server.
         path = path.resolve()
         before = path.stat() if path.exists() else None
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,4 +1,4 @@
-"""Whether a file has changed since somebody read it."""
+"""Finds out whether a file has changed since it was read."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -7,8 +7,8 @@ Stamp: TypeAlias = tuple[int, int, int]
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Returns what differs after a change of the file: of its content, its place, or who may read and write it. None if it
-    can't be looked at.
+    """Returns a value that differs after each change of the file: of its content, its place, its owner or its mode. None if
+    the file can't be looked at.
     """
     try:
         found = path.stat()

@@ -8,8 +8,7 @@ from typing import Final
 import structlog
 
 KEPT: Final = 128
-"""Files that are not for callers: connections to the store and to Prometheus, files of gRPC and Python, a file to read.
-"""
+"""Open files that are not for callers: connections to the store and to Prometheus, and files of gRPC, Python and rampd."""
 _MOST: Final = 1_000_000
 """More connections than any server has. gRPC counts connections in 32 bits."""
 _NEAR: Final = 0.8
@@ -34,7 +33,7 @@ def connections_of_each(limit: int, listeners: int) -> int:
 
 
 async def tell_when_near(connections: int) -> None:
-    """Logs when the number of open files comes near to the connections that a listener may have, and when it falls
+    """Logs when the number of open files comes near to the connections that a listener may have, and when it has fallen
     again. Runs for ever, or returns if the system does not show the number.
     """
     is_near = False

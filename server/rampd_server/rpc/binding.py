@@ -55,10 +55,10 @@ Violations = Callable[[Message], list[tuple[str, str]]]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Known: TypeAlias = Callable[[Context], Caller | None]
 _Binding: TypeAlias = Callable[[_Known], _Handler]
-"""Makes the handler of a method, given what finds a caller that is known."""
+"""Makes the handler of a method. The argument is a function that returns the caller if it is known."""
 
 _MOST_BOUND = 4_096
-"""How many handlers of a method for one credential are kept."""
+"""How many handlers are kept, each for one method and one credential."""
 
 _STOPS = NoSnapshotError(
     "This server stops and has not handled this call, so nothing was changed. Send the call again, to another server or to "
@@ -109,14 +109,14 @@ class Handlers(grpc.GenericRpcHandler):
         self._of_credentials: dict[tuple[str, str], _Handler] = {}
         self._refuses = asyncio.Event()
         self.held = 0
-        """The number of calls that were taken up since `hold`."""
+        """The number of calls that have come since `hold`."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         method = handler_call_details.method
         if self._remembered is None:
             return self._handlers.get(method)
-        # gRPC makes a list of all metadata for this method, and another one whenever a handler asks for them, which costs more
-        # than the rest of the check. So a handler for a credential that is known has the credential already.
+        # gRPC makes a list of all metadata here, and another list whenever a handler asks for them. That costs more than the
+        # rest of the check. So each known credential has handlers of its own, which need not ask.
         authorization = authorization_of(handler_call_details.invocation_metadata)
         if authorization is None:
             return self._handlers.get(method)
@@ -133,7 +133,7 @@ class Handlers(grpc.GenericRpcHandler):
         return handler
 
     def hold(self) -> None:
-        """Takes calls up from now on without an answer: each call waits for `refuse`."""
+        """Answers no new call: from now on, each call waits for `refuse`."""
         self._remembered = None
         self._handlers = dict.fromkeys(self._handlers, grpc.unary_unary_rpc_method_handler(self._hold))
 
@@ -184,7 +184,7 @@ def _unary(
     async def handle(data: bytes, context: Context) -> bytes:
         caller = None
         try:
-            # A caller that is known and over its limit costs no reading of its request.
+            # If the caller is known, count the call before reading the request: a call over the limit is then cheap.
             if (caller := known(context)) is None and refused_calls.is_flooded():
                 caller = await door.prove(context)
             if caller is not None:
@@ -223,7 +223,7 @@ def _streaming(
             request = stations.read(data, context)
             if caller is None:
                 count(caller := await door.prove(context))
-            # Who is not proven takes no place of those who are.
+            # The stream counts only after the caller is proven. So other clients can't use up the streams of proven callers.
             with streams.one_more():
                 call = stations.admit(request, context, caller)
                 # A cancelled call closes the generator here, not later when it is garbage-collected.

@@ -1,4 +1,4 @@
-"""The server's TLS certificate, read again when its files change, without a lost call."""
+"""The server's TLS certificate. It is read again when its files change, and no call is lost."""
 
 import threading
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Certificates:
-    """A certificate with its key, and the authorities that sign the certificates of clients, if these are asked for."""
+    """A certificate with its key. Also the authorities for the certificates of clients, if the server asks clients for one."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
         """Raises StartupError."""
@@ -36,11 +36,11 @@ class Certificates:
             raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For one port of a gRPC server. Each handshake has the files as they are then."""
+        """Returns the credentials for one port of a gRPC server. Each handshake uses the files as they are at that time."""
         in_use = self._configuration
 
         def changed() -> grpc.ServerCertificateConfiguration | None:
-            """Called by gRPC before a handshake, in a thread of its own: another configuration; None for the one in use."""
+            """Returns a new configuration, or None if nothing has changed. gRPC calls it before a handshake, in its own thread."""
             nonlocal in_use
             with self._turn:
                 self._refresh()
@@ -51,12 +51,12 @@ class Certificates:
 
         return grpc.dynamic_ssl_server_credentials(
             in_use,
-            changed,  # type: ignore[arg-type]  # None is what gRPC documents for no change
+            changed,  # type: ignore[arg-type]  # gRPC documents None for no change
             require_client_authentication=self.asks_clients,
         )
 
     def _refresh(self) -> None:
-        """Reads the files where they have changed. One that is wrong is told of once, and read again when it changes again."""
+        """Reads the files if they have changed. Logs a wrong file once, and reads it again after its next change."""
         stamps = self._look()
         if stamps == self._stamps:
             return
@@ -67,7 +67,7 @@ class Certificates:
             _log.error(
                 "certificate_refused",
                 error=str(error),
-                what_it_means="the certificate of before stays in use",
+                what_it_means="the earlier certificate stays in use",
                 what_to_do="put the right files in place; they are read again when they change",
             )
         else:
@@ -77,7 +77,7 @@ class Certificates:
         return [stamp_of(path) for path in self._files]
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Raises ValueError with what is wrong."""
+        """Raises ValueError with a text that says what is wrong."""
         certificate, key, *client_ca = map(_content, self._files)
         try:
             chain = x509.load_pem_x509_certificates(certificate)
@@ -90,7 +90,7 @@ class Certificates:
         except UnsupportedAlgorithm:
             private = public = None  # type: ignore[assignment]
         if not _is_known(private):
-            # gRPC takes no other kind: it goes on with the certificate of before, or no client can connect.
+            # gRPC takes no other kind of key: with such a key it keeps the earlier certificate, or no client can connect.
             raise ValueError(f"{self._files[1]} is neither an RSA key nor one of the curves P-256 and P-384")
         if private.public_key() != public:
             raise ValueError(f"{self._files[1]} is not the key of {self._files[0]}")

@@ -1,4 +1,4 @@
-"""The door that a call comes in by: what is asked of a caller there, and who calls."""
+"""The door that a call comes through: which proof it asks for, and who the caller is."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -27,21 +27,21 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Door:
-    """A kind of address. All calls over it are asked for the same."""
+    """A kind of address. All calls over it need the same proof."""
 
     default: Caller | None
-    """Who a caller without credentials is; None where credentials are asked for."""
+    """The caller of a call without credentials. None: a call needs credentials."""
     credentials: Credentials | None = None
-    """None: credentials are not looked at."""
+    """None: the door does not look at credentials."""
     takes_certificates: bool = False
     serves: Role | None = None
-    """What this role has, and nothing else, whoever calls. None: everything."""
+    """The door serves only the methods of this role, also to a caller with a higher role. None: the door serves all methods."""
     how_else: Callable[[str], str] = lambda _method: ""
-    """What a refusal of a method (`rampd.v1.RolloutService/Ramp`) says to do instead."""
+    """Returns what to do instead, for the message that refuses a method (`rampd.v1.RolloutService/Ramp`)."""
     quotas: Quotas = field(default_factory=Quotas)
 
     def known(self, context: Context) -> Caller | None:
-        """The caller, where that is known at once; None where it has to be proven."""
+        """Returns the caller if it is known without a check. None if `prove` has to find out."""
         if self.credentials is None:
             return self.default
         authorization = _authorization(context)
@@ -50,7 +50,7 @@ class Door:
         return None if self.takes_certificates else self.default
 
     async def prove(self, context: Context) -> Caller:
-        """The caller. Raises RefusedError (NO_CREDENTIALS, BAD_CREDENTIALS)."""
+        """Checks the credentials and returns the caller. Raises RefusedError (NO_CREDENTIALS, BAD_CREDENTIALS)."""
         caller = None
         if self.credentials is not None:
             authorization = _authorization(context)
@@ -69,10 +69,11 @@ class Door:
 
     @asynccontextmanager
     async def while_proven(self, context: Context, caller: Caller) -> AsyncIterator[None]:
-        """A block that is one open stream of the caller. It ends within a minute after the caller's credential has ended or
-        was revoked: with BAD_CREDENTIALS, or with NO_SNAPSHOT where the caller's rights have changed and it can come back.
+        """Counts one open stream of the caller for as long as the block lasts. Ends the block within a minute after the
+        caller's credential has ended or was revoked: with BAD_CREDENTIALS. If the caller's rights have changed, it ends with
+        NO_SNAPSHOT, because the caller can open the stream again.
 
-        Raises RefusedError (LIMIT_EXCEEDED).
+        Raises RefusedError (LIMIT_EXCEEDED) if the caller has too many streams open.
         """
         if self.credentials is None:
             yield
@@ -97,20 +98,22 @@ class Door:
     async def _check_again(
         self, context: Context, caller: Caller, limit: asyncio.Timeout, refusal: list[RampdError]
     ) -> None:
-        """Ends the block of `limit` where the caller is not who it was, with the reason in `refusal`."""
+        """Ends the block of `limit` when the caller is not proven any more or its rights have changed. Puts the reason into
+        `refusal`.
+        """
         while not refusal:
             await asyncio.sleep(_CHECK_AGAIN_S)
             try:
                 now = self.known(context) or await self.prove(context)
             except RampdError as error:
                 refusal.append(error)
-            except Exception:  # noqa: BLE001 - whatever it is, a stream that nobody checks must end
+            except Exception:  # noqa: BLE001 - a stream that nobody can check must end
                 _log.exception("credential_not_checked", identity=caller.identity)
                 refusal.append(
                     NoSnapshotError(f"The credential of {caller.identity} can't be checked. Open the stream again.")
                 )
             else:
-                # The credential itself was proven again, so another token or another end of the grant changes nothing.
+                # The check has proven the credential again. So a new token or a new end of the grant does not end the stream.
                 if now.grant.rights != caller.grant.rights:
                     refusal.append(
                         NoSnapshotError(f"The grant of {caller.identity} has changed. Open the stream again.")
@@ -119,7 +122,7 @@ class Door:
 
 
 def local(role: Role, *, proof: Proof = Proof.SOCKET, allow: frozenset[str] = frozenset()) -> Caller:
-    """A caller that needs no credentials: whoever can open a socket, or reach an address."""
+    """Returns the caller of all calls without credentials, over a socket or over an address."""
     return Caller(Grant(ANONYMOUS, role, allow=allow), proof)
 
 
@@ -128,7 +131,7 @@ def _authorization(context: Context) -> str | None:
 
 
 def authorization_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
-    """The header that proves who calls; the first one, if there are several."""
+    """Returns the header that proves who calls. If there are several, the first one counts."""
     for key, value in metadata or ():
         if key == _AUTHORIZATION:
             return str(value)
@@ -136,7 +139,9 @@ def authorization_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str 
 
 
 def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
-    """The names in the SAN of the caller's certificate, and when it ends. Addresses and e-mails are no names."""
+    """Returns the names in the SAN of the caller's certificate, and when the certificate ends. IP addresses and e-mail
+    addresses do not count as names.
+    """
     found = context.auth_context()
     names = [name.decode(errors="replace") for kind in ("peer_uri", "peer_dns") for name in found.get(kind, ())]
     pem = next(iter(found.get("x509_pem_cert", ())), None)
@@ -147,5 +152,5 @@ def _certificate(context: Context) -> tuple[Sequence[str], float | None]:
 
 @lru_cache(maxsize=1_000)
 def _end_of(pem: bytes) -> float:
-    """Remembered, since every call of a connection brings its certificate along."""
+    """Returns when a certificate ends. The cache helps because each call of a connection has the same certificate."""
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()

@@ -1,4 +1,4 @@
-"""What a method asks of its caller: a role, a role for its flags, and a component that is there for the caller."""
+"""What a method asks of its caller: a role, a role for each flag, and a component that the caller may see."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _MAKES_COMPONENTS = "Release"
 
 @dataclass(frozen=True)
 class Permission:
-    """Of one method."""
+    """What one method asks of its caller."""
 
     name: str
     """The short name: `Ramp`."""
@@ -29,7 +29,7 @@ class Permission:
         return cls(method.name, roles_of(method), flags_of(method), has_component)
 
     def require(self, grant: Grant, request: Any, how_else: Callable[[], str]) -> None:  # noqa: ANN401 - any message
-        """Raises RefusedError: ROLE_REQUIRED; COMPONENT_NOT_FOUND where the component is not there for this caller."""
+        """Raises RefusedError: ROLE_REQUIRED, or COMPONENT_NOT_FOUND if the caller may not see the component."""
         if not grant.may(self.name, self.roles):
             raise _refused(grant, f"call {self.name}", least(self.roles), how_else)
         for flag in self.flags:
@@ -47,7 +47,7 @@ class Permission:
             return
         if self.name == _MAKES_COMPONENTS:
             raise role_required(
-                f"{grant.name} may release {' and '.join(grant.components)}, and not {component}.", role=grant.role
+                f"{grant.name} may release {' and '.join(grant.components)}, but not {component}.", role=grant.role
             )
         raise component_hidden(component=component)
 
@@ -58,6 +58,6 @@ def _refused(grant: Grant, what: str, role: Role | None, how_else: Callable[[], 
         return role_required(message, role=Role.ADMIN if role is Role.OPERATOR else role or "")
     wanted = f"the role {role}" if role is not None else "a rule, and there is none for this method"
     return role_required(
-        f"{grant.name} has the role {grant.role} and may not {what}: that needs {wanted}. An admin changes the grant.",
+        f"{grant.name} has the role {grant.role} and may not {what}: that needs {wanted}. An admin can change the grant.",
         role=role or "",
     )

@@ -1,7 +1,7 @@
-"""Calls that are refused because of who calls: what the log says of them, and how fast they are answered.
+"""Logs the calls that are refused because of who calls, and slows them down.
 
-The log has no secret, and both have a bounded rate. A refusal costs the server as much as an answer. So where there are many,
-each is held for a moment: a hostile client that waits for its answers then takes little of the server's time.
+The log has no secret and a limited number of lines a second. A refusal costs the server as much as an answer. So if there are
+many refusals, each one waits for a moment: a hostile client that waits for its answers then takes little of the server's time.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ _HELD_S: Final = {
     **dict.fromkeys((Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.INVALID_FIELD), 1.0),
     Reason.LIMIT_EXCEEDED: 0.3,
 }
-"""How long a refusal is held. Who is over a limit may be honest, and has a deadline."""
+"""How long a refusal is held. A caller over its limit may be honest and have a deadline, so its refusal is held for less time."""
 _AT_ONCE_PER_S: Final = 50.0
 _AT_ONCE_BURST: Final = 200.0
 _MOST_HELD: Final = 4_000
-"""Each takes memory. Above this number, refusals are answered at once."""
+"""The most refusals that are held at a time, because each takes memory. Above this number, they are answered at once."""
 _FLOOD_S: Final = 2.0
-"""How long a flood counts as one after the last refusal that came too fast."""
+"""How long a flood still counts as a flood after the last refusal that was above the rate."""
 _SHARE_OF_DEADLINE: Final = 0.5
 
 _log = structlog.get_logger(__name__)
@@ -43,12 +43,16 @@ _flooded_until_s = 0.0
 
 
 def is_flooded() -> bool:
-    """Whether more calls are refused than can be answered at once. Then a caller is asked for a proof before its request is read."""
+    """Returns whether more calls are refused than can be answered at once. In a flood, the server asks for a proof before it
+    reads a request.
+    """
     return time.monotonic() < _flooded_until_s
 
 
 async def hold(refusal: RampdError | DeadlineError, caller: Caller | None, context: Context) -> None:
-    """Waits before a refusal is answered, if there are many. A wrong request is held only of a caller who is not proven."""
+    """Waits before a refusal is answered, if there are many refusals. The refusal of a wrong request waits only if the caller is
+    not proven.
+    """
     global _held, _flooded_until_s  # noqa: PLW0603 - one server, one number
     if not isinstance(refusal, RampdError) or refusal.reason not in _HELD_S:
         return
@@ -69,7 +73,7 @@ async def hold(refusal: RampdError | DeadlineError, caller: Caller | None, conte
 
 
 def tell_of_hidden(call: Call, components: Iterable[str]) -> None:
-    """Logs that entries of a request are about components that the caller does not see: once for a call, with one of them."""
+    """Logs if entries of a request are about components that the caller does not see: one line a call, with one component."""
     if call.caller.grant.sees_every_component:
         return
     hidden = next((each for each in components if not call.sees(each)), None)
@@ -78,7 +82,7 @@ def tell_of_hidden(call: Call, components: Iterable[str]) -> None:
 
 
 def tell(refusal: RampdError | DeadlineError, method: str, caller: Caller | None, context: Context) -> None:
-    """Logs a refusal, if it is one because of who calls. What the rate leaves out is counted in the next line."""
+    """Logs a refusal if its reason is who calls. The next line has the number of refusals that the rate left out."""
     global _not_logged  # noqa: PLW0603 - one log, one rate
     if not isinstance(refusal, RampdError) or not (refusal.reason in _LOGGED or refusal.log_message):
         return

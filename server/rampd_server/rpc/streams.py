@@ -13,13 +13,13 @@ MAX_STREAMS: Final = 4_000
 get takes 0.2 s of a core. With 10,000 streams a Resolve waits for more than 20 s, and reads of the store time out.
 """
 _LOW: Final = 0.9
-"""The share of the limit below which the log says that there is room again."""
+"""Below this share of the limit, the log says that there is room again."""
 
 log = structlog.get_logger()
 
 
 class Streams:
-    """Counts the streams of a server, and refuses those beyond the limit."""
+    """Counts the streams of a server, and refuses streams above the limit."""
 
     def __init__(self, limit: int = MAX_STREAMS) -> None:
         self._limit = limit

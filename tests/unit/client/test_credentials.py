@@ -1,4 +1,4 @@
-"""What proves who calls: tokens, files, and where a token may be sent."""
+"""Credentials of clients: tokens, files, and the targets to which a token may be sent."""
 
 import base64
 import json
@@ -70,7 +70,7 @@ def test_a_cut_token_is_refused_at_once_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "two words", "nothing\nelse", "ä"])
-def test_a_text_that_no_header_can_have_is_not_a_token(text: str) -> None:
+def test_a_text_that_can_t_be_in_a_header_is_not_a_token(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
         Token(text)
 
@@ -97,7 +97,7 @@ def test_a_token_is_not_sent_in_the_clear_to_another_machine(target: str, is_tak
     assert is_local(target) == (is_taken and not target.startswith("https"))
 
 
-def test_a_token_of_the_environment_is_held_to_the_same_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_rule_holds_for_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAMPD_TOKEN", new_token())
     assert sent(Endpoint("127.0.0.1:1"))
     with pytest.raises(InvalidArgumentError):
@@ -124,7 +124,7 @@ def test_a_token_file_is_read_again_after_a_change(tmp_path: Path, monkeypatch: 
     assert sent(endpoint) == f"Bearer {second}"
 
 
-def test_a_refused_token_is_asked_for_again_where_another_can_come(tmp_path: Path) -> None:
+def test_after_a_refusal_the_credentials_are_asked_for_another_token(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(new_token())
     endpoint = Endpoint("127.0.0.1:1", TokenFile(path))
@@ -177,7 +177,7 @@ def test_a_token_file_is_followed_through_the_link_of_a_kubernetes_secret(tmp_pa
 
 
 @pytest.mark.parametrize("content", [None, "", "two words"])
-def test_a_token_file_without_a_token_is_told_by_its_name(tmp_path: Path, content: str | None) -> None:
+def test_the_error_about_a_token_file_without_a_token_names_the_file(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_text(content)
@@ -220,14 +220,14 @@ def test_a_callable_is_asked_again_before_its_token_ends(monkeypatch: pytest.Mon
     assert issuing.asked == 2
 
 
-def test_a_token_stays_in_use_until_it_ends_while_no_other_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_stays_in_use_until_it_ends_if_no_other_token_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     issuing = Issuing()
     endpoint = Endpoint("127.0.0.1:1", issuing)
     sent(endpoint)
     issuing.fails = True
     issuing.may_answer.clear()
     at(monkeypatch, 595)
-    for _ in range(5):  # while the other one is asked for
+    for _ in range(5):  # while the client asks for another token
         assert dict(endpoint.authorization(0.05)) == {"authorization": "Bearer token-1"}
     issuing.may_answer.set()
     eventually(lambda: issuing.asked == 2)
@@ -239,16 +239,16 @@ def test_a_token_stays_in_use_until_it_ends_while_no_other_can_be_had(monkeypatc
 
 
 @pytest.mark.parametrize("life_s", [None, 0.0, -3600.0])
-def test_a_callable_is_not_asked_at_each_call_whatever_end_it_gives(life_s: float | None) -> None:
+def test_a_callable_is_not_asked_at_each_call_even_if_its_token_has_ended(life_s: float | None) -> None:
     issuing = Issuing(life_s)
     endpoint = Endpoint("127.0.0.1:1", issuing)
     for _ in range(5):
         assert sent(endpoint) == "Bearer token-1"
-        endpoint.forget_token()  # even where a server refuses it
+        endpoint.forget_token()  # even if a server refuses it
     assert issuing.asked == 1
 
 
-def test_a_callable_that_fails_is_left_alone_for_a_moment() -> None:
+def test_a_callable_that_fails_is_not_asked_again_at_once() -> None:
     issuing = Issuing()
     issuing.fails = True
     endpoint = Endpoint("127.0.0.1:1", issuing)
@@ -268,7 +268,7 @@ def test_a_fetched_token_that_a_server_refuses_is_replaced_unless_it_is_new(monk
     assert endpoint.has_other_than(first, 5.0)
 
 
-def test_a_callable_that_hangs_takes_no_more_than_the_time_of_a_call() -> None:
+def test_with_a_callable_that_hangs_a_call_ends_after_its_time_out() -> None:
     issuing = Issuing(waits=True)
     endpoint = Endpoint("127.0.0.1:1", issuing)
     for _ in range(3):
@@ -330,7 +330,7 @@ def test_a_signal_handler_may_ask_for_the_token_while_it_is_fetched() -> None:
     assert found == ["Bearer token-1"] * 2
 
 
-def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts_another_question() -> None:
+def test_a_signal_handler_may_ask_for_a_token_at_any_moment_of_another_request_for_one() -> None:
     endpoint = Endpoint("127.0.0.1:1", Issuing())
     found: list[str] = []
 
@@ -352,7 +352,7 @@ from rampd import DeadlineExceededError
 from rampd._calls.endpoint import Endpoint
 
 endpoint = Endpoint("127.0.0.1:1", lambda: threading.Event().wait())
-# What runs in the background may have been started with the signal ignored.
+# A process in the background may start with this signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print("waits", flush=True)
 try:
@@ -379,7 +379,7 @@ def test_ctrl_c_ends_the_wait_for_a_token() -> None:
 @pytest.mark.parametrize(
     "found", [None, "token", ("token", "soon"), ("two words", None), ("token\n", None), (7, None), ("rampd_cut", None)]
 )
-def test_what_is_no_token_and_end_is_told_and_not_shown(found: object) -> None:
+def test_the_error_about_a_wrong_result_of_a_callable_does_not_show_it(found: object) -> None:
     def ask() -> tuple[str, float | None]:
         return found  # type: ignore[return-value]
 
@@ -452,7 +452,7 @@ def test_no_traceback_shows_a_token_that_can_t_be_used(
     assert cut not in shown_with_variables(caught.value)
 
 
-def test_what_a_callable_raises_is_one_error_of_ours() -> None:
+def test_an_exception_of_a_callable_becomes_unauthenticated_error() -> None:
     def ask() -> tuple[str, float | None]:
         raise RuntimeError("secret")
 
@@ -461,7 +461,7 @@ def test_what_a_callable_raises_is_one_error_of_ours() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_the_end_of_a_json_web_token_is_its_own_word() -> None:
+def test_the_end_of_a_json_web_token_is_its_claim_exp() -> None:
     assert end_of(json_web_token(exp=1_900_000_000)) == 1_900_000_000
     assert end_of(json_web_token(sub="x")) is None
     assert end_of(new_token()) is None
@@ -530,7 +530,7 @@ def test_files_of_tls_that_can_not_be_used_are_refused_at_first_and_later_change
     spoil()
     with caplog.at_level(logging.WARNING, "rampd"):
         endpoint.open_channel(CHANNEL_OPTIONS).close()
-    assert "What was read before stays in use." in caplog.text
+    assert "The files that were read before stay in use." in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "", "hello"])

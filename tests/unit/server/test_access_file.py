@@ -1,4 +1,4 @@
-"""The access file: read whole, or refused whole with every mistake in a sentence."""
+"""The access file: one mistake refuses the whole file, and each mistake has a sentence."""
 
 import os
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def grants(text: str) -> AccessList:
 
 
 def of(*lines: str, name: str = "ci-restyler", role: str = "ci", proof: str = TOKENS) -> str:
-    """One grant, with these lines in it."""
+    """Returns the text of one grant that has these lines."""
     return "\n".join(["[[grant]]", f'name = "{name}"', f'role = "{role}"', proof, *lines, ""])
 
 
@@ -105,7 +105,7 @@ def test_each_role_has_its_name(role: Role) -> None:
         ("2027-01-31", datetime(2027, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)),
         ("2027-01-31T12:00:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
         ("2027-01-31T12:00:00+02:00", datetime(2027, 1, 31, 10, tzinfo=UTC)),
-        # An answer of WhoAmI can't tell a later one.
+        # An answer of WhoAmI can't hold a later time.
         ("9999-12-31T23:00:00-12:00", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
@@ -134,18 +134,18 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "components as text": (of('components = "a"'), 'grant ci-restyler: components: it has to be a list, such as ["a", "b"].'),
     "an unknown method": (of('allow = ["Ramp", "Rampe"]'), "grant ci-restyler: allow: there is no method or flag 'Rampe'."),
     "an unknown flag": (of('deny = ["everything"]'), "grant ci-restyler: deny: there is no method or flag 'everything'."),
-    "a token itself": (of(proof='tokens = ["rampd_x"]'), "grant ci-restyler: tokens.0: a token is kept as sha256: and 64"),
-    "a short digest": (of(proof='tokens = ["sha256:abc"]'), "grant ci-restyler: tokens.0: a token is kept as sha256: and 64"),
+    "a token itself": (of(proof='tokens = ["rampd_x"]'), "grant ci-restyler: tokens.0: the file has the digest of a token, never the token: sha256: and 64"),
+    "a short digest": (of(proof='tokens = ["sha256:abc"]'), "grant ci-restyler: tokens.0: the file has the digest of a token, never the token: sha256: and 64"),
     "a token twice": (of() + of(name="b"), "sha256:0123456789ab… is the token of more than one grant"),
     "a name twice": (of() + of(proof=f'tokens = ["{OTHER}"]'), "'ci-restyler' is the name of more than one grant"),
     "a certificate twice": (
         of('certificates = ["a.b"]') + of('certificates = ["a.b"]', name="b", proof=""),
         "'a.b' is the certificate's name of more than one grant",
     ),
-    "no proof": (of(proof=""), "grant ci-restyler: nothing proves it. Add `tokens`"),
+    "no proof": (of(proof=""), "grant ci-restyler: nothing proves this identity. Add `tokens`"),
     "everybody twice": (
         of("everybody = true", proof="") + of("everybody = true", name="b", proof=""),
-        "2 grants are for everybody: only one can be.",
+        "2 grants are for everybody: only one grant can be.",
     ),
     "an end that is text": (of('expires = "2027-01-31"'), "grant ci-restyler: expires: '2027-01-31' is not a date such as 2027-01-31"),
     "an end without a zone": (of("expires = 2027-01-31T12:00:00"), "grant ci-restyler: expires: 2027-01-31 12:00:00 has no time zone; write 2027-01-31T12:00:00Z"),
@@ -165,7 +165,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "empty claims": (of(oidc("claims = {}"), proof=""), "grant ci-restyler: oidc.0.claims: "),
     "a pattern on a claim": (
         of(oidc('claims = { sub = "repo:acme/*" }'), proof=""),
-        "grant ci-restyler: oidc.0.claims.sub: 'repo:acme/*' has a *: a claim has to be equal, there are no patterns.",
+        "grant ci-restyler: oidc.0.claims.sub: 'repo:acme/*' has a *: a claim has to be equal, and there are no patterns.",
     ),
     "a claim that is a list": (of(oidc('claims = { ref = ["a"] }'), proof=""), "grant ci-restyler: oidc.0.claims.ref: ['a'] is not a text."),
     "an empty claim": (of(oidc('claims = { ref = "" }'), proof=""), "grant ci-restyler: oidc.0.claims.ref: '' is not a text."),
@@ -183,7 +183,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_refuses_the_file_and_is_a_sentence(text: str, said: str) -> None:
+def test_a_mistake_refuses_the_file_and_gives_a_sentence(text: str, said: str) -> None:
     [sentence] = mistakes(text)
     assert sentence.startswith(said)
     assert sentence.endswith(".")
@@ -202,12 +202,12 @@ def test_every_mistake_is_named_at_once_with_its_grant() -> None:
 
 
 @pytest.mark.parametrize("place", ['tokens = ["{}"]', "tokens = {}", 'token = "{}"', "tokens = [{}]", 'tokens = "{}"'])
-def test_a_token_that_stands_in_the_file_itself_is_not_repeated(place: str) -> None:
+def test_a_message_does_not_repeat_a_token_that_the_file_has(place: str) -> None:
     token = new_token()
     assert token[6:20] not in " ".join(mistakes(of(proof=place.format(token))))
 
 
-def test_a_file_that_can_t_be_read_is_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_can_t_be_read_gives_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(AccessFileError, match=r"/none can't be read: No such file or directory\.$"):
         read(tmp_path / "none", names=NAMES)
     (tmp_path / "odd").write_bytes(b"\xff\xfe")
@@ -225,7 +225,7 @@ def test_a_file_that_can_t_be_read_is_a_sentence(tmp_path: Path) -> None:
 
 
 WARNINGS: dict[str, tuple[str, str]] = {
-    "everybody": (of("everybody = true", role="viewer"), "grant ci-restyler: everybody who reaches the server is viewer, without any credentials."),
+    "everybody": (of("everybody = true", role="viewer"), "grant ci-restyler: everybody who reaches the server has the role viewer, without any credentials."),
     "any audience": (of(oidc('claims = { repository_id = "1" }'), proof=""), "grant ci-restyler: it takes tokens of https://token.actions.githubusercontent.com for any audience"),
     "any repository": (of(oidc('audience = "rampd"', 'claims = { repository_owner_id = "1" }'), proof=""), "grant ci-restyler: no claim names one repository"),
     "whoever calls a workflow": (of(oidc('audience = "rampd"', 'claims = { job_workflow_ref = "acme/ci/.github/workflows/x.yml@refs/heads/main" }'), proof=""), "grant ci-restyler: no claim names one repository"),
@@ -234,13 +234,13 @@ WARNINGS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), WARNINGS.values(), ids=WARNINGS)
-def test_what_is_too_wide_is_a_warning(text: str, said: str) -> None:
+def test_a_grant_that_is_too_wide_gives_a_warning(text: str, said: str) -> None:
     [warning] = grants(text).warnings
     assert warning.startswith(said)
 
 
 @pytest.mark.parametrize("text", [of(), of(GITHUB, proof=""), of('certificates = ["a.b"]', proof="", role="admin")])
-def test_what_is_no_wider_than_it_has_to_be_has_no_warning(text: str) -> None:
+def test_a_narrow_grant_gives_no_warning(text: str) -> None:
     assert grants(text).warnings == ()
 
 

@@ -1,4 +1,4 @@
-"""From a credential to its caller: known, ended, replaced."""
+"""The caller of a credential: when it is known, when it ends, and when it is replaced."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -61,7 +61,7 @@ async def test_each_token_of_a_grant_proves_it(world: World, token: str, scheme:
     assert caller == Caller(CI, Proof.TOKEN, 500.0, world.credentials.generation)
 
 
-async def test_what_was_proven_is_known_from_then_on(world: World) -> None:
+async def test_a_credential_that_was_proven_is_known_afterwards(world: World) -> None:
     header = f"Bearer {TOKEN}"
     assert world.credentials.known(header) is None
     caller = await world.credentials.prove(header)
@@ -69,7 +69,7 @@ async def test_what_was_proven_is_known_from_then_on(world: World) -> None:
     assert world.credentials.known(f"Bearer {SECOND}") is None
 
 
-async def test_nothing_that_was_refused_is_known(world: World) -> None:
+async def test_a_refused_credential_is_not_known(world: World) -> None:
     await world.refusal(f"Bearer {OF_NOBODY}")
     assert world.credentials.known(f"Bearer {OF_NOBODY}") is None
 
@@ -94,21 +94,21 @@ async def test_a_token_ends_with_its_grant(world: World) -> None:
         (TOKEN, "The header `authorization` has to be `Bearer` and a token."),
         (f"Basic {TOKEN}", "The header `authorization` has to be `Bearer` and a token."),
         (f"Bearer{TOKEN}", "The header `authorization` has to be `Bearer` and a token."),
-        (f"Bearer {TOKEN[:-1]}", "The token is cut or mistyped: its checksum does not fit. Copy it again, whole."),
-        (f"Bearer {TOKEN}x", "The token is cut or mistyped: its checksum does not fit. Copy it again, whole."),
+        (f"Bearer {TOKEN[:-1]}", "The token is cut or mistyped: its checksum does not fit. Copy the whole token again."),
+        (f"Bearer {TOKEN}x", "The token is cut or mistyped: its checksum does not fit. Copy the whole token again."),
         (f"Bearer {OF_NOBODY}", "No grant of the access file has this token. It was revoked, or it is for another server."),
-        ("Bearer ", "The header `authorization` has no token after `Bearer`. Look at whether its variable is set."),
-        ("Bearer ${RAMPD_TOKEN}", "The header has the name of a variable in place of a token: grpcurl needs -expand-headers."),
+        ("Bearer ", "The header `authorization` has no token after `Bearer`. Check that its variable is set."),
+        ("Bearer ${RAMPD_TOKEN}", "The header has the name of a variable in place of a token: grpcurl needs the flag -expand-headers."),
         ("Bearer secret-of-another", "The token is neither one of rampd nor one of an OIDC issuer that the access file names."),
         (f"Bearer {digest_of(TOKEN)}", "The token is neither one of rampd nor one of an OIDC issuer that the access file names."),
     ],
     ids=range(11),
 )  # fmt: skip
-async def test_a_refusal_says_what_is_wrong_and_nothing_of_the_token(world: World, header: str, said: str) -> None:
+async def test_a_refusal_says_what_is_wrong_and_does_not_show_the_token(world: World, header: str, said: str) -> None:
     assert await world.refusal(header) == said
 
 
-async def test_a_token_of_an_issuer_is_verified_once_and_ends_with_what_ends_first(world: World) -> None:
+async def test_a_token_of_an_issuer_is_verified_once_and_ends_at_the_earliest_end(world: World) -> None:
     header = f"Bearer {JWT}"
     caller = await world.credentials.prove(header)
     assert (caller.grant, caller.proof, caller.expires_s) == (GITHUB, Proof.OIDC, 300.0)
@@ -122,7 +122,7 @@ async def test_a_token_of_an_issuer_is_verified_once_and_ends_with_what_ends_fir
 
 
 async def test_a_token_of_an_issuer_that_lives_for_long_is_verified_again_each_hour(world: World) -> None:
-    """Given an issuer that withdraws the key of a token for ten years, expect that the token is not good for as long."""
+    """Given a token that ends in ten years, and an issuer that withdraws its key, expect that the token ends much earlier."""
     header, world.verifier.ends_s = f"Bearer {JWT}", 3e8
     caller = await world.credentials.prove(header)
     assert caller.expires_s == 3e8
@@ -152,14 +152,14 @@ async def test_with_another_list_everything_is_checked_again(world: World) -> No
     assert after.generation == before.generation + 1
 
 
-async def test_what_was_proven_by_the_list_of_before_is_not_remembered(world: World) -> None:
-    """Given a list that is replaced while an issuer is asked, expect that the next call is checked by the new one."""
+async def test_a_proof_by_an_earlier_list_is_not_remembered(world: World) -> None:
+    """Given a list that is replaced while a token is verified, expect that the new list checks the next call."""
     world.verifier.during = lambda: world.credentials.replace(AccessList(()))
     await world.credentials.prove(f"Bearer {JWT}")
     assert world.credentials.known(f"Bearer {JWT}") is None
 
 
-async def test_the_memory_of_what_was_proven_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_remembered_credentials_is_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_REMEMBERED", 3)
     for number in range(20):
         await world.credentials.prove(f"Bearer a.b.{number}")
@@ -167,7 +167,7 @@ async def test_the_memory_of_what_was_proven_has_an_end(world: World, monkeypatc
 
 
 async def test_one_token_does_not_fill_the_memory(world: World) -> None:
-    """Given a caller who writes the header of one token in many ways, expect that few of them are remembered."""
+    """Given a caller who writes the header of one token in many ways, expect that only few of these headers are remembered."""
     for number in range(1, 100):
         await world.credentials.prove(f"Bearer{' ' * number}{TOKEN}{' ' * (number // 2 % 2)}")
     assert list(world.credentials._known) == [f"Bearer {TOKEN}"]
@@ -191,7 +191,7 @@ def test_a_certificate_that_has_ended_is_refused(world: World) -> None:
         world.credentials.of_certificate(["launcher.example.org"], 99.0)
 
 
-def test_everybody_is_the_grant_that_says_so(world: World) -> None:
+def test_a_call_without_a_credential_gets_the_grant_for_everybody(world: World) -> None:
     assert world.credentials.without() is None
     grant = Grant("all", Role.VIEWER, is_for_everybody=True, expires_s=200.0)
     world.credentials.replace(AccessList((CI, grant)))

@@ -1,4 +1,4 @@
-"""The access list in force is what the file says, and stays so while the file can't be used."""
+"""The access list in force follows the file. It does not change while the file can't be used."""
 
 import asyncio
 import contextlib
@@ -83,7 +83,7 @@ async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> Non
     assert world.credentials.generation == 1
 
 
-async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake(world: World) -> None:
+async def test_a_broken_file_changes_nothing_and_is_logged_once_with_every_mistake(world: World) -> None:
     world.write('[[grant]]\nname = "ci"\nrole = "root"\n[[grant]]\nname = "b"\n')
     await eventually_async(lambda: bool(world.events("access_file_refused")))
     await asyncio.sleep(0.1)
@@ -92,15 +92,15 @@ async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake
         "grant ci: role: 'root' is not one of launcher, viewer, ci, operator, admin.",
         "grant b: role is missing.",
     )
-    assert line["what_it_means"] == "the grants of before stay in force"
+    assert line["what_it_means"] == "the earlier grants stay in force"
     assert await world.is_proven(FIRST)
     world.write(text_of(SECOND))
     await eventually_async(lambda: world.credentials.generation == 2)
     assert await world.is_proven(SECOND)
 
 
-async def test_a_change_from_before_the_list_follows_its_file_is_seen(world: World) -> None:
-    """Given a server that has read its file and waits for its store, expect that a token that is revoked then is refused."""
+async def test_a_change_between_the_first_reading_and_the_following_is_seen(world: World) -> None:
+    """Given a token that is revoked while the server has read its file and waits for its store, expect a refusal."""
     world.write(text_of(SECOND))
     later = asyncio.create_task(
         following.follow(
@@ -112,7 +112,7 @@ async def test_a_change_from_before_the_list_follows_its_file_is_seen(world: Wor
 
 
 @pytest.mark.parametrize("what", ["the file", "its folder"])
-async def test_what_others_could_write_and_can_t_any_more_is_in_force(world: World, what: str) -> None:
+async def test_a_file_that_others_can_t_write_any_more_is_in_force(world: World, what: str) -> None:
     """Given an admin who types the chmod that the log names, expect the new grants."""
     place = world.path if what == "the file" else world.path.parent
     world.path.parent.chmod(0o770 if what == "its folder" else 0o700)
@@ -127,7 +127,7 @@ async def test_what_others_could_write_and_can_t_any_more_is_in_force(world: Wor
 
 
 @pytest.mark.parametrize("what", ["too deep", "a long number", "a folder", "a pipe"])
-async def test_whatever_was_in_its_place_the_file_is_followed_afterwards(world: World, what: str) -> None:
+async def test_the_file_is_followed_again_after_something_else_was_in_its_place(world: World, what: str) -> None:
     if what == "too deep":
         world.write("x = " + "[" * 5_000)
     elif what == "a long number":
@@ -173,15 +173,15 @@ async def test_a_file_is_read_as_soon_as_its_mode_is_mended(world: World, what: 
     assert not await world.is_proven(FIRST)
 
 
-async def test_what_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
+async def test_a_grant_that_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
     world.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
     await eventually_async(lambda: bool(world.events("access_too_wide")))
     [line] = world.events("access_too_wide")
-    assert line["warning"].startswith("grant all: everybody who reaches the server is viewer")
+    assert line["warning"].startswith("grant all: everybody who reaches the server has the role viewer")
 
 
 async def test_a_change_beside_a_link_is_seen(world: World) -> None:
-    """Given what Kubernetes makes of a secret, a link that is pointed at another folder, expect the new grants."""
+    """Given a link to another folder, which is how Kubernetes replaces a secret, expect the new grants."""
     folder = world.path.parent
     for name, token in (("one", FIRST), ("two", SECOND)):
         (folder / name).mkdir()
@@ -200,5 +200,5 @@ def test_a_file_is_not_read_where_somebody_else_could_have_written_it(directory:
     path = directory / "access.toml"
     path.write_text(text_of(FIRST))
     path.chmod(0o622)
-    with pytest.raises(AccessFileError, match="Others than its owner may write"):
+    with pytest.raises(AccessFileError, match="Users other than its owner may write"):
         following.load(path, names=NAMES)

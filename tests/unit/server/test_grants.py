@@ -1,4 +1,4 @@
-"""What a grant gives, and which components are there for it."""
+"""What a grant gives, and which components its callers see."""
 
 import time
 
@@ -20,7 +20,7 @@ def test_a_role_gives_its_methods_and_a_grant_may_add_and_take_away_single_ones(
     assert not Grant("a", Role.ADMIN, deny=frozenset({"Ramp"})).may("Ramp", OPERATORS)
 
 
-def test_what_is_denied_is_denied_though_it_is_allowed_too() -> None:
+def test_deny_wins_over_allow() -> None:
     both = frozenset({"Ramp"})
     assert not Grant("a", Role.VIEWER, allow=both, deny=both).may("Ramp", OPERATORS)
 
@@ -29,7 +29,7 @@ def test_a_method_without_a_rule_is_given_to_no_role() -> None:
     assert not any(Grant("a", role).may("Explode", frozenset()) for role in Role)
 
 
-def test_the_whole_namespace_is_for_who_has_every_component() -> None:
+def test_a_flag_for_the_whole_namespace_needs_every_component() -> None:
     assert Grant("a", Role.ADMIN).may_set("all")
     assert not Grant("a", Role.ADMIN, components=("restyler",)).may_set("all")
     assert not Grant("a", Role.OPERATOR).may_set("all")
@@ -39,8 +39,8 @@ def test_the_whole_namespace_is_for_who_has_every_component() -> None:
     assert not Grant("a", Role.CI, allow=frozenset({"expedite"})).may_set("force")
 
 
-def test_a_name_is_compared_at_once_with_many_stars() -> None:
-    """63 dashes and 8 stars have 10^9 ways to be compared."""
+def test_a_glob_with_many_stars_is_compared_quickly() -> None:
+    """A slow algorithm would try 10^9 ways to compare 63 dashes with 8 stars."""
     grant = Grant("a", Role.VIEWER, components=("*-" * 8 + "x",))
     begin_s = time.monotonic()
     assert not grant.sees("-" * 63)
@@ -61,21 +61,21 @@ def test_a_name_is_compared_at_once_with_many_stars() -> None:
         (("a|b",), [], ["a", "b"]),
     ],
 )
-def test_a_glob_stands_for_whole_names(globs: tuple[str, ...], seen: list[str], unseen: list[str]) -> None:
+def test_a_glob_matches_whole_names(globs: tuple[str, ...], seen: list[str], unseen: list[str]) -> None:
     grant = Grant("a", Role.VIEWER, components=globs)
     assert [name for name in [*seen, *unseen] if grant.sees(name)] == seen
     assert grant.sees_every_component == ("*" in globs)
 
 
 @given(st.text("ab.-", min_size=1, max_size=12))
-def test_a_name_is_seen_by_itself_and_by_no_other_name(name: str) -> None:
+def test_a_name_without_a_star_matches_only_itself(name: str) -> None:
     grant = Grant("a", Role.VIEWER, components=(name,))
     assert grant.sees(name)
     assert not grant.sees(f"{name}a")
     assert not grant.sees(name.replace(".", "x") if "." in name else f"a{name}")
 
 
-def test_a_caller_is_called_as_its_grant() -> None:
+def test_the_identity_of_a_caller_is_the_name_of_its_grant() -> None:
     assert Caller(Grant("ci-restyler", Role.CI), Proof.TOKEN).identity == "ci-restyler"
 
 

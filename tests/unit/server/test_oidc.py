@@ -1,4 +1,4 @@
-"""Tokens of OIDC issuers, signed by a local one as GitHub and GitLab sign theirs."""
+"""Tokens of OIDC issuers, signed by a local issuer in the way of GitHub and GitLab."""
 
 import asyncio
 import base64
@@ -63,7 +63,7 @@ def world() -> World:
     return World()
 
 
-async def test_a_token_with_what_the_grant_asks_for_proves_it_until_it_ends(world: World) -> None:
+async def test_a_token_with_the_claims_of_a_grant_proves_the_grant_until_the_token_ends(world: World) -> None:
     end_s = int(time.time()) + 120
     assert await world.verify(world.token({"exp": end_s})) == (GRANT, end_s + LEEWAY_S)
 
@@ -131,14 +131,12 @@ async def test_the_grant_is_the_first_whose_claims_are_equal(world: World) -> No
     assert (await world.verify(world.token({"environment": "staging"}), GRANT, other))[0] is other
 
 
-async def test_a_grant_that_takes_another_algorithm_keeps_no_other_grant_from_it(world: World) -> None:
+async def test_a_grant_with_another_algorithm_does_not_block_the_other_grants(world: World) -> None:
     picky = Grant("picky", Role.ADMIN, trusts=(replace(TRUST, algorithms=("EdDSA",)),))
     assert (await world.verify(world.token(), picky, GRANT))[0] is GRANT
 
 
-async def test_a_signature_is_verified_once_however_many_grants_there_are(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_signature_is_verified_once_for_all_grants(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     verified = []
     decode = jwt.decode
 
@@ -206,7 +204,7 @@ def encoded(part: Mapping[str, Any]) -> str:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, "HS256", "HS512", 7, ["RS256"]])
 async def test_a_token_without_a_signature_or_with_a_shared_secret_is_refused(world: World, algorithm: Any) -> None:
-    """Given the issuer's public key as the secret, which everybody knows, expect that it is not taken for one."""
+    """Given a token whose shared secret is the issuer's public key, which everybody knows, expect a refusal."""
     await world.verify(world.token())
     head = encoded({"alg": algorithm, "typ": "JWT", "kid": "key-1"})
     body = encoded({"iss": GITHUB, "aud": "rampd", "exp": int(time.time()) + 300, **CLAIMS})
@@ -244,7 +242,7 @@ async def test_keys_are_fetched_once(world: World) -> None:
     assert world.issuer.asked == ["/.well-known/openid-configuration", "/.well-known/jwks"]
 
 
-async def test_a_key_that_is_not_known_is_asked_for_at_most_every_30_seconds(world: World) -> None:
+async def test_an_unknown_key_id_causes_a_fetch_at_most_every_30_seconds(world: World) -> None:
     await world.verify(world.token())
     asked = len(world.issuer.asked)
     hostile = Issuer()
@@ -257,12 +255,12 @@ async def test_a_key_that_is_not_known_is_asked_for_at_most_every_30_seconds(wor
     await world.refusal(token)
     await world.refusal(token)
     assert len(world.issuer.asked) == asked + 2
-    # What was good is good all the while.
+    # Meanwhile the known key still works.
     await world.verify(world.token())
 
 
 class SlowIssuer(Issuer):
-    """It answers when `is_open`."""
+    """An issuer that answers only after `is_open` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +275,7 @@ class SlowIssuer(Issuer):
         return httpx.MockTransport(answer)
 
 
-async def test_whoever_comes_while_the_keys_are_fetched_waits_for_them() -> None:
+async def test_a_caller_who_comes_during_a_fetch_of_the_keys_waits_for_it() -> None:
     issuer = SlowIssuer()
     world = World(issuer)
     first = asyncio.create_task(world.verify(world.token()))
@@ -290,7 +288,7 @@ async def test_whoever_comes_while_the_keys_are_fetched_waits_for_them() -> None
 
 
 async def test_a_caller_who_goes_does_not_end_the_fetch_for_the_others() -> None:
-    """Given somebody who sends a token that nobody has signed, and goes at once, expect that those who come later get in."""
+    """Given a caller who sends a wrong token and goes away at once, expect that callers who come later get in."""
     issuer = SlowIssuer()
     world = World(issuer)
     hostile = Issuer().token({"aud": "rampd", "exp": time.time() + 300}, kid="random")
@@ -327,7 +325,7 @@ async def test_a_key_that_the_issuer_has_withdrawn_is_good_for_an_hour_at_most(w
     [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), TimeoutError(), 500, 404, 302],
     ids=str,
 )
-async def test_the_last_good_keys_stay_where_a_fetch_fails(world: World, failure: Exception | int) -> None:
+async def test_the_last_good_keys_stay_in_use_if_a_fetch_fails(world: World, failure: Exception | int) -> None:
     await world.verify(world.token())
     world.issuer.fails_with = failure
     world.now_s += 10_000
@@ -353,7 +351,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-async def test_an_answer_that_makes_no_sense_leaves_the_keys_as_they_were(world: World, answer: bytes) -> None:
+async def test_a_wrong_answer_of_the_issuer_does_not_change_the_keys(world: World, answer: bytes) -> None:
     await world.verify(world.token())
     world.issuer.answer = answer
     world.now_s += 10_000
@@ -365,21 +363,21 @@ async def test_an_answer_that_makes_no_sense_leaves_the_keys_as_they_were(world:
     [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "alg": "none"}, {"kty": "RSA", "n": "!", "e": "Ag"}, {"kty": []}],
     ids=str,
 )
-async def test_a_key_that_can_t_be_used_keeps_no_other_key_from_it(world: World, key: dict[str, Any]) -> None:
+async def test_a_key_that_can_t_be_used_does_not_block_the_other_keys(world: World, key: dict[str, Any]) -> None:
     keys = json.loads(world.issuer.key_set())["keys"]
     world.issuer.answer = json.dumps({"keys": [{"kid": "odd", **key}, *keys]}).encode()
     assert (await world.verify(world.token()))[0] is GRANT
 
 
-async def test_where_keys_can_t_be_fetched_the_refusal_says_why(world: World) -> None:
+async def test_if_the_keys_can_t_be_fetched_the_refusal_says_why(world: World) -> None:
     world.issuer.fails_with = httpx.ConnectError("connection refused")
     message = await world.refusal(world.token())
     assert message.endswith("and its keys can't be fetched: connection refused. Try again.")
 
 
-async def test_an_issuer_that_says_it_is_another_is_not_believed(world: World) -> None:
+async def test_a_configuration_about_another_issuer_is_refused(world: World) -> None:
     world.issuer.claimed_name = "https://evil.example.org"
-    assert "it says that it is 'https://evil.example.org'" in await world.refusal(world.token())
+    assert "its configuration is about the issuer 'https://evil.example.org'" in await world.refusal(world.token())
 
 
 async def test_keys_are_not_fetched_in_the_clear(world: World) -> None:
@@ -420,7 +418,7 @@ HEAD = encoded({"alg": "RS256", "kid": "key-1"})
     ],
     ids=range(15),
 )
-async def test_whatever_is_sent_in_place_of_a_token_is_refused(world: World, token: str) -> None:
+async def test_a_text_that_is_no_token_is_refused(world: World, token: str) -> None:
     with pytest.raises(RefusedError) as caught:
         await world.verify(token)
     assert caught.value.reason is Reason.BAD_CREDENTIALS
@@ -428,10 +426,10 @@ async def test_whatever_is_sent_in_place_of_a_token_is_refused(world: World, tok
 
 
 @pytest.mark.parametrize("end", [1e400, "soon", None, [], -1])
-async def test_an_end_that_makes_no_sense_is_refused(world: World, end: Any) -> None:
+async def test_a_wrong_end_is_refused(world: World, end: Any) -> None:
     await world.refusal(world.token({"exp": end}))
 
 
 @pytest.mark.parametrize("end", [1e300, 10**400, "9" * 20])
-async def test_an_end_that_is_far_away_is_the_end_of_the_year_9999(world: World, end: Any) -> None:
+async def test_a_token_ends_with_the_year_9999_at_the_latest(world: World, end: Any) -> None:
     assert (await world.verify(world.token({"exp": end})))[1] == LATEST_S

@@ -14,8 +14,8 @@ from rampd_server.domain.errors import LimitExceededError, Reason
 GRANT = Grant("launcher-a", Role.LAUNCHER, limits=Limits(calls_per_s=2, burst=4, streams=2, outcomes_per_s=10))
 
 
-def test_a_burst_comes_at_once_and_the_next_waits_for_its_turn() -> None:
-    """2 a second and a burst of 4, by hand: 4 at 100 s, the fifth half a second later."""
+def test_a_burst_is_allowed_at_once_and_the_next_event_has_to_wait() -> None:
+    """Computed by hand for 2 a second and a burst of 4: four events at 100 s, and the fifth half a second later."""
     rate = Rate(2, 4)
     assert [rate.take(1, 100.0) for _ in range(6)] == [0, 0, 0, 0, 0.5, 0.5]
     assert rate.take(1, 100.25) == 0.25
@@ -23,7 +23,7 @@ def test_a_burst_comes_at_once_and_the_next_waits_for_its_turn() -> None:
     assert rate.take(1, 100.5) == 0.5
 
 
-def test_what_was_refused_counts_for_nothing() -> None:
+def test_a_refused_event_is_not_counted() -> None:
     rate = Rate(2, 1)
     assert rate.take(1, 0.0) == 0
     assert [rate.take(1, 0.25) for _ in range(100)] == [0.25] * 100
@@ -36,14 +36,14 @@ def test_a_pause_gives_no_more_than_the_burst_back() -> None:
     assert [rate.take(1, 1_000.0) for _ in range(5)] == [0, 0, 0, 0, 0.5]
 
 
-def test_several_at_once_count_as_so_many() -> None:
+def test_several_events_at_once_count_one_by_one() -> None:
     rate = Rate(10, 10)
     assert rate.take(7, 0.0) == 0
     assert rate.take(4, 0.0) == pytest.approx(0.1)
     assert rate.take(3, 0.0) == 0
 
 
-def test_more_at_once_than_the_burst_come_after_a_pause_and_are_waited_for() -> None:
+def test_after_a_pause_more_than_the_burst_is_allowed_and_later_events_wait_longer() -> None:
     rate = Rate(10, 10)
     assert rate.take(1000, 0.0) == 0
     assert rate.take(1, 0.0) == pytest.approx(99.1)
@@ -51,7 +51,7 @@ def test_more_at_once_than_the_burst_come_after_a_pause_and_are_waited_for() -> 
     assert rate.take(1000, 100.1) == 0
 
 
-def test_what_is_counted_without_a_question_makes_the_next_wait() -> None:
+def test_added_events_make_the_next_one_wait() -> None:
     rate = Rate(10, 10)
     rate.add(20, 5.0)
     assert rate.take(1, 5.0) == pytest.approx(1.1)
@@ -64,7 +64,7 @@ def test_what_is_counted_without_a_question_makes_the_next_wait() -> None:
     start_s=st.floats(0, 1e7),
     pauses_s=st.lists(st.one_of(st.just(0.0), st.floats(0, 5)), max_size=200),
 )
-def test_in_no_time_more_come_than_the_burst_and_the_rate_allow(
+def test_in_any_span_no_more_is_allowed_than_the_burst_and_the_rate(
     per_s: float, burst: int, start_s: float, pauses_s: list[float]
 ) -> None:
     rate = Rate(per_s, burst)
@@ -80,21 +80,21 @@ def test_in_no_time_more_come_than_the_burst_and_the_rate_allow(
 
 
 @given(per_s=st.floats(0.1, 10_000), burst=st.integers(1, 300), now_s=st.floats(0, 1e7))
-def test_a_whole_burst_always_comes(per_s: float, burst: int, now_s: float) -> None:
-    """Given sums of floats that are off by a little, expect that the last one of a burst is not refused for it."""
+def test_a_whole_burst_is_always_allowed(per_s: float, burst: int, now_s: float) -> None:
+    """Given sums of floats with a small error, expect that the error does not refuse the last event of a burst."""
     rate = Rate(per_s, burst)
     assert [rate.take(1, now_s) for _ in range(burst)] == [0] * burst
 
 
 @given(per_s=st.floats(0.1, 10_000), burst=st.integers(1, 30), now_s=st.floats(0, 1e7))
-def test_who_waits_as_told_comes_in(per_s: float, burst: int, now_s: float) -> None:
+def test_after_the_told_wait_the_next_event_is_allowed(per_s: float, burst: int, now_s: float) -> None:
     rate = Rate(per_s, burst)
     while not (wait_s := rate.take(1, now_s)):
         pass
     assert rate.take(1, now_s + wait_s) == 0
 
 
-def test_a_limit_is_refused_with_its_name_and_when_to_come_again() -> None:
+def test_a_refusal_has_the_name_of_the_limit_and_when_to_try_again() -> None:
     quota = Quota(GRANT)
     for _ in range(4):
         quota.take_call(50.0)

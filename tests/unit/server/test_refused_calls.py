@@ -1,5 +1,5 @@
-"""What the log says of calls that are refused: each once, at a bounded rate, and what was left out as a number. And how fast
-they are answered where there are many.
+"""What the log says about refused calls, and how long a refusal waits if there are many. The log has one line for each refusal,
+at a limited rate, and the number of refusals that it left out.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def tell(refusal: RampdError | DeadlineError, caller: Caller | None = CALLER) ->
     refused_calls.tell(refusal, "rampd.v1.RolloutService/Ramp", caller, Context())  # type: ignore[arg-type]
 
 
-def test_a_refusal_is_told_with_identity_method_peer_and_reason(lines: list[dict[str, Any]]) -> None:
+def test_a_refusal_is_logged_with_identity_method_peer_and_reason(lines: list[dict[str, Any]]) -> None:
     tell(refusals.role_required("ci-restyler may not call Ramp.", role="operator"))
     assert lines == [
         {
@@ -60,7 +60,7 @@ def test_a_refusal_is_told_with_identity_method_peer_and_reason(lines: list[dict
     ]
 
 
-def test_whoever_was_not_proven_has_no_identity(lines: list[dict[str, Any]]) -> None:
+def test_a_caller_who_is_not_proven_has_no_identity_in_the_log(lines: list[dict[str, Any]]) -> None:
     tell(refusals.no_credentials("Send a token."), None)
     tell(refusals.bad_credentials("It was revoked."), None)
     tell(LimitExceededError("Too many.", limit="streams", retry_after_s=1))
@@ -71,10 +71,10 @@ def test_whoever_was_not_proven_has_no_identity(lines: list[dict[str, Any]]) -> 
     ]
 
 
-def test_a_component_that_the_caller_does_not_see_is_told_and_one_that_is_not_there_is_not(
+def test_a_call_about_a_hidden_component_is_logged_and_one_about_an_absent_component_is_not(
     lines: list[dict[str, Any]],
 ) -> None:
-    """Given two refusals that are the same for the caller, expect that the log knows which is because of who calls."""
+    """Given two refusals that are the same for the caller, expect a line in the log only for the refusal that is because of who calls."""
     hidden, absent = refusals.component_hidden(component="secret"), refusals.component_not_found(component="secret")
     assert to_status(hidden) == to_status(absent)
     tell(absent)
@@ -88,13 +88,13 @@ def test_a_component_that_the_caller_does_not_see_is_told_and_one_that_is_not_th
     )
 
 
-def test_what_is_refused_for_another_cause_is_not_told(lines: list[dict[str, Any]]) -> None:
+def test_a_refusal_for_another_reason_is_not_logged(lines: list[dict[str, Any]]) -> None:
     tell(refusals.component_not_found(component="restyler"))
     tell(DeadlineError("too late"))
     assert lines == []
 
 
-def test_a_flood_is_told_at_a_bounded_rate_and_nothing_gets_lost(
+def test_a_flood_is_logged_at_a_limited_rate_and_every_refusal_is_counted(
     lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
@@ -111,7 +111,7 @@ def test_a_flood_is_told_at_a_bounded_rate_and_nothing_gets_lost(
 
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """For how long each refusal was held."""
+    """The seconds for which each refusal was held."""
     found: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -151,7 +151,7 @@ async def test_a_refusal_is_answered_within_the_deadline_of_its_caller(paused: l
     assert paused == [0.2]
 
 
-async def test_what_is_refused_for_another_cause_is_never_held(paused: list[float]) -> None:
+async def test_a_refusal_for_another_reason_is_never_held(paused: list[float]) -> None:
     for _ in range(300):
         await hold(refusals.role_required("No.", role="admin"))
         await hold(refusals.component_not_found(component="restyler"))
@@ -160,13 +160,13 @@ async def test_what_is_refused_for_another_cause_is_never_held(paused: list[floa
     assert paused == []
 
 
-async def test_a_wrong_request_of_somebody_who_is_not_proven_is_held_too(paused: list[float]) -> None:
+async def test_the_refusal_of_a_wrong_request_is_held_if_the_caller_is_not_proven(paused: list[float]) -> None:
     for _ in range(201):
         await hold(WRONG)
     assert paused == [1.0]
 
 
-async def test_a_bounded_number_of_refusals_is_held_and_whoever_leaves_makes_room(
+async def test_the_number_of_held_refusals_is_limited_and_a_caller_who_leaves_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(refused_calls, "_at_once", Rate(0.001, 1))

@@ -1,4 +1,4 @@
-"""Which roles may call which method, by the descriptors."""
+"""Which roles may call which method. The rule follows from the descriptors."""
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -56,7 +56,7 @@ def test_a_role_has_these_methods_and_no_others(role: Role) -> None:
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
 def test_every_method_has_a_rule(method: MethodDescriptor) -> None:
-    """Admins have each method for which there is a rule; for one that has none, nobody."""
+    """An admin may call each method that has a rule, and nobody may call a method without a rule."""
     assert Role.ADMIN in roles_of(method)
 
 
@@ -68,7 +68,7 @@ def test_a_method_reads_or_changes_something_or_takes_reports(method: MethodDesc
 
 
 def made(service: str, name: str = "Explode", *, reads: bool = False, changes: bool = False) -> MethodDescriptor:
-    """A method that is not in the contract."""
+    """Returns a method that is not in the contract."""
     file = descriptor_pb2.FileDescriptorProto(name=f"{service}.proto", package="rampd.v1", syntax="proto3")
     request = file.message_type.add(name=f"{name}Request")
     if changes:
@@ -85,11 +85,11 @@ def made(service: str, name: str = "Explode", *, reads: bool = False, changes: b
 
 
 @pytest.mark.parametrize("service", ["ReleaseService", "RolloutService", "NewService"])
-def test_a_method_that_neither_reads_nor_has_a_request_id_is_nobody_s(service: str) -> None:
+def test_nobody_may_call_a_method_that_neither_reads_nor_has_a_request_id(service: str) -> None:
     assert roles_of(made(service)) == frozenset()
 
 
-def test_a_change_in_a_service_without_a_rule_is_nobody_s() -> None:
+def test_nobody_may_call_a_change_in_a_service_without_a_rule() -> None:
     assert roles_of(made("NewService", changes=True)) == frozenset()
 
 
@@ -98,7 +98,7 @@ def test_a_new_method_has_its_roles_from_the_start() -> None:
     assert Role.LAUNCHER not in roles_of(made("RolloutService", reads=True))
     assert roles_of(made("RolloutService", changes=True)) == {Role.OPERATOR, Role.ADMIN}
     assert roles_of(made("ReleaseService", changes=True)) == {Role.CI, Role.OPERATOR, Role.ADMIN}
-    # What only launchers do is no read, so that a viewer does not have it.
+    # A method that only launchers may call is no read, so viewers may not call it.
     assert roles_of(made("ResolverService")) == {Role.LAUNCHER, Role.ADMIN}
 
 

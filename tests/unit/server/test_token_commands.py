@@ -1,4 +1,4 @@
-"""`rampd-server token …` and `access check`: what they print, and what they make of the file."""
+"""`rampd-server token …` and `access check`: what they print, and how they change the file."""
 
 import fcntl
 import os
@@ -35,7 +35,7 @@ certificates = ["launcher.example.org"]
 
 
 class Typed:
-    """What somebody types, and what comes of it."""
+    """Runs a command, and returns what it prints."""
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = directory / "access.toml"
@@ -46,7 +46,7 @@ class Typed:
         return (code, *self._capsys.readouterr())
 
     def create(self, *words: str) -> str:
-        """The token."""
+        """Makes a token and returns it."""
         code, out, _ = self("token", "create", *words)
         assert code == 0
         return out.rstrip("\n")
@@ -94,7 +94,7 @@ def test_the_first_token_makes_the_file_for_its_owner_only(typed: Typed) -> None
     assert (code, is_whole(token), out.count("\n")) == (0, True, 1)
     assert mode_of(typed.path) == 0o600
     assert typed.grants == {"ci-restyler": Grant("ci-restyler", Role.CI, tokens=(digest_of(token),))}
-    assert told == f"This is the token of ci-restyler. It is shown once: {typed.path} has its digest only.\n"
+    assert told == f"This is the token of ci-restyler. It is shown once: {typed.path} has only its digest.\n"
     assert token[6:] not in typed.path.read_text()
 
 
@@ -121,7 +121,7 @@ def test_an_end_is_a_date_that_ends_with_its_day_or_a_time(typed: Typed, written
 
 
 @pytest.mark.parametrize("written", ["", "90", "d", "-90d", "90 d", "soon", "2099-02-31", "9999999d", "999999w"])
-def test_what_is_no_end_is_refused(typed: Typed, written: str) -> None:
+def test_a_text_that_is_no_end_is_refused(typed: Typed, written: str) -> None:
     assert "is not a span such as 90d or 12h, nor a date" in typed.usage(
         "token", "create", "ci", "--role", "ci", f"--expires={written}"
     )
@@ -147,14 +147,14 @@ def test_a_second_token_is_for_rotation_and_needs_the_name_only(typed: Typed) ->
     assert len(typed.grants["ci"].tokens) == 3
 
 
-def test_a_grant_is_added_after_a_last_line_that_has_no_end(typed: Typed) -> None:
+def test_a_grant_is_added_after_a_last_line_without_a_line_end(typed: Typed) -> None:
     typed.write(COMMENTED.rstrip("\n"))
     typed.create("ci", "--role", "ci")
     assert list(typed.grants) == ["ops", "launcher", "ci"]
 
 
 def test_a_new_grant_needs_a_role(typed: Typed) -> None:
-    assert "say what it may do with --role" in typed.refused("token", "create", "ci")
+    assert "say with --role what it may do" in typed.refused("token", "create", "ci")
     assert not typed.path.exists()
 
 
@@ -168,7 +168,7 @@ def test_a_grant_that_could_not_be_read_is_not_written(typed: Typed, words: list
     assert typed.path.read_bytes() == before
 
 
-def test_the_words_of_others_stay_in_the_file(typed: Typed) -> None:
+def test_comments_and_other_grants_stay_in_the_file(typed: Typed) -> None:
     typed.write()
     token = typed.create("ci", "--role", "ci")
     added = typed.path.read_text()
@@ -225,7 +225,7 @@ def test_one_token_is_revoked_by_itself_or_by_its_digest(typed: Typed, how: str)
     assert typed.grants["ci"].tokens == (digest_of(second),)
 
 
-def test_all_tokens_of_an_identity_are_revoked_and_the_grant_that_nothing_proves_goes(typed: Typed) -> None:
+def test_all_tokens_of_an_identity_are_revoked_and_a_grant_without_a_proof_is_removed(typed: Typed) -> None:
     typed.create("ci", "--role", "ci")
     typed.create("ci")
     typed.create("ops", "--role", "admin")
@@ -246,10 +246,10 @@ def test_a_grant_that_has_another_proof_stays_without_its_token(typed: Typed) ->
 @pytest.mark.parametrize(
     "what", ["nobody", "sha256:", "sha256:0", "sha256:00000000000", "sha256:" + "f" * 64, "rampd_cut"]
 )
-def test_what_is_not_there_can_t_be_revoked(typed: Typed, what: str) -> None:
+def test_a_token_that_is_not_in_the_file_can_t_be_revoked(typed: Typed, what: str) -> None:
     typed.write()
     told = typed.refused("token", "revoke", what)
-    assert "has no token of" in told
+    assert "has no token for" in told
     assert f"`rampd-server token list --access-file {typed.path}`" in told
     assert "rampd_cut" not in told
     typed.refused("token", "revoke", new_token())
@@ -265,7 +265,7 @@ def test_a_check_says_that_a_file_can_be_used_and_what_is_too_wide(typed: Typed)
     typed.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
     code, out, told = typed("access", "check", str(typed.path), file=False)
     assert (code, out) == (0, f"{typed.path} can be used: 1 grant, 1 warning.\n")
-    assert told.startswith("rampd-server: warning: grant all: everybody who reaches the server is viewer")
+    assert told.startswith("rampd-server: warning: grant all: everybody who reaches the server has the role viewer")
 
 
 def test_a_check_names_every_mistake(typed: Typed) -> None:
@@ -285,11 +285,11 @@ def test_a_file_that_can_t_be_used_is_not_changed(typed: Typed, words: list[str]
 
 
 @pytest.mark.parametrize("words", [["token", "list"], ["token", "revoke", "ops"]])
-def test_a_file_that_is_not_there_is_a_sentence(typed: Typed, words: list[str]) -> None:
+def test_a_missing_file_gives_a_sentence(typed: Typed, words: list[str]) -> None:
     assert "can't be read: No such file or directory." in typed.refused(*words)
 
 
-def test_a_folder_that_is_not_there_is_a_sentence(typed: Typed) -> None:
+def test_a_missing_folder_gives_a_sentence(typed: Typed) -> None:
     typed.path = typed.path.parent / "none" / "access.toml"
     assert "none can't be read: No such file or directory." in typed.refused("token", "create", "a", "--role", "ci")
 
@@ -299,21 +299,23 @@ def test_a_file_that_others_may_write_is_refused(typed: Typed, mode: int) -> Non
     typed.write()
     typed.path.chmod(mode)
     told = typed.refused("access", "check", str(typed.path), file=False)
-    assert told == f"rampd-server: Others than its owner may write to {typed.path}. Type chmod go-w {typed.path}\n"
+    assert told == f"rampd-server: Users other than its owner may write to {typed.path}. Type chmod go-w {typed.path}\n"
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 def test_a_file_that_others_may_replace_is_refused(typed: Typed, mode: int) -> None:
     typed.write()
     typed.path.parent.chmod(mode)
-    assert "Others than its owner may replace files in" in typed.refused("access", "check", str(typed.path), file=False)
+    assert "Users other than its owner may replace files in" in typed.refused(
+        "access", "check", str(typed.path), file=False
+    )
     typed.path.parent.chmod(0o1777)
     assert typed("access", "check", str(typed.path), file=False)[0] == 0
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702])
-def test_a_file_that_others_may_replace_where_a_link_leads_is_refused(typed: Typed, mode: int) -> None:
-    """Given a link to a link, expect that no folder on the way is one in which others could put an older file back."""
+def test_a_link_to_a_folder_in_which_others_may_replace_files_is_refused(typed: Typed, mode: int) -> None:
+    """Given a link to a link, expect a refusal if others could replace files in any of the folders."""
     typed.write()
     places = [typed.path.parent / name for name in ("one", "two")]
     for place in places:
@@ -335,7 +337,7 @@ def test_a_file_of_another_user_is_refused(typed: Typed, which: str, monkeypatch
     typed.write()
     given = typed.path if which == "file" else typed.path.parent
     os.chown(given, 4711, -1)
-    told = "Type chown root" if which == "file" else "Put it into a folder of root."
+    told = "Type chown root" if which == "file" else "Put the file into a folder of root."
     refused = typed.refused("access", "check", str(typed.path), file=False)
     assert f"{given} belongs to user " in refused
     assert told in refused
@@ -360,8 +362,8 @@ def test_commands_at_once_lose_nothing(typed: Typed) -> None:
     assert len(typed.grants["ci"].tokens) == 11
 
 
-def test_a_command_by_a_link_waits_for_one_without(typed: Typed) -> None:
-    """Given a command that changes the file, expect that another one by a link in another folder comes after it."""
+def test_a_command_that_names_a_link_waits_for_one_that_names_the_file(typed: Typed) -> None:
+    """Given a command that changes the file, expect that a command that names a link in another folder waits for it."""
     typed.create("ci", "--role", "ci")
     (typed.path.parent / "links").mkdir()
     link = typed.path.parent / "links" / "access.toml"
@@ -383,5 +385,5 @@ def test_nothing_but_the_token_is_on_standard_output(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("words", [["token"], ["access"], ["token", "make"], ["token", "create", "ci", "--rol", "ci"], ["token", "create", "ci", "--role", "root"]])  # fmt: skip
-def test_a_wrong_command_is_told_how_to_type_it(typed: Typed, words: list[str]) -> None:
+def test_a_wrong_command_gives_the_usage(typed: Typed, words: list[str]) -> None:
     assert "usage: rampd-server" in typed.usage(*words)

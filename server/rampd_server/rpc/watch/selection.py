@@ -1,4 +1,4 @@
-"""The components that a watcher is told of."""
+"""Which components a watcher hears about."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Equal selections share a whole state. False where it has every component."""
+    """The components of one watcher. Watchers with equal selections get the same whole state. A selection of every component is
+    false.
+    """
 
     wanted: frozenset[str] = frozenset()
-    """The names that the caller gave; none: all."""
+    """The names that the caller gave. Empty: all."""
     globs: tuple[str, ...] = ()
-    """Of the caller's grant, where that does not have every component."""
+    """The globs of the caller's grant. Empty if the grant has every component."""
     sees: Callable[[str], bool] = field(default=lambda _component: True, compare=False)
-    """Whether a component is there for the caller: what `globs` says."""
+    """Returns whether the caller may see a component, by `globs`."""
 
     @property
     def mark(self) -> str:
-        """What cursors have after the epoch: a state of other components can't be continued. Empty where the caller may see all."""
+        """The part of a cursor after the epoch. A cursor with another mark can't be continued, because it belongs to a state of
+        other components. Empty if the caller may see all components.
+        """
         return f"+{hashlib.sha256(' '.join(sorted(self.globs)).encode()).hexdigest()[:8]}" if self.globs else ""
 
     def __bool__(self) -> bool:
