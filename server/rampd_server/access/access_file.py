@@ -23,6 +23,8 @@ _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES2
 """Signatures with a public key. Those with a shared secret are not among them."""
 _REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id"})
 """Claims of GitHub's and GitLab's tokens that name one repository. `job_workflow_ref` does not: other repositories call it."""
+_PROOFS: Final = frozenset({"tokens", "certificates", "oidc", "everybody"})
+"""Settings of a grant that prove it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -83,7 +85,9 @@ def parse(text: str, *, names: Collection[str]) -> AccessList:
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
-        raise AccessFileError(*(_sentence(content, details) for details in error.errors())) from error
+        wrong = error.errors()
+        rest = _File.model_construct(grant=list(_well_formed(content, wrong)))
+        raise AccessFileError(*(_sentence(content, each) for each in wrong), *_mistakes(rest, names)) from error
     mistakes = tuple(_mistakes(file, names))
     if mistakes:
         raise AccessFileError(*mistakes)
@@ -211,6 +215,21 @@ class _File(_Part):
     grant: list[_Grant] = []
 
 
+def _well_formed(content: dict[str, Any], wrong: Sequence[ErrorDetails]) -> Iterator[_Grant]:
+    """The grants without their settings of a wrong form, so that the other settings are looked at too."""
+    grants = content.get("grant")
+    left_out = {details["loc"][1:3] for details in wrong}
+    for index, grant in enumerate(grants if isinstance(grants, list) else ()):
+        if not isinstance(grant, dict):
+            continue
+        kept = {key: value for key, value in grant.items() if (index, key) not in left_out}
+        if grant.keys() & _PROOFS and not kept.keys() & _PROOFS:
+            # The grant has a proof, although the form of the proof is wrong.
+            kept["certificates"] = [f"number {index + 1}"]
+        found = _Grant.model_validate({"name": "nameless", "role": Role.VIEWER} | kept)
+        yield found.model_copy(update={"name": _told(content, index)})
+
+
 def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
     """What is wrong with the grants together."""
     for what, values in (
@@ -220,6 +239,16 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
     ):
         for value in sorted(value for value, number in Counter(values).items() if number > 1):
             yield f"{_shortened(value)} is {what} of more than one grant, so who calls would not be clear."
+    taken: dict[tuple[object, ...], list[str]] = {}
+    for each in file.grant:
+        for key in dict.fromkeys((oidc.issuer, oidc.audience, *sorted(oidc.claims.items())) for oidc in each.oidc):
+            taken.setdefault(key, []).append(each.name)
+    for (issuer, *_), grants in taken.items():
+        if len(grants) > 1:
+            yield (
+                f"The grants {', '.join(grants)} take the same tokens of {issuer}: their audience and claims are equal, so who calls "
+                "would not be clear."
+            )
     for each in file.grant:
         for listed in ("allow", "deny"):
             for name in getattr(each, listed):
@@ -279,9 +308,11 @@ def _sentence(content: dict[str, Any], details: ErrorDetails) -> str:
             reason = "each grant begins with [[grant]]"
         case "list_type":
             reason = 'it has to be a list, such as ["a", "b"]'
+        case "model_type":
+            reason = "it has to be a table"
         case _:
             reason = details["msg"][:1].lower() + details["msg"][1:]
-    return f"{where}{path}: {reason}."
+    return f"{where}{path}: {reason}." if path else f"{where}{reason}."
 
 
 def _told(content: dict[str, Any], index: int) -> str:

@@ -142,6 +142,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         of('certificates = ["a.b"]') + of('certificates = ["a.b"]', name="b", proof=""),
         "'a.b' is the certificate's name of more than one grant",
     ),
+    "the same tokens of an issuer": (
+        of(GITHUB, proof="") + of(oidc('claims = { ref = "refs/heads/main", repository_id = 65 }', 'audience = "rampd"', 'algorithms = ["ES256"]'), name="b", proof=""),
+        "The grants ci-restyler, b take the same tokens of https://token.actions.githubusercontent.com: ",
+    ),
     "no proof": (of(proof=""), "grant ci-restyler: nothing proves it. Add `tokens`"),
     "everybody twice": (
         of("everybody = true", proof="") + of("everybody = true", name="b", proof=""),
@@ -196,9 +200,58 @@ def test_every_mistake_is_named_at_once_with_its_grant() -> None:
         "grant ci-restyler",
         "grant ci-restyler",
         "grant c",
+        "sha256",
     ]
     together = of('allow = ["X"]', name="a") + of('deny = ["Y"]', name="b", proof="")
     assert len(mistakes(together)) == 3
+
+
+def test_mistakes_of_the_form_hide_no_other_mistake() -> None:
+    """Given grants with settings of a wrong form, expect also what is wrong with their other settings, and nothing that a
+    setting of a wrong form only seems to lack.
+    """
+    text = "\n".join([
+        of('allow = ["Rampe"]', name="a", role="root"),
+        of("components = []", 'certificates = ["a.b"]', name="a", proof=""),
+        of(proof='tokens = ["rampd_x"]', name="cut"),
+        '[[grant]]\ncertificates = ["a.b"]',
+        of(name="bare", role="root", proof=""),
+    ])  # fmt: skip
+    assert [sentence[:60] for sentence in mistakes(text)] == [
+        "grant a: role: 'root' is not one of launcher, viewer, ci, op",
+        "grant a: components: list should have at least 1 item after ",
+        "grant cut: tokens.0: a token is kept as sha256: and 64 hexad",
+        "grant number 4: name is missing.",
+        "grant number 4: role is missing.",
+        "grant bare: role: 'root' is not one of launcher, viewer, ci,",
+        "'a' is the name of more than one grant, so who calls would n",
+        "'a.b' is the certificate's name of more than one grant, so w",
+        "grant a: allow: there is no method or flag 'Rampe'.",
+        "grant bare: nothing proves it. Add `tokens` (with `rampd-ser",
+    ]
+    assert mistakes('grant = ["a", 3]') == [
+        "grant number 1: it has to be a table.",
+        "grant number 2: it has to be a table.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        oidc('audience = "rampd"', 'claims = { repository_id = "65", ref = "refs/heads/other" }'),
+        oidc('audience = "other"', 'claims = { repository_id = "65", ref = "refs/heads/main" }'),
+        oidc('audience = "rampd"', 'claims = { repository_id = "65", ref = "refs/heads/main" }', issuer="https://a.b"),
+    ],
+    ids=["claims", "audience", "issuer"],
+)
+def test_grants_whose_tokens_differ_are_no_mistake(other: str) -> None:
+    assert len(grants(of(GITHUB, proof="") + of(other, name="b", proof="")).grants) == 2
+
+
+def test_the_same_tokens_of_an_issuer_twice_in_one_grant_are_no_mistake() -> None:
+    """Given one grant for two authorities of an issuer, expect that who calls is clear."""
+    again = GITHUB + 'ca_file = "/etc/ca.pem"\n'
+    assert len(grants(of(GITHUB, again, proof="")).grants[0].trusts) == 2
 
 
 @pytest.mark.parametrize("place", ['tokens = ["{}"]', "tokens = {}", 'token = "{}"', "tokens = [{}]", 'tokens = "{}"'])

@@ -84,13 +84,14 @@ async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> Non
 
 
 async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake(world: World) -> None:
-    world.write('[[grant]]\nname = "ci"\nrole = "root"\n[[grant]]\nname = "b"\n')
+    world.write('[[grant]]\nname = "ci"\nrole = "root"\neverybody = true\n[[grant]]\nname = "b"\ntokens = [3]\n')
     await eventually_async(lambda: bool(world.events("access_file_refused")))
     await asyncio.sleep(0.1)
     [line] = world.events("access_file_refused")
     assert line["mistakes"] == (
         "grant ci: role: 'root' is not one of launcher, viewer, ci, operator, admin.",
         "grant b: role is missing.",
+        "grant b: tokens.0: input should be a valid string.",
     )
     assert line["what_it_means"] == "the grants of before stay in force"
     assert await world.is_proven(FIRST)

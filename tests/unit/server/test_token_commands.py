@@ -271,7 +271,7 @@ def test_a_check_says_that_a_file_can_be_used_and_what_is_too_wide(typed: Typed)
 def test_a_check_names_every_mistake(typed: Typed) -> None:
     typed.write('[[grant]]\nname = ""\nrole = "root"\n')
     told = typed.refused("access", "check", str(typed.path), file=False)
-    assert [line.partition(": ")[2].partition(":")[0] for line in told.splitlines()] == ["grant number 1"] * 2
+    assert [line.partition(": ")[2].partition(":")[0] for line in told.splitlines()] == ["grant number 1"] * 3
 
 
 @pytest.mark.parametrize(
