@@ -28,6 +28,8 @@ _PROOFS: Final = frozenset({"tokens", "certificates", "oidc", "everybody"})
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+NO_GRANTS: Final = "# A caller needs a grant here."
+"""What a file without grants has, so that it differs from a file that was cut."""
 _MAX_BYTES: Final = 4 << 20
 """About 20,000 grants."""
 
@@ -42,7 +44,7 @@ class AccessFileError(Exception):
 
 @dataclass(frozen=True)
 class AccessList:
-    """All grants of a file, and what in it gives more than is wise."""
+    """All grants of a file, and what in it is probably not meant."""
 
     grants: tuple[Grant, ...]
     warnings: tuple[str, ...] = ()
@@ -76,6 +78,9 @@ def _content(path: Path) -> bytes:
 
 def parse(text: str, *, names: Collection[str]) -> AccessList:
     """The grants of a text. Raises AccessFileError."""
+    if not text.strip():
+        # A copy or an editor that is interrupted leaves such a file.
+        raise AccessFileError(f"It is empty. To let nobody in, write a line such as: {NO_GRANTS}")
     try:
         content = tomllib.loads(text)
     except ValueError as error:  # also a number with too many digits, which is no TOMLDecodeError
@@ -264,10 +269,17 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
 
 
 def _warnings(file: _File) -> Iterator[str]:
+    if not file.grant:
+        yield "There is no grant, so nobody gets in with a credential. Add one with `rampd-server token create`."
     for each in file.grant:
         if each.everybody:
             yield f"grant {each.name}: everybody who reaches the server is {each.role}, without any credentials."
         for trust in each.oidc:
+            if trust.issuer.endswith("/"):
+                yield (
+                    f"grant {each.name}: the issuer {trust.issuer} ends with a slash. Compare it with `iss` of a token: GitHub and "
+                    "GitLab have no slash there."
+                )
             if trust.audience is None:
                 yield (
                     f"grant {each.name}: it takes tokens of {trust.issuer} for any audience, so a token that a job gives to another "

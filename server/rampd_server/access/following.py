@@ -61,7 +61,7 @@ def tell(path: Path, access_list: AccessList) -> None:
     """Says in the log which grants are in force."""
     _log.info("access_file_read", file=str(path), grants=len(access_list.grants))
     for warning in access_list.warnings:
-        _log.warning("access_too_wide", file=str(path), warning=warning)
+        _log.warning("access_file_warning", file=str(path), warning=warning)
 
 
 def _require_owners(path: Path) -> None:

@@ -91,7 +91,16 @@ def test_a_grant_that_says_little_has_the_defaults() -> None:
 
 
 def test_a_file_without_grants_lets_nobody_in() -> None:
-    assert grants("# nobody yet\n") == AccessList(())
+    found = grants("# nobody yet\n")
+    assert (found.grants, len(found.warnings)) == ((), 1)
+    assert found.warnings[0].startswith("There is no grant, so nobody gets in with a credential.")
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
+def test_an_empty_file_is_a_mistake(text: str) -> None:
+    [sentence] = mistakes(text)
+    assert sentence.startswith("It is empty. To let nobody in, write a line such as: # ")
+    assert grants(sentence.partition(": ")[2]).grants == ()
 
 
 @pytest.mark.parametrize("role", Role)
@@ -278,6 +287,7 @@ def test_a_file_that_can_t_be_read_is_a_sentence(tmp_path: Path) -> None:
 
 
 WARNINGS: dict[str, tuple[str, str]] = {
+    "a slash after an issuer": (of(oidc('audience = "rampd"', 'claims = { repository_id = "1" }', issuer="https://gitlab.example.org/"), proof=""), "grant ci-restyler: the issuer https://gitlab.example.org/ ends with a slash."),
     "everybody": (of("everybody = true", role="viewer"), "grant ci-restyler: everybody who reaches the server is viewer, without any credentials."),
     "any audience": (of(oidc('claims = { repository_id = "1" }'), proof=""), "grant ci-restyler: it takes tokens of https://token.actions.githubusercontent.com for any audience"),
     "any repository": (of(oidc('audience = "rampd"', 'claims = { repository_owner_id = "1" }'), proof=""), "grant ci-restyler: no claim names one repository"),
@@ -287,7 +297,7 @@ WARNINGS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), WARNINGS.values(), ids=WARNINGS)
-def test_what_is_too_wide_is_a_warning(text: str, said: str) -> None:
+def test_what_is_probably_not_meant_is_a_warning(text: str, said: str) -> None:
     [warning] = grants(text).warnings
     assert warning.startswith(said)
 
