@@ -347,6 +347,24 @@ def test_a_file_that_others_may_write_is_refused(typed: Typed, mode: int) -> Non
     assert told == f"rampd-server: Others than its owner may write to {typed.path}. Type chmod go-w {typed.path}\n"
 
 
+def test_a_check_names_what_others_may_and_every_mistake_of_the_content(typed: Typed) -> None:
+    typed.write('[[grant]]\nname = ""\nrole = "root"\neverybody = true\n')
+    typed.path.chmod(0o620)
+    typed.path.parent.chmod(0o720)
+    told = typed.refused("access", "check", str(typed.path), file=False).splitlines()
+    assert [line.removeprefix("rampd-server: ")[:33] for line in told] == [
+        "Others than its owner may write t",
+        "Others than its owner may replace",
+        "grant number 1: name: is required",
+        "grant number 1: role: 'root' is n",
+    ]
+
+
+def test_a_file_that_is_not_there_is_named_once(typed: Typed) -> None:
+    told = typed.refused("access", "check", str(typed.path), file=False)
+    assert told == f"rampd-server: {typed.path} can't be read: No such file or directory.\n"
+
+
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 def test_a_file_that_others_may_replace_is_refused(typed: Typed, mode: int) -> None:
     typed.write()
