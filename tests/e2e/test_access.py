@@ -146,7 +146,7 @@ def test_a_file_that_is_broken_while_the_server_runs_changes_nothing_and_is_told
     tokens.grant("ops", "admin")
     with rampd_server(directory, "--access-file", str(tokens.path)) as server:
         [address] = addresses(server)
-        tokens.path.write_text("[[grant]]\n")
+        tokens.path.write_text("[[grant]]\neverybody = true\n")
         assert server.event("access_file_refused")["mistakes"] == ["grant number 1: name is missing.", "grant number 1: role is missing."]  # fmt: skip
         with plain(address) as channel:
             assert status(channel, "WhoAmI", WHO, tokens.metadata("ops")) == "OK"

@@ -254,7 +254,7 @@ async def test_the_socket_of_a_dead_server_is_replaced(make_server, tmp_path):
     server = make_server()
     server.listen_unix(path)
     await server.start()
-    assert await statuses(f"unix:{path}") == [NOT_SERVING] * 4
+    assert await statuses(f"unix:{path}") == [NOT_SERVING] * len(NAMES)
 
 
 async def test_a_file_that_is_not_a_socket_is_not_deleted(make_server, tmp_path):
@@ -313,7 +313,7 @@ async def test_reflection_names_the_services(make_server):
     target = str(server.listen(ANY_PORT))
     await server.start()
     async with grpc.aio.insecure_channel(target) as channel:
-        assert {name for name in NAMES if name} < await listed(channel)
+        assert {name for name in NAMES if name.endswith("Service")} < await listed(channel)
 
 
 async def grpcurl(*words: str) -> str:

@@ -24,9 +24,13 @@ _REPOSITORY_CLAIMS: Final = frozenset({"repository_id", "project_id"})
 """Claims of GitHub's and GitLab's tokens that name one repository. `job_workflow_ref` names none: other repositories can call the same
 workflow.
 """
+_PROOFS: Final = frozenset({"tokens", "certificates", "oidc", "everybody"})
+"""Settings of a grant that prove it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+NO_GRANTS: Final = "# A caller needs a grant here."
+"""What a file without grants has, so that it differs from a file that was cut."""
 _MAX_BYTES: Final = 4 << 20
 """About 20,000 grants."""
 
@@ -41,7 +45,7 @@ class AccessFileError(Exception):
 
 @dataclass(frozen=True)
 class AccessList:
-    """All grants of a file, and a warning for each setting that gives more than is wise."""
+    """All grants of a file, and a warning for each setting that is probably not meant."""
 
     grants: tuple[Grant, ...]
     warnings: tuple[str, ...] = ()
@@ -63,6 +67,9 @@ def read(path: Path, *, names: Collection[str]) -> AccessList:
 
 def parse(text: str, *, names: Collection[str]) -> AccessList:
     """Returns the grants of a text. Raises AccessFileError."""
+    if not text.strip():
+        # A copy or an editor that is interrupted leaves such a file.
+        raise AccessFileError(f"It is empty. To let nobody in, write a line such as: {NO_GRANTS}")
     try:
         content = tomllib.loads(text)
     except ValueError as error:  # a number with too many digits is a ValueError, but no TOMLDecodeError
@@ -72,7 +79,9 @@ def parse(text: str, *, names: Collection[str]) -> AccessList:
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
-        raise AccessFileError(*(_sentence(content, details) for details in error.errors())) from error
+        wrong = error.errors()
+        rest = _File.model_construct(grant=list(_well_formed(content, wrong)))
+        raise AccessFileError(*(_sentence(content, each) for each in wrong), *_mistakes(rest, names)) from error
     mistakes = tuple(_mistakes(file, names))
     if mistakes:
         raise AccessFileError(*mistakes)
@@ -201,6 +210,21 @@ class _File(_Part):
     grant: list[_Grant] = []
 
 
+def _well_formed(content: dict[str, Any], wrong: Sequence[ErrorDetails]) -> Iterator[_Grant]:
+    """The grants without their settings of a wrong form, so that the other settings are looked at too."""
+    grants = content.get("grant")
+    left_out = {details["loc"][1:3] for details in wrong}
+    for index, grant in enumerate(grants if isinstance(grants, list) else ()):
+        if not isinstance(grant, dict):
+            continue
+        kept = {key: value for key, value in grant.items() if (index, key) not in left_out}
+        if grant.keys() & _PROOFS and not kept.keys() & _PROOFS:
+            # The grant has a proof, although the form of the proof is wrong.
+            kept["certificates"] = [f"number {index + 1}"]
+        found = _Grant.model_validate({"name": "nameless", "role": Role.VIEWER} | kept)
+        yield found.model_copy(update={"name": _told(content, index)})
+
+
 def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
     """Yields what is wrong although each setting alone is right."""
     for what, values in (
@@ -210,6 +234,16 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
     ):
         for value in sorted(value for value, number in Counter(values).items() if number > 1):
             yield f"{_shortened(value)} is {what} of more than one grant, so it would not be clear who calls."
+    taken: dict[tuple[object, ...], list[str]] = {}
+    for each in file.grant:
+        for key in dict.fromkeys((oidc.issuer, oidc.audience, *sorted(oidc.claims.items())) for oidc in each.oidc):
+            taken.setdefault(key, []).append(each.name)
+    for (issuer, *_), grants in taken.items():
+        if len(grants) > 1:
+            yield (
+                f"The grants {', '.join(grants)} take the same tokens of {issuer}: their audience and claims are equal, so it "
+                "would not be clear who calls."
+            )
     for each in file.grant:
         for listed in ("allow", "deny"):
             for name in getattr(each, listed):
@@ -225,10 +259,17 @@ def _mistakes(file: _File, names: Collection[str]) -> Iterator[str]:
 
 
 def _warnings(file: _File) -> Iterator[str]:
+    if not file.grant:
+        yield "There is no grant, so nobody gets in with a credential. Add one with `rampd-server token create`."
     for each in file.grant:
         if each.everybody:
             yield f"grant {each.name}: everybody who reaches the server has the role {each.role}, without any credentials."
         for trust in each.oidc:
+            if trust.issuer.endswith("/"):
+                yield (
+                    f"grant {each.name}: the issuer {trust.issuer} ends with a slash. Compare it with `iss` of a token: GitHub and "
+                    "GitLab have no slash there."
+                )
             if trust.audience is None:
                 yield (
                     f"grant {each.name}: it takes tokens of {trust.issuer} for any audience, so a token that a job gives to another "
@@ -269,9 +310,11 @@ def _sentence(content: dict[str, Any], details: ErrorDetails) -> str:
             reason = "each grant begins with [[grant]]"
         case "list_type":
             reason = 'it has to be a list, such as ["a", "b"]'
+        case "model_type":
+            reason = "it has to be a table"
         case _:
             reason = details["msg"][:1].lower() + details["msg"][1:]
-    return f"{where}{path}: {reason}."
+    return f"{where}{path}: {reason}." if path else f"{where}{reason}."
 
 
 def _told(content: dict[str, Any], index: int) -> str:

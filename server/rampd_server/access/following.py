@@ -22,8 +22,14 @@ _log = structlog.get_logger(__name__)
 
 def load(path: Path, *, names: Collection[str]) -> AccessList:
     """Returns the grants of a file that nobody but its owner can change. Raises AccessFileError."""
-    _require_owners(path)
-    return access_file.read(path, names=names)
+    others = list(_what_others_may(path))
+    try:
+        access_list = access_file.read(path, names=names)
+    except AccessFileError as error:
+        raise AccessFileError(*dict.fromkeys((*others, *error.mistakes))) from error
+    if others:
+        raise AccessFileError(*others)
+    return access_list
 
 
 async def follow(path: Path, credentials: Credentials, *, names: Collection[str], known: Stamp | None) -> None:
@@ -61,31 +67,30 @@ def tell(path: Path, access_list: AccessList) -> None:
     """Logs how many grants are in force, and which of them give more than is wise."""
     _log.info("access_file_read", file=str(path), grants=len(access_list.grants))
     for warning in access_list.warnings:
-        _log.warning("access_too_wide", file=str(path), warning=warning)
+        _log.warning("access_file_warning", file=str(path), warning=warning)
 
 
-def _require_owners(path: Path) -> None:
-    """Raises AccessFileError if somebody other than root and this server's user can change the file."""
+def _what_others_may(path: Path) -> Iterator[str]:
+    """Yields each way in which somebody other than root and this server's user can change the file."""
     ours = os.geteuid()
     try:
         found = path.stat()
         folders = [(folder, folder.stat()) for folder in _folders(path)]
     except OSError as error:
-        raise AccessFileError(f"{path} can't be read: {error.strerror}.") from error
+        yield f"{path} can't be read: {error.strerror}."
+        return
     if found.st_uid not in {ours, 0}:
-        raise AccessFileError(
-            f"{path} belongs to user {name_of_user(found.st_uid)}, who could give anybody access. Type chown root {path}"
-        )
+        yield f"{path} belongs to user {name_of_user(found.st_uid)}, who could give anybody access. Type chown root {path}"
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise AccessFileError(f"Users other than its owner may write to {path}. Type chmod go-w {path}")
+        yield f"Users other than its owner may write to {path}. Type chmod go-w {path}"
     for folder, status in folders:
         if status.st_uid not in {ours, 0}:
-            raise AccessFileError(
+            yield (
                 f"{folder} belongs to user {name_of_user(status.st_uid)}, who could replace {path}. "
                 "Put the file into a folder of root."
             )
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
-            raise AccessFileError(f"Users other than its owner may replace files in {folder}. Type chmod go-w {folder}")
+            yield f"Users other than its owner may replace files in {folder}. Type chmod go-w {folder}"
 
 
 def _folders(path: Path) -> Iterator[Path]:

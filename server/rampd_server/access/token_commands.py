@@ -19,6 +19,7 @@ from tomlkit.exceptions import TOMLKitError
 from rampd._contract.token import digest_of, is_whole, new_token
 from rampd_server.access import access_file, following
 from rampd_server.access.access_file import AccessFileError
+from rampd_server.access.grants import Grant
 from rampd_server.access.rpc_roles import Role
 
 COMMANDS: Final = frozenset({"token", "access"})
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     access = commands.add_parser("access", help="look at an access file").add_subparsers(required=True, metavar="check")
     check = access.add_parser(
-        "check", help="name every mistake in an access file, and what in it gives more than is wise"
+        "check", help="name every mistake in an access file, and what in it is probably not meant"
     )
     check.add_argument("file", type=Path)
     check.set_defaults(run=_check)
@@ -142,7 +143,9 @@ def _moment(text: str) -> datetime:
 
 def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
     path: Path = parsed.access_file
-    document = _document(path, names) if path.exists() else tomlkit.document()
+    is_new = not path.exists() or not path.stat().st_size
+    document = tomlkit.document() if is_new else _document(path, names)
+    _without_empty_list(document)
     grants = document.setdefault("grant", tomlkit.aot())
     grant = next((each for each in grants if each.get("name") == parsed.name), None)
     token = new_token()
@@ -164,6 +167,11 @@ def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
                 f"{parsed.name} has a grant in {path} already, with the role {grant['role']}. Leave out --role, --component and --expires "
                 "to give it one more token, or change the grant in the file."
             )
+        if ended := _end_before_now(path, parsed.name, names):
+            raise AccessFileError(
+                f"The grant of {parsed.name} in {path} ended at {ended}, so another token would let nobody in. Change `expires` of "
+                "the grant in the file, and type this again."
+            )
         grant.setdefault("tokens", tomlkit.array()).append(digest_of(token))
     _write(path, document, names)
     print(token)
@@ -171,9 +179,29 @@ def _create(parsed: argparse.Namespace, names: Collection[str]) -> int:
     return 0
 
 
+def _end_before_now(path: Path, name: str, names: Collection[str]) -> str:
+    """When a grant ended; empty if it is in force."""
+    return next(
+        (
+            _time_of(each.expires_s)
+            for each in following.load(path, names=names).grants
+            if each.name == name and _is_over(each)
+        ),
+        "",
+    )
+
+
+def _is_over(grant: Grant) -> bool:
+    return grant.expires_s is not None and grant.expires_s <= time.time()
+
+
+def _time_of(expires_s: float | None) -> str:
+    return "never" if expires_s is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(expires_s))
+
+
 def _list(parsed: argparse.Namespace, names: Collection[str]) -> int:
     for each in following.load(parsed.access_file, names=names).grants:
-        end = "never" if each.expires_s is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(each.expires_s))
+        end = f"{_time_of(each.expires_s)}{' (ended)' if _is_over(each) else ''}"
         for digest in each.tokens:
             print(f"{each.name}\t{each.role}\t{','.join(each.components)}\t{end}\t{digest[:_SHOWN]}")
     return 0
@@ -197,9 +225,18 @@ def _revoke(parsed: argparse.Namespace, names: Collection[str]) -> int:
             f"{parsed.access_file} has no token for {_told(what)}. Give a name, or sha256: and the digits, as "
             f"`rampd-server token list --access-file {parsed.access_file}` shows them."
         )
+    _without_empty_list(document)
+    if not tomlkit.dumps(document).strip():
+        document.add(tomlkit.comment(access_file.NO_GRANTS.removeprefix("# ")))
     _write(parsed.access_file, document, names)
     print(f"Revoked {_counted(removed, 'token')}. Servers follow within seconds, and end open streams within a minute.")
     return 0
+
+
+def _without_empty_list(document: Any) -> None:  # noqa: ANN401
+    """Takes `grant = []` out: no [[grant]] can come after it."""
+    if not document.get("grant"):
+        document.pop("grant", None)
 
 
 def _counted(number: int, what: str) -> str:
@@ -217,10 +254,18 @@ def _told(what: str) -> str:
 
 def _check(parsed: argparse.Namespace, names: Collection[str]) -> int:
     access_list = following.load(parsed.file, names=names)
-    for warning in access_list.warnings:
+    warnings = [
+        *access_list.warnings,
+        *(
+            f"grant {each.name}: it ended at {_time_of(each.expires_s)}, so nobody gets in by it. Change `expires`, or take the grant out."
+            for each in access_list.grants
+            if _is_over(each)
+        ),
+    ]
+    for warning in warnings:
         print(f"rampd-server: warning: {warning}", file=sys.stderr)
     number = len(access_list.grants)
-    print(f"{parsed.file} can be used: {_counted(number, 'grant')}, {_counted(len(access_list.warnings), 'warning')}.")
+    print(f"{parsed.file} can be used: {_counted(number, 'grant')}, {_counted(len(warnings), 'warning')}.")
     return 0
 
 

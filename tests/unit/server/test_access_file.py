@@ -91,7 +91,16 @@ def test_a_grant_that_says_little_has_the_defaults() -> None:
 
 
 def test_a_file_without_grants_lets_nobody_in() -> None:
-    assert grants("# nobody yet\n") == AccessList(())
+    found = grants("# nobody yet\n")
+    assert (found.grants, len(found.warnings)) == ((), 1)
+    assert found.warnings[0].startswith("There is no grant, so nobody gets in with a credential.")
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
+def test_an_empty_file_is_a_mistake(text: str) -> None:
+    [sentence] = mistakes(text)
+    assert sentence.startswith("It is empty. To let nobody in, write a line such as: # ")
+    assert grants(sentence.partition(": ")[2]).grants == ()
 
 
 @pytest.mark.parametrize("role", Role)
@@ -141,6 +150,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a certificate twice": (
         of('certificates = ["a.b"]') + of('certificates = ["a.b"]', name="b", proof=""),
         "'a.b' is the certificate's name of more than one grant",
+    ),
+    "the same tokens of an issuer": (
+        of(GITHUB, proof="") + of(oidc('claims = { ref = "refs/heads/main", repository_id = 65 }', 'audience = "rampd"', 'algorithms = ["ES256"]'), name="b", proof=""),
+        "The grants ci-restyler, b take the same tokens of https://token.actions.githubusercontent.com: ",
     ),
     "no proof": (of(proof=""), "grant ci-restyler: nothing proves this identity. Add `tokens`"),
     "everybody twice": (
@@ -196,9 +209,58 @@ def test_every_mistake_is_named_at_once_with_its_grant() -> None:
         "grant ci-restyler",
         "grant ci-restyler",
         "grant c",
+        "sha256",
     ]
     together = of('allow = ["X"]', name="a") + of('deny = ["Y"]', name="b", proof="")
     assert len(mistakes(together)) == 3
+
+
+def test_mistakes_of_the_form_hide_no_other_mistake() -> None:
+    """Given grants with settings of a wrong form, expect also what is wrong with their other settings, and nothing that a
+    setting of a wrong form only seems to lack.
+    """
+    text = "\n".join([
+        of('allow = ["Rampe"]', name="a", role="root"),
+        of("components = []", 'certificates = ["a.b"]', name="a", proof=""),
+        of(proof='tokens = ["rampd_x"]', name="cut"),
+        '[[grant]]\ncertificates = ["a.b"]',
+        of(name="bare", role="root", proof=""),
+    ])  # fmt: skip
+    assert [sentence[:60] for sentence in mistakes(text)] == [
+        "grant a: role: 'root' is not one of launcher, viewer, ci, op",
+        "grant a: components: list should have at least 1 item after ",
+        "grant cut: tokens.0: a token is kept as sha256: and 64 hexad",
+        "grant number 4: name is missing.",
+        "grant number 4: role is missing.",
+        "grant bare: role: 'root' is not one of launcher, viewer, ci,",
+        "'a' is the name of more than one grant, so it would not be cl",
+        "'a.b' is the certificate's name of more than one grant, so i",
+        "grant a: allow: there is no method or flag 'Rampe'.",
+        "grant bare: nothing proves this identity. Add `tokens` (with",
+    ]
+    assert mistakes('grant = ["a", 3]') == [
+        "grant number 1: it has to be a table.",
+        "grant number 2: it has to be a table.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        oidc('audience = "rampd"', 'claims = { repository_id = "65", ref = "refs/heads/other" }'),
+        oidc('audience = "other"', 'claims = { repository_id = "65", ref = "refs/heads/main" }'),
+        oidc('audience = "rampd"', 'claims = { repository_id = "65", ref = "refs/heads/main" }', issuer="https://a.b"),
+    ],
+    ids=["claims", "audience", "issuer"],
+)
+def test_grants_whose_tokens_differ_are_no_mistake(other: str) -> None:
+    assert len(grants(of(GITHUB, proof="") + of(other, name="b", proof="")).grants) == 2
+
+
+def test_the_same_tokens_of_an_issuer_twice_in_one_grant_are_no_mistake() -> None:
+    """Given one grant for two authorities of an issuer, expect that who calls is clear."""
+    again = GITHUB + 'ca_file = "/etc/ca.pem"\n'
+    assert len(grants(of(GITHUB, again, proof="")).grants[0].trusts) == 2
 
 
 @pytest.mark.parametrize("place", ['tokens = ["{}"]', "tokens = {}", 'token = "{}"', "tokens = [{}]", 'tokens = "{}"'])
@@ -225,6 +287,7 @@ def test_a_file_that_can_t_be_read_gives_a_sentence(tmp_path: Path) -> None:
 
 
 WARNINGS: dict[str, tuple[str, str]] = {
+    "a slash after an issuer": (of(oidc('audience = "rampd"', 'claims = { repository_id = "1" }', issuer="https://gitlab.example.org/"), proof=""), "grant ci-restyler: the issuer https://gitlab.example.org/ ends with a slash."),
     "everybody": (of("everybody = true", role="viewer"), "grant ci-restyler: everybody who reaches the server has the role viewer, without any credentials."),
     "any audience": (of(oidc('claims = { repository_id = "1" }'), proof=""), "grant ci-restyler: it takes tokens of https://token.actions.githubusercontent.com for any audience"),
     "any repository": (of(oidc('audience = "rampd"', 'claims = { repository_owner_id = "1" }'), proof=""), "grant ci-restyler: no claim names one repository"),
@@ -234,7 +297,7 @@ WARNINGS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "said"), WARNINGS.values(), ids=WARNINGS)
-def test_a_grant_that_is_too_wide_gives_a_warning(text: str, said: str) -> None:
+def test_a_setting_that_is_probably_not_meant_gives_a_warning(text: str, said: str) -> None:
     [warning] = grants(text).warnings
     assert warning.startswith(said)
 

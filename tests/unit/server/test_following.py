@@ -84,13 +84,14 @@ async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> Non
 
 
 async def test_a_broken_file_changes_nothing_and_is_logged_once_with_every_mistake(world: World) -> None:
-    world.write('[[grant]]\nname = "ci"\nrole = "root"\n[[grant]]\nname = "b"\n')
+    world.write('[[grant]]\nname = "ci"\nrole = "root"\neverybody = true\n[[grant]]\nname = "b"\ntokens = [3]\n')
     await eventually_async(lambda: bool(world.events("access_file_refused")))
     await asyncio.sleep(0.1)
     [line] = world.events("access_file_refused")
     assert line["mistakes"] == (
         "grant ci: role: 'root' is not one of launcher, viewer, ci, operator, admin.",
         "grant b: role is missing.",
+        "grant b: tokens.0: input should be a valid string.",
     )
     assert line["what_it_means"] == "the earlier grants stay in force"
     assert await world.is_proven(FIRST)
@@ -175,9 +176,25 @@ async def test_a_file_is_read_as_soon_as_its_mode_is_mended(world: World, what: 
 
 async def test_a_grant_that_is_too_wide_is_a_warning_in_the_log(world: World) -> None:
     world.write('[[grant]]\nname = "all"\nrole = "viewer"\neverybody = true\n')
-    await eventually_async(lambda: bool(world.events("access_too_wide")))
-    [line] = world.events("access_too_wide")
+    await eventually_async(lambda: bool(world.events("access_file_warning")))
+    [line] = world.events("access_file_warning")
     assert line["warning"].startswith("grant all: everybody who reaches the server has the role viewer")
+
+
+async def test_an_empty_file_changes_nothing_and_one_with_a_comment_lets_nobody_in(world: World) -> None:
+    """Given a copy that is interrupted before its first byte, expect the grants of before. Given a file that says that it has
+    no grants, expect that it is in force, with a warning in the log.
+    """
+    world.write("\n")
+    await eventually_async(lambda: bool(world.events("access_file_refused")))
+    [line] = world.events("access_file_refused")
+    assert line["mistakes"] == ("It is empty. To let nobody in, write a line such as: # A caller needs a grant here.",)
+    assert await world.is_proven(FIRST)
+    world.write("# A caller needs a grant here.")
+    await eventually_async(lambda: world.credentials.generation == 2)
+    assert not await world.is_proven(FIRST)
+    await eventually_async(lambda: bool(world.events("access_file_warning")))
+    assert world.events("access_file_warning")[0]["warning"].startswith("There is no grant, so nobody gets in")
 
 
 async def test_a_change_beside_a_link_is_seen(world: World) -> None:

@@ -233,6 +233,51 @@ def test_all_tokens_of_an_identity_are_revoked_and_a_grant_without_a_proof_is_re
     assert list(typed.grants) == ["ops"]
     typed("token", "revoke", "ops")
     assert typed.grants == {}
+    assert typed.path.read_text() == "# A caller needs a grant here.\n"
+
+
+@pytest.mark.parametrize("text", ["grant = []\n", "# ours\ngrant = []\n", "# ours"])
+def test_a_file_whose_last_grant_is_gone_gets_another_one(typed: Typed, text: str) -> None:
+    typed.write(text)
+    typed.create("ops", "--role", "admin")
+    typed("token", "revoke", "ops")
+    assert typed.grants == {}
+    typed.create("ops", "--role", "admin")
+    assert list(typed.grants) == ["ops"]
+    assert typed.path.read_text().startswith("# ours" if "ours" in text else "#")
+
+
+def test_an_empty_file_gets_its_first_grant_and_keeps_its_mode(typed: Typed) -> None:
+    typed.write("")
+    typed.path.chmod(0o640)
+    assert "It is empty." in typed.refused("access", "check", str(typed.path), file=False)
+    typed.create("ops", "--role", "admin")
+    assert (list(typed.grants), mode_of(typed.path)) == (["ops"], 0o640)
+
+
+ENDED = '[[grant]]\nname = "ci"\nrole = "ci"\nexpires = 2020-01-31\ntokens = ["sha256:{digest}"]\n'
+
+
+def test_a_grant_that_has_ended_is_told_and_gets_no_other_token(typed: Typed) -> None:
+    typed.write(ENDED)
+    before = typed.path.read_bytes()
+    assert typed("token", "list")[1] == "ci\tci\t*\t2020-01-31 23:59 UTC (ended)\tsha256:000000000000\n"
+    code, out, told = typed("access", "check", str(typed.path), file=False)
+    assert (code, out) == (0, f"{typed.path} can be used: 1 grant, 1 warning.\n")
+    assert told == (
+        "rampd-server: warning: grant ci: it ended at 2020-01-31 23:59 UTC, so nobody gets in by it. Change `expires`, or take "
+        "the grant out.\n"
+    )
+    told = typed.refused("token", "create", "ci")
+    assert told.startswith(
+        f"rampd-server: The grant of ci in {typed.path} ended at 2020-01-31 23:59 UTC, so another token"
+    )
+    assert "Change `expires`" in told
+    assert typed.path.read_bytes() == before
+    typed.write(ENDED.replace("2020", "2999"))
+    typed.create("ci")
+    assert "(ended)" not in typed("token", "list")[1]
+    assert typed("access", "check", str(typed.path), file=False)[2] == ""
 
 
 def test_a_grant_that_has_another_proof_stays_without_its_token(typed: Typed) -> None:
@@ -271,7 +316,7 @@ def test_a_check_says_that_a_file_can_be_used_and_what_is_too_wide(typed: Typed)
 def test_a_check_names_every_mistake(typed: Typed) -> None:
     typed.write('[[grant]]\nname = ""\nrole = "root"\n')
     told = typed.refused("access", "check", str(typed.path), file=False)
-    assert [line.partition(": ")[2].partition(":")[0] for line in told.splitlines()] == ["grant number 1"] * 2
+    assert [line.partition(": ")[2].partition(":")[0] for line in told.splitlines()] == ["grant number 1"] * 3
 
 
 @pytest.mark.parametrize(
@@ -300,6 +345,24 @@ def test_a_file_that_others_may_write_is_refused(typed: Typed, mode: int) -> Non
     typed.path.chmod(mode)
     told = typed.refused("access", "check", str(typed.path), file=False)
     assert told == f"rampd-server: Users other than its owner may write to {typed.path}. Type chmod go-w {typed.path}\n"
+
+
+def test_a_check_names_what_others_may_and_every_mistake_of_the_content(typed: Typed) -> None:
+    typed.write('[[grant]]\nname = ""\nrole = "root"\neverybody = true\n')
+    typed.path.chmod(0o620)
+    typed.path.parent.chmod(0o720)
+    told = typed.refused("access", "check", str(typed.path), file=False).splitlines()
+    assert [line.removeprefix("rampd-server: ")[:33] for line in told] == [
+        "Others than its owner may write t",
+        "Others than its owner may replace",
+        "grant number 1: name: is required",
+        "grant number 1: role: 'root' is n",
+    ]
+
+
+def test_a_file_that_is_not_there_is_named_once(typed: Typed) -> None:
+    told = typed.refused("access", "check", str(typed.path), file=False)
+    assert told == f"rampd-server: {typed.path} can't be read: No such file or directory.\n"
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
