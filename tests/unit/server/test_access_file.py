@@ -229,7 +229,7 @@ def test_mistakes_of_the_form_hide_no_other_mistake() -> None:
     assert [sentence[:60] for sentence in mistakes(text)] == [
         "grant a: role: 'root' is not one of launcher, viewer, ci, op",
         "grant a: components: list should have at least 1 item after ",
-        "grant cut: tokens.0: a token is kept as sha256: and 64 hexad",
+        "grant cut: tokens.0: the file has the digest of a token, nev",
         "grant number 4: name is missing.",
         "grant number 4: role is missing.",
         "grant bare: role: 'root' is not one of launcher, viewer, ci,",

@@ -353,8 +353,8 @@ def test_a_check_names_what_others_may_and_every_mistake_of_the_content(typed: T
     typed.path.parent.chmod(0o720)
     told = typed.refused("access", "check", str(typed.path), file=False).splitlines()
     assert [line.removeprefix("rampd-server: ")[:33] for line in told] == [
-        "Others than its owner may write t",
-        "Others than its owner may replace",
+        "Users other than its owner may wr",
+        "Users other than its owner may re",
         "grant number 1: name: is required",
         "grant number 1: role: 'root' is n",
     ]
