@@ -233,7 +233,7 @@ def test_mistakes_of_the_form_hide_no_other_mistake() -> None:
         "grant number 4: name is missing.",
         "grant number 4: role is missing.",
         "grant bare: role: 'root' is not one of launcher, viewer, ci,",
-        "'a' is the name of more than one grant, so it would not be cl",
+        "'a' is the name of more than one grant, so it would not be c",
         "'a.b' is the certificate's name of more than one grant, so i",
         "grant a: allow: there is no method or flag 'Rampe'.",
         "grant bare: nothing proves this identity. Add `tokens` (with",
