@@ -53,7 +53,7 @@ class Tokens:
     def write(self) -> None:
         beside = self.path.with_suffix(".new")
         beside.touch(mode=0o600)
-        beside.write_text("\n".join(self._grants.values()))
+        beside.write_text("\n".join(("# grants", *self._grants.values())))
         beside.replace(self.path)
 
     def metadata(self, name: str, *, actor: str = "") -> Metadata:
