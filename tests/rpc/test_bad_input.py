@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rampd_server import testing
 from rampd_server.rpc.binding import SERVICES
 from tests.messages import COMPONENT, requests
+from tests.over_http import stubs_over_http
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -33,12 +34,15 @@ ANSWERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def call(store_process: StoreServer) -> Iterator[Stubs]:
+@pytest.fixture(scope="module", params=["grpc", "json", "proto"])
+def call(request: pytest.FixtureRequest, store_process: StoreServer) -> Iterator[Stubs]:
+    settings = {"namespace": f"bad-input-{request.param}", "http": "127.0.0.1:0"}
     with (
         short_directory() as directory,
-        testing.run(directory, store_process.url, namespace="bad-input") as target,
-        stubs(target) as made,
+        testing.listening(directory, store_process.url, **settings) as found,
+        stubs(str(found.grpc))
+        if request.param == "grpc"
+        else stubs_over_http(f"http://{found.http}", request.param) as made,
     ):
         yield made
 
