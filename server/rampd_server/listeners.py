@@ -76,6 +76,7 @@ class Listeners:
             door,
             Health(replica),
             is_local=address.is_loopback and door.credentials is None,
+            describes=self._config.reflection,
         )
         server = HttpServer(
             application(parts),
