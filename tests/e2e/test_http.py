@@ -177,7 +177,7 @@ def test_what_is_no_http_gets_400_and_the_log_says_nothing(shared: ServerProcess
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             answer = said(connection)
-            assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
     assert shared.raw[before:] == []
 
 
@@ -231,14 +231,12 @@ def test_a_head_that_does_not_come_is_waited_for_only_so_long(shared: ServerProc
         def dribble() -> None:
             while kind != "nothing" and not ends.wait(0.5):
                 with contextlib.suppress(OSError):
-                    connection.sendall(
-                        b"G" if kind != "a head" else b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n"[:1]
-                    )
+                    connection.sendall(b"G")
 
         threading.Thread(target=dribble, daemon=True).start()
         said(connection)
         ends.set()
-    assert http_server.HEAD_S * 0.8 < time.monotonic() - began < http_server.HEAD_S * 3
+    assert http_server.HEAD_S * 0.8 < time.monotonic() - began < http_server.HEAD_S * 10
 
 
 def test_connections_beyond_the_limit_are_closed_at_once_and_the_rest_is_served(shared: ServerProcess) -> None:
@@ -248,9 +246,12 @@ def test_connections_beyond_the_limit_are_closed_at_once_and_the_rest_is_served(
         closed = 0
         for each in held:
             each.settimeout(0.05)
-            with contextlib.suppress(TimeoutError, ConnectionResetError):
-                each.recv(1)
+            try:
+                closed += each.recv(1) == b""
+            except ConnectionResetError:
                 closed += 1
+            except TimeoutError:
+                continue
         assert closed >= 40
         with stubs(shared.target) as call:
             assert list(call("ListRollouts").rollouts) == []
@@ -258,19 +259,29 @@ def test_connections_beyond_the_limit_are_closed_at_once_and_the_rest_is_served(
         eventually(lambda: http.get("/healthz").status_code == 200, suppressed=httpx.TransportError)
 
 
-def test_a_caller_that_goes_ends_its_call(directory: Path) -> None:
-    """Given streams that their callers leave, expect their places to be free again."""
-    with rampd_server(directory, *HTTP, "--insecure-admin") as server:
+def test_a_caller_that_goes_frees_the_place_of_its_stream(directory: Path) -> None:
+    """Given a caller that may have one stream, expect another one as soon as the connection of the first has ended."""
+    tokens = Tokens(directory / "access.toml")
+    tokens.grant("team", "viewer", "limits = { streams = 1 }")
+    with rampd_server(directory, *HTTP, "--access-file", str(tokens.path)) as server:
         server.event("serving")
+        headers = {"authorization": f"Bearer {tokens.of['team']}", "content-type": "application/connect+json"}
+
+        def first_flags() -> int:
+            with (
+                client(server) as http,
+                http.stream("POST", WATCH, content=envelope(b"{}"), headers=headers) as stream,
+            ):
+                flags, _ = next(envelopes(stream.iter_raw()))
+                if flags == 0:
+                    # A second one is too many.
+                    again = http.post(WATCH, content=envelope(b"{}"), headers=headers)
+                    [(ends, data)] = envelopes(iter([again.content]))
+                    assert (ends, json.loads(data)["error"]["code"]) == (END, "resource_exhausted")
+                return flags
+
         for _ in range(3):
-            with opened(server) as connection:
-                content = envelope(b"{}")
-                kind = "Content-Type: application/connect+json"
-                head = lines(f"POST {WATCH} HTTP/1.1", "Host: localhost", kind, f"Content-Length: {len(content)}")
-                connection.sendall(head + content)
-                assert b"200 OK" in connection.recv(65536)
-        with client(server) as http:
-            assert http.get("/healthz").status_code == 200
+            eventually(lambda: first_flags() == 0)
         assert server.stop() == 0
         assert not any(line.get("level") == "error" for line in server.log)
 
