@@ -74,7 +74,7 @@ class Listeners:
         parts = Parts(
             bind(servicers, violations=violations, door=door, streams=streams),
             door,
-            Health(replica),
+            Health(replica, is_open=door.credentials is None),
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
         )
