@@ -209,11 +209,13 @@ def test_a_body_whose_length_is_in_doubt_is_refused_and_what_follows_is_not_read
 
 
 def test_headers_over_the_limit_are_refused(shared: ServerProcess) -> None:
-    with opened(shared) as connection:
-        with contextlib.suppress(OSError):
-            connection.sendall(lines("GET /healthz HTTP/1.1", "Host: localhost", f"X: {'x' * 40_000}"))
-        answer = said(connection)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    """Also if they come in one piece, which the parser then takes."""
+    for size in (20_000, 400_000):
+        with opened(shared) as connection:
+            with contextlib.suppress(OSError):
+                connection.sendall(lines("GET /healthz HTTP/1.1", "Host: localhost", f"X: {'x' * size}"))
+            answer = said(connection)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a head", "a second head", "what nobody asked for"])

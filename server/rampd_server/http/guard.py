@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rampd_server.http.health import Health
+from rampd_server.rpc.server import MAX_HEADERS_BYTES
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -62,6 +63,10 @@ class Guard:
             await _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text)(scope, receive, sending)
 
     def _wrong(self, headers: Headers) -> JSONResponse | None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADERS_BYTES:
+            # What comes in one piece is not bound by the parser.
+            text = f"The headers of a request have at most {MAX_HEADERS_BYTES:,} bytes together."
+            return _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "resource_exhausted", text)
         if "transfer-encoding" in headers and "content-length" in headers:
             # The two may differ, and a proxy in between may go by the other one.
             return _refusal(
