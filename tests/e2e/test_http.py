@@ -79,7 +79,7 @@ def test_the_welcome_names_the_port(directory: Path) -> None:
     ("host", "is_served"),
     [("127.0.0.1", True), ("localhost:1", True), ("127.9.9.9:8080", True), ("[::1]:8080", True), ("LOCALHOST", True),
      ("evil.example", False), ("127.0.0.1.evil.example", False), ("localhost.evil.example:80", False), ("10.0.0.1", False),
-     ("a@localhost.evil", False), ("", False)],
+     ("a@localhost.evil", False), ("[::1", False), ("", False)],
 )  # fmt: skip
 def test_on_the_loopback_only_names_of_the_machine_are_answered(
     shared: ServerProcess, host: str, is_served: bool
@@ -91,7 +91,9 @@ def test_on_the_loopback_only_names_of_the_machine_are_answered(
     assert status == (200 if is_served else 421)
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://localhost", "http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://[", "https://localhost", "http://127.0.0.1:1"]
+)
 def test_a_request_from_a_page_of_another_host_is_refused(shared: ServerProcess, origin: str) -> None:
     with client(shared) as http:
         refused = http.post(RESOLVE, json={}, headers={"origin": origin})

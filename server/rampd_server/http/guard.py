@@ -9,7 +9,7 @@ import ipaddress
 import secrets
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -81,7 +81,7 @@ class Guard:
                 "127.0.0.1. For other names, give the server an --access-file.",
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _split(origin).netloc.lower() != host.lower():
             return _refusal(
                 HTTPStatus.FORBIDDEN,
                 "permission_denied",
@@ -91,13 +91,21 @@ class Guard:
 
 
 def _is_loopback(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
+    name = _split(f"//{host}").hostname or ""
     if name == "localhost":
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL; empty ones where it is none, such as `http://[`."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _refusal(status: HTTPStatus, code: str, message: str) -> JSONResponse:
