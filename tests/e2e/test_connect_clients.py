@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.rpc import error_details_pb2
 
 from rampd_server.rpc.binding import SERVICES
+from rampd_server.rpc.reflection import written_files
 from tests.servers import ServerProcess, rampd_server, short_directory
 
 HERE = Path(__file__).parent
@@ -63,8 +64,8 @@ def descriptors(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for each in file.dependencies:
             add(each)
         if file.name not in found:
-            found[file.name] = FileDescriptorProto()
-            file.CopyToProto(found[file.name])
+            # The files as they were generated have the names of JSON. What is taken from the classes has not.
+            found[file.name] = written_files().get(file.name) or _taken_from(file)
 
     for service in SERVICES.values():
         add(service.file)
@@ -72,6 +73,12 @@ def descriptors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("descriptors") / "api.binpb"
     path.write_bytes(FileDescriptorSet(file=found.values()).SerializeToString())
     return path
+
+
+def _taken_from(file: FileDescriptor) -> FileDescriptorProto:
+    made = FileDescriptorProto()
+    file.CopyToProto(made)
+    return made
 
 
 def found_by(command: list[str], server: ServerProcess, descriptors: Path, kind: str) -> Any:
