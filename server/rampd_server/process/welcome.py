@@ -14,9 +14,10 @@ _RELEASE = '{"component": "restyler", "tag": "20200301"}'
 _RESOLVE = '{"component": "restyler", "repo": "acme/app"}'
 
 
-def welcome(config: Config, address: Address) -> str:
+def welcome(config: Config, address: Address, http: Address | None = None) -> str:
     """Says where the server listens, who may do what there, and which commands to try first."""
-    lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", _who(config)]
+    also = "" if http is None else f"For HTTP it listens on {_url(config, http)}. "
+    lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", f"{also}{_who(config)}"]
     if config.reflection:
         tcp = _over_tcp(config, address)
         admin = tcp if config.insecure_admin else ("-plaintext", f"unix://{quote(os.fsencode(config.socket))}")
@@ -47,10 +48,14 @@ def _over_tcp(config: Config, address: Address) -> tuple[str, str]:
     if config.access_file is not None:
         # grpcurl reads the variable itself, so that the token is not in the list of processes.
         flags += " -expand-headers -H 'authorization: Bearer ${RAMPD_TOKEN}'"
+    return flags, shlex.quote(_place(config, address))
+
+
+def _place(config: Config, address: Address) -> str:
     host = "localhost" if address.host in {"0.0.0.0", "::"} else address.host  # noqa: S104 - it compares
     if address.is_tls and config.tls_cert is not None:
         host = _name_for(host, config.tls_cert)
-    return flags, shlex.quote(str(Address(host, address.port)))
+    return str(Address(host, address.port))
 
 
 def _name_for(host: str, certificate: Path) -> str:
@@ -63,6 +68,10 @@ def _name_for(host: str, certificate: Path) -> str:
     hosts = [name for name in names.get_values_for_type(x509.DNSName) if "*" not in name]
     addresses = map(str, names.get_values_for_type(x509.IPAddress))
     return host if host in {*hosts, *addresses} else next(iter(hosts), host)
+
+
+def _url(config: Config, address: Address) -> str:
+    return f"{'https' if address.is_tls else 'http'}://{_place(config, address)}"
 
 
 def _grpcurl(where: tuple[str, str], method: str, request: str = "") -> str:

@@ -1,5 +1,6 @@
 """The server's TLS certificate. It is read again when its files change, and no call is lost."""
 
+import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ class Certificates:
         self._turn = threading.Lock()
         self._stamps = self._look()
         try:
-            self._configuration = self._read()
+            self._configuration, self._tls = self._read()
         except ValueError as error:
             raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
 
@@ -55,6 +56,32 @@ class Certificates:
             require_client_authentication=self.asks_clients,
         )
 
+    def context(self) -> ssl.SSLContext:
+        """The same for a server of HTTP."""
+
+        def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            """Called before a handshake is answered."""
+            with self._turn:
+                self._refresh()
+                connection.context = self._tls
+
+        first = self._context()
+        first.sni_callback = choose
+        return first
+
+    def _context(self) -> ssl.SSLContext:
+        certificate, key, *client_ca = self._files
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        for authorities in client_ca:
+            context.load_verify_locations(authorities)
+            context.verify_mode = ssl.CERT_REQUIRED
+        # A session that goes on would keep the certificate of a client that the files no longer trust.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
     def _refresh(self) -> None:
         """Reads the files if they have changed. Logs a wrong file once, and reads it again after its next change."""
         stamps = self._look()
@@ -62,7 +89,7 @@ class Certificates:
             return
         self._stamps = stamps
         try:
-            self._configuration = self._read()
+            self._configuration, self._tls = self._read()
         except ValueError as error:
             _log.error(
                 "certificate_refused",
@@ -76,8 +103,8 @@ class Certificates:
     def _look(self) -> Sequence[Stamp | None]:
         return [stamp_of(path) for path in self._files]
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Raises ValueError with a text that says what is wrong."""
+    def _read(self) -> tuple[grpc.ServerCertificateConfiguration, ssl.SSLContext]:
+        """Returns the files in the form of gRPC and in that of HTTP. Raises ValueError with a text that says what is wrong."""
         certificate, key, *client_ca = map(_content, self._files)
         try:
             chain = x509.load_pem_x509_certificates(certificate)
@@ -99,7 +126,14 @@ class Certificates:
                 x509.load_pem_x509_certificates(authorities)
             except ValueError as error:
                 raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
+        configuration = grpc.ssl_server_certificate_configuration(
+            [(key, certificate)], client_ca[0] if client_ca else None
+        )
+        try:
+            return configuration, self._context()
+        except OSError as error:
+            # OpenSSL refuses a weak key, for example.
+            raise ValueError(f"{self._files[0]} can't be used with {self._files[1]}: {error}") from error
 
 
 def _content(path: Path) -> bytes:
