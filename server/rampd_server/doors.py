@@ -10,6 +10,7 @@ from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.credentials import Credentials, Verifier
 from rampd_server.access.grants import Caller, Proof
 from rampd_server.access.rpc_roles import Role
+from rampd_server.metrics.counting import Counts
 from rampd_server.process.config import Config
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import NAMES
@@ -27,6 +28,8 @@ class Doors:
     def __init__(self, config: Config, verifier: Verifier) -> None:
         """Raises StartupError: the access file can't be used."""
         self._file = config.access_file
+        self.reloads = Counts()
+        """Of the access file, by `used` and `refused`."""
         self.credentials = _credentials(config.access_file, verifier)
         if self.credentials is None:
             self.tcp = Door(_without_file(config), how_else=_by_socket(config.socket))
@@ -43,7 +46,7 @@ class Doors:
     async def follow(self) -> None:
         """Keeps the access list at what the file says, for ever."""
         if self._file is not None and self.credentials is not None:
-            await following.follow(self._file, self.credentials, names=NAMES)
+            await following.follow(self._file, self.credentials, names=NAMES, reloads=self.reloads)
 
 
 def _credentials(file: Path | None, verifier: Verifier) -> Credentials | None:

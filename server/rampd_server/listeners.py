@@ -10,6 +10,7 @@ from rampd_server.process import open_files
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config, tls_of
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.call_counts import Calls
 from rampd_server.rpc.certificates import Certificates
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.server import Server, Servers
@@ -31,21 +32,23 @@ class Listeners:
         self._shares_port = worker is not None
         # A worker that is not the first has no unix socket.
         self._sockets = [] if worker else doors.sockets
-        self._certificates = _certificates(config)
+        self.certificates = _certificates(config)
         listeners = len(config.listen) + len(self._sockets)
         self.max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
         """Of each address."""
 
-    def listen(self, servicers: Mapping[str, object]) -> tuple[Servers, list[Address]]:
-        """Binds all addresses; the servers, to be started, and the TCP addresses with the ports that the system chose. Raises
-        StartupError.
+    def listen(
+        self, servicers: Mapping[str, object], calls: Calls | None = None
+    ) -> tuple[Servers, list[Address]]:
+        """Binds all addresses; the servers, to be started, and the TCP addresses with the ports that the system chose. `calls`
+        counts the calls. Raises StartupError.
         """
         streams = Streams()
-        tcp = self._server(servicers, self._doors.tcp, streams)
+        tcp = self._server(servicers, self._doors.tcp, streams, calls)
         addresses = [self._bound(tcp, *each) for each in zip(self._config.listen, tls_of(self._config), strict=True)]
         servers = [tcp]
         for door, path in self._sockets:
-            server = self._server(servicers, door, streams)
+            server = self._server(servicers, door, streams, calls)
             if path == self._config.launcher_socket:
                 server.listen_unix(path, mode=_FOR_EVERY_USER)
             else:
@@ -53,16 +56,16 @@ class Listeners:
             servers.append(server)
         return Servers(*servers), addresses
 
-    def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams) -> Server:
+    def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams, calls: Calls | None) -> Server:
         return Server(
-            bind(servicers, violations=violations, door=door, streams=streams),
+            bind(servicers, violations=violations, door=door, streams=streams, calls=calls),
             reflect=self._config.reflection,
             shares_port=self._shares_port,
             max_connections=self.max_connections,
         )
 
     def _bound(self, server: Server, address: Address, has_tls: bool) -> Address:
-        certificates = self._certificates if has_tls else None
+        certificates = self.certificates if has_tls else None
         bound = server.listen(address, None if certificates is None else certificates.credentials())
         log.info("listening", address=str(bound), tls=has_tls, socket=str(self._config.socket))
         if not bound.is_loopback and not has_tls:

@@ -13,6 +13,7 @@ from rampd._runtime.private_file import name_of_user
 from rampd_server.access import access_file
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
+from rampd_server.metrics.counting import Counts
 from rampd_server.process.file_stamp import stamp_of
 
 _LOOK_S: Final = 2.0
@@ -26,8 +27,10 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
     return access_file.read(path, names=names)
 
 
-async def follow(path: Path, credentials: Credentials, *, names: Collection[str]) -> None:
-    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing."""
+async def follow(path: Path, credentials: Credentials, *, names: Collection[str], reloads: Counts) -> None:
+    """Reads the file again when it has changed, for ever. A file that can't be used changes nothing. `reloads` counts by
+    `used` and `refused`.
+    """
     known = stamp_of(path)
     while True:
         await asyncio.sleep(_LOOK_S)
@@ -38,6 +41,7 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
         try:
             access_list = await asyncio.to_thread(load, path, names=names)
         except AccessFileError as error:
+            reloads.add("refused")
             _log.error(
                 "access_file_refused",
                 file=str(path),
@@ -47,6 +51,7 @@ async def follow(path: Path, credentials: Credentials, *, names: Collection[str]
             )
             continue
         credentials.replace(access_list)
+        reloads.add("used")
         tell(path, access_list)
 
 

@@ -23,11 +23,14 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
+from rampd_server.metrics.counting import ByComponent
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 
 _LOOKERS = 8
+_BY_PLAN = "PLAN"
+"""The cause of a decision that no guard and no deadline has caused."""
 _SPREAD_S = 0.1
 
 _chance = SystemRandom()
@@ -56,8 +59,10 @@ class Controller:
         outcomes: OutcomeStore,
         *,
         checks: CheckSource | None = None,
+        decisions: ByComponent | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`decisions` counts decisions by what, why, and whether they were carried out."""
         self._service = service
         self._replica = replica
         self._outcomes = outcomes
@@ -67,6 +72,9 @@ class Controller:
         self._clock: Clock | None = None
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}
+        self._decisions = decisions or ByComponent()
+        self.looks: dict[str, Observed] = {}
+        """What the last look at each component saw. It stays after the end of the rollout, until the component is gone."""
         self._deadlines: dict[str, Deadline] = {}
         replica.subscribe(self)
 
@@ -123,7 +131,7 @@ class Controller:
             return None
         if self._replica.age_s > STALE_AFTER_S:
             return next_look.RETRY_S
-        observed = await self._observe(known.rollout)
+        observed = self.looks[component] = await self._observe(known.rollout)
         decision = decide(observed)
         if decision.action is Action.WAIT:
             self._waits_for[component] = decision.reason
@@ -169,6 +177,11 @@ class Controller:
             # the step. If its clock was set back an hour, it could get a decision that takes a hold as over.
             decided_ms=observed.clock.now_ms,
         )
+        would = decision.would
+        self._decisions.add(
+            rollout.component,
+            (would or decision.action, decision.cause or _BY_PLAN, "false" if would else "true"),
+        )
         log.info(
             "automation_decided",
             component=rollout.component,
@@ -182,6 +195,8 @@ class Controller:
         return known is not None and known.rollout.state is RolloutState.ROLLING_OUT
 
     def _forget(self, component: str) -> None:
+        if self._replica.get(component) is None:
+            self.looks.pop(component, None)
         self._turns.drop(component)
         self._waits_for.pop(component, None)
         self._deadlines.pop(component, None)

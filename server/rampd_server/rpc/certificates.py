@@ -10,6 +10,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from rampd_server.metrics.counting import Counts
 from rampd_server.process.file_stamp import Stamp, stamp_of
 from rampd_server.process.startup import StartupError
 
@@ -25,6 +26,10 @@ class Certificates:
         self.asks_clients = client_ca is not None
         self._turn = threading.Lock()
         self._stamps = self._look()
+        self.reloads = Counts()
+        """By `used` and `refused`."""
+        self.expire_s = 0.0
+        """When the certificate in use ends, in seconds since 1970."""
         try:
             self._configuration = self._read()
         except (OSError, ValueError) as error:
@@ -59,6 +64,7 @@ class Certificates:
         try:
             self._configuration = self._read()
         except (OSError, ValueError) as error:
+            self.reloads.add("refused")
             _log.error(
                 "certificate_refused",
                 error=str(error),
@@ -66,6 +72,7 @@ class Certificates:
                 what_to_do="put the right files in place; they are read again when they change",
             )
         else:
+            self.reloads.add("used")
             _log.info("certificate_changed", file=str(self._files[0]))
 
     def _look(self) -> Sequence[Stamp | None]:
@@ -89,4 +96,5 @@ class Certificates:
                 x509.load_pem_x509_certificates(authorities)
             except ValueError as error:
                 raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
+        self.expire_s = chain[0].not_valid_after_utc.timestamp()
         return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)

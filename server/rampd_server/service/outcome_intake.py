@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredRe
 from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
+from rampd_server.metrics.counting import ByComponent, Count, Counts
 from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
 
@@ -28,6 +30,7 @@ _ACCEPTED = "."
 _CODES: Final = {reason: chr(ord("a") + place) for place, reason in enumerate(IgnoredReason)}
 _REASONS: Final = {code: reason for reason, code in _CODES.items()}
 _RUN = re.compile(r"(\d*)([.a-z])")
+_CHANNELS: Final = {False: "current", True: "next", None: "none"}
 _ALL_IGNORED = {Receipt.REUSED: IgnoredReason.SEQUENCE_REUSED, Receipt.TOO_OLD: IgnoredReason.SEQUENCE_TOO_OLD}
 
 
@@ -78,10 +81,23 @@ class CountedSignal:
 class Outcomes:
     """Takes in reports. `counted` announces every stored batch that has outcomes to count."""
 
-    def __init__(self, store: OutcomeStore, replica: Replica) -> None:
+    def __init__(
+        self,
+        store: OutcomeStore,
+        replica: Replica,
+        *,
+        jobs: ByComponent | None = None,
+        failures: ByComponent | None = None,
+    ) -> None:
+        """`jobs` and `failures` count accepted outcomes by channel."""
         self._store = store
         self._replica = replica
         self.counted = CountedSignal()
+        self.accepted = Count()
+        self.ignored = Counts()
+        """By the reason."""
+        self._jobs = jobs or ByComponent()
+        self._failures = failures or ByComponent()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
         """For the last reports that failed midway, by epoch and report: the answers of the components that are stored.
         """
@@ -99,7 +115,7 @@ class Outcomes:
         stored = self._unfinished.pop(key, {})
         for component in places:
             if not sees(component):
-                stored[component] = write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(places[component]))
+                stored[component] = self._ignore(IgnoredReason.COMPONENT_NOT_FOUND, len(places[component]))
         try:
             missing = [component for component in places if component not in stored]
             for first in range(0, len(missing), _EXCHANGE):
@@ -134,7 +150,7 @@ class Outcomes:
                 batches.append(await _decide(known.rollout, report, outcomes))
         for batch, received in zip(batches, await self._store.count_many(batches) if batches else (), strict=True):
             if received is not None:
-                stored[batch.component] = self._answer(batch, *received, len(shares[batch.component]))
+                stored[batch.component] = self._answer(batch, *received, shares[batch.component])
         for component, outcomes in shares.items():
             if component not in stored:
                 stored[component] = await self._take_in_one(component, report, outcomes)
@@ -143,21 +159,44 @@ class Outcomes:
         for _ in range(_ATTEMPTS):
             known = self._replica.get(component)
             if known is None:
-                return write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes))
+                return self._ignore(IgnoredReason.COMPONENT_NOT_FOUND, len(outcomes))
             batch = await _decide(known.rollout, report, outcomes)
             try:
-                return self._answer(batch, *await self._store.count_outcomes(batch), len(outcomes))
+                return self._answer(batch, *await self._store.count_outcomes(batch), outcomes)
             except ConflictError:
                 # Another server knows a later trial, so the decision of this server is out of date.
                 await self._catch_up()
         raise contention(f"The trials of {component} change too fast. Send the batch again.")
 
-    def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, number: int) -> str:
-        if receipt is Receipt.COUNTED and batch.outcomes:
-            self.counted.announce(batch.component)
+    def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, outcomes: Sequence[JobOutcome]) -> str:
+        if receipt is Receipt.COUNTED:
+            if batch.outcomes:
+                self.counted.announce(batch.component)
+            self._tally(batch.component, outcomes, answer)
         if receipt in _ALL_IGNORED:
-            return write_answer([_ALL_IGNORED[receipt]] * number)
+            return self._ignore(_ALL_IGNORED[receipt], len(outcomes))
         return answer
+
+    def _tally(self, component: str, outcomes: Sequence[JobOutcome], answer: str) -> None:
+        """Counts the verdicts of a share that was stored now."""
+        jobs: Counter[bool | None] = Counter()
+        failures: Counter[bool | None] = Counter()
+        for outcome, verdict in zip(outcomes, read_answer(answer), strict=True):
+            if verdict is not None:
+                self.ignored.add(verdict)
+                continue
+            jobs[outcome.is_next] += 1
+            if outcome.is_failed:
+                failures[outcome.is_next] += 1
+        self.accepted.add(jobs.total())
+        for is_next, number in jobs.items():
+            self._jobs.add(component, (_CHANNELS[is_next],), number)
+            # A series of failures begins with the first job: Prometheus sees no increase from nothing to one.
+            self._failures.add(component, (_CHANNELS[is_next],), failures[is_next])
+
+    def _ignore(self, reason: IgnoredReason, number: int) -> str:
+        self.ignored.add(reason, number=number)
+        return write_answer([reason] * number)
 
     async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:
         """Catches up with the store if a job was resolved on a revision or a component that this server does not know
