@@ -62,7 +62,7 @@ class Controller:
         decisions: ByComponent | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`decisions` counts decisions by what, why, and whether they were carried out."""
+        """`decisions` counts decisions by what was decided, why, and whether it was carried out."""
         self._service = service
         self._replica = replica
         self._outcomes = outcomes
@@ -72,7 +72,7 @@ class Controller:
         self._clock: Clock | None = None
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}
-        self._decisions = decisions or ByComponent()
+        self._decisions = decisions
         self.looks: dict[str, Observed] = {}
         """What the last look at each component saw. It stays after the end of the rollout, until the component is gone."""
         self._deadlines: dict[str, Deadline] = {}
@@ -177,11 +177,10 @@ class Controller:
             # the step. If its clock was set back an hour, it could get a decision that takes a hold as over.
             decided_ms=observed.clock.now_ms,
         )
-        would = decision.would
-        self._decisions.add(
-            rollout.component,
-            (would or decision.action, decision.cause or _BY_PLAN, "false" if would else "true"),
-        )
+        if self._decisions is not None:
+            would = decision.would
+            labels = (would or decision.action, decision.cause or _BY_PLAN, "false" if would else "true")
+            self._decisions.add(rollout.component, labels)
         log.info(
             "automation_decided",
             component=rollout.component,

@@ -103,7 +103,9 @@ class Components:
         yield families.EVIDENCE_LIMIT, line(families.EVIDENCE_LIMIT, (component,), 1 / automation.alpha)
         readings = {reading.name: reading for reading in observed.checks}
         for check in rollout.policy.automation.checks:
-            yield from _check_lines((component, check.name), readings.get(check.name) or CheckReading(check.name), now_ms)
+            yield from _check_lines(
+                (component, check.name), readings.get(check.name) or CheckReading(check.name), now_ms
+            )
 
     def _e(self, component: str, observed: Observed) -> float:
         known = self._evidence.get(component)

@@ -90,7 +90,7 @@ def bind(
     streams = streams or Streams()
     return Handlers(
         {
-            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, door, streams, calls)
+            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, door, streams, calls=calls)
             for name, service in SERVICES.items()
             for method in service.methods
         },
@@ -171,6 +171,7 @@ def _bind_method(
     violations: Violations,
     door: Door,
     streams: Streams,
+    *,
     calls: Calls | None,
 ) -> _Binding:
     stations = _Stations(
@@ -210,9 +211,6 @@ def _unary(
                 count(caller := await door.prove(context))
             response = answer(request, admit(request, context, caller))
             encoded = response if isinstance(response, bytes) else encode(await response)
-            if calls is not None:
-                calls.answered(began_s)
-            return encoded
         except (RampdError, DeadlineError) as error:
             refusal: RampdError | DeadlineError = error
         except BaseException as error:
@@ -221,6 +219,10 @@ def _unary(
                     calls.cancelled()
                 raise
             refusal = _defect(stations.name, error)
+        else:
+            if calls is not None:
+                calls.answered(began_s)
+            return encoded
         if calls is not None:
             calls.refused(refusal, began_s)
         refusals.tell(refusal, stations.name, caller, context)

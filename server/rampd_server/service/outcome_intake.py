@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,9 +13,9 @@ from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredRe
 from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.metrics.counting import ByComponent, Count, Counts
 from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
+from rampd_server.service.outcome_counts import OutcomeCounts
 
 _ATTEMPTS = 5
 _CHUNK = 100
@@ -30,7 +29,6 @@ _ACCEPTED = "."
 _CODES: Final = {reason: chr(ord("a") + place) for place, reason in enumerate(IgnoredReason)}
 _REASONS: Final = {code: reason for reason, code in _CODES.items()}
 _RUN = re.compile(r"(\d*)([.a-z])")
-_CHANNELS: Final = {False: "current", True: "next", None: "none"}
 _ALL_IGNORED = {Receipt.REUSED: IgnoredReason.SEQUENCE_REUSED, Receipt.TOO_OLD: IgnoredReason.SEQUENCE_TOO_OLD}
 
 
@@ -81,23 +79,11 @@ class CountedSignal:
 class Outcomes:
     """Takes in reports. `counted` announces every stored batch that has outcomes to count."""
 
-    def __init__(
-        self,
-        store: OutcomeStore,
-        replica: Replica,
-        *,
-        jobs: ByComponent | None = None,
-        failures: ByComponent | None = None,
-    ) -> None:
-        """`jobs` and `failures` count accepted outcomes by channel."""
+    def __init__(self, store: OutcomeStore, replica: Replica, counts: OutcomeCounts | None = None) -> None:
         self._store = store
         self._replica = replica
+        self._counts = counts
         self.counted = CountedSignal()
-        self.accepted = Count()
-        self.ignored = Counts()
-        """By the reason."""
-        self._jobs = jobs or ByComponent()
-        self._failures = failures or ByComponent()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
         """For the last reports that failed midway, by epoch and report: the answers of the components that are stored.
         """
@@ -172,30 +158,15 @@ class Outcomes:
         if receipt is Receipt.COUNTED:
             if batch.outcomes:
                 self.counted.announce(batch.component)
-            self._tally(batch.component, outcomes, answer)
+            if self._counts is not None:
+                self._counts.decided(batch.component, outcomes, read_answer(answer))
         if receipt in _ALL_IGNORED:
             return self._ignore(_ALL_IGNORED[receipt], len(outcomes))
         return answer
 
-    def _tally(self, component: str, outcomes: Sequence[JobOutcome], answer: str) -> None:
-        """Counts the verdicts of a share that was stored now."""
-        jobs: Counter[bool | None] = Counter()
-        failures: Counter[bool | None] = Counter()
-        for outcome, verdict in zip(outcomes, read_answer(answer), strict=True):
-            if verdict is not None:
-                self.ignored.add(verdict)
-                continue
-            jobs[outcome.is_next] += 1
-            if outcome.is_failed:
-                failures[outcome.is_next] += 1
-        self.accepted.add(jobs.total())
-        for is_next, number in jobs.items():
-            self._jobs.add(component, (_CHANNELS[is_next],), number)
-            # A series of failures begins with the first job: Prometheus sees no increase from nothing to one.
-            self._failures.add(component, (_CHANNELS[is_next],), failures[is_next])
-
     def _ignore(self, reason: IgnoredReason, number: int) -> str:
-        self.ignored.add(reason, number=number)
+        if self._counts is not None:
+            self._counts.ignored.add(reason, number=number)
         return write_answer([reason] * number)
 
     async def _catch_up_with(self, outcomes: Sequence[JobOutcome]) -> None:

@@ -67,9 +67,7 @@ class Link:
         Raises ValueError if the URL or the namespace is not valid.
         """
         reconnects = Count()
-        client = connect(
-            url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects
-        )
+        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects)
         # A blocking read keeps its connection, and waits longer than the deadline of other calls.
         feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name, reconnects=reconnects)
         return cls(client, feed_client, namespace, adopt_command=adopt_command, reconnects=reconnects)

@@ -87,7 +87,9 @@ class RedisStore:
                 raise exceptions.ReadOnlyError("You can't write against a read only replica.")
             return meta, time
 
-        (epoch, adopted_ms, freeze, entry_id, schema), time = await self.link.call(ask, key=self.keys.meta, command="hmget")
+        (epoch, adopted_ms, freeze, entry_id, schema), time = await self.link.call(
+            ask, key=self.keys.meta, command="hmget"
+        )
         self.link.schema = schema
         self.link.require_schema()
         if not epoch:
