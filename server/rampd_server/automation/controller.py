@@ -23,6 +23,7 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.progress import Cause
 from rampd_server.metrics.counting import ByComponent
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
 from rampd_server.replica.replica import Replica
@@ -30,8 +31,17 @@ from rampd_server.service.service import Service
 
 _LOOKERS = 8
 _BY_PLAN = "PLAN"
-"""The cause of a decision that no guard and no deadline has caused."""
+"""The cause of a decision that only follows the plan."""
 _SPREAD_S = 0.1
+
+_ROLLS_BACK = (Cause.CONFIRM, Cause.RELATIVE_GUARD, Cause.ABSOLUTE_GUARD, Cause.CHECK_FAILED)
+_EXPECTED = (
+    *((action, _BY_PLAN, "true") for action in (Action.STEP, Action.FINALIZE)),
+    *((Action.ROLLBACK, cause, "true") for cause in _ROLLS_BACK),
+    *((Action.ROLLBACK, cause, "false") for cause in _ROLLS_BACK if cause is not Cause.CONFIRM),
+    *((Action.PAUSE, cause, "true") for cause in Cause if cause is not Cause.CONFIRM),
+)
+"""The decisions that may come, as `decisions` counts them."""
 
 _chance = SystemRandom()
 
@@ -131,7 +141,12 @@ class Controller:
             return None
         if self._replica.age_s > STALE_AFTER_S:
             return next_look.RETRY_S
-        observed = self.looks[component] = await self._observe(known.rollout)
+        observed = await self._observe(known.rollout)
+        if component not in self.looks and self._decisions is not None:
+            # Prometheus sees no increase from nothing to one.
+            for labels in _EXPECTED:
+                self._decisions.add(component, labels, 0)
+        self.looks[component] = observed
         decision = decide(observed)
         if decision.action is Action.WAIT:
             self._waits_for[component] = decision.reason

@@ -17,6 +17,9 @@ class OutcomeCounts:
         self.accepted = Count()
         self.ignored = Counts()
         """By the reason."""
+        for reason in IgnoredReason:
+            # Prometheus sees no increase from nothing to one.
+            self.ignored.add(reason, number=0)
         self._jobs = jobs
         self._failures = failures
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from redis import exceptions
 
-from rampd_server.domain.errors import RampdError, StoreResetError
+from rampd_server.domain.errors import RampdError, Reason, StoreResetError
 from rampd_server.metrics.counting import Count, Counts, Histogram
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.connection import connect
@@ -55,6 +55,8 @@ class Link:
         """Calls of Redis, by the command or the name of the script."""
         self.errors = Counts()
         """Calls that have failed, by the reason."""
+        for reason in (Reason.STORE_UNAVAILABLE, Reason.STORE_RESET, Reason.STORE_CORRUPT):
+            self.errors.add(reason, number=0)
         self.durations = Histogram()
         self.reconnects = reconnects or Count()
         """Connections that were lost and opened again."""

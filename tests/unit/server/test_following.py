@@ -13,6 +13,7 @@ from rampd_server.access import following
 from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Grant, Trust
+from rampd_server.metrics.counting import Counts
 from rampd_server.rpc.binding import NAMES
 from tests.waiting import eventually_async
 
@@ -34,6 +35,7 @@ class World:
         self.path = directory / "access.toml"
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.write(text_of(FIRST))
+        self.reloads = Counts()
         self.credentials = Credentials(following.load(self.path, names=NAMES), NobodysTokens())
 
     def write(self, text: str, mode: int = 0o600) -> None:
@@ -44,6 +46,9 @@ class World:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [pairs for event, pairs in self.logged if event == name]
+
+    def reloaded(self) -> dict[str, int]:
+        return {result: number for (result,), number in self.reloads.items()}
 
     async def is_proven(self, token: str) -> bool:
         with contextlib.suppress(Exception):
@@ -60,7 +65,7 @@ async def world(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         monkeypatch.setattr(
             following._log, level, lambda event, **pairs: made.logged.append((event, pairs)), raising=False
         )
-    task = asyncio.create_task(following.follow(made.path, made.credentials, names=NAMES))
+    task = asyncio.create_task(following.follow(made.path, made.credentials, names=NAMES, reloads=made.reloads))
     yield made
     assert not task.done()
     task.cancel()
@@ -73,6 +78,7 @@ async def test_a_changed_file_is_in_force(world: World) -> None:
     assert not await world.is_proven(FIRST)
     assert await world.is_proven(SECOND)
     assert world.events("access_file_read") == [{"file": str(world.path), "grants": 1}]
+    assert world.reloaded() == {"used": 1}
 
 
 async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> None:
@@ -94,6 +100,7 @@ async def test_a_broken_file_changes_nothing_and_is_told_once_with_every_mistake
     world.write(text_of(SECOND))
     await eventually_async(lambda: world.credentials.generation == 2)
     assert await world.is_proven(SECOND)
+    assert world.reloaded() == {"refused": 1, "used": 1}
 
 
 @pytest.mark.parametrize("what", ["writable", "gone", "no text"])
