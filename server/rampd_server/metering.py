@@ -40,7 +40,7 @@ class Metering:
         self._resolves, jobs, failures, decisions = (ByComponent(self._shown.name_of) for _ in range(4))
         self._jobs, self._failures = jobs, failures
         self.calls = Calls()
-        self.answers = AnswerCounts(self._resolves)
+        self.answers = AnswerCounts(self._resolves, replica.get)
         self.outcomes = OutcomeCounts(jobs, failures)
         self.decisions = decisions
         self.loop_lag = LoopLag()
@@ -65,7 +65,7 @@ class Metering:
         found.read(families.BUILD_INFO, lambda: [(build, 1)])
         found.read(families.RPC_CALLS, self.calls.samples)
         found.histograms(families.RPC_DURATION, self.calls.histograms)
-        found.count_by_component(families.RESOLVES, self._resolves)
+        found.count_by_component(families.RESOLVES, self._resolves, settle=self.answers.settle)
         found.read_number(families.WATCHERS, lambda: watches.count)
         found.read_number(families.SLOWEST_WATCHER, watches.slowest_age_s)
         found.read_number(families.COPY_AGE, lambda: age_s(replica))

@@ -13,11 +13,13 @@ from rampd_server.metrics.components import Components, Others, Sources
 from rampd_server.metrics.counting import ByComponent, Count, Counts, Histogram, Labels
 from rampd_server.metrics.families import FAMILIES, OTHERS, Family
 from rampd_server.metrics.shown import Shown
-from rampd_server.metrics.text import header, histogram_lines, line
+from rampd_server.metrics.text import header, histogram_lines, line, slot_text
 from rampd_server.replica.replica import Replica
 
 EVERY_COMPONENT: Final = ("*",)
 
+_AT_ONCE: Final = 64
+"""How many texts of components, or lines, are one piece."""
 _TURN_S: Final = 0.002
 """How long a scrape may keep the event loop at a time."""
 
@@ -42,6 +44,7 @@ class Collector:
         self._components = Components(sources)
         self._reads: dict[Family, Callable[[], Iterable[str]]] = {}
         self._by_component: dict[Family, ByComponent] = {}
+        self._settling: list[Callable[[], None]] = []
 
     def read(self, family: Family, samples: Read) -> None:
         """Adds a family whose samples are read at each scrape."""
@@ -70,9 +73,10 @@ class Collector:
             sample for labels, histogram in found() for sample in histogram_lines(family, labels, histogram)
         )
 
-    def count_by_component(self, family: Family, counts: ByComponent) -> None:
-        """Adds a counter by component that is there also while the copy is not confirmed."""
+    def count_by_component(self, family: Family, counts: ByComponent, *, settle: Callable[[], None]) -> None:
+        """Adds a counter by component that is there also while the copy is not confirmed. `settle` is called before it is read."""
         self._by_component[family] = counts
+        self._settling.append(settle)
 
     async def text(self, globs: Sequence[str] = EVERY_COMPONENT) -> AsyncIterator[bytes]:
         """As `Scraped.text`."""
@@ -84,15 +88,18 @@ class Collector:
             await turn.rest()
         self._settle()
         for family, counts in self._by_component.items():
-            for name, of in counts.items():
+            for name, slot in counts.items():
                 if sees(name):
-                    found[family].extend(line(family, (name, *labels), value) for labels, value in of.items())
+                    found[family].append(slot_text(family, name, slot))
                 await turn.rest()
         if self._replica.is_confirmed:
             await self._of_copy(found, sees, turn)
         for family in FAMILIES:
-            if samples := found.pop(family, None):
-                yield (header(family) + "".join(samples)).encode()
+            if not (samples := found.pop(family, None)):
+                continue
+            yield header(family).encode()
+            for first in range(0, len(samples), _AT_ONCE):
+                yield "".join(samples[first : first + _AT_ONCE]).encode()
                 await turn.rest()
 
     async def _of_copy(
@@ -122,6 +129,8 @@ class Collector:
 
     def _settle(self) -> None:
         """Forgets components that do not exist any more."""
+        for settle in self._settling:
+            settle()
         for counts in (*self._by_component.values(), *(counts for _, counts in self._sources.counts)):
             counts.settle(self._replica.get)
         self._components.forget(self._replica.get)

@@ -1,7 +1,7 @@
 """Counts that cost next to nothing where something happens. A scrape reads them. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -68,41 +68,67 @@ class Histogram:
         return list(accumulate(self._buckets))
 
 
+class Slot:
+    """The counts of one component, or of `_others`, by further labels."""
+
+    __slots__ = ("counts", "series", "text")
+
+    def __init__(self) -> None:
+        self.counts: dict[Labels, float] = {}
+        self.series: dict[Labels, str] = {}
+        """The name of each series, made once."""
+        self.text = ""
+        """The samples as a scrape has them; empty after a change."""
+
+    def add(self, labels: Labels, number: float) -> None:
+        """Counts."""
+        self.counts[labels] = self.counts.get(labels, 0) + number
+        self.text = ""
+
+
 class ByComponent:
-    """Counts by component and further labels. A component without series of its own counts for `_others`.
+    """Counts of one family, by component and further labels. A component without series of its own counts for `_others`.
 
     `name_of` gives the label of a component: its name, or `_others`.
     """
 
-    __slots__ = ("_counts", "_name_of", "_of")
+    __slots__ = ("_name_of", "_of", "_slots")
 
     def __init__(self, name_of: Callable[[str], str] = str) -> None:
         self._name_of = name_of
-        self._counts: dict[str, dict[Labels, float]] = {}
-        self._of: dict[str, dict[Labels, float]] = {}
-        """The counts of each component since the last scrape began; several may share those of `_others`."""
+        self._slots: dict[str, Slot] = {}
+        self._of: dict[str, Slot] = {}
+        """The slot of each component since the last scrape began; several may have that of `_others`."""
 
     def add(self, component: str, labels: Labels, number: float = 1) -> None:
         """Counts. The component exists."""
-        of = self._of.get(component)
-        if of is None:
-            of = self._of[component] = self._counts.setdefault(self._name_of(component), {})
-        of[labels] = of.get(labels, 0) + number
+        slot = self._of.get(component)
+        if slot is None:
+            slot = self._of[component] = self._slot(self._name_of(component))
+        counts = slot.counts
+        counts[labels] = counts.get(labels, 0) + number
+        slot.text = ""
 
-    def of(self, name: str) -> Mapping[Labels, float]:
-        """The counts of a component, or of `_others`, by the further labels."""
-        return self._counts.get(name, {})
+    def _slot(self, name: str) -> Slot:
+        slot = self._slots.get(name)
+        if slot is None:
+            slot = self._slots[name] = Slot()
+        return slot
 
-    def items(self) -> Iterator[tuple[str, Mapping[Labels, float]]]:
+    def of(self, name: str) -> Slot | None:
+        """The counts of a component, or of `_others`; None if there are none."""
+        return self._slots.get(name)
+
+    def items(self) -> Iterator[tuple[str, Slot]]:
         """All counts, by the label of their component."""
-        return iter(list(self._counts.items()))
+        return iter(list(self._slots.items()))
 
     def settle(self, exists: Callable[[str], object]) -> None:
         """Forgets components that do not exist any more. A component that has lost its own series counts for `_others`."""
         self._of.clear()
-        for name in [name for name in self._counts if name != OTHERS and self._name_of(name) != name]:
-            left = self._counts.pop(name)
+        for name in [name for name in self._slots if name != OTHERS and self._name_of(name) != name]:
+            left = self._slots.pop(name)
             if exists(name):
-                others = self._counts.setdefault(OTHERS, {})
-                for labels, number in left.items():
-                    others[labels] = others.get(labels, 0) + number
+                others = self._slot(OTHERS)
+                for labels, number in left.counts.items():
+                    others.add(labels, number)

@@ -29,7 +29,7 @@ class Merge(StrEnum):
     """Of the first worker that has the series, and whose copy is confirmed if the family is of components."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """One metric. A family that is `of_copy` is about components, and is there only while the copy is confirmed."""
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rampd_server.metrics.counting import Histogram, Labels
+from rampd_server.metrics.counting import Histogram, Labels, Slot
 from rampd_server.metrics.families import Family
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,8 +30,23 @@ def series(name: str, names: Sequence[str], labels: Labels) -> str:
     """The name of a series: the name of its metric, and its labels."""
     if not names:
         return name
-    pairs = ",".join(f'{key}="{value.translate(_ESCAPED)}"' for key, value in zip(names, labels, strict=True))
+    pairs = ",".join([f'{key}="{_escaped(value)}"' for key, value in zip(names, labels, strict=True)])
     return f"{name}{{{pairs}}}"
+
+
+def _escaped(value: str) -> str:
+    # To look whether there is something to escape takes a tenth of the time.
+    return value.translate(_ESCAPED) if '"' in value or "\\" in value or "\n" in value else value
+
+
+def slot_text(family: Family, name: str, slot: Slot) -> str:
+    """The samples of a component's counts. Only what has changed since the last scrape is written again."""
+    if not slot.text:
+        known = slot.series
+        for labels in slot.counts.keys() - known.keys():
+            known[labels] = series(family.name, family.labels, (name, *labels))
+        slot.text = "".join([f"{known[labels]} {number(value)}\n" for labels, value in slot.counts.items()])
+    return slot.text
 
 
 def histogram_lines(family: Family, labels: Labels, histogram: Histogram) -> Iterator[str]:
@@ -46,6 +61,8 @@ def histogram_lines(family: Family, labels: Labels, histogram: Histogram) -> Ite
 
 def number(value: float) -> str:
     """A number as Prometheus reads it."""
+    if type(value) is int:
+        return str(value)
     if value == math.inf:
         return "+Inf"
-    return repr(value) if isinstance(value, int) or not value.is_integer() else f"{value:.0f}"
+    return f"{value:.0f}" if value.is_integer() else repr(value)

@@ -197,6 +197,7 @@ def _unary(
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     read, door, count, admit, encode = stations.read, stations.door, stations.count, stations.admit, stations.encode
     calls, clock = stations.calls, time.perf_counter
+    observe = None if calls is None else calls.observe
 
     async def handle(data: bytes, context: Context) -> bytes:
         caller, began_s = None, clock()
@@ -220,8 +221,8 @@ def _unary(
                 raise
             refusal = _defect(stations.name, error)
         else:
-            if calls is not None:
-                calls.answered(began_s)
+            if observe is not None:
+                observe(clock() - began_s)
             return encoded
         if calls is not None:
             calls.refused(refusal, began_s)
