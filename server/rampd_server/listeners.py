@@ -88,6 +88,7 @@ class Listeners:
             Health(replica),
             measured.scraped,
             is_local=address.is_loopback and door.credentials is None,
+            describes=self._config.reflection,
         )
         server = HttpServer(
             application(parts),

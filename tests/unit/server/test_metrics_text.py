@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rampd_server.metrics import families
 from rampd_server.metrics.counting import ByComponent, Count, Counts, Histogram
 from rampd_server.metrics.families import FAMILIES, Family, Kind
-from rampd_server.metrics.text import header, histogram_lines, line
+from rampd_server.metrics.text import header, histogram_lines, line, slot_text
 from tests.servers import require
 
 ROOT = Path(__file__).parents[3]
@@ -130,3 +130,13 @@ class TestByComponent:
         shown.clear()
         counts.settle({"a": 1}.get)
         assert {name: slot.counts for name, slot in counts.items()} == {"_others": {("x",): 4}}
+
+    def test_a_count_is_written_again_when_it_has_changed(self) -> None:
+        counts = ByComponent()
+        for expected in ("1", "2"):
+            counts.add("a", ("current",))
+            [(name, slot)] = counts.items()
+            for _ in range(2):
+                assert slot_text(families.JOBS, name, slot) == (
+                    f'rampd_jobs_total{{component="a",channel="current"}} {expected}\n'
+                )
