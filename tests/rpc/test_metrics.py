@@ -1,7 +1,6 @@
 """What /metrics says of a server, after calls of which every number is known."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,13 +35,8 @@ class Server(NamedTuple):
 
 
 @pytest.fixture
-def server(store_process: StoreServer, namespace: str) -> Iterator[Server]:
-    with (
-        short_directory() as directory,
-        testing.listening(directory, store_process.url, namespace=namespace, http="127.0.0.1:0") as at,
-        stubs(str(at.grpc)) as call,
-    ):
-        yield Server(at, call)
+def server(listening: Listening, call: Stubs) -> Server:
+    return Server(listening, call)
 
 
 def repos(channel: str, number: int, *, release: int = 2, basis_points: int = 1000) -> list[str]:

@@ -77,14 +77,15 @@ class Merging:
 
     def text(self, sees: Callable[[str], object]) -> Iterator[bytes]:
         """The text of a scrape, by families."""
+        sees_all = sees(OTHERS)
         for family in FAMILIES:
             found = self._gauges if family.kind is Kind.GAUGE else self._totals
-            if (family.of_copy and not self._is_confirmed) or (family in _NOT_FOR_SOME and not sees(OTHERS)):
+            if (family.of_copy and not self._is_confirmed) or (family in _NOT_FOR_SOME and not sees_all):
                 continue
             rows = [
                 f"{series} {number(value)}\n"
                 for series, value in found.get(family, {}).items()
-                if (component := _component_of(series)) is None or sees(component)
+                if sees_all or (component := _component_of(series)) is None or sees(component)
             ]
             if rows:
                 yield (header(family) + "".join(rows)).encode()
@@ -108,9 +109,17 @@ class Merging:
 
     def _forget_gone(self, scrapes: Sequence[Scrape]) -> None:
         """Forgets the counters of components that no worker has any more."""
+        missing = [
+            (totals, series)
+            for totals in self._totals.values()
+            for series in totals
+            if not any(series in scrape.samples for scrape in scrapes)
+        ]
+        if not missing:
+            return
         there = {_component_of(series) for scrape in scrapes for series in scrape.samples} | {None, OTHERS}
-        for totals in self._totals.values():
-            for series in [series for series in totals if _component_of(series) not in there]:
+        for totals, series in missing:
+            if _component_of(series) not in there:
                 del totals[series]
                 for known in self._known.values():
                     known.last.pop(series, None)
