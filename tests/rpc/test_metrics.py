@@ -1,6 +1,9 @@
 """What /metrics says of a server, after calls of which every number is known."""
 
+import contextlib
+import ssl
 import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +18,8 @@ from rampd._decision.bucketing import bucket
 from rampd_server import testing
 from rampd_server.listeners import Listening
 from rampd_server.metrics import shown
+from rampd_server.process.address import Address
+from tests.certificates import make_certificate
 from tests.prometheus import prometheus
 from tests.proxy import proxy_to_unix
 from tests.scraping import Scraped, scrape
@@ -401,6 +406,40 @@ def test_who_may_read_sees_the_series_of_the_own_components(
         answer = httpx.get(url, headers={"authorization": f"Bearer {tokens['launcher']}"})
         assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
         assert "viewer" in answer.json()["message"]
+
+
+def test_a_certificate_has_its_end_and_what_became_of_new_files(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    certificate, key = make_certificate(directory)
+    good = certificate.read_bytes()
+    settings = {
+        "listen": (Address("127.0.0.1", 0, is_tls=True),),
+        "http": Address("127.0.0.1", 0, is_tls=False),
+        "tls_cert": certificate,
+        "tls_key": key,
+    }
+    with (
+        short_directory() as data,
+        testing.listening(data, store_process.url, namespace=namespace, **settings) as at,
+    ):
+
+        def reloads(result: str) -> float | None:
+            # The files are looked at before a handshake.
+            with contextlib.suppress(OSError):
+                ssl.get_server_certificate((at.grpc.host, at.grpc.port))
+            return scrape(at.http)("rampd_file_reloads_total", file="certificate", result=result)
+
+        ends_s = scrape(at.http)("rampd_certificate_expire_timestamp_seconds")
+        assert ends_s is not None
+        assert 0 < ends_s - time.time() < 3 * 24 * 3600
+        assert reloads("used") == 0
+        certificate.write_text("no certificate")
+        eventually(lambda: reloads("refused") == 1)
+        assert scrape(at.http)("rampd_certificate_expire_timestamp_seconds") == ends_s
+        certificate.write_bytes(good)
+        eventually(lambda: reloads("used") == 1)
+        assert scrape(at.http)("rampd_file_reloads_total", file="access_file", result="used") == 0
 
 
 def test_promtool_finds_nothing_against_the_conventions(server: Server) -> None:
