@@ -85,7 +85,7 @@ class Listeners:
         parts = Parts(
             bind(servicers, violations=violations, door=door, streams=streams, calls=measured.calls),
             door,
-            Health(replica),
+            Health(replica, is_open=door.credentials is None),
             measured.scraped,
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
