@@ -348,7 +348,9 @@ def test_components_beyond_the_limit_are_summed(server: Server, monkeypatch: pyt
     """Given 1,001 components, expect the series of the oldest 1,000, and the newest one under `_others`."""
     assert shown.LIMIT == 1_000
     for number in range(1_001):
-        server.call("Release", component=f"c{1_001 - number}", tag="t1")
+        # A store that is slow for a moment fails a call, and the same tag again changes nothing.
+        name = f"c{1_001 - number}"
+        eventually(lambda name=name: server.call("Release", component=name, tag="t1"), suppressed=grpc.RpcError)
     server.call("Release", component="c1", tag="t2")
     server.call("Ramp", component="c1", percent=10)
     server.call("Resolve", component="c1", repo=REPO)
