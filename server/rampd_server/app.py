@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -21,7 +22,11 @@ from rampd_server.domain.errors import (
     ways_on,
 )
 from rampd_server.doors import Doors
-from rampd_server.listeners import Listeners, Listening
+from rampd_server.http.server import HttpServer
+from rampd_server.listeners import Listeners, Listening, Measured
+from rampd_server.metering import Metering
+from rampd_server.metrics import sharing
+from rampd_server.metrics.collector import Collector, Scraped
 from rampd_server.process import open_files
 from rampd_server.process.adopting import adopt_command
 from rampd_server.process.config import Config
@@ -55,17 +60,26 @@ _HEALTH_S = 0.25
 log = structlog.get_logger()
 
 
+class Worker(NamedTuple):
+    """A server among several that share a port."""
+
+    number: int
+    folder: Path | None
+    """Where the workers and their parent share their metrics; None without the HTTP port."""
+
+
 @asynccontextmanager
-async def running(config: Config, redis_url: str, *, worker: int | None = None) -> AsyncIterator[Listening]:
+async def running(config: Config, redis_url: str, *, worker: Worker | None = None) -> AsyncIterator[Listening]:
     """Runs a server for as long as the block lasts, and gives the addresses that it listens on.
 
-    `worker` is the server's number among the workers that share the port: see `workers.py`. Without `wait_for_store`
+    `worker` is the server among the workers that share the port: see `workers.py`. Without `wait_for_store`
     the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
     until the store answers. Raises StartupError if an address is taken, if the store is not suitable, or if the token
     for Prometheus can't be read.
     """
     doors = Doors(config, OidcVerifier())
-    listeners = Listeners(config, doors, worker=worker)
+    is_first = worker is None or worker.number == 0
+    listeners = Listeners(config, doors, worker=None if worker is None else worker.number)
     prometheus = _prometheus(config)
     source = prometheus or NoSource()
     link = Link.connect(
@@ -77,32 +91,43 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     store, counted = RedisStore(link), RedisOutcomes(link)
     replica = Replica(store)
     watches = Watches(replica)
+    # Without the HTTP port nobody could read the metrics.
+    metering = None if config.http is None else Metering(replica)
     service = Service(store, replica)
-    outcomes = Outcomes(counted, replica)
+    outcomes = Outcomes(counted, replica, metering and metering.outcomes)
     checks = Checks(RedisChecks(link), replica, source, timeout_s=config.prometheus_timeout)
-    controller = Controller(service, replica, counted, checks=checks)
+    controller = Controller(service, replica, counted, checks=checks, decisions=metering and metering.decisions)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
     caretaker = Caretaker(service, replica, store, counted)
     remembering = Remembering(replica, _memory(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
         partial(open_files.tell_when_near, listeners.max_connections),
+        *([remembering.run] if is_first else []),
+        *([metering.loop_lag.run] if metering else []),
     ]
-    if not worker:
-        beside.append(remembering.run)
     servicers = {
-        "ResolverService": ResolverServicer(replica, watches, outcomes),
+        "ResolverService": ResolverServicer(replica, watches, outcomes, metering and metering.answers),
         "ReleaseService": ReleaseServicer(service, replica, counted, release_watches),
         "RolloutService": RolloutServicer(service, replica, store, counted, source),
     }
     remembering.recall()
     start = _Start(store, replica, remembering)
+    shared = AsyncExitStack()
     try:
         is_prepared = await start.look(may_wait=config.wait_for_store)
-        servers, http, listening = listeners.listen(servicers, replica)
-        await servers.start()
-        if http is not None:
-            await http.start()
+        measured = metering and Measured(
+            metering.calls,
+            await _scraped(
+                metering.collector(
+                    link, service, controller, watches, doors=doors, certificates=listeners.certificates
+                ),
+                worker,
+                shared,
+            ),
+        )
+        servers, http, listening = listeners.listen(servicers, replica, measured)
+        await _begin(servers, http)
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(_keep(start, replica, servers, *beside, is_prepared=is_prepared))
@@ -117,19 +142,34 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
             watches.close()
             release_watches.close()
             await asyncio.gather(servers.stop(_GRACE_S), *([] if http is None else [http.stop(_GRACE_S)]))
-            if not worker:
+            if is_first:
                 await remembering.end()
     finally:
+        await shared.aclose()
         if prometheus is not None:
             await prometheus.close()
         await store.close()
 
 
-async def serve(config: Config, redis_url: str, *, worker: int | None = None) -> None:
+async def _begin(servers: Servers, http: HttpServer | None) -> None:
+    await servers.start()
+    if http is not None:
+        await http.start()
+
+
+async def _scraped(collector: Collector, worker: Worker | None, shared: AsyncExitStack) -> Scraped:
+    """What answers a scrape. One worker answers for all."""
+    if worker is None or worker.folder is None:
+        return collector
+    await shared.enter_async_context(sharing.answering(worker.folder, worker.number, collector))
+    return sharing.SharedScrape(worker.folder)
+
+
+async def serve(config: Config, redis_url: str, *, worker: Worker | None = None) -> None:
     """Runs a server until cancelled. Raises StartupError, also after the start if the store turns out to be unsuitable."""
     with ungrouped():
         async with running(config, redis_url, worker=worker) as listening:
-            if not worker:
+            if worker is None or worker.number == 0:
                 print(welcome(config, *listening), flush=True)
             await asyncio.Event().wait()
 

@@ -10,11 +10,13 @@ from rampd_server.doors import Doors
 from rampd_server.http.app import Parts, application
 from rampd_server.http.health import Health
 from rampd_server.http.server import HttpServer
+from rampd_server.metrics.collector import Scraped
 from rampd_server.process import open_files
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config, http_has_tls, tls_of
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import bind
+from rampd_server.rpc.call_counts import Calls
 from rampd_server.rpc.certificates import Certificates
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.server import Server, Servers
@@ -34,6 +36,13 @@ class Listening(NamedTuple):
     http: Address | None
 
 
+class Measured(NamedTuple):
+    """What counts calls, and what answers a scrape."""
+
+    calls: Calls
+    scraped: Scraped
+
+
 class Listeners:
     """`worker` is the number of this process among the processes that share the ports. None: no other process shares them."""
 
@@ -44,44 +53,49 @@ class Listeners:
         self._shares_port = worker is not None
         # Only the first worker has unix sockets.
         self._sockets = [] if worker else doors.sockets
-        self._certificates = _certificates(config)
+        self.certificates = _certificates(config)
         listeners = len(config.listen) + len(self._sockets) + (config.http is not None)
         self.max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
         """How many connections each address may have."""
 
-    def listen(self, servicers: Mapping[str, object], replica: Replica) -> tuple[Servers, HttpServer | None, Listening]:
-        """Binds all addresses. Returns the servers, which are not started yet, and where they listen. Raises StartupError."""
-        streams = Streams()
-        tcp = self._server(servicers, self._doors.tcp, streams)
+    def listen(
+        self, servicers: Mapping[str, object], replica: Replica, measured: Measured | None = None
+    ) -> tuple[Servers, HttpServer | None, Listening]:
+        """Binds all addresses. Returns the servers, which are not started yet, and where they listen. `measured` is what HTTP
+        needs. Raises StartupError.
+        """
+        streams, calls = Streams(), None if measured is None else measured.calls
+        tcp = self._server(servicers, self._doors.tcp, streams, calls)
         addresses = [self._bound(tcp, *each) for each in zip(self._config.listen, tls_of(self._config), strict=True)]
         servers = [tcp]
         for door, path in self._sockets:
-            server = self._server(servicers, door, streams)
+            server = self._server(servicers, door, streams, calls)
             if path == self._config.launcher_socket:
                 server.listen_unix(path, mode=_FOR_EVERY_USER)
             else:
                 server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
             servers.append(server)
-        http, at = self._http(servicers, streams, replica)
+        http, at = self._http(servicers, streams, replica, measured)
         return Servers(*servers), http, Listening(addresses[0], at)
 
     def _http(
-        self, servicers: Mapping[str, object], streams: Streams, replica: Replica
+        self, servicers: Mapping[str, object], streams: Streams, replica: Replica, measured: Measured | None
     ) -> tuple[HttpServer | None, Address | None]:
         address, door = self._config.http, self._doors.tcp
-        if address is None:
+        if address is None or measured is None:
             return None, None
         parts = Parts(
-            bind(servicers, violations=violations, door=door, streams=streams),
+            bind(servicers, violations=violations, door=door, streams=streams, calls=measured.calls),
             door,
             Health(replica, is_open=door.credentials is None),
+            measured.scraped,
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
         )
         server = HttpServer(
             application(parts),
             stops=parts.stop,
-            tls=self._certificates.context() if self._certificates and http_has_tls(self._config) else None,
+            tls=self.certificates.context() if self.certificates and http_has_tls(self._config) else None,
             shares_port=self._shares_port,
             max_connections=self.max_connections,
         )
@@ -90,16 +104,16 @@ class Listeners:
         _warn_of_plaintext(bound)
         return server, bound
 
-    def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams) -> Server:
+    def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams, calls: Calls | None) -> Server:
         return Server(
-            bind(servicers, violations=violations, door=door, streams=streams),
+            bind(servicers, violations=violations, door=door, streams=streams, calls=calls),
             reflect=self._config.reflection,
             shares_port=self._shares_port,
             max_connections=self.max_connections,
         )
 
     def _bound(self, server: Server, address: Address, has_tls: bool) -> Address:
-        certificates = self._certificates if has_tls else None
+        certificates = self.certificates if has_tls else None
         bound = server.listen(address, None if certificates is None else certificates.credentials())
         log.info("listening", address=str(bound), tls=has_tls, socket=str(self._config.socket))
         _warn_of_plaintext(bound)

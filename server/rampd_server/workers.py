@@ -9,11 +9,15 @@ import asyncio
 import multiprocessing
 import os
 import sys
-from contextlib import ExitStack
+import tempfile
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 
 import structlog
 
 from rampd_server import app
+from rampd_server.app import Worker
+from rampd_server.metrics import sharing
 from rampd_server.process import event_loop, logs, startup
 from rampd_server.process.config import Config
 from rampd_server.process.port import HTTP, held
@@ -41,36 +45,42 @@ async def serve(config: Config, redis_url: str) -> None:
         addresses = tuple(ports.enter_context(held(address)) for address in config.listen)
         http = config.http and ports.enter_context(held(config.http, setting=HTTP))
         told = config.model_copy(update={"listen": addresses, "http": http})
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(config.workers):
-                tasks.create_task(_keep(told, redis_url, number))
+        async with AsyncExitStack() as shared:
+            folder = None
+            if http is not None:
+                # Only this user can enter it.
+                folder = Path(shared.enter_context(tempfile.TemporaryDirectory(prefix="rampd-")))
+                await shared.enter_async_context(sharing.merging(folder, config.workers))
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(config.workers):
+                    tasks.create_task(_keep(told, redis_url, Worker(number, folder)))
 
 
-async def _keep(config: Config, redis_url: str, number: int) -> None:
+async def _keep(config: Config, redis_url: str, worker: Worker) -> None:
     """Runs one worker, and starts it again whenever it dies, until cancelled."""
     has_died = False
     while True:
-        code = await _run(config, redis_url, number)
+        code = await _run(config, redis_url, worker)
         if code == NOT_STARTED and has_died:
             # It reads files that others have changed since the start: those of access and of TLS.
             log.error(
                 "worker_not_started",
-                worker=number,
+                worker=worker.number,
                 what_it_means="the other workers go on with the files of before",
                 what_to_do="the reason stands in its messages; it is started again until it can be",
             )
             await asyncio.sleep(_NOT_STARTED_S)
             continue
         if code == NOT_STARTED:
-            raise StartupError(f"Worker {number} could not start. The reason stands in its messages.")
+            raise StartupError(f"Worker {worker.number} could not start. The reason stands in its messages.")
         has_died = True
-        log.error("worker_died", worker=number, code=code)
+        log.error("worker_died", worker=worker.number, code=code)
         await asyncio.sleep(_RETRY_S)
 
 
-async def _run(config: Config, redis_url: str, number: int) -> int:
+async def _run(config: Config, redis_url: str, worker: Worker) -> int:
     """Runs one worker and returns its exit code. If cancelled, it waits for the worker's orderly end."""
-    process = _spawn.Process(target=_work, args=(config, redis_url, number), name=f"rampd-worker-{number}")
+    process = _spawn.Process(target=_work, args=(config, redis_url, worker), name=f"rampd-worker-{worker.number}")
     process.start()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -82,7 +92,7 @@ async def _run(config: Config, redis_url: str, number: int) -> int:
         try:
             await asyncio.wait_for(ended.wait(), _STOP_S)
         except TimeoutError:
-            log.warning("worker_killed", worker=number)
+            log.warning("worker_killed", worker=worker.number)
             process.kill()
         raise
     finally:
@@ -91,13 +101,13 @@ async def _run(config: Config, redis_url: str, number: int) -> int:
     return process.exitcode or 0
 
 
-def _work(config: Config, redis_url: str, number: int) -> None:
+def _work(config: Config, redis_url: str, worker: Worker) -> None:
     # A group of its own: Ctrl-C goes to the whole process group of the terminal, and the parent passes it on to the
     # workers.
     os.setpgid(0, 0)
     logs.configure(config.log_format, config.log_level)
     try:
-        event_loop.run(_serve(config, redis_url, number))
+        event_loop.run(_serve(config, redis_url, worker))
     except StartupError as error:
         sys.exit(startup.report(error))
 
@@ -107,8 +117,8 @@ def _end_at_once() -> None:
     os._exit(1)
 
 
-async def _serve(config: Config, redis_url: str, number: int) -> None:
-    structlog.contextvars.bind_contextvars(worker=number)
+async def _serve(config: Config, redis_url: str, worker: Worker) -> None:
+    structlog.contextvars.bind_contextvars(worker=worker.number)
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - the parent starts every worker
     with stop_signals() as stop:
@@ -121,4 +131,4 @@ async def _serve(config: Config, redis_url: str, number: int) -> None:
             loop.call_later(_STOP_S, _end_at_once)
 
         loop.add_reader(parent.sentinel, end)
-        await run_until(stop, app.serve(config, redis_url, worker=number))
+        await run_until(stop, app.serve(config, redis_url, worker=worker))

@@ -9,7 +9,7 @@ from tests.bench.report import Row, table, write_json
 from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
-    *("resolve", "access", "hostile", "profile", "kinds", "workers", "commands", "ramp", "propagation"),
+    *("resolve", "access", "metrics", "hostile", "profile", "kinds", "workers", "commands", "ramp", "propagation"),
     *("size", "memory", "feed", "outcomes", "rollback", "protection"),
     *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting"),
 )

@@ -10,7 +10,7 @@ from tests.bench.scale import Scale
 LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
-@pytest.mark.parametrize("name", ["client", "crowd", "fanout", "floor"])
+@pytest.mark.parametrize("name", ["client", "crowd", "fanout", "floor", "metrics"])
 def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)
 

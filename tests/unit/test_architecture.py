@@ -53,7 +53,9 @@ IMPURE = (
 # The only place that imports everything, and the modules that run it.
 APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
 # What puts doors and addresses together, for the app.
-ENTRANCE = ("rampd_server.doors", "rampd_server.listeners")
+ENTRANCE = ("rampd_server.doors", "rampd_server.listeners", "rampd_server.metering")
+# Where something happens it is counted. Counts know nothing of what is counted.
+COUNTS = ("rampd_server.metrics.counting",)
 # The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
@@ -125,7 +127,29 @@ RULES = (
             "rampd._decision",
             "rampd._contract.grammar",
             "rampd._runtime.private_file",
+            *COUNTS,
         ),
+    ),
+    # What is measured goes from the core outwards: metrics know the copy, but nothing that serves or changes it.
+    Rule(
+        "rampd_server.metrics",
+        never=(*REDIS, *GRPC, *HTTP, *WEB, "google", "rampd", "rampd_server"),
+        allowed=(
+            "rampd_server.metrics",
+            "rampd_server.domain",
+            "rampd_server.ports",
+            "rampd_server.replica",
+            "rampd._decision",
+        ),
+    ),
+    *(
+        Rule(module, never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.metrics",))
+        for module in (
+            *COUNTS,
+            "rampd_server.metrics.families",
+            "rampd_server.metrics.text",
+            "rampd_server.metrics.merging",
+        )
     ),
     # Who may do what knows nothing of rollouts, nor of gRPC. Grants and limits are pure.
     Rule(
@@ -137,6 +161,7 @@ RULES = (
             "rampd_server.domain.refusals",
             "rampd_server.process.file_stamp",
             "rampd_server.process.regular_file",
+            *COUNTS,
             "rampd._contract.grammar",
             "rampd._contract.token",
             "rampd._runtime.private_file",
@@ -158,7 +183,11 @@ RULES = (
         ),
     ),
     Rule("rampd_server.storage.limits", never=(*IMPURE, "rampd", "rampd_server")),
-    Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
+    Rule(
+        "rampd_server",
+        never=(*REDIS, "rampd_server.storage"),
+        exceptions=(*APP, "rampd_server.metering", "rampd_server.storage"),
+    ),
     # The command knows the methods that a grant may name.
     Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
     # A call over HTTP goes through the handlers of gRPC. These know nothing of HTTP.
@@ -406,6 +435,23 @@ PLANTED = {
             "rampd_server.domain.rollout.model imports asyncio",
         ),
     ],
+    "server/rampd_server/metrics/collector.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.metrics.collector imports rampd_server.service.service.Service",
+        ),
+        ("import starlette", "rampd_server.metrics.collector imports starlette"),
+    ],
+    "server/rampd_server/metrics/counting.py": [
+        ("import time", "rampd_server.metrics.counting imports time"),
+        (
+            "from rampd_server.replica.replica import Replica",
+            "rampd_server.metrics.counting imports rampd_server.replica.replica.Replica",
+        ),
+    ],
+    "server/rampd_server/metrics/families.py": [("import time", "rampd_server.metrics.families imports time")],
+    "server/rampd_server/metrics/text.py": [("import time", "rampd_server.metrics.text imports time")],
+    "server/rampd_server/metrics/merging.py": [("import asyncio", "rampd_server.metrics.merging imports asyncio")],
     "server/rampd_server/storage/keys.py": [
         (
             "from rampd_server.service.service import Service",

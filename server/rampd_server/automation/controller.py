@@ -23,12 +23,25 @@ from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import RampdError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
+from rampd_server.domain.rollout.progress import Cause
+from rampd_server.metrics.counting import ByComponent
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
 
 _LOOKERS = 8
+_BY_PLAN = "PLAN"
+"""The cause of a decision that only follows the plan."""
 _SPREAD_S = 0.1
+
+_ROLLS_BACK = (Cause.CONFIRM, Cause.RELATIVE_GUARD, Cause.ABSOLUTE_GUARD, Cause.CHECK_FAILED)
+_EXPECTED = (
+    *((action, _BY_PLAN, "true") for action in (Action.STEP, Action.FINALIZE)),
+    *((Action.ROLLBACK, cause, "true") for cause in _ROLLS_BACK),
+    *((Action.ROLLBACK, cause, "false") for cause in _ROLLS_BACK if cause is not Cause.CONFIRM),
+    *((Action.PAUSE, cause, "true") for cause in Cause if cause is not Cause.CONFIRM),
+)
+"""The decisions that may come, as `decisions` counts them."""
 
 _chance = SystemRandom()
 
@@ -56,8 +69,10 @@ class Controller:
         outcomes: OutcomeStore,
         *,
         checks: CheckSource | None = None,
+        decisions: ByComponent | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`decisions` counts decisions by what was decided, why, and whether it was carried out."""
         self._service = service
         self._replica = replica
         self._outcomes = outcomes
@@ -67,6 +82,9 @@ class Controller:
         self._clock: Clock | None = None
         self._look: Look | None = None
         self._waits_for: dict[str, str] = {}
+        self._decisions = decisions
+        self.looks: dict[str, Observed] = {}
+        """What the last look at each component saw. It stays after the end of the rollout, until the component is gone."""
         self._deadlines: dict[str, Deadline] = {}
         self._moves: dict[str, Look] = {}
         """For each rollout under way: the store's time of its last progress, and the own clock when it was first seen."""
@@ -126,6 +144,11 @@ class Controller:
         if self._replica.age_s > STALE_AFTER_S:
             return next_look.RETRY_S
         observed = await self._observe(known.rollout)
+        if component not in self.looks and self._decisions is not None:
+            # Prometheus sees no increase from nothing to one.
+            for labels in _EXPECTED:
+                self._decisions.add(component, labels, 0)
+        self.looks[component] = observed
         decision = decide(observed)
         if decision.action is Action.WAIT:
             self._waits_for[component] = decision.reason
@@ -184,6 +207,10 @@ class Controller:
             # the step. If its clock was set back an hour, it could get a decision that takes a hold as over.
             decided_ms=observed.clock.now_ms,
         )
+        if self._decisions is not None:
+            would = decision.would
+            labels = (would or decision.action, decision.cause or _BY_PLAN, "false" if would else "true")
+            self._decisions.add(rollout.component, labels)
         log.info(
             "automation_decided",
             component=rollout.component,
@@ -197,6 +224,8 @@ class Controller:
         return known is not None and known.rollout.state is RolloutState.ROLLING_OUT
 
     def _forget(self, component: str) -> None:
+        if self._replica.get(component) is None:
+            self.looks.pop(component, None)
         self._turns.drop(component)
         self._waits_for.pop(component, None)
         self._deadlines.pop(component, None)

@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
-from rampd_server.http import connect, health, openapi
+from rampd_server.http import connect, health, metrics, openapi
 from rampd_server.http.guard import Guard
 from rampd_server.http.health import Health
+from rampd_server.metrics.collector import Scraped
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
 
@@ -26,6 +27,8 @@ class Parts:
     door: Door
     """What is asked of a caller."""
     health: Health
+    scraped: Scraped
+    """What answers a scrape of metrics."""
     is_local: bool
     """Whether the address is on the loopback, and whoever can reach it needs no credential."""
     describes: bool = True
@@ -42,6 +45,7 @@ def application(parts: Parts) -> ASGIApp:
     """The application."""
     routes = [
         *health.routes(parts.health),
+        *metrics.routes(parts.scraped, parts.door),
         *connect.routes(parts.handlers, parts.door),
         *(openapi.routes() if parts.describes else []),
     ]

@@ -28,6 +28,7 @@ from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSna
 from rampd_server.domain.refusals import internal, not_implemented, role_required
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.call import Call, Context, actor_violations
+from rampd_server.rpc.call_counts import Calls, MethodCalls
 from rampd_server.rpc.door import Door, authorization_of
 from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.permissions import Permission
@@ -74,8 +75,9 @@ def bind(
     violations: Violations,
     door: Door,
     streams: Streams | None = None,
+    calls: Calls | None = None,
 ) -> "Handlers":
-    """Returns the handlers of all methods of all services.
+    """Returns the handlers of all methods of all services. `calls` counts their calls.
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
@@ -88,7 +90,7 @@ def bind(
     streams = streams or Streams()
     return Handlers(
         {
-            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, door, streams)
+            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, door, streams, calls=calls)
             for name, service in SERVICES.items()
             for method in service.methods
         },
@@ -159,13 +161,27 @@ class _Stations:
     """Counts a call of a caller. Raises LimitExceededError."""
     admit: Callable[[Any, Context, Caller], Call]
     encode: Callable[[Any], bytes]
+    calls: MethodCalls | None
+    """None: nobody asks how many calls there are."""
 
 
 def _bind_method(
-    method: MethodDescriptor, servicer: object, violations: Violations, door: Door, streams: Streams
+    method: MethodDescriptor,
+    servicer: object,
+    violations: Violations,
+    door: Door,
+    streams: Streams,
+    *,
+    calls: Calls | None,
 ) -> _Binding:
     stations = _Stations(
-        _full_name(method), _reader(method, violations), door, _count(door), _admission(method, door), _encoder(method)
+        _full_name(method),
+        _reader(method, violations),
+        door,
+        _count(door),
+        _admission(method, door),
+        _encoder(method),
+        None if calls is None else calls.of(method.name, is_stream=method.server_streaming),
     )
     answer = getattr(servicer, _snake_case(method.name), None)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
@@ -180,9 +196,11 @@ def _unary(
     stations: _Stations, answer: Callable[[Any, Call], Awaitable[Any] | bytes], known: _Known
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     read, door, count, admit, encode = stations.read, stations.door, stations.count, stations.admit, stations.encode
+    calls, clock = stations.calls, time.perf_counter
+    observe = None if calls is None else calls.observe
 
     async def handle(data: bytes, context: Context) -> bytes:
-        caller = None
+        caller, began_s = None, clock()
         try:
             # If the caller is known, count the call before reading the request: a call over the limit is then cheap.
             if (caller := known(context)) is None and refused_calls.is_flooded():
@@ -193,13 +211,21 @@ def _unary(
             if caller is None:
                 count(caller := await door.prove(context))
             response = answer(request, admit(request, context, caller))
-            return response if isinstance(response, bytes) else encode(await response)
+            encoded = response if isinstance(response, bytes) else encode(await response)
         except (RampdError, DeadlineError) as error:
             refusal: RampdError | DeadlineError = error
         except BaseException as error:
             if _is_call_over(error, context):
+                if calls is not None:
+                    calls.cancelled()
                 raise
             refusal = _defect(stations.name, error)
+        else:
+            if observe is not None:
+                observe(clock() - began_s)
+            return encoded
+        if calls is not None:
+            calls.refused(refusal, began_s)
         refused_calls.tell(refusal, stations.name, caller, context)
         await refused_calls.hold(refusal, caller, context)
         await abort(context, refusal)
@@ -211,10 +237,10 @@ def _unary(
 def _streaming(
     stations: _Stations, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams, known: _Known
 ) -> Callable[[bytes, Context], Awaitable[None]]:
-    door, count, encode = stations.door, stations.count, stations.encode
+    door, count, encode, calls = stations.door, stations.count, stations.encode, stations.calls
 
     async def handle(data: bytes, context: Context) -> None:
-        caller = None
+        caller, began_s = None, time.perf_counter()
         try:
             if (caller := known(context)) is None and refused_calls.is_flooded():
                 caller = await door.prove(context)
@@ -234,10 +260,16 @@ def _streaming(
             refusal = error
         except BaseException as error:
             if _is_call_over(error, context):
+                if calls is not None:
+                    calls.cancelled()
                 raise
             refusal = _defect(stations.name, error)
         else:
+            if calls is not None:
+                calls.ended()
             return
+        if calls is not None:
+            calls.refused(refusal, began_s)
         refused_calls.tell(refusal, stations.name, caller, context)
         await refused_calls.hold(refusal, caller, context)
         await abort(context, refusal)

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from rampd_server.metrics.counting import Counts
 from rampd_server.process.file_stamp import Stamp, stamp_of
 from rampd_server.process.regular_file import content_of
 from rampd_server.process.startup import StartupError
@@ -31,6 +32,10 @@ class Certificates:
         self.asks_clients = client_ca is not None
         self._turn = threading.Lock()
         self._stamps = self._look()
+        self.reloads = Counts()
+        """By `used` and `refused`."""
+        self.expire_s = 0.0
+        """When the certificate in use ends, in seconds since 1970."""
         try:
             self._configuration, self._tls = self._read()
         except ValueError as error:
@@ -91,6 +96,7 @@ class Certificates:
         try:
             self._configuration, self._tls = self._read()
         except ValueError as error:
+            self.reloads.add("refused")
             _log.error(
                 "certificate_refused",
                 error=str(error),
@@ -98,6 +104,7 @@ class Certificates:
                 what_to_do="put the right files in place; they are read again when they change",
             )
         else:
+            self.reloads.add("used")
             _log.info("certificate_changed", file=str(self._files[0]))
 
     def _look(self) -> Sequence[Stamp | None]:
@@ -130,10 +137,12 @@ class Certificates:
             [(key, certificate)], client_ca[0] if client_ca else None
         )
         try:
-            return configuration, self._context()
+            context = self._context()
         except OSError as error:
             # OpenSSL refuses a weak key, for example.
             raise ValueError(f"{self._files[0]} can't be used with {self._files[1]}: {error}") from error
+        self.expire_s = chain[0].not_valid_after_utc.timestamp()
+        return configuration, context
 
 
 def _content(path: Path) -> bytes:

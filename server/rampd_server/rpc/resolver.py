@@ -13,6 +13,7 @@ from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.refusals import component_not_found, too_large
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc import refused_calls
+from rampd_server.rpc.answer_counts import AnswerCounts
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.error_status import to_status
 from rampd_server.rpc.messages.resolution import BatchEncoder, encode
@@ -25,8 +26,12 @@ from rampd_server.service.outcome_intake import Outcomes
 class ResolverServicer(OutcomesServicer):
     """Resolve, BatchResolve and Watch; and ReportOutcomes."""
 
-    def __init__(self, replica: Replica, watches: Watches, outcomes: Outcomes) -> None:
+    def __init__(
+        self, replica: Replica, watches: Watches, outcomes: Outcomes, answers: AnswerCounts | None = None
+    ) -> None:
+        """`answers` counts the answers of Resolve and BatchResolve."""
         super().__init__(outcomes)
+        self._answers = answers
         self._replica = replica
         self._watches = watches
 
@@ -82,9 +87,12 @@ class ResolverServicer(OutcomesServicer):
             raise self._replica.damage(request.component) or component_not_found(component=request.component)
         if known.damaged_since_s is not None:
             age_s = self._replica.age_of(known, age_s)
-        return resolve(
+        resolution = resolve(
             known.snapshot, known.overrides, request.repo, request.job_id, self._replica.likely_ms, age_s=age_s
         )
+        if self._answers is not None:
+            self._answers.add(request.component, resolution.decision)
+        return resolution
 
     async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest], call: Call) -> dict[int, RampdError]:
         """Waits for all requests together. Returns the errors of those whose revision did not come, by index."""

@@ -15,6 +15,7 @@ from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
+from rampd_server.service.outcome_counts import OutcomeCounts
 
 _ATTEMPTS = 5
 _CHUNK = 100
@@ -78,9 +79,10 @@ class CountedSignal:
 class Outcomes:
     """Takes in reports. `counted` announces every stored batch that has outcomes to count."""
 
-    def __init__(self, store: OutcomeStore, replica: Replica) -> None:
+    def __init__(self, store: OutcomeStore, replica: Replica, counts: OutcomeCounts | None = None) -> None:
         self._store = store
         self._replica = replica
+        self._counts = counts
         self.counted = CountedSignal()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
         """For the last reports that failed midway, by epoch and report: the answers of the components that are stored.
@@ -101,7 +103,7 @@ class Outcomes:
         key = self._replica.epoch, _key(report)
         stored = self._unfinished.pop(key, {})
         for component in hidden:
-            stored[component] = write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(places[component]))
+            stored[component] = self._ignore(IgnoredReason.COMPONENT_NOT_FOUND, len(places[component]))
         try:
             missing = [component for component in places if component not in stored]
             for first in range(0, len(missing), _EXCHANGE):
@@ -138,7 +140,7 @@ class Outcomes:
         self._replica.require_writable()
         for batch, received in zip(batches, await self._store.count_many(batches) if batches else (), strict=True):
             if received is not None:
-                stored[batch.component] = self._answer(batch, *received, len(shares[batch.component]))
+                stored[batch.component] = self._answer(batch, *received, shares[batch.component])
         for component, outcomes in shares.items():
             if component not in stored:
                 stored[component] = await self._take_in_one(component, report, outcomes)
@@ -147,22 +149,30 @@ class Outcomes:
         for _ in range(_ATTEMPTS):
             known = self._replica.get(component)
             if known is None:
-                return write_answer([IgnoredReason.COMPONENT_NOT_FOUND] * len(outcomes))
+                return self._ignore(IgnoredReason.COMPONENT_NOT_FOUND, len(outcomes))
             batch = await _decide(known.rollout, report, outcomes)
             self._replica.require_writable()
             try:
-                return self._answer(batch, *await self._store.count_outcomes(batch), len(outcomes))
+                return self._answer(batch, *await self._store.count_outcomes(batch), outcomes)
             except ConflictError:
                 # Another server knows a later trial, so the decision of this server is out of date.
                 await self._catch_up()
         raise contention(f"The trials of {component} change too fast. Send the batch again.")
 
-    def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, number: int) -> str:
-        if receipt is Receipt.COUNTED and batch.outcomes:
-            self.counted.announce(batch.component)
+    def _answer(self, batch: OutcomeBatch, receipt: Receipt, answer: str, outcomes: Sequence[JobOutcome]) -> str:
+        if receipt is Receipt.COUNTED:
+            if batch.outcomes:
+                self.counted.announce(batch.component)
+            if self._counts is not None:
+                self._counts.decided(batch.component, outcomes, read_answer(answer))
         if receipt in _ALL_IGNORED:
-            return write_answer([_ALL_IGNORED[receipt]] * number)
+            return self._ignore(_ALL_IGNORED[receipt], len(outcomes))
         return answer
+
+    def _ignore(self, reason: IgnoredReason, number: int) -> str:
+        if self._counts is not None:
+            self._counts.ignored.add(reason, number=number)
+        return write_answer([reason] * number)
 
     async def _catch_up_with(self, outcomes: Iterable[JobOutcome]) -> None:
         """Catches up with the store if a job was resolved on a revision or a component that this server does not know

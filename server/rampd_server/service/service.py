@@ -26,6 +26,7 @@ from rampd_server.domain.rollout.moves import Context, settle
 from rampd_server.domain.rollout.protection import new_freeze
 from rampd_server.domain.rollout.requirements import require_revision
 from rampd_server.domain.rollout.transition import transition
+from rampd_server.metrics.counting import Count
 from rampd_server.ports import (
     SELF,
     Author,
@@ -75,6 +76,8 @@ class Service:
         self._replica = replica
         self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
         self._override_lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+        self.conflicts = Count()
+        """Commits that were tried again because another writer was first."""
 
     async def execute(
         self,
@@ -150,6 +153,7 @@ class Service:
                     must_exist=must_exist,
                 )
             except ConflictError:
+                self.conflicts.add()
                 await self._replica.read_again()
                 return await attempt()
             message = _overrides_message(changes, result)
@@ -325,7 +329,7 @@ class Service:
                         stored, effect, author, decided_ms, is_exact=is_exact, is_urgent=is_urgent
                     )
             except ConflictError:
-                pass
+                self.conflicts.add()
             except (RefusedError, InvalidRequestError):
                 if is_certain:
                     raise
@@ -436,6 +440,7 @@ class Service:
                 try:
                     entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
                 except (ConflictError, UntimelyError):
+                    self.conflicts.add()
                     continue
                 _log_change(author, entry)
                 message = f"The namespace {is_frozen} now."

@@ -2,6 +2,7 @@
 
 import time
 from typing import Any, Final
+from weakref import WeakSet
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -9,6 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from rampd_server.domain.errors import StoreUnavailableError
+from rampd_server.metrics.counting import Count
 from rampd_server.storage.other_protocol import speaks_plain_redis, speaks_tls, wants_certificate
 from rampd_server.storage.redis_errors import (
     BROKEN_LINK,
@@ -56,10 +58,12 @@ class _Pool(BlockingConnectionPool):
         return self._found
 
 
-def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "") -> Redis:
+def connect(
+    url: str, *, timeout_s: float, max_connections: int, name: str = "", reconnects: Count | None = None
+) -> Redis:
     """Returns a client for `redis://`, `rediss://` or `unix://`. It opens no connection yet.
 
-    `name` is the name of its connections in CLIENT LIST. By default, redis-py 8 sends a command again up to ten times: a write
+    `name` is the name of its connections in CLIENT LIST. `reconnects` counts connections that were lost and opened again. By default, redis-py 8 sends a command again up to ten times: a write
     whose reply was lost would be done twice, and a Redis that hangs would block a call for a minute. Here redis-py sends a command
     once, and `link.py` decides what is tried again.
     """
@@ -74,16 +78,22 @@ def connect(url: str, *, timeout_s: float, max_connections: int, name: str = "")
         decode_responses=True,
         # Bytes that are not UTF-8 must not break the connection in the middle of a reply. `texts.read_text` finds them.
         encoding_errors="surrogateescape",
-        **({"redis_connect_func": _introduction(name)} if name else {}),
+        redis_connect_func=_introduction(name, Count() if reconnects is None else reconnects),
     )
     return Redis.from_pool(pool)
 
 
-def _introduction(name: str) -> Any:  # noqa: ANN401 - a function of a connection, which redis-py types for two kinds at once
+def _introduction(name: str, reconnects: Count) -> Any:  # noqa: ANN401 - redis-py types it for two kinds of connections at once
     """Gives a connection its name. redis-py's own option closes the connection if the user may not use CLIENT SETNAME."""
+    known: WeakSet[Connection] = WeakSet()
 
     async def introduce(connection: Connection) -> None:
         await connection.on_connect()
+        if connection in known:
+            reconnects.add()
+        known.add(connection)
+        if not name:
+            return
         await connection.send_command("CLIENT", "SETNAME", name, check_health=False)
         try:
             await connection.read_response()

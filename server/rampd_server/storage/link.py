@@ -1,13 +1,15 @@
 """Calls Redis for all parts of the store: with a deadline, under an epoch, with errors of rampd."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Self
 
 from redis import exceptions
 
-from rampd_server.domain.errors import RampdError, StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import RampdError, Reason, StoreCorruptError, StoreResetError
+from rampd_server.metrics.counting import Count, Counts, Histogram
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.connection import connect
 from rampd_server.storage.keys import Keys
@@ -38,6 +40,7 @@ class Link:
         *,
         adopt_command: str = "",
         deadline_s: float = _DEADLINE_S,
+        reconnects: Count | None = None,
     ) -> None:
         self.client = client
         self.feed_client = feed_client
@@ -48,6 +51,15 @@ class Link:
         """The schema that the last look at the head found."""
         self.adopt_command = adopt_command
         self._deadline_s = deadline_s
+        self.commands = Counts()
+        """Calls of Redis, by the command or the name of the script."""
+        self.errors = Counts()
+        """Calls that have failed, by the reason."""
+        for reason in (Reason.STORE_UNAVAILABLE, Reason.STORE_RESET, Reason.STORE_CORRUPT):
+            self.errors.add(reason, number=0)
+        self.durations = Histogram()
+        self.reconnects = reconnects or Count()
+        """Connections that were lost and opened again."""
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
@@ -56,10 +68,11 @@ class Link:
         `name` is the name of its connections in CLIENT LIST. `adopt_command` is the command that messages tell an operator to type.
         Raises ValueError if the URL or the namespace is not valid.
         """
-        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name)
+        reconnects = Count()
+        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects)
         # A blocking read keeps its connection, and waits longer than the deadline of other calls.
-        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name)
-        return cls(client, feed_client, namespace, adopt_command=adopt_command)
+        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name, reconnects=reconnects)
+        return cls(client, feed_client, namespace, adopt_command=adopt_command, reconnects=reconnects)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -72,21 +85,39 @@ class Link:
         *arguments: Any,  # noqa: ANN401
         key: str = "",
         is_write: bool = False,
+        command: str = "",
     ) -> Any:  # noqa: ANN401
-        """Calls Redis within the deadline. If Redis reports a wrong type, the error names `key`."""
-        with redis_errors(key, is_write=is_write):
-            async with asyncio.timeout(self._deadline_s):
-                try:
-                    return await do(*arguments)
-                except (exceptions.ConnectionError, *BROKEN_LINK):
-                    # The connection may have been lost while it was idle in the pool. If a write was done and only the reply was
-                    # lost, the script finds the record of its first run.
-                    return await do(*arguments)
+        """Calls Redis within the deadline. If Redis reports a wrong type, the error names `key`. `command` is the name by which the
+        call is counted; without it, that of `do`.
+        """
+        began_s = time.perf_counter()
+        with self.counted(command or do.__name__), redis_errors(key, is_write=is_write):
+            try:
+                async with asyncio.timeout(self._deadline_s):
+                    try:
+                        return await do(*arguments)
+                    except (exceptions.ConnectionError, *BROKEN_LINK):
+                        # The connection may have been lost while it was idle in the pool. If a write was done and only the reply
+                        # was lost, the script finds the record of its first run.
+                        return await do(*arguments)
+            finally:
+                self.durations.observe(time.perf_counter() - began_s)
+
+    @contextmanager
+    def counted(self, command: str) -> Iterator[None]:
+        """Counts a call of Redis, and its error."""
+        self.commands.add(command)
+        try:
+            yield
+        except RampdError as error:
+            self.errors.add(error.reason)
+            raise
 
     async def run(self, name: str, keys: object = None, /, *, is_write: bool = False, **named: Any) -> list[Any]:  # noqa: ANN401
         """Returns the answer of a script. Arguments are given by name. `keys` are those of a component, or of its outcomes."""
         this = script(name)
-        reply: list[Any] = await self.call(this.run, self.client, this.given(keys, self.keys, named), is_write=is_write)
+        given = this.given(keys, self.keys, named)
+        reply: list[Any] = await self.call(this.run, self.client, given, is_write=is_write, command=name)
         return reply
 
     async def run_many(self, name: str, calls: Sequence[tuple[object, dict[str, Any]]]) -> list[Any]:
@@ -96,7 +127,7 @@ class Link:
         """
         this = script(name)
         given = [this.given(keys, self.keys, named) for keys, named in calls]
-        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True)
+        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True, command=name)
         return replies
 
     async def write(self, name: str, keys: object = None, /, *, request_id: str = "", **named: Any) -> list[Any]:  # noqa: ANN401

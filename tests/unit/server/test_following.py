@@ -14,6 +14,7 @@ from rampd_server.access import following
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Grant, Trust
+from rampd_server.metrics.counting import Counts
 from rampd_server.process.file_stamp import stamp_of
 from rampd_server.rpc.binding import NAMES
 from tests.waiting import eventually_async
@@ -37,6 +38,7 @@ class World:
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.write(text_of(FIRST))
         self.stamp = stamp_of(self.path)
+        self.reloads = Counts()
         self.credentials = Credentials(following.load(self.path, names=NAMES), NobodysTokens())
 
     def write(self, text: str, mode: int = 0o600) -> None:
@@ -47,6 +49,9 @@ class World:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [pairs for event, pairs in self.logged if event == name]
+
+    def reloaded(self) -> dict[str, int]:
+        return {result: number for (result,), number in self.reloads.items()}
 
     async def is_proven(self, token: str) -> bool:
         with contextlib.suppress(Exception):
@@ -63,7 +68,9 @@ async def world(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         monkeypatch.setattr(
             following._log, level, lambda event, **pairs: made.logged.append((event, pairs)), raising=False
         )
-    task = asyncio.create_task(following.follow(made.path, made.credentials, names=NAMES, known=made.stamp))
+    task = asyncio.create_task(
+        following.follow(made.path, made.credentials, names=NAMES, known=made.stamp, reloads=made.reloads)
+    )
     yield made
     assert not task.done()
     task.cancel()
@@ -76,6 +83,7 @@ async def test_a_changed_file_is_in_force(world: World) -> None:
     assert not await world.is_proven(FIRST)
     assert await world.is_proven(SECOND)
     assert world.events("access_file_read") == [{"file": str(world.path), "grants": 1}]
+    assert world.reloaded() == {"used": 1}
 
 
 async def test_a_file_that_did_not_change_is_not_read_again(world: World) -> None:
@@ -98,6 +106,7 @@ async def test_a_broken_file_changes_nothing_and_is_logged_once_with_every_mista
     world.write(text_of(SECOND))
     await eventually_async(lambda: world.credentials.generation == 2)
     assert await world.is_proven(SECOND)
+    assert world.reloaded() == {"refused": 1, "used": 1}
 
 
 async def test_a_change_between_the_first_reading_and_the_following_is_seen(world: World) -> None:
@@ -105,7 +114,11 @@ async def test_a_change_between_the_first_reading_and_the_following_is_seen(worl
     world.write(text_of(SECOND))
     later = asyncio.create_task(
         following.follow(
-            world.path, other := Credentials(AccessList(()), NobodysTokens()), names=NAMES, known=world.stamp
+            world.path,
+            other := Credentials(AccessList(()), NobodysTokens()),
+            names=NAMES,
+            known=world.stamp,
+            reloads=Counts(),
         )
     )
     await eventually_async(lambda: other.generation == 2)

@@ -1,6 +1,6 @@
 """What is remembered of a check from one answer to the next, and when the counting begins again. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from rampd._contract.placeholders import fill
@@ -25,6 +25,8 @@ class CheckCounts:
     has_passed: bool = False
     value: float | None = None
     error: str = ""
+    asked_ms: int | None = field(default=None, compare=False)
+    """When the check was asked, by the store's clock. Only the store knows it."""
 
 
 def query_of(check: Check, rollout: Rollout) -> str:
@@ -79,4 +81,5 @@ def reading(check: Check, rollout: Rollout, counts: CheckCounts | None) -> Check
         counts.has_passed and counts.hold_ms == rollout.progress.hold_since_ms,
         counts.value,
         counts.error,
+        counts.asked_ms,
     )

@@ -52,6 +52,8 @@ class Decision:
     progress: Progress
     command: commands.Ramp | commands.Rollback | commands.Finalize | commands.Abandon | commands.Pause | None = None
     cause: Cause | None = None
+    would: Action | None = None
+    """What NOTIFY says and does not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def _respond(observed: Observed, release: Release, finding: Finding) -> Decision
         return None
     would = "have dropped" if observed.automation.after_rollback is AfterRollback.CONTINUE else "have rolled back"
     sentence = f"Dry run: rampd would {would} {release.tag}. {finding.sentence}"
-    return Decision(Action.NOTIFY, sentence, progress.spoke(cause), cause=cause)
+    return Decision(Action.NOTIFY, sentence, progress.spoke(cause), cause=cause, would=Action.ROLLBACK)
 
 
 def _instead(rollout: Rollout, release: Release) -> str:
@@ -167,7 +169,8 @@ def _stuck(observed: Observed, release: Release) -> Decision | None:
     share, waits_for = wording.percent(observed.rollout.basis_points), _raise(observed, release).reason
     sentence = f"{release.tag} has made no progress at {share} for {wording.span(clock.now_ms - since_ms)}. {waits_for}"
     if observed.rollout.paused:
-        return Decision(Action.NOTIFY, sentence, progress.spoke(Cause.STUCK), cause=Cause.STUCK)
+        spoken = progress.spoke(Cause.STUCK)
+        return Decision(Action.NOTIFY, sentence, spoken, cause=Cause.STUCK, would=Action.PAUSE)
     return Decision(Action.PAUSE, sentence, progress.paused(Cause.STUCK), commands.Pause(Cause.STUCK), Cause.STUCK)
 
 

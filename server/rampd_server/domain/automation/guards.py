@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rampd._decision.resolution import Unit
@@ -37,6 +37,8 @@ class CheckReading:
     """The newest."""
     error: str = ""
     """What was wrong with the source at the last question."""
+    asked_ms: int | None = field(default=None, compare=False)
+    """When the check was last asked, by the store's clock: for show, in no decision."""
 
 
 def findings(rollout: Rollout, counters: TrialCounters, checks: Sequence[CheckReading]) -> Iterator[Finding]:

@@ -64,6 +64,13 @@ class ChangeLog:
         """Whether the log has all entries from a position on."""
         return position >= self._dropped
 
+    def changed_ms(self, position: int) -> int | None:
+        """When the change at a position was committed, by the store's clock; None at the end. If the log does not reach back to the
+        position, it is the oldest change here.
+        """
+        index = max(0, position - self._dropped)
+        return self._entries[index].order[0] if index < len(self._entries) else None
+
     def restart(self, entry_id: str) -> None:
         """Forgets all entries. The next entry follows `entry_id`. The log does not reach back to any earlier position."""
         self._dropped = self.end + 1

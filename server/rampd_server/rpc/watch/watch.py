@@ -67,7 +67,7 @@ class Watches:
             raise NoSnapshotError("The server has no state yet: it waits for the store. Try again in a moment.")
         rewinds = self._rewinds
         position = await self._position(request, selection)
-        watcher = _Watcher(selection, -1 if position is None else position)
+        watcher = _Watcher(selection, -1 if position is None else position, self._monotonic())
         # The store may have gone back after it answered for the cursor. Then the watcher must get a rewind.
         watcher.rewinds = rewinds if position == -1 and request.cursor else self._rewinds
         self._watchers.add(watcher)
@@ -180,6 +180,24 @@ class Watches:
         rewind = v1.WatchRewind(cursor=self._cursor(self._replica.entry_id))
         return v1.WatchResponse(rewind=rewind).SerializeToString()
 
+    # What is measured.
+
+    @property
+    def count(self) -> int:
+        """The number of open streams."""
+        return len(self._watchers)
+
+    def slowest_age_s(self) -> float:
+        """The age of the oldest change that was not sent to some watcher yet; 0 if each watcher has all changes. A watcher that
+        waits for its first whole state counts from when it came.
+        """
+        position = min((watcher.position for watcher in self._watchers if watcher.position >= 0), default=self._log.end)
+        changed_ms = self._log.changed_ms(position)
+        late_s = 0.0 if changed_ms is None else max(0.0, (self._replica.likely_ms() - changed_ms) / 1000)
+        new = (watcher.began_s for watcher in self._watchers if watcher.position < 0)
+        began_s = min(new, default=None)
+        return late_s if began_s is None else max(late_s, self._monotonic() - began_s)
+
     # What the replica tells.
 
     def applied(self, entry: FeedEntry, before: ComponentSnapshot | None, after: ComponentSnapshot | None) -> None:
@@ -211,12 +229,13 @@ class Watches:
 
 
 class _Watcher:
-    __slots__ = ("_future", "_timer", "is_due", "mark", "position", "rewinds", "selection")
+    __slots__ = ("_future", "_timer", "began_s", "is_due", "mark", "position", "rewinds", "selection")
 
-    def __init__(self, selection: Selection, position: int) -> None:
+    def __init__(self, selection: Selection, position: int, began_s: float) -> None:
         self.selection = selection
         self.mark = selection.mark
         self.position = position
+        self.began_s = began_s
         self.rewinds = 0
         self.is_due = False
         """Whether a heartbeat is due."""

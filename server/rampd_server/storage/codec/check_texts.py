@@ -15,6 +15,7 @@ def write_counts(asked_ms: int, counts: CheckCounts) -> str:
     """Returns the text. Equal counts have equal texts."""
     fields = asdict(counts)
     scope = fields.pop("scope")
+    del fields["asked_ms"]
     return f"{asked_ms} {scope} {texts.write_json(fields)}"
 
 
@@ -22,7 +23,7 @@ def read_counts(text: str) -> CheckCounts:
     """Reads a text of `write_counts`. Raises ValueError."""
     try:
         asked_ms, scope, fields = text.split(" ", 2)
-        counts = CheckCounts(scope, **texts.read_object(fields))
+        counts = CheckCounts(scope, **texts.read_object(fields), asked_ms=int(asked_ms))
         is_well_formed = _is_well_formed(counts) and write_counts(int(asked_ms), counts) == text
     except (ValueError, TypeError, RecursionError) as exc:
         raise ValueError(f"has a result that rampd did not write: {exc}") from exc

@@ -1,0 +1,104 @@
+"""Puts the metrics of a server together: what counts, and what reads the counts."""
+
+import platform
+from collections.abc import Iterator
+from functools import partial
+from importlib import metadata
+from typing import final
+
+from prometheus_client import ProcessCollector
+
+from rampd_server.automation.controller import Controller
+from rampd_server.doors import Doors
+from rampd_server.metrics import families
+from rampd_server.metrics.collector import Collector, age_s
+from rampd_server.metrics.components import Sources
+from rampd_server.metrics.counting import ByComponent, Counts, Labels
+from rampd_server.metrics.lags import FeedLag, LoopLag
+from rampd_server.metrics.rollout_time import RolloutTime
+from rampd_server.metrics.shown import Shown
+from rampd_server.replica.replica import Replica
+from rampd_server.rpc.answer_counts import AnswerCounts
+from rampd_server.rpc.call_counts import Calls
+from rampd_server.rpc.certificates import Certificates
+from rampd_server.rpc.watch.watch import Watches
+from rampd_server.service.outcome_counts import OutcomeCounts
+from rampd_server.service.service import Service
+from rampd_server.storage.link import Link
+
+_FILES = ("certificate", "access_file")
+_RESULTS = ("used", "refused")
+
+
+@final
+class Metering:
+    """The counts that the parts of a server are made with."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._shown = Shown(replica)
+        self._resolves, jobs, failures, decisions = (ByComponent(self._shown.name_of) for _ in range(4))
+        self._jobs, self._failures = jobs, failures
+        self.calls = Calls()
+        self.answers = AnswerCounts(self._resolves, replica.get)
+        self.outcomes = OutcomeCounts(jobs, failures)
+        self.decisions = decisions
+        self.loop_lag = LoopLag()
+        self._feed_lag = FeedLag(replica)
+        self._time = RolloutTime(replica, ByComponent(self._shown.name_of))
+
+    def collector(
+        self,
+        link: Link,
+        service: Service,
+        controller: Controller,
+        watches: Watches,
+        *,
+        doors: Doors,
+        certificates: Certificates | None,
+    ) -> Collector:
+        """What reads all counts of a server."""
+        replica = self._replica
+        sources = Sources(self._jobs, self._failures, self.decisions, self._time, controller.looks)
+        found = Collector(replica, self._shown, sources)
+        build = metadata.version("rampd"), platform.python_version()
+        found.read(families.BUILD_INFO, lambda: [(build, 1)])
+        found.read(families.RPC_CALLS, self.calls.samples)
+        found.histograms(families.RPC_DURATION, self.calls.histograms)
+        found.count_by_component(families.RESOLVES, self._resolves, settle=self.answers.settle)
+        found.read_number(families.WATCHERS, lambda: watches.count)
+        found.read_number(families.SLOWEST_WATCHER, watches.slowest_age_s)
+        found.read_number(families.COPY_AGE, lambda: age_s(replica))
+        found.read_number(families.COPY_STALE, lambda: int(not replica.is_confirmed))
+        found.count(families.STORE_COMMANDS, link.commands)
+        found.count(families.STORE_ERRORS, link.errors)
+        found.histograms(families.STORE_DURATION, lambda: [((), link.durations)])
+        found.count(families.STORE_RECONNECTS, link.reconnects)
+        found.histograms(families.FEED_LAG, lambda: [((), self._feed_lag.seconds)])
+        found.count(families.COMMIT_CONFLICTS, service.conflicts)
+        found.count(families.OUTCOMES_ACCEPTED, self.outcomes.accepted)
+        found.count(families.OUTCOMES_IGNORED, self.outcomes.ignored)
+        found.histograms(families.LOOP_LAG, lambda: [((), self.loop_lag.seconds)])
+        found.read(
+            families.FILE_RELOADS,
+            lambda: _reloads(None if certificates is None else certificates.reloads, doors.reloads),
+        )
+        found.read_number(families.CERTIFICATE_EXPIRE, lambda: None if certificates is None else certificates.expire_s)
+        process = ProcessCollector(registry=None)
+        for family in families.PROCESS:
+            found.read(family, partial(_of_process, process, family.name))
+        return found
+
+
+def _reloads(certificate: Counts | None, access_file: Counts) -> Iterator[tuple[Labels, int]]:
+    for file, counts in zip(_FILES, (certificate, access_file), strict=True):
+        counted = {} if counts is None else {result: number for (result,), number in counts.items()}
+        for result in _RESULTS:
+            yield (file, result), counted.get(result, 0)
+
+
+def _of_process(process: ProcessCollector, name: str) -> Iterator[tuple[Labels, float]]:
+    for metric in process.collect():
+        for sample in metric.samples:
+            if sample.name == name:
+                yield (), sample.value

@@ -1,0 +1,66 @@
+"""How rollouts spend their time, as long as this server has watched."""
+
+from rampd._decision.resolution import ComponentSnapshot
+from rampd_server.domain.automation.doing import spent
+from rampd_server.domain.rollout.model import Freeze, Rollout
+from rampd_server.metrics.counting import ByComponent
+from rampd_server.ports import FeedEntry, entry_order
+from rampd_server.replica.replica import Replica
+
+
+class RolloutTime:
+    """Counts seconds by component and by what its rollout was doing. Only rollouts with a next count.
+
+    Times are by the store's clock, so a change counts from when it was committed.
+    """
+
+    def __init__(self, replica: Replica, seconds: ByComponent) -> None:
+        self.seconds = seconds
+        self._replica = replica
+        self._counted: dict[str, tuple[Rollout, int]] = {}
+        """Each rollout under way, and up to which time it is counted."""
+        self._freeze_all: Freeze | None = None
+        replica.subscribe(self)
+
+    def settle(self, component: str, now_ms: int) -> None:
+        """Counts the time of a component up to now."""
+        known = self._counted.get(component)
+        if known is None:
+            return
+        rollout, since_ms = known
+        if now_ms > since_ms:
+            for doing, ms in spent(rollout, self._freeze_all, since_ms, now_ms):
+                self.seconds.add(component, (doing.value,), ms / 1000)
+            self._counted[component] = rollout, now_ms
+
+    def applied(self, entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
+        """A component or the namespace's freeze changed."""
+        at_ms, _ = entry_order(entry.id)
+        if not entry.component:
+            for component in self._counted:
+                self.settle(component, at_ms)
+            self._freeze_all = self._replica.namespace.freeze
+        elif not entry.is_of_overrides_only:
+            self.settle(entry.component, at_ms)
+            self._begin(entry.component, at_ms)
+
+    def reloaded(self) -> None:
+        """Anything may have changed."""
+        if not self._replica.loaded.is_set():
+            # The state is from before the start, and the store's time is not known.
+            return
+        now_ms = self._replica.now_ms()
+        for component in list(self._counted):
+            self.settle(component, now_ms)
+        self._counted.clear()
+        self._freeze_all = self._replica.namespace.freeze
+        for known in self._replica.components():
+            self._begin(known.rollout.component, now_ms)
+
+    def _begin(self, component: str, at_ms: int) -> None:
+        known = self._replica.get(component)
+        if known is None or known.rollout.next is None:
+            self._counted.pop(component, None)
+            return
+        before = self._counted.get(component)
+        self._counted[component] = known.rollout, at_ms if before is None else max(at_ms, before[1])

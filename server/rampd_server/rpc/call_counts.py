@@ -1,0 +1,71 @@
+"""Counts calls by method and by how they ended, and times them."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+import grpc
+
+from rampd_server.domain.errors import DeadlineError, RampdError
+from rampd_server.metrics.counting import Counts, Histogram, Labels
+from rampd_server.rpc.error_status import STATUS_CODES
+
+
+class MethodCalls:
+    """The calls of one method."""
+
+    __slots__ = ("_ended", "_refused", "is_stream", "name", "observe", "seconds")
+
+    def __init__(self, name: str, *, is_stream: bool) -> None:
+        self.name = name
+        self.is_stream = is_stream
+        self.seconds = Histogram()
+        """Of calls that got an answer or a refusal. Empty for a stream."""
+        self.observe = self.seconds.observe
+        """Counts a call that got its answer, by its seconds: an answer costs no more than this."""
+        self._ended = 0
+        """Streams that ended in order; or less than 0, the calls that were timed and got no answer."""
+        self._refused = Counts()
+
+    def refused(self, refusal: RampdError | DeadlineError, began_s: float) -> None:
+        """A call gets a refusal; it began at `began_s` of `time.perf_counter`."""
+        if not self.is_stream:
+            self.observe(time.perf_counter() - began_s)
+            self._ended -= 1
+        if isinstance(refusal, DeadlineError):
+            self._refused.add(grpc.StatusCode.DEADLINE_EXCEEDED.name, "")
+        else:
+            self._refused.add(STATUS_CODES[refusal.reason].name, refusal.reason)
+
+    def ended(self) -> None:
+        """A stream ended in order."""
+        self._ended += 1
+
+    def cancelled(self) -> None:
+        """The caller has gone."""
+        self._refused.add(grpc.StatusCode.CANCELLED.name, "")
+
+    def samples(self) -> Iterator[tuple[Labels, int]]:
+        """The counts by method, status and reason."""
+        # Prometheus sees no increase from nothing to one, so this series is there from the start.
+        yield (self.name, grpc.StatusCode.OK.name, ""), self.seconds.cumulative[-1] + self._ended
+        for labels, number in self._refused.items():
+            yield (self.name, *labels), number
+
+
+class Calls:
+    """The calls of all methods, whatever address they come in by."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, MethodCalls] = {}
+
+    def of(self, method: str, *, is_stream: bool) -> MethodCalls:
+        """The calls of a method, by its short name. The same for each address."""
+        return self._of.setdefault(method, MethodCalls(method, is_stream=is_stream))
+
+    def samples(self) -> Iterable[tuple[Labels, int]]:
+        """All counts by method, status and reason."""
+        return (sample for calls in self._of.values() for sample in calls.samples())
+
+    def histograms(self) -> Iterable[tuple[Labels, Histogram]]:
+        """The times by method."""
+        return (((calls.name,), calls.seconds) for calls in self._of.values() if not calls.is_stream)

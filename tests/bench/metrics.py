@@ -1,0 +1,192 @@
+"""What metrics cost: Resolve with and without them, Resolve beside a scraper, and a scrape of many components.
+
+All servers run on one core, in turns. The components of the scrape are all being rolled out, which gives them the most series.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+
+from rampd import v1
+from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
+from rampd_server import app
+from rampd_server.listeners import Listening
+from rampd_server.process import event_loop, logs
+from rampd_server.process.address import Address
+from rampd_server.process.config import Config
+from tests.bench import cores, running
+from tests.bench.load import Load, median, percentile
+from tests.bench.report import Row, at_least, at_most, plain
+from tests.bench.resolve import METHOD, REQUEST, SLICES
+from tests.bench.rounds import in_turns, pooled, ratios
+from tests.bench.scale import Scale
+from tests.servers import short_directory
+from tests.stores import StoreServer
+
+LEAST = 0.98
+MOST_SCRAPE_MS = 100.0
+MOST_PAUSE_MS = 10.0
+SCRAPES = 20
+_EVERY_S = 1.0
+_AT_ONCE = 8
+_JOBS = 10
+
+
+def run(scale: Scale) -> list[Row]:
+    with running.store() as store:
+        return [*_cost(scale, store), *_beside_scraper(scale, store), *_scrape(scale, store)]
+
+
+def _cost(scale: Scale, store: StoreServer) -> list[Row]:
+    with running.rampd(store) as without, running.rampd(store, "--http", "127.0.0.1:0") as measured:
+        running.begin_rollout(without)
+        loads = [Load(server.target, METHOD, REQUEST) for server in (without, measured)]
+        calls = scale.calls // SLICES
+        slices = in_turns(scale.rounds * SLICES, *(lambda load=load: load.throughput(calls) for load in loads))
+    rates, measured_rates = (pooled(found, SLICES) for found in slices)
+    return [
+        plain("Resolve without metrics, 64 at once", rates, "calls/s"),
+        plain("Resolve with metrics, 64 at once", measured_rates, "calls/s"),
+        at_least("ratio", ratios(measured_rates, rates), "", LEAST),
+    ]
+
+
+def _beside_scraper(scale: Scale, store: StoreServer) -> list[Row]:
+    """The scraper asks every second; Prometheus usually asks four times a minute."""
+    flags = ("--namespace", "scraped", "--http", "127.0.0.1:0")
+    with running.rampd(store, *flags) as server:
+        running.begin_rollout(server)
+        event_loop.run(_fill(server.target, scale.components))
+        load = Load(server.target, METHOD, REQUEST)
+        url = f"http://{server.event('listening_http')['address']}/metrics"
+
+        def beside() -> list[int]:
+            with _scraping(url):
+                return load.latencies_us(scale.calls)
+
+        alone, with_scraper = in_turns(scale.rounds, lambda: load.latencies_us(scale.calls), beside)
+    return [
+        plain("Resolve, one by one: p50", [median(each) for each in alone], "us"),
+        plain("the same beside a scraper: p50", [median(each) for each in with_scraper], "us"),
+        plain("Resolve, one by one: p99", [percentile(each, 0.99) for each in alone], "us"),
+        plain("the same beside a scraper: p99", [percentile(each, 0.99) for each in with_scraper], "us"),
+    ]
+
+
+@contextlib.contextmanager
+def _scraping(url: str) -> Iterator[None]:
+    ended = threading.Event()
+
+    def scrape() -> None:
+        with httpx.Client() as client:
+            while True:
+                client.get(url).raise_for_status()
+                if ended.wait(_EVERY_S):
+                    return
+
+    with cores.on(cores.LOAD):
+        thread = threading.Thread(target=scrape)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _scrape(scale: Scale, store: StoreServer) -> list[Row]:
+    with cores.on(cores.SERVER), short_directory() as folder:
+        times_ms, pauses_ms, size = event_loop.run(_scrape_here(scale, store.url, folder))
+    named = f"{scale.components:,} components"
+    return [
+        at_most(f"a scrape of {named}", times_ms, "ms", MOST_SCRAPE_MS),
+        at_most("longest pause of the event loop in it", pauses_ms, "ms", MOST_PAUSE_MS),
+        plain("lines of it", [size], ""),
+    ]
+
+
+async def _scrape_here(scale: Scale, url: str, folder: Path) -> tuple[list[float], list[float], int]:
+    """Runs the server on the loop of this process, so that the pauses of the loop can be seen."""
+    logs.hand_to_standard_library()
+    here = Address("127.0.0.1", 0)
+    config = Config(
+        data_dir=folder, listen=(here,), http=here, insecure_admin=True, namespace="here", wait_for_store=False
+    )
+    async with app.running(config, url) as listening:
+        await _fill(str(listening.grpc), scale.components)
+        times_ms, pauses_ms, lines = [], [], 0
+        for _ in range(SCRAPES):
+            async with _watched() as pauses:
+                began_s = time.perf_counter()
+                lines = await _ask(listening)
+                times_ms.append((time.perf_counter() - began_s) * 1000)
+            pauses_ms.append(max(pauses) * 1000)
+            await asyncio.sleep(0.1)
+    return times_ms, pauses_ms, lines
+
+
+@contextlib.asynccontextmanager
+async def _watched() -> AsyncIterator[list[float]]:
+    """Gives the pauses of the loop."""
+    pauses = [0.0]
+
+    async def watch() -> None:
+        before_s = time.perf_counter()
+        while True:
+            await asyncio.sleep(0)
+            now_s = time.perf_counter()
+            pauses[0] = max(pauses[0], now_s - before_s)
+            before_s = now_s
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    try:
+        yield pauses
+    finally:
+        watching.cancel()
+
+
+async def _ask(listening: Listening) -> int:
+    """Returns the lines of a scrape. A client that costs next to nothing, because the server shares its loop."""
+    assert listening.http is not None
+    reader, writer = await asyncio.open_connection(listening.http.host, listening.http.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    lines = 0
+    while data := await reader.read(1 << 16):
+        lines += data.count(b"\n")
+    writer.close()
+    return lines
+
+
+async def _fill(target: str, components: int) -> None:
+    """Makes components with a rollout at 10 % and outcomes of both channels."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+    async with grpc.aio.insecure_channel(target) as channel:
+        releases = release_service_pb2_grpc.ReleaseServiceStub(channel)
+        rollouts = rollout_service_pb2_grpc.RolloutServiceStub(channel)
+        resolver = resolver_service_pb2_grpc.ResolverServiceStub(channel)
+
+        async def fill(component: str) -> None:
+            async with turns:
+                for tag in ("t1", "t2"):
+                    await releases.Release(v1.ReleaseRequest(component=component, tag=tag))
+                await rollouts.Ramp(v1.RampRequest(component=component, percent=50))
+                outcomes = []
+                for number in range(_JOBS):
+                    repo = f"acme/{number}"
+                    answer = await resolver.Resolve(v1.ResolveRequest(component=component, repo=repo))
+                    result = v1.OUTCOME_RESULT_FAILED if number == 0 else v1.OUTCOME_RESULT_SUCCEEDED
+                    named = {"component": component, "repo": repo, "result": result}
+                    told = {name: getattr(answer, name) for name in ("release", "revision", "channel", "reason")}
+                    outcomes.append(v1.Outcome(**named, **told))
+                await resolver.ReportOutcomes(
+                    v1.ReportOutcomesRequest(client_id=component, sequence=1, outcomes=outcomes)
+                )
+
+        await asyncio.gather(*(fill(f"c{number:04}") for number in range(components)))

@@ -1,0 +1,476 @@
+"""What /metrics says of a server, after calls of which every number is known."""
+
+import contextlib
+import ssl
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from rampd import v1
+from rampd._contract.token import digest_of, new_token
+from rampd._decision.bucketing import bucket
+from rampd_server import testing
+from rampd_server.listeners import Listening
+from rampd_server.metrics import shown
+from rampd_server.process.address import Address
+from tests.certificates import make_certificate
+from tests.prometheus import prometheus
+from tests.proxy import proxy_to_unix
+from tests.scraping import Scraped, scrape
+from tests.servers import Stubs, require, short_directory, stubs
+from tests.stores import StoreServer
+from tests.waiting import eventually
+
+C = "restyler"
+REPO = "acme-secret/app"
+
+
+class Server(NamedTuple):
+    at: Listening
+    call: Stubs
+
+    def scrape(self) -> Scraped:
+        return scrape(self.at.http)
+
+
+@pytest.fixture
+def server(listening: Listening, call: Stubs) -> Server:
+    return Server(listening, call)
+
+
+def repos(channel: str, number: int, *, release: int = 2, basis_points: int = 1000) -> list[str]:
+    """Repos that a channel gets."""
+    names = (f"{REPO}-{each}" for each in range(1_000_000))
+    fitting = (name for name in names if (bucket(C, release, name) < basis_points) is (channel == "next"))
+    return [next(fitting) for _ in range(number)]
+
+
+def run_jobs(call: Stubs, channel: str, number: int, *, failed: int, sequence: int) -> None:
+    """Resolves jobs, and reports their outcomes."""
+    outcomes = []
+    for place, repo in enumerate(repos(channel, number)):
+        answer = call("Resolve", component=C, repo=repo, job_id="job-17")
+        outcome = v1.Outcome(
+            component=C,
+            release=answer.release,
+            revision=answer.revision,
+            channel=answer.channel,
+            reason=answer.reason,
+            repo=repo,
+            job_id="job-17",
+            result=v1.OUTCOME_RESULT_FAILED if place < failed else v1.OUTCOME_RESULT_SUCCEEDED,
+        )
+        outcomes.append(outcome)
+    call("ReportOutcomes", client_id="launcher-1", sequence=sequence, outcomes=outcomes)
+
+
+def begin(call: Stubs, **policy: object) -> None:
+    """Makes a rollout: next is release 2, at 10 %."""
+    call("Release", component=C, tag="t1")
+    call("SetPolicy", component=C, policy=v1.Policy(**policy))
+    call("Release", component=C, tag="t2")
+    call("Ramp", component=C, percent=10)
+
+
+def refused(call: Stubs, method: str, **fields: object) -> None:
+    with pytest.raises(grpc.RpcError):
+        call(method, **fields)
+
+
+def states(found: Scraped) -> dict[str, float | None]:
+    return {state: found("rampd_state", component=C, state=state) for state in ("STEADY", "ROLLING_OUT", "HELD")}
+
+
+def seconds(found: Scraped, doing: str) -> float:
+    return found("rampd_rollout_seconds_total", component=C, doing=doing) or 0.0
+
+
+def test_the_story_begins_with_a_release_and_a_ramp(server: Server) -> None:
+    """Given a first release, a second one and a ramp, expect each series to have the value that it must have."""
+    call = server.call
+    call("Release", component=C, tag="t1")
+    found = server.scrape()
+    assert states(found) == {"STEADY": 1, "ROLLING_OUT": 0, "HELD": 0}
+    assert found("rampd_components") == 1
+    assert found("rampd_components_summed") == 0
+    assert found("rampd_next_percent", component=C) == 0
+    assert found("rampd_release_info", component=C, channel="current", tag="t1", release="1") == 1
+    assert not found.all("rampd_release_info", channel="next")
+    assert not found.all("rampd_evidence")
+
+    call("Release", component=C, tag="t2")
+    call("Release", component=C, tag="t3")
+    call("Ramp", component=C, percent=10)
+    found = server.scrape()
+    assert states(found) == {"STEADY": 0, "ROLLING_OUT": 1, "HELD": 0}
+    assert found("rampd_next_percent", component=C) == 10
+    assert found("rampd_release_info", component=C, channel="next", tag="t2", release="2") == 1
+    assert found("rampd_queue_length", component=C) == 1
+    assert [found(f"rampd_{name}", component=C) for name in ("paused", "frozen", "held")] == [0, 0, 0]
+
+
+def test_the_story_ends_with_failures_and_a_rollback(server: Server) -> None:
+    call = server.call
+    begin(call)
+    run_jobs(call, "current", 4, failed=1, sequence=1)
+    run_jobs(call, "next", 12, failed=12, sequence=2)
+    eventually(lambda: states(server.scrape())["HELD"] == 1)
+    found = server.scrape()
+    assert states(found) == {"STEADY": 0, "ROLLING_OUT": 0, "HELD": 1}
+    assert found("rampd_next_percent", component=C) == 0
+    assert found("rampd_held", component=C) == 1
+    assert found("rampd_jobs_total", component=C, channel="current") == 4
+    assert found("rampd_job_failures_total", component=C, channel="current") == 1
+    assert found("rampd_jobs_total", component=C, channel="next") == 12
+    assert found("rampd_job_failures_total", component=C, channel="next") == 12
+    assert found("rampd_outcomes_accepted_total") == 16
+    assert found("rampd_resolves_total", component=C, channel="current", reason="WEIGHT") == 4
+    assert found("rampd_resolves_total", component=C, channel="next", reason="WEIGHT") == 12
+    e, limit = found("rampd_evidence", component=C), found("rampd_evidence_limit", component=C)
+    assert limit == 100
+    assert e is not None
+    assert e >= limit
+    labels = {"component": C, "decision": "ROLLBACK", "cause": "RELATIVE_GUARD"}
+    assert found("rampd_decisions_total", **labels, applied="true") == 1
+    assert found("rampd_decisions_total", **labels, applied="false") == 0
+    assert found("rampd_rpc_calls_total", method="Ramp", status="OK", reason="") == 1
+    assert found("rampd_rpc_calls_total", method="Resolve", status="OK", reason="") == 16
+    assert found("rampd_rpc_duration_seconds_count", method="Resolve") == 16
+    assert found("rampd_rpc_duration_seconds_bucket", method="Resolve", le="+Inf") == 16
+    assert found("rampd_copy_stale") == 0
+    assert found("rampd_build_info", **found.all("rampd_build_info")[0]) == 1
+    assert found("rampd_feed_lag_seconds_count") == found("rampd_store_commands_total", command="commit_rollout")
+
+    held = seconds(found, "held")
+    eventually(lambda: seconds(server.scrape(), "held") > held + 0.2)
+    again = server.scrape()
+    assert seconds(again, "waiting") == seconds(found, "waiting") > 0
+    assert all(again.counters()[name] >= value for name, value in found.counters().items())
+
+
+def test_no_repo_and_no_job_is_anywhere(server: Server) -> None:
+    begin(server.call)
+    run_jobs(server.call, "next", 3, failed=1, sequence=1)
+    server.call("SetOverride", component=C, repo="other-secret/app", tag="pinned-tag")
+    server.call("Resolve", component=C, repo="other-secret/app", job_id="job-17")
+    found = server.scrape()
+    assert found("rampd_resolves_total", component=C, channel="none", reason="OVERRIDE_TAG") == 1
+    assert not any(word in found.text for word in ("secret", "job-17", "launcher-1", "pinned-tag"))
+    assert {line.partition("{")[0] for line in found.text.splitlines() if "t2" in line} == {"rampd_release_info"}
+
+
+def test_calls_count_by_how_they_ended(server: Server) -> None:
+    call = server.call
+    call("Release", component=C, tag="t1")
+    refused(call, "Resolve", component="nobody", repo=REPO)
+    refused(call, "Resolve", component=C, repo="")
+    refused(call, "Ramp", component=C, percent=10)
+    call(
+        "BatchResolve", requests=[v1.ResolveRequest(component=C, repo=REPO), v1.ResolveRequest(component="x", repo="a")]
+    )
+    found = server.scrape()
+
+    def calls(method: str, status: str, reason: str = "") -> float | None:
+        return found("rampd_rpc_calls_total", method=method, status=status, reason=reason)
+
+    assert calls("Resolve", "NOT_FOUND", "COMPONENT_NOT_FOUND") == 1
+    assert calls("Resolve", "INVALID_ARGUMENT", "INVALID_FIELD") == 1
+    assert calls("Resolve", "OK") == 0
+    assert calls("Ramp", "FAILED_PRECONDITION", "NO_ROLLOUT") == 1
+    assert calls("BatchResolve", "OK") == 1
+    assert found("rampd_resolves_total", component=C, channel="current", reason="STEADY") == 1
+    assert found.all("rampd_resolves_total") == [{"component": C, "channel": "current", "reason": "STEADY"}]
+    assert found("rampd_rpc_duration_seconds_count", method="Resolve") == 2
+    assert found("rampd_rpc_duration_seconds_count", method="Watch") is None
+
+
+def test_a_call_over_http_counts_together_with_those_over_grpc(server: Server) -> None:
+    server.call("Release", component=C, tag="t1")
+    server.call("Resolve", component=C, repo=REPO)
+    url = f"http://{server.at.http}/rampd.v1.ResolverService/Resolve"
+    assert httpx.post(url, json={"component": C, "repo": REPO}).json()["tag"] == "t1"
+    assert server.scrape()("rampd_rpc_calls_total", method="Resolve", status="OK", reason="") == 2
+
+
+def test_watchers_are_counted_while_they_watch(server: Server) -> None:
+    server.call("Release", component=C, tag="t1")
+    with grpc.insecure_channel(str(server.at.grpc)) as channel:
+        watch = channel.unary_stream(
+            "/rampd.v1.ResolverService/Watch",
+            request_serializer=v1.WatchRequest.SerializeToString,
+            response_deserializer=v1.WatchResponse.FromString,
+        )
+        stream = watch(v1.WatchRequest())
+        next(stream)
+        found = server.scrape()
+        assert found("rampd_watchers") == 1
+        age = found("rampd_slowest_watcher_age_seconds")
+        assert age is not None
+        assert age < 50
+        stream.cancel()
+        eventually(lambda: server.scrape()("rampd_watchers") == 0)
+    assert server.scrape()("rampd_rpc_calls_total", method="Watch", status="CANCELLED", reason="") == 1
+
+
+def test_ignored_outcomes_count_by_why_and_a_repeat_only_once(server: Server) -> None:
+    server.call("Release", component=C, tag="t1")
+    outcome = v1.Outcome(
+        component=C, release=1, revision=99, channel=v1.CHANNEL_CURRENT, repo=REPO,
+        reason=v1.RESOLVE_REASON_STEADY, result=v1.OUTCOME_RESULT_SUCCEEDED,
+    )  # fmt: skip
+    for _ in range(2):
+        server.call("ReportOutcomes", client_id="w", sequence=1, outcomes=[outcome])
+    gone = v1.Outcome()
+    gone.MergeFrom(outcome)
+    gone.component = "gone"
+    server.call("ReportOutcomes", client_id="w", sequence=2, outcomes=[gone])
+    found = server.scrape()
+    assert found("rampd_outcomes_ignored_total", reason="REVISION_UNKNOWN") == 1
+    assert found("rampd_outcomes_ignored_total", reason="COMPONENT_NOT_FOUND") == 1
+    assert found("rampd_outcomes_ignored_total", reason="TRIAL_ENDED") == 0
+    assert found("rampd_outcomes_accepted_total") == 0
+    assert not found.all("rampd_jobs_total")
+
+
+def test_what_notify_would_have_done_is_counted_as_not_applied(server: Server) -> None:
+    begin(server.call, on_regression=v1.ON_REGRESSION_NOTIFY)
+    run_jobs(server.call, "next", 12, failed=12, sequence=1)
+    labels = {"component": C, "decision": "ROLLBACK", "cause": "RELATIVE_GUARD"}
+    eventually(lambda: server.scrape()("rampd_decisions_total", **labels, applied="false") == 1)
+    found = server.scrape()
+    assert found("rampd_decisions_total", **labels, applied="true") == 0
+    assert states(found)["ROLLING_OUT"] == 1
+
+
+def test_time_counts_by_what_a_rollout_is_doing(server: Server) -> None:
+    step = v1.Step(percent=10, hold=Duration(seconds=1), min_jobs=100)
+    server.call("Release", component=C, tag="t1")
+    server.call("SetPolicy", component=C, policy=v1.Policy(steps=[step, v1.Step(percent=50)], auto_start=True))
+    server.call("Release", component=C, tag="t2")
+    eventually(lambda: seconds(server.scrape(), "holding") > 0.2)
+    assert 0.9 < seconds(server.scrape(), "ramping") < 60
+    server.call("Pause", component=C)
+    eventually(lambda: seconds(server.scrape(), "paused") > 0.2)
+    server.call("Freeze", all=True)
+    eventually(lambda: seconds(server.scrape(), "frozen") > 0.2)
+    found = server.scrape()
+    assert found("rampd_frozen", component=C) == 1
+    assert found("rampd_paused", component=C) == 1
+    server.call("Rollback", component=C)
+    eventually(lambda: seconds(server.scrape(), "held") > 0.2)
+    again = server.scrape()
+    for doing in ("ramping", "holding", "paused"):
+        assert seconds(again, doing) == seconds(found, doing)
+
+
+def test_a_check_has_its_value_its_state_and_its_age(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    check = v1.Check(name="errors", query="vector(0.25)", max=0.5, interval=Duration(seconds=1))
+    with (
+        prometheus(directory, scrapes=1) as source,
+        short_directory() as data,
+        testing.listening(
+            data, store_process.url, namespace=namespace, http="127.0.0.1:0", prometheus_url=source.url
+        ) as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        begin(call, checks=[check])
+        labels = {"component": C, "check": "errors"}
+        eventually(lambda: scrape(at.http)("rampd_check_state", **labels, state="passing") == 1)
+        found = scrape(at.http)
+        assert found("rampd_check_value", **labels) == 0.25
+        assert {
+            state: found("rampd_check_state", **labels, state=state) for state in ("failing", "error", "unknown")
+        } == {
+            "failing": 0,
+            "error": 0,
+            "unknown": 0,
+        }
+        age = found("rampd_check_age_seconds", **labels)
+        assert age is not None
+        assert age < 60
+        call("Rollback", component=C)
+        # It is not asked any more.
+        eventually(lambda: (scrape(at.http)("rampd_check_age_seconds", **labels) or 0) > age + 2)
+
+
+def test_a_server_that_has_lost_its_store_says_nothing_of_components(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    with (
+        proxy_to_unix(store_process.url.removeprefix("unix://")) as proxy,
+        testing.listening(directory, f"redis://127.0.0.1:{proxy.port}", namespace=namespace, http="127.0.0.1:0") as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        begin(call)
+        call("Resolve", component=C, repo=REPO)
+        before = scrape(at.http)
+        assert before("rampd_copy_stale") == 0
+        assert before("rampd_store_reconnects_total") == 0
+        proxy.is_silent.set()
+        eventually(lambda: scrape(at.http)("rampd_copy_stale") == 1)
+        call("Resolve", component=C, repo=REPO)
+        found = scrape(at.http)
+        assert found.all("rampd_resolves_total")
+        assert {line.partition("{")[0] for line in found.text.splitlines() if f'component="{C}"' in line} == {
+            "rampd_resolves_total"
+        }
+        assert found("rampd_components") is None
+        assert found("rampd_store_errors_total", reason="STORE_UNAVAILABLE") > 0
+        age = found("rampd_copy_age_seconds")
+        assert age is not None
+        proxy.is_silent.clear()
+        eventually(lambda: scrape(at.http)("rampd_copy_stale") == 0)
+        after = scrape(at.http)
+        assert states(after)["ROLLING_OUT"] == 1
+        assert after("rampd_store_reconnects_total") > 0
+        assert all(after.counters()[name] >= value for name, value in before.counters().items())
+
+
+def test_a_deleted_component_has_no_series_any_more(server: Server) -> None:
+    begin(server.call)
+    run_jobs(server.call, "next", 2, failed=1, sequence=1)
+    server.call("Release", component="other", tag="t1")
+    eventually(lambda: server.scrape().all("rampd_evidence"))
+    assert server.scrape().components == {C, "other"}
+    server.call("DeleteComponent", component=C, confirm=C)
+    assert server.scrape().components == {"other"}
+
+
+def test_components_beyond_the_limit_are_summed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given 1,001 components, expect the series of the oldest 1,000, and the newest one under `_others`."""
+    assert shown.LIMIT == 1_000
+    for number in range(1_001):
+        # A store that is slow for a moment fails a call, and the same tag again changes nothing.
+        name = f"c{1_001 - number}"
+        eventually(lambda name=name: server.call("Release", component=name, tag="t1"), suppressed=grpc.RpcError)
+    server.call("Release", component="c1", tag="t2")
+    server.call("Ramp", component="c1", percent=10)
+    server.call("Resolve", component="c1", repo=REPO)
+    server.call("Resolve", component="c2", repo=REPO)
+    found = server.scrape()
+    assert found("rampd_components") == 1_001
+    assert found("rampd_components_summed") == 1
+    assert len(found.all("rampd_next_percent")) == 1_000
+    assert found.components == {f"c{number}" for number in range(2, 1_002)} | {"_others"}
+    assert found("rampd_state", component="_others", state="ROLLING_OUT") == 1
+    assert found("rampd_state", component="_others", state="STEADY") == 0
+    assert sum(found("rampd_resolves_total", **labels) for labels in found.all("rampd_resolves_total")) == 2
+    assert [labels["component"] for labels in found.all("rampd_resolves_total", reason="WEIGHT")] == ["_others"]
+    assert (found("rampd_rollout_seconds_total", component="_others", doing="waiting") or 0) > 0
+
+    server.call("DeleteComponent", component="c1001", confirm="c1001")
+    again = server.scrape()
+    assert again("rampd_components_summed") == 0
+    assert again("rampd_state", component="c1", state="ROLLING_OUT") == 1
+    # What was counted for the others stays with the others.
+    others = {name: value for name, value in found.counters().items() if "_others" in name}
+    assert {name: again.counters()[name] for name in others}.items() >= others.items()
+
+
+def test_who_may_read_sees_the_series_of_the_own_components(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    tokens = {name: new_token() for name in ("ops", "team", "launcher")}
+    rows = {"ops": ("admin", ""), "team": ("viewer", 'components = ["team-*"]'), "launcher": ("launcher", "")}
+    access = directory / "access.toml"
+    access.touch(mode=0o600)
+    access.write_text(
+        "".join(
+            f'[[grant]]\nname = "{name}"\nrole = "{role}"\ntokens = ["{digest_of(tokens[name])}"]\n{more}\n'
+            for name, (role, more) in rows.items()
+        )
+    )
+    settings = {"namespace": namespace, "http": "127.0.0.1:0", "access_file": access, "insecure_admin": False}
+    with (
+        testing.listening(directory, store_process.url, **settings) as at,
+        stubs(f"unix:{directory}/rampd.sock") as call,
+    ):
+        for component in ("team-a", "secret"):
+            call("Release", component=component, tag="t1")
+            call("Resolve", component=component, repo=REPO)
+        assert scrape(at.http, tokens["ops"]).components == {"team-a", "secret"}
+        found = scrape(at.http, tokens["team"])
+        assert found.components == {"team-a"}
+        assert found("rampd_components") is None
+        assert "secret" not in found.text
+        assert found("rampd_copy_stale") == 0
+        url = f"http://{at.http}/metrics"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, headers={"authorization": f"Bearer {new_token()}"}).status_code == 401
+        answer = httpx.get(url, headers={"authorization": f"Bearer {tokens['launcher']}"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+        assert "viewer" in answer.json()["message"]
+
+
+def test_a_certificate_has_its_end_and_what_became_of_new_files(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    certificate, key = make_certificate(directory)
+    good = certificate.read_bytes()
+    settings = {
+        "listen": (Address("127.0.0.1", 0, is_tls=True),),
+        "http": Address("127.0.0.1", 0, is_tls=False),
+        "tls_cert": certificate,
+        "tls_key": key,
+    }
+    with (
+        short_directory() as data,
+        testing.listening(data, store_process.url, namespace=namespace, **settings) as at,
+    ):
+
+        def reloads(result: str) -> float | None:
+            # The files are looked at before a handshake.
+            with contextlib.suppress(OSError):
+                ssl.get_server_certificate((at.grpc.host, at.grpc.port))
+            return scrape(at.http)("rampd_file_reloads_total", file="certificate", result=result)
+
+        ends_s = scrape(at.http)("rampd_certificate_expire_timestamp_seconds")
+        assert ends_s is not None
+        assert 0 < ends_s - time.time() < 3 * 24 * 3600
+        assert reloads("used") == 0
+        certificate.write_text("no certificate")
+        eventually(lambda: reloads("refused") == 1)
+        assert scrape(at.http)("rampd_certificate_expire_timestamp_seconds") == ends_s
+        certificate.write_bytes(good)
+        eventually(lambda: reloads("used") == 1)
+        assert scrape(at.http)("rampd_file_reloads_total", file="access_file", result="used") == 0
+
+
+def test_promtool_finds_nothing_against_the_conventions(server: Server) -> None:
+    begin(server.call)
+    run_jobs(server.call, "next", 3, failed=1, sequence=1)
+    text = server.scrape().text
+    checked = subprocess.run(
+        [require("promtool"), "check", "metrics"], input=text, text=True, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_a_real_prometheus_scrapes_a_real_server(server: Server, directory: Path) -> None:
+    begin(server.call)
+    server.call("Resolve", component=C, repo=REPO)
+    with prometheus(directory, scrapes=server.at.http.port) as source:
+
+        def ask(query: str) -> list[dict[str, object]]:
+            answer = httpx.get(f"{source.url}/api/v1/query", params={"query": query})
+            return answer.json()["data"]["result"]
+
+        def value(query: str) -> float | None:
+            found = ask(query)
+            return float(found[0]["value"][1]) if found else None
+
+        eventually(lambda: value(f'rampd_next_percent{{component="{C}"}}') == 10)
+        assert value("up") == 1
+        server.call("Rollback", component=C)
+        eventually(lambda: value(f'rampd_state{{component="{C}",state="HELD"}}') == 1)
+        eventually(lambda: (value("rate(rampd_event_loop_lag_seconds_count[5s])") or 0) > 0)
+        server.call("DeleteComponent", component=C, confirm=C)
+        eventually(lambda: ask("rampd_state") == [])

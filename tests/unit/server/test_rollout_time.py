@@ -1,0 +1,107 @@
+"""How the seconds of rollouts are counted from what a server sees of them."""
+
+import asyncio
+from dataclasses import replace
+from typing import cast
+
+from rampd_server.domain.rollout.model import Freeze, Rollout
+from rampd_server.metrics.counting import ByComponent
+from rampd_server.metrics.rollout_time import RolloutTime
+from rampd_server.ports import FeedEntry, Namespace
+from rampd_server.replica.replica import Replica
+from tests.rollouts import NOW, held, rolling_out, steady
+
+C = "restyler"
+
+
+class Known:
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+
+
+class Copy:
+    """A copy whose rollout and time the test sets."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.known = {C: Known(rollout)}
+        self.now = NOW
+        self.namespace = Namespace()
+        self.loaded = asyncio.Event()
+        self.loaded.set()
+
+    def subscribe(self, _listener: object) -> None:
+        pass
+
+    def get(self, component: str) -> Known | None:
+        return self.known.get(component)
+
+    def components(self) -> list[Known]:
+        return list(self.known.values())
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+class World:
+    def __init__(self, rollout: Rollout) -> None:
+        self.copy = Copy(rollout)
+        self.seconds = ByComponent()
+        self.time = RolloutTime(cast("Replica", self.copy), self.seconds)
+        self.time.reloaded()
+
+    def change(self, rollout: Rollout | None, at_ms: int) -> None:
+        """A change that was committed at a time."""
+        self.copy.known = {} if rollout is None else {C: Known(rollout)}
+        self.time.applied(FeedEntry(f"{at_ms}-0", "", C, 1, patch="{}"), None, None)
+
+    def counted(self, now_ms: int) -> dict[str, float]:
+        self.time.settle(C, now_ms)
+        return {doing: seconds for _, slot in self.seconds.items() for (doing,), seconds in slot.counts.items()}
+
+
+def test_time_counts_from_when_the_server_has_seen_the_rollout() -> None:
+    world = World(rolling_out())
+    assert world.counted(NOW) == {}
+    assert world.counted(NOW + 2_500) == {"waiting": 2.5}
+    assert world.counted(NOW + 4_000) == {"waiting": 4.0}
+
+
+def test_a_change_counts_from_when_it_was_committed_and_not_from_when_it_came() -> None:
+    world = World(rolling_out())
+    world.change(held(), NOW + 1_000)
+    assert world.counted(NOW + 5_000) == {"waiting": 1.0, "held": 4.0}
+
+
+def test_a_rollout_that_has_ended_spends_no_time_any_more() -> None:
+    for rollout in (steady(), None):
+        world = World(rolling_out())
+        world.change(rollout, NOW + 1_000)
+        assert world.counted(NOW + 5_000) == {"waiting": 1.0}
+
+
+def test_a_freeze_of_the_namespace_counts_from_its_entry_on() -> None:
+    world = World(rolling_out())
+    world.copy.namespace = Namespace(Freeze("ada", "", NOW))
+    world.time.applied(FeedEntry(f"{NOW + 1_000}-0", "", namespace=world.copy.namespace), None, None)
+    assert world.counted(NOW + 3_000) == {"waiting": 1.0, "frozen": 2.0}
+
+
+def test_no_time_is_counted_twice_where_entries_come_late() -> None:
+    world = World(rolling_out())
+    assert world.counted(NOW + 5_000) == {"waiting": 5.0}
+    world.change(replace(held(), revision=9), NOW + 1_000)
+    assert world.counted(NOW + 6_000) == {"waiting": 5.0, "held": 1.0}
+
+
+def test_a_clock_that_is_set_back_takes_nothing_away() -> None:
+    world = World(rolling_out())
+    assert world.counted(NOW + 5_000) == {"waiting": 5.0}
+    assert world.counted(NOW + 1_000) == {"waiting": 5.0}
+
+
+def test_a_state_from_before_the_start_is_not_counted() -> None:
+    world = World(rolling_out())
+    world.copy.loaded.clear()
+    world.copy.now = NOW + 60_000
+    world.time.reloaded()
+    assert world.counted(NOW + 1_000) == {"waiting": 1.0}
