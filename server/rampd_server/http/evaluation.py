@@ -90,7 +90,12 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers of an answer that is this refusal."""
-        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        headers = {"cache-control": "no-store"}
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(self.retry_after_s)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        return headers
 
 
 # What is asked.
@@ -106,12 +111,6 @@ class Question:
 
 def question_of(body: bytes) -> Question:
     """Reads a request. Keys of the context that rampd does not know have no effect. Raises Refusal."""
-    if len(body) > MAX_CONTEXT_BYTES:
-        raise Refusal(
-            ErrorCode.INVALID_CONTEXT,
-            f"The request has {len(body)} bytes, and rampd reads at most {MAX_CONTEXT_BYTES}. It needs only {_TARGETING_KEY} (the "
-            f"repo) and {_JOB_ID}: leave other keys out of the context.",
-        )
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -127,6 +126,15 @@ def question_of(body: bytes) -> Question:
     if not repo:
         raise _no_targeting_key()
     return Question(repo, _text(context, _JOB_ID, "such as 42 in quotation marks"))
+
+
+def too_large(size: int) -> Refusal:
+    """The refusal of a request of so many bytes."""
+    return Refusal(
+        ErrorCode.INVALID_CONTEXT,
+        f"The request has {size} bytes or more, and rampd reads at most {MAX_CONTEXT_BYTES}. It needs only {_TARGETING_KEY} (the "
+        f"repo) and {_JOB_ID}: leave other keys out of the context.",
+    )
 
 
 def _text(context: Json, name: str, example: str) -> str:
