@@ -5,7 +5,7 @@ OpenFeature's remote evaluation protocol (OFREP, open-feature/protocol 0.3). Pur
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -248,17 +248,15 @@ def batch(components: Sequence[str], question: Question) -> v1.BatchResolveReque
     )
 
 
-def bulk(components: Sequence[str], answer: v1.BatchResolveResponse) -> Json:
-    """The answer of `batch` as a list of flags. A component that cannot be answered is a failure of its own."""
+def flags(components: Sequence[str], answer: v1.BatchResolveResponse) -> Iterator[Json]:
+    """The answer of `batch`, flag by flag. A component that cannot be answered is a failure of its own."""
     attributes = {(each.component, each.release): each.attributes for each in answer.release_attributes}
-    flags = []
     for component, result in zip(components, answer.results, strict=True):
         if result.HasField("status"):
-            flags.append(refusal(result.status).body(component))
+            yield refusal(result.status).body(component)
             continue
         resolved = result.response
-        flags.append(flag(component, resolved, attributes.get((component, resolved.release), {}), has_age=False))
-    return {"flags": flags}
+        yield flag(component, resolved, attributes.get((component, resolved.release), {}), has_age=False)
 
 
 def bulk_refusal(status: status_pb2.Status) -> Refusal:
@@ -270,7 +268,7 @@ def bulk_refusal(status: status_pb2.Status) -> Refusal:
 
 
 def etag(components: Sequence[str], answer: v1.BatchResolveResponse) -> str:
-    """Is the same as long as `bulk` is the same, on each server. It changes with time too: when an override expires, or the state
+    """Is the same as long as `flags` are the same, on each server. It changes with time too: when an override expires, or the state
     becomes stale.
     """
     lasting = v1.BatchResolveResponse()

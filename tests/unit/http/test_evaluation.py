@@ -24,10 +24,10 @@ from rampd_server.http.evaluation import (
     Question,
     Refusal,
     batch,
-    bulk,
     bulk_refusal,
     etag,
     flag,
+    flags,
     is_known,
     question_of,
     refusal,
@@ -239,7 +239,7 @@ class TestBulk:
         answer.results[0].response.ClearField("attributes")
         answer.release_attributes.add(component="a", release=1, attributes={"commit": "1a"})
         answer.release_attributes.add(component="b", release=1, attributes={"commit": "2b"})
-        found = bulk(["a", "b"], answer)["flags"]
+        found = list(flags(["a", "b"], answer))
         assert found[0] == flag("a", answer_of(STEADY), {"commit": "1a"}, has_age=False)
         assert "snapshot_age_s" not in found[0]["metadata"]
         assert found[1] == {
