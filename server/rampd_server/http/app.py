@@ -1,11 +1,16 @@
 """The application of the HTTP port: puts the routes together, behind what every request passes."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from rampd_server.http import health, ofrep
+from rampd._contract.wording import one_line
+from rampd_server.http import connect, health, ofrep
 from rampd_server.http.guard import Guard
 from rampd_server.http.health import Health
 from rampd_server.replica.replica import Replica
@@ -35,5 +40,24 @@ class Parts:
 
 def application(parts: Parts) -> ASGIApp:
     """The application."""
-    routes = [*health.routes(parts.health), *ofrep.routes(parts.handlers, parts.door, parts.replica)]
-    return Guard(Starlette(routes=routes), parts.health, is_local=parts.is_local)
+    routes = [
+        *health.routes(parts.health),
+        *connect.routes(parts.handlers, parts.door),
+        *ofrep.routes(parts.handlers, parts.door, parts.replica),
+    ]
+    inner = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_there})
+    inner.router.redirect_slashes = False
+    return Guard(inner, parts.health, is_local=parts.is_local)
+
+
+async def _not_there(request: Request, error: Exception) -> Response:
+    """For a path, or a method of HTTP, that there is not."""
+    is_method = isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    text = (
+        f"{request.url.path} does not take {request.method}. A call of the API is a POST."
+        if is_method
+        else f"There is nothing at {one_line(request.url.path)}. /openapi.json describes what there is."
+    )
+    headers = error.headers if isinstance(error, HTTPException) else None
+    status = HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus.NOT_FOUND
+    return JSONResponse({"code": "unimplemented", "message": text}, status, headers)

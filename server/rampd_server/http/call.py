@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import grpc
 from google.rpc import code_pb2
@@ -66,18 +66,30 @@ async def stream(
 
 async def caller_of(door: Door, request: Request) -> Caller:
     """Who sends a request that is no call of a method. Counts it against the caller's limits. Raises CallError."""
-    context = cast("Context", HttpContext(request))
-    caller = None
-    try:
-        caller = door.known(context) or await door.prove(context)
-        if door.credentials is not None:
+    caller = await proven(door, request)
+    if door.credentials is not None:
+        try:
             door.quotas.of(caller.grant).take_call(time.monotonic())
-    except RampdError as error:
-        path = str(request.scope["path"])
-        refusals.tell(error, path, caller, context)
-        await refusals.hold(error, caller, context)
-        raise CallError.of(error) from error
+        except RampdError as error:
+            await refuse(error, request, caller)
     return caller
+
+
+async def proven(door: Door, request: Request) -> Caller:
+    """Who sends a request. Does not count it, because the handler of the call does. Raises CallError."""
+    context = cast("Context", HttpContext(request))
+    try:
+        return door.known(context) or await door.prove(context)
+    except RampdError as error:
+        await refuse(error, request)
+
+
+async def refuse(error: RampdError, request: Request, caller: Caller | None = None) -> NoReturn:
+    """Refuses a request before a handler sees it, with the same log and the same pause as a handler. Raises CallError."""
+    context = cast("Context", HttpContext(request))
+    refusals.tell(error, str(request.scope["path"]), caller, context)
+    await refusals.hold(error, caller, context)
+    raise CallError.of(error) from error
 
 
 def _handler(handlers: Handlers, method: str, context: HttpContext) -> "grpc.RpcMethodHandler[Any, Any]":

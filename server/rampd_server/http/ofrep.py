@@ -15,11 +15,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rampd import v1
-from rampd._contract.grammar import MAX_MESSAGE_BYTES
-from rampd_server.access.grants import Grant
+from rampd_server.access.grants import Caller, Grant
 from rampd_server.domain.errors import RampdError
-from rampd_server.http import evaluation
-from rampd_server.http.call import call, caller_of
+from rampd_server.http import body, evaluation
+from rampd_server.http.call import call, caller_of, proven, refuse
 from rampd_server.http.context import CallError
 from rampd_server.http.evaluation import ErrorCode, Question, Refusal
 from rampd_server.http.unchanged import Unchanged
@@ -72,17 +71,21 @@ class _Flags:
         if_none_match = request.headers.get("if-none-match")
         try:
             question = await self._question(request)
-            grant = (await caller_of(self._door, request)).grant
-            self._require(grant)
+            caller = await proven(self._door, request)
+            await self._require(caller, request)
+            grant = caller.grant
             asked, state = (grant.components, question), self._unchanged.state
             etag = self._unchanged.etag(asked)
             if etag is not None and evaluation.is_known(etag, if_none_match):
+                await caller_of(self._door, request)
                 return _not_modified(etag)
             components = self._seen_by(grant)
             batch = evaluation.batch(components, question)
             answer = v1.BatchResolveResponse()
             if components:
                 answer.ParseFromString(await call(self._handlers, _BATCH, batch.SerializeToString(), request))
+            else:
+                await caller_of(self._door, request)
         except Refusal as refusal:
             return _refused(refusal)
         except CallError as error:
@@ -95,22 +98,23 @@ class _Flags:
 
     async def _question(self, request: Request) -> Question:
         try:
-            return evaluation.question_of(await _body(request))
+            _require_json(request)
+            return evaluation.question_of(await body.read(request, self._door))
         except Refusal:
             # Who is not let in learns this first, and a wrong question counts like a right one.
             await caller_of(self._door, request)
             raise
 
-    def _require(self, grant: Grant) -> None:
+    async def _require(self, caller: Caller, request: Request) -> None:
         """Raises CallError, if a caller may not resolve, or this server has no state."""
         try:
             # The handlers ask for this too, but not where no component is there to resolve.
             PERMISSIONS["BatchResolve"].require(
-                grant, v1.BatchResolveRequest(), partial(self._door.how_else, _BATCH.strip("/"))
+                caller.grant, v1.BatchResolveRequest(), partial(self._door.how_else, _BATCH.strip("/"))
             )
             _ = self._replica.age_s
         except RampdError as error:
-            raise CallError.of(error) from error
+            await refuse(error, request, caller)
 
     def _seen_by(self, grant: Grant) -> list[str]:
         """The names of the components that are there for a caller, damaged ones too, in their order."""
@@ -118,7 +122,7 @@ class _Flags:
         return sorted(names if grant.sees_every_component else filter(grant.sees, names))
 
 
-async def _body(request: Request) -> bytes:
+def _require_json(request: Request) -> None:
     """Raises Refusal."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:
@@ -128,16 +132,6 @@ async def _body(request: Request) -> bytes:
             f"Send the context as JSON, with the header content-type: {_JSON}; got {kind or 'none'}.",
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
-    kept, size = bytearray(), 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > MAX_MESSAGE_BYTES:
-            break
-        # A caller that is still sending would not read an answer: what is too large is read to its end.
-        kept += piece if size <= evaluation.MAX_CONTEXT_BYTES else b""
-    if size > evaluation.MAX_CONTEXT_BYTES:
-        raise evaluation.too_large(size)
-    return bytes(kept)
 
 
 def _kept_by(etag: str) -> dict[str, str]:
