@@ -164,6 +164,7 @@ RULES = (
     Rule("rampd_server", never=WEB, exceptions=("rampd_server.http",)),
     Rule("rampd_server", never=("rampd_server.http",), exceptions=(*APP, *ENTRANCE, "rampd_server.http")),
     Rule("rampd_server.http", never=("rampd_server.service", *MOVERS)),
+    Rule("rampd_server.http.evaluation", never=(*IMPURE, *WEB), allowed=("google",)),
     Rule(
         "rampd_server",
         never=("rampd_server.rpc",),
