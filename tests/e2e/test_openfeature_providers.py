@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
 from rampd import v1
-from tests.rpc.access_table import Tokens
+from tests.rpc.access_table import Tokens, send
 from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import VALKEY, store_server
 from tests.waiting import eventually
@@ -25,6 +27,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.timeout(600)
 
 SOURCES = Path(__file__).parent / "openfeature"
+DOCUMENT = (Path(__file__).parents[2] / "docs/openfeature.md").read_text()
 C = "restyler"
 MINE = "mine"
 TIMEOUT_MS = 500
@@ -292,6 +295,81 @@ def test_a_server_without_a_state_gives_no_answer_and_one_with_an_old_state_says
 def record(language: str, what: str, answer: dict[str, Any]) -> None:
     """Tells whoever runs the tests with -s what docs/openfeature.md has in its table."""
     print(f"{language}, {what}: {answer['ms']:.0f} ms, {answer['errorCode']}: {answer['errorMessage']}")
+
+
+# The examples of docs/openfeature.md
+
+FENCES = {"python": "python", "javascript": "js", "go": "go"}
+
+
+def example(language: str) -> str:
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
+def of_python(folder: Path, text: str) -> Sequence[str]:
+    (folder / "example.py").write_text(text)
+    return sys.executable, "example.py"
+
+
+def of_javascript(folder: Path, text: str) -> Sequence[str]:
+    (folder / "example.mjs").write_text(text)
+    return "node", "example.mjs"
+
+
+def of_go(folder: Path, text: str) -> Sequence[str]:
+    (folder / "example.go").write_text(text)
+    return "go", "run", "example.go"
+
+
+EXAMPLES: dict[str, Callable[[Path, str], Sequence[str]]] = {
+    "python": of_python,
+    "javascript": of_javascript,
+    "go": of_go,
+}
+
+
+def printed(command: Sequence[str], folder: Path, url: str, token: str) -> list[str]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("RAMPD_", "OFREP_"))}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=bare | {"OFREP_ENDPOINT": url, "RAMPD_TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_documented_example_of_each_language_prints_the_version(
+    directory: Path, language: str, folder: Folder
+) -> None:
+    tokens = Tokens(directory / "access.toml")
+    tokens.grant("worker", "launcher")
+    tokens.grant("ci", "ci")
+    place = Place(directory, ("--access-file", str(tokens.path)))
+    command = EXAMPLES[language](folder(language), example(FENCES[language]))
+    with place.serving() as server, grpc.insecure_channel(server.target) as channel:
+        send(channel, "Release", v1.ReleaseRequest(component=C, tag="20200301"), tokens.metadata("ci"))
+        assert printed(command, folder(language), place.url, tokens.of["worker"]) == ["20200301 current STATIC"]
+        default, error = printed(command, folder(language), place.url, "rampd_wrong")
+        assert default.startswith("20200229 ")
+        assert error.partition(" ")[0].endswith("GENERAL")
+    default, error = printed(command, folder(language), place.url, "")
+    assert default.startswith("20200229 ")
+    assert error.partition(" ")[0].endswith("GENERAL")
+
+
+def test_the_documented_curl_gets_an_answer(place: Place) -> None:
+    require("curl")
+    with place.serving() as server, stubs(server.target) as call:
+        call("Release", component=C, tag="20200301")
+        command = example("bash").replace("http://127.0.0.1:8080", place.url)
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=60)
+        assert json.loads(done.stdout)["value"] == "20200301"
 
 
 # The provider for web pages
