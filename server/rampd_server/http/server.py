@@ -30,8 +30,9 @@ UNREAD_S: Final = 60.0
 _KEEP_ALIVE_S: Final = 75
 """How long a connection may be without a request. Most clients and proxies keep theirs for a shorter time."""
 _BACKLOG: Final = 2048
-_CLOSING_S: Final = 0.1
-"""How long a stopping server still answers what callers send on connections that they have open."""
+_LOOK_S: Final = 0.02
+_MOST_LOOKS: Final = 25
+"""How often a stopping server looks whether connections are still open, on which it answers calls."""
 _END_S: Final = 1.0
 
 
@@ -108,7 +109,10 @@ class HttpServer:
             return
         # A call that comes on an open connection gets an answer. If the connection were closed, the caller would not know
         # whether the call was carried out.
-        await asyncio.sleep(_CLOSING_S)
+        for _ in range(_MOST_LOOKS):
+            if not self._state.connections:
+                break
+            await asyncio.sleep(_LOOK_S)
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=grace_s)
         for task in self._state.tasks:
