@@ -117,9 +117,9 @@ PREPARED: dict[str, Callable[[Path], object]] = {
 }
 COMMANDS = {
     "python": (sys.executable, "ask.py"),
-    "javascript": ("node", "ask.mjs"),
+    "javascript": ("node", "ask.js"),
     "go": ("./ask",),
-    "web": ("node", "ask_web.mjs"),
+    "web": ("node", "ask_web.js"),
 }
 
 
@@ -314,8 +314,8 @@ def of_python(folder: Path, text: str) -> Sequence[str]:
 
 
 def of_javascript(folder: Path, text: str) -> Sequence[str]:
-    (folder / "example.mjs").write_text(text)
-    return "node", "example.mjs"
+    (folder / "example.js").write_text(text)
+    return "node", "example.js"
 
 
 def of_go(folder: Path, text: str) -> Sequence[str]:
