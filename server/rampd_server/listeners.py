@@ -75,7 +75,7 @@ class Listeners:
             bind(servicers, violations=violations, door=door, streams=streams),
             door,
             replica,
-            Health(replica),
+            Health(replica, is_open=door.credentials is None),
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
         )

@@ -144,7 +144,7 @@ def test_health_says_what_is_wrong_and_nothing_latches(directory: Path, store: S
                 return answer.status_code, answer.json()
 
             served = {"status": "SERVING"}
-            everything = {"status": "SERVING", "parts": {"reads": served, "writes": served}}
+            everything = {"status": "SERVING", "parts": {"reads": served, "writes": served, "components": served}}
             assert ready() == (200, everything)
             store.signal(signal.SIGSTOP)
             eventually(lambda: ready()[0] == 503)

@@ -42,6 +42,7 @@ _KNOWN: Final[Mapping[str, _Schema]] = {
     "google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
 }
 _ERROR: Final = "Error"
+_HEALTH_PATHS: Final = ("/healthz", "/readyz", "/readyz/reads", "/readyz/writes", "/readyz/components")
 _HEALTH: Final = {
     "type": "object",
     "properties": {"status": {"enum": ["SERVING", "NOT_SERVING"]}, "parts": {"type": "object"}},
@@ -77,7 +78,7 @@ def document() -> _Schema:
                 f"/{method.containing_service.full_name}/{method.name}": {"post": _operation(method)}
                 for method in methods
             },
-            **{path: {"get": _health(path)} for path in ("/healthz", "/readyz", "/readyz/reads", "/readyz/writes")},
+            **{path: {"get": _health(path)} for path in _HEALTH_PATHS},
         },
         "components": {
             "schemas": {**_schemas(methods), _ERROR: _error()},

@@ -63,6 +63,7 @@ class HttpServer:
         self._uvicorn = uvicorn.Config(
             application,
             loop="none",
+            http="h11",
             lifespan="off",
             ws="none",
             interface="asgi3",
@@ -85,6 +86,7 @@ class HttpServer:
             for each in self._sockets:
                 each.listen(_BACKLOG)
         except OSError as error:
+            self._close_sockets()
             raise StartupError(f"Can't listen on {address}: {error.strerror}. Give another {port.HTTP}.") from error
         return Address(found.host, found.port, self._tls is not None)
 
@@ -106,6 +108,7 @@ class HttpServer:
         for server in self._servers:
             server.close()
         if self._telling_time is None:
+            self._close_sockets()
             return
         # A call that comes on an open connection gets an answer. If the connection were closed, the caller would not know
         # whether the call was carried out.
@@ -122,6 +125,11 @@ class HttpServer:
         for connection in list(self._state.connections):
             connection.shutdown()
         self._telling_time.cancel()
+
+    def _close_sockets(self) -> None:
+        """Only before `start`: then they belong to the servers."""
+        for each in self._sockets:
+            each.close()
 
     def _protocol(self) -> asyncio.Protocol:
         return _Protocol(self._uvicorn, self._state, max_connections=self._max_connections)
