@@ -87,6 +87,7 @@ class Listeners:
         parts = Parts(
             bind(servicers, violations=violations, door=door, streams=streams, calls=measured.calls),
             door,
+            replica,
             Health(replica, is_open=door.credentials is None),
             measured.scraped,
             is_local=address.is_loopback and door.credentials is None,

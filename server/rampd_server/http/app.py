@@ -10,10 +10,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
-from rampd_server.http import connect, health, metrics, openapi
+from rampd_server.http import connect, health, metrics, ofrep, openapi
 from rampd_server.http.guard import Guard
 from rampd_server.http.health import Health
 from rampd_server.metrics.collector import Scraped
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
 
@@ -26,6 +27,7 @@ class Parts:
     """The same methods as over gRPC."""
     door: Door
     """What is asked of a caller."""
+    replica: Replica
     health: Health
     scraped: Scraped
     """What answers a scrape of metrics."""
@@ -47,6 +49,7 @@ def application(parts: Parts) -> ASGIApp:
         *health.routes(parts.health),
         *metrics.routes(parts.scraped, parts.door),
         *connect.routes(parts.handlers, parts.door),
+        *ofrep.routes(parts.handlers, parts.door, parts.replica),
         *(openapi.routes() if parts.describes else []),
     ]
     inner = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_there})
