@@ -17,9 +17,11 @@ TESTERS ?= 4
 GENERATOR := grpcio-tools==1.71.2
 GENERATED := client
 PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
+# The API that users have. A change of proto/ that would break their programs is refused.
+BASELINE := proto/baseline.binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint gen bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
+.PHONY: help run test check format lint gen baseline bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
 
 # $(call need,program,package): stops a target whose program is missing, before anything is installed or started.
 need = @command -v $(1) >/dev/null || \
@@ -41,10 +43,12 @@ format: .venv/.dev ## Formats the code with ruff, and repairs what ruff can repa
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-lint: .venv/.dev ## Checks the style and the types, with ruff and mypy.
+lint: .venv/.dev ## Checks the style and the types, with ruff and mypy, and proto/ with buf.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against $(BASELINE)
 
 gen: .venv-gen/.made ## Generates client/rampd/v1 from proto/. Commit both folders.
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
@@ -55,6 +59,9 @@ gen: .venv-gen/.made ## Generates client/rampd/v1 from proto/. Commit both folde
 check: lint test ## Runs the same as CI: lint and all tests. One test compares the generated code with proto/.
 
 ##@ Now and then
+
+baseline: .venv/.dev ## Records proto/ as the API that users have. Part of each release: later changes must not break it.
+	$(BIN)/buf build --exclude-source-info --output $(BASELINE)
 
 bench: linux h2load .venv/.bench ## Measures rampd, and prints the tables of docs/performance.md. Needs Linux, two cores and h2load.
 	$(BIN)/python -m tests.bench
