@@ -1,4 +1,4 @@
-"""An independent implementation gets the same buckets: JavaScript on node, with a murmur3 from npm."""
+"""An independent implementation gets the same buckets and versions: JavaScript on node, with a murmur3 from npm."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(__file__).parent / "javascript"
 VECTORS = ROOT / "proto/rampd/v1/bucketing_vectors.json"
+DECISIONS = ROOT / "proto/rampd/v1/decision_vectors.json"
 TIMEOUT_S = 100
 
 
@@ -44,15 +45,26 @@ def folder(pytestconfig: pytest.Config) -> Path:
     return folder
 
 
-def snippet() -> str:
-    (code,) = re.findall(r"^```js\n(.*?)^```$", (ROOT / "docs/bucketing.md").read_text(), re.MULTILINE | re.DOTALL)
+def snippet(document: str) -> str:
+    (code,) = re.findall(r"^```js\n(.*?)^```$", (ROOT / "docs" / document).read_text(), re.MULTILINE | re.DOTALL)
     return code
 
 
-def test_the_documented_javascript_answers_every_vector(folder: Path) -> None:
-    (folder / "bucket.js").write_text(snippet())
-    vectors = VECTORS.read_text()
-    node = run("node", "answer_vectors.js", cwd=folder, input=vectors, timeout=30)
+def answers(folder: Path, program: str, vectors: str) -> Any:
+    (folder / "bucket.js").write_text(snippet("bucketing.md"))
+    (folder / "decide.js").write_text(snippet("resolution.md"))
+    node = run("node", program, cwd=folder, input=vectors, timeout=30)
     assert node.returncode == 0, node.stderr
+    return json.loads(node.stdout)
+
+
+def test_the_documented_javascript_answers_every_vector(folder: Path) -> None:
+    vectors = VECTORS.read_text()
     expected = [{key: vector[key] for key in ("hash_input", "hash", "bucket")} for vector in json.loads(vectors)]
-    assert json.loads(node.stdout) == expected
+    assert answers(folder, "answer_vectors.js", vectors) == expected
+
+
+def test_the_documented_javascript_decides_every_vector(folder: Path) -> None:
+    vectors = DECISIONS.read_text()
+    expected = [[job["answer"] for job in group["jobs"]] for group in json.loads(vectors)]
+    assert answers(folder, "answer_decisions.js", vectors) == expected

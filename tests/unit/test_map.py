@@ -31,7 +31,10 @@ def paths_of(tree: str) -> list[str]:
 
 def modules() -> list[str]:
     """Returns the modules that the map must show. The line of a folder also covers its `__init__.py` and generated files."""
-    found = {f"proto/{name}" for name in ("baseline.binpb", "rampd/v1/bucketing_vectors.json", "rampd/v1/decision_vectors.json")}
+    found = {
+        f"proto/{name}"
+        for name in ("baseline.binpb", "rampd/v1/bucketing_vectors.json", "rampd/v1/decision_vectors.json")
+    }
     found.add("tests/")
     for place, kind in [("client", "*.py"), ("server", "*.py"), ("server", "*.lua"), ("proto", "*.proto")]:
         for path in (ROOT / place).rglob(kind):
