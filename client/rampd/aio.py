@@ -30,8 +30,8 @@ from rampd._calls.resolve_call import (
     results_of,
 )
 from rampd._calls.timeout import ADMIN_TIMEOUT_S, RESOLVE_TIMEOUT_S, checked_timeout, resolve_timeout_s
-from rampd._decision.defaults import CATCH_UP_S, NEXT_MAX_STALE_S
 from rampd._decision.resolution import Resolution
+from rampd._decision.staleness import CATCH_UP_S, NEXT_MAX_STALE_S
 from rampd._reporting.job_block import AsyncRunningJob
 from rampd._reporting.outcome_buffer import Outcome, checked
 from rampd._reporting.report_thread import Reporter, Sink

@@ -41,8 +41,8 @@ except ImportError as error:
         "rampd.openfeature needs OpenFeature's SDK, which is not installed: pip install 'rampd[openfeature]'"
     ) from error
 
-from rampd._decision.defaults import NEXT_MAX_STALE_S
 from rampd._decision.resolution import Resolution, ResolveReason
+from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.fork_gate import Living, OnePerProcess, in_child
 from rampd._watching.feed import Change
 from rampd.credentials import Credentials
@@ -68,8 +68,8 @@ class RampdProvider(OnePerProcess, AbstractProvider):
     """Answers string flags from a `Resolver` in mode `local`.
 
     The variant of a flag is the channel, `current` or `next`. If an override names a tag, the variant is the tag. The
-    metadata has `release`, `revision`, `rampd_reason` and `stale`, and if they are known, `bucket`, `snapshot_age_s` and
-    the release's attributes as `attribute.NAME`. Errors: FLAG_NOT_FOUND (no such component), TARGETING_KEY_MISSING,
+    metadata has `release`, `revision`, `rampd_reason` and `stale`, and if they are known, `channel`, `bucket`,
+    `snapshot_age_s` and the release's attributes as `attribute.NAME`. Errors: FLAG_NOT_FOUND (no such component), TARGETING_KEY_MISSING,
     INVALID_CONTEXT (the repo or the job id is not valid), TYPE_MISMATCH (another type than string), PROVIDER_NOT_READY (no
     server has answered yet).
 
@@ -290,6 +290,8 @@ def _metadata(resolution: Resolution) -> FlagMetadata:
         "rampd_reason": resolution.reason.value,
         "stale": resolution.stale,
     }
+    if resolution.channel is not None:
+        metadata["channel"] = resolution.channel.value.lower()
     if math.isfinite(resolution.snapshot_age_s):
         metadata["snapshot_age_s"] = resolution.snapshot_age_s
     if resolution.bucket is not None:

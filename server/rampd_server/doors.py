@@ -9,7 +9,7 @@ from rampd_server.access import following
 from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.credentials import Credentials, Verifier
 from rampd_server.access.grants import Caller, Proof
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.process.config import Config
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import NAMES

@@ -74,6 +74,7 @@ class Listeners:
         parts = Parts(
             bind(servicers, violations=violations, door=door, streams=streams),
             door,
+            replica,
             Health(replica),
             is_local=address.is_loopback and door.credentials is None,
         )

@@ -13,7 +13,7 @@ from typing import Any
 from rampd import v1
 from rampd._contract.validation import violations
 from rampd._decision.resolution import Choice, Overrides, resolve
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.ports import Namespace
 from rampd_server.replica.projection import snapshot_of
 from rampd_server.replica.state import Component

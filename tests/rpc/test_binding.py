@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from rampd import v1
 from rampd_server.access.grants import Grant, Trust
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, Reason, RefusedError
 from rampd_server.doors import Doors
 from rampd_server.process.address import Address

@@ -10,7 +10,7 @@ import pytest
 
 from rampd import v1
 from rampd_server.access.grants import Caller
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.process.address import Address
 from rampd_server.rpc import binding
 from rampd_server.rpc.binding import bind

@@ -86,6 +86,7 @@ def test_a_flag_is_a_component_and_says_why(target: str, call: Stubs, provide: A
         "revision": 1,
         "rampd_reason": "STEADY",
         "stale": False,
+        "channel": "current",
         "snapshot_age_s": age_s,
         "attribute.commit": "1a",
     }

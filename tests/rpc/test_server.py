@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd.v1 import resolver_service_pb2_grpc
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.process.address import Address
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import bind

@@ -174,7 +174,7 @@ RULES = (
     Rule(
         "rampd_server",
         never=("google", "rampd.v1"),
-        exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.access.roles"),
+        exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.access.rpc_roles"),
     ),
     Rule(
         "rampd_server",
@@ -186,9 +186,9 @@ RULES = (
 
 # The definitions that server and client share, each with the one module that defines it.
 HOMES = {
-    "STALE_AFTER_S": "rampd._decision.defaults",
-    "NEXT_MAX_STALE_S": "rampd._decision.defaults",
-    "CATCH_UP_S": "rampd._decision.defaults",
+    "STALE_AFTER_S": "rampd._decision.staleness",
+    "NEXT_MAX_STALE_S": "rampd._decision.staleness",
+    "CATCH_UP_S": "rampd._decision.staleness",
     "RolloutState": "rampd._decision.resolution",
     "Unit": "rampd._decision.resolution",
     "MAX_MESSAGE_BYTES": "rampd._contract.grammar",
@@ -468,7 +468,7 @@ def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
         ("server/rampd_server/storage/store.py", "import redis\nfrom rampd_server.domain.rollout.model import Rollout"),
         ("server/rampd_server/app.py", "import grpc, redis\nfrom rampd_server import rpc, storage"),
         ("server/rampd_server/access/oidc.py", "import httpx, structlog"),
-        ("server/rampd_server/access/roles.py", "from google.protobuf.descriptor import MethodDescriptor"),
+        ("server/rampd_server/access/rpc_roles.py", "from google.protobuf.descriptor import MethodDescriptor"),
         ("server/rampd_server/doors.py", "from rampd_server.rpc.door import Door"),
         ("server/rampd_server/http/server.py", "import h11, uvicorn\nfrom rampd_server.rpc.binding import Handlers"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rampd_server.access import access_file
 from rampd_server.access.grants import Limits
-from rampd_server.access.roles import REQUEST_FLAGS, Role, roles_of
+from rampd_server.access.rpc_roles import REQUEST_FLAGS, Role, roles_of
 from rampd_server.rpc.binding import NAMES, SERVICES
 
 ROOT = Path(__file__).parents[2]

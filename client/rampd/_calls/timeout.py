@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rampd._calls.resolve_call import Mode
 from rampd._contract.grammar import shown
-from rampd._decision.defaults import CATCH_UP_S
+from rampd._decision.staleness import CATCH_UP_S
 from rampd.errors import InvalidArgumentError
 
 ADMIN_TIMEOUT_S = 5.0

@@ -17,8 +17,8 @@ from typing import Self
 from mmh3 import mmh3_32_uintdigest
 
 from rampd._decision.bucketing import BUCKETS, bucket_of, first_digest, hash_prefix, unit_bytes
-from rampd._decision.defaults import NEXT_MAX_STALE_S, STALE_AFTER_S
 from rampd._decision.overrides import Channel, Choice, Overrides
+from rampd._decision.staleness import NEXT_MAX_STALE_S, STALE_AFTER_S
 
 __all__ = [
     "Channel",

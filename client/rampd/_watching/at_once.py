@@ -7,8 +7,8 @@ import math
 import time
 
 from rampd._contract.grammar import TAG, check_resolve, word_violation
-from rampd._decision.defaults import STALE_AFTER_S
 from rampd._decision.resolution import Decision, Resolution, ResolveReason, resolve
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd._watching.feed import Feed
 from rampd.errors import InvalidArgumentError
 

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from rampd import v1
 from rampd._contract.component_state import Assembly, Component, MalformedStateError, apply, service_of
-from rampd._decision.defaults import NEXT_MAX_STALE_S
 from rampd._decision.resolution import ComponentSnapshot, SnapshotRelease
+from rampd._decision.staleness import NEXT_MAX_STALE_S
 from rampd._runtime.backoff import HOPELESS, REFUSED, Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd.errors import (

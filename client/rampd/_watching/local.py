@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from rampd import v1
 from rampd._contract.wording import counted
-from rampd._decision.defaults import STALE_AFTER_S
 from rampd._decision.resolution import Resolution, resolve
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd._runtime import private_file
 from rampd._runtime.log import log
 from rampd._watching import snapshot_file

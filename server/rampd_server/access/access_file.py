@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from rampd._contract.grammar import ACTOR, word_violation
 from rampd_server.access.grants import EVERY_COMPONENT, Grant, Limits, Trust
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a public key. Those with a shared secret are not among them."""

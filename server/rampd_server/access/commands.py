@@ -19,7 +19,7 @@ from tomlkit.exceptions import TOMLKitError
 from rampd._contract.token import digest_of, is_whole, new_token
 from rampd_server.access import access_file, following
 from rampd_server.access.access_file import AccessFileError
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 
 COMMANDS: Final = frozenset({"token", "access"})
 _SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")

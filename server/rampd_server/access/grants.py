@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-from rampd_server.access.roles import REQUEST_FLAGS, WHOLE_NAMESPACE, Role
+from rampd_server.access.rpc_roles import REQUEST_FLAGS, WHOLE_NAMESPACE, Role
 
 EVERY_COMPONENT: Final = ("*",)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from rampd._contract.placeholders import QueryError
-from rampd._decision.defaults import STALE_AFTER_S
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error
 from rampd_server.domain.automation.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
 from rampd_server.domain.automation.guards import CheckReading

@@ -12,8 +12,8 @@ from random import SystemRandom
 
 import structlog
 
-from rampd._decision.defaults import STALE_AFTER_S
 from rampd._decision.resolution import ComponentSnapshot, RolloutState
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.automation import next_look

@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
-from rampd_server.http import connect, health
+from rampd_server.http import connect, health, ofrep
 from rampd_server.http.guard import Guard
 from rampd_server.http.health import Health
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.door import Door
 
@@ -25,6 +26,7 @@ class Parts:
     """The same methods as over gRPC."""
     door: Door
     """What is asked of a caller."""
+    replica: Replica
     health: Health
     is_local: bool
     """Whether the address is on the loopback, and whoever can reach it needs no credential."""
@@ -41,6 +43,7 @@ def application(parts: Parts) -> ASGIApp:
     routes = [
         *health.routes(parts.health),
         *connect.routes(parts.handlers, parts.door),
+        *ofrep.routes(parts.handlers, parts.door, parts.replica),
     ]
     inner = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_there})
     inner.router.redirect_slashes = False

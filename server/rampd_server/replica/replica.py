@@ -24,8 +24,8 @@ from typing import Protocol
 
 import structlog
 
-from rampd._decision.defaults import STALE_AFTER_S
 from rampd._decision.resolution import ComponentSnapshot, Overrides
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation.clock import Look
 from rampd_server.domain.errors import (
     NoSnapshotError,

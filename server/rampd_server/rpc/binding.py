@@ -23,7 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rampd.v1 import release_service_pb2, resolver_service_pb2, rollout_service_pb2
 from rampd_server.access.grants import Caller
-from rampd_server.access.roles import REQUEST_FLAGS, least
+from rampd_server.access.rpc_roles import REQUEST_FLAGS, least
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import internal, not_implemented, role_required
 from rampd_server.rpc import refusals

@@ -13,7 +13,7 @@ from cryptography import x509
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Caller, Grant, Proof
 from rampd_server.access.quotas import Quotas
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.refusals import no_credentials
 from rampd_server.rpc.call import ANONYMOUS, Context

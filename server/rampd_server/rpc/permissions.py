@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import MethodDescriptor
 
 from rampd_server.access.grants import Grant
-from rampd_server.access.roles import REQUEST_FLAGS, Role, Roles, flags_of, is_set, least, roles_of
+from rampd_server.access.rpc_roles import REQUEST_FLAGS, Role, Roles, flags_of, is_set, least, roles_of
 from rampd_server.domain.refusals import component_not_found, role_required
 
 _MAKES_COMPONENTS = "Release"

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
-from rampd._decision.defaults import CATCH_UP_S
 from rampd._decision.resolution import Decision, Resolution, resolve
+from rampd._decision.staleness import CATCH_UP_S
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.refusals import component_not_found, too_large
 from rampd_server.replica.replica import Replica

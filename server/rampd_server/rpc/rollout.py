@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from rampd import v1
-from rampd_server.access.roles import REQUEST_FLAGS
+from rampd_server.access.rpc_roles import REQUEST_FLAGS
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import OutcomeStore, Override, Store

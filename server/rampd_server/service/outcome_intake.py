@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from rampd._decision.defaults import CATCH_UP_S
+from rampd._decision.staleness import CATCH_UP_S
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
 from rampd_server.domain.evidence.counters import JobCount

@@ -12,7 +12,7 @@ import pytest
 from rampd._contract.token import digest_of, is_whole, new_token
 from rampd_server.access import access_file, commands
 from rampd_server.access.grants import Grant
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.rpc.binding import NAMES
 
 COMMENTED = """\

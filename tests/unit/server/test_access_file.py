@@ -8,7 +8,7 @@ import pytest
 from rampd._contract.token import digest_of, new_token
 from rampd_server.access.access_file import AccessFileError, AccessList, parse, read
 from rampd_server.access.grants import Grant, Limits, Trust
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.rpc.binding import NAMES
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

@@ -10,7 +10,7 @@ from rampd_server.access import credentials as module
 from rampd_server.access.access_file import AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Caller, Grant, Proof, Trust
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.domain.errors import Reason, RefusedError
 
 TOKEN, SECOND, OF_NOBODY = new_token(), new_token(), new_token()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rampd_server.access.grants import Caller, Grant, Proof, earliest
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 
 OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
 

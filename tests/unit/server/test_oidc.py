@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rampd_server.access.grants import Grant, Trust
 from rampd_server.access.oidc import FETCH_AGAIN_S, LEEWAY_S, OidcVerifier
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.domain.errors import Reason, RefusedError
 from tests.oidc_issuer import GITHUB, Issuer
 

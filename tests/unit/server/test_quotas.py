@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rampd_server.access.grants import Grant, Limits
 from rampd_server.access.quotas import Quota, Quotas, Rate
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.domain.errors import LimitExceededError, Reason
 
 GRANT = Grant("launcher-a", Role.LAUNCHER, limits=Limits(calls_per_s=2, burst=4, streams=2, outcomes_per_s=10))

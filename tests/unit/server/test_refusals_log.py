@@ -10,7 +10,7 @@ import pytest
 
 from rampd_server.access.grants import Caller, Grant, Proof
 from rampd_server.access.quotas import Rate
-from rampd_server.access.roles import Role
+from rampd_server.access.rpc_roles import Role
 from rampd_server.domain import refusals as domain
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, LimitExceededError, RampdError
 from rampd_server.rpc import refusals

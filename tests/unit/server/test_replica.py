@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rampd._decision.defaults import STALE_AFTER_S
+from rampd._decision.staleness import STALE_AFTER_S
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.errors import NoSnapshotError, StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.rollout.model import Absent, Rollout

@@ -6,7 +6,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from rampd import v1
-from rampd_server.access.roles import REQUEST_FLAGS, Role, flags_of, is_set, least, roles_of
+from rampd_server.access.rpc_roles import REQUEST_FLAGS, Role, flags_of, is_set, least, roles_of
 from rampd_server.rpc.binding import NAMES, SERVICES
 
 METHODS = {method.name: method for service in SERVICES.values() for method in service.methods}

@@ -11,8 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
 from rampd._decision.bucketing import BUCKETS
-from rampd._decision.defaults import STALE_AFTER_S
 from rampd._decision.resolution import Decision, Resolution
+from rampd._decision.staleness import STALE_AFTER_S
 
 _NANOS_PER_MS = 1_000_000
 _USUAL_AGES_MS = 2_000

@@ -1,5 +1,5 @@
-"""The times that the server and the client use by default: when its answers become stale, when nobody gets next from it any more, and how long a reader
-waits for a newer state. The server and the client use the same numbers.
+"""When a state is too old: the age at which its answers are stale, and the age after which nobody gets next from it. The
+server and the client use the same numbers.
 
 `resolve` in `resolution.py` applies them: if a state is too old, a job that would get next gets current, with the reason
 STALE.

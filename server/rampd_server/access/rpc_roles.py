@@ -1,4 +1,4 @@
-"""Which roles may call a method. The rule comes from the descriptors, so that a new method has one from the start."""
+"""Which roles may call an RPC. The rule comes from the descriptors, so that a new RPC has one from the start."""
 
 from collections.abc import Mapping
 from enum import StrEnum
