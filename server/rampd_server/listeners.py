@@ -77,6 +77,7 @@ class Listeners:
             replica,
             Health(replica),
             is_local=address.is_loopback and door.credentials is None,
+            describes=self._config.reflection,
         )
         server = HttpServer(
             application(parts),

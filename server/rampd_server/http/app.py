@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
-from rampd_server.http import connect, health, ofrep
+from rampd_server.http import connect, health, ofrep, openapi
 from rampd_server.http.guard import Guard
 from rampd_server.http.health import Health
 from rampd_server.replica.replica import Replica
@@ -30,6 +30,8 @@ class Parts:
     health: Health
     is_local: bool
     """Whether the address is on the loopback, and whoever can reach it needs no credential."""
+    describes: bool = True
+    """Whether the API is described to everybody."""
 
     def stop(self) -> None:
         """Refuses what comes from now on."""
@@ -44,6 +46,7 @@ def application(parts: Parts) -> ASGIApp:
         *health.routes(parts.health),
         *connect.routes(parts.handlers, parts.door),
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
+        *(openapi.routes() if parts.describes else []),
     ]
     inner = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_there})
     inner.router.redirect_slashes = False
