@@ -23,6 +23,7 @@ from rampd import v1
 from rampd.openfeature import RampdProvider
 from rampd_server import testing
 from rampd_server.access import following
+from rampd_server.http import ofrep
 from rampd_server.http.evaluation import MAX_CONTEXT_BYTES
 from rampd_server.listeners import Listening
 from rampd_server.process.address import Address
@@ -223,29 +224,37 @@ def guarded(
             yield made, tokens
 
 
+def bearer(tokens: Tokens, name: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {tokens.of[name]}"}
+
+
 def test_a_component_that_is_not_there_for_a_caller_is_a_flag_that_is_not_there(guarded: tuple[Port, Tokens]) -> None:
     here, tokens = guarded
-    token = dict(tokens.metadata("of others"))
+    token = bearer(tokens, "of others")
     assert here.ask("other", **token).json()["value"] == "t1"
     hidden, unknown = here.ask(C, **token), here.ask("missing", **token)
     assert (hidden.status_code, unknown.status_code) == (404, 404)
     assert hidden.text.replace(C, "missing") == unknown.text
     assert sorted(hidden.headers) == sorted(unknown.headers)
     assert [each["key"] for each in here.ask_all(**token).json()["flags"]] == ["other", "other-2"]
-    everything = here.ask_all(**dict(tokens.metadata("worker"))).json()["flags"]
+    everything = here.ask_all(**bearer(tokens, "worker")).json()["flags"]
     assert [each["key"] for each in everything] == ["other", "other-2", C]
 
 
 @pytest.mark.parametrize("context", [APP, {}])
 def test_who_proves_nothing_and_who_may_not_resolve_get_nothing(guarded: tuple[Port, Tokens], context: object) -> None:
     here, tokens = guarded
-    for ask in (lambda **token: here.ask(C, context, **token), lambda **token: here.ask_all(context, **token)):
-        for token in ({}, {"authorization": "Bearer rampd_wrong"}, {"x-api-key": tokens.of["worker"]}):
-            response = ask(**token)
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        {"authorization": "Bearer rampd_wrong"},
+        {"x-api-key": tokens.of["worker"]},
+    )
+    for token in wrong:
+        for response in (here.ask(C, context, **token), here.ask_all(context, **token)):
             assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
             assert response.json()["errorCode"] == "GENERAL"
             assert "token" in response.json()["errorDetails"]
-    token = dict(tokens.metadata("may not"))
+    token = bearer(tokens, "may not")
     for response in (here.ask(C, **token), here.ask_all(**token)):
         assert (response.status_code, response.json()["metadata"]) == (403, {"rampd_reason": "ROLE_REQUIRED"})
 
@@ -261,7 +270,7 @@ def test_who_may_not_resolve_does_not_learn_that_there_is_no_component(guarded: 
 @pytest.mark.parametrize("context", [APP, {}])
 def test_who_is_over_the_limit_is_told_when_to_come_back(guarded: tuple[Port, Tokens], context: object) -> None:
     here, tokens = guarded
-    token = dict(tokens.metadata("impatient"))
+    token = bearer(tokens, "impatient")
     answers = [here.ask(C, context, **token) for _ in range(4)]
     assert [each.status_code for each in answers][-1] == 429
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
@@ -301,6 +310,14 @@ def test_who_has_the_answer_gets_304_while_nothing_changes(here: Port) -> None:
     assert here.ask_all(**{"if-none-match": '"x"'}).status_code == 200
     assert here.etag({"targetingKey": "acme/app", "country": "CA"}) == etag
     assert here.etag({"targetingKey": "acme/other"}) != etag
+
+
+def test_a_304_for_a_known_answer_evaluates_nothing(here: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    rolling_out(here.call)
+    etag = here.etag()
+    monkeypatch.setattr(ofrep, "call", None)
+    assert here.ask_all(**{"if-none-match": etag}).status_code == 304
+    assert here.ask_all(**{"if-none-match": '"x"'}).status_code == 500
 
 
 def test_each_change_of_an_answer_changes_the_etag(here: Port) -> None:
@@ -409,27 +426,54 @@ def said(details: FlagEvaluationDetails[str]) -> tuple[Any, ...]:
     return details.value, details.variant, details.reason, details.error_code, metadata
 
 
-STORIES: dict[str, Callable[[Stubs], object]] = {
-    "steady": lambda call: call("Release", component=C, tag="t1", attributes={"commit": "1a"}),
-    "ramp": rolling_out,
-    "to everybody": lambda call: (rolling_out(call), call("Ramp", component=C, percent=100)),
-    "override to a channel": lambda call: (
-        rolling_out(call),
-        call("SetOverride", component=C, repo="acme/*", channel=v1.CHANNEL_NEXT),
-    ),
-    "override to a release": lambda call: (
-        rolling_out(call),
-        call("SetOverride", component=C, repo="acme/*", tag="t1"),
-    ),
-    "override to a tag": lambda call: (rolling_out(call), call("SetOverride", component=C, repo="acme/*", tag="next")),
-    "held": lambda call: (rolling_out(call), call("Rollback", component=C)),
-    "no component": lambda call: call("Release", component="other", tag="t1"),
-}
+def steady(call: Stubs) -> None:
+    call("Release", component=C, tag="t1", attributes={"commit": "1a"})
 
 
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def to_everybody(call: Stubs) -> None:
+    rolling_out(call)
+    call("Ramp", component=C, percent=100)
+
+
+def override_to_a_channel(call: Stubs) -> None:
+    rolling_out(call)
+    call("SetOverride", component=C, repo="acme/*", channel=v1.CHANNEL_NEXT)
+
+
+def override_to_a_release(call: Stubs) -> None:
+    rolling_out(call)
+    call("SetOverride", component=C, repo="acme/*", tag="t1")
+
+
+def override_to_a_tag(call: Stubs) -> None:
+    rolling_out(call)
+    call("SetOverride", component=C, repo="acme/*", tag="next")
+
+
+def held(call: Stubs) -> None:
+    rolling_out(call)
+    call("Rollback", component=C)
+
+
+def no_component(call: Stubs) -> None:
+    call("Release", component="other", tag="t1")
+
+
+STORIES = (
+    steady,
+    rolling_out,
+    to_everybody,
+    override_to_a_channel,
+    override_to_a_release,
+    override_to_a_tag,
+    held,
+    no_component,
+)
+
+
+@pytest.mark.parametrize("story", STORIES)
 def test_openfeatures_provider_says_the_same_as_that_of_rampd(
-    here: Port, provide: Callable[[Any], Any], story: Callable[[Stubs], object]
+    here: Port, provide: Callable[[Any], Any], story: Callable[[Stubs], None]
 ) -> None:
     story(here.call)
     remote, local = provide(OFREPProvider(here.url)), provide(RampdProvider(str(here.listening.grpc)))
@@ -450,6 +494,6 @@ def test_openfeatures_provider_with_a_wrong_token_gives_the_default(
     here, tokens = guarded
     for token, expected in ((tokens.of["worker"], ("t1", Reason.STATIC)), ("rampd_wrong", ("mine", Reason.ERROR))):
         headers = {"authorization": f"Bearer {token}"}
-        client = provide(OFREPProvider(here.url, headers_factory=lambda headers=headers: headers))
+        client = provide(OFREPProvider(here.url, headers_factory=headers.copy))
         details = client.get_string_details(C, "mine", EvaluationContext("acme/app"))
         assert (details.value, details.reason) == expected

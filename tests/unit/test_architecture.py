@@ -164,6 +164,8 @@ RULES = (
     Rule("rampd_server", never=WEB, exceptions=("rampd_server.http",)),
     Rule("rampd_server", never=("rampd_server.http",), exceptions=(*APP, *ENTRANCE, "rampd_server.http")),
     Rule("rampd_server.http", never=("rampd_server.service", *MOVERS)),
+    # How a component is a flag is pure.
+    Rule("rampd_server.http.evaluation", never=IMPURE, allowed=("google",)),
     Rule(
         "rampd_server",
         never=("rampd_server.rpc",),
@@ -425,6 +427,9 @@ PLANTED = {
             "from rampd_server.storage.codec.history import read_event",
             "rampd_server.storage.limits imports rampd_server.storage.codec.history.read_event",
         ),
+    ],
+    "server/rampd_server/http/evaluation.py": [
+        ("from starlette.requests import Request", "rampd_server.http.evaluation imports starlette.requests.Request"),
     ],
     "server/rampd_server/http/connect.py": [
         (

@@ -5,18 +5,19 @@ OpenFeature's remote evaluation protocol (OFREP, open-feature/protocol 0.3). Pur
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from rampd import v1
 from rampd._contract.grammar import MAX_BATCH, MAX_MESSAGE_BYTES
 from rampd_server.domain.errors import Reason
+from rampd_server.http.errors import STATUS_OF, code_of
 
 Json: TypeAlias = Mapping[str, Any]
 Metadata: TypeAlias = Mapping[str, str | int | float | bool]
@@ -39,17 +40,6 @@ _REASONS: Final = {
 """The protocol has no word for every reason: STALE, for one, is UNKNOWN there. The metadata has the true reason."""
 _UNKNOWN: Final = "UNKNOWN"
 
-_HTTP_STATUS: Final = {
-    code_pb2.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
-    code_pb2.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    code_pb2.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
-    code_pb2.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
-    code_pb2.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
-    code_pb2.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-    code_pb2.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
-    code_pb2.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
-}
-
 
 class ErrorCode(StrEnum):
     """OpenFeature's error codes, as far as OFREP has them."""
@@ -68,7 +58,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
         self,
         code: ErrorCode,
         details: str,
-        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+        status: int = HTTPStatus.BAD_REQUEST,
         *,
         reason: str = "",
         retry_after_s: int | None = None,
@@ -111,6 +101,12 @@ class Question:
 
 def question_of(body: bytes) -> Question:
     """Reads a request. Keys of the context that rampd does not know have no effect. Raises Refusal."""
+    if len(body) > MAX_CONTEXT_BYTES:
+        raise Refusal(
+            ErrorCode.INVALID_CONTEXT,
+            f"The request has {len(body)} bytes, and rampd reads at most {MAX_CONTEXT_BYTES}. It needs only {_TARGETING_KEY} (the "
+            f"repo) and {_JOB_ID}: leave other keys out of the context.",
+        )
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -126,15 +122,6 @@ def question_of(body: bytes) -> Question:
     if not repo:
         raise _no_targeting_key()
     return Question(repo, _text(context, _JOB_ID, "such as 42 in quotation marks"))
-
-
-def too_large(size: int) -> Refusal:
-    """The refusal of a request of so many bytes."""
-    return Refusal(
-        ErrorCode.INVALID_CONTEXT,
-        f"The request has {size} bytes or more, and rampd reads at most {MAX_CONTEXT_BYTES}. It needs only {_TARGETING_KEY} (the "
-        f"repo) and {_JOB_ID}: leave other keys out of the context.",
-    )
 
 
 def _text(context: Json, name: str, example: str) -> str:
@@ -217,9 +204,9 @@ def refusal(status: status_pb2.Status) -> Refusal:
     info, wrong, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details:
         any(detail.Unpack(each) for each in (info, wrong, retry))
-    http = _HTTP_STATUS.get(status.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    code = ErrorCode.FLAG_NOT_FOUND if http is HTTPStatus.NOT_FOUND else ErrorCode.GENERAL
-    details = status.message or http.phrase
+    http = STATUS_OF[status.code]
+    code = ErrorCode.FLAG_NOT_FOUND if http == HTTPStatus.NOT_FOUND else ErrorCode.GENERAL
+    details = status.message or code_of(status)
     violations = [(each.field.rpartition(".")[2], each.description) for each in wrong.field_violations]
     if violations:
         # A name that is not valid cannot be the name of a component.
@@ -248,17 +235,15 @@ def batch(components: Sequence[str], question: Question) -> v1.BatchResolveReque
     )
 
 
-def bulk(components: Sequence[str], answer: v1.BatchResolveResponse) -> Json:
-    """The answer of `batch` as a list of flags. A component that cannot be answered is a failure of its own."""
+def flags(components: Sequence[str], answer: v1.BatchResolveResponse) -> Iterator[Json]:
+    """The answer of `batch`, flag by flag. A component that cannot be answered is a failure of its own."""
     attributes = {(each.component, each.release): each.attributes for each in answer.release_attributes}
-    flags = []
     for component, result in zip(components, answer.results, strict=True):
         if result.HasField("status"):
-            flags.append(refusal(result.status).body(component))
+            yield refusal(result.status).body(component)
             continue
         resolved = result.response
-        flags.append(flag(component, resolved, attributes.get((component, resolved.release), {}), has_age=False))
-    return {"flags": flags}
+        yield flag(component, resolved, attributes.get((component, resolved.release), {}), has_age=False)
 
 
 def bulk_refusal(status: status_pb2.Status) -> Refusal:
@@ -270,7 +255,7 @@ def bulk_refusal(status: status_pb2.Status) -> Refusal:
 
 
 def etag(components: Sequence[str], answer: v1.BatchResolveResponse) -> str:
-    """Is the same as long as `bulk` is the same, on each server. It changes with time too: when an override expires, or the state
+    """Is the same as long as `flags` are the same, on each server. It changes with time too: when an override expires, or the state
     becomes stale.
     """
     lasting = v1.BatchResolveResponse()

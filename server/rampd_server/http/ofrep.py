@@ -3,6 +3,9 @@
 Evaluations are calls of Resolve and BatchResolve, so the same rules hold for them. `evaluation.py` has the words.
 """
 
+import asyncio
+import json
+from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -12,13 +15,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rampd import v1
-from rampd._contract.grammar import MAX_MESSAGE_BYTES
-from rampd_server.access.grants import Grant
+from rampd_server.access.grants import Caller, Grant
 from rampd_server.domain.errors import RampdError
-from rampd_server.http import evaluation
-from rampd_server.http.call import call, caller_of
+from rampd_server.http import body, evaluation
+from rampd_server.http.call import call, caller_of, proven, refuse
 from rampd_server.http.context import CallError
 from rampd_server.http.evaluation import ErrorCode, Question, Refusal
+from rampd_server.http.unchanged import Unchanged
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Handlers
 from rampd_server.rpc.door import Door
@@ -27,6 +30,8 @@ _FLAGS: Final = "/ofrep/v1/evaluate/flags"
 _RESOLVE: Final = "/rampd.v1.ResolverService/Resolve"
 _BATCH: Final = "/rampd.v1.ResolverService/BatchResolve"
 _JSON: Final = "application/json"
+_AT_ONCE: Final = 50
+"""How many flags are written before others get a turn."""
 
 
 def routes(handlers: Handlers, door: Door, replica: Replica) -> list[BaseRoute]:
@@ -44,6 +49,7 @@ class _Flags:
         self._handlers = handlers
         self._door = door
         self._replica = replica
+        self._unchanged = Unchanged(replica)
 
     async def evaluate(self, request: Request) -> Response:
         component = request.path_params["component"]
@@ -62,46 +68,61 @@ class _Flags:
         )
 
     async def evaluate_all(self, request: Request) -> Response:
+        if_none_match = request.headers.get("if-none-match")
         try:
             question = await self._question(request)
-            components = self._seen_by((await caller_of(self._door, request)).grant)
-            asked = evaluation.batch(components, question)
+            caller = await proven(self._door, request)
+            await self._require(caller, request)
+            grant = caller.grant
+            asked, state = (grant.components, question), self._unchanged.state
+            etag = self._unchanged.etag(asked)
+            if etag is not None and evaluation.is_known(etag, if_none_match):
+                await caller_of(self._door, request)
+                return _not_modified(etag)
+            components = self._seen_by(grant)
+            batch = evaluation.batch(components, question)
             answer = v1.BatchResolveResponse()
             if components:
-                answer.ParseFromString(await call(self._handlers, _BATCH, asked.SerializeToString(), request))
+                answer.ParseFromString(await call(self._handlers, _BATCH, batch.SerializeToString(), request))
+            else:
+                await caller_of(self._door, request)
         except Refusal as refusal:
             return _refused(refusal)
         except CallError as error:
             return _refused(evaluation.bulk_refusal(error.status))
         etag = evaluation.etag(components, answer)
-        headers = {"etag": etag, "cache-control": "private, no-cache"}
-        if evaluation.is_known(etag, request.headers.get("if-none-match")):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return JSONResponse(evaluation.bulk(components, answer), headers=headers)
+        self._unchanged.keep(asked, state, etag, components, answer)
+        if evaluation.is_known(etag, if_none_match):
+            return _not_modified(etag)
+        return Response(await _written(evaluation.flags(components, answer)), headers=_kept_by(etag), media_type=_JSON)
 
     async def _question(self, request: Request) -> Question:
         try:
-            return evaluation.question_of(await _body(request))
+            _require_json(request)
+            return evaluation.question_of(await body.read(request, self._door))
         except Refusal:
             # Who is not let in learns this first, and a wrong question counts like a right one.
             await caller_of(self._door, request)
             raise
 
-    def _seen_by(self, grant: Grant) -> list[str]:
-        """The names of the components that are there for a caller, damaged ones too, in their order. Raises CallError."""
+    async def _require(self, caller: Caller, request: Request) -> None:
+        """Raises CallError, if a caller may not resolve, or this server has no state."""
         try:
-            # Nobody asks for the components one by one where there is none.
+            # The handlers ask for this too, but not where no component is there to resolve.
             PERMISSIONS["BatchResolve"].require(
-                grant, v1.BatchResolveRequest(), partial(self._door.how_else, _BATCH.strip("/"))
+                caller.grant, v1.BatchResolveRequest(), partial(self._door.how_else, _BATCH.strip("/"))
             )
             _ = self._replica.age_s
         except RampdError as error:
-            raise CallError.of(error) from error
+            await refuse(error, request, caller)
+
+    def _seen_by(self, grant: Grant) -> list[str]:
+        """The names of the components that are there for a caller, damaged ones too, in their order."""
         names = {known.rollout.component for known in self._replica.components()} | self._replica.damaged.keys()
         return sorted(names if grant.sees_every_component else filter(grant.sees, names))
 
 
-async def _body(request: Request) -> bytes:
+def _require_json(request: Request) -> None:
     """Raises Refusal."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:
@@ -111,16 +132,24 @@ async def _body(request: Request) -> bytes:
             f"Send the context as JSON, with the header content-type: {_JSON}; got {kind or 'none'}.",
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
-    kept, size = bytearray(), 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > MAX_MESSAGE_BYTES:
-            break
-        # A caller that is still sending would not read an answer: what is too large is read to its end.
-        kept += piece if size <= evaluation.MAX_CONTEXT_BYTES else b""
-    if size > evaluation.MAX_CONTEXT_BYTES:
-        raise evaluation.too_large(size)
-    return bytes(kept)
+
+
+def _kept_by(etag: str) -> dict[str, str]:
+    return {"etag": etag, "cache-control": "private, no-cache"}
+
+
+def _not_modified(etag: str) -> Response:
+    return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_kept_by(etag))
+
+
+async def _written(flags: Iterator[evaluation.Json]) -> bytes:
+    """All flags as JSON. Others get a turn in between, because a thousand flags take as long as hundreds of calls."""
+    pieces: list[str] = []
+    for each in flags:
+        pieces.append(json.dumps(each, ensure_ascii=False, separators=(",", ":")))
+        if len(pieces) % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return f'{{"flags":[{",".join(pieces)}]}}'.encode()
 
 
 def _refused(refusal: Refusal, component: str | None = None) -> JSONResponse:

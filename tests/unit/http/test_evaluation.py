@@ -20,14 +20,15 @@ from rampd_server.domain.errors import (
     StoreCorruptError,
 )
 from rampd_server.http.evaluation import (
+    MAX_CONTEXT_BYTES,
     ErrorCode,
     Question,
     Refusal,
     batch,
-    bulk,
     bulk_refusal,
     etag,
     flag,
+    flags,
     is_known,
     question_of,
     refusal,
@@ -97,6 +98,14 @@ class TestQuestions:
         assert (refused.value.code, refused.value.status) == (code, HTTPStatus.BAD_REQUEST)
         assert says in refused.value.details
         assert refused.value.body("k") == {"key": "k", "errorCode": code, "errorDetails": refused.value.details}
+
+    def test_a_context_is_at_most_64_kib(self) -> None:
+        body = b'{"context": {"targetingKey": "acme/app", "more": "%s"}}'
+        room = MAX_CONTEXT_BYTES - len(body % b"")
+        assert question_of(body % (b"x" * room)) == Question("acme/app")
+        with pytest.raises(Refusal, match=r"has 65537 bytes, and rampd reads at most 65536") as refused:
+            question_of(body % (b"x" * (room + 1)))
+        assert refused.value.code is ErrorCode.INVALID_CONTEXT
 
 
 class TestAnswers:
@@ -196,10 +205,10 @@ class TestRefusals:
         ("code", "status"),
         [(code_pb2.DEADLINE_EXCEEDED, 504), (code_pb2.UNIMPLEMENTED, 501), (code_pb2.UNKNOWN, 500)],
     )
-    def test_a_refusal_without_words_has_the_words_of_http(self, code: Any, status: int) -> None:
+    def test_a_refusal_without_words_has_its_code(self, code: Any, status: int) -> None:
         found = refusal(status_pb2.Status(code=code))
         assert (found.status, found.code) == (status, ErrorCode.GENERAL)
-        assert found.body(C) == {"key": C, "errorCode": "GENERAL", "errorDetails": HTTPStatus(status).phrase}
+        assert found.body(C) == {"key": C, "errorCode": "GENERAL", "errorDetails": code_pb2.Code.Name(code).lower()}
 
 
 def bulk_answer(*answers: v1.ResolveResponse | status_pb2.Status) -> v1.BatchResolveResponse:
@@ -239,7 +248,7 @@ class TestBulk:
         answer.results[0].response.ClearField("attributes")
         answer.release_attributes.add(component="a", release=1, attributes={"commit": "1a"})
         answer.release_attributes.add(component="b", release=1, attributes={"commit": "2b"})
-        found = bulk(["a", "b"], answer)["flags"]
+        found = list(flags(["a", "b"], answer))
         assert found[0] == flag("a", answer_of(STEADY), {"commit": "1a"}, has_age=False)
         assert "snapshot_age_s" not in found[0]["metadata"]
         assert found[1] == {

@@ -1,0 +1,67 @@
+"""Which answers of a bulk evaluation are still right, so that a client that asks again costs little.
+
+An answer changes with the state, when an override ends, and when the state becomes stale. Nothing is kept over any of these.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from rampd import v1
+from rampd._decision.resolution import ComponentSnapshot
+from rampd._decision.staleness import STALE_AFTER_S
+from rampd_server.http.evaluation import Question
+from rampd_server.ports import FeedEntry
+from rampd_server.replica.replica import Replica
+
+Asked: TypeAlias = tuple[tuple[str, ...], Question]
+"""The components of a caller's grant, and for whom they are evaluated."""
+
+_MOST: Final = 10_000
+
+
+class Unchanged:
+    """The ETags of answers that came from the present state."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._etags: dict[Asked, tuple[str, int | None]] = {}
+        self.state = 0
+        """The number of the present state. Take it before the answer is made."""
+        replica.subscribe(self)
+
+    def applied(self, _entry: FeedEntry, _before: ComponentSnapshot | None, _after: ComponentSnapshot | None) -> None:
+        """Forgets all answers: one component has changed."""
+        self.reloaded()
+
+    def reloaded(self) -> None:
+        """Forgets all answers."""
+        self.state += 1
+        self._etags.clear()
+
+    def etag(self, asked: Asked) -> str | None:
+        """The ETag of the answer, if it is known and still right."""
+        etag, end_ms = self._etags.get(asked, (None, None))
+        if etag is None or self._replica.damaged or self._replica.age_s >= STALE_AFTER_S:
+            return None
+        return etag if end_ms is None or self._replica.likely_ms() < end_ms else None
+
+    def keep(
+        self, asked: Asked, state: int, etag: str, components: Sequence[str], answer: v1.BatchResolveResponse
+    ) -> None:
+        """Keeps the ETag of an answer for `components` that was made since `state`."""
+        if state != self.state or not all(
+            result.HasField("response") and not result.response.stale for result in answer.results
+        ):
+            return
+        if len(self._etags) >= _MOST:
+            self._etags.clear()
+        self._etags[asked] = etag, self._end_ms(components, asked[1].repo)
+
+    def _end_ms(self, components: Sequence[str], repo: str) -> int | None:
+        """When the first override that is in force for a repo ends; None if none ends."""
+        ends = []
+        for known in map(self._replica.get, components):
+            choice = known.overrides.find(repo, self._replica.likely_ms) if known and len(known.overrides) else None
+            if choice is not None and choice.expire_ms is not None:
+                ends.append(choice.expire_ms)
+        return min(ends, default=None)
