@@ -35,7 +35,7 @@ def modules() -> list[str]:
         f"proto/{name}"
         for name in ("baseline.binpb", "rampd/v1/bucketing_vectors.json", "rampd/v1/decision_vectors.json")
     }
-    found.add("tests/")
+    found |= {"tests/", "examples/", *(f"examples/{path.name}/" for path in (ROOT / "examples").iterdir())}
     for place, kind in [("client", "*.py"), ("server", "*.py"), ("server", "*.lua"), ("proto", "*.proto")]:
         for path in (ROOT / place).rglob(kind):
             folder = path.parent.relative_to(ROOT)

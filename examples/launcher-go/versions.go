@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"sync"
+	"time"
+
+	rampdv1 "example.com/launcher-go/gen/rampd/v1"
+)
+
+// resolveTimeout is how long a job waits for its version at most.
+const resolveTimeout = 500 * time.Millisecond
+
+// A version is what rampd answered for a job. Its fields have the names of the API.
+type version struct {
+	Tag      string `json:"tag"`
+	Channel  string `json:"channel"`
+	Reason   string `json:"reason"`
+	Release  int64  `json:"release"`
+	Revision int64  `json:"revision"`
+}
+
+func (v version) isFallback() bool {
+	return v.Reason == rampdv1.ResolveReason_RESOLVE_REASON_FALLBACK.String()
+}
+
+// versions asks rampd for each job. While rampd is away, a job runs the last version that the file has for its component.
+type versions struct {
+	path     string
+	resolver rampdv1.ResolverServiceClient
+
+	lock   sync.Mutex
+	known  map[string]version
+	isAway bool
+}
+
+func newVersions(path string, resolver rampdv1.ResolverServiceClient) (*versions, error) {
+	v := &versions{path: path, resolver: resolver, known: map[string]version{}}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &v.known)
+	}
+	return v, err
+}
+
+func (v *versions) of(component string, job job) (version, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	defer cancel()
+	answer, err := v.resolver.Resolve(ctx, &rampdv1.ResolveRequest{Component: component, Repo: job.Repo, JobId: job.ID})
+
+	v.lock.Lock()
+	defer v.lock.Unlock()
+	if (err != nil) != v.isAway {
+		v.isAway = err != nil
+		log.Printf("rampd answers: %t. %v", !v.isAway, err)
+	}
+	if err != nil {
+		return v.fallback(component, err)
+	}
+	found := version{answer.Tag, answer.Channel.String(), answer.Reason.String(), answer.Release, answer.Revision}
+	return found, v.remember(component, found)
+}
+
+func (v *versions) fallback(component string, err error) (version, error) {
+	known, isKnown := v.known[component]
+	if !isKnown {
+		return version{}, fmt.Errorf("no version of %s is known, so the job waits: %w", component, err)
+	}
+	return version{
+		Tag:     known.Tag,
+		Channel: rampdv1.Channel_CHANNEL_UNSPECIFIED.String(),
+		Reason:  rampdv1.ResolveReason_RESOLVE_REASON_FALLBACK.String(),
+	}, nil
+}
+
+// remember keeps the last answer that may run everywhere: current. Next is kept only while no current is known, and an
+// override to a tag never.
+func (v *versions) remember(component string, found version) error {
+	known, isKnown := v.known[component]
+	isCurrent := found.Channel == rampdv1.Channel_CHANNEL_CURRENT.String()
+	isNext := found.Channel == rampdv1.Channel_CHANNEL_NEXT.String()
+	if known.Tag == found.Tag || !isCurrent && (isKnown || !isNext) {
+		return nil
+	}
+	v.known[component] = found
+	return writeJSON(v.path, v.known)
+}

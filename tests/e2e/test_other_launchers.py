@@ -1,0 +1,420 @@
+"""Runs the launchers of examples/ while they and the server are killed: jobs go on, and each outcome counts once."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rampd._decision.bucketing import bucket
+from tests.authority import Authority
+from tests.rpc.access_table import Tokens
+from tests.servers import ServerProcess, Stubs, rampd_server, require, short_directory, stubs
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(900)
+
+ROOT = Path(__file__).parents[2]
+C = "restyler"
+JOBS_A_SECOND = 40
+MORE = 40
+"""How many jobs the story waits for in each of its phases."""
+FALLBACK = "RESOLVE_REASON_FALLBACK"
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How the launcher of one language is started."""
+
+    name: str
+    needs: tuple[str, ...]
+    starts: tuple[str, ...]
+    variable_of_the_authority: str
+    downloads: tuple[str, ...]
+
+
+GO = Language("launcher-go", ("go",), ("./launcher-go",), "RAMPD_CA_FILE", ("go", "mod", "download"))
+NODE = Language("launcher-node", ("node", "npm"), ("node", "launcher.js"), "NODE_EXTRA_CA_CERTS", ("npm", "ci"))
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A launcher that is ready to run."""
+
+    language: Language
+    folder: Path
+    said: str
+    """What the commands of its README printed."""
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """Returns the commands of the README that make the launcher ready."""
+    found = re.findall(r"^    (\S.*?)(?: +#.*)?$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert found[-1].startswith("RAMPD_SERVER=")
+    return [command.split() for command in found[:-1]]
+
+
+@pytest.fixture(scope="module", params=[GO, NODE], ids=lambda language: language.name)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The launcher, made ready in a folder of its own, with its neighbours of the repository that it reads."""
+    language = request.param
+    for program in language.needs:
+        require(program)
+    top = tmp_path_factory.mktemp(language.name)
+    made_by_tools = shutil.ignore_patterns("gen", "node_modules", "launcher-go")
+    folder = shutil.copytree(ROOT / "examples" / language.name, top / "examples" / language.name, ignore=made_by_tools)
+    shutil.copytree(ROOT / "proto", top / "proto")
+    shutil.copy(ROOT / "buf.yaml", top)
+    download = run(language.downloads, folder)
+    if download.returncode:
+        if "CI" in os.environ:
+            pytest.fail(f"CI must be able to do this: {download.stderr}")
+        pytest.skip(f"{' '.join(language.downloads)} failed: {download.stderr}")
+    said = ""
+    for command in commands(folder):
+        done = run(command, folder)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        said += done.stdout
+    return Built(language, folder, said)
+
+
+def run(command: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The programs of this environment, such as buf, and no settings of rampd."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAMPD_")}
+    return bare | {"PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"} | variables
+
+
+@dataclass
+class Place:
+    """The folder of a launcher and what happens in it."""
+
+    folder: Path
+    pushed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        (self.folder / "queue/jobs").mkdir(parents=True)
+        (self.folder / "versions").mkdir()
+        for tag in ("t1", "t2"):
+            program = self.folder / "versions" / tag
+            program.write_text(f'#!/bin/sh\necho "{tag} $1"\n')
+            program.chmod(0o755)
+
+    def push(self) -> None:
+        number = len(self.pushed) + 1
+        name = f"{number:05}.json"
+        draft = self.folder / "queue" / name
+        draft.write_text(json.dumps({"id": str(number), "repo": f"acme/app-{number % 100}"}))
+        self.pushed.add(name)
+        draft.rename(self.folder / "queue/jobs" / name)
+
+    @contextlib.contextmanager
+    def jobs_coming(self) -> Iterator[None]:
+        is_over = threading.Event()
+
+        def push() -> None:
+            while not is_over.wait(1 / JOBS_A_SECOND):
+                self.push()
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def names(self, place: str) -> list[str]:
+        return sorted(path.name for path in (self.folder / "queue" / place).glob("[!.]*.json"))
+
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Returns each job that has run, by its file."""
+        found = {}
+        # The later place last: a job that moves meanwhile is read in both, and is the same.
+        for place in ("unreported", "done"):
+            for name in self.names(place):
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = json.loads((self.folder / "queue" / place / name).read_text())
+        return found
+
+    def wait_for_more(self, count: int = MORE, **fields: str) -> None:
+        """Waits for jobs that are not done yet and that will have these fields."""
+        before = self.done().keys()
+        eventually(
+            lambda: (
+                count <= sum(fields.items() <= job.items() for name, job in self.done().items() if name not in before)
+            )
+        )
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        return json.loads((self.folder / "queue/batch.json").read_text())
+
+    @property
+    def is_idle(self) -> bool:
+        return not any(self.names(place) for place in ("jobs", "running", "unreported"))
+
+
+@dataclass
+class Launcher:
+    """A launcher that runs, and what all launchers of a test have said."""
+
+    built: Built
+    place: Place
+    server: str
+    variables: dict[str, str] = field(default_factory=dict)
+    said: Path = field(init=False)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def __post_init__(self) -> None:
+        self.said = self.place.folder / "said"
+
+    def start(self) -> None:
+        with self.said.open("ab") as said:
+            self.process = subprocess.Popen(
+                [*self.built.language.starts, self.place.folder / "queue", self.place.folder / "versions"],
+                cwd=self.built.folder,
+                env=environment(RAMPD_SERVER=self.server, **self.variables),
+                stderr=said,
+            )
+
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        assert self.end(signal.SIGTERM) == 0, self.said.read_text()
+
+    def end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        assert self.process.poll() is None, self.said.read_text()
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    @property
+    def ignored(self) -> set[str]:
+        """The jobs whose outcomes the server did not count, as the launcher says."""
+        return set(re.findall(r"the outcome of (\S+) is not counted", self.said.read_text()))
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with short_directory() as folder:
+        yield Place(folder)
+
+
+@contextlib.contextmanager
+def launcher(built: Built, place: Place, server: str, **variables: str) -> Iterator[Launcher]:
+    running = Launcher(built, place, server, variables)
+    try:
+        yield running
+    finally:
+        if running.process is not None:
+            running.process.kill()
+            running.process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+@dataclass
+class Site:
+    """A server that can be killed and started again at the same address."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    flags: tuple[str, ...] = ("--insecure-admin",)
+
+    @contextlib.contextmanager
+    def server(self) -> Iterator[ServerProcess]:
+        with rampd_server(self.folder / "server", "--http", f"127.0.0.1:{self.port}", *self.flags) as running:
+            running.event("serving")
+            yield running
+
+    def address(self, language: Language) -> str:
+        return f"unix:{self.folder / 'server/rampd.sock'}" if language is GO else f"http://127.0.0.1:{self.port}"
+
+
+def counted(call: Stubs) -> int:
+    """Returns the outcomes that the server has accepted, of all releases."""
+    return sum(release.jobs for release in call("ListReleases", component=C).releases)
+
+
+def right(job: dict[str, Any]) -> bool:
+    """Whether a job that was drawn at 50 % ran the right version."""
+    return job["tag"] == ("t2" if bucket(C, 2, job["repo"]) < 5000 else "t1")
+
+
+def test_jobs_go_on_and_outcomes_count_once_while_the_launcher_and_the_server_are_killed(
+    built: Built, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given jobs that keep coming, kill the launcher with and without a server, and the server. Expect that every job runs once
+    in the end, and in the right version, and that the server has counted each outcome once.
+    """
+    site = Site(place.folder)
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as coming:
+        running = stack.enter_context(launcher(built, place, site.address(built.language)))
+        server = stack.enter_context(site.server())
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            running.start()
+            coming.enter_context(place.jobs_coming())
+            place.wait_for_more(reason="RESOLVE_REASON_STEADY")
+            call("Release", component=C, tag="t2")
+            half = call("Ramp", component=C, percent=50).revision
+            for tag in ("t1", "t2"):
+                place.wait_for_more(5, tag=tag, reason="RESOLVE_REASON_WEIGHT")
+            for _ in range(3):
+                running.kill()
+                running.start()
+                place.wait_for_more(10)
+
+        server.stop(signal.SIGKILL)
+        place.wait_for_more(reason=FALLBACK)
+        running.kill()
+        running.start()
+        place.wait_for_more(reason=FALLBACK)
+
+        server = stack.enter_context(site.server())
+        place.wait_for_more(reason="RESOLVE_REASON_WEIGHT")
+        coming.close()
+        eventually(lambda: place.is_idle)
+        running.stop()
+        done = place.done()
+        with stubs(server.target) as call:
+            accepted = counted(call)
+    assert done.keys() == place.pushed
+    for job in done.values():
+        assert (job["code"], job["output"]) == (0, f"{job['tag']} {job['repo']}\n"), job
+        if job["reason"] == FALLBACK:
+            assert (job["tag"], job["channel"], job["release"]) == ("t1", "CHANNEL_UNSPECIFIED", 0), job
+        elif job["revision"] >= half and job["reason"] != "RESOLVE_REASON_STALE":
+            assert job["reason"] == "RESOLVE_REASON_WEIGHT", job
+            assert right(job), job
+    reported = {name for name, job in done.items() if job["release"]}
+    assert accepted == len(reported - running.ignored)
+    assert len(running.ignored) < len(reported) / 4
+    with capsys.disabled():
+        fallbacks = sum(job["reason"] == FALLBACK for job in done.values())
+        print(
+            f"\n{built.language.name}: {len(done)} jobs, {fallbacks} of them while the server was away; {accepted} outcomes "
+            f"counted, {len(running.ignored)} ignored"
+        )
+
+
+def test_a_batch_that_was_taken_right_before_a_kill_is_sent_again_and_counts_once(built: Built, place: Place) -> None:
+    """Given a launcher that is killed between the server's answer and its own note of it, expect no outcome twice."""
+    site = Site(place.folder)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(site.server())
+        running = stack.enter_context(launcher(built, place, site.address(built.language)))
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            for _ in range(20):
+                place.push()
+            running.start()
+            eventually(lambda: len(place.names("done")) == 20)
+            running.stop()
+            assert counted(call) == 20
+            taken = place.batch
+            assert taken["acknowledged"]
+            (place.folder / "queue/batch.json").write_text(json.dumps(taken | {"acknowledged": False}))
+            place.push()
+            running.start()
+            eventually(lambda: len(place.names("done")) == 21)
+            running.stop()
+            assert place.batch["sequence"] == taken["sequence"] + 1
+            assert place.batch["client_id"] == taken["client_id"]
+            assert counted(call) == 21
+    assert running.ignored == set()
+
+
+def test_a_launcher_without_a_version_waits_for_one(built: Built, place: Place) -> None:
+    """Given no server and no answer of earlier, expect that the job waits, and runs when there is a server."""
+    site = Site(place.folder)
+    with launcher(built, place, site.address(built.language)) as running:
+        place.push()
+        running.start()
+        eventually(lambda: "no version of restyler is known, so the job waits" in running.said.read_text())
+        assert place.done() == {}
+        with site.server() as server:
+            with stubs(server.target) as call:
+                call("Release", component=C, tag="t1")
+            eventually(lambda: len(place.names("done")) == 1)
+            running.stop()
+
+
+def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
+    authority, tokens = Authority(), Tokens(place.folder / "access.toml")
+    certificate, key = authority.issue("localhost", "127.0.0.1").write(place.folder, "server")
+    token = tokens.grant("launcher", "launcher")
+    flags = ("--tls-cert", str(certificate), "--tls-key", str(key), "--access-file", str(tokens.path))
+    site = Site(place.folder, flags=flags)
+    trusts = {built.language.variable_of_the_authority: str(authority.write(place.folder))}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(site.server())
+        # The socket of the data directory is for the owner of the server, who needs no token.
+        with stubs(f"unix:{server.socket}") as call:
+            call("Release", component=C, tag="t1")
+            port = server.target.rpartition(":")[2] if built.language is GO else site.port
+            address = f"https://localhost:{port}"
+            with launcher(built, place, address, **trusts) as running:
+                place.push()
+                running.start()
+                eventually(lambda: "so the job waits" in running.said.read_text())
+                running.kill()
+            with launcher(built, place, address, RAMPD_TOKEN=token, **trusts) as running:
+                running.start()
+                eventually(lambda: len(place.names("done")) == 1)
+                running.stop()
+            assert counted(call) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({}, "RAMPD_SERVER"),
+        (
+            {"RAMPD_SERVER": "{}rampd.example.com:50051", "RAMPD_TOKEN": "secret-token"},
+            "not sent in the clear to another machine: RAMPD_SERVER=https://rampd.example.com:50051",
+        ),
+    ],
+    ids=["no server", "a token in the clear"],
+)
+def test_a_launcher_refuses_wrong_settings(
+    built: Built, place: Place, variables: dict[str, str], complaint: str
+) -> None:
+    plain = "" if built.language is GO else "http://"
+    given = {name: value.format(plain) for name, value in variables.items()}
+    done = subprocess.run(
+        [*built.language.starts, place.folder / "queue", place.folder / "versions"],
+        cwd=built.folder,
+        env=environment(**given),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in {1, 2}
+    assert complaint in done.stderr
+    assert "secret-token" not in done.stderr
+
+
+@pytest.mark.parametrize("built", [GO], ids=lambda language: language.name, indirect=True)
+def test_go_gets_the_published_buckets_and_decisions(built: Built) -> None:
+    """Given the tests of the Go example, which read the vectors, expect that they ran."""
+    assert re.search(r"^ok\s+example.com/launcher-go/decision\b", built.said, re.MULTILINE), built.said
