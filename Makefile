@@ -6,6 +6,8 @@ BIN := .venv/bin
 ARGS ?=
 # The port that `make run` listens on if ARGS does not name an address.
 PORT := 50051
+# The same for HTTP.
+HTTP_PORT := 8080
 # More flags for pytest, such as PYTEST='-k embedded'.
 PYTEST ?=
 # The number of processes that run tests. It may be more than the cores, because many tests only wait.
@@ -31,8 +33,12 @@ help: ## Lists these targets. `make` without a target does the same.
 	@awk -F ':.*## ' '/^##@/ { print (n++ ? "\n" : "") substr($$0, 5) ":" } \
 	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,free) .venv/.server ## Starts a server on 127.0.0.1:50051 with its data in .rampd, or in your Redis with RAMPD_REDIS_URL.
-	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(ARGS)
+# Flags and ports where ARGS and the environment name no address.
+OWN_LISTEN := $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,--listen)
+OWN_HTTP := $(if $(findstring --http,$(ARGS))$(RAMPD_HTTP),,--http)
+
+run: $(if $(OWN_LISTEN)$(OWN_HTTP),free) .venv/.server ## Starts a server on 127.0.0.1:50051, and 8080 for HTTP, with its data in .rampd, or in your Redis with RAMPD_REDIS_URL.
+	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(OWN_HTTP:%=% 127.0.0.1:$(HTTP_PORT)) $(ARGS)
 
 test: .venv/.dev ## Runs the tests. PYTEST='tests/unit -k freeze' runs some of them.
 	$(BIN)/pytest -n $(TESTERS) --dist worksteal $(PYTEST)
@@ -114,9 +120,10 @@ redis-server:
 
 # This check comes before the installation, so that a user who has to choose another port learns it at once.
 free: | python
-	@$(PYTHON) -c 'import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
-	    s.bind(("127.0.0.1", $(PORT)))' 2>/dev/null || \
-	    { echo "Port $(PORT) is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. If the other server uses this folder too, add --data-dir .rampd2 to ARGS."; exit 1; }
+	@for each in $(OWN_LISTEN:%=%,$(PORT)) $(OWN_HTTP:%=%,$(HTTP_PORT)); do flag=$${each%,*} port=$${each#*,}; \
+	    $(PYTHON) -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
+	    s.bind(("127.0.0.1", int(sys.argv[1])))' $$port 2>/dev/null || \
+	    { echo "Port $$port is taken, perhaps by another rampd-server. To use a free port: make run ARGS='$$flag 127.0.0.1:0'. If the other server uses this folder too, add --data-dir .rampd2 to ARGS."; exit 1; }; done
 
 python:
 	@command -v $(PYTHON) >/dev/null || \

@@ -128,8 +128,8 @@ def rampd_server(directory: Path, *flags: str, limits: str = "", **environment: 
 class Stubs:
     """All methods of a server, over one channel."""
 
-    def __init__(self, target: str) -> None:
-        self.channel = grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
         self._stubs = (
             resolver_service_pb2_grpc.ResolverServiceStub(self.channel),
             release_service_pb2_grpc.ReleaseServiceStub(self.channel),
@@ -147,7 +147,7 @@ class Stubs:
 @contextlib.contextmanager
 def stubs(target: str) -> Iterator[Stubs]:
     """Makes stubs, and closes their channel with the block."""
-    made = Stubs(target)
+    made = Stubs(grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]))
     try:
         yield made
     finally:

@@ -21,9 +21,8 @@ from rampd_server.domain.errors import (
     ways_on,
 )
 from rampd_server.doors import Doors
-from rampd_server.listeners import Listeners
+from rampd_server.listeners import Listeners, Listening
 from rampd_server.process import open_files
-from rampd_server.process.address import Address
 from rampd_server.process.adopting import adopt_command
 from rampd_server.process.config import Config
 from rampd_server.process.embedded import is_embedded
@@ -57,8 +56,8 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def running(config: Config, redis_url: str, *, worker: int | None = None) -> AsyncIterator[Address]:
-    """Runs a server for as long as the block lasts, and gives the address that it listens on.
+async def running(config: Config, redis_url: str, *, worker: int | None = None) -> AsyncIterator[Listening]:
+    """Runs a server for as long as the block lasts, and gives the addresses that it listens on.
 
     `worker` is the server's number among the workers that share the port: see `workers.py`. Without `wait_for_store`
     the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
@@ -101,19 +100,21 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
     start = _Start(store, replica, remembering)
     try:
         is_prepared = await start.look(may_wait=config.wait_for_store)
-        servers, addresses = listeners.listen(servicers)
+        servers, http, listening = listeners.listen(servicers, replica)
         await servers.start()
+        if http is not None:
+            await http.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(_keep(start, replica, servers, *beside, is_prepared=is_prepared))
                 if not config.wait_for_store:
                     await (replica.loaded if is_prepared else replica.answers).wait()
-                yield addresses[0]
+                yield listening
                 keeping.cancel()
         finally:
             watches.close()
             release_watches.close()
-            await servers.stop(_GRACE_S)
+            await asyncio.gather(servers.stop(_GRACE_S), *([] if http is None else [http.stop(_GRACE_S)]))
             if not worker:
                 await remembering.end()
     finally:
@@ -125,9 +126,9 @@ async def running(config: Config, redis_url: str, *, worker: int | None = None) 
 async def serve(config: Config, redis_url: str, *, worker: int | None = None) -> None:
     """Runs a server until cancelled. Raises StartupError, also after the start if the store turns out to be unsuitable."""
     with ungrouped():
-        async with running(config, redis_url, worker=worker) as address:
+        async with running(config, redis_url, worker=worker) as listening:
             if not worker:
-                print(welcome(config, address), flush=True)
+                print(welcome(config, *listening), flush=True)
             await asyncio.Event().wait()
 
 

@@ -1,14 +1,19 @@
-"""The gRPC servers of a process, one for each door, and where they listen."""
+"""The servers of a process, one of gRPC for each door and one of HTTP, and where they listen."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import structlog
 
 from rampd._contract.validation import violations
 from rampd_server.doors import Doors
+from rampd_server.http.app import Parts, application
+from rampd_server.http.health import Health
+from rampd_server.http.server import HttpServer
 from rampd_server.process import open_files
 from rampd_server.process.address import Address
-from rampd_server.process.config import Config, tls_of
+from rampd_server.process.config import Config, http_has_tls, tls_of
+from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.certificates import Certificates
 from rampd_server.rpc.door import Door
@@ -19,6 +24,14 @@ _FOR_EVERY_USER = 0o666
 """The mode of the launcher socket: jobs have users of their own, and what it serves is for all of them."""
 
 log = structlog.get_logger()
+
+
+class Listening(NamedTuple):
+    """Where a server listens, with the ports that the system chose."""
+
+    grpc: Address
+    """The first one, if there are several."""
+    http: Address | None
 
 
 class Listeners:
@@ -32,14 +45,12 @@ class Listeners:
         # A worker that is not the first has no unix socket.
         self._sockets = [] if worker else doors.sockets
         self._certificates = _certificates(config)
-        listeners = len(config.listen) + len(self._sockets)
+        listeners = len(config.listen) + len(self._sockets) + (config.http is not None)
         self.max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
         """Of each address."""
 
-    def listen(self, servicers: Mapping[str, object]) -> tuple[Servers, list[Address]]:
-        """Binds all addresses; the servers, to be started, and the TCP addresses with the ports that the system chose. Raises
-        StartupError.
-        """
+    def listen(self, servicers: Mapping[str, object], replica: Replica) -> tuple[Servers, HttpServer | None, Listening]:
+        """Binds all addresses; the servers, to be started. Raises StartupError."""
         streams = Streams()
         tcp = self._server(servicers, self._doors.tcp, streams)
         addresses = [self._bound(tcp, *each) for each in zip(self._config.listen, tls_of(self._config), strict=True)]
@@ -51,7 +62,33 @@ class Listeners:
             else:
                 server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
             servers.append(server)
-        return Servers(*servers), addresses
+        http, at = self._http(servicers, streams, replica)
+        return Servers(*servers), http, Listening(addresses[0], at)
+
+    def _http(
+        self, servicers: Mapping[str, object], streams: Streams, replica: Replica
+    ) -> tuple[HttpServer | None, Address | None]:
+        address, door = self._config.http, self._doors.tcp
+        if address is None:
+            return None, None
+        parts = Parts(
+            bind(servicers, violations=violations, door=door, streams=streams),
+            door,
+            Health(replica),
+            is_local=address.is_loopback and door.credentials is None,
+            describes=self._config.reflection,
+        )
+        server = HttpServer(
+            application(parts),
+            stops=parts.stop,
+            tls=self._certificates.context() if self._certificates and http_has_tls(self._config) else None,
+            shares_port=self._shares_port,
+            max_connections=self.max_connections,
+        )
+        bound = server.listen(address)
+        log.info("listening_http", address=str(bound), tls=bound.is_tls)
+        _warn_of_plaintext(bound)
+        return server, bound
 
     def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams) -> Server:
         return Server(
@@ -65,13 +102,17 @@ class Listeners:
         certificates = self._certificates if has_tls else None
         bound = server.listen(address, None if certificates is None else certificates.credentials())
         log.info("listening", address=str(bound), tls=has_tls, socket=str(self._config.socket))
-        if not bound.is_loopback and not has_tls:
-            log.warning(
-                "insecure_plaintext",
-                address=str(bound),
-                what_it_means="what is sent over it, tokens included, can be read on the way, unless the network encrypts",
-            )
+        _warn_of_plaintext(bound)
         return bound
+
+
+def _warn_of_plaintext(bound: Address) -> None:
+    if not bound.is_loopback and not bound.is_tls:
+        log.warning(
+            "insecure_plaintext",
+            address=str(bound),
+            what_it_means="what is sent over it, tokens included, can be read on the way, unless the network encrypts",
+        )
 
 
 def _certificates(config: Config) -> Certificates | None:

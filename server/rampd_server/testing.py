@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from rampd_server import app
+from rampd_server.listeners import Listening
 from rampd_server.process import logs
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config
@@ -23,13 +24,20 @@ def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Ite
     Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. `settings`
     are more fields of Config. Raises StartupError.
     """
+    with listening(data_dir, redis_url, **settings) as found:
+        yield str(found.grpc)
+
+
+@contextlib.contextmanager
+def listening(data_dir: Path, redis_url: str | None = None, **settings: object) -> Iterator[Listening]:
+    """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`."""
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
     server = _Thread(config, redis_url)
     server.start()
     try:
-        yield server.target()
+        yield server.listening()
     finally:
         server.stop()
 
@@ -40,7 +48,7 @@ class _Thread(threading.Thread):
         self._config = config
         self._url = url
         self._ready = threading.Event()
-        self._address = ""
+        self._listening: Listening | None = None
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
@@ -57,8 +65,8 @@ class _Thread(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         with ungrouped():
-            async with self._store() as url, app.running(self._config, url) as address:
-                self._address = str(address)
+            async with self._store() as url, app.running(self._config, url) as found:
+                self._listening = found
                 self._ready.set()
                 await self._end.wait()
 
@@ -70,11 +78,13 @@ class _Thread(threading.Thread):
         async with embedded_store(self._config.data_dir) as store:
             yield store.url
 
-    def target(self) -> str:
+    def listening(self) -> Listening:
         self._ready.wait(_START_TIMEOUT_S)
         if self._error is not None:
             raise self._error
-        return self._address
+        if self._listening is None:
+            raise TimeoutError(f"the server did not start within {_START_TIMEOUT_S:g} s")
+        return self._listening
 
     def stop(self) -> None:
         if self._loop is not None and self._end is not None and self.is_alive():

@@ -16,7 +16,7 @@ import structlog
 from rampd_server import app
 from rampd_server.process import event_loop, logs, startup
 from rampd_server.process.config import Config
-from rampd_server.process.port import held
+from rampd_server.process.port import HTTP, held
 from rampd_server.process.signals import run_until, stop_signals
 from rampd_server.process.startup import NOT_STARTED, StartupError, ungrouped
 
@@ -38,7 +38,8 @@ async def serve(config: Config, redis_url: str) -> None:
         )
     with ExitStack() as ports, ungrouped():
         addresses = tuple(ports.enter_context(held(address)) for address in config.listen)
-        told = config.model_copy(update={"listen": addresses})
+        http = config.http and ports.enter_context(held(config.http, setting=HTTP))
+        told = config.model_copy(update={"listen": addresses, "http": http})
         async with asyncio.TaskGroup() as tasks:
             for number in range(config.workers):
                 tasks.create_task(_keep(told, redis_url, number))

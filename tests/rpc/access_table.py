@@ -160,12 +160,14 @@ def method_of(row: str) -> str:
     return row.partition(" ")[0]
 
 
-def statuses(channel: grpc.Channel, tokens: Tokens) -> dict[str, dict[str, str]]:
-    """By row and caller: the status that came. Each call has a component of its own."""
+def statuses(channel: Any, tokens: Tokens, *, prepared_over: Any = None) -> dict[str, dict[str, str]]:
+    """By row and caller: the status that came. Each call has a component of its own, which is prepared over another channel if
+    there is one.
+    """
     numbers = itertools.count(1)
 
     def as_admin(method: str, request: Message) -> Any:
-        return send(channel, method, request, tokens.metadata("admin"))
+        return send(prepared_over or channel, method, request, tokens.metadata("admin"))
 
     def cell(row: str, caller: str) -> str:
         component = prepared(as_admin, f"restyler-{next(numbers)}")

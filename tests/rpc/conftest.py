@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from rampd_server import testing
+from rampd_server.listeners import Listening
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import VALKEY, StoreServer, store_server
 
@@ -24,9 +25,22 @@ def namespace() -> str:
 
 
 @pytest.fixture
-def target(store_process: StoreServer, namespace: str) -> Iterator[str]:
-    with short_directory() as directory, testing.run(directory, store_process.url, namespace=namespace) as running:
-        yield running
+def listening(store_process: StoreServer, namespace: str) -> Iterator[Listening]:
+    with (
+        short_directory() as directory,
+        testing.listening(directory, store_process.url, namespace=namespace, http="127.0.0.1:0") as found,
+    ):
+        yield found
+
+
+@pytest.fixture
+def target(listening: Listening) -> str:
+    return str(listening.grpc)
+
+
+@pytest.fixture
+def url(listening: Listening) -> str:
+    return f"http://{listening.http}"
 
 
 @pytest.fixture

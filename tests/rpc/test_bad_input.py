@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rampd_server import testing
 from rampd_server.rpc.binding import SERVICES
 from tests.messages import COMPONENT, requests
+from tests.over_http import HttpChannel, stubs_over_http
 from tests.servers import Stubs, short_directory, stubs
 from tests.stores import StoreServer
 
@@ -33,12 +34,15 @@ ANSWERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def call(store_process: StoreServer) -> Iterator[Stubs]:
+@pytest.fixture(scope="module", params=["grpc", "proto"])
+def call(request: pytest.FixtureRequest, store_process: StoreServer) -> Iterator[Stubs]:
+    settings = {"namespace": f"bad-input-{request.param}", "http": "127.0.0.1:0"}
     with (
         short_directory() as directory,
-        testing.run(directory, store_process.url, namespace="bad-input") as target,
-        stubs(target) as made,
+        testing.listening(directory, store_process.url, **settings) as found,
+        stubs(str(found.grpc))
+        if request.param == "grpc"
+        else stubs_over_http(f"http://{found.http}", request.param) as made,
     ):
         yield made
 
@@ -138,6 +142,9 @@ def test_bytes_that_are_not_a_message_are_an_invalid_field(call: Stubs, method: 
 
 def test_a_message_over_four_mebibytes_is_refused_and_the_server_lives(call: Stubs) -> None:
     method = SERVICES["ReleaseService"].methods_by_name["Release"]
-    code, _ = send(call, method, b"\x0a" + b"\xff\xff\xff\x02" + b"a" * (5 << 20))
-    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    code, error = send(call, method, b"\x0a" + b"\xff\xff\xff\x02" + b"a" * (5 << 20))
+    # gRPC refuses it by itself, without a reason.
+    is_grpc = not isinstance(call.channel, HttpChannel)
+    assert code is (grpc.StatusCode.RESOURCE_EXHAUSTED if is_grpc else grpc.StatusCode.INVALID_ARGUMENT)
+    assert is_grpc or (error is not None and _reason(error) == "TOO_LARGE")
     assert state(call) is not None

@@ -1,7 +1,7 @@
 """Every RPC over a real channel: behaviour that the table of states does not show."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -14,12 +14,24 @@ from redis import Redis
 
 from rampd import Admin, v1
 from rampd_server import testing
+from rampd_server.listeners import Listening
 from rampd_server.storage.schema import SCHEMA
+from tests.over_http import stubs_over_http
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
 from tests.waiting import eventually
 
 C = "restyler"
+
+
+@pytest.fixture(params=["grpc", "json"])
+def call(request: pytest.FixtureRequest, listening: Listening) -> Iterator[Stubs]:
+    """Each way to call the API."""
+    over_grpc = request.param == "grpc"
+    with (
+        stubs(str(listening.grpc)) if over_grpc else stubs_over_http(f"http://{listening.http}", request.param)
+    ) as made:
+        yield made
 
 
 def refusal(call: Stubs, method: str, **fields: object) -> str:

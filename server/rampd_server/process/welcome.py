@@ -11,9 +11,10 @@ _RELEASE = '{"component": "restyler", "tag": "20200301"}'
 _RESOLVE = '{"component": "restyler", "repo": "acme/app"}'
 
 
-def welcome(config: Config, address: Address) -> str:
+def welcome(config: Config, address: Address, http: Address | None = None) -> str:
     """Says where the server listens, who may do what there, and which commands to try first."""
-    lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", _who(config)]
+    also = "" if http is None else f"For HTTP it listens on {_url(http)}. "
+    lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", f"{also}{_who(config)}"]
     if config.reflection:
         tcp = _over_tcp(config, address)
         admin = tcp if config.insecure_admin else ("-plaintext", f"unix://{quote(os.fsencode(config.socket))}")
@@ -43,9 +44,16 @@ def _over_tcp(config: Config, address: Address) -> tuple[str, str]:
     flags = f"-cacert {shlex.quote(str(config.tls_cert))}" if address.is_tls else "-plaintext"
     if config.access_file is not None:
         flags += ' -H "authorization: Bearer $RAMPD_TOKEN"'
+    return flags, shlex.quote(_place(address))
+
+
+def _place(address: Address) -> str:
     # No certificate has the name of every address.
-    place = f"localhost:{address.port}" if address.host in {"0.0.0.0", "::"} else str(address)  # noqa: S104 - it compares
-    return flags, shlex.quote(place)
+    return f"localhost:{address.port}" if address.host in {"0.0.0.0", "::"} else str(address)  # noqa: S104 - it compares
+
+
+def _url(address: Address) -> str:
+    return f"{'https' if address.is_tls else 'http'}://{_place(address)}"
 
 
 def _grpcurl(where: tuple[str, str], method: str, request: str = "") -> str:

@@ -190,6 +190,11 @@ class Replica:
             return False
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
+    @property
+    def trouble(self) -> RampdError | None:
+        """What kept this copy from following the store, the last time that it tried; None if it follows."""
+        return self._trouble
+
     def now_ms(self) -> int:
         """The store's clock, continued by the monotonic clock since it was last read. Raises NoSnapshotError before
         that.

@@ -1,5 +1,6 @@
 """The server's TLS certificate, read again when its files change, without a lost call."""
 
+import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ class Certificates:
         self._turn = threading.Lock()
         self._stamps = self._look()
         try:
-            self._configuration = self._read()
+            self._configuration, self._tls = self._read()
         except (OSError, ValueError) as error:
             raise StartupError(f"--tls-cert, --tls-key, --tls-client-ca: {error}.") from error
 
@@ -50,6 +51,32 @@ class Certificates:
             require_client_authentication=self.asks_clients,
         )
 
+    def context(self) -> ssl.SSLContext:
+        """The same for a server of HTTP."""
+
+        def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            """Called before a handshake is answered."""
+            with self._turn:
+                self._refresh()
+                connection.context = self._tls
+
+        first = self._context()
+        first.sni_callback = choose
+        return first
+
+    def _context(self) -> ssl.SSLContext:
+        certificate, key, *client_ca = self._files
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        for authorities in client_ca:
+            context.load_verify_locations(authorities)
+            context.verify_mode = ssl.CERT_REQUIRED
+        # A session that goes on would keep the certificate of a client that the files no longer trust.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
     def _refresh(self) -> None:
         """Reads the files where they have changed. One that is wrong is told of once, and read again when it changes again."""
         stamps = self._look()
@@ -57,7 +84,7 @@ class Certificates:
             return
         self._stamps = stamps
         try:
-            self._configuration = self._read()
+            self._configuration, self._tls = self._read()
         except (OSError, ValueError) as error:
             _log.error(
                 "certificate_refused",
@@ -71,8 +98,8 @@ class Certificates:
     def _look(self) -> Sequence[Stamp | None]:
         return [stamp_of(path) for path in self._files]
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Raises OSError; ValueError with what is wrong."""
+    def _read(self) -> tuple[grpc.ServerCertificateConfiguration, ssl.SSLContext]:
+        """For gRPC and for HTTP. Raises OSError; ValueError with what is wrong."""
         certificate, key, *client_ca = (path.read_bytes() for path in self._files)
         try:
             chain = x509.load_pem_x509_certificates(certificate)
@@ -89,4 +116,7 @@ class Certificates:
                 x509.load_pem_x509_certificates(authorities)
             except ValueError as error:
                 raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
+        configuration = grpc.ssl_server_certificate_configuration(
+            [(key, certificate)], client_ca[0] if client_ca else None
+        )
+        return configuration, self._context()

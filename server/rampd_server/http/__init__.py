@@ -1,0 +1,1 @@
+"""The port for HTTP: health, and every method of the API for callers without gRPC."""

@@ -1,0 +1,63 @@
+"""The application of the HTTP port: puts the routes together, behind what every request passes."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from rampd._contract.wording import one_line
+from rampd_server.http import connect, health, openapi
+from rampd_server.http.guard import Guard
+from rampd_server.http.health import Health
+from rampd_server.rpc.binding import Handlers
+from rampd_server.rpc.door import Door
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the routes need of a server."""
+
+    handlers: Handlers
+    """The same methods as over gRPC."""
+    door: Door
+    """What is asked of a caller."""
+    health: Health
+    is_local: bool
+    """Whether the address is on the loopback, and whoever can reach it needs no credential."""
+    describes: bool = True
+    """Whether the API is described to everybody."""
+
+    def stop(self) -> None:
+        """Refuses what comes from now on."""
+        self.health.is_stopping = True
+        self.handlers.hold()
+        self.handlers.refuse()
+
+
+def application(parts: Parts) -> ASGIApp:
+    """The application."""
+    routes = [
+        *health.routes(parts.health),
+        *connect.routes(parts.handlers, parts.door),
+        *(openapi.routes() if parts.describes else []),
+    ]
+    inner = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_there})
+    inner.router.redirect_slashes = False
+    return Guard(inner, parts.health, is_local=parts.is_local)
+
+
+async def _not_there(request: Request, error: Exception) -> Response:
+    """For a path, or a method of HTTP, that there is not."""
+    is_method = isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    text = (
+        f"{request.url.path} does not take {request.method}. A call of the API is a POST."
+        if is_method
+        else f"There is nothing at {one_line(request.url.path)}. /openapi.json describes what there is."
+    )
+    headers = error.headers if isinstance(error, HTTPException) else None
+    status = HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus.NOT_FOUND
+    return JSONResponse({"code": "unimplemented", "message": text}, status, headers)

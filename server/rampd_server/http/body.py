@@ -1,0 +1,93 @@
+"""Reads the body of a request, within bounds of size and time."""
+
+import asyncio
+import zlib
+from typing import Final
+
+from google.rpc import code_pb2
+from starlette.requests import ClientDisconnect, Request
+
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
+from rampd_server.domain.errors import InvalidRequestError, RampdError
+from rampd_server.domain.refusals import too_large
+from rampd_server.http.call import proven, refuse
+from rampd_server.http.context import CallError
+from rampd_server.rpc.door import Door
+
+LARGE_BYTES: Final = 64 * 1024
+"""What the server takes of a caller before it knows who that is. What is larger is also worked on outside of the event loop."""
+BODY_S: Final = 30.0
+"""How long a caller may take to send a body."""
+GZIP: Final = "gzip"
+ENCODINGS: Final = ("identity", GZIP)
+_GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+
+
+async def read(request: Request, door: Door, encoding: str = "identity") -> bytes:
+    """Returns the body, without its compression. Who sends a large one has to be proven first. Raises CallError."""
+    data = await _received(request, door)
+    return await expanded(data, request, door, encoding)
+
+
+async def expanded(data: bytes, request: Request, door: Door, encoding: str) -> bytes:
+    """Returns data without their compression. Who sends what gets large has to be proven first. Raises CallError."""
+    if encoding != GZIP:
+        return data
+    try:
+        try:
+            return _expanded(data, LARGE_BYTES)
+        except _LargerError:
+            await proven(door, request)
+        try:
+            return await asyncio.to_thread(_expanded, data, MAX_MESSAGE_BYTES)
+        except _LargerError:
+            raise _too_large() from None
+    except RampdError as error:
+        await refuse(error, request)
+
+
+async def _received(request: Request, door: Door) -> bytes:
+    data = bytearray()
+    is_proven = False
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                data += part
+                if len(data) > LARGE_BYTES and not is_proven:
+                    await proven(door, request)
+                    is_proven = True
+                if len(data) > MAX_MESSAGE_BYTES:
+                    await refuse(_too_large(), request)
+    except TimeoutError:
+        raise CallError.plain(
+            code_pb2.DEADLINE_EXCEEDED, f"The body of the request did not come within {BODY_S:g} s."
+        ) from None
+    except ClientDisconnect:
+        raise CallError.plain(code_pb2.CANCELLED, "The caller has gone.") from None
+    return bytes(data)
+
+
+class _LargerError(Exception):
+    pass
+
+
+def _expanded(data: bytes, limit: int) -> bytes:
+    """Raises _LargerError; InvalidRequestError."""
+    expanding = zlib.decompressobj(_GZIP_BITS)
+    try:
+        found = expanding.decompress(data, limit + 1)
+    except zlib.error:
+        raise _not_gzip() from None
+    if len(found) > limit:
+        raise _LargerError
+    if not expanding.eof or expanding.unused_data:
+        raise _not_gzip()
+    return found
+
+
+def _not_gzip() -> RampdError:
+    return InvalidRequestError([("request", "is not whole, or not compressed with gzip")])
+
+
+def _too_large() -> RampdError:
+    return too_large(f"The body of a request has at most {MAX_MESSAGE_BYTES:,} bytes.", limit=MAX_MESSAGE_BYTES)

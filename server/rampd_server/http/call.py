@@ -1,0 +1,129 @@
+"""A call over HTTP: it goes through the same handlers as a call over gRPC, so that the same rules hold for both."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, NamedTuple, NoReturn, cast
+
+import grpc
+from google.rpc import code_pb2
+from starlette.requests import Request
+
+from rampd_server.access.grants import Caller
+from rampd_server.domain.errors import NoSnapshotError, RampdError
+from rampd_server.domain.refusals import not_implemented
+from rampd_server.http.context import CallError, HttpContext
+from rampd_server.rpc import refused_calls
+from rampd_server.rpc.binding import Handlers
+from rampd_server.rpc.call import Context
+from rampd_server.rpc.door import Door
+
+_STOPPED: Final = NoSnapshotError(
+    "This server stopped before the call was answered, so the call may have been carried out or not. Send it again, with the "
+    "same request_id if it changes something."
+)
+
+
+class _Details(NamedTuple):
+    """What `Handlers` looks at."""
+
+    method: str
+    invocation_metadata: Any
+
+
+async def call(
+    handlers: Handlers, method: str, data: bytes, request: Request, *, timeout_s: float | None = None
+) -> bytes:
+    """Calls a method that is no stream, and returns its answer; both as protobuf bytes. `method` is as gRPC writes it:
+    `/rampd.v1.RolloutService/Ramp`. The call ends with its time, with its caller, and with the server. Raises CallError.
+    """
+    context = HttpContext(request, timeout_s=timeout_s)
+    handle = _handler(handlers, method, context).unary_unary
+    if handle is None:
+        raise CallError.of(not_implemented(method))
+    answer = await _run(cast("Any", handle)(data, context), context, request)
+    return bytes(cast("bytes", answer))
+
+
+async def stream(
+    handlers: Handlers,
+    method: str,
+    data: bytes,
+    request: Request,
+    write: Callable[[bytes], Awaitable[None]],
+    *,
+    timeout_s: float | None = None,
+) -> None:
+    """Calls a method that answers with a stream, and gives each message to `write`, as protobuf bytes. `write` waits while the
+    caller does not read. Raises CallError.
+    """
+    context = HttpContext(request, timeout_s=timeout_s, write=write)
+    handle = _handler(handlers, method, context).unary_stream
+    if handle is None:
+        raise CallError.of(not_implemented(method))
+    await _run(cast("Any", handle)(data, context), context, request)
+
+
+async def caller_of(door: Door, request: Request) -> Caller:
+    """Who sends a request that is no call of a method. Counts it against the caller's limits. Raises CallError."""
+    caller = await proven(door, request)
+    if door.credentials is not None:
+        try:
+            door.quotas.of(caller.grant).take_call(time.monotonic())
+        except RampdError as error:
+            await refuse(error, request, caller)
+    return caller
+
+
+async def proven(door: Door, request: Request) -> Caller:
+    """Who sends a request. Does not count it, because the handler of the call does. Raises CallError."""
+    context = cast("Context", HttpContext(request))
+    try:
+        return door.known(context) or await door.prove(context)
+    except RampdError as error:
+        await refuse(error, request)
+
+
+async def refuse(error: RampdError, request: Request, caller: Caller | None = None) -> NoReturn:
+    """Refuses a request before a handler sees it, with the same log and the same pause as a handler. Raises CallError."""
+    context = cast("Context", HttpContext(request))
+    refused_calls.tell(error, str(request.scope["path"]), caller, context)
+    await refused_calls.hold(error, caller, context)
+    raise CallError.of(error) from error
+
+
+def _handler(handlers: Handlers, method: str, context: HttpContext) -> "grpc.RpcMethodHandler[Any, Any]":
+    details = _Details(method, context.invocation_metadata())
+    found = handlers.service(cast("grpc.HandlerCallDetails", details))
+    if found is None:
+        raise CallError.of(not_implemented(method.strip("/")))
+    return found
+
+
+async def _run(handling: Coroutine[Any, Any, Any], context: HttpContext, request: Request) -> Any:  # noqa: ANN401
+    """Runs a handler until it ends, its time is over, its caller has gone, or the server stops."""
+    task = asyncio.create_task(handling)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((task, gone), timeout=context.time_remaining(), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise CallError.plain(code_pb2.CANCELLED, "The caller has gone.")
+        raise CallError.plain(code_pb2.DEADLINE_EXCEEDED, "The time that the caller gave for the call is over.")
+    except asyncio.CancelledError:
+        # Only a server that stops cancels a request: see server.py.
+        if (current := asyncio.current_task()) is None or not current.uncancel() == 0:
+            raise
+        raise CallError.of(_STOPPED) from None
+    finally:
+        context.is_done = True
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the caller has closed the connection. The body of the request must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,99 @@
+"""What every request passes before it reaches a route, and every answer after.
+
+A browser can be made to send requests to this port by any page that its user looks at. So a request that comes from another
+page is refused, and a server that asks for no credential answers only to the names of its own machine.
+"""
+
+import ipaddress
+import secrets
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rampd_server.http.health import Health
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Guard:
+    """Refuses requests that no client of rampd sends, and answers where the application fails."""
+
+    def __init__(self, application: ASGIApp, health: Health, *, is_local: bool) -> None:
+        self._application = application
+        self._health = health
+        self._is_local = is_local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        is_started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                headers = MutableHeaders(scope=message)
+                headers["x-content-type-options"] = "nosniff"
+                if self._health.is_stopping:
+                    headers["connection"] = "close"
+            await send(message)
+
+        try:
+            wrong = self._wrong(Headers(scope=scope))
+            application = self._application if wrong is None else wrong
+            await application(scope, receive, sending)
+        except BaseException as error:
+            if is_started:
+                raise
+            if isinstance(error, Exception):
+                request_id = secrets.token_hex(8)
+                _log.error("request_failed", path=scope["path"], request_id=request_id, exc_info=error)
+                text = f"This is a defect of rampd. The server's log has the request id {request_id}."
+                answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)
+            else:
+                answer = _refusal(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "This server stops. Try another server."
+                )
+            await answer(scope, receive, sending)
+
+    def _wrong(self, headers: Headers) -> JSONResponse | None:
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # The two may differ, and a proxy in between may go by the other one.
+            return _refusal(
+                HTTPStatus.BAD_REQUEST, "invalid_argument", "Send content-length or transfer-encoding, not both."
+            )
+        host = headers.get("host", "")
+        if self._is_local and not _is_loopback(host):
+            return _refusal(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "permission_denied",
+                "This address asks for no credential, so it answers only to the names of its own machine, such as localhost and "
+                "127.0.0.1. For other names, give the server an --access-file.",
+            )
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return _refusal(
+                HTTPStatus.FORBIDDEN,
+                "permission_denied",
+                "The request comes from a page of another host. Call rampd from a program, or from a page of its own host.",
+            )
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _refusal(status: HTTPStatus, code: str, message: str) -> JSONResponse:
+    """In the form of Connect's errors, which has a code and a message for people."""
+    return JSONResponse({"code": code, "message": message}, status, headers={"connection": "close"})

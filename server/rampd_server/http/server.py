@@ -1,0 +1,190 @@
+"""The server of HTTP: uvicorn's protocol in the event loop that gRPC has, with bounds for connections that are slow or too many.
+
+uvicorn's own server is not used: it would take the signals of the process, and drop calls when it stops.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from email.utils import formatdate
+from socket import socket
+from typing import Final
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from rampd_server.http.context import TLS
+from rampd_server.process import port
+from rampd_server.process.address import Address
+from rampd_server.process.startup import StartupError
+from rampd_server.rpc.server import HANDSHAKE_MS, MAX_HEADERS_BYTES
+
+HEAD_S: Final = 10.0
+"""How long a caller may take to send the head of a request. The first one of a connection counts from the connection on."""
+UNREAD_S: Final = 60.0
+"""How long an answer may wait for a caller that does not read. Then the connection is closed."""
+_KEEP_ALIVE_S: Final = 75
+"""How long a connection may be without a request. Most clients and proxies keep theirs for a shorter time."""
+_BACKLOG: Final = 2048
+_CLOSING_S: Final = 0.1
+"""How long a stopping server still answers what callers send on connections that they have open."""
+_END_S: Final = 1.0
+
+
+class HttpServer:
+    """Serves an application on one address. A connection beyond `max_connections` is closed at once.
+
+    Create it inside a running loop. Call in this order: `listen`, `start`, `stop`.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        *,
+        stops: Callable[[], None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
+        shares_port: bool = False,
+        max_connections: int | None = None,
+    ) -> None:
+        """`stops` is called when the server begins to stop. From then on the application has to refuse calls."""
+        self._stops = stops
+        self._tls = tls
+        self._shares_port = shares_port
+        self._max_connections = max_connections
+        self._sockets: list[socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._state = ServerState()
+        self._telling_time: asyncio.Task[None] | None = None
+        self._uvicorn = uvicorn.Config(
+            application,
+            loop="none",
+            lifespan="off",
+            ws="none",
+            interface="asgi3",
+            log_config=None,
+            # What anybody who reaches the port can make happen must not fill the log. The application logs its own errors.
+            log_level=logging.CRITICAL,
+            access_log=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=MAX_HEADERS_BYTES,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+        )
+        self._uvicorn.load()
+
+    def listen(self, address: Address) -> Address:
+        """Binds the port. Returns the address with the port that the system chose. Raises StartupError."""
+        if address.port and not self._shares_port:
+            port.check_free(address, setting=port.HTTP)
+        self._sockets, found = port.bound(address, shares_port=self._shares_port, setting=port.HTTP)
+        try:
+            for each in self._sockets:
+                each.listen(_BACKLOG)
+        except OSError as error:
+            raise StartupError(f"Can't listen on {address}: {error.strerror}. Give another {port.HTTP}.") from error
+        return Address(found.host, found.port, self._tls is not None)
+
+    async def start(self) -> None:
+        """Begins to answer requests."""
+        loop = asyncio.get_running_loop()
+        handshake_s = None if self._tls is None else HANDSHAKE_MS / 1000
+        self._telling_time = asyncio.create_task(self._tell_time())
+        for each in self._sockets:
+            self._servers.append(
+                await loop.create_server(
+                    self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=handshake_s, backlog=_BACKLOG
+                )
+            )
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new connections, refuses new calls, and ends calls under way after `grace_s` seconds."""
+        self._stops()
+        for server in self._servers:
+            server.close()
+        if self._telling_time is None:
+            return
+        # A call that comes on an open connection gets an answer. If the connection were closed, the caller would not know
+        # whether the call was carried out.
+        await asyncio.sleep(_CLOSING_S)
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=grace_s)
+        for task in self._state.tasks:
+            task.cancel()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=_END_S)
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        self._telling_time.cancel()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Protocol(self._uvicorn, self._state, max_connections=self._max_connections)
+
+    async def _tell_time(self) -> None:
+        """Keeps the header `date` of all answers right."""
+        while True:
+            self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+            await asyncio.sleep(1)
+
+
+class _Protocol(H11Protocol):
+    """One connection."""
+
+    def __init__(self, configuration: uvicorn.Config, state: ServerState, *, max_connections: int | None) -> None:
+        super().__init__(configuration, state, app_state={})
+        self._max_connections = max_connections
+        self._head = _Limit(HEAD_S)
+        self._unread = _Limit(UNREAD_S)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        if self._max_connections is not None and len(self.connections) > self._max_connections:
+            transport.abort()
+            return
+        # Each request gets a copy.
+        self.app_state[TLS] = transport.get_extra_info("ssl_object")
+        self._head.begin(transport)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:
+            # uvicorn answers 400 also if another answer is under way.
+            self.transport.abort()
+        if self.cycle is not before:
+            self._head.end()
+        elif before is None or before.response_complete:
+            self._head.begin(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head.end()
+        self._unread.end()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.end()
+
+
+class _Limit:
+    """A time after which a connection is closed, if what began has not ended."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._limit_s, transport.abort)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
