@@ -22,6 +22,8 @@ from rampd_server.rpc.streams import Streams
 
 _FOR_EVERY_USER = 0o666
 """The mode of the launcher socket: jobs have users of their own, and what it serves is for all of them."""
+_CONNECT = "connect_rpc"
+"""Calls over HTTP, as the conventions of OpenTelemetry name them."""
 
 log = structlog.get_logger()
 
@@ -72,7 +74,7 @@ class Listeners:
         if address is None:
             return None, None
         parts = Parts(
-            bind(servicers, violations=violations, door=door, streams=streams),
+            bind(servicers, violations=violations, door=door, streams=streams, system=_CONNECT),
             door,
             Health(replica),
             is_local=address.is_loopback and door.credentials is None,

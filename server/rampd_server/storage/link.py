@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Self
 
 from redis import exceptions
@@ -14,6 +15,7 @@ from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, script
 from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
+from rampd_server.tracing import switch
 
 _DEADLINE_S: Final = 1.0
 _FEED_TIMEOUT_S: Final = 2.0
@@ -47,6 +49,7 @@ class Link:
         """The schema that the last look at the head found."""
         self.adopt_command = adopt_command
         self._deadline_s = deadline_s
+        self._span = _spans()
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
@@ -71,9 +74,12 @@ class Link:
         *arguments: Any,  # noqa: ANN401
         key: str = "",
         is_write: bool = False,
+        command: str = "",
     ) -> Any:  # noqa: ANN401
-        """Calls Redis within the deadline. If Redis reports a wrong type, the error names `key`."""
-        with redis_errors(key, is_write=is_write):
+        """Calls Redis within the deadline. If Redis reports a wrong type, the error names `key`. `command` is the name by which a
+        span calls it; without it, that of `do`.
+        """
+        with self._span(command or do.__name__), redis_errors(key, is_write=is_write):
             async with asyncio.timeout(self._deadline_s):
                 try:
                     return await do(*arguments)
@@ -85,7 +91,8 @@ class Link:
     async def run(self, name: str, keys: object = None, /, *, is_write: bool = False, **named: Any) -> list[Any]:  # noqa: ANN401
         """Returns the answer of a script. Arguments are given by name. `keys` are those of a component, or of its outcomes."""
         this = script(name)
-        reply: list[Any] = await self.call(this.run, self.client, this.given(keys, self.keys, named), is_write=is_write)
+        given = this.given(keys, self.keys, named)
+        reply: list[Any] = await self.call(this.run, self.client, given, is_write=is_write, command=name)
         return reply
 
     async def run_many(self, name: str, calls: Sequence[tuple[object, dict[str, Any]]]) -> list[Any]:
@@ -95,7 +102,7 @@ class Link:
         """
         this = script(name)
         given = [this.given(keys, self.keys, named) for keys, named in calls]
-        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True)
+        replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True, command=name)
         return replies
 
     async def write(self, name: str, keys: object = None, /, *, request_id: str = "", **named: Any) -> list[Any]:  # noqa: ANN401
@@ -136,3 +143,16 @@ class Link:
         epoch = await self.call(self.client.hget, self.keys.meta, "epoch", key=self.keys.meta)
         if epoch != self.epoch:
             raise self.reset(epoch)
+
+
+def _spans() -> Callable[[str], AbstractContextManager[object]]:
+    """What makes the span of a command. The span has no key and no value, because they may have a repo in them."""
+    spans = switch.spans()
+    if spans is None:
+        nothing = nullcontext()
+        return lambda _command: nothing
+
+    def span(command: str) -> AbstractContextManager[object]:
+        return spans.client(command, {"db.system.name": "redis", "db.operation.name": command})
+
+    return span

@@ -87,7 +87,9 @@ class RedisStore:
                 raise exceptions.ReadOnlyError("You can't write against a read only replica.")
             return meta, time
 
-        (epoch, adopted_ms, freeze, entry_id, schema), time = await self.link.call(ask, key=self.keys.meta)
+        (epoch, adopted_ms, freeze, entry_id, schema), time = await self.link.call(
+            ask, key=self.keys.meta, command="hmget"
+        )
         self.link.schema = schema
         self.link.require_schema()
         if not epoch:
@@ -240,7 +242,7 @@ class RedisStore:
         asked = list(entries.items())
         for first in range(0, len(asked), _SCAN_COUNT):
             chunk = asked[first : first + _SCAN_COUNT]
-            found = await self.link.call(self._ask_histories, chunk)
+            found = await self.link.call(self._ask_histories, chunk, command="xrange")
             for (component, entry_id), (this, oldest) in zip(chunk, found, strict=True):
                 if not this and not (oldest and entry_order(entry_id) < entry_order(oldest[0][0])):
                     missing.add(component)
