@@ -14,8 +14,8 @@ from typing import Protocol
 import grpc
 from google.protobuf.message import Message
 
-from rampd._calls.call_span import call_span
-from rampd._calls.connection import Connection, Metadata, Response
+from rampd._calls.call_span import Metadata, call_span
+from rampd._calls.connection import Connection, Response
 from rampd._calls.endpoint import Endpoint
 from rampd._calls.methods import METHODS
 from rampd._runtime.fork_gate import Living

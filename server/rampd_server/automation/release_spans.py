@@ -21,7 +21,11 @@ def release_span(spans: Spans | None, name: str, rollout: Rollout, attributes: M
     if spans is None or release is None:
         yield
         return
-    known = {"rampd.component": rollout.component, "rampd.tag": release.tag, "rampd.release": release.number}
+    known: Mapping[str, str | int] = {
+        "rampd.component": rollout.component,
+        "rampd.tag": release.tag,
+        "rampd.release": release.number,
+    }
     with spans.around(name, {**known, **attributes}, traceparent=release.attributes.get(TRACEPARENT)) as span:
         try:
             yield

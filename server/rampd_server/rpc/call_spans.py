@@ -140,14 +140,14 @@ def _note_answer(span: Span, request: Message, response: object) -> None:
         found = v1.ResolveResponse.FromString(response)
         span.set_attribute("rampd.tag", found.tag)
         if found.channel:
-            span.set_attribute("rampd.channel", v1.Channel(found.channel).name.removeprefix("CHANNEL_"))
-        span.set_attribute("rampd.reason", v1.ResolveReason(found.reason).name.removeprefix("RESOLVE_REASON_"))
+            span.set_attribute("rampd.channel", v1.Channel.Name(found.channel).removeprefix("CHANNEL_"))
+        span.set_attribute("rampd.reason", v1.ResolveReason.Name(found.reason).removeprefix("RESOLVE_REASON_"))
         span.set_attribute("rampd.release", found.release)
         span.set_attribute("rampd.revision", found.revision)
         span.set_attribute("rampd.stale", found.stale)
     elif isinstance(request, v1.ReleaseRequest) and isinstance(response, v1.ReleaseResponse):
         span.set_attribute("rampd.release", response.release)
-        span.set_attribute("rampd.disposition", v1.Disposition(response.disposition).name.removeprefix("DISPOSITION_"))
+        span.set_attribute("rampd.disposition", v1.Disposition.Name(response.disposition).removeprefix("DISPOSITION_"))
         span.set_attribute("rampd.revision", response.revision)
     elif "request_id" in request.DESCRIPTOR.fields_by_name and (revision := getattr(response, "revision", 0)):
         span.set_attribute("rampd.revision", revision)
