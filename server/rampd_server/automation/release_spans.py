@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rampd_server.tracing.switch import TRACEPARENT
+from rampd_server.tracing import TRACEPARENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,8 +15,7 @@ from rampd_server.rpc.mutation import execute, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.service.service import Service
-from rampd_server.tracing import switch
-from rampd_server.tracing.switch import TRACEPARENT
+from rampd_server.tracing import TRACEPARENT, switch
 
 _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 

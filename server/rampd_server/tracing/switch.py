@@ -9,9 +9,6 @@ if TYPE_CHECKING:
 
     from rampd_server.tracing.spans import Spans
 
-TRACEPARENT = "traceparent"
-"""The key of a place in a trace: in metadata, in headers, and in the attributes of a release."""
-
 
 def spans() -> Spans | None:
     """What makes spans. None without the API of OpenTelemetry, or without a tracer provider: then nobody looks at spans."""

@@ -7,7 +7,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from rampd_server.tracing.switch import TRACEPARENT
+from rampd_server.tracing import TRACEPARENT
 
 _w3c = TraceContextTextMapPropagator()
 
