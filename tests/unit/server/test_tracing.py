@@ -9,17 +9,19 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
 
 from rampd_server.process import logs
 from rampd_server.process.config import LogFormat, LogLevel
 from rampd_server.tracing import switch
+from tests.spans import recording
 
 WITHOUT_API = """
 import sys
 sys.modules["opentelemetry"] = None  # an import raises ModuleNotFoundError
 import rampd_server.app
 from rampd_server.tracing import switch
+from tests.spans import recording
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
 from rampd_server.access.rpc_roles import Role
@@ -71,3 +73,16 @@ def test_a_line_within_a_span_names_it_whoever_wrote_the_line(out: io.StringIO) 
     for line in (within, library):
         assert (line["trace_id"], line["span_id"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
     assert not {"trace_id", "span_id"} & outside.keys()
+
+
+def test_after_a_span_there_is_no_current_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recording(monkeypatch) as found:
+        spans = switch.spans()
+        assert spans is not None
+        with spans.around("first", {}) as first:
+            assert get_current_span() is first
+        assert not get_current_span().get_span_context().is_valid
+        with pytest.raises(ValueError, match="broken"), spans.around("second", {}):
+            raise ValueError("broken")
+        assert not get_current_span().get_span_context().is_valid
+        assert [span.parent for span in found.all("*")] == [None, None]
