@@ -21,7 +21,6 @@ import sys
 sys.modules["opentelemetry"] = None  # an import raises ModuleNotFoundError
 import rampd_server.app
 from rampd_server.tracing import switch
-from tests.spans import recording
 from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
 from rampd_server.access.rpc_roles import Role
