@@ -76,7 +76,7 @@ class Listeners:
         parts = Parts(
             bind(servicers, violations=violations, door=door, streams=streams, system=_CONNECT),
             door,
-            Health(replica),
+            Health(replica, is_open=door.credentials is None),
             is_local=address.is_loopback and door.credentials is None,
             describes=self._config.reflection,
         )

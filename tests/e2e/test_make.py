@@ -29,30 +29,51 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_taken_port_is_reported_before_anything_is_installed(directory: Path) -> None:
+@pytest.mark.parametrize(("variable", "flag"), [("PORT", "--listen"), ("HTTP_PORT", "--http")])
+def test_a_taken_port_is_reported_before_anything_is_installed(directory: Path, variable: str, flag: str) -> None:
+    free = free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = make(directory, "run", f"PORT={port}")
+        done = make(directory, "run", f"PORT={free}", f"{variable}={port}")
     assert done.returncode == 2
     assert done.stdout == (
-        f"Port {port} is taken, perhaps by another rampd-server. To use a free port: make run ARGS='--listen 127.0.0.1:0'. "
+        f"Port {port} is taken, perhaps by another rampd-server. To use a free port: make run ARGS='{flag} 127.0.0.1:0'. "
         "If the other server uses this folder too, add --data-dir .rampd2 to ARGS.\n"
     )
     assert not (directory / ".venv").exists()
 
 
+BOTH = ["--listen,50051", "--http,8080"]
+
+
 @pytest.mark.parametrize(
-    "words", [("ARGS=--listen 127.0.0.1:0",), ("ARGS=--listen=[::1]:1",), ("RAMPD_LISTEN=127.0.0.1:0",)]
+    ("words", "checked"),
+    [
+        ((), BOTH),
+        (("ARGS=--listen 127.0.0.1:0",), BOTH[1:]),
+        (("ARGS=--listen=[::1]:1",), BOTH[1:]),
+        (("RAMPD_LISTEN=127.0.0.1:0",), BOTH[1:]),
+        (("ARGS=--http 127.0.0.1:0",), BOTH[:1]),
+        (("RAMPD_HTTP=127.0.0.1:0",), BOTH[:1]),
+        (("ARGS=--listen 127.0.0.1:0 --http 127.0.0.1:0",), []),
+    ],
 )
-def test_with_another_address_the_default_port_is_not_checked(directory: Path, words: tuple[str, ...]) -> None:
-    assert "is taken" in make(directory, "-n", "run").stdout
+def test_only_the_default_ports_that_are_used_are_checked(
+    directory: Path, words: tuple[str, ...], checked: list[str]
+) -> None:
     done = make(directory, "-n", "run", *words)
     assert done.returncode == 0
-    assert "is taken" not in done.stdout
-    assert "rampd-server" in done.stdout
+    assert [each for each in BOTH if each in done.stdout] == checked
+    assert ("is taken" in done.stdout) == bool(checked)
+    [command] = [line for line in done.stdout.splitlines() if "rampd-server --insecure-admin" in line]
+    assert ("--http 127.0.0.1:8080" in command) == (BOTH[1] in checked)
 
 
-def test_with_a_free_port_make_goes_on(directory: Path) -> None:
+def test_with_free_ports_make_goes_on(directory: Path) -> None:
+    assert make(directory, "free", f"PORT={free_port()}", f"HTTP_PORT={free_port()}").returncode == 0
+
+
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    assert make(directory, "free", f"PORT={port}").returncode == 0
+        port: int = taken.getsockname()[1]
+    return port

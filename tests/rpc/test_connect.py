@@ -1,8 +1,10 @@
 """The API over HTTP by Connect's protocol: what it adds to the calls that test_services.py makes over both."""
 
 import base64
+import contextlib
 import gzip
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +17,10 @@ import pytest
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server import testing
+from rampd_server.http import server as http_server
 from rampd_server.http.errors import STATUS_OF
 from tests.over_http import COMPRESSED, END, METHODS, envelope, envelopes, stubs_over_http
-from tests.rpc.access_table import CALLERS, REQUESTS, revoke, statuses, tokens_of_every_kind
+from tests.rpc.access_table import CALLERS, REQUESTS, Tokens, revoke, statuses, tokens_of_every_kind
 from tests.rpc.test_access import expected
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
@@ -222,6 +225,50 @@ def test_a_body_over_the_limit_is_refused_however_small_it_is_sent(http: httpx.C
     answer = http.post(RESOLVE, content=gzip.compress(content) if is_compressed else content, headers=headers)
     refused(answer, 400, "invalid_argument", "TOO_LARGE")
     assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_who_is_not_proven_sends_no_large_body(store_process: StoreServer, namespace: str, is_compressed: bool) -> None:
+    """A small one is read first, so that a wrong field is told before a wrong credential."""
+    large, small = b"{" + b" " * (1 << 20), b"{"
+    with short_directory() as directory:
+        tokens = Tokens(directory / "access.toml")
+        tokens.grant("team", "viewer")
+        settings = {"namespace": namespace, "access_file": tokens.path, "insecure_admin": False, "http": "127.0.0.1:0"}
+        with (
+            testing.listening(directory, store_process.url, **settings) as found,
+            httpx.Client(base_url=f"http://{found.http}", trust_env=False, timeout=30) as http,
+        ):
+
+            def asked(content: bytes, **headers: str) -> httpx.Response:
+                if is_compressed:
+                    content, headers = gzip.compress(content), {**headers, "content-encoding": "gzip"}
+                return http.post(RESOLVE, content=iter([content]), headers={**JSON, **headers})
+
+            refused(asked(small), 400, "invalid_argument", "INVALID_FIELD")
+            refused(asked(large), 401, "unauthenticated", "NO_CREDENTIALS")
+            proof = {"authorization": f"Bearer {tokens.of['team']}"}
+            refused(asked(large, **proof), 400, "invalid_argument", "INVALID_FIELD")
+
+
+def test_a_connection_that_nobody_reads_is_closed(
+    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a caller that asks for more than the system keeps, and reads only long after the limit, expect it to be cut."""
+    monkeypatch.setattr(http_server, "UNREAD_S", 0.2)
+    number = 300
+    settings = {"namespace": namespace, "http": "127.0.0.1:0"}
+    with short_directory() as directory, testing.listening(directory, store_process.url, **settings) as found:
+        assert found.http is not None
+        with socket.create_connection((found.http.host, found.http.port), timeout=30) as connection:
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * (number - 1))
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            time.sleep(5)
+            data = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(1 << 20):
+                    data += part
+    assert 0 < data.count(b"HTTP/1.1 200 OK") < number
 
 
 @pytest.mark.usefixtures("released")

@@ -58,9 +58,9 @@ async def stream(
     caller does not read. Raises CallError.
     """
     context = HttpContext(request, timeout_s=timeout_s, write=write)
-    handle = _handler(handlers, method, context).unary_stream
-    if handle is None:
-        raise CallError.of(not_implemented(method))
+    found = _handler(handlers, method, context)
+    # A server that stops has one handler for all methods, which refuses.
+    handle = found.unary_stream or found.unary_unary
     await _run(cast("Any", handle)(data, context), context, request)
 
 

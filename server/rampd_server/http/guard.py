@@ -4,6 +4,7 @@ A browser can be made to send requests to this port by any page that its user lo
 page is refused, and a server that asks for no credential answers only to the names of its own machine.
 """
 
+import asyncio
 import ipaddress
 import secrets
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rampd_server.http.health import Health
+from rampd_server.rpc.server import MAX_HEADERS_BYTES
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -46,21 +48,25 @@ class Guard:
             wrong = self._wrong(Headers(scope=scope))
             application = self._application if wrong is None else wrong
             await application(scope, receive, sending)
-        except BaseException as error:
+        except Exception as error:
+            request_id = secrets.token_hex(8)
+            _log.error("request_failed", path=scope["path"], request_id=request_id, exc_info=error)
             if is_started:
                 raise
-            if isinstance(error, Exception):
-                request_id = secrets.token_hex(8)
-                _log.error("request_failed", path=scope["path"], request_id=request_id, exc_info=error)
-                text = f"This is a defect of rampd. The server's log has the request id {request_id}."
-                answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)
-            else:
-                answer = _refusal(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "This server stops. Try another server."
-                )
-            await answer(scope, receive, sending)
+            text = f"This is a defect of rampd. The server's log has the request id {request_id}."
+            await _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)(scope, receive, sending)
+        except asyncio.CancelledError:
+            # Only a server that stops cancels a request: see server.py.
+            if is_started:
+                raise
+            text = "This server stops. Send the request again, to another server."
+            await _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text)(scope, receive, sending)
 
     def _wrong(self, headers: Headers) -> JSONResponse | None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADERS_BYTES:
+            # What comes in one piece is not bound by the parser.
+            text = f"The headers of a request have at most {MAX_HEADERS_BYTES:,} bytes together."
+            return _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "resource_exhausted", text)
         if "transfer-encoding" in headers and "content-length" in headers:
             # The two may differ, and a proxy in between may go by the other one.
             return _refusal(

@@ -9,65 +9,81 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from rampd._contract.wording import one_line
-from rampd_server.domain.errors import RampdError
 from rampd_server.replica.replica import Replica
 
-READS, WRITES = "reads", "writes"
+READS, WRITES, COMPONENTS = "reads", "writes", "components"
+_DECISIVE = (READS, WRITES)
+"""What a server has to serve to be ready. A damaged component is in the answer, but all other components are served."""
 
 
 class Health:
     """Looks at the copy at each question and keeps nothing, so that no answer outlives its reason."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, *, is_open: bool = False) -> None:
+        """`is_open`: whoever can ask may read everything anyway. Otherwise no message is told, which may name the store."""
         self._replica = replica
+        self._is_open = is_open
         self.is_stopping = False
 
-    def parts(self) -> Mapping[str, RampdError | str | None]:
-        """What keeps each part from being served; None where it is served. `reads` is Resolve and Watch, `writes` is everything
-        else.
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Each part and what keeps it from being served. `reads` is Resolve and Watch, `writes` is everything else, `components` is
+        whether every component can be read.
         """
         if self.is_stopping:
-            return dict.fromkeys((READS, WRITES), "This server stops.")
-        why = None if self._replica.is_confirmed else self._replica.trouble or "The store has not confirmed the copy."
-        return {READS: None if self._replica.answers.is_set() else why, WRITES: why}
+            return dict.fromkeys((READS, WRITES, COMPONENTS), _not_serving(message="This server stops."))
+        replica = self._replica
+        answers, damaged = replica.answers.is_set(), len(replica.damaged)
+        why = None if replica.is_confirmed else self._trouble()
+        components = why
+        if answers:
+            text = "Components that can't be read are served as they were before. The log and ListRollouts name them."
+            components = _not_serving("STORE_CORRUPT", text) if damaged else None
+        return {
+            READS: _SERVES if answers or why is None else why,
+            WRITES: why or _SERVES,
+            COMPONENTS: components or _SERVES,
+        }
+
+    def _trouble(self) -> Mapping[str, Any]:
+        trouble = self._replica.trouble
+        if trouble is None:
+            return _not_serving(message="The store has not confirmed the copy for some seconds.")
+        return _not_serving(
+            trouble.reason, one_line(trouble.message) if self._is_open else "The server's log has the reason."
+        )
 
 
 def routes(health: Health) -> list[BaseRoute]:
-    """`/healthz`; `/readyz` for everything, and `/readyz/reads` and `/readyz/writes` for a part."""
+    """`/healthz`; `/readyz` for everything, and `/readyz/reads`, `/readyz/writes` and `/readyz/components` for a part."""
 
     async def healthz(_request: Request) -> JSONResponse:
-        return _answer({"status": "SERVING"})
+        return _answer(_SERVES)
 
-    def ready(*asked: str) -> Callable[[Request], Awaitable[JSONResponse]]:
+    def ready(shown: tuple[str, ...], decisive: tuple[str, ...]) -> Callable[[Request], Awaitable[JSONResponse]]:
         async def readyz(_request: Request) -> JSONResponse:
             parts = health.parts()
-            is_serving = all(parts[name] is None for name in asked)
+            is_ready = all(parts[name] == _SERVES for name in decisive)
             return _answer(
-                {"status": _word(is_serving=is_serving), "parts": {name: _part(parts[name]) for name in asked}},
-                HTTPStatus.OK if is_serving else HTTPStatus.SERVICE_UNAVAILABLE,
+                {**(_SERVES if is_ready else _not_serving()), "parts": {name: parts[name] for name in shown}},
+                HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE,
             )
 
         return readyz
 
     return [
         Route("/healthz", healthz),
-        Route("/readyz", ready(READS, WRITES)),
-        Route(f"/readyz/{READS}", ready(READS)),
-        Route(f"/readyz/{WRITES}", ready(WRITES)),
+        Route("/readyz", ready((*_DECISIVE, COMPONENTS), _DECISIVE)),
+        *(Route(f"/readyz/{part}", ready((part,), (part,))) for part in (READS, WRITES, COMPONENTS)),
     ]
 
 
-def _part(wrong: RampdError | str | None) -> Mapping[str, Any]:
-    if wrong is None:
-        return {"status": _word(is_serving=True)}
-    if isinstance(wrong, RampdError):
-        return {"status": _word(is_serving=False), "reason": wrong.reason, "message": one_line(wrong.message)}
-    return {"status": _word(is_serving=False), "message": wrong}
+_SERVES: Mapping[str, Any] = {"status": "SERVING"}
+"""In the words of grpc.health.v1."""
 
 
-def _word(*, is_serving: bool) -> str:
-    """The words of grpc.health.v1."""
-    return "SERVING" if is_serving else "NOT_SERVING"
+def _not_serving(reason: str = "", message: str = "") -> Mapping[str, Any]:
+    told = {"reason": reason, "message": message}
+    return {"status": "NOT_SERVING", **{name: text for name, text in told.items() if text}}
 
 
 def _answer(content: Mapping[str, Any], status: int = HTTPStatus.OK) -> JSONResponse:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rampd._contract.field_rules import rule_of
+from rampd_server.http.connect import has_get
 from rampd_server.http.errors import STATUS_OF, code_of
 from rampd_server.rpc.binding import SERVICES
 from rampd_server.rpc.reflection import written_files
@@ -42,6 +43,7 @@ _KNOWN: Final[Mapping[str, _Schema]] = {
     "google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
 }
 _ERROR: Final = "Error"
+_HEALTH_PATHS: Final = ("/healthz", "/readyz", "/readyz/reads", "/readyz/writes", "/readyz/components")
 _HEALTH: Final = {
     "type": "object",
     "properties": {"status": {"enum": ["SERVING", "NOT_SERVING"]}, "parts": {"type": "object"}},
@@ -73,11 +75,8 @@ def document() -> _Schema:
         },
         "tags": [{"name": service.name, "description": _comment(service)} for service in SERVICES.values()],
         "paths": {
-            **{
-                f"/{method.containing_service.full_name}/{method.name}": {"post": _operation(method)}
-                for method in methods
-            },
-            **{path: {"get": _health(path)} for path in ("/healthz", "/readyz", "/readyz/reads", "/readyz/writes")},
+            **{f"/{method.containing_service.full_name}/{method.name}": _path(method) for method in methods},
+            **{path: {"get": _health(path)} for path in _HEALTH_PATHS},
         },
         "components": {
             "schemas": {**_schemas(methods), _ERROR: _error()},
@@ -93,6 +92,18 @@ def _written() -> bytes:
     return json.dumps(document(), ensure_ascii=False).encode()
 
 
+def _path(method: MethodDescriptor) -> _Schema:
+    asked = _json_of(method.input_type.full_name)
+    post = _operation(method) | {"requestBody": {"required": True, "content": asked}}
+    if not has_get(method):
+        return {"post": post}
+    parameters = [
+        {"name": "encoding", "in": "query", "required": True, "schema": {"enum": ["json"]}},
+        {"name": "message", "in": "query", "required": True, "content": asked},
+    ]
+    return {"post": post, "get": _operation(method) | {"operationId": f"{method.name}ByGet", "parameters": parameters}}
+
+
 def _operation(method: MethodDescriptor) -> _Schema:
     text = _comment(method)
     return {
@@ -100,7 +111,6 @@ def _operation(method: MethodDescriptor) -> _Schema:
         "tags": [method.containing_service.name],
         "summary": text.partition(". ")[0].rstrip("."),
         "description": text,
-        "requestBody": {"required": True, "content": _json_of(method.input_type.full_name)},
         "responses": {
             "200": {"description": "The answer.", "content": _json_of(method.output_type.full_name)},
             "default": {"description": "A refusal or an error.", "content": _json_of(_ERROR)},

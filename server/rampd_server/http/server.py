@@ -30,8 +30,9 @@ UNREAD_S: Final = 60.0
 _KEEP_ALIVE_S: Final = 75
 """How long a connection may be without a request. Most clients and proxies keep theirs for a shorter time."""
 _BACKLOG: Final = 2048
-_CLOSING_S: Final = 0.1
-"""How long a stopping server still answers what callers send on connections that they have open."""
+_LOOK_S: Final = 0.02
+_MOST_LOOKS: Final = 25
+"""How often a stopping server looks whether connections are still open, on which it answers calls."""
 _END_S: Final = 1.0
 
 
@@ -62,6 +63,7 @@ class HttpServer:
         self._uvicorn = uvicorn.Config(
             application,
             loop="none",
+            http="h11",
             lifespan="off",
             ws="none",
             interface="asgi3",
@@ -84,6 +86,7 @@ class HttpServer:
             for each in self._sockets:
                 each.listen(_BACKLOG)
         except OSError as error:
+            self._close_sockets()
             raise StartupError(f"Can't listen on {address}: {error.strerror}. Give another {port.HTTP}.") from error
         return Address(found.host, found.port, self._tls is not None)
 
@@ -105,10 +108,14 @@ class HttpServer:
         for server in self._servers:
             server.close()
         if self._telling_time is None:
+            self._close_sockets()
             return
         # A call that comes on an open connection gets an answer. If the connection were closed, the caller would not know
         # whether the call was carried out.
-        await asyncio.sleep(_CLOSING_S)
+        for _ in range(_MOST_LOOKS):
+            if not self._state.connections:
+                break
+            await asyncio.sleep(_LOOK_S)
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=grace_s)
         for task in self._state.tasks:
@@ -118,6 +125,11 @@ class HttpServer:
         for connection in list(self._state.connections):
             connection.shutdown()
         self._telling_time.cancel()
+
+    def _close_sockets(self) -> None:
+        """Only before `start`: then they belong to the servers."""
+        for each in self._sockets:
+            each.close()
 
     def _protocol(self) -> asyncio.Protocol:
         return _Protocol(self._uvicorn, self._state, max_connections=self._max_connections)

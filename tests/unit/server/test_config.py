@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rampd_server.process.address import Address
-from rampd_server.process.config import Command, Config, LogFormat, LogLevel, read, tls_of
+from rampd_server.process.config import Command, Config, LogFormat, LogLevel, http_has_tls, read, tls_of
 from rampd_server.process.startup import StartupError
 
 
@@ -263,6 +263,46 @@ def test_plain_text_that_is_asked_for_beyond_the_loopback_needs_the_switch_too()
 def test_with_a_certificate_what_is_plain_is_said_or_is_beside_an_address_of_the_network(addresses, has_tls):
     flags = [word for address in addresses for word in ("--listen", address)]
     assert list(tls_of(config(*flags, *TLS, *ACCESS))) == has_tls
+
+
+@pytest.mark.parametrize(
+    ("flags", "has_tls"),
+    [
+        (["--http", "127.0.0.1:1"], False),
+        (["--http", "127.0.0.1:1", *TLS], True),
+        (["--http", "http://127.0.0.1:1", *TLS], False),
+        (["--http", "10.0.0.1:1", *TLS, *ACCESS], True),
+        (["--http", "127.0.0.1:1", "--listen", "10.0.0.1:1", *TLS, *ACCESS], False),
+        (["--http", "https://127.0.0.1:1", "--listen", "10.0.0.1:1", *TLS, *ACCESS], True),
+        (["--http", "10.0.0.1:1", "--insecure-plaintext", *ACCESS], False),
+    ],
+)
+def test_http_has_tls_by_the_rules_of_the_other_addresses(flags, has_tls):
+    assert http_has_tls(config(*flags)) is has_tls
+
+
+def test_an_address_of_http_beyond_the_loopback_makes_that_of_grpc_on_it_plain():
+    made = config("--http", "10.0.0.1:1", *TLS, *ACCESS)
+    assert (tls_of(made), http_has_tls(made)) == ((False,), True)
+
+
+def test_http_beyond_the_loopback_needs_tls_and_an_access_file():
+    without_tls, without_file = mistakes("--http", "0.0.0.0:8080")
+    assert without_tls.startswith("--http (RAMPD_HTTP): 0.0.0.0:8080 needs TLS: give --tls-cert (RAMPD_TLS_CERT)")
+    assert without_file.startswith("--http (RAMPD_HTTP): 0.0.0.0:8080 is beyond the loopback")
+    [plain] = mistakes("--http", "http://10.0.0.1:1", *TLS, *ACCESS)
+    assert plain.startswith("--http (RAMPD_HTTP): 10.0.0.1:1 is beyond the loopback, and http:// is plain text")
+
+
+def test_http_has_a_port_of_its_own():
+    [sentence] = mistakes("--http", "127.0.0.1:50051")
+    assert sentence == (
+        "--http (RAMPD_HTTP): 127.0.0.1:50051 is an address of --listen (RAMPD_LISTEN): give it a port of its own."
+    )
+    assert config("--http", "127.0.0.1:0", "--listen", "127.0.0.1:0").http == Address("127.0.0.1", 0)
+    assert mistakes("--http", "8080") == [
+        "--http (RAMPD_HTTP): '8080' is not host:port, such as 127.0.0.1:50051 or [::1]:0."
+    ]
 
 
 def test_several_addresses_are_given_one_by_one_or_with_spaces_between(monkeypatch):
