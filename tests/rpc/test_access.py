@@ -6,6 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ from rampd import v1
 from rampd._contract.token import digest_of, new_token
 from rampd_server import testing
 from rampd_server.access import following
+from rampd_server.access.oidc import LEEWAY_S
 from rampd_server.access.quotas import Rate
+from rampd_server.process.address import Address
 from rampd_server.rpc import door, refusals
 from rampd_server.rpc.binding import SERVICES
+from tests.authority import Authority
+from tests.ci_issuer import ci_issuer, github_claims
 from tests.rpc.access_table import (
     CALLERS,
     METHODS,
@@ -411,6 +416,22 @@ def test_a_request_id_belongs_to_the_identity(world: World) -> None:
     assert world("ci-a-2", "Release", **fields).replayed
 
 
+@pytest.mark.parametrize("actor", ["", "ci-a"])
+def test_who_has_not_used_a_request_id_does_not_hear_what_it_was_used_for(two: World, actor: str) -> None:
+    """Given an id that was used for a component that the caller does not see, expect no word of method, fields and component."""
+    fields = {"component": C, "tag": "t9", "request_id": "build-42"}
+    first = two("admin", "Release", actor, component=OTHER, tag="t9", request_id="build-42")
+    error = two.refusal("ci-of-one", "Release", **fields)
+    assert (reason_of(error), metadata_of(error)) == ("REQUEST_ID_REUSED", {"request_id": "build-42"})
+    assert error.details() == (
+        "The request id build-42 was used by another caller. To repeat the first request, send it unchanged. For any other "
+        "request, choose a new request id."
+    )
+    again = two.refusal("admin", "Release", **fields)
+    assert metadata_of(again)["differs"] == ("actor, component" if actor else "component")
+    assert two("admin", "Release", component=OTHER, tag="t9", request_id="build-42").release == first.release
+
+
 # Ends
 
 
@@ -455,6 +476,41 @@ def test_a_stream_whose_grant_has_changed_can_be_opened_again(world: World) -> N
     assert C not in str(next(world.stream("launcher")))
 
 
+@pytest.mark.parametrize("change", ["a second token", "a later end", "another role", "other limits"])
+def test_a_stream_goes_on_while_tokens_are_replaced_and_ends_when_rights_change(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    world("admin", "Release", component=C, tag="t1")
+    role, limits, end = "launcher", "limits = { streams = 9 }", "expires = 2098-01-01"
+    grant(world, "launcher", role, limits, end)
+    stream = world.stream("launcher")
+    assert next(stream)
+    digests = [digest_of(world.tokens.of["launcher"])]
+    match change:
+        case "a second token":
+            digests.append(digest_of(new_token()))
+        case "a later end":
+            end = "expires = 2099-01-01"
+        case "another role":
+            role = "viewer"
+        case "other limits":
+            limits = "limits = { streams = 8 }"
+    world.tokens.grant("launcher", role, limits, end, proof=f"tokens = {digests}")
+    # What is added later in the file is in force by then, and the stream is checked again many times.
+    grant(world, "later", "viewer")
+    if change.startswith("a "):
+        checked, known = [], door.Door.known
+        monkeypatch.setattr(door.Door, "known", lambda *given: (checked.append(given), known(*given))[1])
+        # The first check that finds a reason ends the stream, and is the last one.
+        eventually(lambda: len(checked) >= 3, 20)
+        assert stream.is_active()
+        stream.cancel()
+    else:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+        assert reason_of(caught.value) == "NO_SNAPSHOT"
+
+
 def test_a_stream_that_nobody_reads_ends_too(world: World) -> None:
     """Given more than a connection buffers, expect that a revoke frees the stream for the next one of the identity."""
     attributes = {f"key{number}": "x" * 500 for number in range(30)}
@@ -491,6 +547,76 @@ def test_a_stream_whose_credential_can_t_be_checked_ends(world: World, monkeypat
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+ENDS = {
+    "its certificate ends": "ended at",
+    "the grant of its certificate is taken out": "",
+    "the token of its issuer ends": "expired",
+    "the grant of its issuer is taken out": "The token is neither one of rampd nor one of an OIDC issuer",
+    "the grant for everybody ends": "",
+    "the grant for everybody is taken out": "",
+}
+"""What a stream hears. Who is left without any proof is told how to get one."""
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_stream_ends_by_every_kind_of_proof_when(
+    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(following, "_LOOK_S", 0.02)
+    monkeypatch.setattr(door, "_CHECK_AGAIN_S", 0.05)
+    with short_directory() as directory, ci_issuer() as issuer:
+        tokens, authority = Tokens(directory / "access.toml"), Authority()
+        tokens.grant("admin", "admin")
+        of_issuer = (
+            f'[[grant.oidc]]\nissuer = "{issuer.name}"\naudience = "rampd"\nclaims = {{ repository_id = "456789" }}'
+        )
+        proofs = {
+            "certificate": 'certificates = ["spiffe://team/launcher"]',
+            "issuer": of_issuer,
+            "everybody": "everybody = true",
+        }
+        kind = next(each for each in proofs if each in end)
+        certificate, key = authority.issue("127.0.0.1").write(directory, "server")
+        settings: dict[str, Any] = {
+            "namespace": namespace,
+            "access_file": tokens.path,
+            "insecure_admin": False,
+            "listen": [Address("127.0.0.1", 0, True)],
+            "tls_cert": certificate,
+            "tls_key": key,
+            "tls_client_ca": authority.write(directory),
+        }
+        with testing.run(directory, store_process.url, **settings) as target:
+            soon = timedelta(seconds=5)
+            expires = (
+                f"expires = {(datetime.now(UTC) + soon).isoformat()}" if end == "the grant for everybody ends" else ""
+            )
+            tokens.grant("launcher", "launcher", expires, proof=proofs[kind])
+            name = "spiffe://team/launcher" if kind == "certificate" else "spiffe://team/nobody"
+            mine = authority.issue(name, life=soon if end == "its certificate ends" else timedelta(days=1))
+            life_s = 5 - LEEWAY_S if end == "the token of its issuer ends" else 600
+            token = issuer.token({**github_claims("rampd"), "exp": int(time.time()) + life_s})
+            metadata = (("authorization", f"Bearer {token}"),) if kind == "issuer" else ()
+            trust = grpc.ssl_channel_credentials(authority.certificate, mine.key, mine.certificate)
+            with grpc.secure_channel(target, trust) as channel:
+
+                def opened() -> Any:
+                    call = channel.unary_stream("/rampd.v1.ResolverService/Watch")
+                    stream = call(v1.WatchRequest().SerializeToString(), metadata=metadata, timeout=40)
+                    assert next(stream)
+                    return stream
+
+                streams: list[Any] = []
+                eventually(lambda: streams.append(opened()) or True, 20, suppressed=grpc.RpcError)
+                if "taken out" in end:
+                    tokens.revoke("launcher")
+                with pytest.raises(grpc.RpcError) as caught:
+                    list(streams[0])
+    reason = "BAD_CREDENTIALS" if ENDS[end] else "NO_CREDENTIALS"
+    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAUTHENTICATED, reason)
+    assert ENDS[end] in str(caught.value.details())
 
 
 def test_a_stream_ends_within_a_minute_after_the_file_has_changed() -> None:
@@ -553,6 +679,28 @@ def test_outcomes_a_second_are_counted_one_by_one(world: World) -> None:
     assert 30 < retry_after_s(error) <= 100
 
 
+def test_the_jobs_of_a_batch_are_counted_and_calls_wait_for_them(world: World) -> None:
+    """Given a batch as large as 40 calls, expect that it goes through, and that those after it wait for its turn to end."""
+    world("admin", "Release", component=C, tag="t1")
+    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.1, burst = 50 }")
+    batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(1000)]
+    for _ in range(2):
+        assert len(world("eager", "BatchResolve", requests=batch).results) == 1000
+    for method, fields in (("BatchResolve", {"requests": batch}), ("Resolve", {"component": C, "repo": "acme/app"})):
+        error = world.refusal("eager", method, **fields)
+        assert (reason_of(error), metadata_of(error)) == ("LIMIT_EXCEEDED", {"limit": "calls_per_s"})
+        # 82 calls, a few of `grant`, the one that waits, and the burst: about 33 turns of 10 s.
+        assert 250 < retry_after_s(error) < 400
+
+
+def test_a_batch_of_few_jobs_is_one_call(world: World) -> None:
+    world("admin", "Release", component=C, tag="t1")
+    grant(world, "eager", "launcher", "limits = { calls_per_s = 0.001, burst = 50 }")
+    batch = [v1.ResolveRequest(component=C, repo=f"acme/app-{number}") for number in range(24)]
+    for _ in range(40):
+        assert len(world("eager", "BatchResolve", requests=batch).results) == 24
+
+
 def test_an_identity_with_several_tokens_has_one_limit(world: World) -> None:
     world.tokens.of["eager-2"] = new_token()
     grant(world, "eager", "launcher", "limits = { streams = 1 }")
@@ -611,6 +759,31 @@ def test_refusals_are_in_the_log_once_and_without_a_secret(
         assert token not in str(lines)
         assert token[6:] not in str(lines) or len(token) < 10
         assert token not in caplog.text
+
+
+@pytest.mark.parametrize("method", ["GetRollout", "Resolve", "BatchResolve", "ReportOutcomes", "Watch", "WatchRelease"])
+def test_a_call_about_a_component_that_one_may_not_see_is_in_the_log_once(
+    two: World, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Given a call about it, expect one line; given one about a component that is not there, expect none."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(refusals, "_rate", Rate(1000, 1000))
+    monkeypatch.setattr(refusals._log, "warning", lambda event, **pairs: lines.append(pairs), raising=False)
+    for name in (f"{C}-absent", OTHER):
+        request = REQUESTS[method](name)
+        for entries in ("requests", "outcomes"):
+            if entries in request.DESCRIPTOR.fields_by_name:
+                getattr(request, entries).extend(list(getattr(request, entries)) * 3)
+        status(two.channel, method, request, two.tokens.metadata("admin-of-one"))
+    [line] = lines
+    service = METHODS[method].containing_service.full_name
+    assert (line["method"], line["identity"], line["reason"], line["why"]) == (
+        f"{service}/{method}",
+        "admin-of-one",
+        "COMPONENT_NOT_FOUND",
+        f"{OTHER} is not among the components of the grant.",
+    )
+    assert line["peer"].startswith("ipv4:127.0.0.1:")
 
 
 def test_a_flood_of_wrong_tokens_does_not_flood_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
