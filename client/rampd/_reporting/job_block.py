@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from rampd._decision.resolution import Resolution
 from rampd._reporting.outcome_buffer import Outcome
+from rampd._runtime.tracing import Attributes, current_span
 
 Resolved = TypeVar("Resolved")
 
@@ -40,6 +41,8 @@ class _Running(Generic[Resolved]):
 
     def _begin(self, resolution: Resolution) -> None:
         self.resolution = resolution
+        if (span := current_span()) is not None:
+            span.set_attributes(_shown(self._question[0], resolution))
         self._began_s = time.monotonic()
 
     def _end(self, kind: type[BaseException] | None) -> None:
@@ -51,6 +54,17 @@ class _Running(Generic[Resolved]):
         self._report(Outcome(*self._question, self.resolution, succeeded, time.monotonic() - self._began_s))
 
 
+def _shown(component: str, resolution: Resolution) -> Attributes:
+    """What the trace of a job says of its version. Without the repo, which the program may add itself."""
+    shown = {
+        "rampd.component": component,
+        "rampd.tag": resolution.tag,
+        "rampd.reason": resolution.reason.value,
+        "rampd.release": resolution.release,
+    }
+    return shown if resolution.channel is None else {**shown, "rampd.channel": resolution.channel.value}
+
+
 class RunningJob(_Running[Resolution]):
     """The result of `Resolver.job`: a block in which one job runs.
 
@@ -60,6 +74,8 @@ class RunningJob(_Running[Resolution]):
     The end of the block reports the outcome. If an exception leaves the block, the job failed; otherwise it succeeded.
     A call of `succeeded()` or `failed()` in the block overrides both. A job that is ended from outside (KeyboardInterrupt,
     SystemExit, a cancelled task: everything that is not an `Exception`) says nothing about the version. It is not reported.
+
+    If the block begins in a span of OpenTelemetry, the span gets the version as attributes: `rampd.tag` and others.
     """
 
     __slots__ = ()

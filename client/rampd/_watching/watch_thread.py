@@ -13,8 +13,9 @@ from typing import Any
 import grpc
 
 from rampd import v1
+from rampd._calls.call_span import Metadata
 from rampd._calls.channel import WATCH_OPTIONS
-from rampd._calls.connection import Metadata, closed_error
+from rampd._calls.connection import closed_error
 from rampd._calls.methods import METHODS
 from rampd._calls.status import error_of_call
 from rampd._contract.component_state import MalformedStateError

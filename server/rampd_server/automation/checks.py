@@ -10,6 +10,7 @@ import structlog
 
 from rampd._contract.placeholders import QueryError
 from rampd._decision.staleness import STALE_AFTER_S
+from rampd_server.automation.release_spans import release_span
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error
 from rampd_server.domain.automation.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
 from rampd_server.domain.automation.guards import CheckReading
@@ -18,6 +19,7 @@ from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import CheckStore
 from rampd_server.replica.replica import Replica
+from rampd_server.tracing import switch
 
 MAX_ASKING = 16
 """The most questions that one server asks at once. A source that hangs delays only other checks."""
@@ -94,6 +96,7 @@ class Checks:
         self._monotonic = monotonic
         self._plans: dict[tuple[str, str], _Plan] = {}
         self._asking: set[tuple[str, str]] = set()
+        self._spans = switch.spans()
 
     async def readings(self, rollout: Rollout) -> Sequence[CheckReading]:
         """Returns what is known of the checks of a rollout's policy, for its present next. Does not wait for a source.
@@ -152,7 +155,8 @@ class Checks:
         began_s = self._monotonic()
         wait_s = _RETRY_S
         try:
-            wait_s = await self._ask_if_leased(question)
+            with release_span(self._spans, "automation Check", question.rollout, {"rampd.check": question.check.name}):
+                wait_s = await self._ask_if_leased(question)
         except RampdError as exc:
             log.debug("check_waits", component=key[0], check=key[1], error=exc.message)
         except Exception:

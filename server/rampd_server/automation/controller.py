@@ -14,6 +14,7 @@ import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, RolloutState
 from rampd._decision.staleness import STALE_AFTER_S
+from rampd_server.automation.release_spans import release_span
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.automation import next_look
@@ -28,6 +29,7 @@ from rampd_server.metrics.counting import ByComponent
 from rampd_server.ports import SELF, Author, CheckSource, CountedSource, FeedEntry, OutcomeStore, UntimelyError
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
+from rampd_server.tracing import switch
 
 _LOOKERS = 8
 _BY_PLAN = "PLAN"
@@ -88,6 +90,7 @@ class Controller:
         self._deadlines: dict[str, Deadline] = {}
         self._moves: dict[str, Look] = {}
         """For each rollout under way: the store's time of its last progress, and the own clock when it was first seen."""
+        self._spans = switch.spans()
         replica.subscribe(self)
 
     def wake(self, component: str) -> None:
@@ -198,26 +201,30 @@ class Controller:
         rollout = observed.rollout
         author = Author(SELF, decision.action.capitalize(), decision.reason, is_claimed=False)
         command = commands.Decide(decision.progress, decision.command)
-        await self._service.execute(
-            rollout.component,
-            command,
-            author,
-            ground=rollout,
-            # A store that did not answer for a while could carry out an outdated decision, and the hold would begin before
-            # the step. If its clock was set back an hour, it could get a decision that takes a hold as over.
-            decided_ms=observed.clock.now_ms,
-        )
-        if self._decisions is not None:
-            would = decision.would
-            labels = (would or decision.action, decision.cause or _BY_PLAN, "false" if would else "true")
-            self._decisions.add(rollout.component, labels)
-        log.info(
-            "automation_decided",
-            component=rollout.component,
-            action=decision.action,
-            cause=decision.cause,
-            reason=decision.reason,
-        )
+        about = {"rampd.action": decision.action.value, "rampd.decision": decision.reason}
+        if decision.cause is not None:
+            about["rampd.cause"] = decision.cause.value
+        with release_span(self._spans, f"automation {author.action}", rollout, about):
+            await self._service.execute(
+                rollout.component,
+                command,
+                author,
+                ground=rollout,
+                # A store that did not answer for a while could carry out an outdated decision, and the hold would begin before
+                # the step. If its clock was set back an hour, it could get a decision that takes a hold as over.
+                decided_ms=observed.clock.now_ms,
+            )
+            if self._decisions is not None:
+                would = decision.would
+                labels = (would or decision.action, decision.cause or _BY_PLAN, "false" if would else "true")
+                self._decisions.add(rollout.component, labels)
+            log.info(
+                "automation_decided",
+                component=rollout.component,
+                action=decision.action,
+                cause=decision.cause,
+                reason=decision.reason,
+            )
 
     def _is_under_way(self, component: str) -> bool:
         known = self._replica.get(component)

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import httpx
 
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error, judge_answer, read_answer
 from rampd_server.process.address import PrometheusUrl
+from rampd_server.tracing import switch
 
 MAX_BYTES = 64 * 1024
 """The longest answer that is read. One number with its labels is far smaller. A query that finds a thousand series is not a
@@ -21,6 +23,7 @@ valid check."""
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 _MAX_TOKEN_BYTES = 16 * 1024
 _MIN_TIMEOUT_S = 0.1
+_PATH = "/api/v1/query"
 _ABOUT_QUERY = (400, 422)
 """The statuses with which Prometheus, or a compatible server, says that the query itself is wrong."""
 
@@ -76,6 +79,14 @@ class Prometheus:
             follow_redirects=False,
             trust_env=False,
         )
+        self._spans = switch.spans()
+
+    def _span(self) -> AbstractContextManager[object]:
+        """The span of a question, without the query, which may be long. Prometheus and proxies get its place in the trace."""
+        if self._spans is None:
+            return nullcontext()
+        attributes = {"http.request.method": "POST", "url.full": f"{self._place}{_PATH}"}
+        return self._spans.client("POST", attributes)
 
     async def ask(self, query: str) -> Answer:
         """Returns the answer to a query now, within the time-out. Raises only cancellation."""
@@ -100,8 +111,9 @@ class Prometheus:
     async def _exchange(self, form: dict[str, str], timeout_s: float) -> _Reply | str:
         """Returns the reply of Prometheus to a form, or says why there is no reply."""
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._post({**form, "timeout": f"{timeout_s:g}"})
+            with self._span():
+                async with asyncio.timeout(timeout_s):
+                    return await self._post({**form, "timeout": f"{timeout_s:g}"})
         except (TimeoutError, httpx.TimeoutException):
             return f"{self._place} took longer than {timeout_s:.3g} s"
         except TokenError as exc:
@@ -110,11 +122,11 @@ class Prometheus:
             return self._trouble(exc)
 
     async def _post(self, form: dict[str, str]) -> _Reply | str:
-        headers = {}
+        headers = {} if self._spans is None else self._spans.headers()
         if self._token_file is not None:
             # A file may be on a disk that does not answer, and Resolve must not wait for it.
             headers["Authorization"] = f"Bearer {await asyncio.to_thread(read_token, self._token_file)}"
-        url = f"{self._place}/api/v1/query"
+        url = f"{self._place}{_PATH}"
         async with self._client.stream("POST", url, data=form, headers=headers) as response:
             body = bytearray()
             async for piece in response.aiter_raw():

@@ -7,6 +7,7 @@ name.
 import logging
 import re
 import sys
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 import structlog
@@ -14,6 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rampd._contract.wording import one_line
 from rampd_server.process.config import LogFormat, LogLevel
+from rampd_server.tracing import switch
 
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@\"']*):[^\s/@\"']+@")
 _TOKEN = re.compile(r"rampd_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
@@ -31,6 +33,7 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
     is_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and out.isatty())
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_trace(switch.place()),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -66,6 +69,14 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
     for chatty in ("httpx", "httpcore"):  # a line for each request, and for each of its parts
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def _with_trace(place: Callable[[], Mapping[str, str]]) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.update(place())
+        return event
+
+    return add
 
 
 def _text(*, colors: bool) -> list[Processor]:

@@ -11,9 +11,9 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 import structlog
@@ -33,6 +33,10 @@ from rampd_server.rpc.door import Door, authorization_of
 from rampd_server.rpc.error_status import abort
 from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.streams import Streams
+from rampd_server.tracing import switch
+
+if TYPE_CHECKING:
+    from rampd_server.rpc.call_spans import CallSpans
 
 __all__ = ["SERVICES", "Call", "Violations", "bind"]
 
@@ -76,8 +80,10 @@ def bind(
     door: Door,
     streams: Streams | None = None,
     calls: Calls | None = None,
+    system: str = "grpc",
 ) -> "Handlers":
-    """Returns the handlers of all methods of all services. `calls` counts their calls.
+    """Returns the handlers of all methods of all services. `calls` counts their calls. `system` is the name by which spans call
+    the protocol.
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
@@ -90,7 +96,9 @@ def bind(
     streams = streams or Streams()
     return Handlers(
         {
-            f"/{_full_name(method)}": _bind_method(method, servicers.get(name), violations, door, streams, calls=calls)
+            f"/{_full_name(method)}": _bind_method(
+                method, servicers.get(name), violations, door, streams, calls=calls, system=system
+            )
             for name, service in SERVICES.items()
             for method in service.methods
         },
@@ -163,6 +171,8 @@ class _Stations:
     encode: Callable[[Any], bytes]
     calls: MethodCalls | None
     """None: nobody asks how many calls there are."""
+    abort: Callable[[Context, RampdError | DeadlineError], Awaitable[None]] = abort
+    """Ends a call with a refusal."""
 
 
 def _bind_method(
@@ -173,6 +183,7 @@ def _bind_method(
     streams: Streams,
     *,
     calls: Calls | None,
+    system: str,
 ) -> _Binding:
     stations = _Stations(
         _full_name(method),
@@ -184,12 +195,31 @@ def _bind_method(
         None if calls is None else calls.of(method.name, is_stream=method.server_streaming),
     )
     answer = getattr(servicer, _snake_case(method.name), None)
+    spans = _spans(method, system)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
     if method.server_streaming:
         stream = answer or _not_there_stream(method.name)
-        return lambda known: grpc.unary_stream_rpc_method_handler(_streaming(stations, stream, streams, known))
+        if spans is None:
+            return lambda known: grpc.unary_stream_rpc_method_handler(_streaming(stations, stream, streams, known))
+        traced, stream = replace(stations, abort=spans.abort), spans.noting_stream(stream)
+        return lambda known: grpc.unary_stream_rpc_method_handler(
+            spans.around(_streaming(traced, stream, streams, known))
+        )
     unary = answer or _not_there(method.name)
-    return lambda known: grpc.unary_unary_rpc_method_handler(_unary(stations, unary, known))
+    if spans is None:
+        return lambda known: grpc.unary_unary_rpc_method_handler(_unary(stations, unary, known))
+    traced, unary = replace(stations, abort=spans.abort), spans.noting(unary)
+    return lambda known: grpc.unary_unary_rpc_method_handler(spans.around(_unary(traced, unary, known)))
+
+
+def _spans(method: MethodDescriptor, system: str) -> "CallSpans | None":
+    """The spans of a method; None where there are no traces. Then a handler has no line for them."""
+    spans = switch.spans()
+    if spans is None:
+        return None
+    from rampd_server.rpc.call_spans import CallSpans  # noqa: PLC0415 - it needs the API of OpenTelemetry
+
+    return CallSpans(method, system, spans)
 
 
 def _unary(
@@ -228,7 +258,7 @@ def _unary(
             calls.refused(refusal, began_s)
         refused_calls.tell(refusal, stations.name, caller, context)
         await refused_calls.hold(refusal, caller, context)
-        await abort(context, refusal)
+        await stations.abort(context, refusal)
         raise AssertionError
 
     return handle
@@ -272,7 +302,7 @@ def _streaming(
             calls.refused(refusal, began_s)
         refused_calls.tell(refusal, stations.name, caller, context)
         await refused_calls.hold(refusal, caller, context)
-        await abort(context, refusal)
+        await stations.abort(context, refusal)
 
     return handle
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator
 
 from rampd import v1
+from rampd._contract.grammar import MAX_ATTRIBUTES, MAX_ATTRIBUTES_BYTES
 from rampd_server.domain.refusals import release_not_found
 from rampd_server.domain.rollout import commands
 from rampd_server.ports import OutcomeStore
@@ -14,6 +15,7 @@ from rampd_server.rpc.mutation import execute, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.service.service import Service
+from rampd_server.tracing import TRACEPARENT, switch
 
 _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 
@@ -26,9 +28,11 @@ class ReleaseServicer:
         self._replica = replica
         self._outcomes = outcomes
         self._watches = watches
+        self._caller = switch.caller()
 
     async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
-        command = commands.Release(request.tag, dict(request.attributes), request.expedite, request.force)
+        attributes = self._with_trace(dict(request.attributes), call)
+        command = commands.Release(request.tag, attributes, request.expedite, request.force)
         answer = await execute(self._service, request, call, command)
         return respond(
             answer,
@@ -67,3 +71,13 @@ class ReleaseServicer:
         releases = ((str(number), release_with_outcomes(rollout.releases[number], counters)) for number in newest_first)
         shown, next_token = await paged(request, one_by_one(releases))
         return v1.ListReleasesResponse(releases=shown, next_page_token=next_token)
+
+    def _with_trace(self, attributes: dict[str, str], call: Call) -> dict[str, str]:
+        """Adds the caller's place in a trace, so that the trace of a build leads to what becomes of its release. Leaves it out if
+        the caller gives one itself, or if there is no room.
+        """
+        if TRACEPARENT not in attributes and (place := self._caller(call.context.invocation_metadata() or ())):
+            size = sum(len(text.encode()) for text in (*attributes, *attributes.values(), TRACEPARENT, place))
+            if len(attributes) < MAX_ATTRIBUTES and size <= MAX_ATTRIBUTES_BYTES:
+                return {**attributes, TRACEPARENT: place}
+        return attributes

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, Final, Self
 
 from redis import exceptions
@@ -17,6 +17,7 @@ from rampd_server.storage.redis_errors import BROKEN_LINK, redis_errors
 from rampd_server.storage.schema import is_known
 from rampd_server.storage.scripts import Code, script
 from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
+from rampd_server.tracing import switch
 
 _DEADLINE_S: Final = 1.0
 _FEED_TIMEOUT_S: Final = 2.0
@@ -60,6 +61,7 @@ class Link:
         self.durations = Histogram()
         self.reconnects = reconnects or Count()
         """Connections that were lost and opened again."""
+        self._span = _spans()
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
@@ -88,10 +90,10 @@ class Link:
         command: str = "",
     ) -> Any:  # noqa: ANN401
         """Calls Redis within the deadline. If Redis reports a wrong type, the error names `key`. `command` is the name by which the
-        call is counted; without it, that of `do`.
+        call is counted, and by which a span calls it; without it, that of `do`.
         """
-        began_s = time.perf_counter()
-        with self.counted(command or do.__name__), redis_errors(key, is_write=is_write):
+        name, began_s = command or do.__name__, time.perf_counter()
+        with self._span(name), self.counted(name), redis_errors(key, is_write=is_write):
             try:
                 async with asyncio.timeout(self._deadline_s):
                     try:
@@ -189,3 +191,16 @@ class Link:
         epoch = await self.call(self.client.hget, self.keys.meta, "epoch", key=self.keys.meta)
         if epoch != self.epoch:
             raise self.reset(epoch)
+
+
+def _spans() -> Callable[[str], AbstractContextManager[object]]:
+    """What makes the span of a command. The span has no key and no value, because they may have a repo in them."""
+    spans = switch.spans()
+    if spans is None:
+        nothing = nullcontext()
+        return lambda _command: nothing
+
+    def span(command: str) -> AbstractContextManager[object]:
+        return spans.client(command, {"db.system.name": "redis", "db.operation.name": command})
+
+    return span

