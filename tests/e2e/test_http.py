@@ -354,6 +354,7 @@ def test_a_client_certificate_proves_who_calls_as_over_grpc(directory: Path, aut
     tokens = Tokens(directory / "access.toml")
     tokens.grant("ops", "admin")
     tokens.grant("launcher", "launcher", proof='certificates = ["spiffe://team/launcher"]')
+    tokens.grant("ci", "ci", proof='certificates = ["ci.example.org", "ada@example.org", "127.0.0.1"]')
     ca = authority.write(directory)
     access = ("--tls-client-ca", str(ca), "--access-file", str(tokens.path))
     with rampd_server(directory, *with_tls(directory, authority), *access) as server:
@@ -367,8 +368,10 @@ def test_a_client_certificate_proves_who_calls_as_over_grpc(directory: Path, aut
         assert (found["identity"], found["role"], found["proof"]) == ("launcher", "launcher", "certificate")
         with_token = who(authority.issue("spiffe://team/launcher"), authorization=f"Bearer {tokens.of['ops']}")
         assert with_token.json()["identity"] == "ops"
-        stranger = who(authority.issue("stranger.example"))
-        assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, "Bearer")
+        assert who(authority.issue("other.example.org", "ci.example.org")).json()["identity"] == "ci"
+        for name in ("stranger.example", "ada@example.org", "127.0.0.1"):
+            stranger = who(authority.issue(name))
+            assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, "Bearer")
         ended = authority.issue("spiffe://team/launcher", life=timedelta(hours=-1))
         for pair in (Authority("somebody else").issue("spiffe://team/launcher"), ended, None):
             with pytest.raises(httpx.TransportError):

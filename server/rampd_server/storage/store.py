@@ -157,7 +157,9 @@ class RedisStore:
         cursor = 0
         while True:
             async with self.link.of_known_schema():
-                found, entry = await self.link.call(self._scan_overrides, keys, cursor, key=keys.overrides)
+                found, entry = await self.link.call(
+                    self._scan_overrides, keys, cursor, key=keys.overrides, command="hscan"
+                )
                 cursor, by_repo = found
                 overrides = {repo: _override(keys.overrides, repo, text) for repo, text in by_repo.items()}
             yield OverridesPiece(overrides, entry or "")
