@@ -18,7 +18,7 @@ from mmh3 import mmh3_32_uintdigest
 
 from rampd._decision.bucketing import BUCKETS, bucket_of, first_digest, hash_prefix, unit_bytes
 from rampd._decision.overrides import Channel, Choice, Overrides
-from rampd._decision.staleness import NEXT_MAX_STALE_S, STALE_AFTER_S
+from rampd._decision.staleness import NEXT_MAX_STALE_S, is_stale
 
 __all__ = [
     "Channel",
@@ -138,7 +138,7 @@ class Resolution:
     @property
     def stale(self) -> bool:
         """True if the store has not confirmed the state for 5 s."""
-        return self._snapshot_age_s >= STALE_AFTER_S
+        return is_stale(self._snapshot_age_s)
 
     @property
     def snapshot_age(self) -> timedelta:
@@ -300,6 +300,7 @@ def resolve(  # noqa: PLR0917 - a keyword costs the hot path a twentieth
                 decision = plan.by_tag.get(choice.tag) or _undeclared(choice.tag)
             else:
                 decision = plan.to_next if choice.channel is _NEXT else plan.to_current
+    # The same as `withholds_next`, without its call.
     if age_s > next_max_stale_s and decision.channel is _NEXT:
         decision = plan.too_old
     # The same as Resolution(), without the call of __init__, which would add a fifth to the time.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rampd import v1
 from rampd._contract.wording import counted
 from rampd._decision.resolution import ComponentSnapshot, Resolution, resolve
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale, withholds_next
 from rampd._runtime import private_file
 from rampd._runtime.log import log
 from rampd._watching import snapshot_file
@@ -156,7 +156,7 @@ class Local:
         """
         if self._connected:
             return True
-        is_fresh = self.feed.is_live and time.monotonic() - self.feed.confirmed_s < STALE_AFTER_S
+        is_fresh = self.feed.is_live and not is_stale(time.monotonic() - self.feed.confirmed_s)
         return self.has_state() and (is_fresh or self.feed.failures > 0)
 
     def has_state(self) -> bool:
@@ -251,7 +251,7 @@ class Local:
         feed = self.feed
         age_s = time.monotonic() - feed.confirmed_s
         connected, error = self._connected and not feed.is_silent(), self._error
-        if connected and not error and age_s >= STALE_AFTER_S:
+        if connected and not error and is_stale(age_s):
             error = (
                 f"the server at {self.settings.target} answers, but its store does not confirm the state: the store does not "
                 "answer, or was emptied or replaced; the server's log says which"
@@ -264,8 +264,8 @@ class Local:
             components=len(feed.components) + sum(last is not None for last in list(feed.damaged.values())),
             deleted=tuple(sorted(name for name in list(feed.deleted) if feed.find_deleted(name) is not None)),
             snapshot_age_s=age_s,
-            stale=age_s >= STALE_AFTER_S,
-            next_withheld=age_s > self._next_max_stale_s,
+            stale=is_stale(age_s),
+            next_withheld=withholds_next(age_s, self._next_max_stale_s),
             error=error,
             snapshot_file_error=self._file_error,
             damaged=tuple(sorted(feed.damaged)),

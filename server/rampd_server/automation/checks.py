@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from rampd._contract.placeholders import QueryError
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale
 from rampd_server.automation.release_spans import release_span
 from rampd_server.domain.automation.check_answer import Answer, Judgement, error
 from rampd_server.domain.automation.check_counts import CheckCounts, count, is_asked, query_of, reading, scope_of
@@ -112,7 +112,7 @@ class Checks:
         await self._replica.loaded.wait()
         async with asyncio.TaskGroup() as tasks:
             while True:
-                if self._replica.age_s <= STALE_AFTER_S:
+                if not is_stale(self._replica.age_s):
                     for question in await self._due():
                         self._asking.add(question.key)
                         tasks.create_task(self._ask(question))

@@ -13,7 +13,7 @@ from random import SystemRandom
 import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, RolloutState
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale
 from rampd_server.automation.release_spans import release_span
 from rampd_server.automation.turns import Turns
 from rampd_server.domain.automation import clock as clocks
@@ -144,7 +144,7 @@ class Controller:
         known = self._replica.get(component)
         if known is None or not self._is_under_way(component):
             return None
-        if self._replica.age_s > STALE_AFTER_S:
+        if is_stale(self._replica.age_s):
             return next_look.RETRY_S
         observed = await self._observe(known.rollout)
         if component not in self.looks and self._decisions is not None:

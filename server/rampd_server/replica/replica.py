@@ -25,7 +25,7 @@ from typing import Protocol
 import structlog
 
 from rampd._decision.resolution import ComponentSnapshot, Overrides
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale
 from rampd_server.domain.automation.clock import Look
 from rampd_server.domain.errors import (
     NoSnapshotError,
@@ -188,7 +188,7 @@ class Replica:
     @property
     def is_confirmed(self) -> bool:
         """Whether the store confirms the state. Otherwise a write will most likely fail."""
-        if not self.loaded.is_set() or self._is_in_doubt or self.age_s > STALE_AFTER_S:
+        if not self.loaded.is_set() or self._is_in_doubt or is_stale(self.age_s):
             return False
         return (self._outage.lasts_s or 0.0) < _LOST_AFTER_S
 
