@@ -75,8 +75,8 @@ class Admin(OnePerProcess):
         credentials: Credentials | None = None,
         ca_file: str | Path | None = None,
     ) -> None:
-        """`actor` is the name in the history, shown as claimed; with credentials, for whom the proven identity acts. `timeout` is in seconds. `credentials` and `ca_file` are as
-        in `Resolver`. Raises InvalidArgumentError.
+        """`actor` is the name in the history, shown as claimed; with credentials, for whom the proven identity acts. `timeout` is
+        in seconds. `credentials` and `ca_file` are as in `Resolver`. Raises InvalidArgumentError.
         """
         self._timeout_s = checked_timeout(timeout)
         self._connection = Connection(Endpoint(target, credentials, ca_file), metadata=actor_metadata(actor))

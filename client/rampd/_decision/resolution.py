@@ -5,7 +5,7 @@ Pure, and the only copy of the rules: the server uses it, and so does a client t
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,6 +31,7 @@ __all__ = [
     "RolloutState",
     "SnapshotRelease",
     "Unit",
+    "is_among",
     "resolve",
 ]
 
@@ -182,6 +183,11 @@ class _Plan:
     by_tag: Mapping[str, Decision]
 
 
+def is_among(lost: Iterable[tuple[int, int]], revision: int) -> bool:
+    """Whether a revision is among those that a store has lost: the first and the last of each loss."""
+    return any(first <= revision <= last for first, last in lost)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentSnapshot:
     """All that resolving needs of a component at one revision, except its overrides. Each change makes a new one.
@@ -217,7 +223,7 @@ class ComponentSnapshot:
 
     def has_lost(self, revision: int) -> bool:
         """Whether the store has lost a revision, so that it never comes."""
-        return any(first <= revision <= last for first, last in self.lost)
+        return is_among(self.lost, revision)
 
     def reaches(self, revision: int) -> bool:
         """Whether this state has what a revision brought."""

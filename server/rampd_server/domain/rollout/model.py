@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rampd._decision.bucketing import BUCKETS
-from rampd._decision.resolution import RolloutState, Unit
+from rampd._decision.resolution import RolloutState, Unit, is_among
 from rampd_server.domain.rollout.automation_policy import Automation
 from rampd_server.domain.rollout.progress import Cause, Progress
 
@@ -233,7 +233,7 @@ class Rollout:
 
     def has_lost(self, revision: int) -> bool:
         """Whether the store has lost a revision, so that its state is not known."""
-        return any(first <= revision <= last for first, last in self.lost)
+        return is_among(self.lost, revision)
 
     @property
     def pause_cause(self) -> Cause | None:
