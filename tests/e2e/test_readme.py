@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import rampd_server, require, short_directory
+from tests.servers import ServerProcess, rampd_server, require, short_directory
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 STORY = README + (ROOT / "docs" / "admin.md").read_text()
 
+HTTP = ("--http", "127.0.0.1:0")
+
 # A command ends with the line that closes its quotes or its here-document. Its output ends at the next command.
-TYPED = r"\$ (grpcurl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
+TYPED = r"\$ ((?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
 COMMAND = re.compile(rf"{TYPED}(.*?)(?=^\$ |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -27,20 +29,23 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def target() -> Iterator[str]:
-    with short_directory() as directory, rampd_server(directory, "--insecure-admin") as server:
+def server() -> Iterator[ServerProcess]:
+    with short_directory() as directory, rampd_server(directory, "--insecure-admin", *HTTP) as server:
         server.event("serving")
-        yield server.target
+        yield server
 
 
-def test_the_story_prints_what_the_documents_show(target: str) -> None:
+def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None:
     require("grpcurl")
+    require("curl")
+    http = str(server.event("listening_http")["address"])
     assert len([*commands()]) == STORY.count("\n$ ") >= 18
     for typed, shown in commands():
-        command, _, script = typed.replace("127.0.0.1:50051", target).partition(" <<'EOF'\n")
+        here = typed.replace("127.0.0.1:50051", server.target).replace("127.0.0.1:8080", http)
+        command, _, script = here.partition(" <<'EOF'\n")
         words = shlex.split(command)
-        assert words[0] in {"grpcurl", ".venv/bin/python"}
-        if words[0] != "grpcurl":
+        assert words[0] in {"grpcurl", "curl", ".venv/bin/python"}
+        if words[0] == ".venv/bin/python":
             words[0] = sys.executable
         script = script.removesuffix("EOF")
         done = subprocess.run(words, input=script, check=False, capture_output=True, text=True, timeout=60)
@@ -49,9 +54,14 @@ def test_the_story_prints_what_the_documents_show(target: str) -> None:
 
 
 def shows(shown: list[str], printed: list[str]) -> bool:
-    """Whether the lines are the same. `...` stands for one or more lines that the document leaves out."""
+    """Whether the lines are the same. A line `...` stands for one or more lines that the document leaves out, and `...` in a line
+    for the rest of what is between.
+    """
     shown, printed = ([_without_counts(line) for line in lines] for lines in (shown, printed))
-    pattern = "".join("(?:[^\n]*\n)+?" if line.strip() == "..." else re.escape(line) + "\n" for line in shown)
+    pattern = "".join(
+        "(?:[^\n]*\n)+?" if line.strip() == "..." else re.escape(line).replace(r"\.\.\.", "[^\n]+") + "\n"
+        for line in shown
+    )
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
 
 
@@ -65,13 +75,15 @@ def test_an_output_that_differs_is_noticed() -> None:
     assert shows(["{", "  ...", '  "a": 1', "}"], ["{", '  "b": 2', '  "c": 3', '  "a": 1', "}"])
     assert not shows(["{", "  ...", '  "a": 1', "}"], ["{", '  "b": 2', '  "a": 2', "}"])
     assert not shows(["{", "  ...", "}"], ["{", "}"])
+    assert shows(['{"a":1,...}'], ['{"a":1,"b":2}'])
+    assert not shows(['{"a":1,...}'], ['{"a":2,"b":2}'])
 
 
-def test_the_client_example_of_the_first_minute_prints_what_the_readme_says(target: str) -> None:
+def test_the_client_example_of_the_first_minute_prints_what_the_readme_says(server: ServerProcess) -> None:
     script = re.search(r"<<'EOF'\n(.*?)EOF", README, re.DOTALL)
     assert script is not None
     done = subprocess.run(
-        [sys.executable, "-c", script[1].replace("127.0.0.1:50051", target)],
+        [sys.executable, "-c", script[1].replace("127.0.0.1:50051", server.target)],
         check=False,
         capture_output=True,
         text=True,
