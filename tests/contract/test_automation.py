@@ -325,6 +325,16 @@ async def test_a_server_that_starts_after_the_clock_was_set_back_does_not_wait_l
         assert late.rollout().state is RolloutState.HELD
 
 
+async def assert_stuck_after(server: ServerWithoutPort, ms: int) -> None:
+    """Lets the time pass, and checks that the rollout counts as stuck at its end, and no sooner."""
+    server.world.pass_ms(ms - 1)
+    await server.look()
+    assert Cause.STUCK not in server.rollout().progress.said
+    server.world.pass_ms(1)
+    await server.look()
+    assert Cause.STUCK in server.rollout().progress.said
+
+
 async def test_a_server_that_starts_after_the_clock_was_set_back_finds_a_stuck_rollout_after_the_time_for_it(
     one: ServerWithoutPort, server: StoreServer, namespace: str, world: World
 ):
@@ -334,12 +344,7 @@ async def test_a_server_that_starts_after_the_clock_was_set_back_finds_a_stuck_r
     world.store_ms -= 24 * 60 * MINUTE_MS
     async with servers(server, namespace, world) as [late]:
         await late.look()
-        world.pass_ms(60 * MINUTE_MS - 1)
-        await late.look()
-        assert Cause.STUCK not in late.rollout().progress.said
-        world.pass_ms(1)
-        await late.look()
-        assert Cause.STUCK in late.rollout().progress.said
+        await assert_stuck_after(late, 60 * MINUTE_MS)
 
 
 @pytest.mark.parametrize("by_ms", [-24 * 60 * MINUTE_MS, -MINUTE_MS, 24 * 60 * MINUTE_MS])
@@ -353,12 +358,7 @@ async def test_a_clock_that_is_set_does_not_change_when_a_rollout_counts_as_stuc
     await one.look()
     world.store_ms += by_ms
     await one.look()
-    world.pass_ms(30 * MINUTE_MS - 1)
-    await one.look()
-    assert Cause.STUCK not in one.rollout().progress.said
-    world.pass_ms(1)
-    await one.look()
-    assert Cause.STUCK in one.rollout().progress.said
+    await assert_stuck_after(one, 30 * MINUTE_MS)
 
 
 @pytest.mark.parametrize("by_ms", [0, -60 * MINUTE_MS])

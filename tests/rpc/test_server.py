@@ -1,11 +1,13 @@
 """Ports, health and reflection of the gRPC server."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import stat
 import struct
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -56,6 +58,15 @@ async def make_server():
         await server.stop(0)
 
 
+@contextlib.asynccontextmanager
+async def channel_to(server: Server) -> AsyncIterator[grpc.aio.Channel]:
+    """Starts a server, and opens a channel to it."""
+    target = str(server.listen(ANY_PORT))
+    await server.start()
+    async with grpc.aio.insecure_channel(target) as channel:
+        yield channel
+
+
 async def statuses(target: str) -> list[int]:
     """Returns the health of each of `NAMES`."""
     async with grpc.aio.insecure_channel(target) as channel:
@@ -81,10 +92,7 @@ async def test_the_resolver_has_its_own_health(make_server):
 @pytest.mark.parametrize(("size", "is_taken"), [(12_000, True), (18_000, False)])
 async def test_a_call_has_a_bounded_size_of_headers(make_server, size: int, is_taken: bool):
     """Always the same bound: gRPC's own limit refuses some calls above 8 KiB, at random."""
-    server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(make_server()) as channel:
         resolve = resolver_service_pb2_grpc.ResolverServiceStub(channel).Resolve
         for _ in range(20):
             try:
@@ -125,9 +133,7 @@ async def test_streams_of_health_take_no_place_of_other_streams(make_server, mon
     """Nobody has to prove anything for them, so all of them together must not keep a launcher out."""
     monkeypatch.setattr("rampd_server.rpc.server.MAX_HEALTH_STREAMS", 3)
     server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(server) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch
         opened = [watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
         for stream in opened:
@@ -143,9 +149,7 @@ async def test_streams_of_reflection_have_a_limit_of_their_own(make_server, monk
     """Given streams that ask nothing more, expect that another one is refused, and that one that ends makes room."""
     monkeypatch.setattr("rampd_server.rpc.server.MAX_REFLECTION_STREAMS", 3)
     server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(server) as channel:
 
         async def opened():
             stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
@@ -167,9 +171,7 @@ async def test_streams_of_reflection_have_a_limit_of_their_own(make_server, monk
 async def test_who_is_not_proven_takes_no_place_of_a_stream():
     handlers = bind({}, violations=lambda _: [], door=Door(None), streams=Streams(0))
     server = Server(handlers)
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(server) as channel:
         with pytest.raises(grpc.RpcError) as caught:
             await resolver_service_pb2_grpc.ResolverServiceStub(channel).Watch(v1.WatchRequest()).read()
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -286,10 +288,7 @@ async def test_a_server_that_stops_removes_its_socket(make_server, tmp_path):
 
 
 async def test_a_request_over_4_mib_is_refused_and_a_smaller_one_is_not(make_server):
-    server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(make_server()) as channel:
         resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
         request = v1.ResolveRequest(job_id="x" * (MAX_MESSAGE_BYTES - 100))
         answer = v1.ResolveResponse.FromString(await resolve(request.SerializeToString()))
@@ -309,10 +308,7 @@ async def listed(channel: grpc.aio.Channel) -> set[str]:
 
 
 async def test_reflection_names_the_services(make_server):
-    server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(make_server()) as channel:
         assert {name for name in NAMES if name.endswith("Service")} < await listed(channel)
 
 
@@ -360,10 +356,7 @@ async def test_answers_have_the_same_names_with_reflection_and_with_the_proto_fi
 async def test_an_unknown_symbol_is_not_found(make_server):
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-    server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(make_server()) as channel:
         stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
         for symbol in ("rampd.v1.RolloutService.Nothing", "nothing", ""):
             await stream.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
@@ -376,20 +369,14 @@ async def test_an_unknown_symbol_is_not_found(make_server):
 async def test_without_reflection_the_service_is_unimplemented(make_server):
     from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-    server = make_server(reflect=False)
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(make_server(reflect=False)) as channel:
         # The test sends nothing, because the call may end first. A write would then fail with another error of gRPC.
         stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
         assert await stream.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_three_thousand_calls_at_once_are_all_answered(make_server):
-    server = make_server()
-    target = str(server.listen(ANY_PORT))
-    await server.start()
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with channel_to(make_server()) as channel:
         resolve = channel.unary_unary("/rampd.v1.ResolverService/Resolve")
         calls = [resolve(b"", timeout=60) for _ in range(3000)]
         codes = {await call.code() for call in calls}

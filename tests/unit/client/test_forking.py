@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -229,6 +230,33 @@ def test_ctrl_c_inside_the_gate_does_not_block_later_calls_and_forks(work: str) 
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("['in'] True True\n", "")
+
+
+def test_ctrl_c_at_the_end_of_entering_the_gate_leaves_no_thread_inside() -> None:
+    class Interrupted:
+        """A lock. Ctrl-C comes when it is released for the first time."""
+
+        def __init__(self) -> None:
+            self._lock = threading.RLock()
+            self._releases = 0
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+            self._releases += 1
+            if self._releases == 1:
+                raise KeyboardInterrupt
+
+    gate = fork_gate._Gate()
+    gate._lock = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        gate.__enter__()
+    with ThreadPoolExecutor(1) as another:
+        assert not another.submit(lambda: gate.is_inside).result()
+    with gate, ThreadPoolExecutor(1) as another:
+        assert another.submit(lambda: gate.is_inside).result()
 
 
 def test_a_signal_handler_can_make_calls_while_its_thread_forks() -> None:

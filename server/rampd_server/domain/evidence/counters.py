@@ -2,6 +2,8 @@
 
 Only randomised jobs are counted for guards: jobs that the weights assigned, and whose channel is the one that the bucket
 of their unit gives at the revision on which they were resolved. `ReleaseCounters` outlive a trial; no guard uses them.
+
+`storage/lua/count_outcomes.lua` counts. `admission` decides before it what counts.
 """
 
 from collections.abc import Mapping
