@@ -82,13 +82,10 @@ func (v *versions) fallback(component string, err error) (version, error) {
 	}, nil
 }
 
-// remember keeps the last answer that may run everywhere: current. Next is kept only while no current is known, and an
-// override to a tag never.
+// remember keeps the last answer that may run everywhere: current. Next may be rolled back while rampd is away, and an
+// override to a tag is for one repo.
 func (v *versions) remember(component string, found version) error {
-	known, isKnown := v.known[component]
-	isCurrent := found.Channel == rampdv1.Channel_CHANNEL_CURRENT.String()
-	isNext := found.Channel == rampdv1.Channel_CHANNEL_NEXT.String()
-	if known.Tag == found.Tag || !isCurrent && (isKnown || !isNext) {
+	if found.Channel != rampdv1.Channel_CHANNEL_CURRENT.String() || found.Tag == v.known[component].Tag {
 		return nil
 	}
 	v.known[component] = found

@@ -51,12 +51,10 @@ export class Versions {
     return { tag: known.tag, channel: "CHANNEL_UNSPECIFIED", reason: "RESOLVE_REASON_FALLBACK", release: 0, revision: 0 };
   }
 
-  // Keeps the last answer that may run everywhere: current. Next is kept only while no current is known, and an override to a
-  // tag never.
+  // Keeps the last answer that may run everywhere: current. Next may be rolled back while rampd is away, and an override to a
+  // tag is for one repo.
   #remember(component, found) {
-    const known = this.#known[component];
-    const isForAll = found.channel === "CHANNEL_CURRENT" || (known === undefined && found.channel === "CHANNEL_NEXT");
-    if (isForAll && known?.tag !== found.tag) {
+    if (found.channel === "CHANNEL_CURRENT" && found.tag !== this.#known[component]?.tag) {
       this.#known[component] = found;
       writeJson(this.#path, this.#known);
     }

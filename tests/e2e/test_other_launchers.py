@@ -358,6 +358,24 @@ def test_a_launcher_without_a_version_waits_for_one(built: Built, place: Place) 
             running.stop()
 
 
+def test_a_launcher_that_knows_only_next_runs_nothing_while_rampd_is_away(built: Built, place: Place) -> None:
+    """Given a rollout at 100 % from the first job on, expect that no job runs next without rampd, which may have been rolled
+    back.
+    """
+    site = Site(place.folder)
+    with launcher(built, place, site.address(built.language)) as running:
+        with site.server() as server, stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            call("Release", component=C, tag="t2")
+            call("Ramp", component=C, percent=100)
+            place.push()
+            running.start()
+            eventually(lambda: place.is_idle)
+        place.push()
+        eventually(lambda: "so the job waits" in running.said.read_text())
+        assert [job["tag"] for job in place.done().values()] == ["t2"]
+
+
 def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
     authority, tokens = Authority(), Tokens(place.folder / "access.toml")
     certificate, key = authority.issue("localhost", "127.0.0.1").write(place.folder, "server")
