@@ -35,9 +35,10 @@ type versions struct {
 	path     string
 	resolver rampdv1.ResolverServiceClient
 
-	lock   sync.Mutex
-	known  map[string]version
-	isAway bool
+	lock      sync.Mutex
+	known     map[string]version
+	isUnsaved bool
+	isAway    bool
 }
 
 func newVersions(path string, resolver rampdv1.ResolverServiceClient) (*versions, error) {
@@ -67,7 +68,8 @@ func (v *versions) of(component string, job job) (version, error) {
 		return v.fallback(component, err)
 	}
 	found := version{answer.Tag, answer.Channel.String(), answer.Reason.String(), answer.Release, answer.Revision}
-	return found, v.remember(component, found)
+	v.remember(component, found)
+	return found, nil
 }
 
 func (v *versions) fallback(component string, err error) (version, error) {
@@ -83,11 +85,18 @@ func (v *versions) fallback(component string, err error) (version, error) {
 }
 
 // remember keeps the last answer that may run everywhere: current. Next may be rolled back while rampd is away, and an
-// override to a tag is for one repo.
-func (v *versions) remember(component string, found version) error {
-	if found.Channel != rampdv1.Channel_CHANNEL_CURRENT.String() || found.Tag == v.known[component].Tag {
-		return nil
+// override to a tag is for one repo. No job waits for the file.
+func (v *versions) remember(component string, found version) {
+	if found.Channel == rampdv1.Channel_CHANNEL_CURRENT.String() && found.Tag != v.known[component].Tag {
+		v.known[component] = found
+		v.isUnsaved = true
 	}
-	v.known[component] = found
-	return writeJSON(v.path, v.known)
+	if !v.isUnsaved {
+		return
+	}
+	if err := writeJSON(v.path, v.known); err != nil {
+		log.Printf("the next job tries again: %v", err)
+		return
+	}
+	v.isUnsaved = false
 }

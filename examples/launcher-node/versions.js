@@ -12,6 +12,7 @@ export class Versions {
   #client = OpenFeature.getClient();
   #path;
   #known;
+  #isUnsaved = false;
   #isAway = false;
 
   static async open(path, server, headers) {
@@ -52,11 +53,18 @@ export class Versions {
   }
 
   // Keeps the last answer that may run everywhere: current. Next may be rolled back while rampd is away, and an override to a
-  // tag is for one repo.
+  // tag is for one repo. No job waits for the file.
   #remember(component, found) {
     if (found.channel === "CHANNEL_CURRENT" && found.tag !== this.#known[component]?.tag) {
       this.#known[component] = found;
+      this.#isUnsaved = true;
+    }
+    if (!this.#isUnsaved) return;
+    try {
       writeJson(this.#path, this.#known);
+      this.#isUnsaved = false;
+    } catch (error) {
+      console.error(`${this.#path} was not written, the next job tries again: ${error.message}`);
     }
   }
 }

@@ -376,6 +376,31 @@ def test_a_launcher_that_knows_only_next_runs_nothing_while_rampd_is_away(built:
         assert [job["tag"] for job in place.done().values()] == ["t2"]
 
 
+def test_a_job_runs_although_its_version_cannot_be_kept(built: Built, place: Place) -> None:
+    """Given a file of versions that cannot be written, expect that jobs run the right version, and that it is kept later."""
+    site = Site(place.folder)
+    kept = place.folder / "queue/answers.json"
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            place.push()
+            running.start()
+            eventually(lambda: place.is_idle)
+            kept.unlink()
+            kept.mkdir()
+            (kept / "full").touch()
+            call("Release", component=C, tag="t2")
+            call("Finalize", component=C)
+        place.push()
+        eventually(lambda: place.is_idle)
+        assert place.done()["00002.json"]["tag"] == "t2"
+        assert "answers.json was not written" in running.said.read_text()
+        shutil.rmtree(kept)
+        place.push()
+        eventually(lambda: place.is_idle)
+        assert json.loads(kept.read_text())[C]["tag"] == "t2"
+
+
 def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
     authority, tokens = Authority(), Tokens(place.folder / "access.toml")
     certificate, key = authority.issue("localhost", "127.0.0.1").write(place.folder, "server")
