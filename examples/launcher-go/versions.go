@@ -12,6 +12,8 @@ import (
 	"time"
 
 	rampdv1 "example.com/launcher-go/gen/rampd/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // resolveTimeout is how long a job waits for its version at most.
@@ -30,7 +32,7 @@ func (v version) isFallback() bool {
 	return v.Reason == rampdv1.ResolveReason_RESOLVE_REASON_FALLBACK.String()
 }
 
-// versions asks rampd for each job. While rampd is away, a job runs the last version that the file has for its component.
+// versions asks rampd for each job. If rampd names no version, a job runs the last one that the file has for its component.
 type versions struct {
 	path     string
 	resolver rampdv1.ResolverServiceClient
@@ -38,7 +40,7 @@ type versions struct {
 	lock      sync.Mutex
 	known     map[string]version
 	isUnsaved bool
-	isAway    bool
+	code      codes.Code // of the last answer
 }
 
 func newVersions(path string, resolver rampdv1.ResolverServiceClient) (*versions, error) {
@@ -57,12 +59,16 @@ func (v *versions) of(component string, job job) (version, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
 	defer cancel()
 	answer, err := v.resolver.Resolve(ctx, &rampdv1.ResolveRequest{Component: component, Repo: job.Repo, JobId: job.ID})
+	code := status.Code(err)
+	if code == codes.InvalidArgument {
+		return version{}, fmt.Errorf("the job %s is wrong, and waits: %w", job.ID, err)
+	}
 
 	v.lock.Lock()
 	defer v.lock.Unlock()
-	if (err != nil) != v.isAway {
-		v.isAway = err != nil
-		log.Printf("rampd answers: %t. %v", !v.isAway, err)
+	if code != v.code {
+		v.code = code
+		log.Printf("rampd answers with %s: %v", code, err)
 	}
 	if err != nil {
 		return v.fallback(component, err)

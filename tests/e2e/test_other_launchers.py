@@ -113,11 +113,11 @@ class Place:
             program.write_text(f'#!/bin/sh\necho "{tag} $1"\n')
             program.chmod(0o755)
 
-    def push(self) -> None:
+    def push(self, repo: str = "") -> None:
         number = len(self.pushed) + 1
         name = f"{number:05}.json"
         draft = self.folder / "queue" / name
-        draft.write_text(json.dumps({"id": str(number), "repo": f"acme/app-{number % 100}"}))
+        draft.write_text(json.dumps({"id": str(number), "repo": repo or f"acme/app-{number % 100}"}))
         self.pushed.add(name)
         draft.rename(self.folder / "queue/jobs" / name)
 
@@ -399,6 +399,25 @@ def test_a_job_runs_although_its_version_cannot_be_kept(built: Built, place: Pla
         place.push()
         eventually(lambda: place.is_idle)
         assert json.loads(kept.read_text())[C]["tag"] == "t2"
+
+
+def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built: Built, place: Place) -> None:
+    site = Site(place.folder)
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            place.push()
+            running.start()
+            eventually(lambda: place.is_idle)
+            place.push("no repo")
+            eventually(lambda: "the job 2 is wrong, and waits" in running.said.read_text())
+            call("DeleteComponent", component=C)
+        place.push()
+        eventually(lambda: "00003.json" in place.names("done"))
+        running.stop()
+        assert place.done()["00003.json"]["reason"] == FALLBACK
+        assert "There is no component restyler." in running.said.read_text()
+        assert place.names("jobs") == ["00002.json"]
 
 
 def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
