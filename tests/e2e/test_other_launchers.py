@@ -390,7 +390,7 @@ def test_a_job_runs_although_its_version_cannot_be_kept(built: Built, place: Pla
             kept.mkdir()
             (kept / "full").touch()
             call("Release", component=C, tag="t2")
-            call("Finalize", component=C)
+            call("Finalize", component=C, force=True)
         place.push()
         eventually(lambda: place.is_idle)
         assert place.done()["00002.json"]["tag"] == "t2"
@@ -411,7 +411,7 @@ def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built:
             eventually(lambda: place.is_idle)
             place.push("no repo")
             eventually(lambda: "the job 2 is wrong, and waits" in running.said.read_text())
-            call("DeleteComponent", component=C)
+            call("DeleteComponent", component=C, confirm=C)
         place.push()
         eventually(lambda: "00003.json" in place.names("done"))
         running.stop()
