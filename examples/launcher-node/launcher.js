@@ -1,5 +1,5 @@
 // Runs jobs in the versions that rampd names, and reports how they went. README.md says how it is used.
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -64,9 +64,14 @@ async function run(name, job) {
 
 function execute(program, repo) {
   return new Promise((resolve) => {
-    execFile(program, [repo], (error, output) => {
-      if (error && typeof error.code !== "number") console.error(error.message);
-      resolve({ code: error ? (typeof error.code === "number" ? error.code : 127) : 0, output });
+    // In a process group of its own: Ctrl-C stops the launcher, and says nothing about the version.
+    const child = spawn(program, [repo], { detached: true, stdio: ["ignore", "pipe", "ignore"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
+    child.once("close", (code) => resolve({ code: code ?? -1, output }));
+    child.once("error", (error) => {
+      console.error(error.message);
+      resolve({ code: 127, output });
     });
   });
 }

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -109,9 +110,12 @@ class Place:
         (self.folder / "queue/jobs").mkdir(parents=True)
         (self.folder / "versions").mkdir()
         for tag in ("t1", "t2"):
-            program = self.folder / "versions" / tag
-            program.write_text(f'#!/bin/sh\necho "{tag} $1"\n')
-            program.chmod(0o755)
+            self.write_program(tag)
+
+    def write_program(self, tag: str, before: str = "") -> None:
+        program = self.folder / "versions" / quote(tag, safe="")
+        program.write_text(f'#!/bin/sh\n{before}\necho "{tag} $1"\n')
+        program.chmod(0o755)
 
     def push(self, repo: str = "") -> None:
         number = len(self.pushed) + 1
@@ -189,6 +193,7 @@ class Launcher:
                 cwd=self.built.folder,
                 env=environment(RAMPD_SERVER=self.server, **self.variables),
                 stderr=said,
+                start_new_session=True,
             )
 
     def kill(self) -> None:
@@ -418,6 +423,27 @@ def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built:
         assert place.done()["00003.json"]["reason"] == FALLBACK
         assert "There is no component restyler." in running.said.read_text()
         assert place.names("jobs") == ["00002.json"]
+
+
+def test_ctrl_c_ends_no_job_and_no_job_prints_too_much(built: Built, place: Place) -> None:
+    """Given a job that prints 2 MiB and takes its time, and Ctrl-C at a terminal, which reaches the whole process group, expect
+    that the job is finished and counts as a success.
+    """
+    site = Site(place.folder)
+    place.write_program("t1", f"touch {place.folder}/began; head -c 2097152 /dev/zero | tr '\\0' x; sleep 0.5")
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            place.push()
+            running.start()
+            eventually((place.folder / "began").exists)
+            assert running.process is not None
+            os.killpg(running.process.pid, signal.SIGINT)
+            assert running.process.wait(20) == 0
+            (release,) = call("ListReleases", component=C).releases
+        (job,) = place.done().values()
+        assert (job["code"], len(job["output"])) == (0, 2097152 + len("t1 acme/app-1\n"))
+        assert (release.jobs, release.failures) == (1, 0)
 
 
 def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
