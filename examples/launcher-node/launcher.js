@@ -58,8 +58,13 @@ async function run(name, job) {
   }
   const began = performance.now();
   // A tag is data: it may have a / in it. It is one argument or one file name, never a part of a shell command.
-  const { code, output } = await execute(join(programs, encodeURIComponent(version.tag)), job.repo);
+  const { code, output } = await execute(join(programs, fileName(version.tag)), job.repo);
   queue.finish(name, { ...job, ...version, code, output, seconds: (performance.now() - began) / 1000 });
+}
+
+// The same name that Go's url.QueryEscape gives, and Python's quote(tag, safe="").
+function fileName(tag) {
+  return encodeURIComponent(tag).replaceAll("(", "%28").replaceAll(")", "%29");
 }
 
 function execute(program, repo) {

@@ -446,6 +446,19 @@ def test_ctrl_c_ends_no_job_and_no_job_prints_too_much(built: Built, place: Plac
         assert (release.jobs, release.failures) == (1, 0)
 
 
+def test_a_tag_of_any_characters_is_one_file_name(built: Built, place: Place) -> None:
+    site, tag = Site(place.folder), "@feat(x)/../y:z+1=2#3~4"
+    place.write_program(tag)
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag=tag)
+        place.push()
+        running.start()
+        eventually(lambda: place.is_idle)
+        (job,) = place.done().values()
+        assert (job["code"], job["output"]) == (0, f"{tag} acme/app-1\n")
+
+
 def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
     authority, tokens = Authority(), Tokens(place.folder / "access.toml")
     certificate, key = authority.issue("localhost", "127.0.0.1").write(place.folder, "server")
