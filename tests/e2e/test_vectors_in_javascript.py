@@ -58,6 +58,11 @@ def answers(folder: Path, program: str, vectors: str) -> Any:
     return json.loads(node.stdout)
 
 
+@pytest.mark.parametrize(("document", "name"), [("bucketing.md", "bucket.js"), ("resolution.md", "decide.js")])
+def test_the_documented_javascript_is_that_of_the_example(document: str, name: str) -> None:
+    assert snippet(document) == (ROOT / "examples/launcher-node/decision" / name).read_text()
+
+
 def test_the_documented_javascript_answers_every_vector(folder: Path) -> None:
     vectors = VECTORS.read_text()
     expected = [{key: vector[key] for key in ("hash_input", "hash", "bucket")} for vector in json.loads(vectors)]
