@@ -33,7 +33,7 @@ MINE = "mine"
 TIMEOUT_MS = 500
 NO_STORE = "redis://127.0.0.1:1"
 """Nothing listens there, so a server with it has no state."""
-NPM = ("npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+NPM = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
 GO_PROVIDER = "github.com/open-feature/go-sdk-contrib/providers/ofrep"
 
 Folder = Callable[[str], Path]
@@ -99,7 +99,7 @@ def with_npm(folder: Path) -> None:
     if done.returncode:
         if "CI" in os.environ:
             pytest.fail(f"CI must be able to do this: {done.stderr}")
-        pytest.skip(f"npm install failed: {done.stderr}")
+        pytest.skip(f"npm ci failed: {done.stderr}")
 
 
 def with_go(folder: Path) -> None:

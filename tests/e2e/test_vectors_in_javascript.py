@@ -35,13 +35,13 @@ def folder(pytestconfig: pytest.Config) -> Path:
             unavailable(f"{command} is not installed")
     folder = pytestconfig.cache.mkdir("vectors-in-javascript")
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    quiet = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
     try:
-        npm = run("npm", "install", *quiet, cwd=folder, timeout=TIMEOUT_S)
+        npm = run("npm", "ci", *quiet, cwd=folder, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        unavailable(f"npm install took more than {TIMEOUT_S} s")
+        unavailable(f"npm ci took more than {TIMEOUT_S} s")
     if npm.returncode:
-        unavailable(f"npm install failed: {npm.stderr}")
+        unavailable(f"npm ci failed: {npm.stderr}")
     return folder
 
 
