@@ -85,8 +85,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
     def ready(name: str) -> Path:
         if name not in made:
-            made[name] = shutil.copytree(SOURCES, tmp_path_factory.mktemp(name) / "asks")
-            PREPARED[name](made[name])
+            folder = shutil.copytree(SOURCES, tmp_path_factory.mktemp(name) / "asks")
+            PREPARED[name](folder)
+            made[name] = folder
         return made[name]
 
     return ready
@@ -450,7 +451,7 @@ def test_the_provider_for_pages_gives_the_default_with_a_wrong_token_and_waits_w
     directory: Path, folder: Folder
 ) -> None:
     tokens = Tokens(directory / "access.toml")
-    tokens.grant("may not", "launcher", 'deny = ["Resolve"]')
+    tokens.grant("may not", "launcher", 'deny = ["BatchResolve"]')
     tokens.grant("impatient", "launcher", "limits = { calls_per_s = 0.1, burst = 1 }")
     place = Place(directory, ("--access-file", str(tokens.path)))
     with place.serving() as server:
