@@ -199,6 +199,18 @@ class Launcher:
     def kill(self) -> None:
         self.end(signal.SIGKILL)
 
+    def ctrl_c(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def is_over(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    @property
+    def stopped_with(self) -> int | None:
+        return None if self.process is None else self.process.returncode
+
     def stop(self) -> None:
         assert self.end(signal.SIGTERM) == 0, self.said.read_text()
 
@@ -427,23 +439,35 @@ def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built:
 
 def test_ctrl_c_ends_no_job_and_no_job_prints_too_much(built: Built, place: Place) -> None:
     """Given a job that prints 2 MiB and takes its time, and Ctrl-C at a terminal, which reaches the whole process group, expect
-    that the job is finished and counts as a success.
+    that the job is finished and counts as a success, and that the next Ctrl-C does not wait for the job.
     """
-    site = Site(place.folder)
-    place.write_program("t1", f"touch {place.folder}/began; head -c 2097152 /dev/zero | tr '\\0' x; sleep 0.5")
+    site, began, over = Site(place.folder), place.folder / "began", place.folder / "over"
+    waits = f"touch {began}; for n in $(seq 300); do [ -e {over} ] && break; sleep 0.1; done"
+    place.write_program("t1", f"head -c 2097152 /dev/zero | tr '\\0' x; {waits}")
     with launcher(built, place, site.address(built.language)) as running, site.server() as server:
         with stubs(server.target) as call:
             call("Release", component=C, tag="t1")
             place.push()
             running.start()
-            eventually((place.folder / "began").exists)
-            assert running.process is not None
-            os.killpg(running.process.pid, signal.SIGINT)
-            assert running.process.wait(20) == 0
+            eventually(began.exists)
+            running.ctrl_c()
+            over.touch()
+            eventually(running.is_over)
+            assert running.stopped_with == 0
             (release,) = call("ListReleases", component=C).releases
         (job,) = place.done().values()
         assert (job["code"], len(job["output"])) == (0, 2097152 + len("t1 acme/app-1\n"))
         assert (release.jobs, release.failures) == (1, 0)
+
+        began.unlink()
+        over.unlink()
+        place.push()
+        running.start()
+        eventually(began.exists)
+        eventually(lambda: running.is_over() or running.ctrl_c())
+        assert running.stopped_with == -signal.SIGINT
+        assert place.names("running") == ["00002.json"]
+        over.touch()
 
 
 def test_a_tag_of_any_characters_is_one_file_name(built: Built, place: Place) -> None:
