@@ -68,7 +68,7 @@ func run(component string, workers int, folder, programs string) error {
 		return err
 	}
 	stopping, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
+	context.AfterFunc(stopping, stop) // a second signal ends the launcher at once
 
 	var all sync.WaitGroup
 	all.Add(workers + 1)
@@ -110,7 +110,10 @@ func (l *launcher) runJob(name string, job job) error {
 	}
 	began := time.Now()
 	// A tag is data: it may have a / in it. It is one argument or one file name, never a part of a shell command.
-	output, err := exec.Command(filepath.Join(l.programs, url.QueryEscape(version.Tag)), job.Repo).Output()
+	program := exec.Command(filepath.Join(l.programs, url.QueryEscape(version.Tag)), job.Repo)
+	// In a process group of its own: Ctrl-C stops the launcher, and says nothing about the version.
+	program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	output, err := program.Output()
 	code := 0
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		code = exit.ExitCode()

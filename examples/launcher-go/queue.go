@@ -121,7 +121,8 @@ func (q *queue) done(name string) (done, string, error) {
 		var found done
 		text, err := os.ReadFile(q.path(folder, name))
 		if err == nil {
-			return found, folder, json.Unmarshal(text, &found)
+			err = json.Unmarshal(text, &found)
+			return found, folder, err
 		}
 		errs = errors.Join(errs, err)
 	}

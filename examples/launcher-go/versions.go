@@ -12,6 +12,8 @@ import (
 	"time"
 
 	rampdv1 "example.com/launcher-go/gen/rampd/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // resolveTimeout is how long a job waits for its version at most.
@@ -30,14 +32,15 @@ func (v version) isFallback() bool {
 	return v.Reason == rampdv1.ResolveReason_RESOLVE_REASON_FALLBACK.String()
 }
 
-// versions asks rampd for each job. While rampd is away, a job runs the last version that the file has for its component.
+// versions asks rampd for each job. If rampd names no version, a job runs the last one that the file has for its component.
 type versions struct {
 	path     string
 	resolver rampdv1.ResolverServiceClient
 
-	lock   sync.Mutex
-	known  map[string]version
-	isAway bool
+	lock      sync.Mutex
+	known     map[string]version
+	isUnsaved bool
+	code      codes.Code // of the last answer
 }
 
 func newVersions(path string, resolver rampdv1.ResolverServiceClient) (*versions, error) {
@@ -56,18 +59,23 @@ func (v *versions) of(component string, job job) (version, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
 	defer cancel()
 	answer, err := v.resolver.Resolve(ctx, &rampdv1.ResolveRequest{Component: component, Repo: job.Repo, JobId: job.ID})
+	code := status.Code(err)
+	if code == codes.InvalidArgument {
+		return version{}, fmt.Errorf("the job %s is wrong, and waits: %w", job.ID, err)
+	}
 
 	v.lock.Lock()
 	defer v.lock.Unlock()
-	if (err != nil) != v.isAway {
-		v.isAway = err != nil
-		log.Printf("rampd answers: %t. %v", !v.isAway, err)
+	if code != v.code {
+		v.code = code
+		log.Printf("rampd answers with %s: %v", code, err)
 	}
 	if err != nil {
 		return v.fallback(component, err)
 	}
 	found := version{answer.Tag, answer.Channel.String(), answer.Reason.String(), answer.Release, answer.Revision}
-	return found, v.remember(component, found)
+	v.remember(component, found)
+	return found, nil
 }
 
 func (v *versions) fallback(component string, err error) (version, error) {
@@ -82,15 +90,19 @@ func (v *versions) fallback(component string, err error) (version, error) {
 	}, nil
 }
 
-// remember keeps the last answer that may run everywhere: current. Next is kept only while no current is known, and an
-// override to a tag never.
-func (v *versions) remember(component string, found version) error {
-	known, isKnown := v.known[component]
-	isCurrent := found.Channel == rampdv1.Channel_CHANNEL_CURRENT.String()
-	isNext := found.Channel == rampdv1.Channel_CHANNEL_NEXT.String()
-	if known.Tag == found.Tag || !isCurrent && (isKnown || !isNext) {
-		return nil
+// remember keeps the last answer that may run everywhere: current. Next may be rolled back while rampd is away, and an
+// override to a tag is for one repo. No job waits for the file.
+func (v *versions) remember(component string, found version) {
+	if found.Channel == rampdv1.Channel_CHANNEL_CURRENT.String() && found.Tag != v.known[component].Tag {
+		v.known[component] = found
+		v.isUnsaved = true
 	}
-	v.known[component] = found
-	return writeJSON(v.path, v.known)
+	if !v.isUnsaved {
+		return
+	}
+	if err := writeJSON(v.path, v.known); err != nil {
+		log.Printf("the next job tries again: %v", err)
+		return
+	}
+	v.isUnsaved = false
 }

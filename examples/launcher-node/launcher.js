@@ -1,5 +1,5 @@
 // Runs jobs in the versions that rampd names, and reports how they went. README.md says how it is used.
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -58,15 +58,25 @@ async function run(name, job) {
   }
   const began = performance.now();
   // A tag is data: it may have a / in it. It is one argument or one file name, never a part of a shell command.
-  const { code, output } = await execute(join(programs, encodeURIComponent(version.tag)), job.repo);
+  const { code, output } = await execute(join(programs, fileName(version.tag)), job.repo);
   queue.finish(name, { ...job, ...version, code, output, seconds: (performance.now() - began) / 1000 });
+}
+
+// The same name that Go's url.QueryEscape gives, and Python's quote(tag, safe="").
+function fileName(tag) {
+  return encodeURIComponent(tag).replaceAll("(", "%28").replaceAll(")", "%29");
 }
 
 function execute(program, repo) {
   return new Promise((resolve) => {
-    execFile(program, [repo], (error, output) => {
-      if (error && typeof error.code !== "number") console.error(error.message);
-      resolve({ code: error ? (typeof error.code === "number" ? error.code : 127) : 0, output });
+    // In a process group of its own: Ctrl-C stops the launcher, and says nothing about the version.
+    const child = spawn(program, [repo], { detached: true, stdio: ["ignore", "pipe", "ignore"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
+    child.once("close", (code) => resolve({ code: code ?? -1, output }));
+    child.once("error", (error) => {
+      console.error(error.message);
+      resolve({ code: 127, output });
     });
   });
 }

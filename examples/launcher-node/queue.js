@@ -1,5 +1,5 @@
 // A queue of jobs as files, so that this launcher needs nothing but rampd. It belongs to one process.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 // The folders of the queue. A job is one file, and moves from one folder to the next.
@@ -81,7 +81,7 @@ export function writeJson(path, value) {
   const draft = join(dirname(path), `.new-${basename(path)}`);
   const file = openSync(draft, "w");
   try {
-    writeSync(file, JSON.stringify(value));
+    writeFileSync(file, JSON.stringify(value)); // writeSync may write only a part
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -44,15 +44,14 @@ def prepared(pytestconfig: pytest.Config, name: str, needs: tuple[str, ...], *co
 
 @pytest.fixture
 def node(pytestconfig: pytest.Config) -> list[str]:
-    quiet = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
-    folder = prepared(pytestconfig, "connect_node", ("node", "npm"), "npm", "install", *quiet)
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
+    folder = prepared(pytestconfig, "connect_node", ("node", "npm"), "npm", "ci", *quiet)
     return ["node", str(folder / "client.js")]
 
 
 @pytest.fixture
 def go(pytestconfig: pytest.Config) -> list[str]:
-    build = "go mod tidy && go build -o client ."
-    return [str(prepared(pytestconfig, "connect_go", ("go",), "sh", "-c", build) / "client")]
+    return [str(prepared(pytestconfig, "connect_go", ("go",), "go", "build", "-o", "client", ".") / "client")]
 
 
 @pytest.fixture(scope="module")

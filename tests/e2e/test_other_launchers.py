@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -109,15 +110,18 @@ class Place:
         (self.folder / "queue/jobs").mkdir(parents=True)
         (self.folder / "versions").mkdir()
         for tag in ("t1", "t2"):
-            program = self.folder / "versions" / tag
-            program.write_text(f'#!/bin/sh\necho "{tag} $1"\n')
-            program.chmod(0o755)
+            self.write_program(tag)
 
-    def push(self) -> None:
+    def write_program(self, tag: str, before: str = "") -> None:
+        program = self.folder / "versions" / quote(tag, safe="")
+        program.write_text(f'#!/bin/sh\n{before}\necho "{tag} $1"\n')
+        program.chmod(0o755)
+
+    def push(self, repo: str = "") -> None:
         number = len(self.pushed) + 1
         name = f"{number:05}.json"
         draft = self.folder / "queue" / name
-        draft.write_text(json.dumps({"id": str(number), "repo": f"acme/app-{number % 100}"}))
+        draft.write_text(json.dumps({"id": str(number), "repo": repo or f"acme/app-{number % 100}"}))
         self.pushed.add(name)
         draft.rename(self.folder / "queue/jobs" / name)
 
@@ -189,10 +193,23 @@ class Launcher:
                 cwd=self.built.folder,
                 env=environment(RAMPD_SERVER=self.server, **self.variables),
                 stderr=said,
+                start_new_session=True,
             )
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
+
+    def ctrl_c(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def is_over(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    @property
+    def stopped_with(self) -> int | None:
+        return None if self.process is None else self.process.returncode
 
     def stop(self) -> None:
         assert self.end(signal.SIGTERM) == 0, self.said.read_text()
@@ -358,6 +375,114 @@ def test_a_launcher_without_a_version_waits_for_one(built: Built, place: Place) 
             running.stop()
 
 
+def test_a_launcher_that_knows_only_next_runs_nothing_while_rampd_is_away(built: Built, place: Place) -> None:
+    """Given a rollout at 100 % from the first job on, expect that no job runs next without rampd, which may have been rolled
+    back.
+    """
+    site = Site(place.folder)
+    with launcher(built, place, site.address(built.language)) as running:
+        with site.server() as server, stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            call("Release", component=C, tag="t2")
+            call("Ramp", component=C, percent=100)
+            place.push()
+            running.start()
+            eventually(lambda: place.is_idle)
+        place.push()
+        eventually(lambda: "so the job waits" in running.said.read_text())
+        assert [job["tag"] for job in place.done().values()] == ["t2"]
+
+
+def test_a_job_runs_although_its_version_cannot_be_kept(built: Built, place: Place) -> None:
+    """Given a file of versions that cannot be written, expect that jobs run the right version, and that it is kept later."""
+    site = Site(place.folder)
+    kept = place.folder / "queue/answers.json"
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            place.push()
+            running.start()
+            eventually(lambda: place.is_idle)
+            kept.unlink()
+            kept.mkdir()
+            (kept / "full").touch()
+            call("Release", component=C, tag="t2")
+            call("Finalize", component=C, force=True)
+        place.push()
+        eventually(lambda: place.is_idle)
+        assert place.done()["00002.json"]["tag"] == "t2"
+        assert "answers.json was not written" in running.said.read_text()
+        shutil.rmtree(kept)
+        place.push()
+        eventually(lambda: place.is_idle)
+        assert json.loads(kept.read_text())[C]["tag"] == "t2"
+
+
+def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built: Built, place: Place) -> None:
+    site = Site(place.folder)
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            place.push()
+            running.start()
+            eventually(lambda: place.is_idle)
+            place.push("no repo")
+            eventually(lambda: "the job 2 is wrong, and waits" in running.said.read_text())
+            call("DeleteComponent", component=C, confirm=C)
+        place.push()
+        eventually(lambda: "00003.json" in place.names("done"))
+        running.stop()
+        assert place.done()["00003.json"]["reason"] == FALLBACK
+        assert "There is no component restyler." in running.said.read_text()
+        assert place.names("jobs") == ["00002.json"]
+
+
+def test_ctrl_c_ends_no_job_and_no_job_prints_too_much(built: Built, place: Place) -> None:
+    """Given a job that prints 2 MiB and takes its time, and Ctrl-C at a terminal, which reaches the whole process group, expect
+    that the job is finished and counts as a success, and that the next Ctrl-C does not wait for the job.
+    """
+    site, began, over = Site(place.folder), place.folder / "began", place.folder / "over"
+    waits = f"touch {began}; for n in $(seq 300); do [ -e {over} ] && break; sleep 0.1; done"
+    place.write_program("t1", f"head -c 2097152 /dev/zero | tr '\\0' x; {waits}")
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag="t1")
+            place.push()
+            running.start()
+            eventually(began.exists)
+            running.ctrl_c()
+            over.touch()
+            eventually(running.is_over)
+            assert running.stopped_with == 0
+            (release,) = call("ListReleases", component=C).releases
+        (job,) = place.done().values()
+        assert (job["code"], len(job["output"])) == (0, 2097152 + len("t1 acme/app-1\n"))
+        assert (release.jobs, release.failures) == (1, 0)
+
+        began.unlink()
+        over.unlink()
+        place.push()
+        running.start()
+        eventually(began.exists)
+        eventually(lambda: running.is_over() or running.ctrl_c())
+        assert running.stopped_with == -signal.SIGINT
+        assert place.names("running") == ["00002.json"]
+        over.touch()
+
+
+def test_a_tag_of_any_characters_is_one_file_name(built: Built, place: Place) -> None:
+    site, tag = Site(place.folder), "@feat(x)/../y:z+1=2#3~4"
+    place.write_program(tag)
+    with launcher(built, place, site.address(built.language)) as running, site.server() as server:
+        with stubs(server.target) as call:
+            call("Release", component=C, tag=tag)
+        place.push()
+        running.start()
+        eventually(lambda: place.is_idle)
+        (job,) = place.done().values()
+        assert (job["code"], job["output"]) == (0, f"{tag} acme/app-1\n")
+
+
 def test_a_launcher_shows_its_token_over_tls(built: Built, place: Place) -> None:
     authority, tokens = Authority(), Tokens(place.folder / "access.toml")
     certificate, key = authority.issue("localhost", "127.0.0.1").write(place.folder, "server")
@@ -414,7 +539,7 @@ def test_a_launcher_refuses_wrong_settings(
     assert "secret-token" not in done.stderr
 
 
-@pytest.mark.parametrize("built", [GO], ids=lambda language: language.name, indirect=True)
-def test_go_gets_the_published_buckets_and_decisions(built: Built) -> None:
-    """Given the tests of the Go example, which read the vectors, expect that they ran."""
-    assert re.search(r"^ok\s+example.com/launcher-go/decision\b", built.said, re.MULTILINE), built.said
+def test_each_language_gets_the_published_buckets_and_decisions(built: Built) -> None:
+    """Given the tests of the example, which read the vectors, expect that they ran."""
+    passed = r"^ok\s+example.com/launcher-go/decision\b" if built.language is GO else r"^\S+ pass 2$"
+    assert re.search(passed, built.said, re.MULTILINE), built.said

@@ -35,13 +35,13 @@ def folder(pytestconfig: pytest.Config) -> Path:
             unavailable(f"{command} is not installed")
     folder = pytestconfig.cache.mkdir("vectors-in-javascript")
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    quiet = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
     try:
-        npm = run("npm", "install", *quiet, cwd=folder, timeout=TIMEOUT_S)
+        npm = run("npm", "ci", *quiet, cwd=folder, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        unavailable(f"npm install took more than {TIMEOUT_S} s")
+        unavailable(f"npm ci took more than {TIMEOUT_S} s")
     if npm.returncode:
-        unavailable(f"npm install failed: {npm.stderr}")
+        unavailable(f"npm ci failed: {npm.stderr}")
     return folder
 
 
@@ -56,6 +56,11 @@ def answers(folder: Path, program: str, vectors: str) -> Any:
     node = run("node", program, cwd=folder, input=vectors, timeout=30)
     assert node.returncode == 0, node.stderr
     return json.loads(node.stdout)
+
+
+@pytest.mark.parametrize(("document", "name"), [("bucketing.md", "bucket.js"), ("resolution.md", "decide.js")])
+def test_the_documented_javascript_is_that_of_the_example(document: str, name: str) -> None:
+    assert snippet(document) == (ROOT / "examples/launcher-node/decision" / name).read_text()
 
 
 def test_the_documented_javascript_answers_every_vector(folder: Path) -> None:

@@ -1,12 +1,14 @@
 // Asks OpenFeature's own provider for web pages, which gets all flags at once and keeps them: a question in JSON on each line,
-// and its answer on a line, with the statuses of HTTP that the provider has seen since the answer before.
+// and its answer on a line, with the statuses of HTTP that the provider has seen since the answer before, and whether it has said
+// STALE meanwhile.
 
 import { createInterface } from "node:readline";
 import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
-import { OpenFeature } from "@openfeature/web-sdk";
+import { OpenFeature, ProviderEvents } from "@openfeature/web-sdk";
 
 const { OFREP_ENDPOINT, RAMPD_TOKEN, TIMEOUT_MS } = process.env;
 let statuses = [];
+let isStale = false;
 let isSet = false;
 let context = "";
 
@@ -21,6 +23,7 @@ async function seeing(...call) {
   }
 }
 
+OpenFeature.addHandler(ProviderEvents.Stale, () => (isStale = true));
 const provider = new OFREPWebProvider({
   baseUrl: OFREP_ENDPOINT,
   headers: RAMPD_TOKEN ? [["Authorization", `Bearer ${RAMPD_TOKEN}`]] : [],
@@ -51,8 +54,10 @@ for await (const line of createInterface({ input: process.stdin })) {
       metadata: details.flagMetadata,
       ms: performance.now() - began,
       statuses,
+      isStale,
     }),
   );
   statuses = [];
+  isStale = false;
 }
 await OpenFeature.close();
