@@ -471,7 +471,7 @@ def test_a_call_that_outlasts_the_grace_ends_with_unavailable(directory: Path) -
             answer = said(connection)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b'"code":"unavailable"' in answer
-        assert server.stop() == 0
+        assert server.process.wait(30) == 0
         assert not any(line.get("level") == "error" for line in server.log)
 
 
