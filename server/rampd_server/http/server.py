@@ -63,7 +63,6 @@ class HttpServer:
         self._shares_port = shares_port
         self._max_connections = max_connections
         self._sockets: list[socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
         self._arriving: set[asyncio.Task[None]] = set()
         """One for each connection that can't have requests yet."""
         self._state = ServerState()
@@ -103,15 +102,14 @@ class HttpServer:
     async def start(self) -> None:
         """Begins to answer requests."""
         self._telling_time = asyncio.create_task(self._tell_time())
-        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
+        for each in self._sockets:
+            self._read(each)
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new connections, refuses new calls, and ends calls under way after `grace_s` seconds."""
         self._stops()
-        for task in self._accepting:
-            task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
         for each in self._sockets:
+            asyncio.get_running_loop().remove_reader(each)
             each.close()
         if self._telling_time is None:
             return
@@ -134,21 +132,31 @@ class HttpServer:
         await asyncio.gather(*self._arriving, return_exceptions=True)
         self._telling_time.cancel()
 
-    async def _accept(self, listener: socket) -> None:
-        """Takes connections, for ever. The loop's own servers do not tell of a connection before its handshake has ended."""
+    def _read(self, listener: socket) -> None:
+        """Takes connections from now on. The servers of the loop do not tell of a connection before its handshake has ended. And
+        `sock_accept` of uvloop leaves the second of two connections that come together waiting until a third one comes.
+        """
+        if listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(listener)
-            except OSError:
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            if self._is_full():
-                connection.close()
-                continue
-            task = loop.create_task(self._begin(connection))
-            self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            # Another worker was quicker.
+            return
+        except OSError:
+            loop.remove_reader(listener)
+            loop.call_later(_AGAIN_S, self._read, listener)
+            return
+        if self._is_full():
+            connection.close()
+            return
+        connection.setblocking(False)
+        task = loop.create_task(self._begin(connection))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
     def _is_full(self) -> bool:
         number = len(self._arriving) + len(self._state.connections)
