@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from socket import socket
 from typing import Final
 
@@ -133,9 +134,7 @@ class HttpServer:
         self._telling_time.cancel()
 
     def _read(self, listener: socket) -> None:
-        """Takes connections from now on. The servers of the loop do not tell of a connection before its handshake has ended. And
-        `sock_accept` of uvloop leaves the second of two connections that come together waiting until a third one comes.
-        """
+        """Takes connections from now on. The servers of the loop do not tell of a connection before its handshake has ended."""
         if listener.fileno() >= 0:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
@@ -165,10 +164,14 @@ class HttpServer:
     async def _begin(self, connection: socket) -> None:
         """Makes a connection ready for requests."""
         handshake_s = None if self._tls is None else HANDSHAKE_MS / 1000
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - see `_accept`
+        # From then on it is among the connections of uvicorn, and must not count twice.
+        arrived = partial(self._arriving.discard, task)
         # A caller that speaks no TLS, or too slowly, is no fault of this server.
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Protocol(self._uvicorn, self._state),
+                lambda: _Protocol(self._uvicorn, self._state, arrived),
                 connection,
                 ssl=self._tls,
                 ssl_handshake_timeout=handshake_s,
@@ -184,12 +187,15 @@ class HttpServer:
 class _Protocol(H11Protocol):
     """One connection."""
 
-    def __init__(self, configuration: uvicorn.Config, state: ServerState) -> None:
+    def __init__(self, configuration: uvicorn.Config, state: ServerState, arrived: Callable[[], None]) -> None:
+        """`arrived` is called when the connection is ready for requests."""
         super().__init__(configuration, state, app_state={})
+        self._arrived = arrived
         self._head = _Limit(HEAD_S)
         self._unread = _Limit(UNREAD_S)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        self._arrived()
         super().connection_made(transport)
         # Each request gets a copy.
         self.app_state[TLS] = transport.get_extra_info("ssl_object")
