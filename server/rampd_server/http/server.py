@@ -127,7 +127,8 @@ class HttpServer:
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=_END_S)
         for connection in list(self._state.connections):
-            connection.shutdown()
+            if not connection.transport.is_closing():
+                connection.shutdown()
         for task in self._arriving:
             task.cancel()
         await asyncio.gather(*self._arriving, return_exceptions=True)
