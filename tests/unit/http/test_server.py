@@ -187,6 +187,8 @@ async def one(send: Send) -> None:
 async def without_end(send: Send) -> None:
     while True:
         await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        # As a stream, which waits for its next message.
+        await asyncio.sleep(0)
 
 
 WAYS = {
