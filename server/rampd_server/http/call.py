@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import grpc
@@ -18,6 +19,8 @@ from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.call import Context
 from rampd_server.rpc.door import Door
 
+_MOST_OF_PATH: Final = 200
+"""How much of a path the log has."""
 _STOPPED: Final = NoSnapshotError(
     "This server stopped before the call was answered, so the call may have been carried out or not. Send it again, with the "
     "same request_id if it changes something."
@@ -29,6 +32,20 @@ class _Details(NamedTuple):
 
     method: str
     invocation_metadata: Any
+
+
+@contextmanager
+def counted(handlers: Handlers, method: str) -> Iterator[None]:
+    """Counts a call if it ends within the block: that is before a handler has it, and a handler counts by itself."""
+    try:
+        yield
+    except CallError as error:
+        handlers.count(method, code_pb2.Code.Name(error.status.code), error.reason)
+        raise
+    except asyncio.CancelledError:
+        # Only a server that stops cancels a request: see server.py.
+        handlers.count(method, code_pb2.Code.Name(code_pb2.UNAVAILABLE))
+        raise
 
 
 async def call(
@@ -87,7 +104,8 @@ async def proven(door: Door, request: Request) -> Caller:
 async def refuse(error: RampdError, request: Request, caller: Caller | None = None) -> NoReturn:
     """Refuses a request before a handler sees it, with the same log and the same pause as a handler. Raises CallError."""
     context = cast("Context", HttpContext(request))
-    refused_calls.tell(error, str(request.scope["path"]), caller, context)
+    # A caller chooses the path of a flag.
+    refused_calls.tell(error, str(request.scope["path"])[:_MOST_OF_PATH], caller, context)
     await refused_calls.hold(error, caller, context)
     raise CallError.of(error) from error
 
