@@ -68,7 +68,7 @@ class Merging:
                 known.last[series] = value
                 if family.merge is Merge.SUM:
                     totals = self._totals[family]
-                    totals[series] = totals.get(series, 0) + value - (before or 0)
+                    totals[series] = totals.get(series, 0) + (value - (before or 0))
                 else:
                     highest.append((family, series, value, known))
         self._take_highest(highest)

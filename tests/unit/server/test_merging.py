@@ -44,6 +44,16 @@ def test_a_counter_does_not_go_back_when_a_worker_dies_and_begins_again() -> Non
     assert shown(merging)[RESOLVES] == 23
 
 
+def test_a_sum_that_stays_does_not_go_back_by_a_rounding() -> None:
+    """0.014 + 0.1 - 0.1 is less than 0.014."""
+    lag = "rampd_feed_lag_seconds_sum"
+    merging = Merging()
+    merging.take([scrape(0, "a", **{lag: 0.014}), scrape(1, "b", **{lag: 0.1})])
+    before = shown(merging)[lag]
+    merging.take([scrape(0, "a", **{lag: 0.014}), scrape(1, "b", **{lag: 0.1})])
+    assert shown(merging)[lag] == before
+
+
 def test_a_worker_that_was_only_slow_is_not_counted_again() -> None:
     merging = Merging()
     merging.take([scrape(0, "a", **{RESOLVES: 5}), scrape(1, "b", **{RESOLVES: 7})])
