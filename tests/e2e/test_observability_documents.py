@@ -154,11 +154,31 @@ class Case(NamedTuple):
 
 
 HERE = 'instance="rampd-1.example:8080"'
+OTHER = 'instance="web.example:80"'
+THERE = 'instance="rampd-2.example:8080"'
 DECISION = 'rampd_decisions_total{component="restyler", decision="ROLLBACK", cause="RELATIVE_GUARD", applied="%s"}'
+PAUSE = 'rampd_decisions_total{component="restyler", decision="PAUSE", cause="%s", applied="true"}'
 LAG = f"rampd_event_loop_lag_seconds_bucket{{{HERE}, le=%s}}"
-ALIVE = {f"rampd_build_info{{{HERE}}}": "1+0x900"}
+ALIVE = {f"rampd_build_info{{{HERE}}}": "1+0x900", f"up{{{HERE}}}": "1+0x900"}
 CASES = [
     Case("RampdNoServer", {f"rampd_build_info{{{HERE}}}": "1+0x9 stale _x14 1+0x20"}, 12, 17, 30),
+    # It is down, and Prometheus does not forget it.
+    Case(
+        "RampdServerGone",
+        {f"up{{{THERE}}}": "1+0x9 0+0x200 1+0x30", f"rampd_build_info{{{THERE}}}": "1+0x9 stale"},
+        14,
+        25,
+        225,
+    ),
+    # It answers each scrape, and yet it starts every ten minutes.
+    Case(
+        "RampdServerGone",
+        {
+            f"process_start_time_seconds{{{THERE}}}": "1+0x9 600+0x9 1200+0x9 1800+0x9 2400+0x70",
+            f"rampd_build_info{{{THERE}}}": "1+0x120",
+        },
+        *(35, 50, 85),
+    ),
     Case("RampdCopyStale", {f"rampd_copy_stale{{{HERE}}}": "0+0x9 1+0x9 0+0x10"}, 11, 14, 21),
     Case(
         "RampdStoreErrors",
@@ -202,18 +222,33 @@ CASES = [
         {f"rampd_certificate_expire_timestamp_seconds{{{HERE}}}": f"{14 * 86400 + 600}+0x30 {90 * 86400}+0x30"},
         *(15, 25, 35),
     ),
-    Case("RampdComponentsSummed", {f"rampd_components_summed{{{HERE}}}": "0+0x9 5+0x40 0+0x20"}, 20, 30, 55),
+    Case(
+        "RampdComponentsSummed",
+        {f"rampd_components_summed{{{HERE}}}": "0+0x9 5+0x9 stale _x4 5+0x25 0+0x20"},
+        20,
+        30,
+        55,
+    ),
     Case("RampdRolledBack", {DECISION % "true": "0+0x9 1+0x120"}, 9, 12, 75),
     Case("RampdWouldHaveRolledBack", {DECISION % "false": "0+0x9 1+0x120"}, 9, 12, 75),
-    Case("RampdHeld", {'rampd_held{component="restyler"}': "0+0x9 1+0x300 0+0x20"}, 240, 260, 315),
+    Case("RampdPausedByAutomation", {PAUSE % "ASSIGNMENT_CHECK": "0+0x9 1+0x120"}, 9, 12, 75),
+    # The server starts again at minute 120, and its copy is not confirmed for some minutes.
+    Case(
+        "RampdHeld",
+        {'rampd_held{component="restyler"}': "0+0x9 1+0x109 stale _x4 1+0x184 0+0x20"},
+        *(240, 260, 315),
+    ),
     Case(
         "RampdRolloutWaits",
         {
             # First it waits for an approval, then somebody pauses it: both is waiting for a person.
-            'rampd_rollout_seconds_total{component="restyler", doing="waiting"}': "0+60x400 24000+0x460",
+            # At minute 200 the server starts again, which takes some minutes.
+            'rampd_rollout_seconds_total{component="restyler", doing="waiting"}': (
+                "0+60x199 stale _x4 0+60x195 11700+0x460"
+            ),
             'rampd_rollout_seconds_total{component="restyler", doing="paused"}': "0+0x400 60+60x399 24000+0x60",
         },
-        *(700, 760, 820),
+        *(700, 790, 820),
     ),
 ]
 QUIET = {
@@ -231,6 +266,19 @@ QUIET = {
     },
     "a plan that pauses a rollout which the policy only reports": {
         'rampd_decisions_total{component="restyler", decision="PAUSE", cause="STUCK", applied="false"}': "0+0x9 1+0x110",
+    },
+    "a step that waits for its approval": {PAUSE % "APPROVAL": "0+0x9 1+0x110"},
+    "a server that is started again twice": {
+        f"up{{{HERE}}}": "1+0x9 0+0x2 1+0x9 0+0x2 1+0x97",
+        f"process_start_time_seconds{{{HERE}}}": "1+0x9 stale _x2 600+0x9 stale _x2 1200+0x97",
+    },
+    "another program that is down, and one that starts all the time": {
+        f"up{{{OTHER}}}": "1+0x9 0+0x111",
+        f"process_start_time_seconds{{{OTHER}}}": "1+60x120",
+    },
+    "a server that is taken out of the configuration of Prometheus": {
+        f"up{{{THERE}}}": "1+0x9 stale",
+        f"rampd_build_info{{{THERE}}}": "1+0x9 stale",
     },
     "a store that fails for a moment": {
         f'rampd_store_errors_total{{{HERE}, reason="STORE_UNAVAILABLE"}}': "0+0x9 3+0x111",
@@ -265,7 +313,7 @@ def test_each_alert_fires_and_resolves(case: Case, directory: Path) -> None:
 
 
 def test_each_alert_is_tried() -> None:
-    assert [case.alert for case in CASES] == [rule["alert"] for rule in RULES]
+    assert list(dict.fromkeys(case.alert for case in CASES)) == [rule["alert"] for rule in RULES]
 
 
 @pytest.mark.parametrize("what", QUIET)
