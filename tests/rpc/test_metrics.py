@@ -103,6 +103,9 @@ def test_the_story_begins_with_a_release_and_a_ramp(server: Server) -> None:
     assert found("rampd_release_info", component=C, channel="current", tag="t1", release="1") == 1
     assert not found.all("rampd_release_info", channel="next")
     assert not found.all("rampd_evidence")
+    # A rollback may come before the next scrape, and Prometheus sees no increase from nothing to one.
+    labels = {"component": C, "decision": "ROLLBACK", "cause": "RELATIVE_GUARD", "applied": "true"}
+    assert found("rampd_decisions_total", **labels) == 0
 
     call("Release", component=C, tag="t2")
     call("Release", component=C, tag="t3")

@@ -192,12 +192,14 @@ EVIDENCE = _of_copy(
     _GAUGE,
     ("component",),
     "E of the relative guard at this server's last look: how strongly failures say that next is worse than current.",
+    _MAX,
 )
 EVIDENCE_LIMIT = _of_copy(
     "rampd_evidence_limit",
     _GAUGE,
     ("component",),
     "The limit of rampd_evidence, 1/alpha. At or over it, the guard acts.",
+    _MAX,
 )
 CHECK_VALUE = _of_copy("rampd_check_value", _GAUGE, ("component", "check"), "The last value of a check of the policy.")
 CHECK_STATE = _of_copy(
