@@ -93,6 +93,17 @@ def test_without_a_confirmed_copy_there_is_nothing_about_components() -> None:
     assert shown(merging)[JOBS] == 6
 
 
+def test_a_component_that_is_damaged_everywhere_keeps_what_was_counted() -> None:
+    """Given a worker that died, and a component that all others can't read, expect its total to stay when it is mended."""
+    merging, damaged = Merging(), {"rampd_components": 1, "rampd_components_damaged": 1}
+    merging.take([scrape(0, "a", **{JOBS: 5}), scrape(1, "b", **{JOBS: 7})])
+    merging.take([Scrape(0, "a", {**damaged, JOBS: 5}), Scrape(1, "again", {"rampd_components_damaged": 2})])
+    assert shown(merging)[JOBS] == 12
+    assert shown(merging)["rampd_components_damaged"] == 2
+    merging.take([scrape(0, "a", **{JOBS: 6})])
+    assert shown(merging)[JOBS] == 13
+
+
 def test_a_deleted_component_has_no_series_any_more() -> None:
     merging = Merging()
     merging.take([scrape(0, "a", **{RESOLVES: 5, JOBS: 5, SPENT: 5})])
