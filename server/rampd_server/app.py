@@ -89,7 +89,7 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
         adopt_command=adopt_command(config, redis_url),
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
-    replica = Replica(store)
+    replica = Replica(store, count_error=link.count_error)
     watches = Watches(replica)
     # Without the HTTP port nobody could read the metrics.
     metering = None if config.http is None else Metering(replica)

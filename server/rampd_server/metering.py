@@ -8,7 +8,7 @@ from typing import final
 
 from prometheus_client import ProcessCollector
 
-from rampd_server.automation.controller import Controller
+from rampd_server.automation.controller import SUDDEN, Controller
 from rampd_server.doors import Doors
 from rampd_server.metrics import families
 from rampd_server.metrics.collector import Collector, age_s
@@ -37,12 +37,12 @@ class Metering:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._shown = Shown(replica)
-        self._resolves, jobs, failures, decisions = (ByComponent(self._shown.name_of) for _ in range(4))
+        self._resolves, jobs, failures = (ByComponent(self._shown.name_of) for _ in range(3))
         self._jobs, self._failures = jobs, failures
         self.calls = Calls()
         self.answers = AnswerCounts(self._resolves, replica.get)
         self.outcomes = OutcomeCounts(jobs, failures)
-        self.decisions = decisions
+        self.decisions = ByComponent(self._shown.name_of, expected=SUDDEN)
         self.loop_lag = LoopLag()
         self._feed_lag = FeedLag(replica)
         self._time = RolloutTime(replica, ByComponent(self._shown.name_of))

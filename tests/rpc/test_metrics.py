@@ -1,5 +1,6 @@
 """What /metrics says of a server, after calls of which every number is known."""
 
+import asyncio
 import contextlib
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ from rampd_server.listeners import Listening
 from rampd_server.metrics import shown
 from rampd_server.process.address import Address
 from tests.certificates import make_certificate
+from tests.damaging import damage, make_servers_read_again
 from tests.prometheus import prometheus
 from tests.proxy import proxy_to_unix
 from tests.scraping import Scraped, scrape
@@ -103,6 +105,9 @@ def test_the_story_begins_with_a_release_and_a_ramp(server: Server) -> None:
     assert found("rampd_release_info", component=C, channel="current", tag="t1", release="1") == 1
     assert not found.all("rampd_release_info", channel="next")
     assert not found.all("rampd_evidence")
+    # A rollback may come before the next scrape, and Prometheus sees no increase from nothing to one.
+    labels = {"component": C, "decision": "ROLLBACK", "cause": "RELATIVE_GUARD", "applied": "true"}
+    assert found("rampd_decisions_total", **labels) == 0
 
     call("Release", component=C, tag="t2")
     call("Release", component=C, tag="t3")
@@ -332,6 +337,53 @@ def test_a_server_that_has_lost_its_store_says_nothing_of_components(
         assert states(after)["ROLLING_OUT"] == 1
         assert after("rampd_store_reconnects_total") > 0
         assert all(after.counters()[name] >= value for name, value in before.counters().items())
+
+
+def test_a_damaged_component_shows_and_keeps_its_counters(
+    server: Server, store_process: StoreServer, namespace: str
+) -> None:
+    begin(server.call)
+    run_jobs(server.call, "next", 2, failed=1, sequence=1)
+    server.call("Release", component="other", tag="t1")
+    before = server.scrape()
+    assert before("rampd_components_damaged") == 0
+    assert before("rampd_store_errors_total", reason="STORE_CORRUPT") == 0
+
+    async def break_it() -> None:
+        store = store_process.store(namespace)
+        await damage(store, C, "releases", "type")
+        await make_servers_read_again(store, C)
+        await store.close()
+
+    asyncio.run(break_it())
+    eventually(lambda: server.scrape()("rampd_components_damaged") == 1)
+    found = server.scrape()
+    assert found("rampd_store_errors_total", reason="STORE_CORRUPT") > 0
+    assert found("rampd_copy_stale") == 0
+    assert states(found) == {"STEADY": None, "ROLLING_OUT": None, "HELD": None}
+    kept = {name: value for name, value in before.counters().items() if f'component="{C}"' in name}
+    assert {name.partition("{")[0] for name in kept} >= {"rampd_jobs_total", "rampd_decisions_total"}
+    assert {name: found.counters().get(name) for name in kept} == kept
+    server.call("DeleteComponent", component=C, confirm=C)
+    eventually(lambda: server.scrape()("rampd_components_damaged") == 0)
+    assert server.scrape().components == {"other"}
+
+
+def test_an_emptied_store_counts_as_such(server: Server, store_process: StoreServer, namespace: str) -> None:
+    server.call("Release", component=C, tag="t1")
+    before = server.scrape()("rampd_store_errors_total", reason="STORE_RESET")
+    assert before == 0
+
+    async def empty() -> None:
+        store = store_process.store(namespace)
+        await store.client.delete(store.keys.meta)
+        await store.close()
+
+    asyncio.run(empty())
+    eventually(lambda: server.scrape()("rampd_store_errors_total", reason="STORE_RESET") > before)
+    # It goes on as long as the store is empty, so the alert fires.
+    present = server.scrape()("rampd_store_errors_total", reason="STORE_RESET")
+    eventually(lambda: server.scrape()("rampd_store_errors_total", reason="STORE_RESET") > present)
 
 
 def test_a_deleted_component_has_no_series_any_more(server: Server) -> None:

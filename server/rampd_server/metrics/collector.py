@@ -111,9 +111,11 @@ class Collector:
         for each in known:
             rollout = each.rollout
             if each.damaged_since_s is not None:
-                # Its state is old, and other servers may have read another one.
-                continue
-            if rollout.component not in names:
+                # Its state is old, and other servers may have read another one. What was counted stays.
+                if rollout.component in names and sees(rollout.component):
+                    for family, sample in self._components.counted(rollout.component):
+                        found[family].append(sample)
+            elif rollout.component not in names:
                 self._components.settle(rollout, now_ms)
                 others.add(rollout, namespace, now_ms)
             elif sees(rollout.component):
@@ -124,7 +126,9 @@ class Collector:
             return
         found[families.COMPONENTS].append(line(families.COMPONENTS, (), len(known)))
         found[families.COMPONENTS_SUMMED].append(line(families.COMPONENTS_SUMMED, (), max(0, len(known) - len(names))))
-        for family, sample in (*others.lines(), *self._components.counted_others()):
+        damaged = len(self._replica.damaged)
+        found[families.COMPONENTS_DAMAGED].append(line(families.COMPONENTS_DAMAGED, (), damaged))
+        for family, sample in (*others.lines(), *self._components.counted(OTHERS)):
             found[family].append(sample)
 
     def _settle(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from opentelemetry import baggage, context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
 
 from rampd_server.process import logs
@@ -85,3 +86,16 @@ def test_after_a_span_there_is_no_current_span(monkeypatch: pytest.MonkeyPatch) 
             raise ValueError("broken")
         assert not get_current_span().get_span_context().is_valid
         assert [span.parent for span in found.all("*")] == [None, None]
+
+
+def test_another_server_gets_the_place_in_the_trace_and_not_the_baggage(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = context.attach(baggage.set_baggage("repo", "acme-secret"))
+    try:
+        with recording(monkeypatch):
+            spans = switch.spans()
+            assert spans is not None
+            with spans.around("call", {}):
+                assert baggage.get_baggage("repo") == "acme-secret"
+                assert spans.headers().keys() == {"traceparent"}
+    finally:
+        context.detach(token)
