@@ -223,11 +223,14 @@ CASES = [
         *(15, 25, 35),
     ),
     Case(
+        "RampdComponentsDamaged",
+        {f"rampd_components_damaged{{{HERE}}}": "0+0x9 1+0x1 stale _x1 1+0x20 0+0x30"},
+        *(14, 18, 36),
+    ),
+    Case(
         "RampdComponentsSummed",
         {f"rampd_components_summed{{{HERE}}}": "0+0x9 5+0x9 stale _x4 5+0x25 0+0x20"},
-        20,
-        30,
-        55,
+        *(20, 30, 55),
     ),
     Case("RampdRolledBack", {DECISION % "true": "0+0x9 1+0x120"}, 9, 12, 75),
     Case("RampdWouldHaveRolledBack", {DECISION % "false": "0+0x9 1+0x120"}, 9, 12, 75),

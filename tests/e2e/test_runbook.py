@@ -1,5 +1,6 @@
 """Types every command of docs/observability/runbook.md, one after the other, on a server with the flags of docs/operations.md."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -12,10 +13,13 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.authority import Authority
+from tests.damaging import damage, make_servers_read_again
 from tests.e2e.test_operations_document import Admin, serving
 from tests.proxy import proxy_to_unix
 from tests.rpc.access_table import Tokens
 from tests.servers import Stubs, require, short_directory, stubs
+from tests.stores import VALKEY, StoreServer
+from tests.waiting import eventually
 
 FOLDER = Path(__file__).parents[2] / "docs" / "observability"
 C = "restyler"
@@ -31,7 +35,8 @@ EVENTS = re.findall(r"^\| `(\w+)` \|", (FOLDER / "logs.md").read_text(), re.MULT
 class Host:
     """The host of a server, where somebody types as root."""
 
-    def __init__(self, admin: Admin, tokens: Tokens) -> None:
+    def __init__(self, admin: Admin, tokens: Tokens, store: StoreServer) -> None:
+        self.store = store
         self._admin = admin
         programs = admin.etc.parent / "bin"
         log = "\n".join([*EVENTS, "Out of memory: Killed process 17 (rampd-server)"])
@@ -53,7 +58,7 @@ class Host:
         folder.mkdir()
         return folder
 
-    def types(self, command: str) -> None:
+    def types(self, command: str) -> str:
         root = self._admin.etc.parent
         for there, here in {
             "/etc/rampd": self._admin.etc,
@@ -68,6 +73,7 @@ class Host:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
 
 
 def typed(box: str) -> Iterator[tuple[str, str]]:
@@ -102,10 +108,11 @@ def typing_at(admin: Admin) -> Iterator[tuple[Host, Stubs]]:
     (tokens := Tokens(admin.etc / "access.toml")).grant("prometheus", "viewer")
     with serving(admin) as server:
         admin.address = f"localhost:{str(server.event('listening_http')['address']).rpartition(':')[2]}"
-        with proxy_to_unix(str(server.directory / "valkey" / "valkey.sock")) as proxy:
+        store = StoreServer(VALKEY, f"unix://{server.directory}/valkey/valkey.sock")
+        with proxy_to_unix(store.url.removeprefix("unix://")) as proxy:
             (admin.etc / "environment").write_text(f"RAMPD_REDIS_URL='redis://127.0.0.1:{proxy.port}'\n")
             with stubs(f"unix:{server.socket}") as call:
-                yield Host(admin, tokens), call
+                yield Host(admin, tokens, store), call
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +123,7 @@ def host() -> Iterator[tuple[Host, Stubs]]:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_command_works_on_the_server_of_the_operations_document(section: str, host: tuple[Host, Stubs]) -> None:
-    for program in ("grpcurl", "curl", "redis-cli", "openssl", "pgrep"):
+    for program in ("grpcurl", "curl", "redis-cli", "openssl", "pgrep", "jq"):
         require(program)
     at, call = host
     assert SECTIONS[section]
@@ -124,3 +131,22 @@ def test_each_command_works_on_the_server_of_the_operations_document(section: st
         prepare(call, section, command.rpartition("/")[2])
         token = call("ListRollouts", page_size=1).next_page_token
         at.types(before + command.replace("NEXT_PAGE_TOKEN", token))
+
+
+def test_the_commands_name_a_damaged_component_and_only_it(host: tuple[Host, Stubs]) -> None:
+    at, call = host
+    prepare(call, "RampdComponentsDamaged", "")
+    asyncio.run(break_it(at.store, "old-one"))
+    eventually(lambda: any(each.HasField("damage") for each in call("ListRollouts").rollouts))
+    [box] = SECTIONS["RampdComponentsDamaged"]
+    said = [at.types(command) for _, command in typed(box)]
+    assert '"component": "old-one"' in said[1]
+    assert C not in said[1]
+    assert [each.component for each in call("ListRollouts").rollouts] == [C]
+
+
+async def break_it(server: StoreServer, component: str) -> None:
+    store = server.store()
+    await damage(store, component, "releases", "type")
+    await make_servers_read_again(store, component)
+    await store.close()
