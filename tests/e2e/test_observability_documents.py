@@ -1,12 +1,15 @@
 """The dashboard, the alerts and the runbook fit together, and Prometheus gets an answer to every expression of them."""
 
+import asyncio
 import contextlib
+import itertools
 import json
 import re
 import signal
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +23,12 @@ from rampd import v1
 from rampd_server import testing
 from rampd_server.process.address import Address
 from tests.certificates import make_certificate
+from tests.damaging import damage, make_servers_read_again
 from tests.prometheus import PrometheusServer, prometheus
 from tests.proxy import Proxy, proxy_to_unix
 from tests.rpc.test_metrics import REPO, C, begin, run_jobs
 from tests.servers import Stubs, require, short_directory, stubs
-from tests.stores import VALKEY, store_server
+from tests.stores import VALKEY, StoreServer, store_server
 from tests.waiting import eventually
 
 FOLDER = Path(__file__).parents[2] / "docs" / "observability"
@@ -332,6 +336,12 @@ rule_files: ["{rules}"]
 scrape_configs:
   - {{job_name: any-name, static_configs: [{{targets: ["{target}"]}}]}}
 """
+FIRE = (
+    *("RampdCopyStale", "RampdStoreErrors", "RampdRefusalsRise", "RampdOutcomesIgnored", "RampdFileRefused"),
+    *("RampdComponentsDamaged", "RampdRolledBack", "RampdWouldHaveRolledBack", "RampdPausedByAutomation", "RampdHeld"),
+)
+"""The alerts that fire in the story, and resolve."""
+D = "website"
 WINDOWS = ("5s", "10m")
 """What may be shown: a short time, and a time that has the whole story."""
 
@@ -340,14 +350,19 @@ class Asked:
     """A Prometheus, and what it answers."""
 
     def __init__(self, source: PrometheusServer) -> None:
-        self._url = f"{source.url}/api/v1/query"
+        self._url = f"{source.url}/api/v1"
 
     def __call__(self, query: str) -> list[float]:
         """The values of all series of the answer. NaN is no value."""
-        answer = httpx.get(self._url, params={"query": query}, timeout=30).json()
+        answer = httpx.get(f"{self._url}/query", params={"query": query}, timeout=30).json()
         assert answer["status"] == "success", (query, answer)
         values = [float(series["value"][1]) for series in answer["data"]["result"]]
         return [value for value in values if value == value]  # noqa: PLR0124 - NaN
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules as Prometheus has judged them."""
+        groups = httpx.get(f"{self._url}/rules", timeout=30).json()["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
 
     def wait_for_scrape(self) -> None:
         """Waits for a scrape that began after now."""
@@ -361,13 +376,20 @@ class Asked:
         return bool(self(f'count_over_time(ALERTS{{alertname="{alert}", alertstate="firing"}}[10m])'))
 
 
-class Story(NamedTuple):
+class Scene(NamedTuple):
+    """A server, its store, and the Prometheus that scrapes it."""
+
     ask: Asked
     call: Stubs
+    proxy: Proxy
+    store: StoreServer
+    certificate: Path
+    handshake: Callable[[], object]
+    """Makes the server look at its certificate."""
 
 
 @contextlib.contextmanager
-def scraped_server() -> Iterator[tuple[Asked, Stubs, Proxy]]:
+def scraped_server() -> Iterator[Scene]:
     """A server with TLS, whose store can be lost, and a Prometheus that scrapes it and asks for the alerts at once."""
     with contextlib.ExitStack() as stack:
         folder, data = (stack.enter_context(short_directory()) for _ in range(2))
@@ -391,7 +413,13 @@ def scraped_server() -> Iterator[tuple[Asked, Stubs, Proxy]]:
         source.signal(signal.SIGHUP)
         ask = Asked(source)
         eventually(lambda: ask("rampd_build_info"))
-        yield ask, stack.enter_context(stubs(f"unix:{data}/rampd.sock")), proxy
+        call = stack.enter_context(stubs(f"unix:{data}/rampd.sock"))
+        yield Scene(ask, call, proxy, store, certificate, lambda: handshake(at.grpc))
+
+
+def handshake(address: Address) -> None:
+    with contextlib.suppress(OSError):
+        ssl.get_server_certificate((address.host, address.port))
 
 
 def shortened(rules: str) -> str:
@@ -400,9 +428,13 @@ def shortened(rules: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
-    """A release, a ramp, failures, what NOTIFY would have done, a rollback, and a store that is away for a while."""
-    with scraped_server() as (ask, call, proxy):
+def story() -> Iterator[Scene]:
+    """A release, a ramp, failures, what NOTIFY would have done, a rollback, and a store that is away for a while. Beside it an
+    automation that pauses, a launcher that is set up wrong, a wrong file, and keys that somebody breaks.
+    """
+    with scraped_server() as scene:
+        ask, call, proxy = scene.ask, scene.call, scene.proxy
+        begin_to_pause(call)
         check = v1.Check(name="errors", query="vector(0.25)", max=0.5, interval=Duration(seconds=1))
         begin(call, checks=[check], on_regression=v1.ON_REGRESSION_NOTIFY)
         eventually(lambda: ask('rampd_check_state{state="passing"} == 1'))
@@ -417,11 +449,68 @@ def story() -> Iterator[Story]:
         call("SetPolicy", component=C, policy=policy, update_mask={"paths": ["on_regression"]})
         eventually(lambda: ask("rampd_held == 1"))
         eventually(lambda: ask.has_fired("RampdRolledBack"))
+        eventually(lambda: ask.has_fired("RampdPausedByAutomation"))
+        call_wrongly(scene)
+        replace_wrongly(scene)
         proxy.is_silent.set()
         eventually(lambda: ask.is_firing("RampdCopyStale"))
+        eventually(lambda: ask.is_firing("RampdStoreErrors"))
         proxy.is_silent.clear()
         eventually(lambda: ask("rampd_held == 1"))
-        yield Story(ask, call)
+        asyncio.run(break_keys(scene.store, D))
+        eventually(lambda: ask.is_firing("RampdComponentsDamaged"))
+        call("DeleteComponent", component=D, confirm=D)
+        yield scene
+
+
+def begin_to_pause(call: Stubs) -> None:
+    """Makes a rollout that a check pauses after some seconds."""
+    check = v1.Check(name="errors", query="vector(1)", max=0.5, interval=Duration(seconds=1), failures_allowed=2)
+    call("Release", component=D, tag="t1")
+    call("SetPolicy", component=D, policy=v1.Policy(checks=[check], on_regression=v1.ON_REGRESSION_PAUSE))
+    call("Release", component=D, tag="t2")
+    call("Ramp", component=D, percent=10)
+
+
+def call_wrongly(scene: Scene) -> None:
+    """Asks for a component that does not exist, and reports what Resolve has never answered, until the alerts fire."""
+    numbers = itertools.count(1)
+
+    def fires() -> bool:
+        sequence = next(numbers)
+        told = scene.call("Resolve", component=C, repo=REPO)
+        named = {name: getattr(told, name) for name in ("release", "channel", "reason")}
+        made = v1.Outcome(component=C, repo=REPO, revision=1_000_000, result=v1.OUTCOME_RESULT_SUCCEEDED, **named)
+        answer = scene.call("ReportOutcomes", client_id="wrong", sequence=sequence, outcomes=[made] * 10)
+        assert {each.reason for each in answer.ignored} == {"REVISION_UNKNOWN"}, answer
+        for _ in range(10):
+            with pytest.raises(grpc.RpcError):
+                scene.call("Resolve", component="nobody", repo=REPO)
+        scene.ask.wait_for_scrape()
+        return all(map(scene.ask.is_firing, ("RampdRefusalsRise", "RampdOutcomesIgnored")))
+
+    eventually(fires)
+
+
+def replace_wrongly(scene: Scene) -> None:
+    """Replaces the certificate by something else, and after the alert by itself."""
+    good = scene.certificate.read_bytes()
+
+    def fires() -> bool:
+        scene.handshake()
+        return scene.ask.is_firing("RampdFileRefused")
+
+    scene.certificate.write_text("no certificate")
+    eventually(fires)
+    scene.certificate.write_bytes(good)
+    eventually(lambda: not fires())
+
+
+async def break_keys(server: StoreServer, component: str) -> None:
+    store = server.store()
+    await damage(store, component, "releases", "type")
+    await make_servers_read_again(store, component)
+    await store.close()
 
 
 def as_shown(expression: str, window: str) -> str:
@@ -431,7 +520,7 @@ def as_shown(expression: str, window: str) -> str:
     return expression.replace("$component", C)
 
 
-def test_each_panel_shows_something_after_the_story(story: Story) -> None:
+def test_each_panel_shows_something_after_the_story(story: Scene) -> None:
     def empty() -> list[tuple[str, str]]:
         return [
             (title, expression)
@@ -444,17 +533,26 @@ def test_each_panel_shows_something_after_the_story(story: Story) -> None:
     assert empty() == []
 
 
-def test_each_series_that_an_alert_needs_is_there_after_the_story(story: Story) -> None:
+def test_prometheus_gets_an_answer_to_each_alert(story: Scene) -> None:
+    """Given the alerts as the document has them, with their hours, expect no error; and none of the rules that judge the story."""
+    for rule in RULES:
+        story.ask(rule["expr"])
+    judged = story.ask.rules()
+    assert sorted(rule["name"] for rule in judged) == sorted(rule["alert"] for rule in RULES)
+    assert [(rule["name"], rule.get("lastError")) for rule in judged if rule["health"] != "ok"] == []
+
+
+def test_each_series_that_an_alert_needs_is_there_after_the_story(story: Scene) -> None:
     selectors = {selector for rule in RULES for selector in SELECTOR.findall(rule["expr"])}
     assert [each for each in sorted(selectors) if not story.ask(f"count_over_time({each}[10m])")] == []
 
 
-def test_alerts_of_the_story_have_fired_and_resolve(story: Story) -> None:
+def test_alerts_of_the_story_have_fired_and_resolve(story: Scene) -> None:
     eventually(lambda: story.ask.is_firing("RampdHeld"))
     # The certificate of the test is valid for two days.
     assert story.ask.is_firing("RampdCertificateEnds")
     story.call("Abandon", component=C)
-    for alert in ("RampdWouldHaveRolledBack", "RampdRolledBack", "RampdHeld", "RampdCopyStale"):
+    for alert in FIRE:
         assert story.ask.has_fired(alert), alert
         eventually(lambda alert=alert: not story.ask.is_firing(alert))
     assert not story.ask.is_firing("RampdNoServer")
