@@ -130,7 +130,7 @@ def test_each_command_works_on_the_server_of_the_operations_document(section: st
     for before, command in (each for box in SECTIONS[section] for each in typed(box)):
         prepare(call, section, command.rpartition("/")[2])
         token = call("ListRollouts", page_size=1).next_page_token
-        at.types(before + command.replace("NEXT_PAGE_TOKEN", token))
+        at.types(before + command.replace('"TOKEN"', f'"{token}"'))
 
 
 def test_the_commands_name_a_damaged_component_and_only_it(host: tuple[Host, Stubs]) -> None:
