@@ -427,6 +427,20 @@ def test_components_beyond_the_limit_are_summed(server: Server, monkeypatch: pyt
     assert {name: again.counters()[name] for name in others}.items() >= others.items()
 
 
+def test_another_number_of_components_may_be_set(store_process: StoreServer, namespace: str, directory: Path) -> None:
+    with (
+        testing.listening(
+            directory, store_process.url, namespace=namespace, http="127.0.0.1:0", metrics_components=1
+        ) as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        for component in ("a", "b", "c"):
+            call("Release", component=component, tag="t1")
+        found = scrape(at.http)
+    assert found.components == {"a", "_others"}
+    assert found("rampd_components_summed") == 2
+
+
 def test_who_may_read_sees_the_series_of_the_own_components(
     store_process: StoreServer, namespace: str, directory: Path
 ) -> None:
