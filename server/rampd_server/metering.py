@@ -14,9 +14,10 @@ from rampd_server.metrics import families
 from rampd_server.metrics.collector import Collector, age_s
 from rampd_server.metrics.components import Sources
 from rampd_server.metrics.counting import ByComponent, Counts, Labels
+from rampd_server.metrics.families import Family
 from rampd_server.metrics.lags import FeedLag, LoopLag
 from rampd_server.metrics.rollout_time import RolloutTime
-from rampd_server.metrics.shown import Shown
+from rampd_server.metrics.shown import LIMIT, Shown
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.answer_counts import AnswerCounts
 from rampd_server.rpc.call_counts import Calls
@@ -34,9 +35,10 @@ _RESULTS = ("used", "refused")
 class Metering:
     """The counts that the parts of a server are made with."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, *, components: int = LIMIT) -> None:
+        """`components` is how many components have series of their own."""
         self._replica = replica
-        self._shown = Shown(replica)
+        self._shown = Shown(replica, components)
         self._resolves, jobs, failures = (ByComponent(self._shown.name_of) for _ in range(3))
         self._jobs, self._failures = jobs, failures
         self.calls = Calls()
@@ -45,6 +47,7 @@ class Metering:
         self.decisions = ByComponent(self._shown.name_of, expected=SUDDEN)
         self.loop_lag = LoopLag()
         self._feed_lag = FeedLag(replica)
+        self._collector: Collector | None = None
         self._time = RolloutTime(replica, ByComponent(self._shown.name_of))
 
     def collector(
@@ -84,10 +87,16 @@ class Metering:
             lambda: _reloads(None if certificates is None else certificates.reloads, doors.reloads),
         )
         found.read_number(families.CERTIFICATE_EXPIRE, lambda: None if certificates is None else certificates.expire_s)
-        process = ProcessCollector(registry=None)
+        process = _Process()
         for family in families.PROCESS:
-            found.read(family, partial(_of_process, process, family.name))
+            found.read(family, partial(process.samples, family))
+        self._collector = found
         return found
+
+    async def keep(self) -> None:
+        """Forgets from time to time, for ever, what no scrape needs. Nobody may scrape."""
+        assert self._collector is not None  # noqa: S101 - the collector is made before anything runs
+        await self._collector.keep()
 
 
 def _reloads(certificate: Counts | None, access_file: Counts) -> Iterator[tuple[Labels, int]]:
@@ -97,8 +106,16 @@ def _reloads(certificate: Counts | None, access_file: Counts) -> Iterator[tuple[
             yield (file, result), counted.get(result, 0)
 
 
-def _of_process(process: ProcessCollector, name: str) -> Iterator[tuple[Labels, float]]:
-    for metric in process.collect():
-        for sample in metric.samples:
-            if sample.name == name:
-                yield (), sample.value
+class _Process:
+    """What the system says of the process. It is asked once for each scrape."""
+
+    def __init__(self) -> None:
+        self._process = ProcessCollector(registry=None)
+        self._values: dict[str, float] = {}
+
+    def samples(self, family: Family) -> Iterator[tuple[Labels, float]]:
+        """The value of a family. A scrape begins with the first one."""
+        if family is families.PROCESS[0]:
+            self._values = {each.name: each.value for metric in self._process.collect() for each in metric.samples}
+        if family.name in self._values:
+            yield (), self._values[family.name]

@@ -161,7 +161,7 @@ COMPONENTS_SUMMED = _of_copy(
     "rampd_components_summed",
     _GAUGE,
     (),
-    "Components beyond the limit of 1,000, which have no series of their own. The others are the oldest ones.",
+    "Components beyond --metrics-components, which have no series of their own. The others are the oldest ones.",
 )
 COMPONENTS_DAMAGED = _of_copy("rampd_components_damaged", _GAUGE, (), "Components that can't be read now.", _MAX)
 NEXT_PERCENT = _of_copy(

@@ -99,3 +99,16 @@ def test_another_server_gets_the_place_in_the_trace_and_not_the_baggage(monkeypa
                 assert spans.headers().keys() == {"traceparent"}
     finally:
         context.detach(token)
+
+
+def test_a_server_in_another_program_names_the_span_too(caplog: pytest.LogCaptureFixture) -> None:
+    structlog.reset_defaults()
+    try:
+        logs.hand_to_standard_library()
+        context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
+        with caplog.at_level(logging.INFO), use_span(NonRecordingSpan(context)):
+            structlog.get_logger("rampd_server").info("ours")
+    finally:
+        structlog.reset_defaults()
+    [record] = caplog.records
+    assert (record.trace_id, record.span_id) == (f"{0xABC:032x}", f"{0xDEF:016x}")  # type: ignore[attr-defined]
