@@ -386,6 +386,8 @@ class Scene(NamedTuple):
     certificate: Path
     handshake: Callable[[], object]
     """Makes the server look at its certificate."""
+    end: Callable[[], object]
+    """Ends the server."""
 
 
 @contextlib.contextmanager
@@ -405,7 +407,8 @@ def scraped_server() -> Iterator[Scene]:
             "prometheus_url": source.url,
         }
         url = f"redis://127.0.0.1:{proxy.port}"
-        at = stack.enter_context(testing.listening(data, url, **settings))
+        server = stack.enter_context(contextlib.ExitStack())
+        at = server.enter_context(testing.listening(data, url, **settings))
         rules = folder / "alerts.yml"
         rules.write_text(shortened(ALERTS.read_text()))
         configuration = CONFIGURATION.format(rules=rules, target=f"{at.http.host}:{at.http.port}")
@@ -414,7 +417,7 @@ def scraped_server() -> Iterator[Scene]:
         ask = Asked(source)
         eventually(lambda: ask("rampd_build_info"))
         call = stack.enter_context(stubs(f"unix:{data}/rampd.sock"))
-        yield Scene(ask, call, proxy, store, certificate, lambda: handshake(at.grpc))
+        yield Scene(ask, call, proxy, store, certificate, lambda: handshake(at.grpc), server.close)
 
 
 def handshake(address: Address) -> None:
@@ -547,7 +550,7 @@ def test_each_series_that_an_alert_needs_is_there_after_the_story(story: Scene) 
     assert [each for each in sorted(selectors) if not story.ask(f"count_over_time({each}[10m])")] == []
 
 
-def test_alerts_of_the_story_have_fired_and_resolve(story: Scene) -> None:
+def test_alerts_of_the_story_have_fired_and_resolve_until_the_server_ends(story: Scene) -> None:
     eventually(lambda: story.ask.is_firing("RampdHeld"))
     # The certificate of the test is valid for two days.
     assert story.ask.is_firing("RampdCertificateEnds")
@@ -556,3 +559,7 @@ def test_alerts_of_the_story_have_fired_and_resolve(story: Scene) -> None:
         assert story.ask.has_fired(alert), alert
         eventually(lambda alert=alert: not story.ask.is_firing(alert))
     assert not story.ask.is_firing("RampdNoServer")
+    assert not story.ask.is_firing("RampdServerGone")
+    story.end()
+    for alert in ("RampdNoServer", "RampdServerGone"):
+        eventually(lambda alert=alert: story.ask.is_firing(alert))
