@@ -89,10 +89,10 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
         adopt_command=adopt_command(config, redis_url),
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
-    replica = Replica(store)
+    replica = Replica(store, count_error=link.count_error)
     watches = Watches(replica)
     # Without the HTTP port nobody could read the metrics.
-    metering = None if config.http is None else Metering(replica)
+    metering = None if config.http is None else Metering(replica, components=config.metrics_components)
     service = Service(store, replica)
     outcomes = Outcomes(counted, replica, metering and metering.outcomes)
     checks = Checks(RedisChecks(link), replica, source, timeout_s=config.prometheus_timeout)
@@ -104,7 +104,7 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
         partial(open_files.tell_when_near, listeners.max_connections),
         *([remembering.run] if is_first else []),
-        *([metering.loop_lag.run] if metering else []),
+        *([metering.loop_lag.run, metering.keep] if metering else []),
     ]
     servicers = {
         "ResolverService": ResolverServicer(replica, watches, outcomes, metering and metering.answers),

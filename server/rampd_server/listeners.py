@@ -87,7 +87,15 @@ class Listeners:
         if address is None or measured is None:
             return None, None
         parts = Parts(
-            bind(servicers, violations=violations, door=door, streams=streams, calls=measured.calls, system=_CONNECT),
+            bind(
+                servicers,
+                violations=violations,
+                door=door,
+                streams=streams,
+                calls=measured.calls,
+                system=_CONNECT,
+                logs_calls=self._config.access_log,
+            ),
             door,
             replica,
             Health(replica, is_open=door.credentials is None),
@@ -109,7 +117,14 @@ class Listeners:
 
     def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams, calls: Calls | None) -> Server:
         return Server(
-            bind(servicers, violations=violations, door=door, streams=streams, calls=calls),
+            bind(
+                servicers,
+                violations=violations,
+                door=door,
+                streams=streams,
+                calls=calls,
+                logs_calls=self._config.access_log,
+            ),
             reflect=self._config.reflection,
             shares_port=self._shares_port,
             max_connections=self.max_connections,

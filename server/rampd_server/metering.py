@@ -8,15 +8,16 @@ from typing import TypeAlias, final
 
 from prometheus_client import ProcessCollector
 
-from rampd_server.automation.controller import Controller
+from rampd_server.automation.controller import SUDDEN, Controller
 from rampd_server.doors import Doors
 from rampd_server.metrics import families
 from rampd_server.metrics.collector import Collector, age_s
 from rampd_server.metrics.components import Sources
 from rampd_server.metrics.counting import ByComponent, Labels, Reloads
+from rampd_server.metrics.families import Family
 from rampd_server.metrics.lags import FeedLag, LoopLag
 from rampd_server.metrics.rollout_time import RolloutTime
-from rampd_server.metrics.shown import Shown
+from rampd_server.metrics.shown import LIMIT, Shown
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.answer_counts import AnswerCounts
 from rampd_server.rpc.call_counts import Calls
@@ -37,17 +38,19 @@ Files: TypeAlias = tuple[Reloads | None, Reloads]
 class Metering:
     """The counts that the parts of a server are made with."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, *, components: int = LIMIT) -> None:
+        """`components` is how many components have series of their own."""
         self._replica = replica
-        self._shown = Shown(replica)
-        self._resolves, jobs, failures, decisions = (ByComponent(self._shown.name_of) for _ in range(4))
+        self._shown = Shown(replica, components)
+        self._resolves, jobs, failures = (ByComponent(self._shown.name_of) for _ in range(3))
         self._jobs, self._failures = jobs, failures
         self.calls = Calls()
         self.answers = AnswerCounts(self._resolves, replica.get)
         self.outcomes = OutcomeCounts(jobs, failures)
-        self.decisions = decisions
+        self.decisions = ByComponent(self._shown.name_of, expected=SUDDEN)
         self.loop_lag = LoopLag()
         self._feed_lag = FeedLag(replica)
+        self._collector: Collector | None = None
         self._time = RolloutTime(replica, ByComponent(self._shown.name_of))
 
     def collector(
@@ -86,10 +89,16 @@ class Metering:
         found.read(families.FILE_RELOADS, lambda: _reloads(certificates, files))
         found.read(families.FILE_REFUSED, lambda: _refused(files))
         found.read_number(families.CERTIFICATE_EXPIRE, lambda: None if certificates is None else certificates.expire_s)
-        process = ProcessCollector(registry=None)
+        process = _Process()
         for family in families.PROCESS:
-            found.read(family, partial(_of_process, process, family.name))
+            found.read(family, partial(process.samples, family))
+        self._collector = found
         return found
+
+    async def keep(self) -> None:
+        """Forgets from time to time, for ever, what no scrape needs. Nobody may scrape."""
+        assert self._collector is not None  # noqa: S101 - the collector is made before anything runs
+        await self._collector.keep()
 
 
 def _reloads(certificates: Certificates | None, files: Files) -> Iterator[tuple[Labels, int]]:
@@ -107,8 +116,16 @@ def _refused(files: Files) -> Iterator[tuple[Labels, int]]:
         yield (file,), int(reloads is not None and reloads.is_refused)
 
 
-def _of_process(process: ProcessCollector, name: str) -> Iterator[tuple[Labels, float]]:
-    for metric in process.collect():
-        for sample in metric.samples:
-            if sample.name == name:
-                yield (), sample.value
+class _Process:
+    """What the system says of the process. It is asked once for each scrape."""
+
+    def __init__(self) -> None:
+        self._process = ProcessCollector(registry=None)
+        self._values: dict[str, float] = {}
+
+    def samples(self, family: Family) -> Iterator[tuple[Labels, float]]:
+        """The value of a family. A scrape begins with the first one."""
+        if family is families.PROCESS[0]:
+            self._values = {each.name: each.value for metric in self._process.collect() for each in metric.samples}
+        if family.name in self._values:
+            yield (), self._values[family.name]

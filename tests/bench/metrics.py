@@ -1,6 +1,6 @@
-"""What metrics cost: Resolve with and without them, Resolve beside a scraper, and a scrape of many components.
+"""What metrics cost: Resolve with and without them, Resolve beside clients over HTTP, and a scrape of many components.
 
-All servers run on one core, in turns. The components of the scrape are all being rolled out, which gives them the most series.
+All servers but the one with workers run on one core, in turns. The components of the scrape are all being rolled out, which gives them the most series.
 """
 
 import asyncio
@@ -8,6 +8,8 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -21,7 +23,7 @@ from rampd_server.process import event_loop, logs
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config
 from tests.bench import cores, running
-from tests.bench.load import Load, median, percentile
+from tests.bench.load import Load, percentile
 from tests.bench.report import Row, at_least, at_most, plain
 from tests.bench.resolve import METHOD, REQUEST, SLICES
 from tests.bench.rounds import in_turns, pooled, ratios
@@ -33,14 +35,14 @@ LEAST = 0.98
 MOST_SCRAPE_MS = 100.0
 MOST_PAUSE_MS = 10.0
 SCRAPES = 20
-_EVERY_S = 1.0
+_WORKERS = 4
 _AT_ONCE = 8
 _JOBS = 10
 
 
 def run(scale: Scale) -> list[Row]:
     with running.store() as store:
-        return [*_cost(scale, store), *_beside_scraper(scale, store), *_scrape(scale, store)]
+        return [*_cost(scale, store), *_beside(scale, store), *_scrape(scale, store), *_scrape_of_workers(scale, store)]
 
 
 def _cost(scale: Scale, store: StoreServer) -> list[Row]:
@@ -57,47 +59,92 @@ def _cost(scale: Scale, store: StoreServer) -> list[Row]:
     ]
 
 
-def _beside_scraper(scale: Scale, store: StoreServer) -> list[Row]:
-    """The scraper asks every second; Prometheus usually asks four times a minute."""
-    flags = ("--namespace", "scraped", "--http", "127.0.0.1:0")
+def _beside(scale: Scale, store: StoreServer) -> list[Row]:
+    """Resolve over gRPC, alone and beside one client of each kind over HTTP."""
+    flags = ("--namespace", "beside", "--http", "127.0.0.1:0")
     with running.rampd(store, *flags) as server:
         running.begin_rollout(server)
         event_loop.run(_fill(server.target, scale.components))
         load = Load(server.target, METHOD, REQUEST)
-        url = f"http://{server.event('listening_http')['address']}/metrics"
+        url = f"http://{server.event('listening_http')['address']}"
 
-        def beside() -> list[int]:
-            with _scraping(url):
+        def beside(client: "_Client") -> list[int]:
+            with _asking(url, client):
                 return load.latencies_us(scale.calls)
 
-        alone, with_scraper = in_turns(scale.rounds, lambda: load.latencies_us(scale.calls), beside)
+        alone, *others = in_turns(
+            scale.rounds,
+            lambda: load.latencies_us(scale.calls),
+            *(lambda client=client: beside(client) for client in _CLIENTS),
+        )
+    found = {"Resolve, one by one": alone}
+    found |= {f"the same beside {client.name}": times for client, times in zip(_CLIENTS, others, strict=True)}
     return [
-        plain("Resolve, one by one: p50", [median(each) for each in alone], "us"),
-        plain("the same beside a scraper: p50", [median(each) for each in with_scraper], "us"),
-        plain("Resolve, one by one: p99", [percentile(each, 0.99) for each in alone], "us"),
-        plain("the same beside a scraper: p99", [percentile(each, 0.99) for each in with_scraper], "us"),
+        plain(f"{name}: p{share:.0%}".rstrip("%"), [percentile(each, share) for each in times], "us")
+        for share in (0.5, 0.99)
+        for name, times in found.items()
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A client over HTTP that asks again and again."""
+
+    name: str
+    every_s: float
+    method: str
+    path: str
+    body: object = None
+
+
+_CLIENTS = (
+    # Prometheus usually asks four times a minute.
+    _Client("a scraper, once a second", 1.0, "GET", "/metrics"),
+    _Client(
+        *("a client of OFREP, 50 times a second", 0.02, "POST", f"/ofrep/v1/evaluate/flags/{running.COMPONENT}"),
+        {"context": {"targetingKey": running.REPO}},
+    ),
+    _Client(
+        *("a client of Connect, 50 times a second", 0.02, "POST", f"/{METHOD}"),
+        {"component": running.COMPONENT, "repo": running.REPO},
+    ),
+)
+
+
 @contextlib.contextmanager
-def _scraping(url: str) -> Iterator[None]:
+def _asking(url: str, client: _Client) -> Iterator[None]:
     ended = threading.Event()
 
-    def scrape() -> None:
-        with httpx.Client() as client:
+    def ask() -> None:
+        with httpx.Client(base_url=url, trust_env=False) as http:
             while True:
-                client.get(url).raise_for_status()
-                if ended.wait(_EVERY_S):
+                http.request(client.method, client.path, json=client.body).raise_for_status()
+                if ended.wait(client.every_s):
                     return
 
-    with cores.on(cores.LOAD):
-        thread = threading.Thread(target=scrape)
-        thread.start()
+    with cores.on(cores.LOAD), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask)
         try:
             yield
         finally:
             ended.set()
-            thread.join()
+        # A client that was refused has cost nothing, so its figure is wrong.
+        asked.result()
+
+
+def _scrape_of_workers(scale: Scale, store: StoreServer) -> list[Row]:
+    """The process that starts the workers puts their scrapes together. All of them share both cores."""
+    flags = ("--namespace", "workers", "--http", "127.0.0.1:0", "--workers", str(_WORKERS))
+    times_ms = []
+    with running.rampd(store, *flags, on=cores.ALL) as server:
+        event_loop.run(_fill(server.target, scale.components))
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            for _ in range(SCRAPES):
+                began_s = time.perf_counter()
+                http.get(f"http://{server.event('listening_http')['address']}/metrics").raise_for_status()
+                times_ms.append((time.perf_counter() - began_s) * 1000)
+                time.sleep(0.1)
+    return [plain(f"a scrape of {scale.components:,} components, --workers {_WORKERS}", times_ms, "ms")]
 
 
 def _scrape(scale: Scale, store: StoreServer) -> list[Row]:

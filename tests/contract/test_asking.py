@@ -14,6 +14,7 @@ from rampd_server.domain.rollout.automation_policy import Check
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.store import RedisStore
 from tests.asking import FakeReplica, ScriptedSource, checked, running
+from tests.spans import recording
 from tests.waiting import eventually_async
 
 ERRORS = Check("errors", 'errors{tag="{{tag}}"}', interval_ms=100, maximum=1.0)
@@ -62,6 +63,18 @@ async def test_one_of_three_servers_asks_at_a_time_and_only_when_the_check_is_du
     assert (time.monotonic() - began_s) * 1000 >= 5 * ERRORS.interval_ms * 0.9
     (found,) = await asker(store, replica, source).readings(replica.rollouts[0])
     assert (found.failures >= 5, found.has_passed) == (True, False)
+
+
+async def test_only_the_server_that_asks_has_a_span(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
+    replica, source = FakeReplica(checked(SLOW)), ScriptedSource()
+    with recording(monkeypatch) as spans:
+        asks, waits = (asker(store, replica, source) for _ in range(2))
+        async with running(asks):
+            await eventually_async(lambda: bool(spans.all("automation Check")))
+        rollout = replica.rollouts[0]
+        assert await waits._ask_if_leased(asking._Question(rollout, SLOW)) > 0
+        await waits._ask(asking._Question(rollout, SLOW))
+        assert len(source.asked) == len(spans.all("automation Check")) == 1
 
 
 async def test_without_a_prometheus_every_check_is_an_error_that_says_what_to_type(store: RedisStore):

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,13 +20,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.processes import children, has_ended
 from tests.servers import ServerProcess, Stubs, rampd_server, reason_of, stubs
 from tests.stores import REDIS, StoreServer, store_server
-from tests.waiting import eventually
+from tests.waiting import WITHIN_S, eventually
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 WRITES = ("", "rampd.v1.ReleaseService", "rampd.v1.RolloutService")
 RESOLVER = "rampd.v1.ResolverService"
 COMPONENTS = "rampd.v1.components"
+PARTS = {"": "", "/writes": "rampd.v1.RolloutService", "/reads": RESOLVER, "/components": COMPONENTS}
+"""The paths below `/readyz`, and the service that gRPC's health has for each."""
+HTTP = ("--http", "127.0.0.1:0")
 META = "rampd:{default}:meta"
 
 
@@ -34,17 +39,29 @@ def store() -> Iterator[StoreServer]:
         yield running
 
 
-def health(call: Stubs) -> dict[str, int]:
-    """Returns what Check says of each service, once List says the same. They can differ for a moment during a change."""
+def health(call: Stubs, server: ServerProcess) -> dict[str, int]:
+    """Returns what Check says of each service, once List and `/readyz` say the same. They can differ for a moment during a change."""
     stub = health_pb2_grpc.HealthStub(call.channel)
+    end = time.monotonic() + WITHIN_S
     while True:
         listed = stub.List(health_pb2.HealthListRequest(), timeout=10).statuses
         checked = {
             name: stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status
             for name in (*WRITES, RESOLVER, COMPONENTS)
         }
-        if {name: each.status for name, each in listed.items()} == checked:
+        ready = readyz(server)
+        expected_ready = {path: checked[service] for path, service in PARTS.items()}
+        if {name: each.status for name, each in listed.items()} == checked and ready == expected_ready:
             return checked
+        assert time.monotonic() < end, (checked, ready)
+
+
+def readyz(server: ServerProcess) -> dict[str, int]:
+    """What `/readyz` says of each part, in the words of gRPC."""
+    url = f"http://{server.event('listening_http')['address']}/readyz"
+    with httpx.Client(timeout=10, trust_env=False) as http:
+        codes = {path: http.get(url + path).status_code for path in PARTS}
+    return {path: {200: SERVING, 503: NOT_SERVING}[code] for path, code in codes.items()}
 
 
 def expected(writes: int) -> dict[str, int]:
@@ -97,7 +114,7 @@ def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) 
     with contextlib.ExitStack() as stack, contextlib.ExitStack() as store_run:
         (home := directory / "store").mkdir()
         store = store_run.enter_context(store_server(REDIS, directory=home, **options))
-        server = stack.enter_context(rampd_server(directory, "--insecure-admin", "--redis-url", store.url))
+        server = stack.enter_context(rampd_server(directory, "--insecure-admin", *HTTP, "--redis-url", store.url))
         server.event("serving")
         call = stack.enter_context(stubs(server.target))
         whole, resolver = Watch(call), Watch(call, RESOLVER)
@@ -106,22 +123,22 @@ def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) 
 
         store.signal(signal.SIGSTOP)
         assert whole.next() == NOT_SERVING
-        assert health(call) == expected(NOT_SERVING)
+        assert health(call, server) == expected(NOT_SERVING)
         assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
         store.signal(signal.SIGCONT)
         assert whole.next() == SERVING
-        assert health(call) == expected(SERVING)
+        assert health(call, server) == expected(SERVING)
         assert is_writable(call)
 
         store.signal(signal.SIGKILL)
         store_run.close()
         assert whole.next() == NOT_SERVING
-        assert health(call) == expected(NOT_SERVING)
+        assert health(call, server) == expected(NOT_SERVING)
         assert is_refused(call) == "STORE_UNAVAILABLE"
         assert call("Resolve", component="restyler", repo="acme/app").tag == "x"
         store_run.enter_context(store_server(REDIS, directory=home, **options))
         assert whole.next() == SERVING
-        assert health(call) == expected(SERVING)
+        assert health(call, server) == expected(SERVING)
         eventually(lambda: len(events(server, "store_found")) == 2)
         assert len(events(server, "store_lost")) <= 2 * 8, "at most a few reasons for each outage"
 
@@ -135,7 +152,7 @@ def test_health_follows_a_store_that_hangs_dies_and_comes_back(directory: Path) 
 def test_health_follows_a_store_that_can_not_be_trusted(directory: Path, store: StoreServer) -> None:
     """Given data of a newer schema, and later an emptied store, expect that no writes are served until that is repaired."""
     with (
-        rampd_server(directory, "--insecure-admin", "--redis-url", store.url) as server,
+        rampd_server(directory, "--insecure-admin", *HTTP, "--redis-url", store.url) as server,
         redis.Redis.from_url(store.url, decode_responses=True) as client,
     ):
         server.event("serving")
@@ -143,18 +160,18 @@ def test_health_follows_a_store_that_can_not_be_trusted(directory: Path, store: 
             call("Release", component="restyler", tag="t1")
             schema = client.hget(META, "schema")
             client.hset(META, "schema", "99")
-            eventually(lambda: health(call) == expected(NOT_SERVING))
+            eventually(lambda: health(call, server) == expected(NOT_SERVING))
             client.hset(META, "schema", schema)
-            eventually(lambda: health(call) == expected(SERVING))
+            eventually(lambda: health(call, server) == expected(SERVING))
 
             client.flushall()
-            eventually(lambda: health(call) == expected(NOT_SERVING))
+            eventually(lambda: health(call, server) == expected(NOT_SERVING))
             assert is_refused(call) == "STORE_RESET"
             assert call("Resolve", component="restyler", repo="acme/app").tag == "t1"
 
             adopt = [sys.executable, "-m", "rampd_server", "adopt", "--redis-url", store.url]
             subprocess.run(adopt, check=True, capture_output=True, timeout=60)
-            eventually(lambda: health(call) == expected(SERVING))
+            eventually(lambda: health(call, server) == expected(SERVING))
         check_no_unexpected_errors(server)
 
 
@@ -162,7 +179,7 @@ def test_health_follows_a_store_that_can_not_be_trusted(directory: Path, store: 
 def test_an_embedded_store_that_is_killed_is_started_again_and_everything_resumes(
     directory: Path, workers: int
 ) -> None:
-    with rampd_server(directory, "--insecure-admin", "--workers", str(workers)) as server:
+    with rampd_server(directory, "--insecure-admin", *HTTP, "--workers", str(workers)) as server:
         eventually(lambda: len(events(server, "serving")) == workers)
         pid = server.event("store_started")["process"]
         with stubs(server.target) as call:
@@ -174,7 +191,7 @@ def test_an_embedded_store_that_is_killed_is_started_again_and_everything_resume
             assert "code -9. " in ended["error"]
             assert "Ready to accept connections" in ended["error"]
             eventually(lambda: is_writable(call))
-            eventually(lambda: health(call) == expected(SERVING))
+            eventually(lambda: health(call, server) == expected(SERVING))
             assert call("GetRollout", component="restyler").rollout.current.tag == "t1"
         assert server.stop() == 0
         check_no_unexpected_errors(server)

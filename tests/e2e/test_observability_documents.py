@@ -1,12 +1,15 @@
 """The dashboard, the alerts and the runbook fit together, and Prometheus gets an answer to every expression of them."""
 
+import asyncio
 import contextlib
+import itertools
 import json
 import re
 import signal
+import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +23,12 @@ from rampd import v1
 from rampd_server import testing
 from rampd_server.process.address import Address
 from tests.certificates import make_certificate
+from tests.damaging import damage, make_servers_read_again
 from tests.prometheus import PrometheusServer, prometheus
 from tests.proxy import Proxy, proxy_to_unix
 from tests.rpc.test_metrics import REPO, C, begin, run_jobs
 from tests.servers import Stubs, require, short_directory, stubs
-from tests.stores import VALKEY, store_server
+from tests.stores import VALKEY, StoreServer, store_server
 from tests.waiting import eventually
 
 FOLDER = Path(__file__).parents[2] / "docs" / "observability"
@@ -154,11 +158,31 @@ class Case(NamedTuple):
 
 
 HERE = 'instance="rampd-1.example:8080"'
+OTHER = 'instance="web.example:80"'
+THERE = 'instance="rampd-2.example:8080"'
 DECISION = 'rampd_decisions_total{component="restyler", decision="ROLLBACK", cause="RELATIVE_GUARD", applied="%s"}'
+PAUSE = 'rampd_decisions_total{component="restyler", decision="PAUSE", cause="%s", applied="true"}'
 LAG = f"rampd_event_loop_lag_seconds_bucket{{{HERE}, le=%s}}"
-ALIVE = {f"rampd_build_info{{{HERE}}}": "1+0x900"}
+ALIVE = {f"rampd_build_info{{{HERE}}}": "1+0x900", f"up{{{HERE}}}": "1+0x900"}
 CASES = [
     Case("RampdNoServer", {f"rampd_build_info{{{HERE}}}": "1+0x9 stale _x14 1+0x20"}, 12, 17, 30),
+    # It is down, and Prometheus does not forget it.
+    Case(
+        "RampdServerGone",
+        {f"up{{{THERE}}}": "1+0x9 0+0x200 1+0x30", f"rampd_build_info{{{THERE}}}": "1+0x9 stale"},
+        14,
+        25,
+        225,
+    ),
+    # It answers each scrape, and yet it starts every ten minutes.
+    Case(
+        "RampdServerGone",
+        {
+            f"process_start_time_seconds{{{THERE}}}": "1+0x9 600+0x9 1200+0x9 1800+0x9 2400+0x70",
+            f"rampd_build_info{{{THERE}}}": "1+0x120",
+        },
+        *(35, 50, 85),
+    ),
     Case("RampdCopyStale", {f"rampd_copy_stale{{{HERE}}}": "0+0x9 1+0x9 0+0x10"}, 11, 14, 21),
     Case(
         "RampdStoreErrors",
@@ -200,18 +224,36 @@ CASES = [
         {f"rampd_certificate_expire_timestamp_seconds{{{HERE}}}": f"{14 * 86400 + 600}+0x30 {90 * 86400}+0x30"},
         *(15, 25, 35),
     ),
-    Case("RampdComponentsSummed", {f"rampd_components_summed{{{HERE}}}": "0+0x9 5+0x40 0+0x20"}, 20, 30, 55),
+    Case(
+        "RampdComponentsDamaged",
+        {f"rampd_components_damaged{{{HERE}}}": "0+0x9 1+0x1 stale _x1 1+0x20 0+0x30"},
+        *(14, 18, 36),
+    ),
+    Case(
+        "RampdComponentsSummed",
+        {f"rampd_components_summed{{{HERE}}}": "0+0x9 5+0x9 stale _x4 5+0x25 0+0x20"},
+        *(20, 30, 55),
+    ),
     Case("RampdRolledBack", {DECISION % "true": "0+0x9 1+0x120"}, 9, 12, 75),
     Case("RampdWouldHaveRolledBack", {DECISION % "false": "0+0x9 1+0x120"}, 9, 12, 75),
-    Case("RampdHeld", {'rampd_held{component="restyler"}': "0+0x9 1+0x300 0+0x20"}, 240, 260, 315),
+    Case("RampdPausedByAutomation", {PAUSE % "ASSIGNMENT_CHECK": "0+0x9 1+0x120"}, 9, 12, 75),
+    # The server starts again at minute 120, and its copy is not confirmed for some minutes.
+    Case(
+        "RampdHeld",
+        {'rampd_held{component="restyler"}': "0+0x9 1+0x109 stale _x4 1+0x184 0+0x20"},
+        *(240, 260, 315),
+    ),
     Case(
         "RampdRolloutWaits",
         {
             # First it waits for an approval, then somebody pauses it: both is waiting for a person.
-            'rampd_rollout_seconds_total{component="restyler", doing="waiting"}': "0+60x400 24000+0x460",
+            # At minute 200 the server starts again, which takes some minutes.
+            'rampd_rollout_seconds_total{component="restyler", doing="waiting"}': (
+                "0+60x199 stale _x4 0+60x195 11700+0x460"
+            ),
             'rampd_rollout_seconds_total{component="restyler", doing="paused"}': "0+0x400 60+60x399 24000+0x60",
         },
-        *(700, 760, 820),
+        *(700, 790, 820),
     ),
 ]
 QUIET = {
@@ -228,6 +270,19 @@ QUIET = {
     },
     "a plan that pauses a rollout which the policy only reports": {
         'rampd_decisions_total{component="restyler", decision="PAUSE", cause="STUCK", applied="false"}': "0+0x9 1+0x110",
+    },
+    "a step that waits for its approval": {PAUSE % "APPROVAL": "0+0x9 1+0x110"},
+    "a server that is started again twice": {
+        f"up{{{HERE}}}": "1+0x9 0+0x2 1+0x9 0+0x2 1+0x97",
+        f"process_start_time_seconds{{{HERE}}}": "1+0x9 stale _x2 600+0x9 stale _x2 1200+0x97",
+    },
+    "another program that is down, and one that starts all the time": {
+        f"up{{{OTHER}}}": "1+0x9 0+0x111",
+        f"process_start_time_seconds{{{OTHER}}}": "1+60x120",
+    },
+    "a server that is taken out of the configuration of Prometheus": {
+        f"up{{{THERE}}}": "1+0x9 stale",
+        f"rampd_build_info{{{THERE}}}": "1+0x9 stale",
     },
     "a store that fails for a moment": {
         f'rampd_store_errors_total{{{HERE}, reason="STORE_UNAVAILABLE"}}': "0+0x9 3+0x111",
@@ -262,7 +317,7 @@ def test_each_alert_fires_and_resolves(case: Case, directory: Path) -> None:
 
 
 def test_each_alert_is_tried() -> None:
-    assert [case.alert for case in CASES] == [rule["alert"] for rule in RULES]
+    assert list(dict.fromkeys(case.alert for case in CASES)) == [rule["alert"] for rule in RULES]
 
 
 @pytest.mark.parametrize("what", QUIET)
@@ -278,6 +333,12 @@ rule_files: ["{rules}"]
 scrape_configs:
   - {{job_name: any-name, static_configs: [{{targets: ["{target}"]}}]}}
 """
+FIRE = (
+    *("RampdCopyStale", "RampdStoreErrors", "RampdRefusalsRise", "RampdOutcomesIgnored", "RampdFileRefused"),
+    *("RampdComponentsDamaged", "RampdRolledBack", "RampdWouldHaveRolledBack", "RampdPausedByAutomation", "RampdHeld"),
+)
+"""The alerts that fire in the story, and resolve."""
+D = "website"
 WINDOWS = ("5s", "10m")
 """What may be shown: a short time, and a time that has the whole story."""
 
@@ -286,14 +347,19 @@ class Asked:
     """A Prometheus, and what it answers."""
 
     def __init__(self, source: PrometheusServer) -> None:
-        self._url = f"{source.url}/api/v1/query"
+        self._url = f"{source.url}/api/v1"
 
     def __call__(self, query: str) -> list[float]:
         """The values of all series of the answer. NaN is no value."""
-        answer = httpx.get(self._url, params={"query": query}, timeout=30).json()
+        answer = httpx.get(f"{self._url}/query", params={"query": query}, timeout=30).json()
         assert answer["status"] == "success", (query, answer)
         values = [float(series["value"][1]) for series in answer["data"]["result"]]
         return [value for value in values if value == value]  # noqa: PLR0124 - NaN
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules as Prometheus has judged them."""
+        groups = httpx.get(f"{self._url}/rules", timeout=30).json()["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
 
     def wait_for_scrape(self) -> None:
         """Waits for a scrape that began after now."""
@@ -307,13 +373,22 @@ class Asked:
         return bool(self(f'count_over_time(ALERTS{{alertname="{alert}", alertstate="firing"}}[10m])'))
 
 
-class Story(NamedTuple):
+class Scene(NamedTuple):
+    """A server, its store, and the Prometheus that scrapes it."""
+
     ask: Asked
     call: Stubs
+    proxy: Proxy
+    store: StoreServer
+    certificate: Path
+    handshake: Callable[[], object]
+    """Makes the server look at its certificate."""
+    end: Callable[[], object]
+    """Ends the server."""
 
 
 @contextlib.contextmanager
-def scraped_server() -> Iterator[tuple[Asked, Stubs, Proxy]]:
+def scraped_server() -> Iterator[Scene]:
     """A server with TLS, whose store can be lost, and a Prometheus that scrapes it and asks for the alerts at once."""
     with contextlib.ExitStack() as stack:
         folder, data = (stack.enter_context(short_directory()) for _ in range(2))
@@ -329,7 +404,8 @@ def scraped_server() -> Iterator[tuple[Asked, Stubs, Proxy]]:
             "prometheus_url": source.url,
         }
         url = f"redis://127.0.0.1:{proxy.port}"
-        at = stack.enter_context(testing.listening(data, url, **settings))
+        server = stack.enter_context(contextlib.ExitStack())
+        at = server.enter_context(testing.listening(data, url, **settings))
         rules = folder / "alerts.yml"
         rules.write_text(shortened(ALERTS.read_text()))
         configuration = CONFIGURATION.format(rules=rules, target=f"{at.http.host}:{at.http.port}")
@@ -337,7 +413,13 @@ def scraped_server() -> Iterator[tuple[Asked, Stubs, Proxy]]:
         source.signal(signal.SIGHUP)
         ask = Asked(source)
         eventually(lambda: ask("rampd_build_info"))
-        yield ask, stack.enter_context(stubs(f"unix:{data}/rampd.sock")), proxy
+        call = stack.enter_context(stubs(f"unix:{data}/rampd.sock"))
+        yield Scene(ask, call, proxy, store, certificate, lambda: handshake(at.grpc), server.close)
+
+
+def handshake(address: Address) -> None:
+    with contextlib.suppress(OSError):
+        ssl.get_server_certificate((address.host, address.port))
 
 
 def shortened(rules: str) -> str:
@@ -346,9 +428,13 @@ def shortened(rules: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
-    """A release, a ramp, failures, what NOTIFY would have done, a rollback, and a store that is away for a while."""
-    with scraped_server() as (ask, call, proxy):
+def story() -> Iterator[Scene]:
+    """A release, a ramp, failures, what NOTIFY would have done, a rollback, and a store that is away for a while. Beside it an
+    automation that pauses, a launcher that is set up wrong, a wrong file, and keys that somebody breaks.
+    """
+    with scraped_server() as scene:
+        ask, call, proxy = scene.ask, scene.call, scene.proxy
+        begin_to_pause(call)
         check = v1.Check(name="errors", query="vector(0.25)", max=0.5, interval=Duration(seconds=1))
         begin(call, checks=[check], on_regression=v1.ON_REGRESSION_NOTIFY)
         eventually(lambda: ask('rampd_check_state{state="passing"} == 1'))
@@ -363,11 +449,68 @@ def story() -> Iterator[Story]:
         call("SetPolicy", component=C, policy=policy, update_mask={"paths": ["on_regression"]})
         eventually(lambda: ask("rampd_held == 1"))
         eventually(lambda: ask.has_fired("RampdRolledBack"))
+        eventually(lambda: ask.has_fired("RampdPausedByAutomation"))
+        call_wrongly(scene)
+        replace_wrongly(scene)
         proxy.is_silent.set()
         eventually(lambda: ask.is_firing("RampdCopyStale"))
+        eventually(lambda: ask.is_firing("RampdStoreErrors"))
         proxy.is_silent.clear()
         eventually(lambda: ask("rampd_held == 1"))
-        yield Story(ask, call)
+        asyncio.run(break_keys(scene.store, D))
+        eventually(lambda: ask.is_firing("RampdComponentsDamaged"))
+        call("DeleteComponent", component=D, confirm=D)
+        yield scene
+
+
+def begin_to_pause(call: Stubs) -> None:
+    """Makes a rollout that a check pauses after some seconds."""
+    check = v1.Check(name="errors", query="vector(1)", max=0.5, interval=Duration(seconds=1), failures_allowed=2)
+    call("Release", component=D, tag="t1")
+    call("SetPolicy", component=D, policy=v1.Policy(checks=[check], on_regression=v1.ON_REGRESSION_PAUSE))
+    call("Release", component=D, tag="t2")
+    call("Ramp", component=D, percent=10)
+
+
+def call_wrongly(scene: Scene) -> None:
+    """Asks for a component that does not exist, and reports what Resolve has never answered, until the alerts fire."""
+    numbers = itertools.count(1)
+
+    def fires() -> bool:
+        sequence = next(numbers)
+        told = scene.call("Resolve", component=C, repo=REPO)
+        named = {name: getattr(told, name) for name in ("release", "channel", "reason")}
+        made = v1.Outcome(component=C, repo=REPO, revision=1_000_000, result=v1.OUTCOME_RESULT_SUCCEEDED, **named)
+        answer = scene.call("ReportOutcomes", client_id="wrong", sequence=sequence, outcomes=[made] * 10)
+        assert {each.reason for each in answer.ignored} == {"REVISION_UNKNOWN"}, answer
+        for _ in range(10):
+            with pytest.raises(grpc.RpcError):
+                scene.call("Resolve", component="nobody", repo=REPO)
+        scene.ask.wait_for_scrape()
+        return all(map(scene.ask.is_firing, ("RampdRefusalsRise", "RampdOutcomesIgnored")))
+
+    eventually(fires)
+
+
+def replace_wrongly(scene: Scene) -> None:
+    """Replaces the certificate by something else, and after the alert by itself."""
+    good = scene.certificate.read_bytes()
+
+    def fires() -> bool:
+        scene.handshake()
+        return scene.ask.is_firing("RampdFileRefused")
+
+    scene.certificate.write_text("no certificate")
+    eventually(fires)
+    scene.certificate.write_bytes(good)
+    eventually(lambda: not fires())
+
+
+async def break_keys(server: StoreServer, component: str) -> None:
+    store = server.store()
+    await damage(store, component, "releases", "type")
+    await make_servers_read_again(store, component)
+    await store.close()
 
 
 def as_shown(expression: str, window: str) -> str:
@@ -377,7 +520,7 @@ def as_shown(expression: str, window: str) -> str:
     return expression.replace("$component", C)
 
 
-def test_each_panel_shows_something_after_the_story(story: Story) -> None:
+def test_each_panel_shows_something_after_the_story(story: Scene) -> None:
     def empty() -> list[tuple[str, str]]:
         return [
             (title, expression)
@@ -390,17 +533,30 @@ def test_each_panel_shows_something_after_the_story(story: Story) -> None:
     assert empty() == []
 
 
-def test_each_series_that_an_alert_needs_is_there_after_the_story(story: Story) -> None:
+def test_prometheus_gets_an_answer_to_each_alert(story: Scene) -> None:
+    """Given the alerts as the document has them, with their hours, expect no error; and none of the rules that judge the story."""
+    for rule in RULES:
+        story.ask(rule["expr"])
+    judged = story.ask.rules()
+    assert sorted(rule["name"] for rule in judged) == sorted(rule["alert"] for rule in RULES)
+    assert [(rule["name"], rule.get("lastError")) for rule in judged if rule["health"] != "ok"] == []
+
+
+def test_each_series_that_an_alert_needs_is_there_after_the_story(story: Scene) -> None:
     selectors = {selector for rule in RULES for selector in SELECTOR.findall(rule["expr"])}
     assert [each for each in sorted(selectors) if not story.ask(f"count_over_time({each}[10m])")] == []
 
 
-def test_alerts_of_the_story_have_fired_and_resolve(story: Story) -> None:
+def test_alerts_of_the_story_have_fired_and_resolve_until_the_server_ends(story: Scene) -> None:
     eventually(lambda: story.ask.is_firing("RampdHeld"))
     # The certificate of the test is valid for two days.
     assert story.ask.is_firing("RampdCertificateEnds")
     story.call("Abandon", component=C)
-    for alert in ("RampdWouldHaveRolledBack", "RampdRolledBack", "RampdHeld", "RampdCopyStale"):
+    for alert in FIRE:
         assert story.ask.has_fired(alert), alert
         eventually(lambda alert=alert: not story.ask.is_firing(alert))
     assert not story.ask.is_firing("RampdNoServer")
+    assert not story.ask.is_firing("RampdServerGone")
+    story.end()
+    for alert in ("RampdNoServer", "RampdServerGone"):
+        eventually(lambda alert=alert: story.ask.is_firing(alert))

@@ -97,7 +97,7 @@ def without_variable(line: str) -> str:
 def serving(admin: Admin) -> Iterator[ServerProcess]:
     """A server with the flags of the unit."""
     [command] = re.findall(r"^ExecStart=/opt/rampd/bin/rampd-server ((?:.*\\\n)*.*)", UNIT, re.MULTILINE)
-    words = shlex.split(admin.here(command.replace("0.0.0.0:50051", "127.0.0.1:0").replace("\\\n", " ")))
+    words = shlex.split(admin.here(re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", command).replace("\\\n", " ")))
     assert words[-2:] == ["--data-dir", "/var/lib/rampd"]
     with rampd_server(admin.etc.parent / "data", *words[:-2]) as server:
         server.event("serving")

@@ -14,6 +14,7 @@ import pytest
 from rampd import v1
 from tests.e2e.test_workers import process_ids, serving
 from tests.processes import is_reaped
+from tests.rpc.test_metrics import begin, run_jobs
 from tests.scraping import Scraped, scrape
 from tests.servers import ServerProcess, rampd_server, stubs
 from tests.waiting import eventually
@@ -74,6 +75,20 @@ def test_one_scrape_has_the_sum_of_all_workers(directory: Path) -> None:
         assert found("rampd_build_info", **found.all("rampd_build_info")[0]) == 1
         # Whichever worker answers.
         assert all(resolves(scrape(http)) == 30 for _ in range(12))
+
+
+def test_the_evidence_of_a_rollback_shows_whichever_worker_rolled_back(directory: Path) -> None:
+    """Given a worker that took the failures and rolled back, expect its evidence, and not that of another worker's earlier look."""
+    with three_workers(directory) as (server, http), stubs(server.target) as call:
+        begin(call)
+        eventually(lambda: scrape(http).all("rampd_evidence"))
+        run_jobs(call, "next", 12, failed=12, sequence=1)
+        eventually(lambda: scrape(http)("rampd_held", component=C) == 1)
+        found = scrape(http)
+        e, limit = found("rampd_evidence", component=C), found("rampd_evidence_limit", component=C)
+        assert e is not None
+        assert limit is not None
+        assert e >= limit
 
 
 def test_the_folder_of_the_workers_is_open_to_nobody_else_and_goes_with_them(directory: Path) -> None:

@@ -1,12 +1,16 @@
 """What /metrics says of a server, after calls of which every number is known."""
 
+import asyncio
 import contextlib
 import gzip
+import os
+import resource
 import socket
 import ssl
 import subprocess
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,17 +18,23 @@ import grpc
 import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from structlog.testing import capture_logs
 
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd._contract.token import digest_of, new_token
 from rampd._decision.bucketing import bucket
+from rampd._decision.resolution import Decision
 from rampd_server import testing
 from rampd_server.http import body
 from rampd_server.listeners import Listening
 from rampd_server.metrics import shown
+from rampd_server.metrics.counting import Labels
 from rampd_server.process.address import Address
+from rampd_server.rpc import answer_counts
+from rampd_server.rpc.answer_counts import labels_of
 from tests.certificates import make_certificate
+from tests.damaging import damage, make_servers_read_again
 from tests.over_http import envelope
 from tests.prometheus import prometheus
 from tests.proxy import proxy_to_unix
@@ -110,6 +120,9 @@ def test_the_story_begins_with_a_release_and_a_ramp(server: Server) -> None:
     assert found("rampd_release_info", component=C, channel="current", tag="t1", release="1") == 1
     assert not found.all("rampd_release_info", channel="next")
     assert not found.all("rampd_evidence")
+    # A rollback may come before the next scrape, and Prometheus sees no increase from nothing to one.
+    labels = {"component": C, "decision": "ROLLBACK", "cause": "RELATIVE_GUARD", "applied": "true"}
+    assert found("rampd_decisions_total", **labels) == 0
 
     call("Release", component=C, tag="t2")
     call("Release", component=C, tag="t3")
@@ -152,7 +165,11 @@ def test_the_story_ends_with_failures_and_a_rollback(server: Server) -> None:
     assert found("rampd_rpc_duration_seconds_bucket", method="Resolve", le="+Inf") == 16
     assert found("rampd_copy_stale") == 0
     assert found("rampd_build_info", **found.all("rampd_build_info")[0]) == 1
-    assert found("rampd_feed_lag_seconds_count") == found("rampd_store_commands_total", command="commit_rollout")
+    lag = "rampd_feed_lag_seconds"
+    assert found(f"{lag}_count") == found("rampd_store_commands_total", command="commit_rollout")
+    lag_s = found(f"{lag}_sum")
+    assert lag_s is not None
+    assert 0 <= lag_s < 60
 
     held = seconds(found, "held")
     eventually(lambda: seconds(server.scrape(), "held") > held + 0.2)
@@ -355,6 +372,95 @@ def test_calls_that_are_refused_at_the_door_count_once(
             expect_one(at, before, (method, "RESOURCE_EXHAUSTED", "LIMIT_EXCEEDED"), viewer)
 
 
+def test_each_call_has_a_line_with_access_log(store_process: StoreServer, namespace: str, directory: Path) -> None:
+    with (
+        capture_logs() as lines,
+        testing.listening(directory, store_process.url, namespace=namespace, http="127.0.0.1:0", access_log=True) as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        call("Release", component=C, tag="t1")
+        refused(call, "Resolve", component="nobody", repo=REPO)
+        url = f"http://{at.http}/rampd.v1.ResolverService/Resolve"
+        assert httpx.post(url, json={"component": C, "repo": REPO}).json()["tag"] == "t1"
+        scrape(at.http)
+    ended = [line for line in lines if line["event"] == "call_ended"]
+    assert [(line["method"], line["status"], line["reason"], line["identity"]) for line in ended] == [
+        ("rampd.v1.ReleaseService/Release", "OK", "", "anonymous"),
+        ("rampd.v1.ResolverService/Resolve", "NOT_FOUND", "COMPONENT_NOT_FOUND", "anonymous"),
+        ("rampd.v1.ResolverService/Resolve", "OK", "", "anonymous"),
+    ]
+    assert all("127.0.0.1" in line["peer"] and line["seconds"] < 60 for line in ended)
+    assert "secret" not in str(ended)
+
+
+def test_without_access_log_no_call_has_a_line(server: Server) -> None:
+    with capture_logs() as lines:
+        server.call("Release", component=C, tag="t1")
+        server.call("Resolve", component=C, repo=REPO)
+    assert not [line for line in lines if line["event"] == "call_ended"]
+
+
+def test_a_writer_that_came_second_counts_as_a_conflict(server: Server, second: Stubs) -> None:
+    begin(server.call)
+    assert server.scrape()("rampd_commit_conflicts_total") == 0
+
+    def both_write() -> float:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            for number in range(8):
+                stub = (server.call, second)[number % 2]
+                pool.submit(stub, "Ramp", component=C, percent=10 + number)
+        return server.scrape()("rampd_commit_conflicts_total") or 0
+
+    eventually(lambda: both_write() > 0)
+
+
+def test_the_figures_of_the_process_and_of_the_store_are_its_own(server: Server) -> None:
+    before = server.scrape()
+    own = Path("/proc/self")
+    resident = before("process_resident_memory_bytes")
+    assert resident is not None
+    assert resident == pytest.approx(int((own / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"), rel=0.5)
+    assert before("process_open_fds") == pytest.approx(len(list((own / "fd").iterdir())), abs=20)
+    assert before("process_max_fds") == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    started_s = before("process_start_time_seconds")
+    assert started_s is not None
+    assert 0 < time.time() - started_s < 24 * 3600
+    spent_s = time.process_time()
+    while time.process_time() < spent_s + 0.3:
+        pass
+    server.call("Release", component=C, tag="t1")
+    found = server.scrape()
+    assert (found("process_cpu_seconds_total") or 0) >= (before("process_cpu_seconds_total") or 0) + 0.2
+    commands = sum(found("rampd_store_commands_total", **labels) for labels in found.all("rampd_store_commands_total"))
+    count, total_s = (found(f"rampd_store_command_duration_seconds_{part}") or 0 for part in ("count", "sum"))
+    waits = found("rampd_store_commands_total", command="xread") or 0
+    assert commands - waits <= count <= commands
+    assert 0 < total_s < count
+
+
+def test_a_loop_that_is_blocked_is_late(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(found: Scraped) -> float:
+        """How many timers were late by more than half a second."""
+        name = "rampd_event_loop_lag_seconds"
+        return (found(f"{name}_count") or 0) - (found(f"{name}_bucket", le="0.5") or 0)
+
+    before = late(server.scrape())
+
+    def blocks(decision: Decision) -> Labels:
+        time.sleep(1.5)
+        return labels_of(decision)
+
+    server.call("Release", component=C, tag="t1")
+    server.call("SetOverride", component=C, repo=REPO, tag="pinned")
+    monkeypatch.setattr(answer_counts, "labels_of", blocks)
+    server.call("Resolve", component=C, repo=REPO)
+    monkeypatch.undo()
+    eventually(lambda: late(server.scrape()) > before)
+    seconds = server.scrape()("rampd_event_loop_lag_seconds_sum")
+    assert seconds is not None
+    assert seconds > 0.5
+
+
 def test_watchers_are_counted_while_they_watch(server: Server) -> None:
     server.call("Release", component=C, tag="t1")
     with grpc.insecure_channel(str(server.at.grpc)) as channel:
@@ -491,6 +597,53 @@ def test_a_server_that_has_lost_its_store_says_nothing_of_components(
         assert all(after.counters()[name] >= value for name, value in before.counters().items())
 
 
+def test_a_damaged_component_shows_and_keeps_its_counters(
+    server: Server, store_process: StoreServer, namespace: str
+) -> None:
+    begin(server.call)
+    run_jobs(server.call, "next", 2, failed=1, sequence=1)
+    server.call("Release", component="other", tag="t1")
+    before = server.scrape()
+    assert before("rampd_components_damaged") == 0
+    assert before("rampd_store_errors_total", reason="STORE_CORRUPT") == 0
+
+    async def break_it() -> None:
+        store = store_process.store(namespace)
+        await damage(store, C, "releases", "type")
+        await make_servers_read_again(store, C)
+        await store.close()
+
+    asyncio.run(break_it())
+    eventually(lambda: server.scrape()("rampd_components_damaged") == 1)
+    found = server.scrape()
+    assert found("rampd_store_errors_total", reason="STORE_CORRUPT") > 0
+    assert found("rampd_copy_stale") == 0
+    assert states(found) == {"STEADY": None, "ROLLING_OUT": None, "HELD": None}
+    kept = {name: value for name, value in before.counters().items() if f"('component', '{C}')" in name}
+    assert {name.partition("[")[0] for name in kept} >= {"rampd_jobs_total", "rampd_decisions_total"}
+    assert all(found.counters().get(name, -1) >= value for name, value in kept.items())
+    server.call("DeleteComponent", component=C, confirm=C)
+    eventually(lambda: server.scrape()("rampd_components_damaged") == 0)
+    assert server.scrape().components == {"other"}
+
+
+def test_an_emptied_store_counts_as_such(server: Server, store_process: StoreServer, namespace: str) -> None:
+    server.call("Release", component=C, tag="t1")
+    before = server.scrape()("rampd_store_errors_total", reason="STORE_RESET")
+    assert before == 0
+
+    async def empty() -> None:
+        store = store_process.store(namespace)
+        await store.client.delete(store.keys.meta)
+        await store.close()
+
+    asyncio.run(empty())
+    eventually(lambda: server.scrape()("rampd_store_errors_total", reason="STORE_RESET") > before)
+    # It goes on as long as the store is empty, so the alert fires.
+    present = server.scrape()("rampd_store_errors_total", reason="STORE_RESET")
+    eventually(lambda: server.scrape()("rampd_store_errors_total", reason="STORE_RESET") > present)
+
+
 def test_a_deleted_component_has_no_series_any_more(server: Server) -> None:
     begin(server.call)
     run_jobs(server.call, "next", 2, failed=1, sequence=1)
@@ -530,6 +683,20 @@ def test_components_beyond_the_limit_are_summed(server: Server, monkeypatch: pyt
     # What was counted for the others stays with the others.
     others = {name: value for name, value in found.counters().items() if "_others" in name}
     assert {name: again.counters()[name] for name in others}.items() >= others.items()
+
+
+def test_another_number_of_components_may_be_set(store_process: StoreServer, namespace: str, directory: Path) -> None:
+    with (
+        testing.listening(
+            directory, store_process.url, namespace=namespace, http="127.0.0.1:0", metrics_components=1
+        ) as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        for component in ("a", "b", "c"):
+            call("Release", component=component, tag="t1")
+        found = scrape(at.http)
+    assert found.components == {"a", "_others"}
+    assert found("rampd_components_summed") == 2
 
 
 def test_who_may_read_sees_the_series_of_the_own_components(

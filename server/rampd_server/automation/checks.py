@@ -155,8 +155,7 @@ class Checks:
         began_s = self._monotonic()
         wait_s = _RETRY_S
         try:
-            with release_span(self._spans, "automation Check", question.rollout, {"rampd.check": question.check.name}):
-                wait_s = await self._ask_if_leased(question)
+            wait_s = await self._ask_if_leased(question)
         except RampdError as exc:
             log.debug("check_waits", component=key[0], check=key[1], error=exc.message)
         except Exception:
@@ -181,13 +180,14 @@ class Checks:
         )
         if isinstance(turn, int):
             return turn / 1000
-        answer = await self._answer(rollout, check)
-        counts = count(turn.before, answer, check, rollout)
-        names = [each.name for each in rollout.policy.automation.checks]
-        if await self._store.record(turn, counts, checks=names):
-            _tell(rollout, check, turn.before, counts)
-        else:
-            log.warning("check_came_late", component=rollout.component, check=check.name)
+        with release_span(self._spans, "automation Check", rollout, {"rampd.check": check.name}):
+            answer = await self._answer(rollout, check)
+            counts = count(turn.before, answer, check, rollout)
+            names = [each.name for each in rollout.policy.automation.checks]
+            if await self._store.record(turn, counts, checks=names):
+                _tell(rollout, check, turn.before, counts)
+            else:
+                log.warning("check_came_late", component=rollout.component, check=check.name)
         return check.interval_ms / 1000
 
     async def _answer(self, rollout: Rollout, check: Check) -> Answer:

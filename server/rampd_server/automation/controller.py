@@ -37,6 +37,7 @@ _BY_PLAN = "PLAN"
 _SPREAD_S = 0.1
 
 _ROLLS_BACK = (Cause.CONFIRM, Cause.RELATIVE_GUARD, Cause.ABSOLUTE_GUARD, Cause.CHECK_FAILED)
+_ON_REGRESSION = ((Action.ROLLBACK, "false"), (Action.PAUSE, "true"))
 _EXPECTED = (
     *((action, _BY_PLAN, "true") for action in (Action.STEP, Action.FINALIZE)),
     *((Action.ROLLBACK, cause, "true") for cause in _ROLLS_BACK),
@@ -44,6 +45,16 @@ _EXPECTED = (
     *((Action.PAUSE, cause, "true") for cause in Cause if cause is not Cause.CONFIRM),
 )
 """The decisions that may come, as `decisions` counts them."""
+SUDDEN = (
+    *((Action.ROLLBACK, cause, "true") for cause in _ROLLS_BACK),
+    *(
+        (action, cause, applied)
+        for action, applied in _ON_REGRESSION
+        for cause in _ROLLS_BACK
+        if cause is not Cause.CONFIRM
+    ),
+)
+"""Those of them that may come before a scrape has seen that a rollout is under way."""
 
 _chance = SystemRandom()
 

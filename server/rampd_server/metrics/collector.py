@@ -22,6 +22,7 @@ _AT_ONCE: Final = 64
 """How many texts of components, or lines, are one piece."""
 _TURN_S: Final = 0.002
 """How long a scrape may keep the event loop at a time."""
+_SETTLE_S: Final = 60.0
 
 Samples = Iterable[tuple[Labels, float]]
 Read = Callable[[], Samples]
@@ -86,7 +87,7 @@ class Collector:
         for family, read in self._reads.items():
             found[family].extend(read())
             await turn.rest()
-        self._settle()
+        await self._settle(turn)
         for family, counts in self._by_component.items():
             for name, slot in counts.items():
                 if sees(name):
@@ -105,15 +106,17 @@ class Collector:
     async def _of_copy(
         self, found: defaultdict[Family, list[str]], sees: Callable[[str], object], turn: "_Turn"
     ) -> None:
-        names, namespace, now_ms = self._shown.names, self._replica.namespace, self._replica.now_ms()
+        namespace, now_ms = self._replica.namespace, self._replica.now_ms()
         known = list(self._replica.components())
         others = Others()
         for each in known:
             rollout = each.rollout
             if each.damaged_since_s is not None:
-                # Its state is old, and other servers may have read another one.
-                continue
-            if rollout.component not in names:
+                # Its state is old, and other servers may have read another one. What was counted stays.
+                if self._shown.has(rollout.component) and sees(rollout.component):
+                    for family, sample in self._components.counted(rollout.component):
+                        found[family].append(sample)
+            elif not self._shown.has(rollout.component):
                 self._components.settle(rollout, now_ms)
                 others.add(rollout, namespace, now_ms)
             elif sees(rollout.component):
@@ -123,16 +126,27 @@ class Collector:
         if not sees(OTHERS):
             return
         found[families.COMPONENTS].append(line(families.COMPONENTS, (), len(known)))
-        found[families.COMPONENTS_SUMMED].append(line(families.COMPONENTS_SUMMED, (), max(0, len(known) - len(names))))
-        for family, sample in (*others.lines(), *self._components.counted_others()):
+        summed = max(0, len(known) - self._shown.count)
+        found[families.COMPONENTS_SUMMED].append(line(families.COMPONENTS_SUMMED, (), summed))
+        damaged = len(self._replica.damaged)
+        found[families.COMPONENTS_DAMAGED].append(line(families.COMPONENTS_DAMAGED, (), damaged))
+        for family, sample in (*others.lines(), *self._components.counted(OTHERS)):
             found[family].append(sample)
 
-    def _settle(self) -> None:
+    async def keep(self) -> None:
+        """Forgets from time to time, for ever, what a scrape would not read any more: perhaps nobody scrapes."""
+        while True:
+            await asyncio.sleep(_SETTLE_S)
+            await self._settle(_Turn())
+
+    async def _settle(self, turn: "_Turn") -> None:
         """Forgets components that do not exist any more."""
         for settle in self._settling:
             settle()
+            await turn.rest()
         for counts in (*self._by_component.values(), *(counts for _, counts in self._sources.counts)):
             counts.settle(self._replica.get)
+            await turn.rest()
         self._components.forget(self._replica.get)
 
 

@@ -85,7 +85,7 @@ class Components:
             texts = (*_standing(rollout, is_frozen=is_frozen), *_evidence(component, observed))
             known = self._known[component] = _Known(rollout, is_frozen, observed, texts)
         yield from known.texts
-        yield from self._counted(component)
+        yield from self.counted(component)
         if observed is not None and observed.checks:
             yield from _checks(component, observed, now_ms)
 
@@ -93,16 +93,13 @@ class Components:
         """Counts the time of a component without series of its own."""
         self._sources.time.settle(rollout.component, now_ms)
 
-    def counted_others(self) -> Lines:
-        """The counters of `_others`. They stay when there are no such components any more."""
-        yield from self._counted(OTHERS)
-
     def forget(self, exists: Callable[[str], object]) -> None:
         """Forgets what is kept of components that do not exist any more."""
         for component in [name for name in self._known if not exists(name)]:
             del self._known[component]
 
-    def _counted(self, name: str) -> Lines:
+    def counted(self, name: str) -> Lines:
+        """The counters of a component, or of `_others`. Those stay when there are no such components any more."""
         for family, counts in self._sources.counts:
             slot = counts.of(name)
             if slot is not None:

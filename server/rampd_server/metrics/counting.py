@@ -109,12 +109,14 @@ class Slot:
 class ByComponent:
     """Counts of one family, by component and further labels. A component without series of its own counts for `_others`.
 
-    `name_of` gives the label of a component: its name, or `_others`.
+    `name_of` gives the label of a component: its name, or `_others`. `expected` are the further labels that a component has from
+    its first scrape on, because Prometheus sees no increase from nothing to one.
     """
 
-    __slots__ = ("_name_of", "_of", "_slots")
+    __slots__ = ("_expected", "_name_of", "_of", "_slots")
 
-    def __init__(self, name_of: Callable[[str], str] = str) -> None:
+    def __init__(self, name_of: Callable[[str], str] = str, *, expected: Sequence[Labels] = ()) -> None:
+        self._expected = expected
         self._name_of = name_of
         self._slots: dict[str, Slot] = {}
         self._of: dict[str, Slot] = {}
@@ -133,10 +135,13 @@ class ByComponent:
         slot = self._slots.get(name)
         if slot is None:
             slot = self._slots[name] = Slot()
+            slot.counts.update(dict.fromkeys(self._expected, 0))
         return slot
 
     def of(self, name: str) -> Slot | None:
-        """The counts of a component, or of `_others`; None if there are none."""
+        """The counts of a component that exists, or of `_others`; None if there are none."""
+        if self._expected and name != OTHERS:
+            return self._slot(name)
         return self._slots.get(name)
 
     def items(self) -> Iterator[tuple[str, Slot]]:

@@ -108,7 +108,7 @@ STORE_ERRORS = _service(
     "rampd_store_errors_total",
     _COUNTER,
     ("reason",),
-    "Commands of the store that have failed, by the reason of the error.",
+    "Errors of the store, by the reason: commands that failed, and answers that are damaged or of another store.",
 )
 STORE_DURATION = _service(
     "rampd_store_command_duration_seconds",
@@ -168,8 +168,9 @@ COMPONENTS_SUMMED = _of_copy(
     "rampd_components_summed",
     _GAUGE,
     (),
-    "Components beyond the limit of 1,000, which have no series of their own. The others are the oldest ones.",
+    "Components beyond --metrics-components, which have no series of their own. The others are the oldest ones.",
 )
+COMPONENTS_DAMAGED = _of_copy("rampd_components_damaged", _GAUGE, (), "Components that can't be read now.", _MAX)
 NEXT_PERCENT = _of_copy(
     "rampd_next_percent", _GAUGE, ("component",), "Percent of the units that get next. 0 without a next."
 )
@@ -199,12 +200,14 @@ EVIDENCE = _of_copy(
     _GAUGE,
     ("component",),
     "E of the relative guard at this server's last look: how strongly failures say that next is worse than current.",
+    _MAX,
 )
 EVIDENCE_LIMIT = _of_copy(
     "rampd_evidence_limit",
     _GAUGE,
     ("component",),
     "The limit of rampd_evidence, 1/alpha. At or over it, the guard acts.",
+    _MAX,
 )
 CHECK_VALUE = _of_copy("rampd_check_value", _GAUGE, ("component", "check"), "The last value of a check of the policy.")
 CHECK_STATE = _of_copy(
@@ -252,7 +255,8 @@ SERVICE = (
     *(OUTCOMES_ACCEPTED, OUTCOMES_IGNORED, LOOP_LAG, FILE_RELOADS, FILE_REFUSED, CERTIFICATE_EXPIRE),
 )
 OF_COPY = (
-    *(COMPONENTS, COMPONENTS_SUMMED, NEXT_PERCENT, STATE, RELEASE_INFO, QUEUE_LENGTH, PAUSED, FROZEN, HELD),
+    *(COMPONENTS, COMPONENTS_SUMMED, COMPONENTS_DAMAGED, NEXT_PERCENT, STATE, RELEASE_INFO, QUEUE_LENGTH),
+    *(PAUSED, FROZEN, HELD),
     *(JOBS, JOB_FAILURES, EVIDENCE, EVIDENCE_LIMIT, CHECK_VALUE, CHECK_STATE, CHECK_AGE, ROLLOUT_SECONDS, DECISIONS),
 )
 FAMILIES = (*SERVICE, *OF_COPY, *PROCESS)

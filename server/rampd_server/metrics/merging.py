@@ -14,7 +14,7 @@ from rampd_server.metrics.families import BY_SAMPLE, FAMILIES, OTHERS, Family, K
 from rampd_server.metrics.text import header, number
 
 _COMPONENT: Final = '{component="'
-_NOT_FOR_SOME: Final = frozenset({families.COMPONENTS, families.COMPONENTS_SUMMED})
+_NOT_FOR_SOME: Final = frozenset({families.COMPONENTS, families.COMPONENTS_SUMMED, families.COMPONENTS_DAMAGED})
 
 
 @dataclass(frozen=True)

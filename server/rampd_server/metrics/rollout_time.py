@@ -23,9 +23,9 @@ class RolloutTime:
         replica.subscribe(self)
 
     def settle(self, component: str, now_ms: int) -> None:
-        """Counts the time of a component up to now."""
+        """Counts the time of a component up to now. One that is gone has no series any more."""
         known = self._counted.get(component)
-        if known is None:
+        if known is None or self._replica.get(component) is None:
             return
         rollout, since_ms = known
         if now_ms > since_ms:

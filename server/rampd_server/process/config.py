@@ -32,6 +32,10 @@ _OF_KUBERNETES = re.compile(
 is called `rampd` must not keep a server from starting. RAMPD_PORT as a mistaken setting has a number, and not `tcp://`.
 """
 MAX_WORKERS = 64
+MAX_METRICS_COMPONENTS = 10_000
+"""As many as one namespace may have."""
+_DIGITS = 10
+"""Python refuses to read a number of thousands of digits."""
 MIN_PROMETHEUS_TIMEOUT_S, MAX_PROMETHEUS_TIMEOUT_S = 0.1, 30.0
 _REPEATED = frozenset({"listen", "prometheus_header"})
 """Flags that may be given several times."""
@@ -90,6 +94,13 @@ def _workers(value: object) -> int:
     text = str(value)
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_WORKERS:
         raise ValueError(f"{text!r} is not a whole number from 1 to {MAX_WORKERS}.")
+    return int(text)
+
+
+def _metrics_components(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS) or int(text) > MAX_METRICS_COMPONENTS:
+        raise ValueError(f"{text!r} is not a whole number from 0 to {MAX_METRICS_COMPONENTS}.")
     return int(text)
 
 
@@ -220,6 +231,11 @@ class Config(BaseSettings):
         description="host:port for HTTP: JSON for any language, health and metrics (docs/http.md). The rules of --listen for "
         "TLS and the access file apply. Without it nothing is served over HTTP",
     )
+    metrics_components: Annotated[int, BeforeValidator(_metrics_components)] = Field(
+        default=1_000,
+        description="how many components have metrics of their own, the oldest ones. The others are summed, so that a "
+        "Prometheus is not flooded",
+    )
     socket: AbsolutePath = Field(
         default_factory=lambda values: values.get("data_dir", Path()) / "rampd.sock",
         description="the unix socket for reads and changes, open only to your own user (default: rampd.sock in the data "
@@ -276,6 +292,10 @@ class Config(BaseSettings):
     )
     log_level: Annotated[LogLevel, _one_of(LogLevel)] = Field(
         default=LogLevel.INFO, description="debug, info, warning or error"
+    )
+    access_log: Switch = Field(
+        default=False,
+        description="log each call with its caller, over gRPC and HTTP (docs/observability/logs.md)",
     )
 
     @field_validator("*", mode="before")

@@ -119,7 +119,11 @@ def hand_to_standard_library() -> None:
     _leave_headers_out()
     if not structlog.is_configured():
         structlog.configure(
-            processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+            processors=[
+                structlog.stdlib.filter_by_level,
+                _with_trace(switch.place()),
+                structlog.stdlib.render_to_log_kwargs,
+            ],
             logger_factory=structlog.stdlib.LoggerFactory(),
             wrapper_class=structlog.stdlib.BoundLogger,
         )

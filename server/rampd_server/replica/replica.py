@@ -97,8 +97,11 @@ class Replica:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        count_error: Callable[[RampdError], None] = lambda _error: None,
     ) -> None:
+        """`count_error` is told what keeps the copy from following the store."""
         self._store = store
+        self._count_error = count_error
         self._monotonic = monotonic
         self._wall_clock = wall_clock
         self._state = State()
@@ -308,6 +311,7 @@ class Replica:
 
     def note(self, trouble: RampdError) -> None:
         """Records why the store is not read yet, for the errors of calls that need its state."""
+        self._count_error(trouble)
         self._trouble = trouble
 
     def doubt(self, component: str) -> None:
@@ -466,7 +470,7 @@ class Replica:
             try:
                 await self._follow()
             except RampdError as error:
-                self._trouble = error
+                self.note(error)
                 self._outage.tell(error.message)
             except Exception as error:  # noqa: BLE001 - the copy still serves its state, which gets stale, and the log says why
                 self._trouble = NoSnapshotError("This is a defect of rampd. The server's log has the details.")

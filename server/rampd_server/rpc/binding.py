@@ -9,7 +9,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from rampd_server.access.grants import Caller
 from rampd_server.access.rpc_roles import REQUEST_FLAGS, least
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import internal, not_implemented, role_required
-from rampd_server.rpc import refused_calls
+from rampd_server.rpc import call_log, refused_calls
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.call_counts import Calls, MethodCalls
 from rampd_server.rpc.door import Door, authorization_of
@@ -59,6 +59,7 @@ Violations = Callable[[Message], list[tuple[str, str]]]
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Known: TypeAlias = Callable[[Context], Caller | None]
+_Handle: TypeAlias = Callable[[bytes, Context], Awaitable[Any]]
 _Binding: TypeAlias = Callable[[_Known], _Handler]
 """Makes the handler of a method. The argument is a function that returns the caller if it is known."""
 
@@ -83,9 +84,10 @@ def bind(
     streams: Streams | None = None,
     calls: Calls | None = None,
     system: str = "grpc",
+    logs_calls: bool = False,
 ) -> "Handlers":
     """Returns the handlers of all methods of all services. `calls` counts their calls. `system` is the name by which spans call
-    the protocol.
+    the protocol. `logs_calls` writes a line for each call.
 
     `servicers` has an object by a service's short name (`RolloutService`). Its method for `GetRollout` is
     `get_rollout(request, call)`: a coroutine function that returns the response, or for a stream an async generator of
@@ -99,7 +101,14 @@ def bind(
     return Handlers(
         {
             f"/{_full_name(method)}": _bind_method(
-                method, servicers.get(name), violations, door, streams, calls=calls, system=system
+                method,
+                servicers.get(name),
+                violations,
+                door,
+                streams,
+                calls=calls,
+                system=system,
+                logs_calls=logs_calls,
             )
             for name, service in SERVICES.items()
             for method in service.methods
@@ -202,6 +211,7 @@ def _bind_method(
     *,
     calls: Calls | None,
     system: str,
+    logs_calls: bool,
 ) -> _Binding:
     stations = _Stations(
         _full_name(method),
@@ -213,21 +223,33 @@ def _bind_method(
         None if calls is None else calls.of(method.name, is_stream=method.server_streaming),
     )
     answer = getattr(servicer, _snake_case(method.name), None)
+    # A handler has a line for the log or a span only where somebody wants them.
+    around: list[Callable[[_Handle], _Handle]] = []
     spans = _spans(method, system)
+    if spans is not None:
+        stations = replace(stations, abort=spans.abort)
+    if logs_calls:
+        count, refuse = call_log.noting_caller(stations.count), call_log.noting_refusal(stations.abort)
+        stations = replace(stations, count=count, abort=refuse)
+        around.append(partial(call_log.around, stations.name))
+    if spans is not None:
+        around.append(spans.around)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
     if method.server_streaming:
         stream = answer or _not_there_stream(method.name)
-        if spans is None:
-            return lambda known: grpc.unary_stream_rpc_method_handler(_streaming(stations, stream, streams, known))
-        traced, stream = replace(stations, abort=spans.abort), spans.noting_stream(stream)
+        stream = stream if spans is None else spans.noting_stream(stream)
         return lambda known: grpc.unary_stream_rpc_method_handler(
-            spans.around(_streaming(traced, stream, streams, known))
+            _wrapped(_streaming(stations, stream, streams, known), around)
         )
     unary = answer or _not_there(method.name)
-    if spans is None:
-        return lambda known: grpc.unary_unary_rpc_method_handler(_unary(stations, unary, known))
-    traced, unary = replace(stations, abort=spans.abort), spans.noting(unary)
-    return lambda known: grpc.unary_unary_rpc_method_handler(spans.around(_unary(traced, unary, known)))
+    unary = unary if spans is None else spans.noting(unary)
+    return lambda known: grpc.unary_unary_rpc_method_handler(_wrapped(_unary(stations, unary, known), around))
+
+
+def _wrapped(handle: "_Handle", around: Iterable[Callable[["_Handle"], "_Handle"]]) -> "_Handle":
+    for wrap in around:
+        handle = wrap(handle)
+    return handle
 
 
 def _spans(method: MethodDescriptor, system: str) -> "CallSpans | None":

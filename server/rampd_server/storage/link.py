@@ -5,10 +5,17 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, Final, Self
+from weakref import WeakSet
 
 from redis import exceptions
 
-from rampd_server.domain.errors import RampdError, Reason, StoreCorruptError, StoreResetError
+from rampd_server.domain.errors import (
+    RampdError,
+    Reason,
+    StoreCorruptError,
+    StoreResetError,
+    StoreUnavailableError,
+)
 from rampd_server.metrics.counting import Count, Counts, Histogram
 from rampd_server.ports import ConflictError, UntimelyError
 from rampd_server.storage.connection import connect
@@ -55,7 +62,9 @@ class Link:
         self.commands = Counts()
         """Calls of Redis, by the command or the name of the script."""
         self.errors = Counts()
-        """Calls that have failed, by the reason."""
+        """Errors of the store, by the reason."""
+        self._known_errors: WeakSet[Exception] = WeakSet()
+        """Errors that are counted already. An error may pass several places that count."""
         for reason in (Reason.STORE_UNAVAILABLE, Reason.STORE_RESET, Reason.STORE_CORRUPT):
             self.errors.add(reason, number=0)
         self.durations = Histogram()
@@ -112,8 +121,16 @@ class Link:
         try:
             yield
         except RampdError as error:
-            self.errors.add(error.reason)
+            self.count_error(error)
             raise
+
+    def count_error(self, error: Exception | None) -> None:
+        """Counts an error once, if it is one of the store."""
+        if not isinstance(error, StoreUnavailableError | StoreResetError | StoreCorruptError):
+            return
+        if error not in self._known_errors:
+            self._known_errors.add(error)
+            self.errors.add(error.reason)
 
     async def run(self, name: str, keys: object = None, /, *, is_write: bool = False, **named: Any) -> list[Any]:  # noqa: ANN401
         """Returns the answer of a script. Arguments are given by name. `keys` are those of a component, or of its outcomes."""
@@ -149,7 +166,7 @@ class Link:
         self, reply: list[Any], *, component: str = "", expected_revision: int | None = None, request_id: str = ""
     ) -> RampdError | ConflictError | UntimelyError | None:
         """Returns the error for an answer that refuses a write, or None for an answer that the caller has to handle."""
-        return refusal(
+        error = refusal(
             reply,
             meta_key=self.keys.meta,
             epoch=self.epoch,
@@ -158,15 +175,21 @@ class Link:
             expected_revision=expected_revision,
             request_id=request_id,
         )
+        self.count_error(error)
+        return error
 
     def reset(self, found: str | None) -> StoreResetError:
         """Returns the error for a `meta` that has the epoch `found`, or no epoch, in place of the known epoch."""
-        return store_reset(self.keys.meta, self.epoch, found, self.adopt_command)
+        error = store_reset(self.keys.meta, self.epoch, found, self.adopt_command)
+        self.count_error(error)
+        return error
 
     def require_schema(self) -> None:
         """Raises StoreUnavailableError if the last look at the head found a schema that is newer than this server's."""
         if self.schema is not None and not is_known(self.schema):
-            raise newer_schema(self.schema)
+            error = newer_schema(self.schema)
+            self.count_error(error)
+            raise error
 
     @asynccontextmanager
     async def of_known_schema(self) -> AsyncGenerator[None]:
@@ -176,8 +199,9 @@ class Link:
         self.require_schema()
         try:
             yield
-        except StoreCorruptError:
+        except StoreCorruptError as error:
             await self.look_at_schema()
+            self.count_error(error)
             raise
 
     async def look_at_schema(self) -> None:

@@ -79,9 +79,11 @@ class Spans:
 
     @staticmethod
     def headers() -> dict[str, str]:
-        """The headers that tell another server of the current span."""
+        """The headers that tell another server of the current span. What else a caller has sent, its baggage, may have a repo in
+        it, and goes no further.
+        """
         carrier: dict[str, str] = {}
-        propagate.inject(carrier)
+        propagate.inject(carrier, trace.set_span_in_context(trace.get_current_span(), Context()))
         return carrier
 
 

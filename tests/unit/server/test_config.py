@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 
 from rampd_server.process.address import Address
-from rampd_server.process.config import Command, Config, LogFormat, LogLevel, http_has_tls, read, tls_of
+from rampd_server.process.config import (
+    MAX_METRICS_COMPONENTS,
+    Command,
+    Config,
+    LogFormat,
+    LogLevel,
+    http_has_tls,
+    read,
+    tls_of,
+)
 from rampd_server.process.startup import StartupError
+from rampd_server.storage.limits import MAX_COMPONENTS
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +55,7 @@ def test_the_defaults_apply_without_flags_and_variables():
             insecure_plaintext=False,
             access_file=None,
             http=None,
+            metrics_components=1_000,
             socket=Path("/home/ada/.local/state/rampd/rampd.sock"),
             socket_mode=0o600,
             socket_group=None,
@@ -59,6 +70,7 @@ def test_the_defaults_apply_without_flags_and_variables():
             prometheus_header=None,
             log_format=LogFormat.AUTO,
             log_level=LogLevel.INFO,
+            access_log=False,
         ),
     )
 
@@ -108,6 +120,7 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "insecure_plaintext": "1",
         "access_file": "/a",
         "http": "https://localhost:8080",
+        "metrics_components": "10000",
         "socket": "/s",
         "socket_mode": "660",
         "socket_group": "0",
@@ -123,6 +136,7 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
         "prometheus_header": "X-Scope-OrgID: team",
         "log_format": "json",
         "log_level": "debug",
+        "access_log": "on",
     }
     assert values.keys() == Config.model_fields.keys()
     for name, value in values.items():
@@ -131,6 +145,7 @@ def test_every_field_has_a_flag_and_a_variable(monkeypatch):
     for name in values:
         monkeypatch.delenv(f"RAMPD_{name.upper()}")
     switches = {
+        "access_log": "--access-log",
         "insecure_admin": "--no-insecure-admin",
         "insecure_plaintext": "--insecure-plaintext",
         "reflection": "--no-reflection",
@@ -585,6 +600,14 @@ def test_a_namespace_is_a_name(name):
 def test_workers_are_counted_from_1_to_64(count):
     [sentence] = mistakes(f"--workers={count}")
     assert sentence.startswith("--workers (RAMPD_WORKERS): ")
+
+
+@pytest.mark.parametrize("count", ["-1", "10001", "1.5", "many", "1" * 5000, ""])
+def test_metrics_are_of_0_to_10000_components(count):
+    assert MAX_METRICS_COMPONENTS == MAX_COMPONENTS
+    assert config("--metrics-components=0").metrics_components == 0
+    [sentence] = mistakes(f"--metrics-components={count}")
+    assert sentence.startswith("--metrics-components (RAMPD_METRICS_COMPONENTS): ")
 
 
 def test_all_mistakes_are_reported_at_once_with_flag_and_variable(monkeypatch):

@@ -85,6 +85,15 @@ def test_a_gauge_of_a_component_comes_from_the_first_worker_whose_copy_is_confir
     }
 
 
+def test_evidence_is_that_of_the_worker_that_has_looked_last() -> None:
+    """Given a worker that looked before the failures came, and another that has rolled back, expect what made it roll back."""
+    merging, evidence, limit = Merging(), 'rampd_evidence{component="a"}', 'rampd_evidence_limit{component="a"}'
+    merging.take([scrape(0, "a", **{evidence: 1.5, limit: 100}), scrape(1, "b", **{evidence: 130, limit: 100})])
+    assert (shown(merging)[evidence], shown(merging)[limit]) == (130, 100)
+    merging.take([scrape(0, "restarted"), scrape(1, "b", **{evidence: 130, limit: 100})])
+    assert (shown(merging)[evidence], shown(merging)[limit]) == (130, 100)
+
+
 def test_without_a_confirmed_copy_there_is_nothing_about_components() -> None:
     merging = Merging()
     merging.take([scrape(0, "a", **{JOBS: 5, RESOLVES: 1})])
@@ -92,6 +101,17 @@ def test_without_a_confirmed_copy_there_is_nothing_about_components() -> None:
     assert shown(merging) == {"rampd_copy_stale": 1, RESOLVES: 2}
     merging.take([scrape(0, "a", **{JOBS: 6, RESOLVES: 2})])
     assert shown(merging)[JOBS] == 6
+
+
+def test_a_component_that_is_damaged_everywhere_keeps_what_was_counted() -> None:
+    """Given a worker that died, and a component that all others can't read, expect its total to stay when it is mended."""
+    merging, damaged = Merging(), {"rampd_components": 1, "rampd_components_damaged": 1}
+    merging.take([scrape(0, "a", **{JOBS: 5}), scrape(1, "b", **{JOBS: 7})])
+    merging.take([Scrape(0, "a", {**damaged, JOBS: 5}), Scrape(1, "again", {"rampd_components_damaged": 2})])
+    assert shown(merging)[JOBS] == 12
+    assert shown(merging)["rampd_components_damaged"] == 2
+    merging.take([scrape(0, "a", **{JOBS: 6})])
+    assert shown(merging)[JOBS] == 13
 
 
 def test_a_deleted_component_has_no_series_any_more() -> None:

@@ -140,3 +140,18 @@ class TestByComponent:
                 assert slot_text(families.JOBS, name, slot) == (
                     f'rampd_jobs_total{{component="a",channel="current"}} {expected}\n'
                 )
+
+    def test_what_is_expected_is_there_from_the_first_scrape_on(self) -> None:
+        """Prometheus sees no increase from nothing to one."""
+        rollback, step = ("ROLLBACK",), ("STEP",)
+        counts = ByComponent(lambda name: name if name == "a" else "_others", expected=[rollback])
+        scraped, others = counts.of("a"), counts.of("_others")
+        assert scraped is not None
+        assert scraped.counts == {rollback: 0}
+        assert others is None
+        counts.add("a", rollback)
+        counts.add("b", step)
+        assert {name: slot.counts for name, slot in counts.items()} == {
+            "a": {rollback: 1},
+            "_others": {rollback: 0, step: 1},
+        }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from opentelemetry import baggage, context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
 
 from rampd_server.process import logs
@@ -85,3 +86,29 @@ def test_after_a_span_there_is_no_current_span(monkeypatch: pytest.MonkeyPatch) 
             raise ValueError("broken")
         assert not get_current_span().get_span_context().is_valid
         assert [span.parent for span in found.all("*")] == [None, None]
+
+
+def test_another_server_gets_the_place_in_the_trace_and_not_the_baggage(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = context.attach(baggage.set_baggage("repo", "acme-secret"))
+    try:
+        with recording(monkeypatch):
+            spans = switch.spans()
+            assert spans is not None
+            with spans.around("call", {}):
+                assert baggage.get_baggage("repo") == "acme-secret"
+                assert spans.headers().keys() == {"traceparent"}
+    finally:
+        context.detach(token)
+
+
+def test_a_server_in_another_program_names_the_span_too(caplog: pytest.LogCaptureFixture) -> None:
+    structlog.reset_defaults()
+    try:
+        logs.hand_to_standard_library()
+        context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
+        with caplog.at_level(logging.INFO), use_span(NonRecordingSpan(context)):
+            structlog.get_logger("rampd_server").info("ours")
+    finally:
+        structlog.reset_defaults()
+    [record] = caplog.records
+    assert (record.trace_id, record.span_id) == (f"{0xABC:032x}", f"{0xDEF:016x}")  # type: ignore[attr-defined]

@@ -477,3 +477,89 @@ async def test_the_damage_of_a_component_that_a_watcher_does_not_see_changes_not
         message = await Stream(messages).next()
         assert not message.HasField("state")
         assert message.HasField("heartbeat")
+
+
+class Clock:
+    """Both clocks, in seconds. The store's one began earlier."""
+
+    def __init__(self, replica: FakeReplica, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 100.0
+        monkeypatch.setattr(replica, "likely_ms", lambda: round(self.now_s * 1000))
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(replica: FakeReplica, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(replica, monkeypatch)
+
+
+@pytest.fixture
+def timed(replica: FakeReplica, clock: Clock) -> Watches:
+    made = Watches(cast("Replica", replica), monotonic=clock)
+    replica.reload("10-0")
+    return made
+
+
+async def test_the_age_of_the_slowest_watcher_counts_a_message_that_is_on_its_way(
+    replica: FakeReplica, timed: Watches, clock: Clock
+) -> None:
+    """Given a caller that does not read on, expect the age to be that of the change which it has not taken."""
+    async with watching(timed) as stream, watching(timed) as quick:
+        for each in (stream, quick):
+            await each.whole()
+        replica.apply("100000-0")
+        clock.now_s = 103.0
+        assert timed.slowest_age_s() == 3.0
+        for each in (stream, quick):
+            await each.next()
+        clock.now_s = 105.0
+        # Whether the message was taken shows only when the next one is asked for.
+        waiting = [asyncio.create_task(anext(each.messages)) for each in (quick, stream)]
+        await asyncio.sleep(0)
+        assert timed.slowest_age_s() == 0
+        replica.apply("105000-0")
+        await asyncio.gather(*waiting)
+        clock.now_s = 112.0
+        assert timed.slowest_age_s() == 7.0
+
+
+async def test_the_age_of_the_slowest_watcher_counts_from_when_a_whole_state_is_missing(
+    replica: FakeReplica, timed: Watches, clock: Clock
+) -> None:
+    async with watching(timed) as stream:
+        first = asyncio.create_task(stream.whole())
+        await first
+        clock.now_s = 104.0
+        assert timed.slowest_age_s() == 4.0
+        waiting = asyncio.create_task(anext(stream.messages))
+        await asyncio.sleep(0)
+        assert timed.slowest_age_s() == 0
+        replica.reload("20-0")
+        clock.now_s = 110.0
+        assert timed.slowest_age_s() == 6.0
+        replica.reload("21-0")
+        assert timed.slowest_age_s() == 6.0
+        await waiting
+        waiting = asyncio.create_task(anext(stream.messages))
+        await asyncio.sleep(0)
+        assert timed.slowest_age_s() == 0
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+    assert timed.slowest_age_s() == 0
+
+
+async def test_a_watcher_of_another_component_lacks_nothing(replica: FakeReplica, timed: Watches, clock: Clock) -> None:
+    async with watching(timed, components=["other"], cursor="e/10-0") as stream:
+        await stream.next()
+        waiting = asyncio.create_task(anext(stream.messages))
+        await asyncio.sleep(0)
+        replica.apply("100000-0")
+        clock.now_s = 103.0
+        await asyncio.sleep(0.01)
+        assert timed.slowest_age_s() == 0
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting

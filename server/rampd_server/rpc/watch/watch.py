@@ -85,9 +85,12 @@ class Watches:
                     while (part := self._part(watcher, state, index)) is not None:
                         yield part
                         index += 1
-                elif message := self._next(watcher):
+                    continue
+                watcher.has_all()
+                if message := self._next(watcher):
                     yield message
                 else:
+                    watcher.has_all()
                     await watcher.wait()
         finally:
             watcher.end()
@@ -189,14 +192,13 @@ class Watches:
 
     def slowest_age_s(self) -> float:
         """The age of the oldest change that was not sent to some watcher yet; 0 if each watcher has all changes. A watcher that
-        waits for its first whole state counts from when it came.
+        waits for a whole state counts from when it came, or from when its earlier state was replaced.
         """
-        position = min((watcher.position for watcher in self._watchers if watcher.position >= 0), default=self._log.end)
+        position = min((watcher.sent for watcher in self._watchers if watcher.sent >= 0), default=self._log.end)
         changed_ms = self._log.changed_ms(position)
         late_s = 0.0 if changed_ms is None else max(0.0, (self._replica.likely_ms() - changed_ms) / 1000)
-        new = (watcher.began_s for watcher in self._watchers if watcher.position < 0)
-        began_s = min(new, default=None)
-        return late_s if began_s is None else max(late_s, self._monotonic() - began_s)
+        waits_s = min((watcher.waits_s for watcher in self._watchers), default=math.inf)
+        return late_s if waits_s == math.inf else max(late_s, self._monotonic() - waits_s)
 
     # What the replica tells.
 
@@ -219,6 +221,9 @@ class Watches:
         self._lost.clear()
         if self._replica.went_back:
             self._rewinds += 1
+        now_s = self._monotonic()
+        for watcher in self._watchers:
+            watcher.waits_s = min(watcher.waits_s, now_s)
         self._wake()
 
     def _pause_s(self) -> float:
@@ -229,18 +234,26 @@ class Watches:
 
 
 class _Watcher:
-    __slots__ = ("_future", "_timer", "began_s", "is_due", "mark", "position", "rewinds", "selection")
+    __slots__ = ("_future", "_timer", "is_due", "mark", "position", "rewinds", "selection", "sent", "waits_s")
 
     def __init__(self, selection: Selection, position: int, began_s: float) -> None:
         self.selection = selection
         self.mark = selection.mark
         self.position = position
-        self.began_s = began_s
+        """The next entry to be read from the log."""
+        self.sent = position
+        """Up to where the caller has everything. It is behind `position` while a message is on its way."""
+        self.waits_s = began_s if position < 0 else math.inf
+        """Since when the watcher has waited for a whole state."""
         self.rewinds = 0
         self.is_due = False
         """Whether a heartbeat is due."""
         self._future: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def has_all(self) -> None:
+        """Nothing is on its way: the caller has taken all messages."""
+        self.sent, self.waits_s = self.position, math.inf
 
     async def wait(self) -> None:
         self._future = asyncio.get_running_loop().create_future()

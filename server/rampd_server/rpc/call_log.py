@@ -1,0 +1,85 @@
+"""A line of the log for each call, if somebody wants that (`--access-log`)."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+import structlog
+
+from rampd_server.access.grants import Caller
+from rampd_server.domain.errors import DeadlineError, RampdError
+from rampd_server.rpc.call import Context
+from rampd_server.rpc.error_status import STATUS_CODES
+
+Handle = Callable[[bytes, Context], Awaitable[Any]]
+Abort = Callable[[Context, RampdError | DeadlineError], Awaitable[None]]
+
+_log = structlog.get_logger(__name__)
+
+
+class _Ended:
+    """How a call has ended, and who called."""
+
+    __slots__ = ("identity", "reason", "status")
+
+    def __init__(self) -> None:
+        self.identity: str | None = None
+        self.status = grpc.StatusCode.OK.name
+        self.reason = ""
+
+
+_ended: ContextVar[_Ended] = ContextVar("ended")
+
+
+def around(method: str, handle: Handle) -> Handle:
+    """The handler of a method, with a line at the end of each call."""
+
+    async def logged(data: bytes, context: Context) -> Any:  # noqa: ANN401 - what `handle` returns
+        ended, began_s = _Ended(), time.perf_counter()
+        token = _ended.set(ended)
+        try:
+            return await handle(data, context)
+        except (asyncio.CancelledError, grpc.aio.BaseError):
+            if ended.status == grpc.StatusCode.OK.name:
+                ended.status = grpc.StatusCode.CANCELLED.name
+            raise
+        finally:
+            _ended.reset(token)
+            _log.info(
+                "call_ended",
+                method=method,
+                status=ended.status,
+                reason=ended.reason,
+                identity=ended.identity,
+                peer=context.peer(),
+                seconds=round(time.perf_counter() - began_s, 6),
+            )
+
+    return logged
+
+
+def noting_caller(count: Callable[[Caller], None]) -> Callable[[Caller], None]:
+    """What counts the calls of a caller. It is told as soon as the caller is known."""
+
+    def noted(caller: Caller) -> None:
+        _ended.get().identity = caller.identity
+        count(caller)
+
+    return noted
+
+
+def noting_refusal(abort: Abort) -> Abort:
+    """What ends a call with a refusal."""
+
+    async def noted(context: Context, refusal: RampdError | DeadlineError) -> None:
+        ended = _ended.get()
+        if isinstance(refusal, DeadlineError):
+            ended.status = grpc.StatusCode.DEADLINE_EXCEEDED.name
+        else:
+            ended.status, ended.reason = STATUS_CODES[refusal.reason].name, refusal.reason.value
+        await abort(context, refusal)
+
+    return noted
