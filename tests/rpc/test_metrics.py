@@ -535,7 +535,12 @@ def test_time_counts_by_what_a_rollout_is_doing(server: Server) -> None:
 def test_a_check_has_its_value_its_state_and_its_age(
     store_process: StoreServer, namespace: str, directory: Path
 ) -> None:
-    check = v1.Check(name="errors", query="vector(0.25)", max=0.5, interval=Duration(seconds=1))
+    second = Duration(seconds=1)
+    check = v1.Check(name="errors", query="vector(0.25)", max=0.5, interval=second)
+    others = [
+        v1.Check(name="failing", query="vector(0.75)", max=0.5, interval=second, failures_allowed=1_000),
+        v1.Check(name="error", query="nobody_has_this_metric", max=0.5, interval=second, errors_allowed=1_000),
+    ]
     with (
         prometheus(directory, scrapes=1) as source,
         short_directory() as data,
@@ -544,7 +549,13 @@ def test_a_check_has_its_value_its_state_and_its_age(
         ) as at,
         stubs(str(at.grpc)) as call,
     ):
-        begin(call, checks=[check])
+        begin(call, checks=[check, *others])
+        for each in others:
+            of_it = {"component": C, "check": each.name}
+            eventually(lambda of_it=of_it: scrape(at.http)("rampd_check_state", **of_it, state=of_it["check"]) == 1)
+            assert scrape(at.http)("rampd_check_state", **of_it, state="passing") == 0
+        assert scrape(at.http)("rampd_check_value", component=C, check="failing") == 0.75
+        assert scrape(at.http)("rampd_check_value", component=C, check="error") is None
         labels = {"component": C, "check": "errors"}
         eventually(lambda: scrape(at.http)("rampd_check_state", **labels, state="passing") == 1)
         found = scrape(at.http)
