@@ -10,7 +10,7 @@ from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.credentials import Credentials, Verifier
 from rampd_server.access.grants import Caller, Proof
 from rampd_server.access.rpc_roles import Role
-from rampd_server.metrics.counting import Counts
+from rampd_server.metrics.counting import Reloads
 from rampd_server.process.config import Config
 from rampd_server.process.file_stamp import stamp_of
 from rampd_server.process.startup import StartupError
@@ -31,8 +31,8 @@ class Doors:
         self._file = config.access_file
         # The stamp is taken before the file is read, so that a later change is noticed.
         self._stamp = None if self._file is None else stamp_of(self._file)
-        self.reloads = Counts()
-        """How often the access file was read again, by `used` and `refused`."""
+        self.reloads = Reloads()
+        """Of the access file."""
         self.credentials = _credentials(config.access_file, verifier)
         if self.credentials is None:
             self.tcp = Door(_without_file(config), how_else=_by_socket(config.socket))

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Iterator
 from functools import partial
 from importlib import metadata
-from typing import final
+from typing import TypeAlias, final
 
 from prometheus_client import ProcessCollector
 
@@ -13,7 +13,7 @@ from rampd_server.doors import Doors
 from rampd_server.metrics import families
 from rampd_server.metrics.collector import Collector, age_s
 from rampd_server.metrics.components import Sources
-from rampd_server.metrics.counting import ByComponent, Counts, Labels
+from rampd_server.metrics.counting import ByComponent, Labels, Reloads
 from rampd_server.metrics.lags import FeedLag, LoopLag
 from rampd_server.metrics.rollout_time import RolloutTime
 from rampd_server.metrics.shown import Shown
@@ -28,6 +28,9 @@ from rampd_server.storage.link import Link
 
 _FILES = ("certificate", "access_file")
 _RESULTS = ("used", "refused")
+
+Files: TypeAlias = tuple[Reloads | None, Reloads]
+"""In the order of `_FILES`. None: the server has no certificate."""
 
 
 @final
@@ -79,10 +82,9 @@ class Metering:
         found.count(families.OUTCOMES_ACCEPTED, self.outcomes.accepted)
         found.count(families.OUTCOMES_IGNORED, self.outcomes.ignored)
         found.histograms(families.LOOP_LAG, lambda: [((), self.loop_lag.seconds)])
-        found.read(
-            families.FILE_RELOADS,
-            lambda: _reloads(None if certificates is None else certificates.reloads, doors.reloads),
-        )
+        files = None if certificates is None else certificates.reloads, doors.reloads
+        found.read(families.FILE_RELOADS, lambda: _reloads(certificates, files))
+        found.read(families.FILE_REFUSED, lambda: _refused(files))
         found.read_number(families.CERTIFICATE_EXPIRE, lambda: None if certificates is None else certificates.expire_s)
         process = ProcessCollector(registry=None)
         for family in families.PROCESS:
@@ -90,11 +92,19 @@ class Metering:
         return found
 
 
-def _reloads(certificate: Counts | None, access_file: Counts) -> Iterator[tuple[Labels, int]]:
-    for file, counts in zip(_FILES, (certificate, access_file), strict=True):
-        counted = {} if counts is None else {result: number for (result,), number in counts.items()}
+def _reloads(certificates: Certificates | None, files: Files) -> Iterator[tuple[Labels, int]]:
+    if certificates is not None:
+        # The connection of a scrape may be kept. Without a handshake, nobody would look at the files.
+        certificates.look()
+    for file, reloads in zip(_FILES, files, strict=True):
+        counted = {} if reloads is None else {result: number for (result,), number in reloads.items()}
         for result in _RESULTS:
             yield (file, result), counted.get(result, 0)
+
+
+def _refused(files: Files) -> Iterator[tuple[Labels, int]]:
+    for file, reloads in zip(_FILES, files, strict=True):
+        yield (file,), int(reloads is not None and reloads.is_refused)
 
 
 def _of_process(process: ProcessCollector, name: str) -> Iterator[tuple[Labels, float]]:

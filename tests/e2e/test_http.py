@@ -276,7 +276,9 @@ def test_a_caller_that_goes_frees_the_place_of_its_stream(directory: Path) -> No
                 client(server) as http,
                 http.stream("POST", WATCH, content=envelope(b"{}"), headers=headers) as stream,
             ):
-                flags, _ = next(envelopes(stream.iter_raw()))
+                # The name keeps the iterator: httpx closes the connection as soon as nobody has it any more.
+                messages = envelopes(stream.iter_raw())
+                flags, _ = next(messages)
                 if flags == 0:
                     # A second one is too many.
                     again = http.post(WATCH, content=envelope(b"{}"), headers=headers)

@@ -1,9 +1,12 @@
 """What /metrics says of a server, after calls of which every number is known."""
 
 import contextlib
+import gzip
+import socket
 import ssl
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +16,19 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
+from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd._contract.token import digest_of, new_token
 from rampd._decision.bucketing import bucket
 from rampd_server import testing
+from rampd_server.http import body
 from rampd_server.listeners import Listening
 from rampd_server.metrics import shown
 from rampd_server.process.address import Address
 from tests.certificates import make_certificate
+from tests.over_http import envelope
 from tests.prometheus import prometheus
 from tests.proxy import proxy_to_unix
+from tests.rpc.access_table import Tokens
 from tests.scraping import Scraped, scrape
 from tests.servers import Stubs, require, short_directory, stubs
 from tests.stores import StoreServer
@@ -196,6 +203,156 @@ def test_a_call_over_http_counts_together_with_those_over_grpc(server: Server) -
     url = f"http://{server.at.http}/rampd.v1.ResolverService/Resolve"
     assert httpx.post(url, json={"component": C, "repo": REPO}).json()["tag"] == "t1"
     assert server.scrape()("rampd_rpc_calls_total", method="Resolve", status="OK", reason="") == 2
+
+
+# Each call counts once, also one that no handler sees.
+
+RESOLVE, WATCH = "/rampd.v1.ResolverService/Resolve", "/rampd.v1.ResolverService/Watch"
+FLAGS = "/ofrep/v1/evaluate/flags"
+JSON = {"content-type": "application/json"}
+STREAM = {"content-type": "application/connect+json"}
+GZIP = {**JSON, "content-encoding": "gzip"}
+LATE = b'{"component": "restyler", "repo": "a/b", "minRevision": "99"}'
+CONTEXT = b'{"context": {"targetingKey": "acme/app"}}'
+FIELD, OVER = ("INVALID_ARGUMENT", "INVALID_FIELD"), ("DEADLINE_EXCEEDED", "")
+NO_PROOF = ("UNAUTHENTICATED", "NO_CREDENTIALS")
+
+Ended = tuple[str, str, str]
+
+
+def ended(at: Listening, token: str = "") -> Counter[Ended]:
+    """How many calls have ended, by method, status and reason."""
+    found = scrape(at.http, token)
+    labels = [(each["method"], each["status"], each["reason"]) for each in found.all("rampd_rpc_calls_total")]
+    numbers = {each: found("rampd_rpc_calls_total", method=each[0], status=each[1], reason=each[2]) for each in labels}
+    return Counter({each: int(number or 0) for each, number in numbers.items()})
+
+
+def expect_one(at: Listening, before: Counter[Ended], expected: Ended, token: str = "") -> None:
+    """Expects exactly one call more, soon: the answer comes before the count of a caller that goes."""
+    eventually(lambda: ended(at, token) - before)
+    assert +(ended(at, token) - before) == Counter([expected])
+
+
+BEFORE_A_HANDLER = {
+    "no JSON": ("POST", RESOLVE, JSON, b"{", ("Resolve", *FIELD)),
+    "a field that there is not": ("POST", RESOLVE, JSON, b'{"x": 1}', ("Resolve", *FIELD)),
+    "a wrong type": ("POST", RESOLVE, {"content-type": "text/plain"}, b"{}", ("Resolve", "UNKNOWN", "")),
+    "a wrong type of a stream": ("POST", WATCH, JSON, b"{}", ("Watch", "UNKNOWN", "")),
+    "a wrong compression": ("POST", RESOLVE, {**JSON, "content-encoding": "br"}, b"", ("Resolve", "UNIMPLEMENTED", "")),
+    "not compressed": ("POST", RESOLVE, GZIP, b"{}", ("Resolve", *FIELD)),
+    "a wrong time": ("POST", RESOLVE, {**JSON, "connect-timeout-ms": "x"}, b"{}", ("Resolve", *FIELD)),
+    "too large": ("POST", RESOLVE, JSON, b" " * (MAX_MESSAGE_BYTES + 1), ("Resolve", "INVALID_ARGUMENT", "TOO_LARGE")),
+    "no query": ("GET", RESOLVE, {}, b"", ("Resolve", *FIELD)),
+    "no envelope": ("POST", WATCH, STREAM, b"{}", ("Watch", *FIELD)),
+    "a wrong method of HTTP": ("GET", "/rampd.v1.RolloutService/Ramp", {}, b"", ("Ramp", "UNIMPLEMENTED", "")),
+    "a method that there is not": ("POST", f"{RESOLVE}r", JSON, b"{}", ("_unknown", "UNIMPLEMENTED", "")),
+    "a service that there is not": ("POST", "/rampd.v1.X/Resolve", JSON, b"{}", ("_unknown", "UNIMPLEMENTED", "")),
+    "a page of another host": ("POST", RESOLVE, {**JSON, "origin": "http://x"}, b"{}", ("Resolve", "PERMISSION_DENIED", "")),
+    "its time is over": ("POST", RESOLVE, {**JSON, "connect-timeout-ms": "50"}, LATE, ("Resolve", *OVER)),
+    "the time of a stream is over": (
+        *("POST", WATCH, {**STREAM, "connect-timeout-ms": "200"}, envelope(b"{}"), ("Watch", *OVER)),
+    ),
+    "a flag with a wrong type": ("POST", f"{FLAGS}/{C}", {}, b"{}", ("Resolve", *FIELD)),
+    "a flag without a context": ("POST", f"{FLAGS}/{C}", JSON, b"{}", ("Resolve", *FIELD)),
+    "all flags, and no JSON": ("POST", FLAGS, JSON, b"{", ("BatchResolve", *FIELD)),
+    "all flags, of which there are none": ("POST", FLAGS, JSON, CONTEXT, ("BatchResolve", "OK", "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BEFORE_A_HANDLER)
+def test_a_call_over_http_that_no_handler_sees_counts_once(server: Server, how: str) -> None:
+    method, path, headers, content, expected = BEFORE_A_HANDLER[how]
+    if content == LATE:
+        server.call("Release", component=C, tag="t1")
+    before = ended(server.at)
+    httpx.request(method, f"http://{server.at.http}{path}", headers=headers, content=content, timeout=30)
+    expect_one(server.at, before, expected)
+
+
+def test_flags_that_have_not_changed_count_as_a_call(server: Server) -> None:
+    server.call("Release", component=C, tag="t1")
+    url = f"http://{server.at.http}{FLAGS}"
+    etag = httpx.post(url, headers=JSON, content=CONTEXT).headers["etag"]
+    before = ended(server.at)
+    assert httpx.post(url, headers={**JSON, "if-none-match": etag}, content=CONTEXT).status_code == 304
+    expect_one(server.at, before, ("BatchResolve", "OK", ""))
+
+
+def test_what_is_no_call_does_not_count(server: Server) -> None:
+    before = ended(server.at)
+    for path in ("/", "/favicon.ico", "/healthz", "/rampd.v1", "/openapi.json"):
+        httpx.get(f"http://{server.at.http}{path}")
+    assert ended(server.at) == before
+
+
+@pytest.mark.parametrize("way", ["closed", "too slow"])
+def test_a_body_that_does_not_come_counts(server: Server, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    if way == "too slow":
+        monkeypatch.setattr(body, "BODY_S", 0.2)
+    before = ended(server.at)
+    assert server.at.http is not None
+    with socket.create_connection((server.at.http.host, server.at.http.port)) as connection:
+        head = ("host: localhost", "content-type: application/json", "content-length: 9")
+        connection.sendall("\r\n".join([f"POST {RESOLVE} HTTP/1.1", *head, "", "{"]).encode())
+        if way == "too slow":
+            assert connection.recv(12) == b"HTTP/1.1 504"
+    expect_one(server.at, before, ("Resolve", *(OVER if way == "too slow" else ("CANCELLED", ""))))
+
+
+def test_a_method_that_there_is_not_counts_over_grpc(server: Server) -> None:
+    before = ended(server.at)
+    with grpc.insecure_channel(str(server.at.grpc)) as channel:
+        for path in ("/rampd.v1.ResolverService/Rezolve", "/other.Service/Resolve"):
+            with pytest.raises(grpc.RpcError):
+                channel.unary_unary(path)(b"")
+    expect_one(server.at, before, ("_unknown", "UNIMPLEMENTED", ""))
+
+
+def test_a_call_over_grpc_whose_time_is_over_is_not_one_whose_caller_has_gone(server: Server) -> None:
+    server.call("Release", component=C, tag="t1")
+    before = ended(server.at)
+    with grpc.insecure_channel(str(server.at.grpc)) as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary(RESOLVE)(
+            v1.ResolveRequest(component=C, repo=REPO, min_revision=99).SerializeToString(), 0.2
+        )
+    expect_one(server.at, before, ("Resolve", *OVER))
+
+
+REFUSED_AT_THE_DOOR = {
+    "a call": (RESOLVE, JSON, b'{"component": "restyler", "repo": "a/b"}', "Resolve"),
+    "a large call": (RESOLVE, JSON, b" " * (1 << 17), "Resolve"),
+    "a call that gets large": (RESOLVE, GZIP, gzip.compress(b" " * (1 << 20)), "Resolve"),
+    "a stream": (WATCH, STREAM, envelope(b"{}"), "Watch"),
+    "a flag": (f"{FLAGS}/{C}", JSON, CONTEXT, "Resolve"),
+    "a wrong flag": (f"{FLAGS}/{C}", JSON, b"{", "Resolve"),
+    "all flags": (FLAGS, JSON, CONTEXT, "BatchResolve"),
+}
+
+
+def test_calls_that_are_refused_at_the_door_count_once(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    tokens = Tokens(directory / "access.toml")
+    viewer = tokens.grant("prometheus", "viewer")
+    tokens.grant("one", "viewer", "limits = { calls_per_s = 0.001, burst = 1 }")
+    settings = {"namespace": namespace, "access_file": tokens.path, "insecure_admin": False, "http": "127.0.0.1:0"}
+    with testing.listening(directory, store_process.url, **settings) as at:
+
+        def ask(path: str, content: bytes, headers: dict[str, str]) -> None:
+            httpx.post(f"http://{at.http}{path}", headers=headers, content=content, timeout=30)
+
+        for path, headers, content, method in REFUSED_AT_THE_DOOR.values():
+            before = ended(at, viewer)
+            ask(path, content, headers)
+            expect_one(at, before, (method, *NO_PROOF), viewer)
+        proof = {"authorization": f"Bearer {tokens.of['one']}"}
+        ask(FLAGS, CONTEXT, {**JSON, **proof})
+        for how in ("a call", "a flag", "a wrong flag", "all flags"):
+            path, headers, content, method = REFUSED_AT_THE_DOOR[how]
+            before = ended(at, viewer)
+            ask(path, content, {**headers, **proof})
+            expect_one(at, before, (method, "RESOURCE_EXHAUSTED", "LIMIT_EXCEEDED"), viewer)
 
 
 def test_watchers_are_counted_while_they_watch(server: Server) -> None:
@@ -436,11 +593,15 @@ def test_a_certificate_has_its_end_and_what_became_of_new_files(
         assert ends_s is not None
         assert 0 < ends_s - time.time() < 3 * 24 * 3600
         assert reloads("used") == 0
+        assert scrape(at.http)("rampd_file_refused", file="certificate") == 0
         certificate.write_text("no certificate")
-        eventually(lambda: reloads("refused") == 1)
+        # Without a handshake.
+        assert scrape(at.http)("rampd_file_refused", file="certificate") == 1
+        assert reloads("refused") == 1
         assert scrape(at.http)("rampd_certificate_expire_timestamp_seconds") == ends_s
         certificate.write_bytes(good)
         eventually(lambda: reloads("used") == 1)
+        assert [scrape(at.http)("rampd_file_refused", file=file) for file in ("certificate", "access_file")] == [0, 0]
         assert scrape(at.http)("rampd_file_reloads_total", file="access_file", result="used") == 0
 
 

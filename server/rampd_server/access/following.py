@@ -13,7 +13,7 @@ from rampd._runtime.private_file import name_of_user
 from rampd_server.access import access_file
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
-from rampd_server.metrics.counting import Counts
+from rampd_server.metrics.counting import Reloads
 from rampd_server.process.file_stamp import Stamp, stamp_of
 
 _LOOK_S: Final = 2.0
@@ -34,10 +34,10 @@ def load(path: Path, *, names: Collection[str]) -> AccessList:
 
 
 async def follow(
-    path: Path, credentials: Credentials, *, names: Collection[str], known: Stamp | None, reloads: Counts
+    path: Path, credentials: Credentials, *, names: Collection[str], known: Stamp | None, reloads: Reloads
 ) -> None:
     """Reads the file again after each change, for ever. A file that can't be used changes nothing. `known` is the stamp that the
-    file had before the list in force was read. `reloads` counts by `used` and `refused`.
+    file had before the list in force was read.
     """
     refused: tuple[str, ...] = ()
     while True:
@@ -53,7 +53,7 @@ async def follow(
             is_told, refused = not has_changed and error.mistakes == refused, error.mistakes
             if is_told:
                 continue
-            reloads.add("refused")
+            reloads.refused()
             _log.error(
                 "access_file_refused",
                 file=str(path),
@@ -64,7 +64,7 @@ async def follow(
             continue
         refused = ()
         credentials.replace(access_list)
-        reloads.add("used")
+        reloads.used()
         tell(path, access_list)
 
 

@@ -52,18 +52,23 @@ def application(parts: Parts) -> ASGIApp:
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
         *(openapi.routes() if parts.describes else []),
     ]
-    inner = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_there})
+
+    async def not_there(request: Request, error: Exception) -> Response:
+        parts.handlers.count(request.scope["path"], "UNIMPLEMENTED")
+        return _not_there(request.scope["path"], request.method, error)
+
+    inner = Starlette(routes=routes, exception_handlers={404: not_there, 405: not_there})
     inner.router.redirect_slashes = False
-    return Guard(inner, parts.health, is_local=parts.is_local)
+    return Guard(inner, parts.health, is_local=parts.is_local, count=parts.handlers.count)
 
 
-async def _not_there(request: Request, error: Exception) -> Response:
+def _not_there(path: str, method: str, error: Exception) -> Response:
     """For a path, or a method of HTTP, that there is not."""
     is_method = isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
     text = (
-        f"{request.url.path} does not take {request.method}. A call of the API is a POST."
+        f"{one_line(path)} does not take {method}. A call of the API is a POST."
         if is_method
-        else f"There is nothing at {one_line(request.url.path)}. /openapi.json describes what there is."
+        else f"There is nothing at {one_line(path)}. /openapi.json describes what there is."
     )
     headers = error.headers if isinstance(error, HTTPException) else None
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus.NOT_FOUND

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import grpc
@@ -29,6 +30,20 @@ class _Details(NamedTuple):
 
     method: str
     invocation_metadata: Any
+
+
+@contextmanager
+def counted(handlers: Handlers, method: str) -> Iterator[None]:
+    """Counts a call if it ends within the block: that is before a handler has it, and a handler counts by itself."""
+    try:
+        yield
+    except CallError as error:
+        handlers.count(method, code_pb2.Code.Name(error.status.code), error.reason)
+        raise
+    except asyncio.CancelledError:
+        # Only a server that stops cancels a request: see server.py.
+        handlers.count(method, code_pb2.Code.Name(code_pb2.UNAVAILABLE))
+        raise
 
 
 async def call(

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
-from rampd_server.http.call import call, proven, refuse, stream
+from rampd_server.http.call import call, counted, proven, refuse, stream
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc.binding import SERVICES, Handlers
@@ -66,17 +66,18 @@ class _Method:
         return Route(self.path, _answering(self._unary), methods=http_methods)
 
     async def _unary(self, request: Request) -> Response:
-        if request.method == "POST":
-            kind = _content_type(request)
-            if kind not in {JSON, PROTO}:
-                return _unsupported(JSON, PROTO)
-            timeout_s = await _timeout_s(request)
-            data = await body.read(request, self.door, await _encoding(request, "content-encoding"))
-        else:
-            timeout_s = await _timeout_s(request)
-            kind, data = await _query(request, self.door)
-        if kind == JSON:
-            data = await self.from_json(data, request)
+        with counted(self.handlers, self.path):
+            if request.method == "POST":
+                kind = _content_type(request)
+                if kind not in {JSON, PROTO}:
+                    return self._unsupported(JSON, PROTO)
+                timeout_s = await _timeout_s(request)
+                data = await body.read(request, self.door, await _encoding(request, "content-encoding"))
+            else:
+                timeout_s = await _timeout_s(request)
+                kind, data = await _query(request, self.door)
+            if kind == JSON:
+                data = await self.from_json(data, request)
         answer = await call(self.handlers, self.path, data, request, timeout_s=timeout_s)
         if kind == JSON:
             answer = await messages.to_json(self.descriptor.output_type, answer)
@@ -89,8 +90,16 @@ class _Method:
     async def _stream(self, request: Request) -> Response:
         kind = _content_type(request)
         if kind not in {STREAM_JSON, STREAM_PROTO}:
-            return _unsupported(STREAM_JSON, STREAM_PROTO)
+            return self._unsupported(STREAM_JSON, STREAM_PROTO)
         return _Stream(self, request, kind)
+
+    def _unsupported(self, *kinds: str) -> Response:
+        self.handlers.count(self.path, code_pb2.Code.Name(code_pb2.UNKNOWN))
+        return JSONResponse(
+            {"code": "unknown", "message": f"The content-type of this request has to be {' or '.join(kinds)}."},
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            {"accept-post": ", ".join(kinds)},
+        )
 
     async def from_json(self, data: bytes, request: Request) -> bytes:
         """The message of JSON, as protobuf bytes. Who sends much of it has to be proven first. Raises CallError."""
@@ -138,10 +147,11 @@ class _Stream(Response):
 
     async def _run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         method, request = self._method, self._request
-        timeout_s = await _timeout_s(request)
-        data = await _one_message(request, method.door)
-        if self._json_of is not None:
-            data = await method.from_json(data, request)
+        with counted(method.handlers, method.path):
+            timeout_s = await _timeout_s(request)
+            data = await _one_message(request, method.door)
+            if self._json_of is not None:
+                data = await method.from_json(data, request)
         await stream(method.handlers, method.path, data, request, write, timeout_s=timeout_s)
 
 
@@ -179,14 +189,6 @@ def _content_type(request: Request) -> str:
     kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
     return kind.strip() if charset in {"", "utf-8", "utf8"} else ""
-
-
-def _unsupported(*kinds: str) -> Response:
-    return JSONResponse(
-        {"code": "unknown", "message": f"The content-type of this request has to be {' or '.join(kinds)}."},
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        {"accept-post": ", ".join(kinds)},
-    )
 
 
 async def _encoding(request: Request, header: str) -> str:

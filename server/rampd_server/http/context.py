@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
-from google.rpc import code_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from starlette.requests import Request
 
 from rampd_server.domain.errors import RampdError
@@ -35,6 +35,12 @@ class CallError(Exception):
     def plain(cls, code: "code_pb2.Code.ValueType", message: str) -> "CallError":
         """An error that the protocol has, and no method of rampd."""
         return cls(status_pb2.Status(code=code, message=message))
+
+    @property
+    def reason(self) -> str:
+        """That of rampd; empty if it has none."""
+        info = error_details_pb2.ErrorInfo()
+        return info.reason if any(detail.Unpack(info) for detail in self.status.details) else ""
 
 
 class HttpContext:

@@ -7,8 +7,9 @@ page is refused, and a server that asks for no credential answers only to the na
 import asyncio
 import ipaddress
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 import structlog
@@ -25,10 +26,14 @@ _log: Final = structlog.get_logger(__name__)
 class Guard:
     """Refuses requests that no client of rampd sends, and answers where the application fails."""
 
-    def __init__(self, application: ASGIApp, health: Health, *, is_local: bool) -> None:
+    def __init__(
+        self, application: ASGIApp, health: Health, *, is_local: bool, count: Callable[[str, str], None]
+    ) -> None:
+        """`count` counts a request that does not reach its route, by its path and the status."""
         self._application = application
         self._health = health
         self._is_local = is_local
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -45,36 +50,43 @@ class Guard:
             await send(message)
 
         try:
-            wrong = self._wrong(Headers(scope=scope))
-            application = self._application if wrong is None else wrong
+            wrong = self._wrong(scope)
+            if wrong is not None:
+                self._count(scope["path"], wrong.code.upper())
+            application = self._application if wrong is None else wrong.answer()
             await application(scope, receive, sending)
         except Exception as error:
             request_id = secrets.token_hex(8)
             _log.error("request_failed", path=scope["path"], request_id=request_id, exc_info=error)
+            self._count(scope["path"], "INTERNAL")
             if is_started:
                 raise
             text = f"This is a defect of rampd. The server's log has the request id {request_id}."
-            await _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)(scope, receive, sending)
+            await _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text).answer()(scope, receive, sending)
         except asyncio.CancelledError:
             # Only a server that stops cancels a request: see server.py.
             if is_started:
                 raise
             text = "This server stops. Send the request again, to another server."
-            await _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text)(scope, receive, sending)
+            await _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text).answer()(scope, receive, sending)
 
-    def _wrong(self, headers: Headers) -> JSONResponse | None:
+    def _wrong(self, scope: Scope) -> "_Refusal | None":
+        headers = Headers(scope=scope)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEADERS_BYTES:
+            text = f"The target of a request has at most {MAX_HEADERS_BYTES:,} bytes. Send more as the body of a POST."
+            return _Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "resource_exhausted", text)
         if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADERS_BYTES:
             # What comes in one piece is not bound by the parser.
             text = f"The headers of a request have at most {MAX_HEADERS_BYTES:,} bytes together."
-            return _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "resource_exhausted", text)
+            return _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "resource_exhausted", text)
         if "transfer-encoding" in headers and "content-length" in headers:
             # The two may differ, and a proxy in between may go by the other one.
-            return _refusal(
+            return _Refusal(
                 HTTPStatus.BAD_REQUEST, "invalid_argument", "Send content-length or transfer-encoding, not both."
             )
         host = headers.get("host", "")
         if self._is_local and not _is_loopback(host):
-            return _refusal(
+            return _Refusal(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "permission_denied",
                 "This address asks for no credential, so it answers only to the names of its own machine, such as localhost and "
@@ -82,7 +94,7 @@ class Guard:
             )
         origin = headers.get("origin")
         if origin is not None and _split(origin).netloc.lower() != host.lower():
-            return _refusal(
+            return _Refusal(
                 HTTPStatus.FORBIDDEN,
                 "permission_denied",
                 "The request comes from a page of another host. Call rampd from a program, or from a page of its own host.",
@@ -108,6 +120,12 @@ def _split(url: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
-def _refusal(status: HTTPStatus, code: str, message: str) -> JSONResponse:
-    """In the form of Connect's errors, which has a code and a message for people."""
-    return JSONResponse({"code": code, "message": message}, status, headers={"connection": "close"})
+class _Refusal(NamedTuple):
+    status: HTTPStatus
+    code: str
+    """A code of Connect."""
+    message: str
+
+    def answer(self) -> JSONResponse:
+        """In the form of Connect's errors, which has a code and a message for people."""
+        return JSONResponse({"code": self.code, "message": self.message}, self.status, headers={"connection": "close"})

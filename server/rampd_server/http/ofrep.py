@@ -10,15 +10,16 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final
 
+from google.rpc import code_pb2
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rampd import v1
 from rampd_server.access.grants import Caller, Grant
-from rampd_server.domain.errors import RampdError
+from rampd_server.domain.errors import RampdError, Reason
 from rampd_server.http import body, evaluation
-from rampd_server.http.call import call, caller_of, proven, refuse
+from rampd_server.http.call import call, caller_of, counted, proven, refuse
 from rampd_server.http.context import CallError
 from rampd_server.http.evaluation import ErrorCode, Question, Refusal
 from rampd_server.http.unchanged import Unchanged
@@ -54,12 +55,13 @@ class _Flags:
     async def evaluate(self, request: Request) -> Response:
         component = request.path_params["component"]
         try:
-            question = await self._question(request)
+            question = await self._question(request, _RESOLVE)
             asked = v1.ResolveRequest(component=component, repo=question.repo, job_id=question.job_id)
             answer = v1.ResolveResponse.FromString(
                 await call(self._handlers, _RESOLVE, asked.SerializeToString(), request)
             )
         except Refusal as refusal:
+            self._handlers.count(_RESOLVE, *_counted_as(refusal))
             return _refused(refusal, component)
         except CallError as error:
             return _refused(evaluation.refusal(error.status), component)
@@ -70,14 +72,15 @@ class _Flags:
     async def evaluate_all(self, request: Request) -> Response:
         if_none_match = request.headers.get("if-none-match")
         try:
-            question = await self._question(request)
-            caller = await proven(self._door, request)
-            await self._require(caller, request)
+            question = await self._question(request, _BATCH)
+            with counted(self._handlers, _BATCH):
+                caller = await proven(self._door, request)
+                await self._require(caller, request)
             grant = caller.grant
             asked, state = (grant.components, question), self._unchanged.state
             etag = self._unchanged.etag(asked)
             if etag is not None and evaluation.is_known(etag, if_none_match):
-                await caller_of(self._door, request)
+                await self._count(request)
                 return _not_modified(etag)
             components = self._seen_by(grant)
             batch = evaluation.batch(components, question)
@@ -85,8 +88,9 @@ class _Flags:
             if components:
                 answer.ParseFromString(await call(self._handlers, _BATCH, batch.SerializeToString(), request))
             else:
-                await caller_of(self._door, request)
+                await self._count(request)
         except Refusal as refusal:
+            self._handlers.count(_BATCH, *_counted_as(refusal))
             return _refused(refusal)
         except CallError as error:
             return _refused(evaluation.bulk_refusal(error.status))
@@ -96,14 +100,21 @@ class _Flags:
             return _not_modified(etag)
         return Response(await _written(evaluation.flags(components, answer)), headers=_kept_by(etag), media_type=_JSON)
 
-    async def _question(self, request: Request) -> Question:
-        try:
-            _require_json(request)
-            return evaluation.question_of(await body.read(request, self._door))
-        except Refusal:
-            # Who is not let in learns this first, and a wrong question counts like a right one.
+    async def _question(self, request: Request, method: str) -> Question:
+        with counted(self._handlers, method):
+            try:
+                _require_json(request)
+                return evaluation.question_of(await body.read(request, self._door))
+            except Refusal:
+                # Who is not let in learns this first, and a wrong question counts like a right one.
+                await caller_of(self._door, request)
+                raise
+
+    async def _count(self, request: Request) -> None:
+        """Counts a call that gets its answer without BatchResolve, as if it had called that. Raises CallError."""
+        with counted(self._handlers, _BATCH):
             await caller_of(self._door, request)
-            raise
+        self._handlers.count(_BATCH, code_pb2.Code.Name(code_pb2.OK))
 
     async def _require(self, caller: Caller, request: Request) -> None:
         """Raises CallError, if a caller may not resolve, or this server has no state."""
@@ -120,6 +131,11 @@ class _Flags:
         """The names of the components that are there for a caller, damaged ones too, in their order."""
         names = {known.rollout.component for known in self._replica.components()} | self._replica.damaged.keys()
         return sorted(names if grant.sees_every_component else filter(grant.sees, names))
+
+
+def _counted_as(refusal: Refusal) -> tuple[str, str]:
+    """The status and the reason that a refusal before the call has in the metrics."""
+    return code_pb2.Code.Name(code_pb2.INVALID_ARGUMENT), refusal.reason or Reason.INVALID_FIELD
 
 
 def _require_json(request: Request) -> None:

@@ -4,6 +4,7 @@ uvicorn's own server is not used: it would take the signals of the process, and 
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -30,6 +31,10 @@ UNREAD_S: Final = 60.0
 _KEEP_ALIVE_S: Final = 75
 """How long a connection may be without a request. Most clients and proxies keep theirs for a shorter time."""
 _BACKLOG: Final = 2048
+_AGAIN_S: Final = 0.1
+"""The pause after a connection could not be taken, because no file is left for example."""
+_READ_AHEAD: Final = 64 * 1024
+"""How much of the next requests a connection may send while it waits for an answer."""
 _LOOK_S: Final = 0.02
 _MOST_LOOKS: Final = 25
 """How often a stopping server looks whether connections are still open, on which it answers calls."""
@@ -37,7 +42,8 @@ _END_S: Final = 1.0
 
 
 class HttpServer:
-    """Serves an application on one address. A connection beyond `max_connections` is closed at once.
+    """Serves an application on one address. A connection beyond `max_connections` is closed at once. Connections whose handshake
+    of TLS is under way count, too.
 
     Create it inside a running loop. Call in this order: `listen`, `start`, `stop`.
     """
@@ -57,7 +63,9 @@ class HttpServer:
         self._shares_port = shares_port
         self._max_connections = max_connections
         self._sockets: list[socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._arriving: set[asyncio.Task[None]] = set()
+        """One for each connection that can't have requests yet."""
         self._state = ServerState()
         self._telling_time: asyncio.Task[None] | None = None
         self._uvicorn = uvicorn.Config(
@@ -85,35 +93,32 @@ class HttpServer:
         try:
             for each in self._sockets:
                 each.listen(_BACKLOG)
+                each.setblocking(False)
         except OSError as error:
-            self._close_sockets()
+            for each in self._sockets:
+                each.close()
             raise StartupError(f"Can't listen on {address}: {error.strerror}. Give another {port.HTTP}.") from error
         return Address(found.host, found.port, self._tls is not None)
 
     async def start(self) -> None:
         """Begins to answer requests."""
-        loop = asyncio.get_running_loop()
-        handshake_s = None if self._tls is None else HANDSHAKE_MS / 1000
         self._telling_time = asyncio.create_task(self._tell_time())
-        for each in self._sockets:
-            self._servers.append(
-                await loop.create_server(
-                    self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=handshake_s, backlog=_BACKLOG
-                )
-            )
+        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new connections, refuses new calls, and ends calls under way after `grace_s` seconds."""
         self._stops()
-        for server in self._servers:
-            server.close()
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for each in self._sockets:
+            each.close()
         if self._telling_time is None:
-            self._close_sockets()
             return
         # A call that comes on an open connection gets an answer. If the connection were closed, the caller would not know
         # whether the call was carried out.
         for _ in range(_MOST_LOOKS):
-            if not self._state.connections:
+            if not self._state.connections and not self._arriving:
                 break
             await asyncio.sleep(_LOOK_S)
         if self._state.tasks:
@@ -124,15 +129,42 @@ class HttpServer:
             await asyncio.wait(self._state.tasks, timeout=_END_S)
         for connection in list(self._state.connections):
             connection.shutdown()
+        for task in self._arriving:
+            task.cancel()
+        await asyncio.gather(*self._arriving, return_exceptions=True)
         self._telling_time.cancel()
 
-    def _close_sockets(self) -> None:
-        """Only before `start`: then they belong to the servers."""
-        for each in self._sockets:
-            each.close()
+    async def _accept(self, listener: socket) -> None:
+        """Takes connections, for ever. The loop's own servers do not tell of a connection before its handshake has ended."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if self._is_full():
+                connection.close()
+                continue
+            task = loop.create_task(self._begin(connection))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
 
-    def _protocol(self) -> asyncio.Protocol:
-        return _Protocol(self._uvicorn, self._state, max_connections=self._max_connections)
+    def _is_full(self) -> bool:
+        number = len(self._arriving) + len(self._state.connections)
+        return self._max_connections is not None and number >= self._max_connections
+
+    async def _begin(self, connection: socket) -> None:
+        """Makes a connection ready for requests."""
+        handshake_s = None if self._tls is None else HANDSHAKE_MS / 1000
+        # A caller that speaks no TLS, or too slowly, is no fault of this server.
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: _Protocol(self._uvicorn, self._state),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
+            )
 
     async def _tell_time(self) -> None:
         """Keeps the header `date` of all answers right."""
@@ -144,17 +176,13 @@ class HttpServer:
 class _Protocol(H11Protocol):
     """One connection."""
 
-    def __init__(self, configuration: uvicorn.Config, state: ServerState, *, max_connections: int | None) -> None:
+    def __init__(self, configuration: uvicorn.Config, state: ServerState) -> None:
         super().__init__(configuration, state, app_state={})
-        self._max_connections = max_connections
         self._head = _Limit(HEAD_S)
         self._unread = _Limit(UNREAD_S)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
-        if self._max_connections is not None and len(self.connections) > self._max_connections:
-            transport.abort()
-            return
         # Each request gets a copy.
         self.app_state[TLS] = transport.get_extra_info("ssl_object")
         self._head.begin(transport)
@@ -166,10 +194,17 @@ class _Protocol(H11Protocol):
         except h11.LocalProtocolError:
             # uvicorn answers 400 also if another answer is under way.
             self.transport.abort()
+        if self.flow.read_paused and self._reads_ahead():
+            # uvicorn stops reading at the next request, and then it does not notice that the caller has gone.
+            self.flow.resume_reading()
         if self.cycle is not before:
             self._head.end()
         elif before is None or before.response_complete:
             self._head.begin(self.transport)
+
+    def _reads_ahead(self) -> bool:
+        is_whole = not self.cycle.more_body and not self.transport.is_closing()
+        return is_whole and len(self.conn.trailing_data[0]) <= _READ_AHEAD
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head.end()

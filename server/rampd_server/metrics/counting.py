@@ -47,6 +47,26 @@ class Counts:
         return self._counts.items()
 
 
+class Reloads(Counts):
+    """How often a file was read again, by `used` and `refused`, and whether its newest content is refused."""
+
+    __slots__ = ("is_refused",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_refused = False
+
+    def used(self) -> None:
+        """The file is in force."""
+        self.add("used")
+        self.is_refused = False
+
+    def refused(self) -> None:
+        """The file can't be used, and the earlier one stays in force."""
+        self.add("refused")
+        self.is_refused = True
+
+
 class Histogram:
     """How often something took how long."""
 

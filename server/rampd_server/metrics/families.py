@@ -149,6 +149,13 @@ FILE_RELOADS = _service(
     ("file", "result"),
     "Files that were read again after a change. A refused file changes nothing.",
 )
+FILE_REFUSED = _service(
+    "rampd_file_refused",
+    _GAUGE,
+    ("file",),
+    "1 while the newest content of the file is refused and the earlier one stays in force, otherwise 0.",
+    _MAX,
+)
 CERTIFICATE_EXPIRE = _service(
     "rampd_certificate_expire_timestamp_seconds",
     _GAUGE,
@@ -242,7 +249,7 @@ PROCESS = (
 SERVICE = (
     *(BUILD_INFO, RPC_CALLS, RPC_DURATION, RESOLVES, WATCHERS, SLOWEST_WATCHER, COPY_AGE, COPY_STALE),
     *(STORE_COMMANDS, STORE_ERRORS, STORE_DURATION, STORE_RECONNECTS, FEED_LAG, COMMIT_CONFLICTS),
-    *(OUTCOMES_ACCEPTED, OUTCOMES_IGNORED, LOOP_LAG, FILE_RELOADS, CERTIFICATE_EXPIRE),
+    *(OUTCOMES_ACCEPTED, OUTCOMES_IGNORED, LOOP_LAG, FILE_RELOADS, FILE_REFUSED, CERTIFICATE_EXPIRE),
 )
 OF_COPY = (
     *(COMPONENTS, COMPONENTS_SUMMED, NEXT_PERCENT, STATE, RELEASE_INFO, QUEUE_LENGTH, PAUSED, FROZEN, HELD),

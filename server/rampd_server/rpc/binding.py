@@ -30,7 +30,7 @@ from rampd_server.rpc import refused_calls
 from rampd_server.rpc.call import Call, Context, actor_violations
 from rampd_server.rpc.call_counts import Calls, MethodCalls
 from rampd_server.rpc.door import Door, authorization_of
-from rampd_server.rpc.error_status import abort
+from rampd_server.rpc.error_status import STATUS_CODES, abort
 from rampd_server.rpc.permissions import Permission
 from rampd_server.rpc.streams import Streams
 from rampd_server.tracing import switch
@@ -62,6 +62,8 @@ _Known: TypeAlias = Callable[[Context], Caller | None]
 _Binding: TypeAlias = Callable[[_Known], _Handler]
 """Makes the handler of a method. The argument is a function that returns the caller if it is known."""
 
+_CALLS = "/rampd.v1."
+"""How the names of all methods begin."""
 _MOST_BOUND = 4_096
 """How many handlers are kept, each for one method and one credential."""
 
@@ -104,13 +106,17 @@ def bind(
         },
         streams,
         door,
+        calls,
     )
 
 
 class Handlers(grpc.GenericRpcHandler):
     """The handlers of all methods, until the server stops."""
 
-    def __init__(self, bindings: Mapping[str, _Binding], streams: Streams, door: Door) -> None:
+    def __init__(
+        self, bindings: Mapping[str, _Binding], streams: Streams, door: Door, calls: Calls | None = None
+    ) -> None:
+        self._calls = calls
         self.streams = streams
         """The open streams of all methods."""
         self._bindings = bindings
@@ -123,8 +129,11 @@ class Handlers(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_Handler | None":
         method = handler_call_details.method
+        if method not in self._handlers:
+            self.count(method, grpc.StatusCode.UNIMPLEMENTED.name)
+            return None
         if self._remembered is None:
-            return self._handlers.get(method)
+            return self._handlers[method]
         # gRPC makes a list of all metadata here, and another list whenever a handler asks for them. That costs more than the
         # rest of the check. So each known credential has handlers of its own, which need not ask.
         authorization = authorization_of(handler_call_details.invocation_metadata)
@@ -145,15 +154,24 @@ class Handlers(grpc.GenericRpcHandler):
     def hold(self) -> None:
         """Answers no new call: from now on, each call waits for `refuse`."""
         self._remembered = None
-        self._handlers = dict.fromkeys(self._handlers, grpc.unary_unary_rpc_method_handler(self._hold))
+        self._handlers = {
+            method: grpc.unary_unary_rpc_method_handler(partial(self._hold, method)) for method in self._handlers
+        }
 
     def refuse(self) -> None:
         """Refuses the held calls, and all further calls, with UNAVAILABLE."""
         self._refuses.set()
 
-    async def _hold(self, _data: bytes, context: Context) -> bytes:
+    def count(self, method: str, status: str, reason: str = "") -> None:
+        """Counts a call that ends before a handler has it. `method` is as gRPC writes it; what is no call of rampd does not count."""
+        if self._calls is not None and method.startswith(_CALLS):
+            name = method.rpartition("/")[2] if method in self._handlers else ""
+            self._calls.without_handler(name, status, reason)
+
+    async def _hold(self, method: str, _data: bytes, context: Context) -> bytes:
         self.held += 1
         await self._refuses.wait()
+        self.count(method, STATUS_CODES[_STOPS.reason].name, _STOPS.reason)
         await abort(context, _STOPS)
         raise AssertionError
 
@@ -247,7 +265,7 @@ def _unary(
         except BaseException as error:
             if _is_call_over(error, context):
                 if calls is not None:
-                    calls.cancelled()
+                    calls.cancelled(context.time_remaining())
                 raise
             refusal = _defect(stations.name, error)
         else:
@@ -291,7 +309,7 @@ def _streaming(
         except BaseException as error:
             if _is_call_over(error, context):
                 if calls is not None:
-                    calls.cancelled()
+                    calls.cancelled(context.time_remaining())
                 raise
             refusal = _defect(stations.name, error)
         else:

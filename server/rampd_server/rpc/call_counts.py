@@ -2,12 +2,19 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import grpc
 
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.metrics.counting import Counts, Histogram, Labels
 from rampd_server.rpc.error_status import STATUS_CODES
+
+UNKNOWN: Final = "_unknown"
+"""The label `method` of calls to methods that there are not. No method has this name."""
+_LATE_S: Final = 0.01
+"""A call that ends so shortly before its deadline has ended with it: timers are not exact."""
+_OK: Final = grpc.StatusCode.OK.name
 
 
 class MethodCalls:
@@ -23,7 +30,7 @@ class MethodCalls:
         self.observe = self.seconds.observe
         """Counts a call that got its answer, by its seconds: an answer costs no more than this."""
         self._ended = 0
-        """Streams that ended in order; or less than 0, the calls that were timed and got no answer."""
+        """Added to the calls that were timed, it gives those that got an answer. A stream is not timed."""
         self._refused = Counts()
 
     def refused(self, refusal: RampdError | DeadlineError, began_s: float) -> None:
@@ -40,14 +47,23 @@ class MethodCalls:
         """A stream ended in order."""
         self._ended += 1
 
-    def cancelled(self) -> None:
-        """The caller has gone."""
-        self._refused.add(grpc.StatusCode.CANCELLED.name, "")
+    def cancelled(self, left_s: float | None) -> None:
+        """The caller has gone, or its time is over. `left_s` is what is left of the time."""
+        is_late = left_s is not None and left_s <= _LATE_S
+        status = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
+        self._refused.add(status.name, "")
+
+    def without_handler(self, status: str, reason: str) -> None:
+        """A call got its answer or its refusal before a handler had it. It was not timed."""
+        if status == _OK:
+            self._ended += 1
+        else:
+            self._refused.add(status, reason)
 
     def samples(self) -> Iterator[tuple[Labels, int]]:
         """The counts by method, status and reason."""
         # Prometheus sees no increase from nothing to one, so this series is there from the start.
-        yield (self.name, grpc.StatusCode.OK.name, ""), self.seconds.cumulative[-1] + self._ended
+        yield (self.name, _OK, ""), self.seconds.cumulative[-1] + self._ended
         for labels, number in self._refused.items():
             yield (self.name, *labels), number
 
@@ -57,14 +73,22 @@ class Calls:
 
     def __init__(self) -> None:
         self._of: dict[str, MethodCalls] = {}
+        self._unknown = Counts()
 
     def of(self, method: str, *, is_stream: bool) -> MethodCalls:
         """The calls of a method, by its short name. The same for each address."""
         return self._of.setdefault(method, MethodCalls(method, is_stream=is_stream))
 
+    def without_handler(self, method: str, status: str, reason: str) -> None:
+        """A call got its answer or its refusal before a handler had it. `method` is empty if there is no such method."""
+        if method in self._of:
+            self._of[method].without_handler(status, reason)
+        else:
+            self._unknown.add(UNKNOWN, status, reason)
+
     def samples(self) -> Iterable[tuple[Labels, int]]:
         """All counts by method, status and reason."""
-        return (sample for calls in self._of.values() for sample in calls.samples())
+        return (*(sample for calls in self._of.values() for sample in calls.samples()), *self._unknown.items())
 
     def histograms(self) -> Iterable[tuple[Labels, Histogram]]:
         """The times by method."""

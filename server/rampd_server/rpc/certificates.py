@@ -1,19 +1,22 @@
 """The server's TLS certificate. It is read again when its files change, and no call is lost."""
 
+import os
 import ssl
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import IO, Final, TypeGuard
 
 import grpc
 import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from rampd_server.metrics.counting import Counts
+from rampd_server.metrics.counting import Reloads
 from rampd_server.process.file_stamp import Stamp, stamp_of
 from rampd_server.process.regular_file import content_of
 from rampd_server.process.startup import StartupError
@@ -32,8 +35,7 @@ class Certificates:
         self.asks_clients = client_ca is not None
         self._turn = threading.Lock()
         self._stamps = self._look()
-        self.reloads = Counts()
-        """By `used` and `refused`."""
+        self.reloads = Reloads()
         self.expire_s = 0.0
         """When the certificate in use ends, in seconds since 1970."""
         try:
@@ -70,22 +72,14 @@ class Certificates:
                 self._refresh()
                 connection.context = self._tls
 
-        first = self._context()
+        first = self._tls
         first.sni_callback = choose
         return first
 
-    def _context(self) -> ssl.SSLContext:
-        certificate, key, *client_ca = self._files
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        for authorities in client_ca:
-            context.load_verify_locations(authorities)
-            context.verify_mode = ssl.CERT_REQUIRED
-        # A session that goes on would keep the certificate of a client that the files no longer trust.
-        context.num_tickets = 0
-        context.options |= ssl.OP_NO_TICKET
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+    def look(self) -> None:
+        """Reads the files if they have changed. Otherwise only a handshake does."""
+        with self._turn:
+            self._refresh()
 
     def _refresh(self) -> None:
         """Reads the files if they have changed. Logs a wrong file once, and reads it again after its next change."""
@@ -96,7 +90,7 @@ class Certificates:
         try:
             self._configuration, self._tls = self._read()
         except ValueError as error:
-            self.reloads.add("refused")
+            self.reloads.refused()
             _log.error(
                 "certificate_refused",
                 error=str(error),
@@ -104,7 +98,7 @@ class Certificates:
                 what_to_do="put the right files in place; they are read again when they change",
             )
         else:
-            self.reloads.add("used")
+            self.reloads.used()
             _log.info("certificate_changed", file=str(self._files[0]))
 
     def _look(self) -> Sequence[Stamp | None]:
@@ -128,21 +122,55 @@ class Certificates:
             raise ValueError(f"{self._files[1]} is neither an RSA key nor one of the curves P-256 and P-384")
         if private.public_key() != public:
             raise ValueError(f"{self._files[1]} is not the key of {self._files[0]}")
+        trusted: list[x509.Certificate] = []
         for authorities in client_ca:
             try:
-                x509.load_pem_x509_certificates(authorities)
+                trusted = x509.load_pem_x509_certificates(authorities)
             except ValueError as error:
                 raise ValueError(f"{self._files[2]} has no certificate in PEM form") from error
         configuration = grpc.ssl_server_certificate_configuration(
             [(key, certificate)], client_ca[0] if client_ca else None
         )
         try:
-            context = self._context()
+            context = _context(certificate, key, trusted)
         except OSError as error:
             # OpenSSL refuses a weak key, for example.
             raise ValueError(f"{self._files[0]} can't be used with {self._files[1]}: {error}") from error
         self.expire_s = chain[0].not_valid_after_utc.timestamp()
         return configuration, context
+
+
+def _context(certificate: bytes, key: bytes, trusted: Sequence[x509.Certificate]) -> ssl.SSLContext:
+    """For a server of HTTP. Takes what was read and checked, because the files may have changed since. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with _named(certificate) as chain, _named(key) as private:
+        context.load_cert_chain(chain, private)
+    if trusted:
+        context.load_verify_locations(cadata=b"".join(each.public_bytes(Encoding.DER) for each in trusted))
+        context.verify_mode = ssl.CERT_REQUIRED
+    # A session that goes on would keep the certificate of a client that the files no longer trust.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@contextmanager
+def _named(content: bytes) -> Iterator[str]:
+    """The name of a file with the content, because OpenSSL reads files only. No other user can open the file, and it has no name
+    on a disk. Raises OSError.
+    """
+    with _nameless() as file:
+        file.write(content)
+        # On macOS, who opens the name goes on at this place.
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
+
+
+def _nameless() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("rampd"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _content(path: Path) -> bytes:

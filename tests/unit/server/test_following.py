@@ -14,7 +14,7 @@ from rampd_server.access import following
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Grant, Trust
-from rampd_server.metrics.counting import Counts
+from rampd_server.metrics.counting import Reloads
 from rampd_server.process.file_stamp import stamp_of
 from rampd_server.rpc.binding import NAMES
 from tests.waiting import eventually_async
@@ -38,7 +38,7 @@ class World:
         self.logged: list[tuple[str, dict[str, Any]]] = []
         self.write(text_of(FIRST))
         self.stamp = stamp_of(self.path)
-        self.reloads = Counts()
+        self.reloads = Reloads()
         self.credentials = Credentials(following.load(self.path, names=NAMES), NobodysTokens())
 
     def write(self, text: str, mode: int = 0o600) -> None:
@@ -103,10 +103,12 @@ async def test_a_broken_file_changes_nothing_and_is_logged_once_with_every_mista
     )
     assert line["what_it_means"] == "the earlier grants stay in force"
     assert await world.is_proven(FIRST)
+    assert world.reloads.is_refused
     world.write(text_of(SECOND))
     await eventually_async(lambda: world.credentials.generation == 2)
     assert await world.is_proven(SECOND)
     assert world.reloaded() == {"refused": 1, "used": 1}
+    assert not world.reloads.is_refused
 
 
 async def test_a_change_between_the_first_reading_and_the_following_is_seen(world: World) -> None:
@@ -118,7 +120,7 @@ async def test_a_change_between_the_first_reading_and_the_following_is_seen(worl
             other := Credentials(AccessList(()), NobodysTokens()),
             names=NAMES,
             known=world.stamp,
-            reloads=Counts(),
+            reloads=Reloads(),
         )
     )
     await eventually_async(lambda: other.generation == 2)
