@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from rampd_server.http import server as http_server
 from tests.authority import Authority
 from tests.over_http import END, envelope, envelopes
 from tests.rpc.access_table import Tokens
-from tests.servers import ServerProcess, rampd_server, stubs
+from tests.servers import ServerProcess, rampd_server, require, stubs
 from tests.stores import StoreServer
 from tests.waiting import eventually
 
@@ -73,6 +75,30 @@ def test_the_welcome_names_the_port(directory: Path) -> None:
     with rampd_server(directory, *HTTP) as server:
         eventually(lambda: any("Ctrl-C" in line for line in server.said))
         assert f"For HTTP it listens on http://{address(server)}." in "\n".join(server.said)
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_the_commands_of_the_welcome_work(directory: Path, authority: Authority, has_tls: bool) -> None:
+    """With TLS also with a token, which nobody sees in the list of processes."""
+    require("curl")
+    require("grpcurl")
+    flags, token = (*HTTP, "--insecure-admin"), ""
+    if has_tls:
+        tokens = Tokens(directory / "access.toml")
+        token = tokens.grant("ops", "admin")
+        flags = (*with_tls(directory, authority), "--access-file", str(tokens.path))
+    with rampd_server(directory, *flags) as server:
+        server.event("serving")
+        eventually(lambda: any("Ctrl-C" in line for line in server.said))
+        tried = [line for line in server.said if line.startswith("  ")]
+        assert ["grpcurl" in line for line in tried] == [True, True, True, False]
+        for line in tried:
+            done = subprocess.run(
+                ["sh", "-c", line], env={**os.environ, "RAMPD_TOKEN": token},
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["tag"] == "20200301"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from rampd_server import testing
 from rampd_server.http import connect
 from rampd_server.http import server as http_server
 from rampd_server.http.errors import STATUS_OF
+from rampd_server.rpc import refused_calls
 from tests.over_http import COMPRESSED, END, METHODS, envelope, envelopes, stubs_over_http
 from tests.rpc.access_table import CALLERS, REQUESTS, Tokens, revoke, statuses, tokens_of_every_kind
 from tests.rpc.test_access import expected
@@ -282,10 +283,13 @@ def test_a_body_over_the_limit_is_refused_however_small_it_is_sent(http: httpx.C
     assert http.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize("size", [10_000, 1 << 20])
 @pytest.mark.parametrize("is_compressed", [False, True])
-def test_who_is_not_proven_sends_no_large_body(store_process: StoreServer, namespace: str, is_compressed: bool) -> None:
-    """A small one is read first, so that a wrong field is told before a wrong credential."""
-    large, small = b"{" + b" " * (1 << 20), b"{"
+def test_who_is_not_proven_sends_no_large_body(
+    store_process: StoreServer, namespace: str, is_compressed: bool, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small one is read first, so that a wrong field is told before a wrong credential. In a flood, none is read."""
+    large, small = b"{" + b" " * size, b"{"
     with short_directory() as directory:
         tokens = Tokens(directory / "access.toml")
         tokens.grant("team", "viewer")
@@ -304,6 +308,9 @@ def test_who_is_not_proven_sends_no_large_body(store_process: StoreServer, names
             refused(asked(large), 401, "unauthenticated", "NO_CREDENTIALS")
             proof = {"authorization": f"Bearer {tokens.of['team']}"}
             refused(asked(large, **proof), 400, "invalid_argument", "INVALID_FIELD")
+            monkeypatch.setattr(refused_calls, "is_flooded", lambda: True)
+            refused(asked(small), 401, "unauthenticated", "NO_CREDENTIALS")
+            refused(asked(small, **proof), 400, "invalid_argument", "INVALID_FIELD")
 
 
 def test_a_connection_that_nobody_reads_is_closed(

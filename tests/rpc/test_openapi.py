@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from google.protobuf import json_format
@@ -108,7 +109,29 @@ def test_everything_in_the_description_has_the_comment_of_the_proto() -> None:
 def test_every_call_is_described_and_no_stream() -> None:
     methods = [method for service in SERVICES.values() for method in service.methods]
     calls = {f"/{each.containing_service.full_name}/{each.name}" for each in methods if not each.server_streaming}
-    assert {path for path, item in DOCUMENT["paths"].items() if "post" in item} == calls
+    flags = {"/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/{component}"}
+    assert {path for path, item in DOCUMENT["paths"].items() if "post" in item} == calls | flags
+
+
+def test_answers_and_refusals_of_flags_are_as_they_are_described(served: str) -> None:
+    def of(schema: str, answer: httpx.Response) -> None:
+        found = {"$ref": f"#/components/schemas/{schema}", "components": DOCUMENT["components"]}
+        jsonschema_rs.validate(found, answer.json())
+
+    with httpx.Client(base_url=served, trust_env=False) as http:
+        http.post("/rampd.v1.ReleaseService/Release", json={"component": "restyler", "tag": "t1"})
+        question, flags = {"context": {"targetingKey": "acme/app"}}, "/ofrep/v1/evaluate/flags"
+        of("ofrep.Request", httpx.Response(200, json=question))
+        of("ofrep.Flag", http.post(f"{flags}/restyler", json=question))
+        of("ofrep.Flags", http.post(flags, json=question))
+        for path, content, status in (
+            (f"{flags}/none", question, 404),
+            (f"{flags}/restyler", {}, 400),
+            (flags, [], 400),
+        ):
+            refused = http.post(path, json=content)
+            assert refused.status_code == status
+            of("ofrep.Error", refused)
 
 
 def test_a_request_has_the_rules_of_its_fields_and_an_answer_may_grow() -> None:

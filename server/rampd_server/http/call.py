@@ -19,6 +19,8 @@ from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.call import Context
 from rampd_server.rpc.door import Door
 
+_MOST_OF_PATH: Final = 200
+"""How much of a path the log has."""
 _STOPPED: Final = NoSnapshotError(
     "This server stopped before the call was answered, so the call may have been carried out or not. Send it again, with the "
     "same request_id if it changes something."
@@ -102,7 +104,8 @@ async def proven(door: Door, request: Request) -> Caller:
 async def refuse(error: RampdError, request: Request, caller: Caller | None = None) -> NoReturn:
     """Refuses a request before a handler sees it, with the same log and the same pause as a handler. Raises CallError."""
     context = cast("Context", HttpContext(request))
-    refused_calls.tell(error, str(request.scope["path"]), caller, context)
+    # A caller chooses the path of a flag.
+    refused_calls.tell(error, str(request.scope["path"])[:_MOST_OF_PATH], caller, context)
     await refused_calls.hold(error, caller, context)
     raise CallError.of(error) from error
 

@@ -27,6 +27,7 @@ from rampd_server.http import body, messages
 from rampd_server.http.call import call, counted, proven, refuse, stream
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
+from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import SERVICES, Handlers
 from rampd_server.rpc.door import Door
 
@@ -104,8 +105,10 @@ class _Method:
         )
 
     async def from_json(self, data: bytes, request: Request) -> bytes:
-        """The message of JSON, as protobuf bytes. Who sends much of it has to be proven first. Raises CallError."""
-        if len(data) > body.LARGE_BYTES:
+        """The message of JSON, as protobuf bytes. Who sends much of it has to be proven first; in a flood, everybody. Raises
+        CallError.
+        """
+        if len(data) > body.LARGE_BYTES or refused_calls.is_flooded():
             await proven(self.door, request)
         try:
             return await messages.from_json(self.descriptor.input_type, data)

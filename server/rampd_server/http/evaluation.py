@@ -26,19 +26,19 @@ Metadata: TypeAlias = Mapping[str, str | int | float | bool]
 MAX_CONTEXT_BYTES: Final = 64 * 1024
 """The size of a request, whatever it asks for. Most of a context is of no use to rampd."""
 
-_TARGETING_KEY: Final = "targetingKey"
-_JOB_ID: Final = "job_id"
-_NAMES_IN_CONTEXT: Final = {"repo": f"{_TARGETING_KEY} (the repo)"}
+TARGETING_KEY: Final = "targetingKey"
+JOB_ID: Final = "job_id"
+_NAMES_IN_CONTEXT: Final = {"repo": f"{TARGETING_KEY} (the repo)"}
 _NANOS_PER_S: Final = 1_000_000_000
 
-_REASONS: Final = {
+REASONS: Final = {
     v1.RESOLVE_REASON_STEADY: "STATIC",
     v1.RESOLVE_REASON_WEIGHT: "SPLIT",
     v1.RESOLVE_REASON_OVERRIDE_CHANNEL: "TARGETING_MATCH",
     v1.RESOLVE_REASON_OVERRIDE_TAG: "TARGETING_MATCH",
 }
 """The protocol has no word for every reason: STALE, for one, is UNKNOWN there. The metadata has the true reason."""
-_UNKNOWN: Final = "UNKNOWN"
+UNKNOWN: Final = "UNKNOWN"
 
 
 class ErrorCode(StrEnum):
@@ -104,8 +104,8 @@ def question_of(body: bytes) -> Question:
     if len(body) > MAX_CONTEXT_BYTES:
         raise Refusal(
             ErrorCode.INVALID_CONTEXT,
-            f"The request has more than {MAX_CONTEXT_BYTES} bytes, and rampd reads no more. It needs only {_TARGETING_KEY} (the "
-            f"repo) and {_JOB_ID}: leave other keys out of the context.",
+            f"The request has more than {MAX_CONTEXT_BYTES} bytes, and rampd reads no more. It needs only {TARGETING_KEY} (the "
+            f"repo) and {JOB_ID}: leave other keys out of the context.",
         )
     try:
         request = json.loads(body)
@@ -118,10 +118,10 @@ def question_of(body: bytes) -> Question:
         raise _no_targeting_key()
     if not isinstance(context, dict):
         raise Refusal(ErrorCode.INVALID_CONTEXT, f"The context must be an object; got {_kind(context)}.")
-    repo = _text(context, _TARGETING_KEY, "such as acme/app")
+    repo = _text(context, TARGETING_KEY, "such as acme/app")
     if not repo:
         raise _no_targeting_key()
-    return Question(repo, _text(context, _JOB_ID, "such as 42 in quotation marks"))
+    return Question(repo, _text(context, JOB_ID, "such as 42 in quotation marks"))
 
 
 def _text(context: Json, name: str, example: str) -> str:
@@ -143,7 +143,7 @@ def _text(context: Json, name: str, example: str) -> str:
 def _no_targeting_key() -> Refusal:
     return Refusal(
         ErrorCode.TARGETING_KEY_MISSING,
-        f"The context has no {_TARGETING_KEY}. It is the repo that the job is for, such as acme/app.",
+        f"The context has no {TARGETING_KEY}. It is the repo that the job is for, such as acme/app.",
     )
 
 
@@ -164,7 +164,7 @@ def flag(key: str, answer: v1.ResolveResponse, attributes: Mapping[str, str], *,
         "key": key,
         "value": answer.tag,
         "variant": channel or answer.tag,
-        "reason": _REASONS.get(answer.reason, _UNKNOWN),
+        "reason": REASONS.get(answer.reason, UNKNOWN),
         "metadata": _metadata(answer, channel, attributes, has_age=has_age),
     }
 

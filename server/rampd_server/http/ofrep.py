@@ -27,7 +27,7 @@ from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Handlers
 from rampd_server.rpc.door import Door
 
-_FLAGS: Final = "/ofrep/v1/evaluate/flags"
+FLAGS: Final = "/ofrep/v1/evaluate/flags"
 _RESOLVE: Final = "/rampd.v1.ResolverService/Resolve"
 _BATCH: Final = "/rampd.v1.ResolverService/BatchResolve"
 _JSON: Final = "application/json"
@@ -39,9 +39,9 @@ def routes(handlers: Handlers, door: Door, replica: Replica) -> list[BaseRoute]:
     """One flag by its name, and all flags that the caller sees."""
     flags = _Flags(handlers, door, replica)
     return [
-        Route(_FLAGS, flags.evaluate_all, methods=["POST"]),
+        Route(FLAGS, flags.evaluate_all, methods=["POST"]),
         # Any name, so that a wrong one is a flag that is not there, and not a page that is not there.
-        Route(_FLAGS + "/{component:path}", flags.evaluate, methods=["POST"]),
+        Route(FLAGS + "/{component:path}", flags.evaluate, methods=["POST"]),
     ]
 
 

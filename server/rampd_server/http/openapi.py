@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rampd._contract.field_rules import rule_of
+from rampd_server.http import openapi_flags
 from rampd_server.http.connect import has_get
 from rampd_server.http.errors import STATUS_OF, code_of
 from rampd_server.rpc.binding import SERVICES
@@ -73,13 +74,17 @@ def document() -> _Schema:
             "WatchRelease are streams of Connect's protocol, which OpenAPI can't describe.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "tags": [{"name": service.name, "description": _comment(service)} for service in SERVICES.values()],
+        "tags": [
+            *({"name": service.name, "description": _comment(service)} for service in SERVICES.values()),
+            openapi_flags.TAG,
+        ],
         "paths": {
             **{f"/{method.containing_service.full_name}/{method.name}": _path(method) for method in methods},
+            **openapi_flags.paths(_reference(_ERROR)),
             **{path: {"get": _health(path)} for path in _HEALTH_PATHS},
         },
         "components": {
-            "schemas": {**_schemas(methods), _ERROR: _error()},
+            "schemas": {**_schemas(methods), **openapi_flags.schemas(), _ERROR: _error()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         # Whether a server asks for a token depends on its --access-file.

@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from socket import socket
 from typing import Final
 
@@ -63,7 +64,6 @@ class HttpServer:
         self._shares_port = shares_port
         self._max_connections = max_connections
         self._sockets: list[socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
         self._arriving: set[asyncio.Task[None]] = set()
         """One for each connection that can't have requests yet."""
         self._state = ServerState()
@@ -103,15 +103,14 @@ class HttpServer:
     async def start(self) -> None:
         """Begins to answer requests."""
         self._telling_time = asyncio.create_task(self._tell_time())
-        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
+        for each in self._sockets:
+            self._read(each)
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new connections, refuses new calls, and ends calls under way after `grace_s` seconds."""
         self._stops()
-        for task in self._accepting:
-            task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
         for each in self._sockets:
+            asyncio.get_running_loop().remove_reader(each)
             each.close()
         if self._telling_time is None:
             return
@@ -128,27 +127,36 @@ class HttpServer:
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=_END_S)
         for connection in list(self._state.connections):
-            connection.shutdown()
+            if not connection.transport.is_closing():
+                connection.shutdown()
         for task in self._arriving:
             task.cancel()
         await asyncio.gather(*self._arriving, return_exceptions=True)
         self._telling_time.cancel()
 
-    async def _accept(self, listener: socket) -> None:
-        """Takes connections, for ever. The loop's own servers do not tell of a connection before its handshake has ended."""
+    def _read(self, listener: socket) -> None:
+        """Takes connections from now on. The servers of the loop do not tell of a connection before its handshake has ended."""
+        if listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(listener)
-            except OSError:
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            if self._is_full():
-                connection.close()
-                continue
-            task = loop.create_task(self._begin(connection))
-            self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            # Another worker was quicker.
+            return
+        except OSError:
+            loop.remove_reader(listener)
+            loop.call_later(_AGAIN_S, self._read, listener)
+            return
+        if self._is_full():
+            connection.close()
+            return
+        connection.setblocking(False)
+        task = loop.create_task(self._begin(connection))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
 
     def _is_full(self) -> bool:
         number = len(self._arriving) + len(self._state.connections)
@@ -157,10 +165,14 @@ class HttpServer:
     async def _begin(self, connection: socket) -> None:
         """Makes a connection ready for requests."""
         handshake_s = None if self._tls is None else HANDSHAKE_MS / 1000
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - see `_accept`
+        # From then on it is among the connections of uvicorn, and must not count twice.
+        arrived = partial(self._arriving.discard, task)
         # A caller that speaks no TLS, or too slowly, is no fault of this server.
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Protocol(self._uvicorn, self._state),
+                lambda: _Protocol(self._uvicorn, self._state, arrived),
                 connection,
                 ssl=self._tls,
                 ssl_handshake_timeout=handshake_s,
@@ -176,12 +188,15 @@ class HttpServer:
 class _Protocol(H11Protocol):
     """One connection."""
 
-    def __init__(self, configuration: uvicorn.Config, state: ServerState) -> None:
+    def __init__(self, configuration: uvicorn.Config, state: ServerState, arrived: Callable[[], None]) -> None:
+        """`arrived` is called when the connection is ready for requests."""
         super().__init__(configuration, state, app_state={})
+        self._arrived = arrived
         self._head = _Limit(HEAD_S)
         self._unread = _Limit(UNREAD_S)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        self._arrived()
         super().connection_made(transport)
         # Each request gets a copy.
         self.app_state[TLS] = transport.get_extra_info("ssl_object")

@@ -49,6 +49,9 @@ class Unchanged:
         self, asked: Asked, state: int, etag: str, components: Sequence[str], answer: v1.BatchResolveResponse
     ) -> None:
         """Keeps the ETag of an answer for `components` that was made since `state`."""
+        if not components:
+            # Nobody has looked at the question, which may be long.
+            return
         if state != self.state or not all(
             result.HasField("response") and not result.response.stale for result in answer.results
         ):

@@ -9,8 +9,10 @@ from cryptography import x509
 
 from rampd_server.process.address import Address
 from rampd_server.process.config import Config
+from rampd_server.process.regular_file import content_of
 
 _RELEASE = '{"component": "restyler", "tag": "20200301"}'
+_MAX_BYTES = 4 << 20
 _RESOLVE = '{"component": "restyler", "repo": "acme/app"}'
 
 
@@ -18,15 +20,18 @@ def welcome(config: Config, address: Address, http: Address | None = None) -> st
     """Says where the server listens, who may do what there, and which commands to try first."""
     also = "" if http is None else f"For HTTP it listens on {_url(config, http)}. "
     lines = [f"rampd listens on {address} and on the unix socket {config.socket}.", f"{also}{_who(config)}"]
+    tried = []
     if config.reflection:
         tcp = _over_tcp(config, address)
         admin = tcp if config.insecure_admin else ("-plaintext", f"unix://{quote(os.fsencode(config.socket))}")
-        lines += [
-            "Try:",
+        tried += [
             _grpcurl(admin, "rampd.v1.ReleaseService/Release", _RELEASE),
             _grpcurl(tcp, "rampd.v1.ResolverService/Resolve", _RESOLVE),
             _grpcurl(tcp, "describe rampd.v1.RolloutService"),
         ]
+    if http is not None:
+        tried.append(_curl(config, http))
+    lines += ["Try:", *tried] if tried else []
     lines.append("Ctrl-C stops the server. Its data is kept.")
     return "\n".join(lines)
 
@@ -61,7 +66,7 @@ def _place(config: Config, address: Address) -> str:
 def _name_for(host: str, certificate: Path) -> str:
     """The host if the certificate is for it; otherwise the first name that the certificate has, and that can be typed."""
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        found = x509.load_pem_x509_certificate(content_of(certificate, max_bytes=_MAX_BYTES))
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound):
         return host
@@ -72,6 +77,16 @@ def _name_for(host: str, certificate: Path) -> str:
 
 def _url(config: Config, address: Address) -> str:
     return f"{'https' if address.is_tls else 'http'}://{_place(config, address)}"
+
+
+def _curl(config: Config, address: Address) -> str:
+    # `echo` is a part of the shell, so the token is not in the list of processes.
+    proof = 'echo "authorization: Bearer $RAMPD_TOKEN" | ' if config.access_file is not None else ""
+    flags = "-H @- " if proof else ""
+    if address.is_tls:
+        flags += f"--cacert {shlex.quote(str(config.tls_cert))} "
+    url = shlex.quote(f"{_url(config, address)}/rampd.v1.ResolverService/Resolve")
+    return f"  {proof}curl -sS {flags}-H 'content-type: application/json' -d {shlex.quote(_RESOLVE)} {url}"
 
 
 def _grpcurl(where: tuple[str, str], method: str, request: str = "") -> str:

@@ -81,8 +81,13 @@ def tls_of(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 @pytest.mark.parametrize("has_tls", [False, True])
-def test_connections_count_before_their_handshake_has_ended(run: Run, tmp_path: Path, has_tls: bool) -> None:
+def test_connections_count_before_their_handshake_has_ended(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_tls: bool
+) -> None:
     """Given as many connections as there may be, none of which says a word, expect the next one to be closed at once."""
+    # On a busy machine, they must not end before the next one comes.
+    monkeypatch.setattr(server, "HEAD_S", 120)
+    monkeypatch.setattr(server, "HANDSHAKE_MS", 120_000)
     own, trusting = tls_of(tmp_path) if has_tls else (None, None)
 
     async def main() -> None:
@@ -187,6 +192,8 @@ async def one(send: Send) -> None:
 async def without_end(send: Send) -> None:
     while True:
         await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        # As a stream, which waits for its next message.
+        await asyncio.sleep(0)
 
 
 WAYS = {
@@ -237,7 +244,7 @@ def test_a_caller_may_send_only_so_much_ahead(run: Run) -> None:
             _, writer = await opened(address)
             writer.write(WHOLE)
             with contextlib.suppress(TimeoutError):
-                while sent < 1 << 28:
+                while sent < 1 << 26:
                     writer.write(WHOLE * 5_000)
                     sent += len(WHOLE) * 5_000
                     async with asyncio.timeout(1):
@@ -245,7 +252,7 @@ def test_a_caller_may_send_only_so_much_ahead(run: Run) -> None:
             writer.transport.abort()
 
     run(main())
-    assert sent < 1 << 28
+    assert sent < 1 << 26
 
 
 def test_a_call_under_way_when_the_server_stops_ends_with_unavailable(run: Run) -> None:

@@ -59,6 +59,13 @@ def test_the_etag_of_an_answer_is_known_for_the_same_caller_and_question(kept: U
     assert kept.etag((APP[0], Question("acme/app", "42"))) is None
 
 
+def test_a_question_without_a_component_is_not_kept(kept: Unchanged) -> None:
+    """Given questions of 64 KiB about nothing, which no rule has looked at, expect that they take no memory."""
+    asked = (("none",), Question("x" * 60_000))
+    kept.keep(asked, kept.state, '"1a"', [], v1.BatchResolveResponse())
+    assert kept.etag(asked) is None
+
+
 def test_a_change_of_the_state_forgets_it(kept: Unchanged, copy: Copy) -> None:
     copy.listener.applied(cast("Any", None), None, None)
     assert kept.etag(APP) is None
