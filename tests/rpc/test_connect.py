@@ -17,6 +17,7 @@ import pytest
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server import testing
+from rampd_server.http import connect
 from rampd_server.http import server as http_server
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.rpc import refused_calls
@@ -192,6 +193,47 @@ def test_a_call_ends_with_the_time_that_its_caller_gives_it(http: httpx.Client) 
     refused(http.post(RESOLVE, json=waits), 503, "unavailable", "NO_SNAPSHOT")
 
 
+STREAM = {"content-type": "application/connect+json"}
+
+
+@pytest.mark.parametrize(("path", "headers"), [(RESOLVE, JSON), (WATCH, STREAM)], ids=["call", "stream"])
+def test_the_time_of_a_call_counts_while_its_body_is_waited_for(url: str, path: str, headers: dict[str, str]) -> None:
+    """Without a body, the answer would come after the time that any body has."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    head = {**headers, "host": "localhost", "content-length": "10", "connect-timeout-ms": "50", "connection": "close"}
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        said = b""
+        while part := connection.recv(65536):
+            said += part
+    assert b'"deadline_exceeded"' in said
+    assert b"The time that the caller gave for the call was over before its request was read." in said
+
+
+@pytest.mark.parametrize(("path", "headers"), [(RESOLVE, JSON), (WATCH, STREAM)], ids=["call", "stream"])
+def test_a_call_has_only_the_time_that_its_body_leaves(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str]
+) -> None:
+    left_s: list[float] = []
+
+    async def noted(*_: object, timeout_s: float) -> bytes:
+        left_s.append(timeout_s)
+        return b""
+
+    monkeypatch.setattr(connect, "call", noted)
+    monkeypatch.setattr(connect, "stream", noted)
+
+    def slow() -> Iterator[bytes]:
+        content = envelope(b"{}") if path == WATCH else b"{}"
+        yield content[:1]
+        time.sleep(0.5)
+        yield content[1:]
+
+    assert http.post(path, content=slow(), headers={**headers, "connect-timeout-ms": "60000"}).status_code == 200
+    assert 0 < left_s[0] < 59.6
+
+
 @pytest.mark.usefixtures("released")
 def test_requests_and_answers_are_compressed_as_the_caller_says(http: httpx.Client, call: Stubs) -> None:
     for number in range(40):
@@ -217,6 +259,19 @@ def test_requests_and_answers_are_compressed_as_the_caller_says(http: httpx.Clie
     for content in (b"not gzip", packed[:-4], packed + b"x"):
         answer = http.post(listed, content=content, headers={**JSON, "content-encoding": "gzip"})
         refused(answer, 400, "invalid_argument", "INVALID_FIELD")
+
+
+@pytest.mark.usefixtures("released")
+def test_nothing_is_not_decompressed(http: httpx.Client) -> None:
+    """The protocol has it so, because clients do not compress an empty message, and say all the same that they compress."""
+    listed = "/rampd.v1.RolloutService/ListRollouts"
+    answer = http.post(listed, content=b"", headers={**JSON, "content-encoding": "gzip"})
+    assert answer.json()["rollouts"][0]["component"] == C
+    query = {"encoding": "json", "message": "", "base64": "1", "compression": "gzip"}
+    assert http.get(listed, params=query).json()["rollouts"][0]["component"] == C
+    with opened(http, envelope(b"", COMPRESSED), **{"connect-content-encoding": "gzip"}) as answer:
+        _, data = next(envelopes(answer.iter_raw()))
+    assert json.loads(data)["state"]["components"][0]["component"] == C
 
 
 @pytest.mark.parametrize("is_compressed", [False, True])
@@ -290,14 +345,26 @@ def test_a_method_that_only_reads_has_get_and_one_that_changes_has_not(http: htt
         assert http.get(RESOLVE, params=query).json()["tag"] == "t1"
     answer = http.get(RESOLVE, params={"encoding": "proto", "base64": "1", "message": coded, "connect": "v1"})
     assert v1.ResolveResponse.FromString(answer.content).tag == "t1"
-    for wrong in ({}, {"encoding": "xml"}, {"encoding": "json", "connect": "v2"}, {"encoding": "json", "compression": "br"},
-                  {"encoding": "proto", "base64": "1", "message": "§"}):  # fmt: skip
+    for wrong in ({"encoding": "json", "connect": "v2"}, {"encoding": "proto", "base64": "1", "message": "§"}):
         refused(http.get(RESOLVE, params=wrong), 400, "invalid_argument", "INVALID_FIELD")
+    for wrong in ({}, {"encoding": "xml"}, {"encoding": "application/json"}):
+        error = refused(http.get(RESOLVE, params={"message": json.dumps(QUESTION), **wrong}), 415, "unknown")
+        assert error["message"] == "The encoding of this request has to be json or proto."
+    answer = http.get(RESOLVE, params={"encoding": "json", "message": json.dumps(QUESTION), "compression": "br"})
+    assert "Send identity or gzip." in refused(answer, 501, "unimplemented")["message"]
     answer = http.get(
         f"{RELEASE}?{urlencode({'encoding': 'json', 'message': json.dumps({'component': C, 'tag': 'x'})})}"
     )
     assert "POST" in refused(answer, 405, "unimplemented")["message"]
     assert answer.headers["allow"] == "POST"
+
+
+def test_a_defect_is_answered_with_the_number_under_which_the_log_has_it(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "call", None)
+    error = refused(http.post(RESOLVE, json=QUESTION), 500, "internal")
+    assert error["message"].startswith("This is a defect of rampd. The server's log has the request id ")
 
 
 def test_what_there_is_not_says_where_to_look(http: httpx.Client) -> None:
@@ -354,6 +421,13 @@ def test_a_stream_is_compressed_message_by_message(http: httpx.Client, call: Stu
         (envelope(b'{"x":1}'), {}, "invalid_argument"),
         (envelope(b"no gzip", COMPRESSED), {"connect-content-encoding": "gzip"}, "invalid_argument"),
         (envelope(b"x", COMPRESSED), {"connect-content-encoding": "br"}, "unimplemented"),
+        (envelope(b"{}"), {"connect-content-encoding": "br", "connect-timeout-ms": "5000"}, "unimplemented"),
+        (envelope(b"{}", COMPRESSED), {"connect-timeout-ms": "5000"}, "invalid_argument"),
+        (
+            envelope(b"{}", COMPRESSED),
+            {"connect-content-encoding": "identity", "connect-timeout-ms": "5000"},
+            "invalid_argument",
+        ),
         (envelope(b'{"components":["A"]}'), {}, "invalid_argument"),
         (envelope(b"{}"), {"connect-timeout-ms": "x"}, "invalid_argument"),
     ],

@@ -260,7 +260,7 @@ BEFORE_A_HANDLER = {
     "not compressed": ("POST", RESOLVE, GZIP, b"{}", ("Resolve", *FIELD)),
     "a wrong time": ("POST", RESOLVE, {**JSON, "connect-timeout-ms": "x"}, b"{}", ("Resolve", *FIELD)),
     "too large": ("POST", RESOLVE, JSON, b" " * (MAX_MESSAGE_BYTES + 1), ("Resolve", "INVALID_ARGUMENT", "TOO_LARGE")),
-    "no query": ("GET", RESOLVE, {}, b"", ("Resolve", *FIELD)),
+    "no query": ("GET", RESOLVE, {}, b"", ("Resolve", "UNKNOWN", "")),
     "no envelope": ("POST", WATCH, STREAM, b"{}", ("Watch", *FIELD)),
     "a wrong method of HTTP": ("GET", "/rampd.v1.RolloutService/Ramp", {}, b"", ("Ramp", "UNIMPLEMENTED", "")),
     "a method that there is not": ("POST", f"{RESOLVE}r", JSON, b"{}", ("_unknown", "UNIMPLEMENTED", "")),

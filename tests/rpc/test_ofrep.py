@@ -1,7 +1,9 @@
 """OpenFeature's remote evaluation protocol, over a real port: alone, and through OpenFeature's own provider."""
 
+import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -185,13 +187,78 @@ def test_a_context_is_at_most_64_kib_and_a_larger_one_is_told_so(here: Port, in_
     for size in (MAX_CONTEXT_BYTES + 1, 1_000_000):
         response = asked(size)
         assert (response.status_code, response.json()["errorCode"]) == (400, "INVALID_CONTEXT")
-        assert f"{size} bytes" in response.json()["errorDetails"]
+        assert "leave other keys out of the context" in response.json()["errorDetails"]
     assert here.ask(C).json()["value"] == "t1"
+
+
+@pytest.mark.parametrize("path", [FLAGS, f"{FLAGS}/{C}"])
+def test_of_a_request_that_is_too_large_only_the_beginning_is_read(here: Port, path: str) -> None:
+    """Given more than any call may send, announced but not sent, expect the sentence about the context, and not one about the
+    answer.
+    """
+    here.call("Release", component=C, tag="t1")
+    head = (f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 50000000")
+    answer = raw(here, *head, body=b" " * 70_000)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (error["errorCode"], "leave other keys out" in error["errorDetails"]) == ("INVALID_CONTEXT", True)
 
 
 def test_a_get_is_no_evaluation(here: Port) -> None:
     assert here.http.get(f"{FLAGS}/{C}").status_code == 405
     assert here.http.get(FLAGS).status_code == 405
+
+
+def raw(here: Port, *lines: str, body: bytes = b"") -> bytes:
+    """What the server says to a request that no client of HTTP would send."""
+    address = here.listening.http
+    assert address is not None
+    with socket.create_connection((address.host, address.port), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode() + body)
+        said = b""
+        while part := connection.recv(65536):
+            said += part
+    return said
+
+
+WRONG = {
+    "a body with two lengths": (
+        400,
+        f"POST {FLAGS}/{C} HTTP/1.1",
+        "Host: localhost",
+        "Content-Length: 2",
+        "Transfer-Encoding: chunked",
+    ),
+    "a page of another host": (403, f"POST {FLAGS}/{C} HTTP/1.1", "Host: localhost", "Origin: http://evil.example"),
+    "nothing there": (404, "POST /ofrep/v1/configuration HTTP/1.1", "Host: localhost"),
+    "a GET": (405, f"GET {FLAGS}/{C} HTTP/1.1", "Host: localhost"),
+    "a name of another machine": (421, f"POST {FLAGS}/{C} HTTP/1.1", "Host: evil.example"),
+    "large headers": (431, f"POST {FLAGS}/{C} HTTP/1.1", "Host: localhost", f"X: {'x' * 16_500}"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_refused_before_it_is_a_question_is_also_said_in_the_words_of_the_protocol(
+    here: Port, what: str
+) -> None:
+    status, *lines = WRONG[what]
+    head, _, content = raw(here, *lines).partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == status
+    error = json.loads(content)
+    assert (error.pop("errorCode"), len(error.pop("errorDetails")) > 20, error) == ("GENERAL", True, {})
+
+
+@pytest.mark.parametrize(("fault", "status"), [(RuntimeError, 500), (asyncio.CancelledError, 503)])
+def test_a_defect_and_a_stop_are_also_said_in_the_words_of_the_protocol(
+    here: Port, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException], status: int
+) -> None:
+    async def fails(*_: object) -> bytes:
+        raise fault
+
+    monkeypatch.setattr(ofrep, "call", fails)
+    response = here.ask(C)
+    assert (response.status_code, response.json()["errorCode"]) == (status, "GENERAL")
+    assert response.json()["errorDetails"]
 
 
 # Who asks

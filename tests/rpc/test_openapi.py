@@ -1,18 +1,24 @@
 """`/openapi.json` describes what the server does: schemathesis calls everything that the description has."""
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
+from google.protobuf import json_format
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
+from rampd import v1
 from rampd_server import testing
 from rampd_server.http import openapi
 from rampd_server.rpc.binding import SERVICES
+from tests.over_http import stubs_over_http
+from tests.rpc.access_table import METHODS, REQUESTS, method_of, prepared, send
 from tests.servers import short_directory
 from tests.stores import StoreServer
 
@@ -45,6 +51,34 @@ def served(store_process: StoreServer) -> Iterator[str]:
 def test_the_server_answers_as_the_description_says(case: schemathesis.Case, served: str) -> None:
     response = case.call_and_validate(base_url=served, excluded_checks=NOT_CHECKED)
     assert response.status_code != 500, response.text
+
+
+def narrow(schema: Any) -> Any:
+    """The same description, in which an answer has no more than what is described."""
+    if isinstance(schema, dict):
+        of_fields = {"additionalProperties": False} if schema.get("type") == "object" and "properties" in schema else {}
+        return of_fields | {name: narrow(each) for name, each in schema.items()}
+    return [narrow(each) for each in schema] if isinstance(schema, list) else schema
+
+
+NARROWED = schemathesis.openapi.from_dict(narrow(DOCUMENT))
+
+
+@pytest.mark.parametrize("row", [row for row in REQUESTS if not METHODS[method_of(row)].server_streaming])
+def test_each_answer_is_as_the_description_says_and_nothing_in_it_is_left_out(row: str, served: str) -> None:
+    """Given a component in a rollout, for which each method works, expect an answer that has only what is described."""
+    component = f"c-{list(REQUESTS).index(row)}"
+    method = METHODS[method_of(row)]
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    with stubs_over_http(served) as over_http:
+        channel: Any = over_http.channel
+        send(channel, "Unfreeze", v1.UnfreezeRequest(all=True))
+        prepared(partial(send, channel), component)
+        sent = json_format.MessageToDict(REQUESTS[row](component))
+        answer = channel.client.post(path, json=sent)
+        send(channel, "Unfreeze", v1.UnfreezeRequest(all=True))
+    assert answer.status_code == 200, answer.text
+    NARROWED[path]["POST"].validate_response(answer)
 
 
 def test_the_description_is_served_to_everybody(served: str) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
 from rampd_server.http import connect, health, metrics, ofrep, openapi
-from rampd_server.http.guard import Guard
+from rampd_server.http.guard import Guard, words_of
 from rampd_server.http.health import Health
 from rampd_server.metrics.collector import Scraped
 from rampd_server.replica.replica import Replica
@@ -57,9 +57,14 @@ def application(parts: Parts) -> ASGIApp:
         parts.handlers.count(request.scope["path"], "UNIMPLEMENTED")
         return _not_there(request.scope["path"], request.method, error)
 
-    inner = Starlette(routes=routes, exception_handlers={404: not_there, 405: not_there})
+    inner = Starlette(routes=routes, exception_handlers={404: not_there, 405: not_there, Exception: _leave_to_guard})
     inner.router.redirect_slashes = False
     return Guard(inner, parts.health, is_local=parts.is_local, count=parts.handlers.count)
+
+
+async def _leave_to_guard(_request: Request, error: Exception) -> Response:
+    """Without this, a defect is answered with a text that is no JSON."""
+    raise error
 
 
 def _not_there(path: str, method: str, error: Exception) -> Response:
@@ -72,4 +77,4 @@ def _not_there(path: str, method: str, error: Exception) -> Response:
     )
     headers = error.headers if isinstance(error, HTTPException) else None
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus.NOT_FOUND
-    return JSONResponse({"code": "unimplemented", "message": text}, status, headers)
+    return JSONResponse(words_of(path, "unimplemented", text), status, headers)

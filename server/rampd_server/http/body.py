@@ -27,13 +27,15 @@ _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 
 async def read(request: Request, door: Door, encoding: str = "identity") -> bytes:
     """Returns the body, without its compression. Who sends a large one has to be proven first. Raises CallError."""
-    data = await _received(request, door)
+    data = await beginning(request, door, MAX_MESSAGE_BYTES)
+    if len(data) > MAX_MESSAGE_BYTES:
+        await refuse(_too_large(), request)
     return await expanded(data, request, door, encoding)
 
 
 async def expanded(data: bytes, request: Request, door: Door, encoding: str) -> bytes:
     """Returns data without their compression. Who sends what gets large has to be proven first. Raises CallError."""
-    if encoding != GZIP:
+    if encoding != GZIP or not data:
         return data
     try:
         try:
@@ -48,7 +50,10 @@ async def expanded(data: bytes, request: Request, door: Door, encoding: str) -> 
         await refuse(error, request)
 
 
-async def _received(request: Request, door: Door) -> bytes:
+async def beginning(request: Request, door: Door, limit: int) -> bytes:
+    """Returns the body. Of a body with more than `limit` bytes, returns a part that also has more. Who sends a large one has to
+    be proven first. Raises CallError.
+    """
     data = bytearray()
     is_proven = False
     try:
@@ -58,8 +63,8 @@ async def _received(request: Request, door: Door) -> bytes:
                 if len(data) > LARGE_BYTES and not is_proven:
                     await proven(door, request)
                     is_proven = True
-                if len(data) > MAX_MESSAGE_BYTES:
-                    await refuse(_too_large(), request)
+                if len(data) > limit:
+                    break
     except TimeoutError:
         raise CallError.plain(
             code_pb2.DEADLINE_EXCEEDED, f"The body of the request did not come within {BODY_S:g} s."

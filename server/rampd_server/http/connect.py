@@ -3,11 +3,13 @@
 https://connectrpc.com/docs/protocol has the protocol. A call goes through the same handlers as one over gRPC.
 """
 
+import asyncio
 import base64
 import binascii
 import json
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
@@ -31,6 +33,7 @@ from rampd_server.rpc.door import Door
 
 JSON, PROTO = "application/json", "application/proto"
 STREAM_JSON, STREAM_PROTO = "application/connect+json", "application/connect+proto"
+_IN_QUERY: Final = {"json": JSON, "proto": PROTO}
 _NOT_STORED: Final = {"cache-control": "no-store"}
 _WORTH_COMPRESSING: Final = 1024
 _MAX_TIMEOUT_DIGITS: Final = 10
@@ -68,18 +71,17 @@ class _Method:
 
     async def _unary(self, request: Request) -> Response:
         with counted(self.handlers, self.path):
-            if request.method == "POST":
-                kind = _content_type(request)
-                if kind not in {JSON, PROTO}:
-                    return self._unsupported(JSON, PROTO)
-                timeout_s = await _timeout_s(request)
-                data = await body.read(request, self.door, await _encoding(request, "content-encoding"))
-            else:
-                timeout_s = await _timeout_s(request)
-                kind, data = await _query(request, self.door)
-            if kind == JSON:
-                data = await self.from_json(data, request)
-        answer = await call(self.handlers, self.path, data, request, timeout_s=timeout_s)
+            is_post = request.method == "POST"
+            kind = _content_type(request) if is_post else _IN_QUERY.get(request.query_params.get("encoding", ""), "")
+            if kind not in {JSON, PROTO}:
+                known = ("content-type", JSON, PROTO) if is_post else ("encoding", *_IN_QUERY)
+                return self._unsupported(*known)
+            ends_s = await _ends_s(request)
+            async with _in_time(ends_s):
+                data = await (_posted if is_post else _query)(request, self.door)
+                if kind == JSON:
+                    data = await self.from_json(data, request)
+        answer = await call(self.handlers, self.path, data, request, timeout_s=_left_s(ends_s))
         if kind == JSON:
             answer = await messages.to_json(self.descriptor.output_type, answer)
         headers = dict(_NOT_STORED)
@@ -91,15 +93,15 @@ class _Method:
     async def _stream(self, request: Request) -> Response:
         kind = _content_type(request)
         if kind not in {STREAM_JSON, STREAM_PROTO}:
-            return self._unsupported(STREAM_JSON, STREAM_PROTO)
+            return self._unsupported("content-type", STREAM_JSON, STREAM_PROTO)
         return _Stream(self, request, kind)
 
-    def _unsupported(self, *kinds: str) -> Response:
+    def _unsupported(self, what: str, *kinds: str) -> Response:
         self.handlers.count(self.path, code_pb2.Code.Name(code_pb2.UNKNOWN))
         return JSONResponse(
-            {"code": "unknown", "message": f"The content-type of this request has to be {' or '.join(kinds)}."},
+            {"code": "unknown", "message": f"The {what} of this request has to be {' or '.join(kinds)}."},
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            {"accept-post": ", ".join(kinds)},
+            {"accept-post": ", ".join(kinds)} if what == "content-type" else None,
         )
 
     async def from_json(self, data: bytes, request: Request) -> bytes:
@@ -151,11 +153,12 @@ class _Stream(Response):
     async def _run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         method, request = self._method, self._request
         with counted(method.handlers, method.path):
-            timeout_s = await _timeout_s(request)
-            data = await _one_message(request, method.door)
-            if self._json_of is not None:
-                data = await method.from_json(data, request)
-        await stream(method.handlers, method.path, data, request, write, timeout_s=timeout_s)
+            ends_s = await _ends_s(request)
+            async with _in_time(ends_s):
+                data = await _one_message(request, method.door)
+                if self._json_of is not None:
+                    data = await method.from_json(data, request)
+        await stream(method.handlers, method.path, data, request, write, timeout_s=_left_s(ends_s))
 
 
 def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -168,8 +171,10 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
     return endpoint
 
 
-async def _timeout_s(request: Request) -> float | None:
-    """The time that the caller gives the call. Raises CallError, also for another version of the protocol."""
+async def _ends_s(request: Request) -> float | None:
+    """When the time is over that the caller gives the call, by the clock of the loop. It counts from the head of the request on.
+    Raises CallError, also for another version of the protocol.
+    """
     version = request.headers.get("connect-protocol-version", "1")
     if version != "1":
         await _refuse(request, "connect-protocol-version", "must be 1")
@@ -180,7 +185,24 @@ async def _timeout_s(request: Request) -> float | None:
         await _refuse(
             request, "connect-timeout-ms", f"is not a number of milliseconds of at most {_MAX_TIMEOUT_DIGITS} digits"
         )
-    return int(text) / 1000
+    return asyncio.get_running_loop().time() + int(text) / 1000
+
+
+def _left_s(ends_s: float | None) -> float | None:
+    return None if ends_s is None else max(0.0, ends_s - asyncio.get_running_loop().time())
+
+
+@asynccontextmanager
+async def _in_time(ends_s: float | None) -> AsyncIterator[None]:
+    """Ends what is done before a handler has the call, if its time is over. Raises CallError."""
+    try:
+        async with asyncio.timeout_at(ends_s):
+            yield
+    except TimeoutError:
+        raise CallError.plain(
+            code_pb2.DEADLINE_EXCEEDED,
+            "The time that the caller gave for the call was over before its request was read.",
+        ) from None
 
 
 async def _refuse(request: Request, field: str, wrong: str) -> NoReturn:
@@ -194,9 +216,9 @@ def _content_type(request: Request) -> str:
     return kind.strip() if charset in {"", "utf-8", "utf8"} else ""
 
 
-async def _encoding(request: Request, header: str) -> str:
+def _encoding(given: str | None) -> str:
     """Raises CallError: it is a compression that this server does not have."""
-    encoding = request.headers.get(header, "").strip().lower() or "identity"
+    encoding = (given or "").strip().lower() or "identity"
     if encoding not in body.ENCODINGS:
         raise CallError.plain(
             code_pb2.UNIMPLEMENTED, f"There is no compression {encoding!r} here. Send {' or '.join(body.ENCODINGS)}."
@@ -212,12 +234,14 @@ def _takes_gzip(request: Request, header: str) -> bool:
     return False
 
 
-async def _query(request: Request, door: Door) -> tuple[str, bytes]:
-    """The content type and the message of a GET. Raises CallError."""
+async def _posted(request: Request, door: Door) -> bytes:
+    """The message of a POST. Raises CallError."""
+    return await body.read(request, door, _encoding(request.headers.get("content-encoding")))
+
+
+async def _query(request: Request, door: Door) -> bytes:
+    """The message of a GET. Raises CallError."""
     query = request.query_params
-    kind = {"json": JSON, "proto": PROTO}.get(query.get("encoding", ""))
-    if kind is None:
-        await _refuse(request, "encoding", "must be json or proto")
     if query.get("connect", "v1") != "v1":
         await _refuse(request, "connect", "must be v1")
     text = query.get("message", "")
@@ -227,14 +251,12 @@ async def _query(request: Request, door: Door) -> tuple[str, bytes]:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             await _refuse(request, "message", "is not base64 in the alphabet for URLs")
-    compression = query.get("compression", "identity")
-    if compression not in body.ENCODINGS:
-        await _refuse(request, "compression", f"must be {' or '.join(body.ENCODINGS)}")
-    return kind, await body.expanded(data, request, door, compression)
+    return await body.expanded(data, request, door, _encoding(query.get("compression")))
 
 
 async def _one_message(request: Request, door: Door) -> bytes:
     """The only message of a stream of requests. Raises CallError."""
+    encoding = _encoding(request.headers.get("connect-content-encoding"))
     data = await body.read(request, door)
     flags, length = _ENVELOPE.unpack_from(data) if len(data) >= _ENVELOPE.size else (_END, 0)
     if len(data) != _ENVELOPE.size + length or flags & ~_COMPRESSED:
@@ -243,5 +265,6 @@ async def _one_message(request: Request, door: Door) -> bytes:
             "request",
             "is not one message in an envelope: a byte of flags, four bytes of length, and the message",
         )
-    encoding = await _encoding(request, "connect-content-encoding") if flags else "identity"
-    return await body.expanded(data[_ENVELOPE.size :], request, door, encoding)
+    if flags and encoding == "identity":
+        await _refuse(request, "request", "is marked as compressed, and no connect-content-encoding says how")
+    return await body.expanded(data[_ENVELOPE.size :], request, door, encoding if flags else "identity")

@@ -1,6 +1,7 @@
 """Errors as Connect's protocol writes them: a status of HTTP, and JSON with a code, a message and the details."""
 
 import base64
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -40,7 +41,7 @@ def error_response(error: CallError) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     retry = error_details_pb2.RetryInfo()
     if any(detail.Unpack(retry) for detail in status.details):
-        headers["retry-after"] = str(max(1, round(retry.retry_delay.ToMilliseconds() / 1000)))
+        headers["retry-after"] = str(max(1, math.ceil(retry.retry_delay.ToNanoseconds() / 1_000_000_000)))
     return JSONResponse(error_content(status), STATUS_OF[status.code], headers)
 
 

@@ -7,7 +7,7 @@ page is refused, and a server that asks for no credential answers only to the na
 import asyncio
 import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -17,8 +17,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rampd_server.http.evaluation import ErrorCode, Refusal
 from rampd_server.http.health import Health
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
+
+_OFREP: Final = "/ofrep/"
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -53,7 +56,7 @@ class Guard:
             wrong = self._wrong(scope)
             if wrong is not None:
                 self._count(scope["path"], wrong.code.upper())
-            application = self._application if wrong is None else wrong.answer()
+            application = self._application if wrong is None else wrong.answer(scope["path"])
             await application(scope, receive, sending)
         except Exception as error:
             request_id = secrets.token_hex(8)
@@ -62,13 +65,15 @@ class Guard:
             if is_started:
                 raise
             text = f"This is a defect of rampd. The server's log has the request id {request_id}."
-            await _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text).answer()(scope, receive, sending)
+            refusal = _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)
+            await refusal.answer(scope["path"])(scope, receive, sending)
         except asyncio.CancelledError:
             # Only a server that stops cancels a request: see server.py.
             if is_started:
                 raise
             text = "This server stops. Send the request again, to another server."
-            await _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text).answer()(scope, receive, sending)
+            refusal = _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", text)
+            await refusal.answer(scope["path"])(scope, receive, sending)
 
     def _wrong(self, scope: Scope) -> "_Refusal | None":
         headers = Headers(scope=scope)
@@ -102,6 +107,12 @@ class Guard:
         return None
 
 
+def words_of(path: str, code: str, message: str) -> Mapping[str, str]:
+    """An error without details as JSON, in the words of the protocol that a path belongs to. `code` is one of Connect."""
+    # Providers of OpenFeature read errorCode without a look.
+    return Refusal(ErrorCode.GENERAL, message).body() if path.startswith(_OFREP) else {"code": code, "message": message}
+
+
 def _is_loopback(host: str) -> bool:
     name = _split(f"//{host}").hostname or ""
     if name == "localhost":
@@ -126,6 +137,5 @@ class _Refusal(NamedTuple):
     """A code of Connect."""
     message: str
 
-    def answer(self) -> JSONResponse:
-        """In the form of Connect's errors, which has a code and a message for people."""
-        return JSONResponse({"code": self.code, "message": self.message}, self.status, headers={"connection": "close"})
+    def answer(self, path: str) -> JSONResponse:
+        return JSONResponse(words_of(path, self.code, self.message), self.status, headers={"connection": "close"})

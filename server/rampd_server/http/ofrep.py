@@ -21,7 +21,7 @@ from rampd_server.domain.errors import RampdError, Reason
 from rampd_server.http import body, evaluation
 from rampd_server.http.call import call, caller_of, counted, proven, refuse
 from rampd_server.http.context import CallError
-from rampd_server.http.evaluation import ErrorCode, Question, Refusal
+from rampd_server.http.evaluation import MAX_CONTEXT_BYTES, ErrorCode, Question, Refusal
 from rampd_server.http.unchanged import Unchanged
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Handlers
@@ -104,7 +104,7 @@ class _Flags:
         with counted(self._handlers, method):
             try:
                 _require_json(request)
-                return evaluation.question_of(await body.read(request, self._door))
+                return evaluation.question_of(await body.beginning(request, self._door, MAX_CONTEXT_BYTES))
             except Refusal:
                 # Who is not let in learns this first, and a wrong question counts like a right one.
                 await caller_of(self._door, request)

@@ -80,7 +80,7 @@ def document() -> _Schema:
         ],
         "paths": {
             **{f"/{method.containing_service.full_name}/{method.name}": _path(method) for method in methods},
-            **openapi_flags.paths(_reference(_ERROR)),
+            **openapi_flags.paths(),
             **{path: {"get": _health(path)} for path in _HEALTH_PATHS},
         },
         "components": {

@@ -27,11 +27,11 @@ _METADATA: Final = {
 }
 
 
-def paths(error: Mapping[str, Any]) -> _Schema:
-    """What is served, by its path. `error` is the schema of what is refused before a flag is looked for."""
+def paths() -> _Schema:
+    """What is served, by its path."""
     not_found = {"404": "FLAG_NOT_FOUND: there is no such component for the caller."}
-    one = _operation("EvaluateFlag", "Evaluates the flag of a component", _FLAG, _OF_EACH | not_found, error)
-    every = _operation("EvaluateFlags", f"Evaluates all flags, at most {MAX_BATCH}", _BULK, _OF_EACH, error)
+    one = _operation("EvaluateFlag", "Evaluates the flag of a component", _FLAG, _OF_EACH | not_found)
+    every = _operation("EvaluateFlags", f"Evaluates all flags, at most {MAX_BATCH}", _BULK, _OF_EACH)
     one["parameters"] = [{"name": "component", "in": "path", "required": True, "schema": {"type": "string"}}]
     every["parameters"] = [{"name": "if-none-match", "in": "header", "schema": {"type": "string"}}]
     every["responses"]["200"]["headers"] = {"etag": {"schema": {"type": "string"}}}
@@ -75,10 +75,8 @@ def schemas() -> _Schema:
     }
 
 
-def _operation(
-    name: str, summary: str, answer: str, errors: Mapping[str, str], error: Mapping[str, Any]
-) -> dict[str, Any]:
-    other = {"anyOf": [_reference(_ERROR), error]}
+def _operation(name: str, summary: str, answer: str, errors: Mapping[str, str]) -> dict[str, Any]:
+    other = _json(_reference(_ERROR))
     return {
         "operationId": name,
         "tags": [TAG["name"]],
@@ -87,9 +85,8 @@ def _operation(
         "requestBody": {"required": True, "content": _json(_reference(_REQUEST))},
         "responses": {
             "200": {"description": "The answer.", "content": _json(_reference(answer))},
-            # A request that is refused before its route is looked for has an error of another form.
-            **{status: {"description": text, "content": _json(other)} for status, text in errors.items()},
-            "default": {"description": "Another refusal.", "content": _json(other)},
+            **{status: {"description": text, "content": other} for status, text in errors.items()},
+            "default": {"description": "Another refusal.", "content": other},
         },
     }
 
