@@ -232,6 +232,7 @@ WRONG = {
     "a page of another host": (403, f"POST {FLAGS}/{C} HTTP/1.1", "Host: localhost", "Origin: http://evil.example"),
     "nothing there": (404, "POST /ofrep/v1/configuration HTTP/1.1", "Host: localhost"),
     "a GET": (405, f"GET {FLAGS}/{C} HTTP/1.1", "Host: localhost"),
+    "a long path": (414, f"POST {FLAGS}/{'x' * 16_500} HTTP/1.1", "Host: localhost"),
     "a name of another machine": (421, f"POST {FLAGS}/{C} HTTP/1.1", "Host: evil.example"),
     "large headers": (431, f"POST {FLAGS}/{C} HTTP/1.1", "Host: localhost", f"X: {'x' * 16_500}"),
 }

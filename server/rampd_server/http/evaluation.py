@@ -104,7 +104,7 @@ def question_of(body: bytes) -> Question:
     if len(body) > MAX_CONTEXT_BYTES:
         raise Refusal(
             ErrorCode.INVALID_CONTEXT,
-            f"The request has more than {MAX_CONTEXT_BYTES} bytes, and rampd reads no more. It needs only {TARGETING_KEY} (the "
+            f"The request is too large: rampd reads at most {MAX_CONTEXT_BYTES} bytes. It needs only {TARGETING_KEY} (the "
             f"repo) and {JOB_ID}: leave other keys out of the context.",
         )
     try:

@@ -103,7 +103,7 @@ class TestQuestions:
         body = b'{"context": {"targetingKey": "acme/app", "more": "%s"}}'
         room = MAX_CONTEXT_BYTES - len(body % b"")
         assert question_of(body % (b"x" * room)) == Question("acme/app")
-        with pytest.raises(Refusal, match=r"has more than 65536 bytes, and rampd reads no more") as refused:
+        with pytest.raises(Refusal, match=r"rampd reads at most 65536 bytes") as refused:
             question_of(body % (b"x" * (room + 1)))
         assert refused.value.code is ErrorCode.INVALID_CONTEXT
 
