@@ -76,9 +76,11 @@ class ClientCertificate:
     def read(self) -> tuple[bytes, bytes]:
         """Returns the certificate and its key. Raises UnauthenticatedError if they do not belong together."""
         try:
-            found = self.certificate.read_bytes(), self.key.read_bytes()
-            # A key with a password is refused. Without this function, OpenSSL would ask for the password at the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.certificate, self.key, password=lambda: "")
+            found = None
+            # Python checks only files. They may be replaced at any moment, so what was read before and after the check is the same.
+            while found != (found := (self.certificate.read_bytes(), self.key.read_bytes())):
+                # A key with a password is refused. Without this function, OpenSSL would ask for the password at the terminal.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.certificate, self.key, password=lambda: "")
         except ssl.SSLError:
             raise UnauthenticatedError(
                 f"The client certificate can't be used: {self.certificate} and {self.key} have to be a certificate and its key, "

@@ -247,7 +247,7 @@ def ended(at: Listening, token: str = "") -> Counter[Ended]:
 
 def expect_one(at: Listening, before: Counter[Ended], expected: Ended, token: str = "") -> None:
     """Expects exactly one call more, soon: the answer comes before the count of a caller that goes."""
-    eventually(lambda: ended(at, token) - before)
+    eventually(lambda: ended(at, token) - before, within_s=20)
     assert +(ended(at, token) - before) == Counter([expected])
 
 

@@ -507,6 +507,22 @@ def test_files_of_tls_that_change_ask_for_another_channel(tmp_path: Path, author
     assert len(stamps) == 4
 
 
+def test_the_certificate_that_was_checked_is_the_one_that_was_read(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a key that is still being written when it is read, and whole when it is checked, expect the whole key."""
+    certificate, key = authority.issue("spiffe://team/a").write(tmp_path, "c")
+    whole, reads = key.read_bytes(), []
+    read_bytes = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        reads.append(path)
+        return whole[:100] if reads == [certificate, key] else read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert ClientCertificate(certificate, key).read() == (certificate.read_bytes(), whole)
+
+
 @pytest.mark.parametrize("wrong", ["key of another", "no PEM", "gone", "with a password"])
 def test_files_of_tls_that_can_not_be_used_are_refused_at_first_and_later_change_nothing(
     tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, wrong: str
