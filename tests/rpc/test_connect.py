@@ -116,6 +116,14 @@ def test_a_field_that_there_is_not_is_refused_and_named(http: httpx.Client) -> N
         assert error["details"][1]["debug"]["fieldViolations"][0]["field"] == field
 
 
+def test_a_value_with_the_words_of_the_parser_is_a_wrong_field(http: httpx.Client) -> None:
+    """Given a text that the parser repeats in its error, expect a refusal that takes it for no name of a field."""
+    for value in (" has no field named x", ' has no field named x"'):
+        answer = http.post("/rampd.v1.RolloutService/Ramp", json={"component": C, "percent": value})
+        error = refused(answer, 400, "invalid_argument", "INVALID_FIELD")
+        assert error["details"][1]["debug"]["fieldViolations"][0]["field"] == "request"
+
+
 @pytest.mark.usefixtures("released")
 def test_64_bit_numbers_are_strings_in_answers_and_either_in_requests(http: httpx.Client) -> None:
     for release in (1, "1"):

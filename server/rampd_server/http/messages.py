@@ -49,9 +49,9 @@ def _parsed(kind: Descriptor, data: bytes) -> bytes:
 def _violation(kind: Descriptor, error: Exception) -> tuple[str, str]:
     """The field that a fault of the JSON is in, as far as that is known, and what is wrong."""
     what = str(error).partition("\n")[0].rstrip(".")
-    _, is_unknown, rest = what.partition(" has no field named ")
+    _, is_unknown, rest = what.partition(' has no field named "')
     if is_unknown:
-        return rest.split('"')[1], f"is not a field of {kind.full_name}, or of a message in it"
+        return rest.partition('"')[0], f"is not a field of {kind.full_name}, or of a message in it"
     return "request", f"is not JSON for {kind.full_name}: {what or type(error).__name__}"
 
 
