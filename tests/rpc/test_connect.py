@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server import testing
+from rampd_server.http import messages
 from rampd_server.http import server as http_server
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.rpc import refused_calls
@@ -25,6 +27,7 @@ from tests.rpc.access_table import CALLERS, REQUESTS, Tokens, revoke, statuses, 
 from tests.rpc.test_access import expected
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
+from tests.waiting import eventually
 
 C = "restyler"
 RESOLVE = "/rampd.v1.ResolverService/Resolve"
@@ -264,6 +267,33 @@ def test_who_is_not_proven_sends_no_large_body(
             monkeypatch.setattr(refused_calls, "is_flooded", lambda: True)
             refused(asked(small), 401, "unauthenticated", "NO_CREDENTIALS")
             refused(asked(small, **proof), 400, "invalid_argument", "INVALID_FIELD")
+
+
+def test_a_large_message_of_a_caller_that_has_gone_is_not_read(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given callers that go while one message is read, expect that no other one is read for them."""
+    read: list[int] = []
+    goes_on = threading.Event()
+
+    def parsed(_kind: object, data: bytes) -> bytes:
+        read.append(len(data))
+        goes_on.wait(30)
+        return b""
+
+    monkeypatch.setattr(messages, "_parsed", parsed)
+    content = b'{"component":"' + b"a" * 10_000 + b'"}'
+    head = f"POST {RESOLVE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    try:
+        for _ in range(4):
+            with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as connection:
+                connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        gone = 'rampd_rpc_calls_total{method="Resolve",status="CANCELLED",reason=""} 4'
+        eventually(lambda: gone in http.get("/metrics").text.splitlines())
+    finally:
+        goes_on.set()
+    http.post(RESOLVE, content=content + b" ", headers=JSON)
+    assert read == [len(content), len(content) + 1]
 
 
 def test_a_connection_that_nobody_reads_is_closed(

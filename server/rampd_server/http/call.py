@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, cast
 
 import grpc
 from google.rpc import code_pb2
@@ -18,6 +18,8 @@ from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.call import Context
 from rampd_server.rpc.door import Door
+
+_T = TypeVar("_T")
 
 _MOST_OF_PATH: Final = 200
 """How much of a path the log has."""
@@ -60,6 +62,12 @@ async def call(
         raise CallError.of(not_implemented(method))
     answer = await _run(cast("Any", handle)(data, context), context, request)
     return bytes(cast("bytes", answer))
+
+
+async def wanted(work: Coroutine[Any, Any, _T], request: Request) -> _T:
+    """Does work for a call. The work ends with its caller, and with the server. Raises CallError."""
+    found: _T = await _run(work, HttpContext(request), request)
+    return found
 
 
 async def stream(

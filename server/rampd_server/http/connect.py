@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
-from rampd_server.http.call import call, counted, proven, refuse, stream
+from rampd_server.http.call import call, counted, proven, refuse, stream, wanted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc import refused_calls
@@ -108,8 +108,10 @@ class _Method:
         """
         if len(data) > body.LARGE_BYTES or refused_calls.is_flooded():
             await proven(self.door, request)
+        reading = messages.from_json(self.descriptor.input_type, data)
         try:
-            return await messages.from_json(self.descriptor.input_type, data)
+            # What is large waits for its turn, and callers that have gone must not make the others wait.
+            return await (wanted(reading, request) if len(data) > body.LARGE_BYTES else reading)
         except InvalidRequestError as error:
             await refuse(error, request)
 
