@@ -269,6 +269,23 @@ def test_who_is_not_proven_sends_no_large_body(
             refused(asked(small, **proof), 400, "invalid_argument", "INVALID_FIELD")
 
 
+def test_a_wrong_request_counts_against_the_limits_of_its_caller(store_process: StoreServer, namespace: str) -> None:
+    with short_directory() as directory:
+        tokens = Tokens(directory / "access.toml")
+        tokens.grant("team", "viewer", "limits = { calls_per_s = 1, burst = 2 }")
+        tokens.grant("other", "viewer", "limits = { calls_per_s = 1, burst = 2 }")
+        settings = {"namespace": namespace, "access_file": tokens.path, "insecure_admin": False, "http": "127.0.0.1:0"}
+        with (
+            testing.listening(directory, store_process.url, **settings) as found,
+            httpx.Client(base_url=f"http://{found.http}", trust_env=False, timeout=30) as http,
+        ):
+            for name, headers in (("team", JSON), ("other", {**JSON, "connect-timeout-ms": "x"})):
+                proof = {"authorization": f"Bearer {tokens.of[name]}"}
+                http.post("/rampd.v1.RolloutService/WhoAmI", json={}, headers=proof)
+                answers = [http.post(RESOLVE, content=b"{", headers={**headers, **proof}) for _ in range(4)]
+                refused(answers[-1], 429, "resource_exhausted", "LIMIT_EXCEEDED")
+
+
 def test_a_large_message_of_a_caller_that_has_gone_is_not_read(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from google.rpc import code_pb2
 from starlette.requests import Request
 
 from rampd_server.access.grants import Caller
-from rampd_server.domain.errors import NoSnapshotError, RampdError
+from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import not_implemented
 from rampd_server.http.context import CallError, HttpContext
 from rampd_server.rpc import refused_calls
@@ -116,6 +116,14 @@ async def refuse(error: RampdError, request: Request, caller: Caller | None = No
     refused_calls.tell(error, str(request.scope["path"])[:_MOST_OF_PATH], caller, context)
     await refused_calls.hold(error, caller, context)
     raise CallError.of(error) from error
+
+
+async def refuse_wrong(error: InvalidRequestError, door: Door, request: Request) -> NoReturn:
+    """Refuses a request that can't be read. It counts against the limits of a caller that is known, as over gRPC. Raises CallError."""
+    known = door.known(cast("Context", HttpContext(request)))
+    if known is not None:
+        await caller_of(door, request)
+    await refuse(error, request, known)
 
 
 def _handler(handlers: Handlers, method: str, context: HttpContext) -> "grpc.RpcMethodHandler[Any, Any]":

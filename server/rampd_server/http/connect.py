@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
-from rampd_server.http.call import call, counted, proven, refuse, stream, wanted
+from rampd_server.http.call import call, counted, proven, refuse_wrong, stream, wanted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc import refused_calls
@@ -72,10 +72,10 @@ class _Method:
                 kind = _content_type(request)
                 if kind not in {JSON, PROTO}:
                     return self._unsupported(JSON, PROTO)
-                timeout_s = await _timeout_s(request)
+                timeout_s = await _timeout_s(request, self.door)
                 data = await body.read(request, self.door, await _encoding(request, "content-encoding"))
             else:
-                timeout_s = await _timeout_s(request)
+                timeout_s = await _timeout_s(request, self.door)
                 kind, data = await _query(request, self.door)
             if kind == JSON:
                 data = await self.from_json(data, request)
@@ -113,7 +113,7 @@ class _Method:
             # What is large waits for its turn, and callers that have gone must not make the others wait.
             return await (wanted(reading, request) if len(data) > body.LARGE_BYTES else reading)
         except InvalidRequestError as error:
-            await refuse(error, request)
+            await refuse_wrong(error, self.door, request)
 
 
 class _Stream(Response):
@@ -153,7 +153,7 @@ class _Stream(Response):
     async def _run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         method, request = self._method, self._request
         with counted(method.handlers, method.path):
-            timeout_s = await _timeout_s(request)
+            timeout_s = await _timeout_s(request, method.door)
             data = await _one_message(request, method.door)
             if self._json_of is not None:
                 data = await method.from_json(data, request)
@@ -170,23 +170,26 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
     return endpoint
 
 
-async def _timeout_s(request: Request) -> float | None:
+async def _timeout_s(request: Request, door: Door) -> float | None:
     """The time that the caller gives the call. Raises CallError, also for another version of the protocol."""
     version = request.headers.get("connect-protocol-version", "1")
     if version != "1":
-        await _refuse(request, "connect-protocol-version", "must be 1")
+        await _refuse(request, door, "connect-protocol-version", "must be 1")
     text = request.headers.get("connect-timeout-ms")
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_TIMEOUT_DIGITS):
         await _refuse(
-            request, "connect-timeout-ms", f"is not a number of milliseconds of at most {_MAX_TIMEOUT_DIGITS} digits"
+            request,
+            door,
+            "connect-timeout-ms",
+            f"is not a number of milliseconds of at most {_MAX_TIMEOUT_DIGITS} digits",
         )
     return int(text) / 1000
 
 
-async def _refuse(request: Request, field: str, wrong: str) -> NoReturn:
-    await refuse(InvalidRequestError([(field, wrong)]), request)
+async def _refuse(request: Request, door: Door, field: str, wrong: str) -> NoReturn:
+    await refuse_wrong(InvalidRequestError([(field, wrong)]), door, request)
 
 
 def _content_type(request: Request) -> str:
@@ -219,19 +222,19 @@ async def _query(request: Request, door: Door) -> tuple[str, bytes]:
     query = request.query_params
     kind = {"json": JSON, "proto": PROTO}.get(query.get("encoding", ""))
     if kind is None:
-        await _refuse(request, "encoding", "must be json or proto")
+        await _refuse(request, door, "encoding", "must be json or proto")
     if query.get("connect", "v1") != "v1":
-        await _refuse(request, "connect", "must be v1")
+        await _refuse(request, door, "connect", "must be v1")
     text = query.get("message", "")
     data = text.encode()
     if query.get("base64") == "1":
         try:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
-            await _refuse(request, "message", "is not base64 in the alphabet for URLs")
+            await _refuse(request, door, "message", "is not base64 in the alphabet for URLs")
     compression = query.get("compression", "identity")
     if compression not in body.ENCODINGS:
-        await _refuse(request, "compression", f"must be {' or '.join(body.ENCODINGS)}")
+        await _refuse(request, door, "compression", f"must be {' or '.join(body.ENCODINGS)}")
     return kind, await body.expanded(data, request, door, compression)
 
 
@@ -242,6 +245,7 @@ async def _one_message(request: Request, door: Door) -> bytes:
     if len(data) != _ENVELOPE.size + length or flags & ~_COMPRESSED:
         await _refuse(
             request,
+            door,
             "request",
             "is not one message in an envelope: a byte of flags, four bytes of length, and the message",
         )
