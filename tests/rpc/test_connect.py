@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
 from rampd_server import testing
-from rampd_server.http import connect
+from rampd_server.http import connect, messages
 from rampd_server.http import server as http_server
 from rampd_server.http.errors import STATUS_OF
 from rampd_server.rpc import refused_calls
@@ -26,6 +27,7 @@ from tests.rpc.access_table import CALLERS, REQUESTS, Tokens, revoke, statuses, 
 from tests.rpc.test_access import expected
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
+from tests.waiting import eventually
 
 C = "restyler"
 RESOLVE = "/rampd.v1.ResolverService/Resolve"
@@ -115,6 +117,14 @@ def test_a_field_that_there_is_not_is_refused_and_named(http: httpx.Client) -> N
         path = RESOLVE if field == "rep" else "/rampd.v1.ResolverService/BatchResolve"
         error = refused(http.post(path, json=content), 400, "invalid_argument", "INVALID_FIELD")
         assert error["details"][1]["debug"]["fieldViolations"][0]["field"] == field
+
+
+def test_a_value_with_the_words_of_the_parser_is_a_wrong_field(http: httpx.Client) -> None:
+    """Given a text that the parser repeats in its error, expect a refusal that takes it for no name of a field."""
+    for value in (" has no field named x", ' has no field named x"'):
+        answer = http.post("/rampd.v1.RolloutService/Ramp", json={"component": C, "percent": value})
+        error = refused(answer, 400, "invalid_argument", "INVALID_FIELD")
+        assert error["details"][1]["debug"]["fieldViolations"][0]["field"] == "request"
 
 
 @pytest.mark.usefixtures("released")
@@ -311,6 +321,50 @@ def test_who_is_not_proven_sends_no_large_body(
             monkeypatch.setattr(refused_calls, "is_flooded", lambda: True)
             refused(asked(small), 401, "unauthenticated", "NO_CREDENTIALS")
             refused(asked(small, **proof), 400, "invalid_argument", "INVALID_FIELD")
+
+
+def test_a_wrong_request_counts_against_the_limits_of_its_caller(store_process: StoreServer, namespace: str) -> None:
+    with short_directory() as directory:
+        tokens = Tokens(directory / "access.toml")
+        tokens.grant("team", "viewer", "limits = { calls_per_s = 1, burst = 2 }")
+        tokens.grant("other", "viewer", "limits = { calls_per_s = 1, burst = 2 }")
+        settings = {"namespace": namespace, "access_file": tokens.path, "insecure_admin": False, "http": "127.0.0.1:0"}
+        with (
+            testing.listening(directory, store_process.url, **settings) as found,
+            httpx.Client(base_url=f"http://{found.http}", trust_env=False, timeout=30) as http,
+        ):
+            for name, headers in (("team", JSON), ("other", {**JSON, "connect-timeout-ms": "x"})):
+                proof = {"authorization": f"Bearer {tokens.of[name]}"}
+                http.post("/rampd.v1.RolloutService/WhoAmI", json={}, headers=proof)
+                answers = [http.post(RESOLVE, content=b"{", headers={**headers, **proof}) for _ in range(4)]
+                refused(answers[-1], 429, "resource_exhausted", "LIMIT_EXCEEDED")
+
+
+def test_a_large_message_of_a_caller_that_has_gone_is_not_read(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given callers that go while one message is read, expect that no other one is read for them."""
+    read: list[int] = []
+    goes_on = threading.Event()
+
+    def parsed(_kind: object, data: bytes) -> bytes:
+        read.append(len(data))
+        goes_on.wait(30)
+        return b""
+
+    monkeypatch.setattr(messages, "_parsed", parsed)
+    content = b'{"component":"' + b"a" * 10_000 + b'"}'
+    head = f"POST {RESOLVE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    try:
+        for _ in range(4):
+            with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as connection:
+                connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        gone = 'rampd_rpc_calls_total{method="Resolve",status="CANCELLED",reason=""} 4'
+        eventually(lambda: gone in http.get("/metrics").text.splitlines())
+    finally:
+        goes_on.set()
+    http.post(RESOLVE, content=content + b" ", headers=JSON)
+    assert read == [len(content), len(content) + 1]
 
 
 def test_a_connection_that_nobody_reads_is_closed(

@@ -25,7 +25,7 @@ from rampd import v1
 from rampd.openfeature import RampdProvider
 from rampd_server import testing
 from rampd_server.access import following
-from rampd_server.http import ofrep
+from rampd_server.http import evaluation, ofrep
 from rampd_server.http.evaluation import MAX_CONTEXT_BYTES
 from rampd_server.listeners import Listening
 from rampd_server.process.address import Address
@@ -343,6 +343,15 @@ def test_who_is_over_the_limit_is_told_when_to_come_back(guarded: tuple[Port, To
     assert [each.status_code for each in answers][-1] == 429
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
     assert "limits.calls_per_s" in answers[-1].json()["errorDetails"]
+
+
+def test_a_question_for_too_many_flags_counts_against_the_limits(
+    guarded: tuple[Port, Tokens], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, tokens = guarded
+    monkeypatch.setattr(evaluation, "MAX_BATCH", 0)
+    answers = [here.ask_all(**bearer(tokens, "impatient")) for _ in range(4)]
+    assert [each.status_code for each in answers[::3]] == [400, 429]
 
 
 # All flags

@@ -4,20 +4,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, cast
 
 import grpc
 from google.rpc import code_pb2
 from starlette.requests import Request
 
 from rampd_server.access.grants import Caller
-from rampd_server.domain.errors import NoSnapshotError, RampdError
+from rampd_server.domain.errors import InvalidRequestError, NoSnapshotError, RampdError
 from rampd_server.domain.refusals import not_implemented
 from rampd_server.http.context import CallError, HttpContext
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.binding import Handlers
 from rampd_server.rpc.call import Context
 from rampd_server.rpc.door import Door
+
+_T = TypeVar("_T")
 
 _MOST_OF_PATH: Final = 200
 """How much of a path the log has."""
@@ -60,6 +62,12 @@ async def call(
         raise CallError.of(not_implemented(method))
     answer = await _run(cast("Any", handle)(data, context), context, request)
     return bytes(cast("bytes", answer))
+
+
+async def wanted(work: Coroutine[Any, Any, _T], request: Request, timeout_s: float | None) -> _T:
+    """Does work for a call. The work ends with its time, with its caller, and with the server. Raises CallError."""
+    found: _T = await _run(work, HttpContext(request, timeout_s=timeout_s), request)
+    return found
 
 
 async def stream(
@@ -108,6 +116,14 @@ async def refuse(error: RampdError, request: Request, caller: Caller | None = No
     refused_calls.tell(error, str(request.scope["path"])[:_MOST_OF_PATH], caller, context)
     await refused_calls.hold(error, caller, context)
     raise CallError.of(error) from error
+
+
+async def refuse_wrong(error: InvalidRequestError, door: Door, request: Request) -> NoReturn:
+    """Refuses a request that can't be read. It counts against the limits of a caller that is known, as over gRPC. Raises CallError."""
+    known = door.known(cast("Context", HttpContext(request)))
+    if known is not None:
+        await caller_of(door, request)
+    await refuse(error, request, known)
 
 
 def _handler(handlers: Handlers, method: str, context: HttpContext) -> "grpc.RpcMethodHandler[Any, Any]":

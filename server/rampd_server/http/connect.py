@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
-from rampd_server.http.call import call, counted, proven, refuse, stream
+from rampd_server.http.call import call, counted, proven, refuse_wrong, stream, wanted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc import refused_calls
@@ -76,11 +76,11 @@ class _Method:
             if kind not in {JSON, PROTO}:
                 known = ("content-type", JSON, PROTO) if is_post else ("encoding", *_IN_QUERY)
                 return self._unsupported(*known)
-            ends_s = await _ends_s(request)
+            ends_s = await _ends_s(request, self.door)
             async with _in_time(ends_s):
                 data = await (_posted if is_post else _query)(request, self.door)
-                if kind == JSON:
-                    data = await self.from_json(data, request)
+            if kind == JSON:
+                data = await self.from_json(data, request, ends_s)
         answer = await call(self.handlers, self.path, data, request, timeout_s=_left_s(ends_s))
         if kind == JSON:
             answer = await messages.to_json(self.descriptor.output_type, answer)
@@ -104,16 +104,20 @@ class _Method:
             {"accept-post": ", ".join(kinds)} if what == "content-type" else None,
         )
 
-    async def from_json(self, data: bytes, request: Request) -> bytes:
+    async def from_json(self, data: bytes, request: Request, ends_s: float | None) -> bytes:
         """The message of JSON, as protobuf bytes. Who sends much of it has to be proven first; in a flood, everybody. Raises
         CallError.
         """
-        if len(data) > body.LARGE_BYTES or refused_calls.is_flooded():
-            await proven(self.door, request)
+        is_large = len(data) > body.LARGE_BYTES
+        if is_large or refused_calls.is_flooded():
+            async with _in_time(ends_s):
+                await proven(self.door, request)
+        reading = messages.from_json(self.descriptor.input_type, data)
         try:
-            return await messages.from_json(self.descriptor.input_type, data)
+            # What is large waits for its turn, and callers that have gone must not make the others wait.
+            return await (wanted(reading, request, _left_s(ends_s)) if is_large else reading)
         except InvalidRequestError as error:
-            await refuse(error, request)
+            await refuse_wrong(error, self.door, request)
 
 
 class _Stream(Response):
@@ -153,11 +157,11 @@ class _Stream(Response):
     async def _run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         method, request = self._method, self._request
         with counted(method.handlers, method.path):
-            ends_s = await _ends_s(request)
+            ends_s = await _ends_s(request, method.door)
             async with _in_time(ends_s):
                 data = await _one_message(request, method.door)
-                if self._json_of is not None:
-                    data = await method.from_json(data, request)
+            if self._json_of is not None:
+                data = await method.from_json(data, request, ends_s)
         await stream(method.handlers, method.path, data, request, write, timeout_s=_left_s(ends_s))
 
 
@@ -171,19 +175,22 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
     return endpoint
 
 
-async def _ends_s(request: Request) -> float | None:
+async def _ends_s(request: Request, door: Door) -> float | None:
     """When the time is over that the caller gives the call, by the clock of the loop. It counts from the head of the request on.
     Raises CallError, also for another version of the protocol.
     """
     version = request.headers.get("connect-protocol-version", "1")
     if version != "1":
-        await _refuse(request, "connect-protocol-version", "must be 1")
+        await _refuse(request, door, "connect-protocol-version", "must be 1")
     text = request.headers.get("connect-timeout-ms")
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_TIMEOUT_DIGITS):
         await _refuse(
-            request, "connect-timeout-ms", f"is not a number of milliseconds of at most {_MAX_TIMEOUT_DIGITS} digits"
+            request,
+            door,
+            "connect-timeout-ms",
+            f"is not a number of milliseconds of at most {_MAX_TIMEOUT_DIGITS} digits",
         )
     return asyncio.get_running_loop().time() + int(text) / 1000
 
@@ -205,8 +212,8 @@ async def _in_time(ends_s: float | None) -> AsyncIterator[None]:
         ) from None
 
 
-async def _refuse(request: Request, field: str, wrong: str) -> NoReturn:
-    await refuse(InvalidRequestError([(field, wrong)]), request)
+async def _refuse(request: Request, door: Door, field: str, wrong: str) -> NoReturn:
+    await refuse_wrong(InvalidRequestError([(field, wrong)]), door, request)
 
 
 def _content_type(request: Request) -> str:
@@ -243,14 +250,14 @@ async def _query(request: Request, door: Door) -> bytes:
     """The message of a GET. Raises CallError."""
     query = request.query_params
     if query.get("connect", "v1") != "v1":
-        await _refuse(request, "connect", "must be v1")
+        await _refuse(request, door, "connect", "must be v1")
     text = query.get("message", "")
     data = text.encode()
     if query.get("base64") == "1":
         try:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
-            await _refuse(request, "message", "is not base64 in the alphabet for URLs")
+            await _refuse(request, door, "message", "is not base64 in the alphabet for URLs")
     return await body.expanded(data, request, door, _encoding(query.get("compression")))
 
 
@@ -262,9 +269,10 @@ async def _one_message(request: Request, door: Door) -> bytes:
     if len(data) != _ENVELOPE.size + length or flags & ~_COMPRESSED:
         await _refuse(
             request,
+            door,
             "request",
             "is not one message in an envelope: a byte of flags, four bytes of length, and the message",
         )
     if flags and encoding == "identity":
-        await _refuse(request, "request", "is marked as compressed, and no connect-content-encoding says how")
+        await _refuse(request, door, "request", "is marked as compressed, and no connect-content-encoding says how")
     return await body.expanded(data[_ENVELOPE.size :], request, door, encoding if flags else "identity")

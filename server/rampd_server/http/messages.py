@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from google.protobuf import json_format
@@ -14,13 +15,15 @@ from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http.body import LARGE_BYTES
 
 _COMPRESSION: Final = 4
+_READING: Final = ThreadPoolExecutor(1, "rampd-json")
+"""One thread, because each takes turns with the event loop: several would make it wait for all of them."""
 
 
 async def from_json(kind: Descriptor, data: bytes) -> bytes:
     """The message that JSON describes, as protobuf bytes. Raises InvalidRequestError, also for a field that there is not."""
     if len(data) <= LARGE_BYTES:
         return _parsed(kind, data)
-    return await asyncio.to_thread(_parsed, kind, data)
+    return await asyncio.get_running_loop().run_in_executor(_READING, _parsed, kind, data)
 
 
 async def to_json(kind: Descriptor, data: bytes) -> bytes:
@@ -49,9 +52,9 @@ def _parsed(kind: Descriptor, data: bytes) -> bytes:
 def _violation(kind: Descriptor, error: Exception) -> tuple[str, str]:
     """The field that a fault of the JSON is in, as far as that is known, and what is wrong."""
     what = str(error).partition("\n")[0].rstrip(".")
-    _, is_unknown, rest = what.partition(" has no field named ")
+    _, is_unknown, rest = what.partition(' has no field named "')
     if is_unknown:
-        return rest.split('"')[1], f"is not a field of {kind.full_name}, or of a message in it"
+        return rest.partition('"')[0], f"is not a field of {kind.full_name}, or of a message in it"
     return "request", f"is not JSON for {kind.full_name}: {what or type(error).__name__}"
 
 

@@ -5,7 +5,7 @@ Evaluations are calls of Resolve and BatchResolve, so the same rules hold for th
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -83,7 +83,7 @@ class _Flags:
                 await self._count(request)
                 return _not_modified(etag)
             components = self._seen_by(grant)
-            batch = evaluation.batch(components, question)
+            batch = await self._batch(components, question, request)
             answer = v1.BatchResolveResponse()
             if components:
                 answer.ParseFromString(await call(self._handlers, _BATCH, batch.SerializeToString(), request))
@@ -109,6 +109,14 @@ class _Flags:
                 # Who is not let in learns this first, and a wrong question counts like a right one.
                 await caller_of(self._door, request)
                 raise
+
+    async def _batch(self, components: Sequence[str], question: Question, request: Request) -> v1.BatchResolveRequest:
+        try:
+            return evaluation.batch(components, question)
+        except Refusal:
+            with counted(self._handlers, _BATCH):
+                await caller_of(self._door, request)
+            raise
 
     async def _count(self, request: Request) -> None:
         """Counts a call that gets its answer without BatchResolve, as if it had called that. Raises CallError."""

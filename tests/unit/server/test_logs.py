@@ -109,6 +109,14 @@ def test_debug_shows_lines_of_rampd_and_not_of_libraries(level, library):
     assert [line["level"] for line in lines(out)] == [name for name in kept if name is not LogLevel.DEBUG]
 
 
+def test_a_wrong_place_in_a_trace_fills_no_log():
+    propagation = pytest.importorskip("opentelemetry.trace.propagation.tracecontext")
+    out = io.StringIO()
+    logs.configure(LogFormat.JSON, LogLevel.INFO, out)
+    propagation.TraceContextTextMapPropagator().extract({"traceparent": "x" * 3000})
+    assert out.getvalue() == ""
+
+
 def test_a_line_of_text_has_a_date_and_is_one_line():
     logs.configure(LogFormat.TEXT, LogLevel.INFO, out := io.StringIO())
     structlog.get_logger().info("change_committed", note="first line\nsecond\tline")
