@@ -38,6 +38,7 @@ help: ## Lists these targets. `make` without a target does the same.
 # Flags and ports where ARGS and the environment name no address.
 OWN_LISTEN := $(if $(findstring --listen,$(ARGS))$(RAMPD_LISTEN),,--listen)
 OWN_HTTP := $(if $(findstring --http,$(ARGS))$(RAMPD_HTTP),,--http)
+OTHER_DATA := $(if $(findstring --data-dir,$(ARGS)),, If the other server uses this folder too, add --data-dir .rampd2 to ARGS.)
 
 run: $(if $(OWN_LISTEN)$(OWN_HTTP),free) .venv/.server ## Starts a server on 127.0.0.1:50051, and 8080 for HTTP, with its data in .rampd, or in your Redis with RAMPD_REDIS_URL.
 	@exec $(BIN)/rampd-server --insecure-admin --no-wait-for-store --data-dir .rampd $(OWN_HTTP:%=% 127.0.0.1:$(HTTP_PORT)) $(ARGS)
@@ -127,10 +128,12 @@ redis-server:
 
 # This check comes before the installation, so that a user who has to choose another port learns it at once.
 free: | python
-	@for each in $(OWN_LISTEN:%=%,$(PORT)) $(OWN_HTTP:%=%,$(HTTP_PORT)); do flag=$${each%,*} port=$${each#*,}; \
+	@taken= args="$$ARGS"; for each in $(OWN_LISTEN:%=%,$(PORT)) $(OWN_HTTP:%=%,$(HTTP_PORT)); do flag=$${each%,*} port=$${each#*,}; \
 	    $(PYTHON) -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
 	    s.bind(("127.0.0.1", int(sys.argv[1])))' $$port 2>/dev/null || \
-	    { echo "Port $$port is taken, perhaps by another rampd-server. To use a free port: make run ARGS='$$flag 127.0.0.1:0'. If the other server uses this folder too, add --data-dir .rampd2 to ARGS."; exit 1; }; done
+	    { verb=$${taken:+are} taken="$${taken:+$$taken and port }$$port" args="$${args:+$$args }$$flag 127.0.0.1:0"; }; done; \
+	    test -z "$$taken" || \
+	    { echo "Port $$taken $${verb:-is} taken, perhaps by another rampd-server. To use free ports: make run ARGS='$$args'.$(OTHER_DATA)"; exit 1; }
 
 python:
 	@command -v $(PYTHON) >/dev/null || \

@@ -37,10 +37,24 @@ def test_a_taken_port_is_reported_before_anything_is_installed(directory: Path, 
         done = make(directory, "run", f"PORT={free}", f"{variable}={port}")
     assert done.returncode == 2
     assert done.stdout == (
-        f"Port {port} is taken, perhaps by another rampd-server. To use a free port: make run ARGS='{flag} 127.0.0.1:0'. "
+        f"Port {port} is taken, perhaps by another rampd-server. To use free ports: make run ARGS='{flag} 127.0.0.1:0'. "
         "If the other server uses this folder too, add --data-dir .rampd2 to ARGS.\n"
     )
     assert not (directory / ".venv").exists()
+
+
+def test_all_taken_ports_are_reported_at_once_with_what_was_typed(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [each.getsockname()[1] for each in (one, other)]
+        words = ("run", f"PORT={ports[0]}", f"HTTP_PORT={ports[1]}")
+        both = make(directory, *words, "ARGS=--data-dir .rampd2")
+        second = make(directory, *words, "ARGS=--listen 127.0.0.1:0")
+    assert both.stdout == (
+        f"Port {ports[0]} and port {ports[1]} are taken, perhaps by another rampd-server. To use free ports: "
+        "make run ARGS='--data-dir .rampd2 --listen 127.0.0.1:0 --http 127.0.0.1:0'.\n"
+    )
+    assert f"Port {ports[1]} is taken" in second.stdout
+    assert "make run ARGS='--listen 127.0.0.1:0 --http 127.0.0.1:0'. If the other server" in second.stdout
 
 
 BOTH = ["--listen,50051", "--http,8080"]
@@ -64,7 +78,7 @@ def test_only_the_default_ports_that_are_used_are_checked(
     done = make(directory, "-n", "run", *words)
     assert done.returncode == 0
     assert [each for each in BOTH if each in done.stdout] == checked
-    assert ("is taken" in done.stdout) == bool(checked)
+    assert ("perhaps by another" in done.stdout) == bool(checked)
     [command] = [line for line in done.stdout.splitlines() if "rampd-server --insecure-admin" in line]
     assert ("--http 127.0.0.1:8080" in command) == (BOTH[1] in checked)
 
