@@ -70,6 +70,7 @@ func run(component string, workers int, folder, programs string) error {
 	stopping, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(stopping, stop) // a second signal ends the launcher at once
 
+	log.Printf("runs jobs of %s from %s", component, queue.path(waiting, ""))
 	var all sync.WaitGroup
 	all.Add(workers + 1)
 	this := launcher{component, programs, queue, versions}
@@ -97,7 +98,9 @@ func (l *launcher) work(stopping context.Context) {
 		if errors.Is(err, errNoJob) {
 			pause(stopping, idlePause)
 		} else if err != nil {
-			log.Print(err)
+			if !errors.Is(err, errPutBack) {
+				log.Print(err)
+			}
 			pause(stopping, time.Second)
 		}
 	}
@@ -106,7 +109,7 @@ func (l *launcher) work(stopping context.Context) {
 func (l *launcher) runJob(name string, job job) error {
 	version, err := l.versions.of(l.component, job)
 	if err != nil {
-		return errors.Join(err, l.queue.putBack(name))
+		return l.queue.putBack(name, err)
 	}
 	began := time.Now()
 	// A tag is data: it may have a / in it. It is one argument or one file name, never a part of a shell command.

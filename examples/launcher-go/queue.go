@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,12 +19,20 @@ const (
 	finished   = "done"
 )
 
-var errNoJob = errors.New("there is no job")
+var (
+	errNoJob   = errors.New("there is no job")
+	errPutBack = errors.New("the job waits")
+)
 
 // A job is the content of its file while it waits.
 type job struct {
 	ID   string `json:"id"`
 	Repo string `json:"repo"`
+	path string
+}
+
+func (j job) wrong(why error) error {
+	return fmt.Errorf("the job %s is wrong, and waits until you correct or remove it: %w", j.path, why)
 }
 
 // A done is the content of the file of a job that has run.
@@ -40,6 +49,7 @@ type queue struct {
 	folder string
 	lock   sync.Mutex
 	found  []string
+	said   sync.Map // why jobs wait
 }
 
 // openQueue also returns the jobs to the queue that a killed launcher was running.
@@ -60,7 +70,7 @@ func openQueue(folder string) (*queue, error) {
 			if err != nil {
 				return nil, err
 			}
-		} else if err := q.putBack(name); err != nil {
+		} else if err := os.Rename(q.path(running, name), q.path(waiting, name)); err != nil {
 			return nil, err
 		}
 	}
@@ -73,12 +83,15 @@ func (q *queue) take() (string, job, error) {
 	if err != nil {
 		return "", job{}, err
 	}
-	var taken job
+	taken := job{path: q.path(waiting, name)}
 	text, err := os.ReadFile(q.path(running, name))
 	if err == nil {
 		err = json.Unmarshal(text, &taken)
 	}
-	return name, taken, err
+	if err != nil {
+		return "", job{}, q.putBack(name, taken.wrong(err))
+	}
+	return name, taken, nil
 }
 
 func (q *queue) next() (string, error) {
@@ -98,8 +111,15 @@ func (q *queue) next() (string, error) {
 	return name, os.Rename(q.path(waiting, name), q.path(running, name))
 }
 
-func (q *queue) putBack(name string) error {
-	return os.Rename(q.path(running, name), q.path(waiting, name))
+// putBack returns a job to the queue, and says why, once for each reason: the job is tried again and again.
+func (q *queue) putBack(name string, why error) error {
+	if _, isSaid := q.said.LoadOrStore(why.Error(), true); !isSaid {
+		log.Print(why)
+	}
+	if err := os.Rename(q.path(running, name), q.path(waiting, name)); err != nil {
+		return err
+	}
+	return errPutBack
 }
 
 // finish writes what a job did, and then forgets that it runs. What ran without an answer of rampd is not reported.

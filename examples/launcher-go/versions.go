@@ -61,7 +61,7 @@ func (v *versions) of(component string, job job) (version, error) {
 	answer, err := v.resolver.Resolve(ctx, &rampdv1.ResolveRequest{Component: component, Repo: job.Repo, JobId: job.ID})
 	code := status.Code(err)
 	if code == codes.InvalidArgument {
-		return version{}, fmt.Errorf("the job %s is wrong, and waits: %w", job.ID, err)
+		return version{}, job.wrong(err)
 	}
 
 	v.lock.Lock()

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 
 import { Queue } from "./queue.js";
 import { Reporter } from "./reporter.js";
-import { Versions } from "./versions.js";
+import { NoVersion, Versions } from "./versions.js";
 
 const IDLE_MS = 20;
 
@@ -31,6 +31,7 @@ const reporter = new Reporter(given.component, queue, server, headers);
 const stopping = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => stopping.abort());
 
+console.error(`runs jobs of ${given.component} from ${queue.pathOf("")}`);
 await Promise.all([...Array.from({ length: Number(given.workers) }, work), reporter.run(stopping.signal)]);
 await reporter.flush();
 
@@ -40,26 +41,34 @@ async function work() {
     try {
       const name = queue.take();
       if (name === undefined) await pause(IDLE_MS);
-      else await run(name, queue.read(name));
+      else if (!(await run(name))) await pauseAfterFailure();
     } catch (error) {
       console.error(error.message);
-      await pause(1000, undefined, { signal: stopping.signal }).catch(() => {});
+      await pauseAfterFailure();
     }
   }
 }
 
-async function run(name, job) {
-  let version;
+function pauseAfterFailure() {
+  return pause(1000, undefined, { signal: stopping.signal }).catch(() => {});
+}
+
+// Runs a job, or puts it back and returns false.
+async function run(name) {
+  let job, version;
   try {
+    job = queue.read(name);
     version = await versions.of(given.component, job);
   } catch (error) {
-    queue.putBack(name);
-    throw error;
+    const wrong = `the job ${queue.pathOf(name)} is wrong, and waits until you correct or remove it: `;
+    queue.putBack(name, (error instanceof NoVersion ? "" : wrong) + error.message);
+    return false;
   }
   const began = performance.now();
   // A tag is data: it may have a / in it. It is one argument or one file name, never a part of a shell command.
   const { code, output } = await execute(join(programs, fileName(version.tag)), job.repo);
   queue.finish(name, { ...job, ...version, code, output, seconds: (performance.now() - began) / 1000 });
+  return true;
 }
 
 // The same name that Go's url.QueryEscape gives, and Python's quote(tag, safe="").

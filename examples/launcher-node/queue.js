@@ -10,13 +10,14 @@ const DONE = "done";
 
 export class Queue {
   #found = [];
+  #said = new Set(); // why jobs wait
 
   // Also returns the jobs to the queue that a killed launcher was running.
   constructor(folder) {
     this.folder = folder;
     for (const name of [WAITING, RUNNING, UNREPORTED, DONE]) mkdirSync(join(folder, name), { recursive: true });
     for (const name of this.#names(RUNNING)) {
-      if (this.#placeOf(name) === undefined) this.putBack(name);
+      if (this.#placeOf(name) === undefined) this.#return(name);
       else unlinkSync(this.#path(RUNNING, name)); // it was killed right after the job
     }
   }
@@ -33,8 +34,16 @@ export class Queue {
     return readJson(this.#path(RUNNING, name));
   }
 
-  putBack(name) {
-    renameSync(this.#path(RUNNING, name), this.#path(WAITING, name));
+  // Says why a job waits, once for each reason: the job is tried again and again.
+  putBack(name, why) {
+    if (!this.#said.has(why)) console.error(why);
+    this.#said.add(why);
+    this.#return(name);
+  }
+
+  // Where a job is while it waits.
+  pathOf(name) {
+    return this.#path(WAITING, name);
   }
 
   // Writes what a job did, and then forgets that it runs. What ran without an answer of rampd is not reported.
@@ -54,6 +63,10 @@ export class Queue {
 
   reported(name) {
     if (this.#placeOf(name) === UNREPORTED) renameSync(this.#path(UNREPORTED, name), this.#path(DONE, name));
+  }
+
+  #return(name) {
+    renameSync(this.#path(RUNNING, name), this.#path(WAITING, name));
   }
 
   #placeOf(name) {

@@ -9,6 +9,8 @@ import { writeJson } from "./queue.js";
 const RESOLVE_TIMEOUT_MS = 500; // how long a job waits for its version at most
 const WRONG_JOB = ["INVALID_CONTEXT", "TARGETING_KEY_MISSING"];
 
+export class NoVersion extends Error {}
+
 export class Versions {
   #client = OpenFeature.getClient();
   #path;
@@ -32,7 +34,7 @@ export class Versions {
   async of(component, job) {
     const answer = await this.#client.getStringDetails(component, "", { targetingKey: job.repo, job_id: job.id });
     const { errorCode: code = "OK", errorMessage = "" } = answer;
-    if (WRONG_JOB.includes(code)) throw new Error(`the job ${job.id} is wrong, and waits: ${errorMessage}`);
+    if (WRONG_JOB.includes(code)) throw new Error(errorMessage);
     if (code !== this.#code) console.error(`rampd answers with ${code}: ${errorMessage}`);
     this.#code = code;
     if (code !== "OK") return this.#fallback(component, errorMessage);
@@ -50,7 +52,7 @@ export class Versions {
 
   #fallback(component, errorMessage) {
     const known = this.#known[component];
-    if (known === undefined) throw new Error(`no version of ${component} is known, so the job waits: ${errorMessage}`);
+    if (known === undefined) throw new NoVersion(`no version of ${component} is known, so the job waits: ${errorMessage}`);
     return { tag: known.tag, channel: "CHANNEL_UNSPECIFIED", reason: "RESOLVE_REASON_FALLBACK", release: 0, revision: 0 };
   }
 

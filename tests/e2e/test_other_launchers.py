@@ -427,14 +427,24 @@ def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built:
             running.start()
             eventually(lambda: place.is_idle)
             place.push("no repo")
-            eventually(lambda: "the job 2 is wrong, and waits" in running.said.read_text())
+            for name, text in (("no-json", "{"), ("number", '{"id": 1, "repo": "acme/app"}')):
+                (place.folder / f"queue/{name}.json").write_text(text)
+                (place.folder / f"queue/{name}.json").rename(place.folder / f"queue/jobs/{name}.json")
+            wrong = ["00002.json", "no-json.json", "number.json"]
+            for name in wrong:
+                complaint = (
+                    f"the job {place.folder}/queue/jobs/{name} is wrong, and waits until you correct or remove it"
+                )
+                eventually(lambda complaint=complaint: complaint in running.said.read_text())
             call("DeleteComponent", component=C, confirm=C)
         place.push()
         eventually(lambda: "00003.json" in place.names("done"))
         running.stop()
         assert place.done()["00003.json"]["reason"] == FALLBACK
         assert "There is no component restyler." in running.said.read_text()
-        assert place.names("jobs") == ["00002.json"]
+        assert place.names("jobs") == wrong
+        assert running.said.read_text().count("is wrong, and waits") == len(wrong)
+        assert f"runs jobs of {C} from {place.folder}/queue/jobs" in running.said.read_text()
 
 
 def test_ctrl_c_ends_no_job_and_no_job_prints_too_much(built: Built, place: Place) -> None:
