@@ -431,11 +431,11 @@ def test_a_wrong_job_waits_and_a_component_that_is_not_there_stops_no_job(built:
                 (place.folder / f"queue/{name}.json").write_text(text)
                 (place.folder / f"queue/{name}.json").rename(place.folder / f"queue/jobs/{name}.json")
             wrong = ["00002.json", "no-json.json", "number.json"]
-            for name in wrong:
-                complaint = (
-                    f"the job {place.folder}/queue/jobs/{name} is wrong, and waits until you correct or remove it"
-                )
-                eventually(lambda complaint=complaint: complaint in running.said.read_text())
+            waits = [
+                f"the job {place.folder}/queue/jobs/{n} is wrong, and waits until you correct or remove it"
+                for n in wrong
+            ]
+            eventually(lambda: all(complaint in running.said.read_text() for complaint in waits))
             call("DeleteComponent", component=C, confirm=C)
         place.push()
         eventually(lambda: "00003.json" in place.names("done"))
