@@ -403,7 +403,9 @@ def test_a_method_that_only_reads_has_get_and_one_that_changes_has_not(http: htt
         refused(http.get(RESOLVE, params=wrong), 400, "invalid_argument", "INVALID_FIELD")
     for wrong in ({}, {"encoding": "xml"}, {"encoding": "application/json"}):
         error = refused(http.get(RESOLVE, params={"message": json.dumps(QUESTION), **wrong}), 415, "unknown")
-        assert error["message"] == "The encoding of this request has to be json or proto."
+        assert error["message"] == (
+            "The encoding of this request has to be json or proto. Write ?encoding=json&message=… behind the path, or POST the message."
+        )
     answer = http.get(RESOLVE, params={"encoding": "json", "message": json.dumps(QUESTION), "compression": "br"})
     assert "Send identity or gzip." in refused(answer, 501, "unimplemented")["message"]
     answer = http.get(

@@ -74,8 +74,11 @@ class _Method:
             is_post = request.method == "POST"
             kind = _content_type(request) if is_post else _IN_QUERY.get(request.query_params.get("encoding", ""), "")
             if kind not in {JSON, PROTO}:
-                known = ("content-type", JSON, PROTO) if is_post else ("encoding", *_IN_QUERY)
-                return self._unsupported(*known)
+                if is_post:
+                    return self._unsupported("content-type", JSON, PROTO)
+                return self._unsupported(
+                    "encoding", *_IN_QUERY, then=" Write ?encoding=json&message=… behind the path, or POST the message."
+                )
             ends_s = await _ends_s(request, self.door)
             async with _in_time(ends_s):
                 data = await (_posted if is_post else _query)(request, self.door)
@@ -96,10 +99,10 @@ class _Method:
             return self._unsupported("content-type", STREAM_JSON, STREAM_PROTO)
         return _Stream(self, request, kind)
 
-    def _unsupported(self, what: str, *kinds: str) -> Response:
+    def _unsupported(self, what: str, *kinds: str, then: str = "") -> Response:
         self.handlers.count(self.path, code_pb2.Code.Name(code_pb2.UNKNOWN))
         return JSONResponse(
-            {"code": "unknown", "message": f"The {what} of this request has to be {' or '.join(kinds)}."},
+            {"code": "unknown", "message": f"The {what} of this request has to be {' or '.join(kinds)}.{then}"},
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             {"accept-post": ", ".join(kinds)} if what == "content-type" else None,
         )
