@@ -1,17 +1,19 @@
 """What a collector does besides answering scrapes."""
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from rampd_server.metrics import collector, families
 from rampd_server.metrics.collector import Collector
-from rampd_server.metrics.components import Sources
+from rampd_server.metrics.components import Sources, _Known
 from rampd_server.metrics.counting import ByComponent
 from rampd_server.metrics.rollout_time import RolloutTime
 from rampd_server.metrics.shown import Shown
 from rampd_server.replica.replica import Replica
+from tests.rollouts import steady
 from tests.waiting import eventually_async
 
 
@@ -48,3 +50,11 @@ async def test_what_nobody_scrapes_is_forgotten(monkeypatch: pytest.MonkeyPatch)
         assert settled.is_set()
     finally:
         keeping.cancel()
+
+
+def test_a_component_is_written_again_when_only_its_rollout_has_changed() -> None:
+    rollout = steady()
+    known = _Known(rollout, is_frozen=False, observed=None, texts=())
+    assert known.is_of(rollout, None, is_frozen=False)
+    assert not known.is_of(replace(rollout), None, is_frozen=False)
+    assert not known.is_of(rollout, None, is_frozen=True)
