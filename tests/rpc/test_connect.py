@@ -316,6 +316,7 @@ def test_who_is_not_proven_sends_no_large_body(
 
             refused(asked(small), 400, "invalid_argument", "INVALID_FIELD")
             refused(asked(large), 401, "unauthenticated", "NO_CREDENTIALS")
+            refused(asked(large, **{"content-type": "application/proto"}), 401, "unauthenticated", "NO_CREDENTIALS")
             proof = {"authorization": f"Bearer {tokens.of['team']}"}
             refused(asked(large, **proof), 400, "invalid_argument", "INVALID_FIELD")
             monkeypatch.setattr(refused_calls, "is_flooded", lambda: True)

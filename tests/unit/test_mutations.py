@@ -46,6 +46,7 @@ def test_each_named_test_exists() -> None:
     for mutation in MUTATIONS:
         file, *names = mutation.test.partition("[")[0].split("::")
         assert names, f"{mutation.test} is a file of tests: name one of its tests"
+        assert names[-1].startswith("test_"), f"{mutation.test} is a class of tests: name one of its tests"
         inside: ast.Module | ast.ClassDef = ast.parse((ROOT / file).read_text("utf-8"))
         for name in names:
             found = [each for each in inside.body if getattr(each, "name", "") == name]
