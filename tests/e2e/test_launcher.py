@@ -8,8 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -22,6 +22,7 @@ import redis
 from rampd._contract.grammar import TAG
 from rampd._decision.bucketing import bucket
 from tests.authority import Authority
+from tests.repeating import repeated
 from tests.rpc.access_table import Tokens
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
@@ -85,21 +86,8 @@ class Jobs:
     def done(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._client.lrange("done", 0, -1)]
 
-    @contextlib.contextmanager
-    def coming(self) -> Iterator[None]:
-        is_over = threading.Event()
-
-        def push() -> None:
-            while not is_over.wait(1 / JOBS_A_SECOND):
-                self.push()
-
-        thread = threading.Thread(target=push)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
+    def coming(self) -> AbstractContextManager[None]:
+        return repeated(self.push, JOBS_A_SECOND)
 
     def wait_for_more(self) -> None:
         wanted = len(self.done()) + MORE

@@ -8,8 +8,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from rampd._decision.bucketing import bucket
 from tests.authority import Authority
+from tests.repeating import repeated
 from tests.rpc.access_table import Tokens
 from tests.servers import ServerProcess, Stubs, rampd_server, require, short_directory, stubs
 from tests.waiting import eventually
@@ -125,21 +127,8 @@ class Place:
         self.pushed.add(name)
         draft.rename(self.folder / "queue/jobs" / name)
 
-    @contextlib.contextmanager
-    def jobs_coming(self) -> Iterator[None]:
-        is_over = threading.Event()
-
-        def push() -> None:
-            while not is_over.wait(1 / JOBS_A_SECOND):
-                self.push()
-
-        thread = threading.Thread(target=push)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
+    def jobs_coming(self) -> AbstractContextManager[None]:
+        return repeated(self.push, JOBS_A_SECOND)
 
     def names(self, place: str) -> list[str]:
         return sorted(path.name for path in (self.folder / "queue" / place).glob("[!.]*.json"))
@@ -202,6 +191,11 @@ class Launcher:
     def ctrl_c(self) -> None:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGINT)
+
+    def ctrl_c_after(self, pause_s: float) -> None:
+        """As a person does it: the launcher has time to take the one before."""
+        self.ctrl_c()
+        time.sleep(pause_s)
 
     def is_over(self) -> bool:
         assert self.process is not None
@@ -474,7 +468,7 @@ def test_ctrl_c_ends_no_job_and_no_job_prints_too_much(built: Built, place: Plac
         place.push()
         running.start()
         eventually(began.exists)
-        eventually(lambda: running.is_over() or running.ctrl_c())
+        eventually(lambda: running.is_over() or running.ctrl_c_after(0.5))
         assert running.stopped_with == -signal.SIGINT
         assert place.names("running") == ["00002.json"]
         over.touch()
