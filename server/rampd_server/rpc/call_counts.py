@@ -8,7 +8,7 @@ import grpc
 
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.metrics.counting import Counts, Histogram, Labels
-from rampd_server.rpc.error_status import STATUS_CODES
+from rampd_server.rpc.error_status import ending_of
 
 UNKNOWN: Final = "_unknown"
 """The label `method` of calls to methods that there are not. No method has this name."""
@@ -38,10 +38,8 @@ class MethodCalls:
         if not self.is_stream:
             self.observe(time.perf_counter() - began_s)
             self._ended -= 1
-        if isinstance(refusal, DeadlineError):
-            self._refused.add(grpc.StatusCode.DEADLINE_EXCEEDED.name, "")
-        else:
-            self._refused.add(STATUS_CODES[refusal.reason].name, refusal.reason)
+        status, reason = ending_of(refusal)
+        self._refused.add(status.name, reason)
 
     def ended(self) -> None:
         """A stream ended in order."""

@@ -12,7 +12,7 @@ import structlog
 from rampd_server.access.grants import Caller
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.rpc.call import Context
-from rampd_server.rpc.error_status import STATUS_CODES
+from rampd_server.rpc.error_status import ending_of
 
 Handle = Callable[[bytes, Context], Awaitable[Any]]
 Abort = Callable[[Context, RampdError | DeadlineError], Awaitable[None]]
@@ -76,10 +76,8 @@ def noting_refusal(abort: Abort) -> Abort:
 
     async def noted(context: Context, refusal: RampdError | DeadlineError) -> None:
         ended = _ended.get()
-        if isinstance(refusal, DeadlineError):
-            ended.status = grpc.StatusCode.DEADLINE_EXCEEDED.name
-        else:
-            ended.status, ended.reason = STATUS_CODES[refusal.reason].name, refusal.reason.value
+        status, ended.reason = ending_of(refusal)
+        ended.status = status.name
         await abort(context, refusal)
 
     return noted

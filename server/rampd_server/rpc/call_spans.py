@@ -12,7 +12,7 @@ from opentelemetry.trace import Span, SpanKind, get_current_span
 from rampd import v1
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.rpc.call import Call, Context
-from rampd_server.rpc.error_status import STATUS_CODES, abort
+from rampd_server.rpc.error_status import abort, ending_of
 from rampd_server.tracing.spans import ERROR_TYPE, Attributes, Spans, fail
 from rampd_server.tracing.trace_context import context_of
 
@@ -68,11 +68,8 @@ class CallSpans:
 
     async def abort(self, context: Context, error: RampdError | DeadlineError) -> None:
         """Ends the call with the error, as `error_status.abort` does."""
-        span = get_current_span()
-        if isinstance(error, DeadlineError):
-            self._end(span, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.DEADLINE_EXCEEDED.name)
-        else:
-            self._end(span, STATUS_CODES[error.reason], error.reason)
+        status, reason = ending_of(error)
+        self._end(get_current_span(), status, reason or status.name)
         await abort(context, error)
 
     def noting(self, answer: Callable[[Any, Call], Awaitable[Any] | bytes]) -> Callable[[Any, Call], Any]:

@@ -55,6 +55,13 @@ _MAX_DESCRIPTION = 400
 _MAX_VIOLATIONS_SUM = 2000
 
 
+def ending_of(error: RampdError | DeadlineError) -> tuple[grpc.StatusCode, str]:
+    """The status and the reason with which an error ends a call. The reason is empty if rampd has none."""
+    if isinstance(error, RampdError):
+        return STATUS_CODES[error.reason], error.reason.value
+    return grpc.StatusCode.DEADLINE_EXCEEDED, ""
+
+
 def to_status(error: RampdError) -> status_pb2.Status:
     """Returns the google.rpc.Status of an error, with an ErrorInfo, and with a BadRequest if fields are wrong.
 
