@@ -76,7 +76,7 @@ class Components:
         """The samples of one component."""
         component = rollout.component
         self._sources.time.settle(component, now_ms)
-        is_frozen = bool(freezes(rollout, Context(now_ms, freeze_all=namespace.freeze)))
+        is_frozen = _is_frozen(rollout, namespace, now_ms)
         observed = self._sources.looks.get(component)
         if observed is not None and not _is_of_present_trial(observed.rollout, rollout):
             observed = None
@@ -145,8 +145,7 @@ class Others:
     def add(self, rollout: Rollout, namespace: Namespace, now_ms: int) -> None:
         """Adds one component."""
         self._states[rollout.state] += 1
-        is_frozen = bool(freezes(rollout, Context(now_ms, freeze_all=namespace.freeze)))
-        for family, value in _numbers(rollout, is_frozen=is_frozen):
+        for family, value in _numbers(rollout, is_frozen=_is_frozen(rollout, namespace, now_ms)):
             self._sums[family] = self._sums.get(family, 0) + value
 
     def lines(self) -> Lines:
@@ -157,6 +156,10 @@ class Others:
             yield families.STATE, line(families.STATE, (OTHERS, state), number)
         for family, value in self._sums.items():
             yield family, line(family, (OTHERS,), value)
+
+
+def _is_frozen(rollout: Rollout, namespace: Namespace, now_ms: int) -> bool:
+    return bool(freezes(rollout, Context(now_ms, freeze_all=namespace.freeze)))
 
 
 def _numbers(rollout: Rollout, *, is_frozen: bool) -> Iterator[tuple[Family, int]]:
