@@ -144,6 +144,7 @@ RULES = (
         never=(*REDIS, *GRPC, *HTTP, *WEB, "google", "rampd", "rampd_server"),
         allowed=(
             "rampd_server.metrics",
+            "rampd_server.access.globs",
             "rampd_server.domain",
             "rampd_server.ports",
             "rampd_server.replica",

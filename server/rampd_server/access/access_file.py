@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from rampd._contract.grammar import ACTOR, word_violation
-from rampd_server.access.grants import EVERY_COMPONENT, LATEST_S, Grant, Limits, Trust
+from rampd_server.access.globs import EVERY_COMPONENT
+from rampd_server.access.grants import LATEST_S, Grant, Limits, Trust
 from rampd_server.access.rpc_roles import Role
 from rampd_server.process.regular_file import content_of
 

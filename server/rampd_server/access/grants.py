@@ -1,16 +1,14 @@
 """Grants: which callers get in, by which proof, and what they may do. Pure."""
 
-import fnmatch
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
+from rampd_server.access.globs import EVERY_COMPONENT, matcher
 from rampd_server.access.rpc_roles import REQUEST_FLAGS, WHOLE_NAMESPACE, Role
 
-EVERY_COMPONENT: Final = ("*",)
 LATEST_S: Final = 253_402_300_799
 """The end of the year 9999, in seconds since 1970: the latest time that a message can hold."""
 
@@ -97,9 +95,8 @@ class Grant:
         return "*" in self.components
 
     @cached_property
-    def _matches_component(self) -> "re._FullMatch":  # type: ignore[name-defined]
-        # A pattern of fnmatch takes no exponential time, however many stars there are.
-        return re.compile("|".join(map(fnmatch.translate, self.components))).fullmatch
+    def _matches_component(self) -> Callable[[str], object]:
+        return matcher(self.components)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """Writes a scrape, in pieces: other tasks of the event loop get their turns in between."""
 
 import asyncio
-import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
+from rampd_server.access.globs import EVERY_COMPONENT, matcher
 from rampd_server.domain.errors import RampdError
 from rampd_server.metrics import families
 from rampd_server.metrics.components import Components, Others, Sources
@@ -15,8 +15,6 @@ from rampd_server.metrics.families import FAMILIES, OTHERS, Family
 from rampd_server.metrics.shown import Shown
 from rampd_server.metrics.text import header, histogram_lines, line, slot_text
 from rampd_server.replica.replica import Replica
-
-EVERY_COMPONENT: Final = ("*",)
 
 _AT_ONCE: Final = 64
 """How many texts of components, or lines, are one piece."""
@@ -169,8 +167,7 @@ def seen_by(globs: Sequence[str]) -> Callable[[str], object]:
     """
     if "*" in globs:
         return lambda _name: True
-    patterns = ("".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", glob)) for glob in globs)
-    matches = re.compile("|".join(patterns)).fullmatch
+    matches = matcher(globs)
     return lambda name: name != OTHERS and matches(name)
 
 

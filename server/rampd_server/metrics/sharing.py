@@ -13,7 +13,8 @@ from typing import Final
 
 import structlog
 
-from rampd_server.metrics.collector import EVERY_COMPONENT, Collector, seen_by
+from rampd_server.access.globs import EVERY_COMPONENT
+from rampd_server.metrics.collector import Collector, seen_by
 from rampd_server.metrics.merging import Merging, Scrape
 
 _PULL_S: Final = 2.0
