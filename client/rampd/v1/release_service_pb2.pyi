@@ -23,7 +23,7 @@ DISPOSITION_UNCHANGED: Disposition
 DISPOSITION_PROMOTED: Disposition
 
 class ReleaseRequest(_message.Message):
-    __slots__ = ("component", "tag", "attributes", "expedite", "force", "request_id", "expected_revision", "note")
+    __slots__ = ("component", "tag", "attributes", "expedite", "force", "request_id", "expected_revision", "note", "dry_run")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class ReleaseRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     component: str
     tag: str
     attributes: _containers.ScalarMap[str, str]
@@ -47,10 +48,11 @@ class ReleaseRequest(_message.Message):
     request_id: str
     expected_revision: int
     note: str
-    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., expedite: bool = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+    dry_run: bool
+    def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., expedite: bool = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class ReleaseResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "disposition", "queue_position", "release", "revision", "rollout")
+    __slots__ = ("message", "changed", "replayed", "disposition", "queue_position", "release", "revision", "rollout", "preview")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +61,7 @@ class ReleaseResponse(_message.Message):
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
@@ -67,35 +70,40 @@ class ReleaseResponse(_message.Message):
     release: int
     revision: int
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., disposition: _Optional[_Union[Disposition, str]] = ..., queue_position: _Optional[int] = ..., release: _Optional[int] = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    preview: _rollout_pb2.Preview
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., disposition: _Optional[_Union[Disposition, str]] = ..., queue_position: _Optional[int] = ..., release: _Optional[int] = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
 
 class CancelReleaseRequest(_message.Message):
-    __slots__ = ("component", "release", "request_id", "expected_revision", "note")
+    __slots__ = ("component", "release", "request_id", "expected_revision", "note", "dry_run")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     component: str
     release: int
     request_id: str
     expected_revision: int
     note: str
-    def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+    dry_run: bool
+    def __init__(self, component: _Optional[str] = ..., release: _Optional[int] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class CancelReleaseResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout")
+    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
     rollout: _rollout_pb2.Rollout
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
+    preview: _rollout_pb2.Preview
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
 
 class GetReleaseRequest(_message.Message):
     __slots__ = ("component", "release")

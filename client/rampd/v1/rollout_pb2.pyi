@@ -364,19 +364,27 @@ class QuarantinedTag(_message.Message):
     def __init__(self, tag: _Optional[str] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Override(_message.Message):
-    __slots__ = ("repo", "channel", "tag", "expire_time")
+    __slots__ = ("repo", "channel", "tag", "expire_time", "actor", "actor_claimed", "note", "create_time")
     REPO_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     repo: str
     channel: Channel
     tag: str
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, repo: _Optional[str] = ..., channel: _Optional[_Union[Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    actor: str
+    actor_claimed: bool
+    note: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, repo: _Optional[str] = ..., channel: _Optional[_Union[Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., actor_claimed: bool = ..., note: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("revision", "time", "actor", "actor_claimed", "action", "note", "changes", "count", "request_id")
+    __slots__ = ("revision", "time", "actor", "actor_claimed", "action", "note", "changes", "count", "request_id", "component", "id")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
@@ -386,6 +394,8 @@ class Event(_message.Message):
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     revision: int
     time: _timestamp_pb2.Timestamp
     actor: str
@@ -395,7 +405,31 @@ class Event(_message.Message):
     changes: _containers.RepeatedCompositeFieldContainer[FieldChange]
     count: int
     request_id: str
-    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., actor_claimed: bool = ..., action: _Optional[str] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[FieldChange, _Mapping]]] = ..., count: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    component: str
+    id: str
+    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., actor_claimed: bool = ..., action: _Optional[str] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[FieldChange, _Mapping]]] = ..., count: _Optional[int] = ..., request_id: _Optional[str] = ..., component: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class Preview(_message.Message):
+    __slots__ = ("repos_seen", "repos_moved", "estimated", "moves")
+    REPOS_SEEN_FIELD_NUMBER: _ClassVar[int]
+    REPOS_MOVED_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    repos_seen: int
+    repos_moved: int
+    estimated: bool
+    moves: _containers.RepeatedCompositeFieldContainer[RepoMove]
+    def __init__(self, repos_seen: _Optional[int] = ..., repos_moved: _Optional[int] = ..., estimated: bool = ..., moves: _Optional[_Iterable[_Union[RepoMove, _Mapping]]] = ...) -> None: ...
+
+class RepoMove(_message.Message):
+    __slots__ = ("repo", "before", "after")
+    REPO_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    repo: str
+    before: str
+    after: str
+    def __init__(self, repo: _Optional[str] = ..., before: _Optional[str] = ..., after: _Optional[str] = ...) -> None: ...
 
 class FieldChange(_message.Message):
     __slots__ = ("field", "before", "after")

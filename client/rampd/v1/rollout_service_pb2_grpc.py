@@ -151,6 +151,11 @@ class RolloutServiceStub(object):
                 request_serializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIRequest.SerializeToString,
                 response_deserializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIResponse.FromString,
                 _registered_method=True)
+        self.GetServer = channel.unary_unary(
+                '/rampd.v1.RolloutService/GetServer',
+                request_serializer=rampd_dot_v1_dot_rollout__service__pb2.GetServerRequest.SerializeToString,
+                response_deserializer=rampd_dot_v1_dot_rollout__service__pb2.GetServerResponse.FromString,
+                _registered_method=True)
         self.DeleteComponent = channel.unary_unary(
                 '/rampd.v1.RolloutService/DeleteComponent',
                 request_serializer=rampd_dot_v1_dot_rollout__service__pb2.DeleteComponentRequest.SerializeToString,
@@ -335,6 +340,13 @@ class RolloutServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServer(self, request, context):
+        """Returns how the server and its store are set up and how they are: versions, clocks, staleness, and what is not secure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteComponent(self, request, context):
         """Deletes a component with its queue, quarantine and overrides. Its history stays. If the component is made again, release
         numbers and revision continue. It works even if the component's data in the store is damaged, except when there is an
@@ -461,6 +473,11 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.WhoAmI,
                     request_deserializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIRequest.FromString,
                     response_serializer=rampd_dot_v1_dot_rollout__service__pb2.WhoAmIResponse.SerializeToString,
+            ),
+            'GetServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServer,
+                    request_deserializer=rampd_dot_v1_dot_rollout__service__pb2.GetServerRequest.FromString,
+                    response_serializer=rampd_dot_v1_dot_rollout__service__pb2.GetServerResponse.SerializeToString,
             ),
             'DeleteComponent': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteComponent,
@@ -1091,6 +1108,33 @@ class RolloutService(object):
             '/rampd.v1.RolloutService/WhoAmI',
             rampd_dot_v1_dot_rollout__service__pb2.WhoAmIRequest.SerializeToString,
             rampd_dot_v1_dot_rollout__service__pb2.WhoAmIResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rampd.v1.RolloutService/GetServer',
+            rampd_dot_v1_dot_rollout__service__pb2.GetServerRequest.SerializeToString,
+            rampd_dot_v1_dot_rollout__service__pb2.GetServerResponse.FromString,
             options,
             channel_credentials,
             insecure,
