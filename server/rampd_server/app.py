@@ -48,7 +48,7 @@ from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
-from rampd_server.storage.link import Link
+from rampd_server.storage.link import DEADLINE_S, Link
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
@@ -69,12 +69,14 @@ class Worker(NamedTuple):
 
 
 @asynccontextmanager
-async def running(config: Config, redis_url: str, *, worker: Worker | None = None) -> AsyncIterator[Listening]:
+async def running(
+    config: Config, redis_url: str, *, worker: Worker | None = None, store_deadline_s: float = DEADLINE_S
+) -> AsyncIterator[Listening]:
     """Runs a server for as long as the block lasts, and gives the addresses that it listens on.
 
     `worker` is the server among the workers that share the port: see `workers.py`. Without `wait_for_store`
     the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
-    until the store answers. Raises StartupError if an address is taken, if the store is not suitable, or if the token
+    until the store answers. `store_deadline_s` is how long a call of the store may take. Raises StartupError if an address is taken, if the store is not suitable, or if the token
     for Prometheus can't be read.
     """
     doors = Doors(config, OidcVerifier())
@@ -87,6 +89,7 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
         namespace=config.namespace,
         name=name_of_server(config.namespace),
         adopt_command=adopt_command(config, redis_url),
+        deadline_s=store_deadline_s,
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
     replica = Replica(store, count_error=link.count_error)

@@ -22,7 +22,6 @@ _COMMANDS: Final = (
     *("ROLE", "ZRANGEBYSCORE k 0 1", "ZREM k v", "ZSCORE k v"),
 )
 """All commands that rampd runs, in its scripts and outside of them; k stands for a key."""
-_DEADLINE_S: Final = 2.0
 
 
 class UnsuitableStoreError(Exception):
@@ -38,7 +37,7 @@ async def check_server(link: Link) -> str:
     """
     not_checked = ""
     with redis_errors(link.keys.meta):
-        async with asyncio.timeout(_DEADLINE_S):
+        async with asyncio.timeout(2 * link.deadline_s):
             schema = await link.client.hget(link.keys.meta, "schema")
             try:
                 info = await link.client.info("all")
