@@ -21,12 +21,15 @@ class Change(TypedDict, total=False):
     key, so that a call that is tried again applies once.
     `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
     `note`: kept in the history.
+    `dry_run`: the server answers as if it made the change, or refuses it, and writes nothing. The answer's `preview` says to whom
+    the change would give another version. The `request_id` is not used up.
     `timeout`: seconds; default that of the admin.
     """
 
     request_id: str
     expected_revision: int
     note: str
+    dry_run: bool
     timeout: float
 
 
@@ -91,6 +94,7 @@ def change_of(request: type[Message], response: type[Response], change: Change, 
         request_id=change.get("request_id") or uuid4().hex,
         expected_revision=change.get("expected_revision"),
         note=change.get("note"),
+        dry_run=change.get("dry_run"),
     )
     return Ask(made, response, _itself, change.get("timeout"))
 
