@@ -22,6 +22,7 @@ from rampd_server.storage.keys import Keys
 from tests.rpc.access_table import CALLERS, METHODS, REQUESTS, method_of, prepared, send, serving, status
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import StoreServer
+from tests.timeless import timeless
 
 C = "restyler"
 NAMESPACE = "dry"
@@ -116,29 +117,10 @@ class World:
     def outcome(self, method: str, request: Message) -> Message:
         """Returns the answer, or the status of the refusal, without what differs from call to call."""
         try:
-            return comparable(self.send(method, request))
+            return timeless(self.send(method, request))
         except grpc.RpcError as error:
             found: status_pb2.Status = rpc_status.from_call(error)
             return found
-
-
-def comparable(response: Any) -> Message:
-    """Returns a copy without times, because the clock goes on between two calls."""
-    copied = type(response)()
-    copied.CopyFrom(response)
-    _drop_times(copied)
-    return copied
-
-
-def _drop_times(message: Any) -> None:
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        if field.message_type is Timestamp.DESCRIPTOR:
-            message.ClearField(field.name)
-            continue
-        for each in value if field.is_repeated else [value]:
-            _drop_times(each)
 
 
 @pytest.fixture(scope="module")
