@@ -146,7 +146,7 @@ async def test_a_dry_run_of_an_urgent_change_leaves_no_mark_after_a_conflict(sto
 
     answer = await service.execute(COMPONENT, commands.Rollback(), DRY)
 
-    assert service.conflicts.number == 1
+    assert service.conflicts.value == 1
     assert answer.result.revision == 5
     assert await store.client.hget(store.keys.component(COMPONENT).rollout, "yield_until") is None
 
