@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, TypeAlias
 
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.ports import AskedEvents, Event, Store, entry_order
@@ -20,6 +20,8 @@ MAX_DAMAGE: Final = 100
 _AT_ONCE: Final = 200
 """How many histories are read in one exchange, so that neither the store nor this server is busy with them for long."""
 
+_Place: TypeAlias = "tuple[int, int, str, _History]"
+"""As `_History.place` returns it."""
 _Order = tuple[int, int]
 """As `entry_order` returns it."""
 _LATEST: Final[_Order] = (10**18, 0)
@@ -37,7 +39,7 @@ class _History:
     count: int = 0
     """How many events were asked for at the last time."""
 
-    def place(self) -> tuple[int, int, str, "_History"]:
+    def place(self) -> _Place:
         """Orders histories by their next event, or by the latest event that may be next."""
         time_ms, sequence = entry_order(self.events[0].id) if self.events else self.end or (0, 0)
         return -time_ms, -sequence, self.component, self
@@ -76,11 +78,7 @@ class WholeHistory:
                 if history.events or history.end:
                     heappush(places, history.place())
             else:
-                opened = []
-                # A history whose last entry is known is read once its event is next. Then the page is likely to use it.
-                most = _AT_ONCE if history.end == end else min(page, _AT_ONCE)
-                while places and len(opened) < most and not places[0][-1].events:
-                    opened.append(heappop(places)[-1])
+                opened = _take_unread(places, end, page)
                 await self._read(opened, damage, after, page)
                 for each in opened:
                     if each.events or each.end:
@@ -117,6 +115,18 @@ class WholeHistory:
         ]
         # The copy does not know the last entry of the namespace's own history.
         return [*found, _History("", end)]
+
+
+def _take_unread(places: list[_Place], end: _Order, page: int) -> list[_History]:
+    """Takes out the histories that have to be read next. Where the last entry is known, one history more is likely to give
+    one event more, so no more are read than the page has events.
+    """
+    taken: list[_History] = []
+    while places and not (history := places[0][-1]).events:
+        if len(taken) >= (_AT_ONCE if history.end == end else page):
+            break
+        taken.append(heappop(places)[-1])
+    return taken
 
 
 def _end_of(entry_id: str) -> _Order:

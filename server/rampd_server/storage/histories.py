@@ -6,7 +6,7 @@ from typing import Any
 from redis import exceptions
 
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.ports import AskedEvents, Event, EventsPiece, Origin
+from rampd_server.ports import AskedEvents, Event, EventsPiece, Origin, entry_order
 from rampd_server.storage.codec import history, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.link import Link
@@ -76,7 +76,9 @@ def _bounds(before: str, after: str) -> tuple[str, str]:
     """Returns the ends of a range for XREVRANGE, without `before` and without `after`. Raises ValueError."""
     for entry_id in filter(None, (before, after)):
         texts.read_position(entry_id)
-    return f"({before}" if before else "+", f"({after}" if after else "-"
+    # Nothing is before the first possible id, and Redis refuses to leave it out.
+    newest = before if before and entry_order(before) == (0, 0) else f"({before}" if before else "+"
+    return newest, f"({after}" if after else "-"
 
 
 async def _answers(pipe: Any) -> list[Any]:  # noqa: ANN401 - a pipeline of redis-py
