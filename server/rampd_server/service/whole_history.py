@@ -17,7 +17,7 @@ from rampd_server.replica.replica import Replica
 MAX_DAMAGE: Final = 100
 """How many damaged histories and entries one page names."""
 
-_AT_ONCE: Final = 200
+_AT_ONCE: Final = 128
 """How many histories are read in one exchange, so that neither the store nor this server is busy with them for long."""
 
 _Place: TypeAlias = "tuple[int, int, str, _History]"
@@ -94,10 +94,9 @@ class WholeHistory:
         """
         begin, end = _following(entry_order(after)) if after else (0, 0), entry_order(before) if before else _LATEST
         others, latest = await self._components(begin)
-        histories = [_History(name, min(last, end)) for name, last in others.items() if last > begin and sees(name)]
-        # The last entry of the namespace's own history is not known. Nothing is new in it if nothing is new in the feed.
-        if not after or _end_of(self._replica.entry_id) > begin:
-            histories.append(_History("", end))
+        histories = [
+            _History(name, min(last, end)) for name, last in others.items() if last > begin and (not name or sees(name))
+        ]
         places = [history.place() for history in histories]
         heapify(places)
         while places or latest:
@@ -128,17 +127,22 @@ class WholeHistory:
             damage.extend(piece.damage[: MAX_DAMAGE - len(damage)])
 
     async def _components(self, begin: _Order) -> tuple[dict[str, _Order], list[tuple[str, str]]]:
-        """Returns components in no order, each with the place after its last entry, and all others as in `_latest`."""
+        """Returns components in no order, each with the place after its last entry, and all others as in `_latest`. The
+        namespace is among the first, with an empty name.
+        """
         # In this order, no component is missing that is deleted, or made again, in between.
         deleted = await self._store.deleted_components(since_ms=begin[0])
         is_current = await self._replica.catch_up()
+        if is_current and _end_of(self._replica.entry_id) <= begin:
+            return {}, []
         others = {name: (time_ms + 1, 0) for name, time_ms in deleted if name.isascii()}
         for absent in self._replica.gone():
             others[absent.component] = max(_end_of(absent.entry), others.get(absent.component, (0, 0)))
         for name in others.keys() & self._latest.keys():
             others[name] = max(others[name], _end_of(self._latest[name]))
-        # Nobody knows the last entries of these.
+        # The last entries of these are not known, and that of the namespace's own history is not kept.
         others |= dict.fromkeys(self._unknown | self._replica.damaged.keys(), _LATEST)
+        others[""] = _LATEST
         if not is_current:
             return dict.fromkeys(others.keys() | self._latest.keys(), _LATEST), []
         return others, [each for each in self._latest.items() if each[0] not in others]
