@@ -17,6 +17,7 @@ from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outco
 from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
 from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, execute, expected_revision, respond
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
+from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
 
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
@@ -25,12 +26,22 @@ _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 class RolloutServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store, outcomes: OutcomeStore, judge: Judge) -> None:
+    def __init__(
+        self,
+        service: Service,
+        replica: Replica,
+        store: Store,
+        outcomes: OutcomeStore,
+        judge: Judge,
+        *,
+        status: ServerStatus,
+    ) -> None:
         self._service = service
         self._replica = replica
         self._store = store
         self._outcomes = outcomes
         self._judge = judge
+        self._status = status
 
     async def _execute(
         self,
@@ -157,6 +168,9 @@ class RolloutServicer:
         if caller.expires_s is not None:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
         return response
+
+    async def get_server(self, _request: v1.GetServerRequest, call: Call) -> v1.GetServerResponse:
+        return v1.GetServerResponse(server=await self._status.of(call))
 
     async def get_rollout(self, request: v1.GetRolloutRequest, _call: Call) -> v1.GetRolloutResponse:
         rollout, namespace, now_ms = await self._service.read(request.component)
