@@ -92,6 +92,26 @@ RULES = (
     Rule("rampd", never=("random",), exceptions=("rampd._runtime.backoff",)),
     # A launcher without OpenTelemetry imports none of it.
     Rule("rampd", never=OTEL, exceptions=("rampd._runtime.tracing", "rampd._calls.call_span")),
+    # The command line calls servers as every user does. It shares only pure code with the client, and nothing imports it.
+    Rule("rampd", never=("rampd_cli",)),
+    Rule("rampd_server", never=("rampd_cli",)),
+    Rule("rampd_cli", never=("rampd_server", *GRPC)),
+    Rule(
+        "rampd_cli",
+        never=("rampd",),
+        allowed=(
+            "rampd.v1",
+            "rampd.errors",
+            "rampd.Admin",
+            "rampd.errors.RampdError",
+            "rampd.Resolver",
+            "rampd.ClientCertificate",
+            "rampd.TokenFile",
+            "rampd.credentials",
+            "rampd._contract",
+            "rampd._decision",
+        ),
+    ),
     # The code that the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
@@ -345,6 +365,16 @@ PLANTED = {
         ("import redis.asyncio", "rampd.resolver imports redis.asyncio"),
         ("if x:\n    def f():\n        from redis import Redis", "rampd.resolver imports redis.Redis"),
         ("from rampd import aio", "rampd.resolver imports rampd.aio"),
+        ("from rampd_cli import app", "rampd.resolver imports rampd_cli.app"),
+    ],
+    "client/rampd_cli/session.py": [
+        ("from rampd_server.domain import errors", "rampd_cli.session imports rampd_server.domain.errors"),
+        ("import grpc", "rampd_cli.session imports grpc"),
+        (
+            "from rampd._calls.connection import Connection",
+            "rampd_cli.session imports rampd._calls.connection.Connection",
+        ),
+        ("from rampd import AsyncAdmin", "rampd_cli.session imports rampd.AsyncAdmin"),
     ],
     "client/rampd/testing/plugin.py": [
         ("import redis", "rampd.testing.plugin imports redis"),
@@ -418,6 +448,7 @@ PLANTED = {
         ("from rampd_server.doors import Doors", "rampd_server.service.service imports rampd_server.doors.Doors"),
         ("from rampd_server.app import App", "rampd_server.service.service imports rampd_server.app.App"),
         ("import rampd_server.caretaker", "rampd_server.service.service imports rampd_server.caretaker"),
+        ("import rampd_cli", "rampd_server.service.service imports rampd_cli"),
     ],
     "server/rampd_server/access/credentials.py": [
         ("import grpc", "rampd_server.access.credentials imports grpc"),

@@ -186,6 +186,8 @@ FIELDS: Mapping[str, Rule] = {
     "force": FLAG,
     "quarantine": FLAG,
     "all": FLAG,
+    "dry_run": FLAG,
+    "every_component": FLAG,
     "delete": FLAG,
     "until_held": FLAG,
     "until_paused": FLAG,

@@ -21,12 +21,14 @@ class Change(TypedDict, total=False):
     key, so that a call that is tried again applies once.
     `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
     `note`: kept in the history.
+    `dry_run`: answers as if the change were made, with a `preview` of the repos that would move, and writes nothing.
     `timeout`: seconds; default that of the admin.
     """
 
     request_id: str
     expected_revision: int
     note: str
+    dry_run: bool
     timeout: float
 
 
@@ -91,6 +93,7 @@ def change_of(request: type[Message], response: type[Response], change: Change, 
         request_id=change.get("request_id") or uuid4().hex,
         expected_revision=change.get("expected_revision"),
         note=change.get("note"),
+        dry_run=change.get("dry_run"),
     )
     return Ask(made, response, _itself, change.get("timeout"))
 

@@ -1,0 +1,80 @@
+"""The kinds of arguments: components, tags, repos, durations and times, each with its completion."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+
+_UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION: Final = re.compile(
+    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII
+)
+
+
+class Name(click.ParamType):
+    """A name that the server knows, and that a shell can complete. `kind` is `component`, `tag` or `repo`."""
+
+    def __init__(self, kind: str) -> None:
+        self.name = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from rampd_cli.completing import names  # noqa: PLC0415 - only a shell completes
+
+        return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
+
+
+class Duration(click.ParamType):
+    """A length of time, as a person writes it: `90s`, `10m`, `1h30m`, `7d`. Becomes a timedelta."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = _DURATION.fullmatch(value)
+        if not value or found is None:
+            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 1h30m or 7d.", param, ctx)
+        seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
+        try:
+            return timedelta(seconds=seconds)
+        except OverflowError:
+            self.fail(f"{value!r} is too long.", param, ctx)
+
+
+class Time(click.ParamType):
+    """A moment: `2026-12-01T09:00`, with a zone (`Z`, `+01:00`) or in the zone of this machine; `09:00` is the next 09:00.
+    Becomes a datetime with a zone.
+    """
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
+                return _next(*map(int, value.split(":")))
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
+
+
+def in_future(duration: timedelta) -> datetime:
+    """Returns the moment after a duration, by the clock of this machine."""
+    return datetime.now(UTC) + duration
+
+
+def _next(hour: int, minute: int) -> datetime:
+    now = datetime.now().astimezone()
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    # By the calendar, not by 24 hours, because a day may have 23.
+    return today if today > now else (today.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+
+
+COMPONENT: Final = Name("component")
+TAG: Final = Name("tag")
+REPO: Final = Name("repo")
+DURATION: Final = Duration()
+TIME: Final = Time()

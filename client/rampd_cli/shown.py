@@ -1,0 +1,57 @@
+"""An answer, and how it is written: as a table for a person, as lines for a pipe, as JSON or YAML for a program."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer of a command."""
+
+    data: "Message | Mapping[str, Any]"
+    """For JSON and YAML: a message of the API, or values that JSON can hold (`as_data` makes them of messages)."""
+    rows: Iterable[Sequence[str]]
+    """For `plain`: one row a line, the columns of the command in order."""
+    draw: "Callable[[Console], None]"
+    """For `table`: draws the answer on a terminal."""
+
+
+def show(shown: Shown, output: str) -> None:
+    """Writes an answer to stdout."""
+    if output == "json":
+        click.echo(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2))
+    elif output == "yaml":
+        import yaml  # noqa: PLC0415 - few people want YAML
+
+        click.echo(yaml.safe_dump(as_data(shown.data), allow_unicode=True, sort_keys=False), nl=False)
+    elif output == "plain":
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
+
+        for row in shown.rows:
+            click.echo("\t".join(map(one_line, row)))
+    else:
+        shown.draw(terminal())
+
+
+def as_data(value: "Message | Mapping[str, Any]") -> Any:
+    """Returns a message as the JSON of the API: the same that the port for HTTP answers."""
+    if isinstance(value, Mapping):
+        return value
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - only with -o json and yaml
+
+    return MessageToDict(value)
+
+
+def terminal() -> "Console":
+    """Returns the terminal. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
+    from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
+
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
