@@ -28,7 +28,8 @@ def reach(facts: Facts) -> Finding:
     if facts.knock not in {Knock.OPEN, Knock.NOT_TRIED}:
         return problem(_REACH, _what_is_wrong(facts, where), _what_to_do(facts))
     if facts.wrong is not None:
-        return problem(_REACH, f"{where} was not called: see below.", "Correct what is below, then type: rampd doctor")
+        what = "takes connections, but it was not called" if facts.knock is Knock.OPEN else "was not called"
+        return problem(_REACH, f"{where} {what}: see below.", "Correct what is below, then type: rampd doctor")
     if tls(facts) is not None:
         return problem(_REACH, f"{where} takes connections, but no call works: see `tls`.", "Correct `tls` first.")
     said = "" if facts.call_error is None else f" {facts.call_error.message}"
@@ -151,12 +152,12 @@ def _with_tls(facts: Facts, address: Address) -> Finding | None:
                 f"{certificate.issuer or 'not known'}.",
                 "Get the certificate of that authority from the server's admin, then type: export RAMPD_CA_FILE=FILE",
             )
-    said = "" if facts.call_error is None else f" {facts.call_error.message}"
+    said = "" if facts.call_error is None else f" {facts.call_error.message.partition(' gRPC says:')[0]}"
     return problem(
         _TLS,
-        f"The certificate of the server is right, but the server ends the connection.{said}",
+        f"This machine trusts the certificate of the server, but no call works.{said}",
         "If the server asks for certificates of clients (--tls-client-ca), give yours: export RAMPD_CERT_FILE=FILE "
-        "RAMPD_KEY_FILE=FILE",
+        "RAMPD_KEY_FILE=FILE. If the authority is known to this system only, name it: export RAMPD_CA_FILE=FILE",
     )
 
 

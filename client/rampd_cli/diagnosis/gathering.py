@@ -39,12 +39,12 @@ def _about(session: Session, place: Place) -> Facts:
     )
     from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
 
+    knocked, detail = probe.knock(address)
+    facts = replace(facts, knock=knocked, knock_detail=detail)
     try:
         admin = session.admin_of(place)
     except RampdError as error:
         return replace(facts, wrong=error)
-    knocked, detail = probe.knock(address)
-    facts = replace(facts, knock=knocked, knock_detail=detail)
     if knocked not in {Knock.OPEN, Knock.NOT_TRIED}:
         return facts
     caller = _who(admin)

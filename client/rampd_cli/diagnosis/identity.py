@@ -54,10 +54,11 @@ def _refused_here(facts: Facts) -> Finding | None:
     fields = {field for field, _ in getattr(facts.wrong, "violations", ())}
     if fields and not fields & {"credentials", "token", "RAMPD_CERT_FILE"}:
         return None
-    advice = f"Correct {facts.proof}." if facts.proof else _ASK_FOR_ONE
+    said = "; ".join(text for _, text in getattr(facts.wrong, "violations", ())) or facts.wrong.message
+    text = f"The credential of {facts.proof or 'this command'} can't be used: {said}."
     if not facts.address.is_tls and not facts.address.is_local and "credentials" in fields:
-        advice = f"Write https://: rampd doctor --server https://{facts.address.place}"
-    return problem(_CREDENTIALS, facts.wrong.message, advice)
+        return problem(_CREDENTIALS, text, f"Write https://: rampd doctor --server https://{facts.address.place}")
+    return problem(_CREDENTIALS, text, f"Correct {facts.proof}." if facts.proof else _ASK_FOR_ONE)
 
 
 def _refused(facts: Facts, reason: str, message: str) -> Finding:
