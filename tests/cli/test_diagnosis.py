@@ -50,14 +50,17 @@ def a_server(**fields: Any) -> v1.Server:
 
 def facts(address: str = LOCAL, told: v1.Server | errors.RampdError | None = None, **fields: Any) -> Facts:
     """What is found out about a server with which all is well. `told` is what GetServer answered."""
-    answer = told if isinstance(told, errors.RampdError) else Answer(told or a_server(), NOW_S - 0.01, NOW_S + 0.01)
-    given: dict[str, Any] = {"knock": Knock.OPEN, "caller": ME, "answer": answer, **fields}
+    given: dict[str, Any] = {"knock": Knock.OPEN, "caller": ME, **fields}
+    if isinstance(told, errors.RampdError):
+        given["answer_error"] = told
+    else:
+        given["answer"] = Answer(told or a_server(), NOW_S - 0.01, NOW_S + 0.01)
     return Facts(Address.parse(address), "--server", NOW, "0.1.0", **given)
 
 
 def unreached(address: str = LOCAL, **fields: Any) -> Facts:
     error = errors.UnavailableError(f"Can't reach a rampd server at {address}: gRPC has said something.")
-    return replace(facts(address), **{"answer": None, "caller": error, **fields})
+    return replace(facts(address), **{"answer": None, "caller": None, "caller_error": error, **fields})
 
 
 def found(finding: Finding | None) -> tuple[str, str]:
@@ -122,7 +125,7 @@ class TestReach:
     def test_a_server_that_is_not_there_is_a_problem_with_a_way_out(
         self, address: str, knock: Knock, part: str
     ) -> None:
-        asked = unreached(address, knock=knock, caller=None, knock_detail="the words of the system")
+        asked = unreached(address, knock=knock, caller_error=None, knock_detail="the words of the system")
         result, text = found(connection.reach(asked))
         assert result == "problem"
         assert part in text
@@ -131,7 +134,7 @@ class TestReach:
         assert exit_code([asked], said) == 3
 
     def test_where_nobody_has_named_a_server_the_advice_is_to_name_one(self) -> None:
-        asked = unreached(knock=Knock.REFUSED, caller=None, is_unnamed=True)
+        asked = unreached(knock=Knock.REFUSED, caller_error=None, is_unnamed=True)
         assert "export RAMPD_SERVER=" in found(connection.reach(asked))[1]
 
     def test_another_program_at_the_port_is_named_with_what_grpc_says(self) -> None:
@@ -143,7 +146,7 @@ class TestReach:
 
     def test_no_address_at_all_is_a_problem(self) -> None:
         wrong = errors.InvalidArgumentError(violations=[("target", "must be …; got 'x'")])
-        asked = unreached("x", wrong=wrong, caller=None, knock=Knock.NOT_TRIED)
+        asked = unreached("x", wrong=wrong, caller_error=None, knock=Knock.NOT_TRIED)
         assert [(each.check, each.result) for each in findings([asked])] == [("reach", "problem")]
 
 
@@ -214,7 +217,7 @@ class TestTls:
 
     def test_authorities_that_can_t_be_read_are_a_problem(self) -> None:
         wrong = errors.InvalidArgumentError(violations=[("ca_file", "/x can't be read: No such file")])
-        asked = unreached(SECURE, wrong=wrong, caller=None, knock=Knock.NOT_TRIED)
+        asked = unreached(SECURE, wrong=wrong, caller_error=None, knock=Knock.NOT_TRIED)
         said = {each.check: each for each in findings([asked])}
         assert set(said) == {"reach", "tls"}
         assert "/x can't be read" in said["tls"].message
@@ -269,7 +272,7 @@ class TestCredentials:
         self, reason: str, parts: list[str]
     ) -> None:
         error = errors.UnauthenticatedError("It was revoked.", reason=reason)
-        asked = replace(facts(caller=error, proof="RAMPD_TOKEN"), answer=None)
+        asked = replace(facts(caller_error=error, proof="RAMPD_TOKEN"), answer=None, caller=None)
         said = list(findings([asked]))
         assert [(each.check, str(each.result)) for each in said] == [
             ("reach", "ok"),
@@ -282,7 +285,7 @@ class TestCredentials:
 
     def test_a_token_that_is_not_sent_in_the_clear_is_a_problem_with_the_right_address(self) -> None:
         wrong = errors.InvalidArgumentError(violations=[("credentials", "a token is not sent in the clear")])
-        asked = unreached(REMOTE, wrong=wrong, caller=None, knock=Knock.NOT_TRIED, proof="RAMPD_TOKEN")
+        asked = unreached(REMOTE, wrong=wrong, caller_error=None, knock=Knock.NOT_TRIED, proof="RAMPD_TOKEN")
         assert f"--server {SECURE}" in found(identity.credentials(asked))[1]
         assert [each.check for each in findings([asked])] == ["reach", "credentials"]
 
@@ -552,6 +555,6 @@ class TestSkew:
 
 
 def test_a_server_that_is_not_reached_counts_more_than_a_problem() -> None:
-    asked = [facts(told=a_server(damaged_components=1)), unreached(knock=Knock.REFUSED, caller=None)]
+    asked = [facts(told=a_server(damaged_components=1)), unreached(knock=Knock.REFUSED, caller_error=None)]
     assert exit_code(asked, list(findings(asked))) == 3
     assert exit_code(asked[:1], list(findings(asked[:1]))) == 1

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from rampd_cli.diagnosis.address import Address, Kind
-from rampd_cli.diagnosis.facts import Answer, Certificate, Facts, Knock, Speaks, Trust
+from rampd_cli.diagnosis.facts import Certificate, Facts, Knock, Speaks, Trust
 from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
 
 SOON: Final = timedelta(days=14)
@@ -17,7 +17,7 @@ def reach(facts: Facts) -> Finding:
     address = facts.address
     where = f"{address.text} ({facts.why})"
     if facts.is_reached:
-        took = f" in {facts.answer.round_trip_s * 1000:.0f} ms" if isinstance(facts.answer, Answer) else ""
+        took = f" in {facts.answer.round_trip_s * 1000:.0f} ms" if facts.answer is not None else ""
         return ok(_REACH, f"{where} answers{took}.")
     if facts.wrong is not None and _field(facts) == "target":
         return problem(
@@ -32,7 +32,7 @@ def reach(facts: Facts) -> Finding:
         return problem(_REACH, f"{where} {what}: see below.", "Correct what is below, then type: rampd doctor")
     if tls(facts) is not None:
         return problem(_REACH, f"{where} takes connections, but no call works: see `tls`.", "Correct `tls` first.")
-    said = "" if facts.call_error is None else f" {facts.call_error.message}"
+    said = "" if facts.caller_error is None else f" {facts.caller_error.message}"
     return problem(
         _REACH,
         f"{where} takes connections, but no server of rampd answers.{said}",
@@ -152,7 +152,7 @@ def _with_tls(facts: Facts, address: Address) -> Finding | None:
                 f"{certificate.issuer or 'not known'}.",
                 "Get the certificate of that authority from the server's admin, then type: export RAMPD_CA_FILE=FILE",
             )
-    said = "" if facts.call_error is None else f" {facts.call_error.message.partition(' gRPC says:')[0]}"
+    said = "" if facts.caller_error is None else f" {facts.caller_error.message.partition(' gRPC says:')[0]}"
     return problem(
         _TLS,
         f"This machine trusts the certificate of the server, but no call works.{said}",

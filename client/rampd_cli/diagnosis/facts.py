@@ -97,24 +97,23 @@ class Facts:
     """The words of the system."""
     speaks: Speaks = Speaks.UNKNOWN
     certificate: Certificate | None = None
-    caller: "v1.WhoAmIResponse | RampdError | None" = None
-    """The answer of WhoAmI. None: it was not asked."""
-    answer: "Answer | RampdError | None" = None
-    """The answer of GetServer. None: it was not asked."""
+    caller: "v1.WhoAmIResponse | None" = None
+    """The answer of WhoAmI."""
+    caller_error: "RampdError | None" = None
+    """Why WhoAmI was not answered, if it was asked."""
+    answer: Answer | None = None
+    """The answer of GetServer."""
+    answer_error: "RampdError | None" = None
+    """Why GetServer was not answered, if it was asked."""
     later_entry: str | None = None
     """The newest change of the server when it was asked again, after all other servers."""
 
     @property
     def is_reached(self) -> bool:
         """Whether a server answers."""
-        return self.caller is not None and getattr(self.caller, "reason", "") not in _NO_ANSWER
+        return self.caller is not None or (self.caller_error is not None and self.caller_error.reason not in _NO_ANSWER)
 
     @property
     def server(self) -> "v1.Server | None":
         """What the server told of itself; None if it did not."""
-        return self.answer.server if isinstance(self.answer, Answer) else None
-
-    @property
-    def call_error(self) -> "RampdError | None":
-        """Why WhoAmI was not answered."""
-        return None if self.caller is None or not hasattr(self.caller, "reason") else self.caller
+        return None if self.answer is None else self.answer.server

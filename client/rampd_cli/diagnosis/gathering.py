@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rampd_cli.diagnosis import probe
 from rampd_cli.diagnosis.address import Address, Kind
@@ -15,8 +15,7 @@ from rampd_cli.place import LOOPBACK, Place
 from rampd_cli.session import Session
 
 if TYPE_CHECKING:
-    from rampd import Admin, v1
-    from rampd.errors import RampdError
+    from rampd import Admin
 
 
 def gather(session: Session, places: Sequence[Place]) -> list[Facts]:
@@ -47,43 +46,44 @@ def _about(session: Session, place: Place) -> Facts:
         return replace(facts, wrong=error)
     if knocked not in {Knock.OPEN, Knock.NOT_TRIED}:
         return facts
-    caller = _who(admin)
-    facts = replace(facts, caller=caller)
+    facts = _who(admin, facts)
     if address.kind is Kind.TCP and address.is_tls:
-        certificate = probe.certificate_of(address, place.ca_file)
-        facts = replace(facts, certificate=certificate)
+        facts = replace(facts, certificate=probe.certificate_of(address, place.ca_file))
     if not facts.is_reached:
         return replace(facts, speaks=probe.speaks(address)) if address.kind is Kind.TCP else facts
-    if isinstance(caller, RampdError) and caller.reason != "NOT_IMPLEMENTED":
+    # A server that does not accept the credential would say the same again.
+    if facts.caller_error is not None and facts.caller_error.reason != "NOT_IMPLEMENTED":
         return facts
-    return replace(facts, answer=_told(admin))
+    return _told(admin, facts)
 
 
-def _who(admin: "Admin") -> "v1.WhoAmIResponse | RampdError":
-    from rampd.errors import RampdError  # noqa: PLC0415
+def _who(admin: "Admin", facts: Facts) -> Facts:
+    from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
 
     try:
-        return admin.who_am_i()
+        return replace(facts, caller=admin.who_am_i())
     except RampdError as error:
-        return error
+        return replace(facts, caller_error=error)
 
 
-def _told(admin: "Admin") -> "Answer | RampdError":
-    from rampd.errors import RampdError  # noqa: PLC0415
+def _told(admin: "Admin", facts: Facts) -> Facts:
+    from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
 
     asked_s = time.time()
     try:
         server = admin.get_server()
     except RampdError as error:
-        return error
-    return Answer(server, asked_s, time.time())
+        return replace(facts, answer_error=error)
+    return replace(facts, answer=Answer(server, asked_s, time.time()))
 
 
 def _later(session: Session, place: Place, facts: Facts) -> Facts:
     if facts.server is None:
         return facts
-    again: Any = _told(session.admin_of(place))
-    return replace(facts, later_entry=again.server.last_entry) if isinstance(again, Answer) else facts
+    again = _told(session.admin_of(place), facts)
+    if again.server is None or again.answer_error is not None:
+        return facts
+    return replace(facts, later_entry=again.server.last_entry)
 
 
 def _proof(place: Place) -> str:

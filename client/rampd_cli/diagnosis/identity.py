@@ -25,11 +25,10 @@ def credentials(facts: Facts) -> Finding | None:
     """Who the caller is for the server, and until when. None: the server was not asked."""
     if facts.wrong is not None:
         return _refused_here(facts)
-    if (error := facts.call_error) is not None:
+    if (error := facts.caller_error) is not None:
         return _refused(facts, error.reason, error.message) if facts.is_reached else None
-    if facts.caller is None or not hasattr(facts.caller, "identity"):
+    if (caller := facts.caller) is None:
         return None
-    caller = facts.caller
     what = _MAY.get(caller.role, "may do what its grant says")
     proof = "nothing proves it" if caller.proof == "none" else f"proven by the {caller.proof}"
     where = "" if "*" in caller.components else f", for {', '.join(caller.components)}"

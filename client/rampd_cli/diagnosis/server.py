@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rampd._contract.wording import counted, span
-from rampd_cli.diagnosis.facts import Answer, Facts
+from rampd_cli.diagnosis.facts import Facts
 from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ _VERSION, _STALENESS, _COMPONENTS, _CLOCK, _EXPOSURE = "version", "staleness", "
 
 def version(facts: Facts) -> Finding | None:
     """Whether the server and this command have the same version."""
-    if facts.answer is None:
+    if facts.answer_error is not None:
+        return _not_told(facts, facts.answer_error.reason, facts.answer_error.message)
+    if (server := facts.server) is None:
         return None
-    if not isinstance(facts.answer, Answer):
-        return _not_told(facts, facts.answer.reason, facts.answer.message)
-    here, there = facts.client_version, facts.answer.server.version
+    here, there = facts.client_version, server.version
     text = f"The server has rampd {there}, and this command has rampd {here}."
     if _series(here) == _series(there):
         return ok(_VERSION, text)
@@ -43,7 +43,7 @@ def version(facts: Facts) -> Finding | None:
     )
 
 
-def _not_told(facts: Facts, reason: str, message: str) -> Finding | None:
+def _not_told(facts: Facts, reason: str, message: str) -> Finding:
     if reason == "NOT_IMPLEMENTED":
         return warning(
             _VERSION,
@@ -96,9 +96,9 @@ def components(facts: Facts) -> Finding | None:
 
 def clock(facts: Facts) -> Finding | None:
     """Whether this machine, the server and the store have the same time. The time that the call took is no difference."""
-    if not isinstance(facts.answer, Answer):
+    if (answer := facts.answer) is None:
         return None
-    answer, server = facts.answer, facts.answer.server
+    server = answer.server
     theirs_s = _seconds(server.time)
     ahead_s = _beyond(theirs_s - (answer.asked_s + answer.came_s) / 2, answer.round_trip_s / 2)
     wrong = []

@@ -12,7 +12,7 @@ _STORE, _PERSISTENCE, _MEMORY = "store", "persistence", "memory"
 _NAMES: Final = {"redis": "Redis", "valkey": "Valkey"}
 _NEARLY_FULL: Final = 0.8
 _FULL: Final = 0.95
-_GRANT: Final = "If the store allows it, let the server's user ask: ACL SETUSER NAME +info +config|get"
+_GRANT: Final = "If the store allows it, let the user of the server ask, in redis-cli: ACL SETUSER NAME +info"
 
 
 def store(facts: Facts) -> Finding | None:

@@ -94,7 +94,7 @@ class ServerStatus:
             epoch=replica.epoch,
             last_entry=replica.entry_id if replica.epoch else "",
             listeners=map(_listener, self._addresses),
-            store=store and _store_message(store, now_s * 1000),
+            store=None if store is None else _store_message(store, now_s * 1000),
             store_problem=problem,
         )
         try:
