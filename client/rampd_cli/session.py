@@ -79,6 +79,8 @@ class Session:
     def admin_of(self, place: Place) -> "Admin":
         """Returns a client of one of several servers."""
         if place.server not in self._admins:
+            # gRPC writes a line for each failed handshake. The error of the call says the same.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             from rampd import Admin  # noqa: PLC0415 - it is slow to import
 
             self._admins[place.server] = Admin(

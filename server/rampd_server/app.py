@@ -41,6 +41,7 @@ from rampd_server.rpc.release import ReleaseServicer
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
 from rampd_server.rpc.server import Servers
+from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.rpc.watch.watch import Watches
 from rampd_server.service.outcome_intake import Outcomes
@@ -52,6 +53,7 @@ from rampd_server.storage.link import DEADLINE_S, Link
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
+from rampd_server.storage.store_status import RedisStatus
 
 _GRACE_S = 5.0
 _RETRY_S = 0.5
@@ -112,7 +114,19 @@ async def running(
     servicers = {
         "ResolverService": ResolverServicer(replica, watches, outcomes, metering and metering.answers),
         "ReleaseService": ReleaseServicer(service, replica, counted, release_watches),
-        "RolloutService": RolloutServicer(service, replica, store, counted, source),
+        "RolloutService": RolloutServicer(
+            service,
+            replica,
+            store,
+            counted,
+            source,
+            status=ServerStatus(
+                config.namespace,
+                replica,
+                RedisStatus(link, is_embedded=is_embedded(redis_url, config.data_dir)),
+                listeners.addresses,
+            ),
+        ),
     }
     remembering.recall()
     start = _Start(store, replica, remembering)

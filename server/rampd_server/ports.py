@@ -409,6 +409,37 @@ class Store(Protocol):
         """Closes all connections."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """How a store is set up, and how it is. What the store does not tell is None."""
+
+    is_embedded: bool
+    """Whether this server has started the store."""
+    ahead_ms: float
+    """How far the store's clock is ahead of this machine's."""
+    product: str | None = None
+    """`redis` or `valkey`."""
+    version: str | None = None
+    append_only: bool | None = None
+    append_fsync: str | None = None
+    """`always`, `everysec` or `no`."""
+    save_failed: bool | None = None
+    """Whether the last attempt to write the data to the disk failed."""
+    used_memory_bytes: int | None = None
+    max_memory_bytes: int | None = None
+    """0: no limit."""
+    max_memory_policy: str | None = None
+    replicas: int | None = None
+    """The number of replicas that are connected."""
+
+
+class StoreProbe(Protocol):
+    """Asks a store how it is."""
+
+    async def status(self) -> StoreStatus:
+        """Raises StoreUnavailableError if the store does not answer. It is no error if the store tells only its time."""
+
+
 class OutcomeStore(Protocol):
     """The counts of jobs' outcomes. Every method uses the epoch of the `Store` beside it, and may raise
     StoreUnavailableError, StoreResetError and StoreCorruptError.

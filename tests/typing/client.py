@@ -81,6 +81,7 @@ def reads(admin: Admin) -> None:
     assert_type(admin.get_rollout("restyler"), v1.Rollout)
     assert_type(admin.get_release("restyler", 3), v1.Release)
     assert_type(admin.get_policy("restyler", timeout=3), v1.Policy)
+    assert_type(admin.get_server(timeout=3), v1.Server)
     assert_type(admin.list_events("restyler", page_size=10), Iterator[v1.Event])
     assert_type(admin.list_events(every_component=True, after="1-1"), Iterator[v1.Event])
     assert_type(admin.list_overrides("restyler", prefix="acme/"), Iterator[v1.Override])
@@ -91,6 +92,7 @@ def reads(admin: Admin) -> None:
 async def both(admin: AsyncAdmin) -> None:
     assert_type(await admin.rollback("restyler", quarantine=True), v1.RollbackResponse)
     assert_type(await admin.get_rollout("restyler"), v1.Rollout)
+    assert_type(await admin.get_server(), v1.Server)
     assert_type(admin.list_events("restyler"), AsyncIterator[v1.Event])
     assert_type(admin.watch_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
     assert_type(await admin.wait_for_release("restyler", 3), v1.Release)

@@ -28,6 +28,7 @@ from rampd_server.rpc.mutation import (
     respond,
 )
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
+from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
 from rampd_server.service.whole_history import WholeHistory
 
@@ -46,6 +47,7 @@ class RolloutServicer:
         judge: Judge,
         *,
         preview: Previewer = no_preview,
+        status: ServerStatus,
     ) -> None:
         self._service = service
         self._replica = replica
@@ -54,6 +56,7 @@ class RolloutServicer:
         self._judge = judge
         self._preview = preview
         self._whole_history = WholeHistory(store, replica)
+        self._status = status
 
     async def _execute(
         self,
@@ -180,6 +183,9 @@ class RolloutServicer:
         if caller.expires_s is not None:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
         return response
+
+    async def get_server(self, _request: v1.GetServerRequest, call: Call) -> v1.GetServerResponse:
+        return v1.GetServerResponse(server=await self._status.of(call))
 
     async def get_rollout(self, request: v1.GetRolloutRequest, _call: Call) -> v1.GetRolloutResponse:
         rollout, namespace, now_ms = await self._service.read(request.component)
