@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import click
 
-from rampd_cli.failures import DeclinedError
+from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.place import Place, place_of
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
@@ -94,13 +94,29 @@ class Session:
         """Writes a text for a person to stderr."""
         click.echo(text, err=True)
 
-    def confirm(self, question: str) -> None:
-        """Asks a person. Raises DeclinedError if the answer is no, and UsageError if there is nobody to ask."""
+    def confirm(self, question: str, *, answer: str = "") -> None:
+        """Asks a person. Raises DeclinedError if the answer is no, and WrongUseError if there is nobody to ask.
+
+        `answer`: what the person has to type instead of `y`, so that nobody types it by habit.
+        """
         if not self.is_interactive:
-            raise click.UsageError(
+            raise WrongUseError(
                 f"{question} There is no terminal to ask at. If yes, type the command again with --yes."
             )
-        if not click.confirm(question, default=False, err=True):
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that asks
+
+        wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
+        click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
+        try:
+            # Not `input`, which would write to stdout.
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            self.tell("\nNothing was changed.")
+            raise
+        if not line:
+            self.tell("")
+            raise DeclinedError("There was no answer. Nothing was changed.")
+        if (line.strip() != answer) if answer else (line.strip().lower() not in {"y", "yes"}):
             raise DeclinedError("Nothing was changed.")
 
     def _actor(self, place: Place) -> str:
