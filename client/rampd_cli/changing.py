@@ -178,7 +178,9 @@ def _would(response: Any) -> str:
             for move in preview.moves[:_SHOWN_MOVES]
         ]
     elif response.HasField("preview"):
-        lines.append("rampd saw no repo of this component in the last day, so it can't say who would get another version.")
+        lines.append(
+            "rampd saw no repo of this component in the last day, so it can't say who would get another version."
+        )
     return "\n".join(lines)
 
 

@@ -86,7 +86,8 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own, shared = [], []
         for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
+            # An argument stands in the first line of the help, with nothing to say about it here.
+            if (record := param.get_help_record(ctx)) is not None and record[1]:
                 (shared if param.name in SHARED else own).append(record)
         for title, records in (("Options", own), ("Options of every command", shared)):
             if records:
@@ -121,7 +122,9 @@ class _Commands(click.Group):
         command: click.Command = import_module(f"rampd_cli.commands.{self._prefix}{cmd_name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name.startswith("-") or self.get_command(ctx, name) is not None or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -17,6 +18,7 @@ from rampd_cli.shown import Shown, show
 
 if TYPE_CHECKING:
     from rampd import Admin
+    from rampd_cli.drawing.clock import Clock
 
 OUTPUTS: Final = ("table", "plain", "json", "yaml")
 
@@ -41,11 +43,15 @@ class Session:
         self._admins: dict[str, Admin] = {}
 
     @property
+    def profile_name(self) -> str:
+        """The name of the profile that was asked for. Empty: the default one of the configuration file."""
+        return self._settings.profile or os.environ.get("RAMPD_PROFILE", "")
+
+    @property
     def profile(self) -> Profile:
         """The profile in force. Raises UsageError."""
         if self._profile is None:
-            named = self._settings.profile or os.environ.get("RAMPD_PROFILE", "")
-            self._profile = read_profiles().named(named)
+            self._profile = read_profiles().named(self.profile_name)
         return self._profile
 
     @property
@@ -63,6 +69,13 @@ class Session:
     def is_interactive(self) -> bool:
         """Whether there is a person who can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty()
+
+    @property
+    def clock(self) -> "Clock":
+        """Writes times for a person."""
+        from rampd_cli.drawing.clock import Clock  # noqa: PLC0415 - only for a person
+
+        return Clock(datetime.now(UTC), is_utc=self.is_utc)
 
     def places(self) -> list[Place]:
         """Returns every server that was given with `--server`, or the one that is in force. Raises UsageError."""

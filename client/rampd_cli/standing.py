@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def standing(rollout: "v1.Rollout") -> str:
-    """Writes `restyler: next 2.0 at 10 %, current 1.0, 1 release in the queue. Revision 7.`"""
+    """Writes `restyler: next 2.0 at 10 %, current 1.0, 1 release in the queue. Revision 7.`."""
     parts = [f"current {one_line(rollout.current.tag)}"]
     if rollout.HasField("next"):
         tag = one_line(rollout.next.tag)
