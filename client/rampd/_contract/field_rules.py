@@ -167,6 +167,7 @@ FIELDS: Mapping[str, Rule] = {
     "request_id": _word(grammar.KEY),
     "expected_revision": _whole_number(0),
     "note": _word(grammar.NOTE),
+    "dry_run": FLAG,
     "confirm": Rule(),
     # Releases and ramps.
     "tag": _TAG,
