@@ -114,14 +114,14 @@ def at_terminal(settings: None, monkeypatch: pytest.MonkeyPatch) -> AtTerminal:
 
     def run(*words: str, typed: str = "") -> Screen:
         ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (24, 80)) if hasattr(termios, "tcsetwinsize") else None
+        termios.tcsetwinsize(theirs, (24, 80))
         seen: list[bytes] = []
         reader = threading.Thread(target=_read, args=(ours, seen), daemon=True)
         with monkeypatch.context() as patch, open(theirs, "r+b", buffering=0) as file:  # noqa: PTH123
             streams = {
-                "stdin": open(theirs, closefd=False),  # noqa: PTH123, SIM115
-                "stdout": open(theirs, "w", closefd=False),  # noqa: PTH123, SIM115
-                "stderr": open(theirs, "w", closefd=False),  # noqa: PTH123, SIM115
+                "stdin": open(theirs, closefd=False),  # noqa: SIM115
+                "stdout": open(theirs, "w", closefd=False),  # noqa: SIM115
+                "stderr": open(theirs, "w", closefd=False),  # noqa: SIM115
             }
             for name, stream in streams.items():
                 patch.setattr(sys, name, stream)
