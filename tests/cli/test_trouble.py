@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import grpc
@@ -13,6 +15,7 @@ from rampd import Admin, v1
 from tests.cli.conftest import AtTerminal, Run
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import rampd_server, short_directory
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,23 @@ def test_each_kind_of_failure_has_its_code(
 
     assert (ran.code, ran.out) == (exit_code, "")
     assert ran.err.startswith(f"rampd: The reason is this. ({reason})\n")
+
+
+def test_ctrl_c_during_a_call_says_how_to_repeat_it(server: ScriptedServer) -> None:
+    server.answers["Ramp"] = [server.hang]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rampd_cli", "ramp", "restyler", "10"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(lambda: server.requests("Ramp"), 300)
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+
+    assert (process.returncode, out) == (130, "")
+    assert f"--request-id {server.requests('Ramp')[0].request_id}" in err
 
 
 def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(
