@@ -65,6 +65,30 @@ def test_a_change_with_an_unknown_end_says_how_to_repeat_it(run: Run, server: Sc
     assert (own.code, json.loads(own.err)["metadata"]["request_id"]) == (3, "mine")
 
 
+def test_a_change_with_a_question_is_repeated_without_it_and_with_the_same_guard(
+    at_terminal: AtTerminal, server: ScriptedServer
+) -> None:
+    server.answers["WhoAmI"] = [v1.WhoAmIResponse(flags=["dry_run"])]
+    server.answers["GetRollout"] = [v1.GetRolloutResponse(rollout=v1.Rollout(component="restyler", revision=7))]
+    would = v1.FinalizeResponse(changed=True, message="It would.")
+    server.answers["Finalize"] = [would, status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")]
+
+    screen = at_terminal("finalize", "restyler", "--force", typed="y\n")
+
+    request_id = server.requests("Finalize")[1].request_id
+    assert (screen.code, f"--request-id {request_id} --yes --expect-revision 7" in screen.text) == (3, True)
+
+
+def test_a_change_that_depends_on_the_time_of_its_repeat_has_no_request_id_to_repeat(
+    run: Run, server: ScriptedServer
+) -> None:
+    server.answers["Freeze"] = [status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")]
+
+    ran = run("freeze", "restyler", "--for", "2h")
+
+    assert (ran.code, ran.err.splitlines()[1]) == (3, "Type it again: a repeat does no harm.")
+
+
 def test_a_refused_change_has_no_unknown_end(run: Run, server: ScriptedServer) -> None:
     server.answers["Ramp"] = [status(grpc.StatusCode.FAILED_PRECONDITION, "NO_ROLLOUT")]
 
