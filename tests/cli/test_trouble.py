@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
 from rampd import Admin, v1
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import rampd_server, short_directory
 from tests.waiting import eventually
@@ -119,7 +118,7 @@ def test_each_kind_of_failure_has_its_code(
 def test_ctrl_c_during_a_call_says_how_to_repeat_it(server: ScriptedServer) -> None:
     server.answers["Ramp"] = [server.hang]
     process = subprocess.Popen(
-        [sys.executable, "-m", "rampd_cli", "ramp", "restyler", "10"],
+        [*RAMPD, "ramp", "restyler", "10"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
