@@ -25,6 +25,18 @@ class Name(click.ParamType):
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
 
 
+class Percent(click.ParamType):
+    """A share, as a person writes it: `10`, `0.25` or `10%`. Becomes a float."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(str(value).removesuffix("%"))
+        except ValueError:
+            self.fail(f"{value!r} is not a percent. Write 10 or 0.25.", param, ctx)
+
+
 class Duration(click.ParamType):
     """A length of time, as a person writes it: `90s`, `10m`, `1h30m`, `7d`. Becomes a timedelta."""
 
@@ -61,6 +73,28 @@ class Time(click.ParamType):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
 
 
+class End(click.ParamType):
+    """A duration from now on, or a moment. Becomes a datetime with a zone."""
+
+    name = "end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if value and _DURATION.fullmatch(value):
+            return in_future(DURATION.convert(value, param, ctx))
+        if not re.match(r"\d{1,4}[:-]", value, re.ASCII):
+            self.fail(f"{value!r} is neither a duration such as 7d nor a time such as 2026-12-01T09:00.", param, ctx)
+        return TIME.convert(value, param, ctx)
+
+
+def one_or_all(component: str, *, is_all: bool) -> str:
+    """Returns the component of a command that takes one or `--all`; empty for all. Raises UsageError."""
+    if bool(component) == is_all:
+        raise click.UsageError("Give a component or --all, and not both.")
+    return component
+
+
 def in_future(duration: timedelta) -> datetime:
     """Returns the moment after a duration, by the clock of this machine."""
     return datetime.now(UTC) + duration
@@ -76,5 +110,7 @@ def _next(hour: int, minute: int) -> datetime:
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
+PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()
+END: Final = End()
