@@ -47,14 +47,16 @@ def _count(outcomes: v1.ChannelOutcomes | None) -> Count | None:
 
 
 def failure_rates(jobs: Jobs) -> str:
-    """Writes the failure rates of current and of next: `0.3 % → 12.1 %`. Empty if they are not known."""
+    """Writes the failure rates of current and of next: `0.3 % → 12.1 %`. Empty if no jobs are known."""
     return _both(jobs, lambda count: failure_rate(count.failures, count.jobs))
 
 
 def job_counts(jobs: Jobs) -> str:
-    """Writes the number of jobs of current and of next: `1,200 → 60`. Empty if they are not known."""
+    """Writes the number of jobs of current and of next: `1,200 → 60`. Empty if no jobs are known."""
     return _both(jobs, lambda count: f"{count.jobs:,}")
 
 
 def _both(jobs: Jobs, written: Callable[[Count], str]) -> str:
+    if not any(count.jobs for count in (jobs.current, jobs.next) if count is not None):
+        return ""
     return " → ".join(written(count) for count in (jobs.current, jobs.next) if count is not None)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from rich.text import Text
@@ -15,9 +14,11 @@ from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import aligned
 from rampd_cli.drawing.outcomes import Count, jobs_of
 from rampd_cli.drawing.paragraph import paragraph, wrapped
+from rampd_cli.drawing.screen import Screen
 from rampd_cli.drawing.share import failed, percent
 from rampd_cli.drawing.short import shortened
-from rampd_cli.status.overview import Screen
+from rampd_cli.status.known import Detail, Overrides
+from rampd_cli.status.last_events import last_events
 from rampd_cli.status.plan import steps_of, what_is_next
 from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
@@ -29,41 +30,15 @@ _TAGS: Final = (300, 40, 24, 16, 12)
 _LISTED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """How many overrides there are."""
-
-    to_current: int = 0
-    to_next: int = 0
-    to_tag: int = 0
-    is_cut: bool = False
-    """Whether there are more, which were not counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """What is known about one component."""
-
-    rollout: v1.Rollout
-    """Of GetRollout."""
-    says: str = ""
-    """What the server says about next: what automation waits for, or why the rollout is paused or held."""
-    events: Sequence[v1.Event] = ()
-    """The newest of the history."""
-    overrides: Overrides = field(default_factory=Overrides)
-    quarantined: Sequence[str] = ()
-    """The tags in quarantine."""
-
-
 def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
     """Returns the lines to print."""
     rollout, stands = found.rollout, standing(found.rollout)
-    lines = _head(rollout, stands, screen)
+    lines = _head(rollout, stands, clock, screen)
     if rollout.HasField("current"):
         lines += _channels(rollout, screen)
     labelled: list[tuple[str, Iterable[Text]]] = [
         ("Now", _now(found, stands, clock, screen)),
-        ("To type", _paragraph(ways(rollout, stands), screen)),
+        ("To type", (Text(f"{why}: ").append(way, palette.TITLE) for why, way in ways(rollout, stands))),
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
@@ -72,21 +47,22 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
         ("Previous", _paragraph(_tags(rollout.previous), screen)),
         ("Quarantine", _paragraph(", ".join(map(one_line, found.quarantined)), screen)),
         ("Overrides", _paragraph(_overrides(found.overrides), screen)),
-        ("History", _history(found.events[:EVENTS], clock, screen)),
+        ("History", last_events(found.events[:EVENTS], clock, screen.width - _LABEL)),
     ]
     for label, parts in labelled:
         lines += _labelled(label, parts)
     return lines
 
 
-def _head(rollout: v1.Rollout, stands: Standing, screen: Screen) -> list[Text]:
+def _head(rollout: v1.Rollout, stands: Standing, clock: Clock, screen: Screen) -> list[Text]:
     name = one_line(rollout.component)
-    head = Text.assemble((name, palette.TITLE), "  ", (stands.kind.word, stands.kind.style))
+    state = Text(stands.kind.word, stands.kind.style)
+    if stands.since is not None:
+        state.append(f" since {clock.time(stands.since)}, {clock.ago(stands.since)}", palette.FAINT)
     if rollout.revision:
-        head.append(f"  revision {rollout.revision}", palette.FAINT)
-    if head.cell_len <= screen.width:
-        return [head]
-    return [Text(name, palette.TITLE), Text(stands.kind.word, stands.kind.style)]
+        state.append(f"  revision {rollout.revision}", palette.FAINT)
+    head = Text.assemble((name, palette.TITLE), "  ", state)
+    return [head] if head.cell_len <= screen.width else [Text(name, palette.TITLE), state]
 
 
 # The table of the channels.
@@ -161,14 +137,13 @@ def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
 
 
 def _now(found: Detail, stands: Standing, clock: Clock, screen: Screen) -> Iterator[Text]:
-    """What the server says, and since when. A damaged component has only what is wrong."""
-    since = told(found.rollout, stands, clock)
-    if not found.says or stands.kind in {Kind.DAMAGED, Kind.UNCONFIRMED}:
-        yield from _paragraph(since, screen, "" if stands.kind is Kind.STEADY else stands.kind.style)
-    if stands.kind is Kind.DAMAGED:
-        return
-    age = f" ({clock.ago(stands.since)})" if stands.since is not None and stands.kind < Kind.FROZEN else ""
-    yield from _paragraph(one_line(found.says) + (age if found.says else ""), screen)
+    """What the server says about it. If it says nothing, what the state says."""
+    if stands.kind is Kind.UNCONFIRMED:
+        said = f"{stands.reason} {found.says}"
+    else:
+        said = "" if stands.kind is Kind.DAMAGED else found.says
+    said = said or told(found.rollout, stands, clock)
+    yield from _paragraph(one_line(said), screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
 
 
 def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
@@ -212,31 +187,3 @@ def _overrides(found: Overrides) -> str:
     kinds = (("to current", found.to_current), ("to next", found.to_next), ("to a tag", found.to_tag))
     said = ", ".join(f"{each:,} {kind}" for kind, each in kinds if each)
     return f"more than {count:,}" if found.is_cut else f"{count:,}: {said}"
-
-
-def _history(events: Sequence[v1.Event], clock: Clock, screen: Screen) -> Iterator[Text]:
-    """A line for each event. `rampd history` shows all of it."""
-    rows = [
-        [
-            Text(clock.time(event.time), style=palette.FAINT),
-            Text(shortened(event.actor, 16)),
-            Text(one_line(event.action), style=palette.TITLE),
-            Text(_changes(event)),
-        ]
-        for event in events
-    ]
-    for line in aligned(rows):
-        line.truncate(max(screen.width - _LABEL, 10), overflow="ellipsis")
-        yield line
-
-
-def _changes(event: v1.Event) -> str:
-    changes = [
-        f"{change.field} {change.before or '-'} → {change.after or '-'}"
-        for change in event.changes
-        if change.field in {"next_percent", "state"} or len(event.changes) == 1
-    ]
-    if event.count:
-        changes.append(counted(event.count, "override"))
-    note = f'"{event.note}"' if event.note and event.actor != "rampd" else event.note
-    return one_line(" ".join(filter(None, (", ".join(changes), note))))

@@ -14,11 +14,14 @@ from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP, aligned, total
 from rampd_cli.drawing.outcomes import failure_rates, job_counts, jobs_of
 from rampd_cli.drawing.paragraph import paragraph
+from rampd_cli.drawing.screen import Screen
 from rampd_cli.drawing.share import percent
 from rampd_cli.drawing.short import shortened
 from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
-EMPTY: Final = "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"
+EMPTY: Final = (
+    "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"
+)
 
 _INDENT: Final = 4
 _STEADY_TAG: Final = 24
@@ -29,16 +32,6 @@ _GROUPS: Final = ("Waits for a person", "HELD", "Rolling out", "Steady")
 _HEADER: Final = ("COMPONENT", "STATE", "CURRENT", "NEXT", "PERCENT", "", "FAILED", "JOBS", "QUEUE", "SINCE")
 _RIGHT: Final = (4, 8)
 """The columns of numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """The place to draw at."""
-
-    width: int
-    height: int | None = None
-    """The number of lines after which steady components are left out. None: all are drawn."""
-    is_ascii: bool = False
 
 
 class _Layout(NamedTuple):
@@ -55,7 +48,7 @@ class _Layout(NamedTuple):
 _LAYOUTS: Final = (
     *(_Layout(300, 12, True), _Layout(40, 12, True), _Layout(40, 8, True), _Layout(24, 8, True)),
     *(_Layout(40, 8, False), _Layout(24, 8, False), _Layout(24, 5, False), _Layout(16, 5, False)),
-    *(_Layout(16, 0, False), _Layout(12, 0, False)),
+    *(_Layout(12, 5, False), _Layout(12, 0, False)),
 )
 """From the widest to the narrowest. The first that fits is drawn."""
 
@@ -86,11 +79,6 @@ def overview(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen) -> li
     others = rows[: len(rows) - len(steady)]
     lines = [*_top(rows, clock, screen), *_others(others, clock, screen)]
     return lines + _steady(steady, screen, len(lines))
-
-
-def urgency(rollout: v1.Rollout) -> tuple[int, str]:
-    """The place of a rollout on the screen, as a key to sort by."""
-    return standing(rollout).kind, rollout.component
 
 
 def _place(row: _Row) -> tuple[int, str]:
@@ -139,7 +127,7 @@ def _others(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text
     if layout is None:
         drawn = [_stacked(row, screen) for row in rows]
     else:
-        header, *lines = aligned([_header(layout), *(_cells(row, layout, screen) for row in rows)], right=_RIGHT)
+        header, *lines = aligned([_header(rows, layout), *(_cells(row, layout, screen) for row in rows)], right=_RIGHT)
         yield from (Text(), header)
         drawn = [[line] for line in lines]
     group = ""
@@ -163,9 +151,13 @@ def _layout(rows: Sequence[_Row], width: int) -> _Layout | None:
     return None
 
 
-def _header(layout: _Layout) -> list[Text]:
-    titles = _HEADER if layout.is_wide else _HEADER[:7]
-    return [Text((" " * GAP if title == "COMPONENT" else "") + title, style=palette.FAINT) for title in titles]
+def _header(rows: Sequence[_Row], layout: _Layout) -> list[Text]:
+    titles = [
+        title if any(row.texts[number] for row in rows) else ""
+        for number, title in enumerate(_HEADER if layout.is_wide else _HEADER[:7])
+    ]
+    titles[0] = " " * GAP + titles[0]
+    return [Text(title, style=palette.FAINT) for title in titles]
 
 
 def _cells(row: _Row, layout: _Layout, screen: Screen) -> list[Text]:
@@ -192,7 +184,7 @@ def _stacked(row: _Row, screen: Screen) -> list[Text]:
         drawn = bar(row.rollout.next_percent / 100, max(min(width - 18, 12), 0), is_ascii=screen.is_ascii)
         lines.append(Text(" " * _INDENT + f"percent  {share} ").append(drawn, palette.MOVES))
     if failed:
-        lines += paragraph(f"failed   {failed} of {jobs}", screen.width, indent=_INDENT)
+        lines += paragraph(f"failed   {failed} of {jobs} jobs", screen.width, indent=_INDENT)
     return lines
 
 
@@ -202,7 +194,16 @@ def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None) -> I
     waiting = "" if layout is not None and layout.is_wide else _queue(row.rollout)
     sentence = " ".join(filter(None, ("" if is_told else said, waiting)))
     yield from paragraph(sentence, screen.width, indent=_INDENT)
-    yield from paragraph(ways(row.rollout, row.standing), screen.width, indent=_INDENT)
+    yield from _ways(row, screen)
+
+
+def _ways(row: _Row, screen: Screen) -> list[Text]:
+    """What to type: in one line, if it fits."""
+    each = [Text(f"{why}: ").append(command, palette.TITLE) for why, command in ways(row.rollout, row.standing)]
+    line = Text(" " * _INDENT, no_wrap=True).append_text(Text("   ").join(each))
+    if line.cell_len <= screen.width:
+        return [line] if each else []
+    return [Text(" " * _INDENT).append_text(way) for way in each]
 
 
 def _queue(rollout: v1.Rollout) -> str:
@@ -229,7 +230,9 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Tex
         line = Text(" " * GAP, no_wrap=True, overflow="ignore")
         # Down the columns, so that the eye finds a name.
         for at in range(first, min(len(entries), count * in_line), count):
-            line.append(f"{entries[at][0]:{name}} ").append(f"{entries[at][1]:{tag}}", palette.GOOD).append(" " * _BETWEEN)
+            line.append(f"{entries[at][0]:{name}} ").append(f"{entries[at][1]:{tag}}", palette.GOOD).append(
+                " " * _BETWEEN
+            )
         line.rstrip()
         lines.append(line)
     if more > 0:

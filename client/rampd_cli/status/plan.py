@@ -41,7 +41,7 @@ def what_is_next(rollout: v1.Rollout, events: Sequence[v1.Event], clock: Clock) 
     is_moving = rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT and not rollout.paused and not rollout.frozen
     if rollout.HasField("confirm_deadline"):
         at = rollout.confirm_deadline
-        return f"0 % at {clock.time(at)}, in {clock.left(at)}, unless somebody confirms: rampd confirm {rollout.component}"
+        return f"0 % at {clock.time(at)}, in {clock.left(at)}, unless somebody confirms"
     if not rollout.policy.steps or not is_moving:
         return ""
     now = _place(rollout)

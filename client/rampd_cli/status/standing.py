@@ -98,6 +98,11 @@ def standing(rollout: v1.Rollout) -> Standing:
     return Standing(Kind.STEADY, rollout.current.update_time, "")
 
 
+def urgency(rollout: v1.Rollout) -> tuple[int, str]:
+    """The place of a rollout among others, as a key to sort by: the most urgent first."""
+    return standing(rollout).kind, rollout.component
+
+
 def _freeze(rollout: v1.Rollout) -> v1.FreezeStatus | None:
     """The freeze that matters to a rollout: its own, or that of the namespace if something could start or rise."""
     for freeze in sorted(rollout.freezes, key=lambda freeze: freeze.all):
@@ -122,10 +127,11 @@ def told(rollout: v1.Rollout, found: Standing, clock: Clock) -> str:
         case Kind.UNCONFIRMED:
             at = rollout.confirm_deadline
             return (
-                f"{found.reason} At {clock.time(at)} (in {clock.left(at)}) it goes back to 0 %, unless somebody does."
+                f"{found.reason} It goes back to 0 % at {clock.time(at)} (in {clock.left(at)}), unless somebody does."
             )
         case Kind.HELD:
-            return _with_why(f"Held{_by(rollout.held.actor)}{_ago(found, clock)}", found.reason)
+            by = "" if one_line(rollout.held.actor) in found.reason else _by(rollout.held.actor)
+            return _with_why(f"Held{by}{_ago(found, clock)}", found.reason)
         case Kind.PAUSED | Kind.PROBLEM:
             return _with_why(f"Paused{_by(rollout.pause.actor)}{_ago(found, clock)}", found.reason)
         case Kind.APPROVAL:
@@ -146,22 +152,23 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock) -> str:
     return _with_why(f"{what}{by}{ends}", one_line(freeze.note))
 
 
-def ways(rollout: v1.Rollout, found: Standing) -> str:
-    """Says what a person can type about it. Empty if nothing is to be done."""
+def ways(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
+    """Returns what a person can type about it, and what for. Empty if nothing is to be done."""
     name = one_line(rollout.component)
+    again, back = ("to go on", f"rampd resume {name}"), ("to take it back", f"rampd rollback {name}")
     match found.kind:
         case Kind.UNCONFIRMED:
-            return f"Keep it: rampd confirm {name}. Take it back: rampd rollback {name}"
+            return [("to keep it", f"rampd confirm {name}"), back]
         case Kind.PROBLEM:
-            return f"Take it back: rampd rollback {name}. Go on: rampd resume {name}"
+            return [back, again]
         case Kind.APPROVAL:
-            return f"Go on: rampd resume {name}. Take it back: rampd rollback {name}"
+            return [again, back]
         case Kind.HELD:
-            return f"Try it again: rampd ramp {name} PERCENT. Drop it: rampd abandon {name}"
+            return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"rampd ramp {name} PERCENT")]
         case Kind.PAUSED:
-            return f"Go on: rampd resume {name}"
+            return [again]
         case _:
-            return ""
+            return []
 
 
 def _with_why(what: str, why: str) -> str:
