@@ -129,7 +129,7 @@ def _failures(count: Count | None) -> str:
 
 def _labelled(label: str, lines: Iterable[Text]) -> Iterator[Text]:
     for number_, line in enumerate(lines):
-        yield Text(f"{'' if number_ else label:{_LABEL}}", style=palette.FAINT).append_text(line)
+        yield Text().append(f"{'' if number_ else label:{_LABEL}}", palette.FAINT).append_text(line)
 
 
 def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:

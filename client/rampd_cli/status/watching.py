@@ -4,7 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from rampd_cli.status.rows import CHANGES, row, row_of_deleted
 from rampd_cli.status.showing import drawn
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from rampd import v1
@@ -49,45 +51,70 @@ def _is_lost(error: RampdError) -> bool:
 # On a terminal.
 
 
+class _Reader:
+    """Reads again and again, in a thread of its own, so that a slow answer delays neither Ctrl-C nor another size of the
+    terminal.
+    """
+
+    def __init__(self, read: Callable[[], Known]) -> None:
+        """Raises RampdError if the first read fails."""
+        self._read = read
+        self._pool = ThreadPoolExecutor(1)
+        self._under_way: Future[Known] | None = None
+        self._took(read())
+
+    def _took(self, known: Known) -> None:
+        self.known = known
+        self.at = datetime.now(UTC)
+        """When it was read."""
+        self.lost = ""
+        """Why the server can't be read now. Empty if it can."""
+        self._due_s = time.monotonic() + _AGAIN_S
+
+    def look(self) -> bool:
+        """Waits a moment. Returns whether there is something new. Raises RampdError if the next read can't succeed either."""
+        if self._under_way is None and time.monotonic() >= self._due_s:
+            self._under_way = self._pool.submit(self._read)
+        if self._under_way is None:
+            time.sleep(_LOOK_S)
+            return False
+        if not wait([self._under_way], _LOOK_S).done:
+            return False
+        ended, self._under_way = self._under_way, None
+        try:
+            self._took(ended.result())
+        except RampdError as error:
+            if not _is_lost(error):
+                raise
+            self.lost, self._due_s = error.message, time.monotonic() + _AGAIN_S
+        return True
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _on_terminal(session: "Session", components: Sequence[str]) -> None:
     from rampd_cli.drawing.live import live_view  # noqa: PLC0415 - a pipe needs no rich
-    from rampd_cli.drawing.screen import Screen, screen_of  # noqa: PLC0415
 
     admin, console = session.admin(), terminal()
+    with (
+        closing(_Reader(lambda: reading.read(admin, components, is_screen=True))) as reader,
+        live_view(console) as view,
+    ):
+        drawn_s, is_new = 0.0, True
+        while True:
+            # Once a second, because it shows how long ago things were.
+            if is_new or view.has_new_size or time.monotonic() >= drawn_s + 1:
+                drawn_s = time.monotonic()
+                view.show(_lines(reader, Clock(datetime.now(UTC), session.is_utc), console))
+            is_new = reader.look()
 
-    def read() -> Known:
-        return reading.read(admin, components, is_screen=True)
 
-    known, at, lost = read(), datetime.now(UTC), ""
-    # Another thread reads, so that a slow answer delays neither Ctrl-C nor another size of the terminal.
-    pool = ThreadPoolExecutor(1)
-    try:
-        with live_view(console) as view:
-            under_way, due_s, drawn_s = None, time.monotonic() + _AGAIN_S, 0.0
-            while True:
-                now_s = time.monotonic()
-                if under_way is None and now_s >= due_s:
-                    under_way = pool.submit(read)
-                if under_way is not None and under_way.done():
-                    try:
-                        known, at, lost = under_way.result(), datetime.now(UTC), ""
-                    except RampdError as error:
-                        if not _is_lost(error):
-                            raise
-                        lost = error.message
-                    under_way, due_s, drawn_s = None, now_s + _AGAIN_S, 0.0
-                if now_s >= drawn_s + 1 or view.has_new_size:
-                    size = screen_of(console)
-                    head = _head(at, lost, Clock(datetime.now(UTC), session.is_utc), size)
-                    place = Screen(size.width, max(console.height - len(head), 1), is_ascii=size.is_ascii)
-                    view.show([*head, *drawn(known, Clock(datetime.now(UTC), session.is_utc), place)])
-                    drawn_s = now_s
-                if under_way is None:
-                    time.sleep(_LOOK_S)
-                else:
-                    wait([under_way], _LOOK_S)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def _lines(reader: _Reader, clock: Clock, console: "Console") -> "list[Text]":
+    from rampd_cli.drawing.screen import screen_of  # noqa: PLC0415 - a pipe needs no rich
+
+    head = _head(reader.at, reader.lost, clock, screen_of(console))
+    return [*head, *drawn(reader.known, clock, screen_of(console, max(console.height - len(head), 1)))]
 
 
 def _head(at: datetime, lost: str, clock: Clock, screen: "Screen") -> "list[Text]":
