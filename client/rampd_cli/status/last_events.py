@@ -21,7 +21,7 @@ def last_events(events: Sequence[v1.Event], clock: Clock, width: int) -> Iterato
     heads = aligned(
         [
             [
-                Text(clock.time(event.time), style=palette.FAINT),
+                Text(clock.short(event.time), style=palette.FAINT),
                 Text(shortened(event.actor, 16)),
                 Text(one_line(event.action), style=palette.TITLE),
             ]
