@@ -31,7 +31,7 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
     lines = _head(rollout, stands, clock, screen)
     if rollout.HasField("current"):
         lines += channels(rollout, screen)
-    labelled: list[tuple[str, Iterable[Text]]] = [
+    about: list[tuple[str, Iterable[Text]]] = [
         ("Now", _now(found, stands, clock, screen)),
         ("To type", _ways(rollout, stands, screen)),
         ("Evidence", _evidence(rollout, screen)),
@@ -44,7 +44,7 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
         ("Overrides", _paragraph(_overrides(found.overrides), screen)),
         ("History", last_events(found.events[:EVENTS], clock, screen.width - _LABEL)),
     ]
-    for label, parts in labelled:
+    for label, parts in about:
         lines += _labelled(label, parts)
     return lines
 

@@ -193,8 +193,7 @@ def _stacked(row: _Row, screen: Screen) -> list[Text]:
     if share:
         drawn = bar(row.rollout.next_percent / 100, max(min(width - 18, 12), 0), is_ascii=screen.is_ascii)
         lines.append(Text(" " * _INDENT + f"percent  {share} ").append(drawn, palette.MOVES))
-    if failed:
-        lines += paragraph(f"failed   {failed} of {jobs} jobs", screen.width, indent=_INDENT)
+    lines += [Text(" " * _INDENT + f"{name:7}  {text}") for name, text in (("failed", failed), ("jobs", jobs)) if text]
     return lines
 
 
