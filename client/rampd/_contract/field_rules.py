@@ -18,7 +18,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd._contract import grammar, placeholders
+from rampd._contract import grammar
 from rampd._contract.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
 from rampd._contract.wording import exact, whole_span
 
@@ -361,6 +361,8 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
 
 
 def _check(message: v1.Check) -> Iterator[Violation]:
+    from rampd._contract import placeholders  # noqa: PLC0415 - slow to import, and only policies with checks need it
+
     if wrong := placeholders.wrong(message.query):
         yield "query", wrong
     if not message.HasField("min") and not message.HasField("max"):
