@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
 from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
@@ -24,6 +25,25 @@ class Override:
     channel: str = ""
     tag: str = ""
     expire_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who set an override, and when. `actor` is empty if the history no longer has the change, or can't be read."""
+
+    time_ms: int
+    actor: str = ""
+    is_claimed: bool = False
+    note: str = ""
+
+
+class ListedOverride(NamedTuple):
+    """An override in a list."""
+
+    repo: str
+    override: Override
+    origin: Origin | None
+    """None if an earlier version of rampd set the override."""
 
 
 class OverridesPiece(NamedTuple):
@@ -98,6 +118,26 @@ class Event:
     request_id: str
     changes: tuple[FieldChange, ...] = ()
     count: int = 0
+    component: str = ""
+    """Empty for a change of the namespace."""
+
+
+class AskedEvents(NamedTuple):
+    """What is asked of one history: at most `limit` events that are older than the id `before`."""
+
+    component: str
+    before: str
+    limit: int
+
+
+class EventsPiece(NamedTuple):
+    """A piece of a history that is read together with others."""
+
+    events: Sequence[Event] = ()
+    oldest: str = ""
+    """The id of the oldest entry that was read, if there may be older ones; otherwise empty."""
+    damage: Sequence[StoreCorruptError] = ()
+    """Why the history, or an entry of it, can't be read. Everything else is in `events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,15 +364,21 @@ class Store(Protocol):
         included.
         """
 
-    async def list_overrides(
-        self, component: str, *, prefix: str, after: str, limit: int
-    ) -> list[tuple[str, Override]]:
-        """Overrides after `after` in order of repo, including expired ones."""
+    async def list_overrides(self, component: str, *, prefix: str, after: str, limit: int) -> list[ListedOverride]:
+        """Overrides after `after` in order of repo, including expired ones, with who set each of them."""
 
-    async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
-        """Events of the history that are older than the id `before`, newest first. Component "" is the namespace
-        itself.
+    async def events(self, component: str, *, before: str = "", after: str = "", limit: int) -> list[Event]:
+        """Events of the history that are older than the id `before` and newer than the id `after`, newest first.
+        Component "" is the namespace itself.
         """
+
+    async def events_of_many(self, asked: Sequence[AskedEvents], *, after: str = "") -> list[EventsPiece]:
+        """Events of several histories that are newer than the id `after`, in one exchange. A damaged history does not
+        affect the others.
+        """
+
+    async def deleted_components(self, *, since_ms: int = 0) -> list[tuple[str, int]]:
+        """The components that were deleted last, if they were deleted at `since_ms` or later, each with the time."""
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         """Entries after an id. It waits up to `block_ms` for the first one, on a connection of its own. With 0 it does

@@ -6,6 +6,7 @@ all messages.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -79,6 +80,10 @@ def _word(word: Word) -> Rule:
     return Rule(word.expected, word.matches, told=word.told, pattern=word.pattern)
 
 
+def _pattern(expected: str, pattern: str) -> Rule:
+    return Rule(expected, re.compile(pattern).fullmatch, pattern=f"^{pattern}$")
+
+
 def _whole_number(least: int, most: int | None = None) -> Rule:
     if most is None:
         return Rule(f"a whole number from {least}", lambda number: number >= least)
@@ -149,6 +154,7 @@ _PERCENT = _number("a number from 0 to 100 with at most two decimals, such as 10
 _TIME = Rule("a valid time from 1970 to 9999", _is_time)
 _DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
 _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
+_EVENT_ID = _pattern("the id of an event, such as 1795475919747-3120985532", "[0-9]{1,18}-[0-9]{1,18}")
 _PAGE_SIZE = _whole_number(0, MAX_PAGE)
 
 FIELDS: Mapping[str, Rule] = {
@@ -157,6 +163,7 @@ FIELDS: Mapping[str, Rule] = {
     "FreezeRequest.component": _COMPONENT,
     "UnfreezeRequest.component": _COMPONENT,
     "ListEventsRequest.component": _COMPONENT,
+    "ListEventsRequest.after": _EVENT_ID,
     "components": _batch(_COMPONENT, least=0),
     "repo": _required(_REPO),
     "SetOverrideRequest.repo": _required(_word(grammar.PINNED)),
@@ -189,6 +196,8 @@ FIELDS: Mapping[str, Rule] = {
     "dry_run": FLAG,
     "every_component": FLAG,
     "delete": FLAG,
+    "dry_run": FLAG,
+    "every_component": FLAG,
     "until_held": FLAG,
     "until_paused": FLAG,
     # Batches.
@@ -313,6 +322,11 @@ def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Viol
         yield "expected_revision", f"must be absent if `all` is set; got {message.expected_revision}"
 
 
+def _list_events(message: v1.ListEventsRequest) -> Iterator[Violation]:
+    if message.component and message.every_component:
+        yield "component", f"must be empty if `every_component` is set; got {shown(message.component)}"
+
+
 def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
     if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
         yield (
@@ -365,6 +379,7 @@ MESSAGES: Mapping[str, MessageRule] = {
     "WatchRequest": _watch,
     "FreezeRequest": _one_or_all,
     "UnfreezeRequest": _one_or_all,
+    "ListEventsRequest": _list_events,
     "DeleteComponentRequest": _delete_component,
     "Policy": _policy,
     "Check": _check,

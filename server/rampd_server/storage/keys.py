@@ -18,6 +18,7 @@ class ComponentKeys(NamedTuple):
     overrides: str
     overrides_index: str
     overrides_expiry: str
+    overrides_origin: str
     checks: str
 
 
@@ -46,6 +47,7 @@ class Keys:
         """Matches all keys of the namespace, for SCAN."""
         self.meta = self.prefix + "meta"
         self.components = self.prefix + "components"
+        self.deleted = self.prefix + "deleted"
         self.feed = self.prefix + "feed"
         self.feed_bytes = self.prefix + "feed-bytes"
         self.history = self.prefix + "history"
@@ -78,5 +80,6 @@ class Keys:
             overrides=f"{self.prefix}overrides:{name}",
             overrides_index=f"{self.prefix}overrides-index:{name}",
             overrides_expiry=f"{self.prefix}overrides-expiry:{name}",
+            overrides_origin=f"{self.prefix}overrides-origin:{name}",
             checks=f"{self.prefix}checks:{name}",
         )

@@ -11,6 +11,8 @@ MAX_OVERRIDES: Final = 2_000_000
 # Limits of data that are kept for later reading. The oldest data are dropped.
 MAX_EVENTS: Final = 10_000
 """In a history: people page through it, and no decision depends on it."""
+MAX_DELETED: Final = 1_000
+"""Deleted components whose names are kept, so that the history of everything has their events. The history itself stays."""
 MAX_FEED_ENTRIES: Final = 100_000
 """In the feed: a server that missed more entries than this reads everything again."""
 MAX_FEED_BYTES: Final = 64 * 1024 * 1024
