@@ -61,6 +61,25 @@ class Time(click.ParamType):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
 
 
+class Past(click.ParamType):
+    """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if value and _DURATION.fullmatch(value):
+                return datetime.now(UTC) - DURATION.convert(value, param, ctx)
+            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
+                return _last(*map(int, value.split(":")))
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):
+            wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
+            self.fail(f"{value!r} is not a time in the past. {wanted}.", param, ctx)
+
+
 def in_future(duration: timedelta) -> datetime:
     """Returns the moment after a duration, by the clock of this machine."""
     return datetime.now(UTC) + duration
@@ -73,8 +92,15 @@ def _next(hour: int, minute: int) -> datetime:
     return today if today > now else (today.replace(tzinfo=None) + timedelta(days=1)).astimezone()
 
 
+def _last(hour: int, minute: int) -> datetime:
+    now = datetime.now().astimezone()
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today <= now else (today.replace(tzinfo=None) - timedelta(days=1)).astimezone()
+
+
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
 DURATION: Final = Duration()
 TIME: Final = Time()
+PAST: Final = Past()

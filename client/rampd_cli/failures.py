@@ -23,7 +23,7 @@ class Exit(IntEnum):
     NOT_REACHED = 3
     """No server answered, or not in time, or the server could not reach its store."""
     ENDED_BADLY = 4
-    """`rampd wait`: what was waited for can't happen any more."""
+    """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
     """A person answered a question with no."""
     TIMED_OUT = 124
@@ -32,12 +32,6 @@ class Exit(IntEnum):
     """Ctrl-C."""
     PIPE_CLOSED = 141
     """The program that reads the output has ended."""
-
-
-class EndedBadlyError(click.ClickException):
-    """Raised when what was waited for can't happen any more."""
-
-    exit_code = Exit.ENDED_BADLY
 
 
 class DeclinedError(click.ClickException):
@@ -52,7 +46,7 @@ class TimedOutError(click.ClickException):
     exit_code = Exit.TIMED_OUT
 
 
-_REASONS = {Exit.ENDED_BADLY: "ENDED_BADLY", Exit.DECLINED: "DECLINED", Exit.TIMED_OUT: "TIMED_OUT"}
+_REASONS = {Exit.DECLINED: "DECLINED", Exit.TIMED_OUT: "TIMED_OUT"}
 
 
 def tell(error: "click.ClickException | RampdError", output: str) -> int:
@@ -61,7 +55,11 @@ def tell(error: "click.ClickException | RampdError", output: str) -> int:
         code, reason = error.exit_code, _REASONS.get(Exit(error.exit_code), "USAGE")
         message, metadata = error.format_message(), dict[str, str]()
     else:
-        code, reason, message, metadata = _code(error), error.reason, error.message, error.metadata
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - no error of rampd without a call
+
+        # A server may not write control characters to the terminal.
+        code, reason, message = exit_of(error), one_line(error.reason), one_line(error.message)
+        metadata = {one_line(key): one_line(value) for key, value in error.metadata.items()}
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
     elif isinstance(error, click.UsageError):
@@ -71,11 +69,14 @@ def tell(error: "click.ClickException | RampdError", output: str) -> int:
     return code
 
 
-def _code(error: "RampdError") -> int:
+def exit_of(error: "RampdError") -> int:
+    """Returns the exit code for an error of a call."""
     from rampd import errors  # noqa: PLC0415 - no error without a call
 
     if isinstance(error, errors.UnavailableError | errors.DeadlineExceededError):
         return Exit.NOT_REACHED
+    if isinstance(error, errors.ReleaseFailedError):
+        return Exit.ENDED_BADLY
     if isinstance(error, errors.InvalidArgumentError) and error.violations:
         return Exit.USAGE
     return Exit.REFUSED

@@ -16,9 +16,11 @@ from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
 
 if TYPE_CHECKING:
-    from rampd import Admin
+    from rampd import Admin, Resolver
 
 OUTPUTS: Final = ("table", "plain", "json", "yaml")
+_RESOLVE_S: Final = 5.0
+"""How long a server has to say which version a repo gets: as long as for any other question of a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Session:
         self._settings = settings
         self._profile: Profile | None = None
         self._admins: dict[str, Admin] = {}
+        self._resolvers: dict[str, Resolver] = {}
 
     @property
     def profile(self) -> Profile:
@@ -86,6 +89,16 @@ class Session:
             )
         return self._admins[place.server]
 
+    def resolver_of(self, place: Place) -> "Resolver":
+        """Returns a resolver that asks one of several servers each time."""
+        if place.server not in self._resolvers:
+            from rampd import Resolver  # noqa: PLC0415 - it is slow to import
+
+            self._resolvers[place.server] = Resolver(
+                place.server, mode="rpc", timeout=_RESOLVE_S, credentials=place.credentials(), ca_file=place.ca_file
+            )
+        return self._resolvers[place.server]
+
     def show(self, shown: Shown) -> None:
         """Writes an answer to stdout."""
         show(shown, self.output)
@@ -124,5 +137,5 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for admin in self._admins.values():
-            admin.close()
+        for connected in (*self._admins.values(), *self._resolvers.values()):
+            connected.close()

@@ -27,11 +27,9 @@ class Shown:
 def show(shown: Shown, output: str) -> None:
     """Writes an answer to stdout."""
     if output == "json":
-        click.echo(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2))
+        click.echo(_json(shown.data, indent=2))
     elif output == "yaml":
-        import yaml  # noqa: PLC0415 - few people want YAML
-
-        click.echo(yaml.safe_dump(as_data(shown.data), allow_unicode=True, sort_keys=False), nl=False)
+        click.echo(_yaml(shown.data), nl=False)
     elif output == "plain":
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
@@ -39,6 +37,37 @@ def show(shown: Shown, output: str) -> None:
             click.echo("\t".join(map(one_line, row)))
     else:
         shown.draw(terminal())
+
+
+def show_next(shown: Shown, output: str) -> None:
+    """Writes one of many answers that come one after the other: JSON as a line, YAML as a document of its own."""
+    if output == "json":
+        click.echo(_json(shown.data, indent=None))
+    elif output == "yaml":
+        click.echo(f"---\n{_yaml(shown.data)}", nl=False)
+    else:
+        show(shown, output)
+
+
+def _json(data: "Message | Mapping[str, Any]", *, indent: int | None) -> str:
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
+
+    # The control characters of a text that somebody wrote are not for the terminal. Their escapes are valid JSON.
+    return one_line(json.dumps(as_data(data), ensure_ascii=False, indent=indent), keep="\n")
+
+
+def _yaml(data: "Message | Mapping[str, Any]") -> str:
+    import yaml  # noqa: PLC0415 - few people want YAML
+
+    from rampd._contract.wording import MISLEADING  # noqa: PLC0415 - only for a command that shows something
+
+    def dumped(*, allow_unicode: bool) -> str:
+        text: str = yaml.safe_dump(as_data(data), allow_unicode=allow_unicode, sort_keys=False)
+        return text
+
+    text = dumped(allow_unicode=True)
+    is_misleading = not set(MISLEADING).isdisjoint(text.replace("\n", ""))
+    return dumped(allow_unicode=False) if is_misleading else text
 
 
 def as_data(value: "Message | Mapping[str, Any]") -> Any:
@@ -50,8 +79,8 @@ def as_data(value: "Message | Mapping[str, Any]") -> Any:
     return MessageToDict(value)
 
 
-def terminal() -> "Console":
-    """Returns the terminal. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
+def terminal(*, is_error: bool = False) -> "Console":
+    """Returns the terminal, or that of stderr. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
     from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
 
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return Console(stderr=is_error, markup=False, highlight=False, emoji=False, soft_wrap=False)
