@@ -1,0 +1,105 @@
+"""`rampd explain`: how an explanation is written."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rampd import v1
+from rampd._contract.wording import one_line
+from rampd_cli.drawing import palette
+from rampd_cli.drawing.clock import Clock
+from rampd_cli.explaining.comparison import Asked, age, difference, message
+from rampd_cli.explaining.explanation import Explanation, why, would
+from rampd_cli.shown import Shown, as_data
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rampd._decision.resolution import Resolution
+
+
+def shown(known: Explanation, asked: Sequence[Asked], clock: Clock, *, is_for_programs: bool) -> Shown:
+    """Returns an explanation, with the answer of each server."""
+    data = _data(known, asked, clock) if is_for_programs else {}
+    return Shown(data, _rows(known, asked, clock), lambda console: _draw(known, asked, clock, console))
+
+
+def _rows(known: Explanation, asked: Sequence[Asked], clock: Clock) -> Iterator[tuple[str, ...]]:
+    yield ("computed", *_cells(known.answer), "", f"{why(known, clock)} {would(known)}")
+    for each in asked:
+        answer = each.answer
+        cells = ("",) * 7 if isinstance(answer, Exception) else (*_cells(answer), "yes" if answer.stale else "no")
+        yield (each.server, *cells, difference(known, each))
+
+
+def _cells(answer: "Resolution") -> tuple[str, ...]:
+    bucket = "" if answer.bucket is None else str(answer.bucket)
+    return answer.tag, answer.channel or "", answer.reason, str(answer.release), bucket, str(answer.revision)
+
+
+def _data(known: Explanation, asked: Sequence[Asked], clock: Clock) -> dict[str, Any]:
+    rollout = known.rollout
+    state = v1.Rollout(state=rollout.state, next_percent=rollout.next_percent, unit=rollout.unit)
+    data: dict[str, Any] = {
+        "component": rollout.component,
+        "repo": known.repo,
+        "jobId": known.job_id,
+        "rollout": as_data(state),
+        "answer": as_data(message(known.answer)),
+        "why": why(known, clock),
+        "would": would(known),
+    }
+    if known.override is not None:
+        data["override"] = as_data(known.override)
+    if known.next_from_percent is not None:
+        data["nextFromPercent"] = known.next_from_percent
+    data["servers"] = [_server(known, each) for each in asked]
+    return data
+
+
+def _server(known: Explanation, asked: Asked) -> dict[str, Any]:
+    answer = asked.answer
+    found: dict[str, Any] = {"server": asked.server}
+    if isinstance(answer, Exception):
+        found["error"] = {"reason": answer.reason, "message": answer.message, "metadata": answer.metadata}
+    else:
+        found["answer"] = as_data(message(answer))
+    found["difference"] = difference(known, asked)
+    return found
+
+
+def _draw(known: Explanation, asked: Sequence[Asked], clock: Clock, console: "Console") -> None:
+    from rich.table import Table  # noqa: PLC0415 - a pipe needs no rich
+    from rich.text import Text  # noqa: PLC0415
+
+    from rampd_cli.drawing.paragraph import paragraph  # noqa: PLC0415
+
+    answer, rollout = known.answer, known.rollout
+    job = f" (job {one_line(known.job_id)})" if known.job_id else ""
+    channel = f", {answer.channel.lower()}" if answer.channel else ""
+    head = f"{one_line(known.repo)}{job} gets {one_line(answer.tag)}{channel} of {one_line(rollout.component)}."
+    for line in paragraph(head, console.width, style=palette.TITLE):
+        console.print(line)
+    for line in (*paragraph(why(known, clock), console.width), *paragraph(would(known), console.width)):
+        console.print(line)
+    console.print()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=palette.FAINT)
+    for title in ("server", "tag", "reason", "bucket", "revision", "age", ""):
+        table.add_column(title, overflow="fold", justify="right" if title in {"bucket", "revision"} else "left")
+    for each in asked:
+        difference_ = difference(known, each)
+        told = Text(difference_, style=palette.BAD) if difference_ else Text("agrees", style=palette.GOOD)
+        found = each.answer
+        if isinstance(found, Exception):
+            table.add_row(one_line(each.server), "-", "-", "-", "-", "-", told)
+        else:
+            bucket = "-" if found.bucket is None else str(found.bucket)
+            table.add_row(
+                one_line(each.server),
+                Text(one_line(found.tag)),
+                Text(found.reason),
+                bucket,
+                str(found.revision),
+                age(found),
+                told,
+            )
+    console.print(table)
