@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from rampd import v1
 from rampd._calls.request import make
 from rampd._contract.grammar import shown
-from rampd._decision.resolution import Channel
+from rampd._decision.overrides import Channel
 from rampd._verbs.pending_call import Ask, Change, Follow, Pages, Read, change_of
 from rampd.errors import InvalidArgumentError
 

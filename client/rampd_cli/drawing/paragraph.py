@@ -1,0 +1,32 @@
+"""Sentences in lines that fit."""
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len, chop_cells
+from rich.text import Text
+
+LEAST_WIDTH = 10
+
+
+def paragraph(text: str, width: int, *, indent: int = 0, style: str = "") -> list[Text]:
+    """Returns a text as lines of at most `width` characters that begin with `indent` spaces. The text is one line: `one_line`
+    has made it so.
+    """
+    return [Text(" " * indent).append(line, style) for line in wrapped(text, width - indent)]
+
+
+def wrapped(text: str, width: int) -> Iterator[str]:
+    """Yields the lines of a text, broken between words. A word that is too long is broken where the line ends."""
+    width = max(width, LEAST_WIDTH)
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}" if line else word
+        if cell_len(longer) <= width:
+            line = longer
+            continue
+        if line:
+            yield line
+        *full, line = chop_cells(word, width)
+        yield from full
+    if line:
+        yield line
