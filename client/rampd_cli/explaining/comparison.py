@@ -49,7 +49,7 @@ def age(answer: Resolution) -> str:
     return "unknown" if answer.snapshot_age > timedelta(days=3650) else duration(answer.snapshot_age)
 
 
-def message(answer: Resolution) -> v1.ResolveResponse:
+def message(answer: Resolution, *, has_age: bool = True) -> v1.ResolveResponse:
     """Returns an answer as the API writes it."""
     found = v1.ResolveResponse(
         tag=answer.tag,
@@ -61,6 +61,6 @@ def message(answer: Resolution) -> v1.ResolveResponse:
         revision=answer.revision,
         stale=answer.stale,
     )
-    if answer.snapshot_age_s <= 315_576_000_000:  # the longest duration of a message
+    if has_age and answer.snapshot_age_s <= 315_576_000_000:  # the longest duration of a message
         found.snapshot_age.FromTimedelta(answer.snapshot_age)
     return found

@@ -150,11 +150,9 @@ def would(known: Explanation) -> str:
         return "The next release draws new buckets."
     next_tag, current_tag = one_line(rollout.next.tag), one_line(rollout.current.tag)
     if known.override is not None:
-        by_weight = one_line(known.without_override.tag)
-        return (
-            f"The percent changes nothing. Without the override: {by_weight} now, and {next_tag} from "
-            f"{percent(from_percent)} on."
-        )
+        if known.without_override.channel is Channel.NEXT:
+            return f"Without the override: {next_tag}, and below {percent(from_percent)} {current_tag}."
+        return f"Without the override: {current_tag}, and from {percent(from_percent)} on {next_tag}."
     if rollout.state == v1.ROLLOUT_STATE_HELD:
         return f"After a Ramp: {next_tag} from {percent(from_percent)} on."
     if known.answer.channel is Channel.NEXT:

@@ -1,12 +1,14 @@
 """`rampd explain`: how an explanation is written."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rampd import v1
 from rampd._contract.wording import one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
+from rampd_cli.drawing.screen import print_lines
+from rampd_cli.drawing.short import shortened
 from rampd_cli.explaining.comparison import Asked, age, difference, message
 from rampd_cli.explaining.explanation import Explanation, why, would
 from rampd_cli.shown import Shown, as_data
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rampd._decision.resolution import Resolution
+
+_TAG: Final = 40
 
 
 def shown(known: Explanation, asked: Sequence[Asked], clock: Clock, *, is_for_programs: bool) -> Shown:
@@ -44,7 +48,7 @@ def _data(known: Explanation, asked: Sequence[Asked], clock: Clock) -> dict[str,
         "repo": known.repo,
         "jobId": known.job_id,
         "rollout": as_data(state),
-        "answer": as_data(message(known.answer)),
+        "answer": as_data(message(known.answer, has_age=False)),
         "why": why(known, clock),
         "would": would(known),
     }
@@ -68,38 +72,47 @@ def _server(known: Explanation, asked: Asked) -> dict[str, Any]:
 
 
 def _draw(known: Explanation, asked: Sequence[Asked], clock: Clock, console: "Console") -> None:
-    from rich.table import Table  # noqa: PLC0415 - a pipe needs no rich
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - a pipe needs no rich
 
+    from rampd_cli.drawing.columns import aligned  # noqa: PLC0415
     from rampd_cli.drawing.paragraph import paragraph  # noqa: PLC0415
 
-    answer, rollout = known.answer, known.rollout
+    answer = known.answer
     job = f" (job {one_line(known.job_id)})" if known.job_id else ""
     channel = f", {answer.channel.lower()}" if answer.channel else ""
-    head = f"{one_line(known.repo)}{job} gets {one_line(answer.tag)}{channel} of {one_line(rollout.component)}."
-    for line in paragraph(head, console.width, style=palette.TITLE):
-        console.print(line)
-    for line in (*paragraph(why(known, clock), console.width), *paragraph(would(known), console.width)):
-        console.print(line)
-    console.print()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=palette.FAINT)
-    for title in ("server", "tag", "reason", "bucket", "revision", "age", ""):
-        table.add_column(title, overflow="fold", justify="right" if title in {"bucket", "revision"} else "left")
+    component = one_line(known.rollout.component)
+    lines = paragraph(
+        f"{one_line(known.repo)}{job} gets {one_line(answer.tag)}{channel} of {component}.",
+        console.width,
+        style=palette.TITLE,
+    )
+    lines += paragraph(why(known, clock), console.width)
+    lines += paragraph(would(known), console.width)
+    lines.append(Text())
+    header = [
+        Text(title, style=palette.FAINT) for title in ("server", "tag", "reason", "bucket", "revision", "age", "")
+    ]
+    lines += aligned([header, *(_line(known, each) for each in asked)], right={3, 4})
     for each in asked:
-        difference_ = difference(known, each)
-        told = Text(difference_, style=palette.BAD) if difference_ else Text("agrees", style=palette.GOOD)
-        found = each.answer
-        if isinstance(found, Exception):
-            table.add_row(one_line(each.server), "-", "-", "-", "-", "-", told)
-        else:
-            bucket = "-" if found.bucket is None else str(found.bucket)
-            table.add_row(
-                one_line(each.server),
-                Text(one_line(found.tag)),
-                Text(found.reason),
-                bucket,
-                str(found.revision),
-                age(found),
-                told,
-            )
-    console.print(table)
+        if told := difference(known, each):
+            lines += paragraph(f"{one_line(each.server)}: {told}.", console.width, style=palette.BAD)
+    print_lines(console, lines)
+
+
+def _line(known: Explanation, asked: Asked) -> "list[Text]":
+    from rich.text import Text  # noqa: PLC0415 - a pipe needs no rich
+
+    answer = asked.answer
+    server = Text(one_line(asked.server))
+    if isinstance(answer, Exception):
+        return [server, *(Text("-") for _ in range(5)), Text("no answer", style=palette.BAD)]
+    is_same = not difference(known, asked)
+    return [
+        server,
+        Text(shortened(answer.tag, _TAG)),
+        Text(answer.reason),
+        Text("-" if answer.bucket is None else str(answer.bucket)),
+        Text(str(answer.revision)),
+        Text(age(answer)),
+        Text("agrees", style=palette.GOOD) if is_same else Text("differs", style=palette.BAD),
+    ]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from rampd._contract.wording import one_line
 from rampd.errors import RampdError
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.history.event_view import drawn, row
+from rampd_cli.drawing.screen import print_lines
+from rampd_cli.history.event_row import row
 from rampd_cli.history.new_events import NewEvents
 from rampd_cli.history.reading import read
 from rampd_cli.shown import Shown, show_next
@@ -64,7 +65,11 @@ def _show(session: "Session", events: "list[v1.Event]") -> None:
 
 
 def _draw(event: "v1.Event", clock: Clock, console: "Console") -> None:
-    console.print(drawn(event, clock))
+    from rampd_cli.history.event_view import drawn, width_of_times  # noqa: PLC0415 - a pipe needs no rich
+
+    # Later times may be longer than those of today, and begin in the same column.
+    times = max(len("27 Nov 14:05:03"), width_of_times([event], clock))
+    print_lines(console, drawn(event, clock, console, times))
 
 
 def _pause(seconds: float) -> None:
