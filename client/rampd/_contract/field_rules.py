@@ -193,8 +193,6 @@ FIELDS: Mapping[str, Rule] = {
     "force": FLAG,
     "quarantine": FLAG,
     "all": FLAG,
-    "dry_run": FLAG,
-    "every_component": FLAG,
     "delete": FLAG,
     "dry_run": FLAG,
     "every_component": FLAG,

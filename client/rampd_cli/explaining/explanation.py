@@ -47,6 +47,12 @@ class Explanation:
         return self.rollout.unit == v1.UNIT_JOB
 
     @property
+    def are_jobs_apart(self) -> bool:
+        """Whether the question is about all jobs of a repo, and they get different versions."""
+        is_moving = self.rollout.state == v1.ROLLOUT_STATE_ROLLING_OUT
+        return self.draws_jobs and is_moving and not self.job_id and self.override is None
+
+    @property
     def is_of_repo(self) -> bool:
         """Whether the override is that of the repo itself, not of a prefix."""
         return self.override is not None and self.override.repo == self.repo and not self.repo.endswith("/*")
@@ -86,6 +92,21 @@ def _release(release: v1.Release) -> SnapshotRelease:
     return SnapshotRelease(release.number, release.tag, dict(release.attributes))
 
 
+def outcome(known: Explanation) -> str:
+    """Says which version the repo or the job gets."""
+    rollout, answer = known.rollout, known.answer
+    component = one_line(rollout.component)
+    if known.are_jobs_apart:
+        share, tags = rollout.next_percent, (one_line(rollout.next.tag), one_line(rollout.current.tag))
+        return (
+            f"{percent(share)} of the jobs of {one_line(known.repo)} get {tags[0]}, next of {component}. The others get "
+            f"{tags[1]}, current."
+        )
+    who = f"The job {one_line(known.job_id)} of {one_line(known.repo)}" if known.job_id else one_line(known.repo)
+    channel = f", {answer.channel.lower()}" if answer.channel else ", a fixed tag"
+    return f"{who} gets {one_line(answer.tag)}{channel} of {component}."
+
+
 def why(known: Explanation, clock: Clock) -> str:
     """Says which rule gives the version."""
     if known.override is not None:
@@ -96,13 +117,15 @@ def why(known: Explanation, clock: Clock) -> str:
     if rollout.state == v1.ROLLOUT_STATE_HELD:
         held = one_line(rollout.held_reason).rstrip(" .")
         return f"Next is HELD, so everybody gets current{f': {held}' if held else ''}."
-    if known.draws_jobs and not known.job_id:
+    if known.are_jobs_apart:
         share = percent(rollout.next_percent)
         return (
-            f"Each job draws a bucket of its own: {share} of the jobs of any repo get next, {one_line(rollout.next.tag)}. "
-            f"A job without an id has the bucket of the repo: {_compared(known)}."
+            f"Each job draws a bucket of its own: {share} of the jobs get next, {one_line(rollout.next.tag)}. A job "
+            f"without an id has the bucket of the repo: {_compared(known)}."
         )
-    return f"{_compared(known, is_first=True)}."
+    is_idle = known.job_id and not known.draws_jobs
+    told = " The id of the job has no effect, because a bucket belongs to a repo." if is_idle else ""
+    return f"{_compared(known, is_first=True)}.{told}"
 
 
 def _why_override(known: Explanation, override: v1.Override, clock: Clock) -> str:
@@ -150,9 +173,13 @@ def would(known: Explanation) -> str:
         return "The next release draws new buckets."
     next_tag, current_tag = one_line(rollout.next.tag), one_line(rollout.current.tag)
     if known.override is not None:
+        if known.draws_jobs and not known.job_id:
+            return "Without the override, each job draws a bucket of its own."
         if known.without_override.channel is Channel.NEXT:
-            return f"Without the override: {next_tag}, and below {percent(from_percent)} {current_tag}."
-        return f"Without the override: {current_tag}, and from {percent(from_percent)} on {next_tag}."
+            return f"Without the override: {next_tag} (below {percent(from_percent)}: {current_tag})."
+        return f"Without the override: {current_tag} (from {percent(from_percent)} on: {next_tag})."
+    if known.are_jobs_apart:
+        return f"A job without an id gets {next_tag} from {percent(from_percent)} on."
     if rollout.state == v1.ROLLOUT_STATE_HELD:
         return f"After a Ramp: {next_tag} from {percent(from_percent)} on."
     if known.answer.channel is Channel.NEXT:

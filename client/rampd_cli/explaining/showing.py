@@ -10,11 +10,12 @@ from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import print_lines
 from rampd_cli.drawing.short import shortened
 from rampd_cli.explaining.comparison import Asked, age, difference, message
-from rampd_cli.explaining.explanation import Explanation, why, would
+from rampd_cli.explaining.explanation import Explanation, outcome, why, would
 from rampd_cli.shown import Shown, as_data
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from rampd._decision.resolution import Resolution
 
@@ -77,15 +78,7 @@ def _draw(known: Explanation, asked: Sequence[Asked], clock: Clock, console: "Co
     from rampd_cli.drawing.columns import aligned  # noqa: PLC0415
     from rampd_cli.drawing.paragraph import paragraph  # noqa: PLC0415
 
-    answer = known.answer
-    job = f" (job {one_line(known.job_id)})" if known.job_id else ""
-    channel = f", {answer.channel.lower()}" if answer.channel else ""
-    component = one_line(known.rollout.component)
-    lines = paragraph(
-        f"{one_line(known.repo)}{job} gets {one_line(answer.tag)}{channel} of {component}.",
-        console.width,
-        style=palette.TITLE,
-    )
+    lines = paragraph(outcome(known), console.width, style=palette.TITLE)
     lines += paragraph(why(known, clock), console.width)
     lines += paragraph(would(known), console.width)
     lines.append(Text())
