@@ -1,15 +1,10 @@
 """Cells under each other."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from rich.text import Text
 
 GAP = 2
-
-
-def widths_of(rows: Sequence[Sequence[Text]]) -> list[int]:
-    """Returns the width of each column: that of its widest cell."""
-    return [max((cell.cell_len for cell in column), default=0) for column in zip(*rows, strict=True)]
 
 
 def total(widths: Sequence[int], gap: int = GAP) -> int:
@@ -18,9 +13,14 @@ def total(widths: Sequence[int], gap: int = GAP) -> int:
     return sum(shown) + gap * max(len(shown) - 1, 0)
 
 
+def widest(fits: Callable[[int], bool], least: int, most: int) -> int | None:
+    """Returns the largest size, from `least` to `most`, that fits. None if none does."""
+    return next((size for size in range(most, least - 1, -1) if fits(size)), None)
+
+
 def aligned(rows: Sequence[Sequence[Text]], *, right: Collection[int] = (), gap: int = GAP) -> list[Text]:
     """Returns a line for each row, with its cells under each other. `right` are the columns that end under each other."""
-    widths = widths_of(rows)
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
     return [_line(row, widths, right, gap) for row in rows]
 
 

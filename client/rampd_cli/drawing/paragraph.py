@@ -15,6 +15,14 @@ def paragraph(text: str, width: int, *, indent: int = 0, style: str = "") -> lis
     return [Text(" " * indent).append(line, style) for line in wrapped(text, width - indent)]
 
 
+def labelled(label: str, text: str, width: int, *, indent: int = 0, style: str = "") -> list[Text]:
+    """Returns a label and a text that must not be broken, such as a command: in one line, or in two if that is too long."""
+    line = Text(" " * indent + f"{label} ", no_wrap=True).append(text, style)
+    if line.cell_len <= width:
+        return [line]
+    return [*paragraph(label, width, indent=indent), Text(" " * (indent + 2), no_wrap=True).append(text, style)]
+
+
 def wrapped(text: str, width: int) -> Iterator[str]:
     """Yields the lines of a text, broken between words. A word that is too long is broken where the line ends."""
     width = max(width, LEAST_WIDTH)

@@ -11,12 +11,9 @@ from rampd._contract.wording import counted, number, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.columns import aligned
-from rampd_cli.drawing.outcomes import Count, jobs_of
-from rampd_cli.drawing.paragraph import paragraph, wrapped
+from rampd_cli.drawing.paragraph import labelled, wrapped
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import failed, percent
-from rampd_cli.drawing.short import shortened
+from rampd_cli.status.channels import channels
 from rampd_cli.status.known import Detail, Overrides
 from rampd_cli.status.last_events import last_events
 from rampd_cli.status.plan import steps_of, what_is_next
@@ -25,8 +22,6 @@ from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, wa
 EVENTS: Final = 5
 """The number of events that are shown."""
 _LABEL: Final = 11
-_BARS: Final = (24, 12, 6, 0)
-_TAGS: Final = (300, 40, 24, 16, 12)
 _LISTED: Final = 3
 
 
@@ -35,10 +30,10 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
     rollout, stands = found.rollout, standing(found.rollout)
     lines = _head(rollout, stands, clock, screen)
     if rollout.HasField("current"):
-        lines += _channels(rollout, screen)
-    labelled: list[tuple[str, Iterable[Text]]] = [
+        lines += channels(rollout, screen)
+    about: list[tuple[str, Iterable[Text]]] = [
         ("Now", _now(found, stands, clock, screen)),
-        ("To type", (Text(f"{why}: ").append(way, palette.TITLE) for why, way in ways(rollout, stands))),
+        ("To type", _ways(rollout, stands, screen)),
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
@@ -49,82 +44,20 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
         ("Overrides", _paragraph(_overrides(found.overrides), screen)),
         ("History", last_events(found.events[:EVENTS], clock, screen.width - _LABEL)),
     ]
-    for label, parts in labelled:
+    for label, parts in about:
         lines += _labelled(label, parts)
     return lines
 
 
 def _head(rollout: v1.Rollout, stands: Standing, clock: Clock, screen: Screen) -> list[Text]:
     name = one_line(rollout.component)
-    state = Text(stands.kind.word, stands.kind.style)
+    parts = [Text(name, palette.TITLE), Text(stands.kind.word, stands.kind.style)]
     if stands.since is not None:
-        state.append(f" since {clock.time(stands.since)}, {clock.ago(stands.since)}", palette.FAINT)
+        parts.append(Text(f"since {clock.time(stands.since)}, {clock.ago(stands.since)}", palette.FAINT))
     if rollout.revision:
-        state.append(f"  revision {rollout.revision}", palette.FAINT)
-    head = Text.assemble((name, palette.TITLE), "  ", state)
-    return [head] if head.cell_len <= screen.width else [Text(name, palette.TITLE), state]
-
-
-# The table of the channels.
-
-
-def _channels(rollout: v1.Rollout, screen: Screen) -> list[Text]:
-    jobs, share = jobs_of(rollout), rollout.next_percent
-    channels = [("current", rollout.current.tag, 100 - share, jobs.current, palette.GOOD)]
-    if rollout.HasField("next"):
-        channels.append(("next", rollout.next.tag, share, jobs.next, palette.MOVES))
-    for tag_width, bar_width in ((tag, width) for width in _BARS for tag in _TAGS):
-        rows = [_header(jobs_known=jobs.is_known)]
-        for channel, tag, of_all, count, style in channels:
-            drawn = bar(of_all / 100, bar_width, is_ascii=screen.is_ascii)
-            texts = [(channel, ""), (shortened(tag, tag_width), style), (_percent(of_all), ""), (drawn, style)]
-            texts += [(f"{count.jobs:,}" if count else "", ""), (_failures(count), "")]
-            rows.append([Text(text, style=look) for text, look in texts])
-        lines = aligned(rows, right={2, 4})
-        if max(line.cell_len for line in lines) <= screen.width:
-            return [*lines, *_others(channels, screen)]
-    return [*_stacked(channels, screen), *_others(channels, screen)]
-
-
-_Channel = tuple[str, str, float, Count | None, str]
-
-
-def _header(*, jobs_known: bool) -> list[Text]:
-    titles = ("CHANNEL", "TAG", "PERCENT", "", *(("JOBS", "FAILED") if jobs_known else ("", "")))
-    return [Text(title, style=palette.FAINT) for title in titles]
-
-
-def _stacked(channels: Sequence[_Channel], screen: Screen) -> Iterator[Text]:
-    for channel, tag, of_all, count, style in channels:
-        yield Text(f"{channel}  {_percent(of_all)}")
-        yield Text("  ").append(shortened(tag, screen.width - 2), style)
-        yield Text("  ").append(bar(of_all / 100, min(screen.width - 2, 24), is_ascii=screen.is_ascii), style)
-        if count is not None:
-            yield from paragraph(f"{counted(count.jobs, 'job')}, {_failures(count)}", screen.width, indent=2)
-
-
-def _others(channels: Sequence[_Channel], screen: Screen) -> Iterator[Text]:
-    """Jobs that the guards do not compare."""
-    said = [
-        f"{failed(count.other_failures, count.other_jobs)} of {channel}"
-        for channel, _, _, count, _ in channels
-        if count is not None and count.other_jobs
-    ]
-    if said:
-        yield from paragraph(f"Not by the percent, but by overrides and the like: {', '.join(said)}.", screen.width)
-
-
-def _percent(value: float) -> str:
-    return percent(round(value, 2))
-
-
-def _failures(count: Count | None) -> str:
-    if count is None:
-        return ""
-    return failed(count.failures, count.jobs).replace(" failed", "") if count.jobs else "-"
-
-
-# The lines with a label.
+        parts.append(Text(f"revision {rollout.revision}", palette.FAINT))
+    head = Text("  ", no_wrap=True).join(parts)
+    return [head] if head.cell_len <= screen.width else parts
 
 
 def _labelled(label: str, lines: Iterable[Text]) -> Iterator[Text]:
@@ -134,6 +67,11 @@ def _labelled(label: str, lines: Iterable[Text]) -> Iterator[Text]:
 
 def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
     return (Text(line, style=style) for line in wrapped(text, screen.width - _LABEL))
+
+
+def _ways(rollout: v1.Rollout, stands: Standing, screen: Screen) -> Iterator[Text]:
+    for why, way in ways(rollout, stands):
+        yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
 
 
 def _now(found: Detail, stands: Standing, clock: Clock, screen: Screen) -> Iterator[Text]:

@@ -9,7 +9,7 @@ from rampd import v1
 from rampd._contract.wording import counted, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.columns import aligned
+from rampd_cli.drawing.columns import GAP, aligned
 from rampd_cli.drawing.short import shortened
 
 _AUTOMATION: Final = "rampd"
@@ -18,28 +18,24 @@ _LEAST_ABOUT: Final = 24
 
 def last_events(events: Sequence[v1.Event], clock: Clock, width: int) -> Iterator[Text]:
     """Yields the lines. What an event is about is cut at the end of the line; if there is little room, it gets its own line."""
-    heads = aligned(
-        [
-            [
-                Text(clock.time(event.time), style=palette.FAINT),
-                Text(shortened(event.actor, 16)),
-                Text(one_line(event.action), style=palette.TITLE),
-            ]
-            for event in events
-        ]
-    )
-    taken = max((head.cell_len for head in heads), default=0) + 2
-    for head, event in zip(heads, events, strict=True):
-        about = Text(about_event(event))
-        if not about.plain:
-            yield head
-        elif width - taken >= _LEAST_ABOUT:
-            about.truncate(width - taken, overflow="ellipsis")
-            yield head.append(" " * (taken - head.cell_len)).append_text(about)
-        else:
-            about.truncate(width - 2, overflow="ellipsis")
-            yield head
-            yield Text("  ").append_text(about)
+    rows = [[Text(clock.short(event.time), style=palette.FAINT), Text(shortened(event.actor, 16))] for event in events]
+    actions = [Text(one_line(event.action), style=palette.TITLE) for event in events]
+    heads = aligned([[*row, action] for row, action in zip(rows, actions, strict=True)])
+    taken = max((head.cell_len for head in heads), default=0) + GAP
+    if width - taken >= _LEAST_ABOUT:
+        for head, event in zip(heads, events, strict=True):
+            about = about_event(event)
+            yield _cut(head.append(" " * (taken - head.cell_len)).append(about) if about else head, width)
+        return
+    for head, action, event in zip(aligned(rows), actions, events, strict=True):
+        yield _cut(head, width)
+        yield _cut(Text("  ").append_text(action).append(f" {about_event(event)}"), width)
+
+
+def _cut(line: Text, width: int) -> Text:
+    line.truncate(max(width, 1), overflow="ellipsis")
+    line.rstrip()
+    return line
 
 
 def about_event(event: v1.Event) -> str:

@@ -11,9 +11,9 @@ from rampd._contract.wording import counted, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.columns import GAP, aligned, total
+from rampd_cli.drawing.columns import GAP, aligned, total, widest
 from rampd_cli.drawing.outcomes import failure_rates, job_counts, jobs_of
-from rampd_cli.drawing.paragraph import paragraph
+from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.drawing.share import percent
 from rampd_cli.drawing.short import shortened
@@ -46,11 +46,13 @@ class _Layout(NamedTuple):
 
 
 _LAYOUTS: Final = (
-    *(_Layout(300, 12, True), _Layout(40, 12, True), _Layout(40, 8, True), _Layout(24, 8, True)),
-    *(_Layout(40, 8, False), _Layout(24, 8, False), _Layout(24, 5, False), _Layout(16, 5, False)),
-    *(_Layout(12, 5, False), _Layout(12, 0, False)),
+    *(_Layout(24, 12, True), _Layout(24, 8, True)),
+    *(_Layout(16, 8, False), _Layout(12, 5, False), _Layout(12, 0, False)),
 )
-"""From the widest to the narrowest. The first that fits is drawn."""
+"""From the widest to the narrowest, each with the fewest characters of a tag. The first that fits is drawn, with as many
+characters of a tag as fit.
+"""
+_LONGEST_TAG: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class _Row:
             return _GROUPS[0]
         if kind is Kind.HELD:
             return _GROUPS[1]
-        return _GROUPS[3] if kind is Kind.STEADY else _GROUPS[2]
+        return _GROUPS[2] if self.rollout.HasField("next") else _GROUPS[3]
 
 
 def overview(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen) -> list[Text]:
@@ -78,11 +80,13 @@ def overview(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen) -> li
     steady = [row for row in rows if row.standing.kind is Kind.STEADY]
     others = rows[: len(rows) - len(steady)]
     lines = [*_top(rows, clock, screen), *_others(others, clock, screen)]
+    if steady and not (others and others[-1].group == steady[0].group):
+        lines += [Text(), Text(steady[0].group, style=palette.TITLE)]
     return lines + _steady(steady, screen, len(lines))
 
 
-def _place(row: _Row) -> tuple[int, str]:
-    return row.standing.kind, row.rollout.component
+def _place(row: _Row) -> tuple[int, int, str]:
+    return _GROUPS.index(row.group), row.standing.kind, row.rollout.component
 
 
 def _row(rollout: v1.Rollout, clock: Clock) -> _Row:
@@ -144,11 +148,17 @@ def _layout(rows: Sequence[_Row], width: int) -> _Layout | None:
     needed = [max(map(len, column)) for column in zip(*(row.texts for row in rows), strict=True)]
     needed = [max(size, len(title)) if size else 0 for size, title in zip(needed, _HEADER, strict=True)]
     for layout in _LAYOUTS:
-        widths = [min(size, layout.tag) if number in {2, 3} else size for number, size in enumerate(needed)]
-        widths[5] = layout.bar
-        if GAP + total(widths if layout.is_wide else widths[:7]) <= width:
-            return layout
+        if tag := widest(
+            lambda size, layout=layout: _fits(needed, layout._replace(tag=size), width), layout.tag, _LONGEST_TAG
+        ):
+            return layout._replace(tag=tag)
     return None
+
+
+def _fits(needed: Sequence[int], layout: _Layout, width: int) -> bool:
+    widths = [min(size, layout.tag) if number in {2, 3} else size for number, size in enumerate(needed)]
+    widths[5] = layout.bar
+    return GAP + total(widths if layout.is_wide else widths[:7]) <= width
 
 
 def _header(rows: Sequence[_Row], layout: _Layout) -> list[Text]:
@@ -183,8 +193,7 @@ def _stacked(row: _Row, screen: Screen) -> list[Text]:
     if share:
         drawn = bar(row.rollout.next_percent / 100, max(min(width - 18, 12), 0), is_ascii=screen.is_ascii)
         lines.append(Text(" " * _INDENT + f"percent  {share} ").append(drawn, palette.MOVES))
-    if failed:
-        lines += paragraph(f"failed   {failed} of {jobs} jobs", screen.width, indent=_INDENT)
+    lines += [Text(" " * _INDENT + f"{name:7}  {text}") for name, text in (("failed", failed), ("jobs", jobs)) if text]
     return lines
 
 
@@ -198,12 +207,17 @@ def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None) -> I
 
 
 def _ways(row: _Row, screen: Screen) -> list[Text]:
-    """What to type: in one line, if it fits."""
-    each = [Text(f"{why}: ").append(command, palette.TITLE) for why, command in ways(row.rollout, row.standing)]
-    line = Text(" " * _INDENT, no_wrap=True).append_text(Text("   ").join(each))
+    """What to type: all in one line, if it fits."""
+    each = ways(row.rollout, row.standing)
+    line = Text(" " * _INDENT, no_wrap=True)
+    line.append_text(Text("   ").join(Text(f"{why}: ").append(way, palette.TITLE) for why, way in each))
     if line.cell_len <= screen.width:
         return [line] if each else []
-    return [Text(" " * _INDENT).append_text(way) for way in each]
+    return [
+        line
+        for why, way in each
+        for line in labelled(f"{why}:", way, screen.width, indent=_INDENT, style=palette.TITLE)
+    ]
 
 
 def _queue(rollout: v1.Rollout) -> str:
@@ -221,11 +235,11 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Tex
     tag = max(len(entry[1]) for entry in entries)
     in_line = max((screen.width - GAP + _BETWEEN) // (name + 1 + tag + _BETWEEN), 1)
     count = -(-len(entries) // in_line)
-    room = count if screen.height is None else max(screen.height - lines_before - 2, 1)
+    room = count if screen.height is None else max(screen.height - lines_before, 1)
     if count > room:
         count = room - 1
     more = len(entries) - count * in_line
-    lines: list[Text] = [Text(), Text(_GROUPS[3], style=palette.TITLE)]
+    lines: list[Text] = []
     for first in range(count):
         line = Text(" " * GAP, no_wrap=True, overflow="ignore")
         # Down the columns, so that the eye finds a name.

@@ -135,7 +135,7 @@ def told(rollout: v1.Rollout, found: Standing, clock: Clock) -> str:
         case Kind.PAUSED | Kind.PROBLEM:
             return _with_why(f"Paused{_by(rollout.pause.actor)}{_ago(found, clock)}", found.reason)
         case Kind.APPROVAL:
-            return _with_why(f"Waits for approval{_since(found, clock)}", found.reason)
+            return f"{found.reason or 'It waits for approval.'} It waits{_since(found, clock)}."
         case Kind.FROZEN:
             return " ".join(frozen(freeze, clock) for freeze in rollout.freezes if not freeze.all)
         case Kind.ROLLING_OUT:
