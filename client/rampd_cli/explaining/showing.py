@@ -106,6 +106,6 @@ def _line(known: Explanation, asked: Asked) -> "list[Text]":
         Text(answer.reason),
         Text("-" if answer.bucket is None else str(answer.bucket)),
         Text(str(answer.revision)),
-        Text(age(answer)),
+        Text(f"{age(answer)}, stale", style=palette.WAITS) if answer.stale else Text(age(answer)),
         Text("agrees", style=palette.GOOD) if is_same else Text("differs", style=palette.BAD),
     ]

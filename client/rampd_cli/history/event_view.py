@@ -34,6 +34,8 @@ def drawn(event: v1.Event, clock: Clock, console: "Console", times: int) -> "lis
     changes = [Text(f"  {change}", style=palette.FAINT) for change in changes_of(event)]
     width = max(console.width - times - GAP, LEAST_WIDTH)
     texts = [line for text in (head, *changes) for line in text.wrap(console, width, overflow="fold")]
+    for text in texts:
+        text.rstrip()
     firsts = [Text(_time(event, clock).ljust(times), style=palette.FAINT), *repeat(Text(" " * times), len(texts) - 1)]
     return [Text(" " * GAP).join([first, text]) for first, text in zip(firsts, texts, strict=True)]
 
