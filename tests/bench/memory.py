@@ -53,9 +53,7 @@ async def _rows(measure: Measure, overrides: int) -> list[Row]:
     )
     large = measure.store.keys.component(filling.LARGE)
     override = (
-        await measure.bytes_of(
-            large.overrides, large.overrides_index, large.overrides_expiry, large.overrides_origin
-        )
+        await measure.bytes_of(large.overrides, large.overrides_index, large.overrides_expiry, large.overrides_origin)
         / overrides
     )
     history = await measure.client.xlen(keys.history)

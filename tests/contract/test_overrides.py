@@ -311,8 +311,8 @@ async def test_a_read_names_an_index_or_a_hash_of_the_wrong_type(store: RedisSto
     await store.commit_overrides(COMPONENT, {"acme/app": PINNED}, ADA)
     keys = store.keys.component(COMPONENT)
     for key, read in (
-        (keys.overrides_index, _all),
         (keys.overrides_origin, _all),
+        (keys.overrides_index, _all),
         (keys.overrides, _walk),
         (keys.overrides, _all),
     ):

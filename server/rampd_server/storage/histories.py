@@ -1,12 +1,12 @@
-"""Reads histories: one, pieces of many at once, and the entries that set overrides."""
+"""Reads histories: one, or pieces of many at once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis import exceptions
 
 from rampd_server.domain.errors import StoreCorruptError
-from rampd_server.ports import AskedEvents, Event, EventsPiece, Origin
+from rampd_server.ports import AskedEvents, Event, EventsPiece, entry_order
 from rampd_server.storage.codec import history, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.link import Link
@@ -34,7 +34,12 @@ async def read_events_of_many(link: Link, asked: Sequence[AskedEvents], *, after
         pipe = link.client.pipeline(transaction=False)
         for each in asked:
             pipe.xrevrange(_key(link, each.component), *_bounds(each.before, after), each.limit)
-        return await _answers(pipe)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        for answer in answers:
+            # The other histories are read, whatever type a key has.
+            if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
+                raise answer
+        return answers
 
     async with link.of_known_schema():
         found = await link.call(ask, command="xrevrange")
@@ -49,25 +54,6 @@ async def read_events_of_many(link: Link, asked: Sequence[AskedEvents], *, after
         return pieces
 
 
-async def read_origins(link: Link, component: str, entry_ids: Collection[str]) -> Mapping[str, Origin]:
-    """Returns who made the changes with these ids, and when. The ids are valid."""
-    key = _key(link, component)
-
-    async def ask() -> list[Any]:
-        pipe = link.client.pipeline(transaction=False)
-        for entry_id in entry_ids:
-            pipe.xrange(key, entry_id, entry_id, 1)
-        return await _answers(pipe)
-
-    if not entry_ids:
-        return {}
-    found = await link.call(ask, command="xrange")
-    return {
-        entry_id: history.read_origin(entry_id, entries[0][1] if isinstance(entries, list) and entries else None)
-        for entry_id, entries in zip(entry_ids, found, strict=True)
-    }
-
-
 def _key(link: Link, component: str) -> str:
     return link.keys.component(component).history if component else link.keys.history
 
@@ -76,16 +62,9 @@ def _bounds(before: str, after: str) -> tuple[str, str]:
     """Returns the ends of a range for XREVRANGE, without `before` and without `after`. Raises ValueError."""
     for entry_id in filter(None, (before, after)):
         texts.read_position(entry_id)
-    return f"({before}" if before else "+", f"({after}" if after else "-"
-
-
-async def _answers(pipe: Any) -> list[Any]:  # noqa: ANN401 - a pipeline of redis-py
-    """Returns the answers. A key of the wrong type has its error as its answer; every other error is raised."""
-    answers: list[Any] = await pipe.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
-            raise answer
-    return answers
+    # Nothing is before the first possible id, and Redis refuses to leave it out.
+    newest = before if before and entry_order(before) == (0, 0) else f"({before}" if before else "+"
+    return newest, f"({after}" if after else "-"
 
 
 def _piece(link: Link, asked: AskedEvents, entries: Sequence[Any] | exceptions.ResponseError) -> EventsPiece:

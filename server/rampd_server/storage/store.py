@@ -20,6 +20,7 @@ from rampd_server.ports import (
     Head,
     ListedOverride,
     Namespace,
+    Origin,
     Override,
     OverridesPiece,
     ReplayedError,
@@ -32,7 +33,7 @@ from rampd_server.storage.codec import feed_entry, history, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import diff
 from rampd_server.storage.codec.request_record import Request, StoredRecord, read_record, write_result
-from rampd_server.storage.histories import read_events, read_events_of_many, read_origins
+from rampd_server.storage.histories import read_events, read_events_of_many
 from rampd_server.storage.keys import ComponentKeys
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
@@ -213,18 +214,17 @@ class RedisStore:
         reply = await self.link.run("list_overrides", keys, first=first, last=last, most=limit)
         if reply[0] == Code.WRONG_TYPE:
             raise wrong_type(*reply[1])
-        rows = list(zip(reply[1][::3], reply[1][1::3], reply[1][2::3], strict=True))
-        for repo, text, entry_id in rows:
+        _, rows, entries = reply
+        told = dict(zip(entries[::2], entries[1::2], strict=True))
+        origins: dict[str | None, Origin | None] = {None: None}
+        listed = []
+        for repo, text, entry_id in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
             if text is None:
                 raise corrupt(keys.overrides, repo, f"is not there, but {keys.overrides_index} names it")
-            if entry_id is not None:
-                _require_entry_id(keys.overrides_origin, repo, entry_id)
-        entry_ids = {entry_id for _, _, entry_id in rows if entry_id is not None}
-        origins = await read_origins(self.link, component, entry_ids)
-        return [
-            ListedOverride(repo, _override(keys.overrides, repo, text), origins.get(entry_id))
-            for repo, text, entry_id in rows
-        ]
+            if entry_id not in origins:
+                origins[entry_id] = _origin(keys.overrides_origin, repo, entry_id, _pairs(told[entry_id]))
+            listed.append(ListedOverride(repo, _override(keys.overrides, repo, text), origins[entry_id]))
+        return listed
 
     async def events(self, component: str, *, before: str = "", after: str = "", limit: int) -> list[Event]:
         return await read_events(self.link, component, before=before, after=after, limit=limit)
@@ -558,9 +558,9 @@ def _override(key: str, repo: str, text: str) -> Override:
         raise corrupt(key, repo, str(exc)) from exc
 
 
-def _require_entry_id(key: str, repo: str, text: str) -> None:
+def _origin(key: str, repo: str, entry_id: str, fields: Mapping[str, str]) -> Origin:
     try:
-        texts.read_entry_id(text)
+        return history.read_origin(texts.read_entry_id(entry_id), fields)
     except ValueError as exc:
         raise corrupt(key, repo, str(exc)) from exc
 

@@ -139,20 +139,17 @@ def read_event(component: str, entry_id: str, fields: Mapping[str, str]) -> Even
         raise MalformedError("history", entry_id, str(exc)) from exc
 
 
-def read_origin(entry_id: str, fields: Mapping[str, str] | None) -> Origin:
-    """Reads who set an override, from the entry with this id. `fields` is None if the history does not have the entry. An
+def read_origin(entry_id: str, fields: Mapping[str, str]) -> Origin:
+    """Reads who set an override, from the entry with this id. If the history does not have the entry, `fields` is empty. An
     entry that can't be read counts as if it were not there: ListEvents tells of it.
     """
     with suppress(KeyError, ValueError):
-        if fields is not None:
-            for text in fields.values():
-                texts.read_text(text)
-            return Origin(
-                time_ms=_read_time(fields["time"]),
-                actor=fields["actor"],
-                is_claimed=texts.read_flag(fields["claimed"]),
-                note=fields["note"],
-            )
+        return Origin(
+            time_ms=_read_time(fields["time"]),
+            actor=texts.read_text(fields["actor"]),
+            is_claimed=texts.read_flag(fields["claimed"]),
+            note=texts.read_text(fields["note"]),
+        )
     return Origin(min(int(entry_id.partition("-")[0]), LATEST_MS))
 
 
