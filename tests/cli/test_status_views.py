@@ -184,25 +184,25 @@ HOSTILE = "\x1b[2J\x1b]0;pwned\x07[red]x[/red]\u202egnp\r\n\x9b31m"
 
 def hostile_rollout() -> v1.Rollout:
     """Every text of a message is hostile."""
-    rollout = rollouts.frozen(rollouts.held(HOSTILE))
+    rollout = rollouts.frozen(rollouts.held(HOSTILE), note=HOSTILE)
     for release in (rollout.current, rollout.next, *rollout.queue, *rollout.previous):
         release.tag = HOSTILE
     rollout.held_reason = rollout.held.reason = rollout.held.actor = HOSTILE
-    for freeze in rollout.freezes:
-        freeze.actor = freeze.note = HOSTILE
+    rollout.freezes[0].actor = HOSTILE
     return rollout
 
 
 @pytest.mark.parametrize("width", [40, 120])
 @pytest.mark.parametrize("is_detail", [False, True])
 def test_a_hostile_text_stays_a_text(width: int, is_detail: bool) -> None:
-    event = rollouts.event(HOSTILE, HOSTILE, HOSTILE, **{f"override/{HOSTILE}": ("", HOSTILE)})
+    events = [
+        rollouts.event(HOSTILE, HOSTILE, **{f"override/{HOSTILE}": ("", HOSTILE)}),
+        rollouts.event("Pause", "ada", HOSTILE),
+        rollouts.event("Step", "rampd", HOSTILE),
+    ]
     some = [hostile_rollout(), rollouts.damaged(HOSTILE), rollouts.paused(HOSTILE), rollouts.steady(HOSTILE, HOSTILE)]
-    for rollout in some:
-        rollout.damage.problem = HOSTILE if rollout.HasField("damage") else rollout.damage.problem
-        rollout.pause.reason = rollout.pause.actor = HOSTILE
-    some[0].ClearField("pause")
-    found = [Detail(each, HOSTILE, [event], quarantined=[HOSTILE]) for each in some]
+    some[1].damage.problem = some[2].pause.reason = some[2].pause.actor = HOSTILE
+    found = [Detail(each, HOSTILE, events, quarantined=[HOSTILE]) for each in some]
 
     text = text_of(Known(some, found if is_detail else None), width)
 

@@ -6,6 +6,8 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 LEAST_WIDTH = 10
+_GLUE = "\0"
+"""Stands for a space that is no place for the end of a line. `one_line` leaves no such character in a text."""
 
 
 def paragraph(text: str, width: int, *, indent: int = 0, style: str = "") -> list[Text]:
@@ -27,7 +29,7 @@ def wrapped(text: str, width: int) -> Iterator[str]:
     """Yields the lines of a text, broken between words. A word that is too long is broken where the line ends."""
     width = max(width, LEAST_WIDTH)
     line = ""
-    for word in text.split():
+    for word in _words(text):
         longer = f"{line} {word}" if line else word
         if cell_len(longer) <= width:
             line = longer
@@ -38,3 +40,8 @@ def wrapped(text: str, width: int) -> Iterator[str]:
         yield from full
     if line:
         yield line
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text. A percent sign stays with its number."""
+    return [word.replace(_GLUE, " ") for word in text.replace(" %", f"{_GLUE}%").split()]
