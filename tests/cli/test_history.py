@@ -1,12 +1,12 @@
 """`rampd history`: who changed what, in one component or in all, now and from now on."""
 
 import contextlib
-import io
 import json
 import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,14 +15,13 @@ from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd_cli.arguments import PAST
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.drawing.screen import print_lines
 from rampd_cli.history.event_row import row
 from rampd_cli.history.event_view import drawn, width_of_times
 from rampd_server import testing
 from tests.cli.conftest import Run
-from tests.cli.golden import assert_golden
-from tests.cli.programs import WITHIN_S, Program, running
-from tests.servers import short_directory
+from tests.cli.golden import assert_golden, printed
+from tests.cli.terminal import in_pipe
+from tests.waiting import WITHIN_S, eventually
 
 NOW = datetime(2026, 11, 27, 14, 5, 3, tzinfo=UTC)
 HOSTILE = "a\x1b[2Jb\r\nc\u202ed[red]e\x9b1mf"
@@ -48,12 +47,10 @@ EVENTS[3].component = ""
 
 
 def looks(events: list[v1.Event], width: int) -> str:
-    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False)
     clock = Clock(NOW, is_utc=True)
-    for each in events:
-        print_lines(console, drawn(each, clock, console, width_of_times(events, clock)))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    console = Console(width=width)
+    times = width_of_times(events, clock)
+    return printed([line for each in events for line in drawn(each, clock, console, times)], width)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -148,30 +145,33 @@ def test_no_server_at_the_start_ends_it(run: Run) -> None:
     assert run("--server", "127.0.0.1:1", "history", "--follow").code == 3
 
 
-def test_following_goes_on_over_a_restart_of_the_server() -> None:
-    """Given events before and after the server was gone, expect each of them once and in order, and exit code 0 at Ctrl-C."""
-    with short_directory() as directory, contextlib.ExitStack() as stack:
+def test_following_goes_on_over_a_restart_of_the_server(directory: Path, tmp_path: Path) -> None:
+    """Given events before and after the server was gone, expect each of them once and in order, until Ctrl-C."""
+    errors = tmp_path / "errors"
+    with contextlib.ExitStack() as stack:
         with testing.run(directory) as target, Admin(target) as admin:
             admin.release("restyler", "1.0")
-            follows = stack.enter_context(running(target, "history", "--follow", "-o", "json"))
-            assert tag_of(follows) == "1.0"
+            words = ("--server", target, "history", "--follow", "-o", "json")
+            follows = stack.enter_context(in_pipe(*words, errors=errors))
+            follows.has(1)
             admin.release("mailer", "2.0")
-            assert tag_of(follows) == "2.0"
-        assert follows.err.next().endswith("rampd tries again until a server answers.")
+            follows.has(2)
+        eventually(lambda: "rampd tries again until a server answers." in errors.read_text())
         with testing.run(directory, listen=target), Admin(target) as admin:
             admin.release("restyler", "3.0")
             admin.release("mailer", "4.0")
-            assert [tag_of(follows), tag_of(follows)] == ["3.0", "4.0"]
-            code = follows.interrupt()
+            follows.has(4)
+            eventually(lambda: "rampd: a server answers again." in errors.read_text())
+            assert follows.interrupt() == 130
 
-    assert (code, follows.out.rest()) == (0, [])
-    assert [line for line in follows.err.rest() if line] == ["rampd: a server answers again."]
+    assert [tag_of(line) for line in follows.lines] == ["1.0", "2.0", "3.0", "4.0"]
+    assert len(errors.read_text().split("rampd: ")) == 3
 
 
-def tag_of(follows: Program) -> str:
-    """The tag that the next event has released."""
-    seen = json.loads(follows.out.next())
-    return str(next(each["after"] for each in seen["changes"] if each["field"].startswith("release/")).split()[0])
+def tag_of(line: str) -> str:
+    """The tag that an event has released."""
+    changes = json.loads(line)["changes"]
+    return str(next(each["after"] for each in changes if each["field"].startswith("release/")).split()[0])
 
 
 def test_following_ends_with_the_program_that_reads_it(rampd_server: RampdServer) -> None:

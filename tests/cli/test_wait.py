@@ -1,27 +1,26 @@
 """`rampd wait` against real servers: each way to end, and its exit code."""
 
 import contextlib
-import io
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from rich.console import Console
+from rich.text import Text
 
 from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd.testing._server import running_server
-from rampd_cli.drawing.screen import print_lines
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.progress import lines
 from rampd_server import testing
 from tests.cli.conftest import Ran, Run
-from tests.cli.golden import assert_golden
-from tests.cli.programs import running
+from tests.cli.golden import assert_golden, printed
+from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, in_pipe, on_terminal
 from tests.cli.test_verdict import SEEN
-from tests.servers import short_directory
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -132,15 +131,14 @@ def test_a_pause_by_automation_ends_it_and_a_pause_by_a_person_does_not(
     assert wait("--timeout", "0.2s", "--keep-waiting").code == 124
 
 
-def test_a_component_that_is_deleted_ends_it(server: RampdServer, admin: Admin, component: str) -> None:
-    with running(server.target, "wait", component, "-o", "plain") as waits:
-        waits.out.next()
+def test_a_component_that_is_deleted_ends_it(server: RampdServer, admin: Admin, component: str, tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with in_pipe("--server", server.target, "wait", component, errors=errors) as waits:
+        waits.has(1)
         admin.delete_component(component, confirm=component)
-        code = waits.wait()
+        assert waits.ends() == 4
 
-    assert code == 4
-    [told] = waits.err.rest()
-    assert told.startswith(f"rampd: t2 (release 2 of {component}) does not exist any more. ")
+    assert errors.read_text().startswith(f"rampd: t2 (release 2 of {component}) does not exist any more. ")
 
 
 def test_the_end_of_the_time_has_the_code_124(wait: Run, admin: Admin) -> None:
@@ -176,41 +174,67 @@ def test_a_tag_that_is_the_number_of_another_release_is_refused(wait: Run, admin
 
 
 def test_each_change_is_a_line_until_ctrl_c(server: RampdServer, admin: Admin, component: str) -> None:
-    with running(server.target, "wait", component, "t2") as waits:
-        assert "\tROLLING_OUT\t0\t" in waits.out.next()
+    with in_pipe("--server", server.target, "wait", component, "t2") as waits:
+        waits.has(1)
         admin.ramp(component, 12.5)
-        while "\tROLLING_OUT\t12.5\t" not in waits.out.next():
-            pass  # at 0 % it may have said first what automation waits for
+        eventually(lambda: "\tROLLING_OUT\t12.5\t" in waits.lines[-1])
         assert waits.interrupt() == 130
+    assert "\tROLLING_OUT\t0\t" in waits.lines[0]
+    assert len(waits.lines) == len({line.partition("\t")[2] for line in waits.lines})
 
 
 def test_a_held_release_is_waited_for_if_somebody_asks_so(server: RampdServer, admin: Admin, component: str) -> None:
     admin.rollback(component)
-    with running(server.target, "wait", component, "t2", "--keep-waiting", "-o", "json") as waits:
+    with in_pipe("--server", server.target, "wait", component, "t2", "--keep-waiting", "-o", "json") as waits:
         admin.finalize(component, force=True)
-        assert waits.wait() == 0
-        assert json.loads("".join(waits.out.rest()))["state"] == "RELEASE_STATE_CURRENT"
+        assert waits.ends() == 0
+    assert json.loads("".join(waits.lines))["state"] == "RELEASE_STATE_CURRENT"
 
 
-def test_a_restart_of_the_server_is_survived() -> None:
-    with short_directory() as directory, contextlib.ExitStack() as stack:
+def test_a_restart_of_the_server_is_survived(directory: Path, tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with contextlib.ExitStack() as stack:
         with testing.run(directory) as target, Admin(target) as admin:
             admin.release("restyler", "t1")
             admin.release("restyler", "t2")
-            waits = stack.enter_context(running(target, "wait", "restyler", "--until", "percent=50"))
-            assert "\tROLLING_OUT\t0\t" in waits.out.next()
-        assert waits.err.next().endswith("rampd tries again until a server answers.")
+            words = ("--server", target, "wait", "restyler", "--until", "percent=50")
+            waits = stack.enter_context(in_pipe(*words, errors=errors))
+            waits.has(1)
+        eventually(lambda: "rampd tries again until a server answers." in errors.read_text())
         with testing.run(directory, listen=target), Admin(target) as admin:
             admin.ramp("restyler", 50)
-            assert waits.wait() == 0
-    assert "\tROLLING_OUT\t50\t" in waits.out.rest()[-1]
-    assert waits.err.rest() == ["rampd: a server answers again."]
+            assert waits.ends() == 0
+    assert "\tROLLING_OUT\t50\t" in waits.lines[-1]
+    assert errors.read_text().endswith("rampd: a server answers again.\n")
+    assert len(errors.read_text().split("rampd: ")) == 3
+
+
+def test_a_terminal_has_a_live_view_that_stays_at_the_end(server: RampdServer, admin: Admin, component: str) -> None:
+    with on_terminal("--server", server.target, "wait", component, "--until", "percent=50") as terminal:
+        here = terminal.shows(f"{component} t2 (release 2), until it is at 50 %")
+        admin.ramp(component, 10)
+        here = terminal.shows("10 %  rolling out", after=here)
+        admin.ramp(component, 50)
+        terminal.shows("50 %  rolling out", after=here)
+        assert terminal.ends() == 0
+    assert ALTERNATE_SCREEN not in terminal.raw
+    assert terminal.raw.rindex(CURSOR) > terminal.raw.rindex("\x1b[?25l")
+
+
+def test_a_program_on_a_terminal_gets_the_release_and_the_person_the_way_there(
+    server: RampdServer, admin: Admin, component: str
+) -> None:
+    words = ("--server", server.target, "wait", component, "-o", "json")
+    with on_terminal(*words) as terminal:
+        terminal.shows("until it is current")
+        terminal.types("\x03")
+        assert terminal.ends() == 130
+    assert terminal.raw.rindex(CURSOR) > terminal.raw.rindex("\x1b[?25l")
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_live_view_shows_where_the_release_is(width: int) -> None:
-    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False)
-    assert isinstance(console.file, io.StringIO)
+    drawn: list[Text] = []
     for state, found in SEEN.items():
         shown = v1.WatchReleaseResponse()
         shown.CopyFrom(found)
@@ -218,10 +242,9 @@ def test_the_live_view_shows_where_the_release_is(width: int) -> None:
             f"t2: {state}. It holds at 10 %: 12 min to go and 140 of 200 jobs reported, and nobody has to act."
         )
         goal, lost = Goal("percent", 50), "Can't reach 127.0.0.1:50051." if state == "current" else ""
-        drawn = lines(shown, goal, waited=timedelta(minutes=3, seconds=5), lost=lost, width=width, is_ascii=False)
-        print_lines(console, drawn)
-        console.print()
-    text = console.file.getvalue()
+        drawn += lines(shown, goal, waited=timedelta(minutes=3, seconds=5), lost=lost, width=width, is_ascii=False)
+        drawn.append(Text())
+    text = printed(drawn, width)
     assert max(map(len, text.splitlines())) <= width
     assert_golden(f"wait-{width}", text)
 

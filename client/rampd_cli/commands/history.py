@@ -20,7 +20,7 @@ _NEWEST = 20
     "--follow",
     is_flag=True,
     default=False,
-    help="Go on with new events as they come, until Ctrl-C. The exit code is then 0.",
+    help="Go on with new events as they come, until Ctrl-C.",
 )
 @click.option(
     "--since",
@@ -55,6 +55,5 @@ def command(session: Session, component: str, follow: bool, since: datetime | No
         limit = _NEWEST
     if follow:
         following.follow(session, component, since=since, limit=limit)
-    else:
-        session.show(showing.shown(session, component, since=since, limit=limit))
+    session.show(showing.shown(session, component, since=since, limit=limit))
     return Exit.DONE

@@ -3,7 +3,6 @@
 import select
 import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -26,19 +25,12 @@ if TYPE_CHECKING:
 _AGAIN_S: Final = 1.0
 
 
-def follow(session: "Session", component: str, *, since: datetime | None, limit: int | None) -> None:
+def follow(session: "Session", component: str, *, since: datetime | None, limit: int | None) -> NoReturn:
     """Shows the newest events and then new ones, oldest first, until Ctrl-C. A server that is gone for a while does not end it.
-    Raises RampdError if no server answers at the start, and BrokenPipeError if nobody reads stdout any more.
+    Raises RampdError if no server answers at the start, KeyboardInterrupt, and BrokenPipeError if nobody reads stdout any more.
     """
     known = NewEvents()
-    first = known.first(read(session, component), limit=limit, since=since)
-    # Ctrl-C is how a person ends the stream, so it is no failure.
-    with suppress(KeyboardInterrupt):
-        _show(session, first)
-        _go_on(session, component, known)
-
-
-def _go_on(session: "Session", component: str, known: NewEvents) -> NoReturn:
+    _show(session, known.first(read(session, component), limit=limit, since=since))
     is_lost, pause_s = False, _AGAIN_S
     while True:
         _pause(pause_s)
