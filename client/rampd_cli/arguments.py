@@ -61,7 +61,7 @@ class Time(click.ParamType):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
 
 
-class Past(click.ParamType):
+class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone."""
 
     name = "time"

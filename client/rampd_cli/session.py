@@ -137,5 +137,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for connected in (*self._admins.values(), *self._resolvers.values()):
-            connected.close()
+        for admin in self._admins.values():
+            admin.close()
+        for resolver in self._resolvers.values():
+            resolver.close()

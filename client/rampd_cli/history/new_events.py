@@ -28,7 +28,7 @@ class NewEvents:
         """Returns the newest events, oldest first: at most `limit` of them, and none before `since`. All others, as far as they
         could be found again, count as seen.
         """
-        wanted = []
+        wanted: list[v1.Event] = []
         for event in newest_first:
             at_ms = _milliseconds(event)
             self._newest_ms = max(self._newest_ms, at_ms)

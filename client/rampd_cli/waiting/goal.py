@@ -22,7 +22,7 @@ class Goal:
         return f"at {self.percent:.10g} %" if self.name == "percent" else self.name
 
 
-class GoalType(click.ParamType):
+class GoalType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """`current`, `next`, `held`, `ended` or `percent=50`."""
 
     name = "goal"
