@@ -27,9 +27,9 @@ class Shown:
 def show(shown: Shown, output: str) -> None:
     """Writes an answer to stdout."""
     if output == "json":
-        click.echo(_json(shown.data, indent=2))
+        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2)))
     elif output == "yaml":
-        click.echo(_yaml(shown.data), nl=False)
+        click.echo(_harmless(_yaml(as_data(shown.data))), nl=False)
     elif output == "plain":
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
@@ -42,32 +42,34 @@ def show(shown: Shown, output: str) -> None:
 def show_next(shown: Shown, output: str) -> None:
     """Writes one of many answers that come one after the other: JSON as a line, YAML as a document of its own."""
     if output == "json":
-        click.echo(_json(shown.data, indent=None))
-    elif output == "yaml":
-        click.echo(f"---\n{_yaml(shown.data)}", nl=False)
-    else:
-        show(shown, output)
+        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False)))
+        return
+    if output == "yaml":
+        click.echo("---")
+    show(shown, output)
 
 
-def _json(data: "Message | Mapping[str, Any]", *, indent: int | None) -> str:
-    from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
-
-    # The control characters of a text that somebody wrote are not for the terminal. Their escapes are valid JSON.
-    return one_line(json.dumps(as_data(data), ensure_ascii=False, indent=indent), keep="\n")
-
-
-def _yaml(data: "Message | Mapping[str, Any]") -> str:
+def _yaml(data: Any) -> str:
     import yaml  # noqa: PLC0415 - few people want YAML
 
-    from rampd._contract.wording import MISLEADING  # noqa: PLC0415 - only for a command that shows something
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - as above
 
-    def dumped(*, allow_unicode: bool) -> str:
-        text: str = yaml.safe_dump(as_data(data), allow_unicode=allow_unicode, sort_keys=False)
-        return text
+    class Dumper(yaml.SafeDumper):
+        """Quotes a text whose characters have to be escaped: only quoted texts know escapes."""
 
-    text = dumped(allow_unicode=True)
-    is_misleading = not set(MISLEADING).isdisjoint(text.replace("\n", ""))
-    return dumped(allow_unicode=False) if is_misleading else text
+        def represent_str(self, data: str) -> yaml.ScalarNode:
+            style = None if one_line(data, keep="\n") == data else '"'
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Dumper.add_representer(str, Dumper.represent_str)
+    return yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False)
+
+
+def _harmless(document: str) -> str:
+    """Returns JSON or YAML with escapes for what would move the cursor of a terminal, or turn the direction of reading."""
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
+
+    return one_line(document, keep="\n")
 
 
 def as_data(value: "Message | Mapping[str, Any]") -> Any:

@@ -5,6 +5,7 @@ import pytest
 
 from rampd import v1
 from rampd.errors import NotFoundError
+from rampd_cli.failures import WrongUseError
 from rampd_cli.waiting.chosen import chosen
 from rampd_cli.waiting.goal import Goal, GoalType
 from rampd_cli.waiting.verdict import Verdict, verdict
@@ -121,7 +122,7 @@ def test_without_next_and_queue_current_is_meant() -> None:
 
 
 def test_a_text_that_is_a_tag_and_the_number_of_another_release_is_refused() -> None:
-    with pytest.raises(click.UsageError, match="'#4' for the tag, or '#3' for the number"):
+    with pytest.raises(WrongUseError, match="'#4' for the tag, or '#3' for the number"):
         chosen("restyler", RELEASES, "3")
 
 

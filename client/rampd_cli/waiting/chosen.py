@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-import click
-
 from rampd import v1
 from rampd.errors import NotFoundError
+from rampd_cli.failures import WrongUseError
 
 
 def chosen(component: str, releases: Sequence[v1.Release], text: str) -> v1.Release:
     """Returns the release that `text` names: its tag, its number, or `#` and its number. Of several with the tag, the newest.
 
-    If `text` is empty: next, otherwise the newest of the queue, otherwise current. Raises NotFoundError, and UsageError if the
+    If `text` is empty: next, otherwise the newest of the queue, otherwise current. Raises NotFoundError, and WrongUseError if the
     text is a tag of one release and the number of another.
     """
     newest_first = sorted(releases, key=lambda release: release.number, reverse=True)
@@ -25,7 +24,7 @@ def chosen(component: str, releases: Sequence[v1.Release], text: str) -> v1.Rele
     by_number = [each for each in newest_first if number.isdecimal() and each.number == int(number)]
     by_tag = [each for each in newest_first if each.tag == text]
     if by_tag and by_number and by_tag[0].number != by_number[0].number:
-        raise click.UsageError(
+        raise WrongUseError(
             f"{text} is the tag of release {by_tag[0].number} of {component}, and the number of another release. "
             f"Write '#{by_tag[0].number}' for the tag, or '#{by_number[0].number}' for the number."
         )
