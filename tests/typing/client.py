@@ -87,6 +87,7 @@ def reads(admin: Admin) -> None:
     assert_type(admin.list_overrides("restyler", prefix="acme/"), Iterator[v1.Override])
     assert_type(admin.watch_release("restyler", 3, until_held=False), Iterator[v1.WatchReleaseResponse])
     assert_type(admin.wait_for_release("restyler", 3, until_held=False, timeout=60), v1.Release)
+    assert_type(admin.follow_release("restyler", 3, on_lost=print), Iterator[v1.WatchReleaseResponse])
 
 
 async def both(admin: AsyncAdmin) -> None:
@@ -96,6 +97,7 @@ async def both(admin: AsyncAdmin) -> None:
     assert_type(admin.list_events("restyler"), AsyncIterator[v1.Event])
     assert_type(admin.watch_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
     assert_type(await admin.wait_for_release("restyler", 3), v1.Release)
+    assert_type(admin.follow_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
 
 
 def mistakes(admin: Admin, resolver: Resolver) -> None:
