@@ -33,14 +33,10 @@ class Duration(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _DURATION.fullmatch(value)
-        if not value or found is None:
-            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 1h30m or 7d.", param, ctx)
-        seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
-        try:
-            return timedelta(seconds=seconds)
-        except OverflowError:
-            self.fail(f"{value!r} is too long.", param, ctx)
+        found = duration_of(value)
+        if found is None:
+            self.fail(f"{value!r} is not a duration, or is too long. Write 90s, 10m, 1h30m or 7d.", param, ctx)
+        return found
 
 
 class Time(click.ParamType):
@@ -59,6 +55,18 @@ class Time(click.ParamType):
             return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
+
+
+def duration_of(text: str) -> timedelta | None:
+    """Returns the duration that a text says, None if it says none."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        return None
 
 
 def in_future(duration: timedelta) -> datetime:
