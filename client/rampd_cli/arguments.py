@@ -69,6 +69,28 @@ def duration_of(text: str) -> timedelta | None:
         return None
 
 
+class End(click.ParamType):
+    """A duration from now on, or a moment. Becomes a datetime with a zone."""
+
+    name = "end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if duration_of(value) is not None:
+            return in_future(DURATION.convert(value, param, ctx))
+        if not re.match(r"\d{1,4}[:-]", value, re.ASCII):
+            self.fail(f"{value!r} is neither a duration such as 7d nor a time such as 2026-12-01T09:00.", param, ctx)
+        return TIME.convert(value, param, ctx)
+
+
+def one_or_all(component: str, *, is_all: bool) -> str:
+    """Returns the component of a command that takes one or `--all`; empty for all. Raises UsageError."""
+    if bool(component) == is_all:
+        raise click.UsageError("Give a component or --all, and not both.")
+    return component
+
+
 def in_future(duration: timedelta) -> datetime:
     """Returns the moment after a duration, by the clock of this machine."""
     return datetime.now(UTC) + duration
@@ -86,3 +108,4 @@ TAG: Final = Name("tag")
 REPO: Final = Name("repo")
 DURATION: Final = Duration()
 TIME: Final = Time()
+END: Final = End()
