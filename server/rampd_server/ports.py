@@ -52,6 +52,10 @@ class Author:
     """The method's name, and a short digest of the identity, of the actor and of each field. They show whose a request id is,
     and in which fields a repeat differs.
     """
+    is_dry_run: bool = False
+    """Whether to write nothing. The store compares and refuses as always. Then it answers as if it had written the change, with
+    an entry that is not in the feed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +228,8 @@ class ReplayedError(Exception):
 
 class Store(Protocol):
     """Every method may raise StoreUnavailableError, StoreResetError and StoreCorruptError of `domain.errors`; a method
-    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result.
+    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result. For a dry run of
+    an author (`Author.is_dry_run`) no method writes anything.
     """
 
     adopt_command: str

@@ -200,6 +200,7 @@ FIELDS: Mapping[str, Rule] = {
     "request_id": _word(grammar.KEY),
     "expected_revision": _whole_number(0),
     "note": _word(grammar.NOTE),
+    "dry_run": FLAG,
     "confirm": Rule(),
     # Releases and ramps.
     "tag": _TAG,
@@ -219,7 +220,6 @@ FIELDS: Mapping[str, Rule] = {
     "force": FLAG,
     "quarantine": FLAG,
     "all": FLAG,
-    "dry_run": FLAG,
     "every_component": FLAG,
     "delete": FLAG,
     "until_held": FLAG,

@@ -15,7 +15,16 @@ from rampd_server.rpc.binding import PERMISSIONS, Call
 from rampd_server.rpc.messages import convert
 from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outcomes
 from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
-from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, execute, expected_revision, respond
+from rampd_server.rpc.mutation import (
+    MutatingRequest,
+    Previewer,
+    Response,
+    author_of,
+    execute,
+    expected_revision,
+    no_preview,
+    respond,
+)
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
 from rampd_server.service.service import Service
 
@@ -25,12 +34,22 @@ _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 class RolloutServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store, outcomes: OutcomeStore, judge: Judge) -> None:
+    def __init__(
+        self,
+        service: Service,
+        replica: Replica,
+        store: Store,
+        outcomes: OutcomeStore,
+        judge: Judge,
+        *,
+        preview: Previewer = no_preview,
+    ) -> None:
         self._service = service
         self._replica = replica
         self._store = store
         self._outcomes = outcomes
         self._judge = judge
+        self._preview = preview
 
     async def _execute(
         self,
@@ -42,7 +61,7 @@ class RolloutServicer:
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
         answer = await execute(self._service, request, call, command, judge=judge)
-        return respond(answer, response, self._replica)
+        return await respond(answer, request, response, self._replica, self._preview)
 
     async def ramp(self, request: v1.RampRequest, call: Call) -> v1.RampResponse:
         within_ms = request.confirm_within.ToMilliseconds() if request.HasField("confirm_within") else None
@@ -77,13 +96,13 @@ class RolloutServicer:
         expire_ms = convert.milliseconds(request.expire_time) if request.HasField("expire_time") else None
         if request.all:
             answer = await self._service.freeze_all(expire_ms, author_of(request, call), timeout_s=call.timeout_s)
-            return respond(answer, v1.FreezeResponse, self._replica, frozen_all=True)
+            return await respond(answer, request, v1.FreezeResponse, self._replica, self._preview, frozen_all=True)
         return await self._execute(request, call, commands.Freeze(expire_ms), v1.FreezeResponse)
 
     async def unfreeze(self, request: v1.UnfreezeRequest, call: Call) -> v1.UnfreezeResponse:
         if request.all:
             answer = await self._service.unfreeze_all(author_of(request, call), timeout_s=call.timeout_s)
-            return respond(answer, v1.UnfreezeResponse, self._replica, frozen_all=False)
+            return await respond(answer, request, v1.UnfreezeResponse, self._replica, self._preview, frozen_all=False)
         return await self._execute(request, call, commands.Unfreeze(), v1.UnfreezeResponse)
 
     async def quarantine(self, request: v1.QuarantineRequest, call: Call) -> v1.QuarantineResponse:
@@ -140,7 +159,7 @@ class RolloutServicer:
             must_exist=must_exist,
             timeout_s=call.timeout_s,
         )
-        return respond(answer, response, self._replica)
+        return await respond(answer, request, response, self._replica, self._preview, overrides=changes)
 
     # Reads give the present state of the store.
 

@@ -149,11 +149,22 @@ class Link:
         replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True, command=name)
         return replies
 
-    async def write(self, name: str, keys: object = None, /, *, request_id: str = "", **named: Any) -> list[Any]:  # noqa: ANN401
-        """Runs a script that writes, for a request. If the script refuses to write, raises the error for its answer."""
+    async def write(
+        self,
+        name: str,
+        keys: object = None,
+        /,
+        *,
+        request_id: str = "",
+        is_write: bool = True,
+        **named: Any,  # noqa: ANN401
+    ) -> list[Any]:
+        """Runs a script that writes, for a request. If the script refuses to write, raises the error for its answer. Without
+        `is_write` the script is told to write nothing, so an error does not say that a change may have been made.
+        """
         component, expected_revision = named.get("component", ""), named.get("expected_revision")
         async with self.of_known_schema():
-            reply = await self.run(name, keys, is_write=True, **named)
+            reply = await self.run(name, keys, is_write=is_write, **named)
             if reply[0] != Code.DONE:
                 error = self.refusal(
                     reply, component=component, expected_revision=expected_revision, request_id=request_id

@@ -2,6 +2,9 @@
 -- that are defined in Python. After it comes a local for each key and argument, with its name from the head of the script.
 -- All names are local, because a global would outlive the call.
 
+-- In the place of the id of an entry of the feed, where there is no entry.
+local NO_ENTRY = '0-0'
+
 -- Takes (key, type, key, type, ...). Returns the answer for the first key that has another type (the key, its type, the expected
 -- type), or nil. A command on a key of the wrong type would fail after some of the writes were done.
 local function refuse_types(...)
@@ -128,7 +131,7 @@ end
 -- Appends to the feed and keeps it within its limits. The newest entry always stays. Returns the ids of the new entry and of
 -- the entry before.
 local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
-  local previous = redis.call('HGET', meta, 'head') or '0-0'
+  local previous = redis.call('HGET', meta, 'head') or NO_ENTRY
   fields[#fields + 1] = 'prev'
   fields[#fields + 1] = previous
   local id = append(feed, {}, next_id(previous, now, nonce), fields)
