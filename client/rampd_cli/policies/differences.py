@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rampd_cli.policies.writing import values_of, yaml_of
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from rampd import v1
 
-DEFAULT: Final = "default"
-"""Stands for the value of a field that goes back to its default."""
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -21,19 +18,22 @@ class Difference:
 
     field: str
     before: Any
+    """None: it was not set, and has no default."""
     after: Any
-    """None: the default."""
+    """None: it goes back to its default."""
 
     def lines(self) -> "Iterator[str]":
         """Yields lines that begin with `-`, `+` or a space, as those of a patch."""
-        before = yaml_of({self.field: self.before}).splitlines()
-        after = [f"{self.field}: ({DEFAULT})"] if self.after is None else yaml_of({self.field: self.after}).splitlines()
+        before, after = self._written(self.before, "not set"), self._written(self.after, "its default")
         for kind, first, last, new_first, new_last in SequenceMatcher(None, before, after, False).get_opcodes():
             if kind == "equal":
                 yield from (f" {line}" for line in before[first:last])
             else:
                 yield from (f"-{line}" for line in before[first:last])
                 yield from (f"+{line}" for line in after[new_first:new_last])
+
+    def _written(self, value: Any, instead: str) -> list[str]:
+        return [f"{self.field}: ({instead})"] if value is None else yaml_of({self.field: value}).splitlines()
 
 
 def differences(wanted: "v1.Policy", own: "v1.Policy", all_: "v1.Policy") -> list[Difference]:
@@ -43,7 +43,7 @@ def differences(wanted: "v1.Policy", own: "v1.Policy", all_: "v1.Policy") -> lis
     names = [field.name for field in wanted.DESCRIPTOR.fields]
     wants, has, in_force = values_of(wanted), values_of(own), values_of(all_)
     return [
-        Difference(name, has.get(name, in_force.get(name, "off")), wants.get(name))
+        Difference(name, has.get(name, in_force.get(name)), wants.get(name))
         for name in names
         if not _is_same(wanted, own, all_, name)
     ]

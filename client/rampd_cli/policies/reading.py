@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 ROOT: Final = "policies"
 """The one key of a file."""
-_MOST_READ: Final = 100_000
+_MOST_READ: Final = 50_000
 """An alias costs nothing in the file. So it is counted how much is read of it."""
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
@@ -33,10 +33,11 @@ class Problem:
 
     file: str
     line: int
+    """0: the file as a whole."""
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}"
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file} {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +173,22 @@ class _Reader:
                 self._field(written, message, described, pair.value, f"{path}{described.name}")
 
     def _field(self, written: WrittenPolicy, message: Any, described: "FieldDescriptor", node: Node, path: str) -> None:
-        try:
-            if described.message_type is None or described.message_type.full_name.startswith("google."):
+        if described.message_type is None or described.message_type.full_name.startswith("google."):
+            try:
                 _set(message, described, node)
-                return
+            except _ValueError as error:
+                self._unread(written, node, path, str(error))
+        elif not isinstance(node, Items):
             # Every message in a policy is in a list.
-            if not isinstance(node, Items):
-                raise _ValueError("must be a list.")
-        except _ValueError as error:
-            written.unread.add(path)
-            self.wrong(node.line, f"{written.component}: {path} {error}")
-            return
-        for place, each in enumerate(node.nodes):
-            written.lines[f"{path}[{place}]"] = each.line
-            self._fill(written, getattr(message, described.name).add(), each, f"{path}[{place}].")
+            self._unread(written, node, path, "must be a list.")
+        else:
+            for place, each in enumerate(node.nodes):
+                written.lines[f"{path}[{place}]"] = each.line
+                self._fill(written, getattr(message, described.name).add(), each, f"{path}[{place}].")
+
+    def _unread(self, written: WrittenPolicy, node: Node, path: str, text: str) -> None:
+        written.unread.add(path)
+        self.wrong(node.line, f"{written.component}: {path} {text}")
 
 
 class _ValueError(Exception):
