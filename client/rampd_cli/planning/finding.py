@@ -180,13 +180,14 @@ class _Run:
         return self._is_over_relative(basis_points) or self._is_over_absolute()
 
     def _is_over_relative(self, basis_points: int) -> bool:
-        # One failure of next raises the logarithm of E by this at most. So E need not be asked after each.
+        # One failure of next raises the logarithm of E by `greatest` at most, and later steps have greater shares. So E need not
+        # be asked after each.
         if self._unasked:
             self._unasked -= 1
             return False
         log = e_process.log_evidence(self._first_failures, tolerance=self._guards.tolerance)
         left = e_process.log_limit(self._guards.alpha) - log
-        share = self._stages[0].basis_points / BUCKETS
+        share = basis_points / BUCKETS
         greatest = math.log(max(ratio / (1 + share * (ratio - 1)) for ratio in e_process.RATIOS))
         self._unasked = max(0, math.ceil(left / greatest) - 1)
         return left <= 0
