@@ -378,11 +378,11 @@ def test_who_am_i_tells_callers_who_they_are(world: World) -> None:
     )
     assert answer.expire_time.ToJsonString().startswith("2099-01-31T23:59:59")
     assert set(answer.methods) == OF_ROLE[Role.VIEWER] | {"Rollback"}
-    assert list(answer.flags) == []
+    assert list(answer.flags) == ["dry_run"]
     everything = world("admin", "WhoAmI")
     assert not everything.HasField("expire_time")
     assert set(everything.methods) == {method.name for service in SERVICES.values() for method in service.methods}
-    assert list(everything.flags) == ["all", "expedite", "force"]
+    assert list(everything.flags) == ["all", "dry_run", "expedite", "force"]
 
 
 def test_the_history_has_the_proven_identity_and_the_actor_that_it_names(world: World) -> None:

@@ -45,8 +45,7 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
     admin = session.admin()
     plans = planned(admin, wanted_of(session, files), prune=prune)
     changing = [plan for plan in plans if plan.differences]
-    would, problems = checked(admin, changing, note)
-    refuse(session, problems)
+    would = _checked(session, changing, note, is_dry_run=dry_run)
     if changing and session.output == "table":
         differing(changing).draw(terminal())
     if dry_run:
@@ -56,6 +55,21 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
     if reset and not yes:
         session.confirm(f"No file names {', '.join(reset)}. {_back(reset)} to the defaults. Go on?")
     session.show(_summary(plans, _set(session, changing, note)))
+
+
+def _checked(session: Session, plans: Sequence[Planned], note: str, *, is_dry_run: bool) -> list[Any]:
+    """Asks the server about every policy, and returns its answers. Nothing is written."""
+    from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
+
+    try:
+        would, problems = checked(session.admin(), plans, note)
+    except UnimplementedError:
+        if is_dry_run:
+            raise
+        session.tell("This server can't check all policies before the first is set: it is older than dry runs.")
+        return []
+    refuse(session, problems)
+    return would
 
 
 def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:

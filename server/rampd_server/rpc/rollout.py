@@ -28,6 +28,10 @@ from rampd_server.rpc.mutation import (
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
 from rampd_server.service.service import Service
 
+_DRY_RUN = "dry_run"
+"""A flag that every caller may set. Clients look for it before they send a dry run, because a server that does not know the field
+would make the change.
+"""
 _EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
 
 
@@ -171,7 +175,7 @@ class RolloutServicer:
             components=grant.components,
             proof=caller.proof,
             methods=sorted(name for name, each in PERMISSIONS.items() if grant.may(name, each.roles)),
-            flags=sorted(filter(grant.may_set, REQUEST_FLAGS)),
+            flags=sorted({_DRY_RUN, *filter(grant.may_set, REQUEST_FLAGS)}),
         )
         if caller.expires_s is not None:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
