@@ -131,7 +131,7 @@ def test_a_wrong_value_is_said_once_and_with_its_line(text: str, problem: str) -
         ("policies: &a {a: *a}", "1: The file has *a, and there is no &a before it."),
         ("policies: {[a]: {}}", "1: The file has a key that is not a text."),
         ("policies: {a: {<<: 5}}", "1: The file has << with something that is not a mapping."),
-        ("[" * 100_000, "1: The file is nested more than 20 levels deep."),
+        ("[" * 25, "1: The file is nested more than 20 levels deep."),
         ("restyler: {}", "1: The file must begin with `policies:`"),
         ("policies:", "1: `policies` must have the name of each component"),
         ("policies: {restyler: }", "1: restyler must have fields, such as `queue_mode`. Write {} for"),
@@ -153,13 +153,17 @@ def bomb_of_lists() -> str:
 
 
 def bomb_of_merges() -> str:
-    steps = ", ".join("{percent: 1}" for _ in range(50))
-    return f"policies:\n  a: &a {{steps: &s [{steps}]}}\n" + "".join(f"  b{n}: *a\n" for n in range(1_100))
+    steps = ", ".join(f"{{percent: {percent}}}" for percent in range(1, 51))
+    return f"policies:\n  a: &a {{steps: &s [{steps}]}}\n" + "".join(f"  b{n}: *a\n" for n in range(450))
 
 
 @pytest.mark.parametrize(("bomb", "says"), [(bomb_of_lists, "has no field 'steps'"), (bomb_of_merges, "has more than")])
 def test_a_small_file_can_not_become_a_large_one(bomb: Any, says: str) -> None:
     assert says in wrong(bomb())[0]
+
+
+def test_a_hundred_thousand_brackets_are_refused() -> None:
+    assert "nest" in wrong("[" * 100_000)[0]
 
 
 def test_what_is_written_twice_in_a_merge_is_taken_from_nearer() -> None:

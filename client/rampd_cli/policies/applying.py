@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rampd_cli.failures import WrongUseError
 from rampd_cli.policies.differences import Difference, differences
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rampd import Admin, v1
     from rampd_cli.session import Session
 
-_TRIES = 3
+_TRIES: Final = 3
+_SHOWN: Final = 100
+"""How many problems a person reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,10 @@ def refuse(session: "Session", problems: Sequence[Problem]) -> None:
         raise WrongUseError("\n".join(map(str, problems)))
     from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a command that fails
 
-    for problem in problems:
+    for problem in problems[:_SHOWN]:
         session.tell(one_line(str(problem)))
+    if len(problems) > _SHOWN:
+        session.tell(f"… and {len(problems) - _SHOWN:,} more")
     raise WrongUseError(f"{counted(len(problems), 'error')}. Nothing was changed.")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 ROOT: Final = "policies"
 """The one key of a file."""
-_MOST_READ: Final = 50_000
+_MOST_READ: Final = 20_000
 """An alias costs nothing in the file. So it is counted how much is read of it."""
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
