@@ -280,3 +280,13 @@ def test_edit_keeps_the_text_if_somebody_else_was_first(rampd: Run, admin: Any, 
     assert "alpha: 0.1" in kept.read_text()
     assert admin.get_policy("restyler").alpha == 0.3
     kept.unlink()
+
+
+def test_a_note_that_is_too_long_is_no_mistake_of_the_file(
+    rampd: Run, admin: Any, file: Any, editor: Any, tmp_path: Path
+) -> None:
+    editor('sed -i "s/restyler: {}/restyler: {alpha: 0.1}/" "$1"')
+    for words in (("apply", file()), ("edit", "restyler")):
+        ran = rampd("policy", *words, "--note", "x" * 501)
+        assert (ran.code, "note: must be at most 500" in ran.err, "p.yaml:" in ran.err) == (2, True, False)
+    assert len(seen(tmp_path)) == 1

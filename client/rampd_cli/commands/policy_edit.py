@@ -66,11 +66,9 @@ def _set(admin: Any, has: Present, written: WrittenPolicy, note: str, text: str)
 
     try:
         return set_policy(admin, has, written.policy, note), []
-    except InvalidArgumentError as error:
-        if error.violations:
-            return None, written.problems(error.violations)
-        raise
     except RampdError as error:
+        if isinstance(error, InvalidArgumentError) and (problems := written.refused(error.violations)):
+            return None, problems
         error.add_note(f"Your text is in {_kept(text)}. Then: rampd policy diff FILE, and rampd policy apply FILE")
         raise
 

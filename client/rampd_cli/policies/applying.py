@@ -101,9 +101,9 @@ def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[A
         try:
             answers.append(_set(admin, plan.present, plan.wanted, note, dry_run=True))
         except InvalidArgumentError as error:
-            if plan.written is None or not error.violations:
+            if plan.written is None or not (found := plan.written.refused(error.violations)):
                 raise
-            problems += plan.written.problems(error.violations)
+            problems += found
     return answers, problems
 
 
@@ -132,7 +132,7 @@ def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", note: str, *, dry_
         guard.component,
         wanted,
         update_mask=[field.name for field in wanted.DESCRIPTOR.fields],
-        expected_revision=guard.revision,
+        expected_revision=None if dry_run else guard.revision,
         note=note,
         dry_run=dry_run,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 ROOT: Final = "policies"
 """The one key of a file."""
+_OF_REQUEST: Final = "policy."
 _MOST_READ: Final = 20_000
 """An alias costs nothing in the file. So it is counted how much is read of it."""
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
@@ -54,11 +55,16 @@ class WrittenPolicy:
     """The paths of values that could not be read."""
 
     def problems(self, violations: Iterable[tuple[str, str]]) -> list[Problem]:
-        """Returns each violation with its line. Its path may begin with `policy.`."""
+        """Returns each violation of the policy with its line."""
         return [
-            Problem(self.file, self._line_of(path.removeprefix("policy.")), f"{self.component}: {path} {text}")
-            for path, text in ((path.removeprefix("policy."), text) for path, text in violations)
+            Problem(self.file, self._line_of(path), f"{self.component}: {path} {text}") for path, text in violations
         ]
+
+    def refused(self, violations: Iterable[tuple[str, str]]) -> list[Problem]:
+        """Returns each violation of a SetPolicy that is about the policy, with its line."""
+        return self.problems(
+            (path.removeprefix(_OF_REQUEST), text) for path, text in violations if path.startswith(_OF_REQUEST)
+        )
 
     def _line_of(self, path: str) -> int:
         while path:
