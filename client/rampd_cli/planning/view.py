@@ -18,6 +18,8 @@ COLUMNS: Final = ("what", "percent", "from_s", "from_jobs", "to_s", "to_jobs", "
 """Of a step: when it begins and ends at the earliest. Of a bad release: when half of them are found, and nine of ten."""
 RATES: Final = (0.02, 0.05, 0.1, 0.5, 1.0)
 """The failure rates of bad releases."""
+_YEAR_S: Final = 365 * 86_400
+_LONG_S: Final = 600
 _HALF: Final = 0.5
 _MANY: Final = 0.9
 
@@ -172,11 +174,19 @@ def _draw(console: "Console", plan: Plan, end_s: float) -> None:
     for title, justify in (("Percent", "right"), ("From", "left"), ("Needs", "left")):
         steps.add_column(title, justify=justify, overflow="fold")
     for number, stage in enumerate(plan.stages):
-        begins = _duration(stage.begins_s) if number else "the start" if plan.policy.auto_start else "rampd resume"
+        begins = _duration(stage.begins_s) if number else "at once" if plan.policy.auto_start else "rampd resume"
         steps.add_row(f"{stage.basis_points / 100:g} %", begins, _needs(plan, stage) + _approval(plan, stage))
     steps.add_row("100 %", _duration(end_s), _end(plan))
     finds = Table(box=None, pad_edge=False, header_style=TITLE, padding=(0, 2, 0, 0))
-    for title in ("Fails", "Half are found by", "9 of 10 by", "Not found"):
+    titles = (
+        "Fails",
+        "Half are found after\njobs (of next)",
+        "\ntime",
+        "9 of 10 after\njobs (of next)",
+        "\ntime",
+        "Not found",
+    )
+    for title in titles:
         finds.add_column(title, justify="right" if title == "Fails" else "left", overflow="fold")
     for rate, found in zip(RATES, plan.chances, strict=True):
         finds.add_row(_percent(rate * 100), *_drawn(found))
@@ -194,23 +204,26 @@ def _draw(console: "Console", plan: Plan, end_s: float) -> None:
         console.print(sentence, style=FAINT)
 
 
-def _drawn(chances: "Chances | None") -> tuple[str, str, str]:
+def _drawn(chances: "Chances | None") -> tuple[str, ...]:
     if chances is None:
-        return "no worse than current", "", ""
-    missed = chances.runs - len(chances.found)
-    return _words(chances.by(_HALF)), _words(chances.by(_MANY)), f"{missed} of {chances.runs}" if missed else "-"
+        return "no worse than current", "", "", "", ""
+    missed = f"{chances.runs - len(chances.found)} of {chances.runs}"
+    return *_words(chances.by(_HALF)), *_words(chances.by(_MANY)), missed
 
 
-def _words(found: "Found | None") -> str:
+def _words(found: "Found | None") -> tuple[str, str]:
     if found is None:
-        return "not before the end"
-    return f"{_duration(found.after_s)}, {round(found.jobs):,} jobs ({round(found.next_jobs):,} of next)"
+        return "-", "-"
+    return f"{round(found.jobs):,} ({round(found.next_jobs):,})", _duration(found.after_s)
 
 
 def _duration(seconds: float) -> str:
-    from rampd_cli.drawing.clock import duration  # noqa: PLC0415
+    """Writes a time that is estimated: without seconds if it is long."""
+    from rampd_cli.drawing.clock import duration  # noqa: PLC0415 - it is slow to import
 
-    return duration(timedelta(seconds=round(seconds))) if seconds < 365 * 86_400 else "over a year"
+    if seconds >= _YEAR_S:
+        return "over a year"
+    return duration(timedelta(seconds=round(seconds) if seconds < _LONG_S else round(seconds / 60) * 60))
 
 
 def _percent(value: float) -> str:
