@@ -36,7 +36,7 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
     The values are as they are. A spreadsheet takes a repo or a tag that begins with = + - or @ for a formula: import such a file
     as text.
     """
-    overrides = list(session.admin().list_overrides(component, page_size=1000))
+    overrides = list(session.admin().list_overrides(component, page_size=1000, timeout=30))
     lines = written(overrides, form or format_of(file, b""))
     if file == "-":
         for line in lines:

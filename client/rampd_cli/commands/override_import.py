@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("component", "set", "deleted", "same", "expired", "refused", "revision")
 _BATCH: Final = 1000
+_TIMEOUT_S: Final = 30.0
+"""A thousand overrides take longer than other calls."""
 _SHOWN: Final = 20
 """How many refused rows a person reads."""
 
@@ -88,7 +90,9 @@ def command(
             "command again with --skip-invalid."
         )
     admin = session.admin()
-    found = changes(rows, admin.list_overrides(component, page_size=_BATCH), time.time(), replace=replace)
+    found = changes(
+        rows, admin.list_overrides(component, page_size=_BATCH, timeout=_TIMEOUT_S), time.time(), replace=replace
+    )
     if found.removed and not yes and not dry_run:
         session.confirm(
             f"{len(found.removed):,} overrides of {component} are not in {file}, such as that of {found.removed[0]}. They are deleted. "
@@ -142,7 +146,7 @@ def _send(session: Session, component: str, found: Changes, file: str, note: str
                     is_dry_run=is_dry_run,
                 )
             except (RampdError, KeyboardInterrupt) as error:
-                text = f"{at:,} of {len(rows):,} changes are made. Type the command again: it goes on there."
+                text = f"At least {at:,} of {len(rows):,} changes are made. Type the command again: it goes on there."
                 if is_dry_run:
                     text = "Nothing was changed."
                 if isinstance(error, KeyboardInterrupt):
@@ -160,7 +164,7 @@ def _batch(
     method: Callable[..., Any], component: str, rows: Sequence[Row], note: str, done: _Done, *, is_dry_run: bool
 ) -> None:
     answer: v1.BatchSetOverridesResponse = method(
-        component, [row.change for row in rows], note=note, dry_run=is_dry_run
+        component, [row.change for row in rows], note=note, dry_run=is_dry_run, timeout=_TIMEOUT_S
     )
     deleted = sum(row.change.delete for row in rows)
     done.deleted += deleted
