@@ -16,7 +16,7 @@ from rampd_server.domain.rollout.automation_policy import Automation
 from tests.cli.conftest import Run
 from tests.stats.tables import ABSOLUTE_TARGETS, TARGETS
 from tests.stats.trial import Job, watch
-from tests.waiting import wait_until
+from tests.waiting import eventually
 
 WEEK = timedelta(days=7)
 GUARDS = Guards(alpha=0.01, tolerance=1, max_failure_rate=0, maturation_s=0)
@@ -168,7 +168,7 @@ def test_the_failure_rate_is_that_of_the_jobs_that_were_reported(
     for number in range(40):
         resolution = resolver.resolve("restyler", repo=f"acme/{number}")
         resolver.report(resolution, "restyler", repo=f"acme/{number}", succeeded=number > 1, duration=1)
-    wait_until(lambda: admin.get_rollout("restyler").current_outcomes.jobs == 40)
+    eventually(lambda: admin.get_rollout("restyler").current_outcomes.jobs == 40)
 
     ran = rampd("plan", "restyler", "--jobs-per-hour", "500", "-o", "json")
 

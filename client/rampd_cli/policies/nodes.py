@@ -74,7 +74,7 @@ def nodes_of(content: bytes) -> tuple[Node, list[TextError]]:
     import yaml  # noqa: PLC0415 - few commands read a file
 
     # The loader in C is twenty times as fast. Events are flat: a deep text can't exhaust the stack of C.
-    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    loader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     try:
         composer = _Composer(yaml.parse(_without_tabs(text), Loader=loader))
         return composer.document(), composer.twice

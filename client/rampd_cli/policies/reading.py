@@ -261,7 +261,8 @@ def _is_other(text: str) -> bool:
     """Whether one version of YAML takes a text without quotes for a number, a truth value or a date."""
     import yaml  # noqa: PLC0415 - few commands read a file
 
-    tag = yaml.resolver.Resolver().resolve(yaml.ScalarNode, text, (True, False))
+    resolver: Any = yaml.resolver.Resolver
+    tag = resolver().resolve(yaml.ScalarNode, text, (True, False))
     return tag != "tag:yaml.org,2002:str" or _NUMBER_OF_YAML_1_2.fullmatch(text) is not None
 
 
