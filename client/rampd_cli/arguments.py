@@ -25,6 +25,18 @@ class Name(click.ParamType):
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
 
 
+class Percent(click.ParamType):
+    """A share, as a person writes it: `10`, `0.25` or `10%`. Becomes a float."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(str(value).removesuffix("%"))
+        except ValueError:
+            self.fail(f"{value!r} is not a percent. Write 10 or 0.25.", param, ctx)
+
+
 class Duration(click.ParamType):
     """A length of time, as a person writes it: `90s`, `10m`, `1h30m`, `7d`. Becomes a timedelta."""
 
@@ -106,6 +118,7 @@ def _next(hour: int, minute: int) -> datetime:
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
+PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()
 END: Final = End()

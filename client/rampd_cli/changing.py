@@ -94,9 +94,11 @@ def change(
     if how.dry_run:
         session.show(shown(method(component, dry_run=True, **call), component=component, is_dry_run=True))
         return Exit.DONE
+    again = ""
     if asks and not how.yes:
-        call["expected_revision"] = _confirmed(session, method, component, call, asks, answer)
-    session.show(shown(_made(session, method, component, call), component=component, stands=stands))
+        call["expected_revision"] = expected = _confirmed(session, method, component, call, asks, answer)
+        again = " --yes" if expected == how.expect_revision else f" --yes --expect-revision {expected}"
+    session.show(shown(_made(session, method, component, call, again), component=component, stands=stands))
     return Exit.DONE
 
 
@@ -122,16 +124,23 @@ def _confirmed(
             session.tell(f"What would happen: {_would(would)}")
             if not would.changed:
                 return expected
-    session.confirm(f"{asks} Go on?", answer=answer)
+    session.confirm(asks if answer else f"{asks} Go on?", answer=answer)
     return expected
 
 
-def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any]) -> Any:
-    """Makes a change. If nobody knows whether it was made, the person reads how to find out."""
+def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:
+    """Makes a change. If nobody knows whether it was made, the person reads how to repeat it, and that nothing is done twice.
+
+    `also`: the options that the same request needs besides the request id.
+    """
     from rampd.errors import DeadlineExceededError, UnavailableError  # noqa: PLC0415 - the call imports them anyway
 
     request_id = call["request_id"] or os.urandom(16).hex()
-    again = f"To try again, add this, and the change is made once at most: --request-id {request_id}"
+    if call.get("expire_time") is None:
+        again = f"To try again, add this, and the change is made once at most: --request-id {request_id}{also}"
+    else:
+        # `--for 2h` means another time later, so it would be another request. But it sets the same thing again.
+        again = "Type it again: a repeat does no harm."
     try:
         return method(component, **{**call, "request_id": request_id})
     except (UnavailableError, DeadlineExceededError) as error:

@@ -114,7 +114,7 @@ class Session:
         """
         if not self.is_interactive:
             raise WrongUseError(
-                f"{question} There is no terminal to ask at. If yes, type the command again with --yes."
+                f"{question} There is no terminal to ask at. If that is meant, type the command again with --yes."
             )
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that asks
 
