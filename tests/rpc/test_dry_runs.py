@@ -106,7 +106,8 @@ class World:
             pipe.dump(key)
             pipe.pexpiretime(key)
         replies = pipe.execute()
-        return dict(zip(keys, zip(replies[::2], replies[1::2], strict=True), strict=True))
+        found = zip(keys, zip(replies[::2], replies[1::2], strict=True), strict=True)
+        return {key: (content, until_ms) for key, (content, until_ms) in found if content is not None}
 
     def require_untouched(self, before: dict[bytes, tuple[bytes, int]]) -> None:
         """Fails if a key is new, changed or gone, unless the time of the key is over."""

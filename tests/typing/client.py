@@ -69,6 +69,8 @@ def changes(admin: Admin) -> None:
     released = admin.release("restyler", "20200409", attributes={"commit": "1a"}, note="why", request_id="x")
     assert_type(released, v1.ReleaseResponse)
     assert_type(admin.ramp("restyler", 10, confirm_within=timedelta(minutes=5), expected_revision=3), v1.RampResponse)
+    assert_type(admin.ramp("restyler", 10, dry_run=True).preview, v1.Preview)
+    admin.ramp("restyler", 10, dry_run="yes")  # type: ignore[arg-type]
     assert_type(admin.freeze(all=True, expire_time=datetime.now(UTC)), v1.FreezeResponse)
     assert_type(admin.set_override("restyler", "acme/*", channel=Channel.NEXT), v1.SetOverrideResponse)
     admin.batch_set_overrides("restyler", (v1.OverrideChange(repo=repo, tag="t") for repo in "ab"))

@@ -32,7 +32,9 @@ def snake(verb: str) -> str:
 # Overrides are not part of the state machine.
 VERBS = {
     method.name: [
-        field for field in method.input_type.fields if field.name not in ("request_id", "expected_revision", "note")
+        field
+        for field in method.input_type.fields
+        if field.name not in ("request_id", "expected_revision", "note", "dry_run")
     ]
     for method in rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].methods
     if "request_id" in method.input_type.fields_by_name and "Override" not in method.name

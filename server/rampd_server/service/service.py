@@ -161,10 +161,11 @@ class Service:
             message = _overrides_message(changes, result)
             if author.is_dry_run:
                 stored = await self._store.read(component)
-                if entry is not None and stored.rollout.entry != entry.base_entry:
+                before = stored.rollout
+                if entry is not None and before.entry != entry.base_entry:
                     return await attempt()
-                after = stored.rollout if entry is None else self._store.apply(stored.rollout, entry)
-                return Answer(after, stored.namespace, result, message, before=stored.rollout)
+                after = before if entry is None else self._store.apply(before, entry)
+                return Answer(after, stored.namespace, result, message, before=before)
             if entry is not None:
                 message += await self._take_in(author, entry)
             present = self._replica.get(component)

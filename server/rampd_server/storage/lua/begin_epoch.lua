@@ -21,7 +21,7 @@ if epoch_found and adopted ~= '1' then
 end
 
 local newest = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
-redis.call('HSET', meta, 'schema', schema, 'epoch', epoch, 'head', newest and newest[1] or NO_ENTRY)
+redis.call('HSET', meta, 'schema', schema, 'epoch', epoch, 'head', newest and newest[1] or '0-0')
 if adopted == '1' then
   redis.call('HSET', meta, 'adopted_ms', now_ms())
 else

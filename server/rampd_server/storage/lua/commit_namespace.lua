@@ -39,7 +39,7 @@ if is_untimely(now, decided_ms) then
   return {UNTIMELY, now}
 end
 if dry_run == '1' then
-  return {DONE, NO_ENTRY, NO_ENTRY}
+  return {DONE, next_entry(meta, now, nonce)}
 end
 
 if freeze == '' then

@@ -103,7 +103,7 @@ for _, repo in ipairs(repos) do
 end
 if count == 0 then
   if is_own_id and not is_dry_run then
-    remember(request, life_ms, digest, nonce, NO_ENTRY, revision_found, '0', result)
+    remember(request, life_ms, digest, nonce, '0-0', revision_found, '0', result)
   end
   return {UNCHANGED, revision_found}
 end
@@ -114,7 +114,8 @@ if more > 0 and redis.call('HLEN', overrides) + more > MAX_OVERRIDES then
 end
 local revision = next_revision(revision_found)
 if is_dry_run then
-  return {DONE, NO_ENTRY, NO_ENTRY, revision, entry_found or '', now}
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, entry_found or '', now}
 end
 
 call_in_chunks('HSET', overrides, set)

@@ -88,7 +88,8 @@ if not patch.delete and not redis.call('ZSCORE', components, component) then
   end
 end
 if is_dry_run then
-  return {DONE, NO_ENTRY, NO_ENTRY, revision, found[3] or ''}
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, found[3] or ''}
 end
 
 if patch.delete then

@@ -66,8 +66,10 @@ for i = 1, #newest[2], 2 do
   end
 end
 revision, last_number = next_revision(revision), string.format('%.0f', last_number)
+local now = now_ms()
 if dry_run == '1' then
-  return {DONE, NO_ENTRY, NO_ENTRY, revision, last_number, base}
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, last_number, base}
 end
 
 if not is_history_readable then
@@ -77,7 +79,6 @@ redis.call(
   'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry
 )
 redis.call('ZREM', components, component)
-local now = now_ms()
 local patch = string.format('{"delete":true,"rollout":{"set":["last_number","%s","deleted","1"]}}', last_number)
 local fields = {'component', component, 'revision', revision, 'base', base, 'patch', patch, 'deleted', '1'}
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)

@@ -22,6 +22,6 @@ if refusal then
 end
 
 if dry_run ~= '1' then
-  remember(request, life_ms, digest, nonce, NO_ENTRY, revision, '0', result)
+  remember(request, life_ms, digest, nonce, '0-0', revision, '0', result)
 end
-return {DONE, NO_ENTRY}
+return {DONE, '0-0'}
