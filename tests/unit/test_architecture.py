@@ -494,7 +494,10 @@ PLANTED = {
             "rampd_server.domain.evidence.admission imports rampd_server.domain.automation.clock",
         ),
     ],
-    "client/rampd/_evidence/counters.py": [("import random", "rampd._evidence.counters imports random")],
+    "client/rampd/_evidence/counters.py": [
+        ("import random", "rampd._evidence.counters imports random"),
+        ("from rampd import errors", "rampd._evidence.counters imports rampd.errors"),
+    ],
     "server/rampd_server/domain/rollout/model.py": [
         (
             "import rampd._evidence.counters",
