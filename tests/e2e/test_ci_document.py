@@ -387,7 +387,11 @@ class PoliciesCi(Ci):
         (self.directory / "policies").mkdir(exist_ok=True)
         (self.directory / "policies.sh").write_text(script)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACTIONS_", "GIT", "RAMPD_"))}
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        programs = self.directory / "bin"
+        programs.mkdir(exist_ok=True)
+        (programs / "rampd").write_text(f'#!/bin/sh\nexec {sys.executable} -m rampd_cli "$@"\n')
+        (programs / "rampd").chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
         variables = {
             "RAMPD": target,
             "BUILD_ID": "gh-1234",

@@ -130,7 +130,7 @@ def _row(line: int, values: Mapping[str, Any]) -> Row | str:
         return "delete must be true or false"
     change = v1.OverrideChange(
         repo=texts.get("repo", ""),
-        channel=_CHANNELS.index(channel) + 1 if channel in _CHANNELS else 0,
+        channel=f"{_PREFIX}{channel}".upper() if channel in _CHANNELS else None,
         tag=texts.get("tag", ""),
         delete=delete,
     )

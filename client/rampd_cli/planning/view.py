@@ -170,24 +170,23 @@ def _draw(console: "Console", plan: Plan, end_s: float) -> None:
 
     from rampd_cli.drawing.palette import FAINT, TITLE  # noqa: PLC0415
 
-    steps = Table(box=None, pad_edge=False, header_style=TITLE, padding=(0, 2, 0, 0))
-    for title, justify in (("Percent", "right"), ("From", "left"), ("Needs", "left")):
-        steps.add_column(title, justify=justify, overflow="fold")
+    steps, finds = (Table(box=None, pad_edge=False, header_style=TITLE, padding=(0, 2, 0, 0)) for _ in range(2))
+    steps.add_column("Percent", justify="right")
+    for title in ("From", "Needs"):
+        steps.add_column(title, overflow="fold")
     for number, stage in enumerate(plan.stages):
         begins = _duration(stage.begins_s) if number else "at once" if plan.policy.auto_start else "rampd resume"
         steps.add_row(f"{stage.basis_points / 100:g} %", begins, _needs(plan, stage) + _approval(plan, stage))
     steps.add_row("100 %", _duration(end_s), _end(plan))
-    finds = Table(box=None, pad_edge=False, header_style=TITLE, padding=(0, 2, 0, 0))
-    titles = (
-        "Fails",
+    finds.add_column("Fails", justify="right")
+    for title in (
         "Half are found after\njobs (of next)",
         "\ntime",
         "9 of 10 after\njobs (of next)",
         "\ntime",
         "Not found",
-    )
-    for title in titles:
-        finds.add_column(title, justify="right" if title == "Fails" else "left", overflow="fold")
+    ):
+        finds.add_column(title, overflow="fold")
     for rate, found in zip(RATES, plan.chances, strict=True):
         finds.add_row(_percent(rate * 100), *_drawn(found))
 

@@ -128,7 +128,8 @@ def set_policy(admin: "Admin", has: Present, wanted: "v1.Policy", note: str) -> 
 
 
 def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", note: str, *, dry_run: bool = False) -> Any:
-    return admin.set_policy(
+    method: Any = admin.set_policy
+    return method(
         guard.component,
         wanted,
         update_mask=[field.name for field in wanted.DESCRIPTOR.fields],

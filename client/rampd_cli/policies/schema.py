@@ -5,7 +5,7 @@ API's JSON. Rules between fields are not in it: `policy apply` checks them, and 
 """
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from rampd_cli.policies.reading import ROOT, numbers_of, prefix_of
 
@@ -38,7 +38,7 @@ def schema() -> _Schema:
                 "description": "The name of each component, with its whole policy: a field that is left out is at its default.",
                 "type": "object",
                 "propertyNames": {"pattern": COMPONENT.pattern},
-                "additionalProperties": _message(v1.Policy.DESCRIPTOR),
+                "additionalProperties": _message(cast("Descriptor", v1.Policy.DESCRIPTOR)),
             }
         },
         "required": [ROOT],
