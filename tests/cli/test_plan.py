@@ -80,6 +80,14 @@ def test_few_repos_are_found_as_the_rules_that_count_each_job_find_them() -> Non
     assert mine.found[len(mine.found) // 2].jobs == pytest.approx(each[len(each) // 2], rel=0.3)
 
 
+def test_ten_repos_are_too_few_to_find_anything() -> None:
+    """Five repos of next fail always. Each counts once, so E stays at 12."""
+    stages = timeline(policy((50, WEEK, 0)), 1_000)
+
+    assert chances(stages, GUARDS, Traffic(1_000, 10, 0), 1.0).found == []
+    assert len(chances(stages, GUARDS, Traffic(1_000, 0, 0), 1.0).found) == 200
+
+
 def test_a_release_that_is_no_worse_is_nearly_never_found() -> None:
     stages = timeline(policy((10, WEEK, 0), (50, WEEK, 0)), 200)
 
