@@ -27,6 +27,8 @@ class Exit(IntEnum):
     """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
     """A person answered a question with no."""
+    DIFFERENT = 6
+    """`rampd policy diff --exit-code`: there is a difference."""
     TIMED_OUT = 124
     """`rampd wait`: the time of `--timeout` is over."""
     INTERRUPTED = 130

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from rampd._evidence.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
 SELF: Final = "rampd"

@@ -13,9 +13,9 @@ from pathlib import Path
 import fakeredis
 import pytest
 
+from rampd._evidence.counters import JobCount
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Step
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
