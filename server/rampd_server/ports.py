@@ -12,6 +12,7 @@ from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
+from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
 SELF: Final = "rampd"
@@ -472,6 +473,18 @@ class OutcomeStore(Protocol):
         """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not
         in `releases`. For a deleted component (release 0) it also drops the clients and all releases.
         """
+
+
+class SeenStore(Protocol):
+    """The repos of each component that any server has seen in the last day. Every method uses the epoch of the `Store` beside
+    it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
+    """
+
+    async def add(self, component: str, repos: Collection[str], depth: int) -> None:
+        """Adds repos that were seen just now: at most a thousand. Repos of a lower depth were left out."""
+
+    async def read(self, component: str) -> RepoSample:
+        """The repos that were seen in the last day."""
 
 
 @dataclass(frozen=True, slots=True)
