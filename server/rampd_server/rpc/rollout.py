@@ -27,7 +27,7 @@ from rampd_server.rpc.mutation import (
     no_preview,
     respond,
 )
-from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
+from rampd_server.rpc.paging import one_by_one, page_token, paged, piece_size
 from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
 from rampd_server.service.whole_history import WholeHistory
@@ -249,8 +249,10 @@ class RolloutServicer:
     async def _overrides(
         self, request: v1.ListOverridesRequest, now_ms: int
     ) -> AsyncGenerator[tuple[str, v1.Override]]:
-        """The overrides that have not expired. Even the largest page is small enough to be read at once."""
-        name, prefix, after, piece = request.component, request.prefix, request.page_token, page_size(request) + 1
+        """The overrides that have not expired. They are read in pieces, because each may have been set by a change of its
+        own, and the store is busy while it finds a thousand changes.
+        """
+        name, prefix, after, piece = request.component, request.prefix, request.page_token, piece_size(request)
         while True:
             found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)
             for listed in found:
