@@ -109,7 +109,7 @@ clean: ## Removes the environments, and the files that tools made. The data in .
 
 .venv/.server: pyproject.toml | python
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,cli]'
 	@touch $@
 
 .venv-gen/.made: Makefile | python

@@ -1,0 +1,88 @@
+"""`rampd` as a whole: its commands, and what happens when one of them fails."""
+
+from collections.abc import Sequence
+
+import click
+
+from rampd_cli.command import Root
+from rampd_cli.failures import Exit, tell
+from rampd_cli.version import print_version
+
+SECTIONS = {
+    "See": {
+        "status": "What is rolled out, and what waits for a person.",
+        "history": "Who changed what, when and why.",
+        "explain": "Which version a repo gets, and why.",
+        "plan": "What the policy will do, and how soon it finds a bad release.",
+        "wait": "Waits until a release is current, next, held or at a percent.",
+        "doctor": "Looks for what is wrong with the connection, the server and the store.",
+    },
+    "Roll out": {
+        "release": "Hands in a tag.",
+        "ramp": "Sets the percent of next.",
+        "confirm": "Keeps a ramp that was made with --confirm-within.",
+        "pause": "Stops automation from raising the percent.",
+        "resume": "Lets automation raise the percent again.",
+        "finalize": "Makes next current.",
+    },
+    "Take back": {
+        "rollback": "Takes next away from everybody, at once.",
+        "revert": "Makes a previous version current again, at once.",
+        "abandon": "Drops next.",
+        "freeze": "Nothing starts, rises or is finalized until `unfreeze`.",
+        "unfreeze": "Ends a freeze.",
+        "quarantine": "Tags that must not be rolled out.",
+    },
+    "Set up": {
+        "override": "Gives single repos a fixed version or channel.",
+        "policy": "The settings of components, also as files.",
+        "queue": "The releases that wait.",
+        "delete": "Deletes a component.",
+        "config": "The servers and credentials of this machine.",
+        "completion": "Completes commands, components, tags and repos in your shell.",
+    },
+}
+
+_HELP = """Shows and changes which version of a component each job runs.
+
+Rollback is one command: rampd rollback COMPONENT
+"""
+
+root = Root(
+    SECTIONS,
+    help=_HELP,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": False},
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            default=False,
+            expose_value=False,
+            is_eager=True,
+            callback=print_version,
+            help="Show the version of rampd.",
+        )
+    ],
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command and returns its exit code."""
+    try:
+        return root.main(args=list(arguments), prog_name="rampd", standalone_mode=False) or Exit.DONE
+    except click.ClickException as error:
+        return tell(error, _output_of(arguments))
+    except (KeyboardInterrupt, click.Abort):
+        return Exit.INTERRUPTED
+
+
+def _output_of(arguments: Sequence[str]) -> str:
+    """The output that was asked for, also on a command line that could not be read."""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word in {"-o", "--output"}:
+            return following
+        for start in ("--output=", "-o"):
+            if word.startswith(start):
+                return word.removeprefix(start)
+    return ""

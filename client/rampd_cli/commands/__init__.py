@@ -1,0 +1,1 @@
+"""The commands of `rampd`, one file each."""

@@ -1,0 +1,99 @@
+"""Which server a command talks to, and with which credentials."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rampd_cli.profiles import Profile
+
+if TYPE_CHECKING:
+    from rampd.credentials import Credentials
+
+LOOPBACK = "127.0.0.1:50051"
+_PROOFS = ("RAMPD_TOKEN", "RAMPD_TOKEN_FILE", "RAMPD_CERT_FILE")
+"""Variables that prove who calls. The client library reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, and what proves to it who calls."""
+
+    server: str
+    why: str
+    """Where the address comes from, for a person: `--server`, `RAMPD_SERVER`, a profile, or this machine."""
+    profile: Profile
+    """Where the credentials come from. A profile without settings if the environment or nothing has them."""
+
+    def credentials(self) -> "Credentials | None":
+        """Returns the credentials of the profile. None: those of the environment, if there are any."""
+        from rampd import ClientCertificate, TokenFile  # noqa: PLC0415 - it is slow to import
+
+        profile = self.profile
+        found: list[ClientCertificate | TokenFile] = []
+        if profile.token_file:
+            found.append(TokenFile(Path(profile.token_file).expanduser()))
+        if profile.cert_file or profile.key_file:
+            certificate, key = (Path(each).expanduser() for each in (profile.cert_file, profile.key_file))
+            found.append(ClientCertificate(certificate, key))
+        if len(found) > 1:
+            raise click.UsageError(f"The profile {profile.name} has a token and a certificate. Leave one of them out.")
+        return found[0] if found else None
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The file with the authorities that the profile names. None: RAMPD_CA_FILE, or those of the system."""
+        return Path(self.profile.ca_file).expanduser() if self.profile.ca_file else None
+
+
+def place_of(server: str, profile: Profile, *, is_profile_named: bool, environment: Mapping[str, str]) -> Place:
+    """Returns the place to talk to. The flag wins, then the environment, then the profile, then this machine.
+
+    Credentials of a profile go to the profile's own server only, unless the person names the profile on the command line.
+    """
+    in_environment = environment.get("RAMPD_SERVER", "")
+    for address, why in ((server, "--server"), (in_environment, "RAMPD_SERVER")):
+        if address and not (is_profile_named and why == "RAMPD_SERVER"):
+            fits = is_profile_named or address == profile.server
+            return Place(address, why, _without_proof(profile, environment) if fits else Profile())
+    if profile.server:
+        return Place(profile.server, f"the profile {profile.name}", _without_proof(profile, environment))
+    for socket in _sockets(environment):
+        if _is_ours(socket):
+            return Place(f"unix:{socket}", "the socket of a server on this machine", Profile())
+    return Place(LOOPBACK, "this machine", Profile())
+
+
+def _without_proof(profile: Profile, environment: Mapping[str, str]) -> Profile:
+    """The environment wins over the profile, and the two are never mixed."""
+    if not any(environment.get(name) for name in _PROOFS):
+        return profile
+    return Profile(profile.name, profile.server, ca_file=profile.ca_file)
+
+
+def _sockets(environment: Mapping[str, str]) -> Iterator[Path]:
+    """The places in which servers of this machine put their socket: `make run`, a server of this user, one of the system."""
+    yield Path(".rampd/rampd.sock").absolute()
+    state = environment.get("XDG_STATE_HOME", "")
+    yield (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "rampd" / "rampd.sock"
+    yield Path("/var/lib/rampd/rampd.sock")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a socket can be trusted and somebody listens: only this user or root could have made it."""
+    import socket  # noqa: PLC0415 - not every command looks for a socket
+
+    try:
+        found = path.stat()
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid not in {0, os.getuid()}:
+            return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            probe.connect(str(path))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""The configuration file of a person: named profiles, each with a server, its credentials and settings."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile of the configuration file. Each setting may be missing."""
+
+    name: str = ""
+    server: str = ""
+    """The address of the server, as `--server` takes it."""
+    token_file: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    output: str = ""
+    """`table`, `plain`, `json` or `yaml`."""
+    utc: bool = False
+    actor: str = ""
+
+
+SETTINGS = tuple(each.name for each in fields(Profile) if each.name != "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The configuration file."""
+
+    path: Path
+    default: str = ""
+    """The profile that is used if none is named."""
+    by_name: Mapping[str, Profile] = field(default_factory=dict)
+
+    def named(self, name: str) -> Profile:
+        """Returns a profile: the default one, or one without settings, if `name` is empty. Raises UsageError."""
+        wanted = name or self.default
+        if not wanted:
+            return Profile()
+        if (profile := self.by_name.get(wanted)) is None:
+            known = f"It has {', '.join(sorted(self.by_name))}." if self.by_name else "It has no profiles."
+            raise click.UsageError(f"{self.path} has no profile {wanted!r}. {known}")
+        return profile
+
+
+def config_path() -> Path:
+    """Returns the place of the configuration file: `~/.config/rampd/config.toml`, or below XDG_CONFIG_HOME."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".config") / "rampd" / "config.toml"
+
+
+def read_profiles() -> Profiles:
+    """Reads the configuration file. Raises UsageError, with the place of the mistake."""
+    path = config_path()
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return Profiles(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.UsageError(f"{path} can't be read: {reason}.") from error
+    import tomllib  # noqa: PLC0415 - most people have no such file
+
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise click.UsageError(f"{path} is not TOML: {error}.") from None
+    return checked_profiles(path, content)
+
+
+def checked_profiles(path: Path, content: Mapping[str, Any]) -> Profiles:
+    """Returns the profiles in the content of a configuration file. Raises UsageError, with the place of the mistake."""
+    if unknown := sorted(content.keys() - {"default", "profiles"}):
+        raise click.UsageError(f"{path}: {unknown[0]!r} is not a setting. Settings belong into [profiles.NAME].")
+    tables = content.get("profiles", {})
+    if not isinstance(tables, dict) or not all(isinstance(each, dict) for each in tables.values()):
+        raise click.UsageError(f"{path}: `profiles` must have a table for each profile, such as [profiles.production].")
+    default = content.get("default", "")
+    if default and default not in tables:
+        raise click.UsageError(f"{path}: `default` names {default!r}, and there is no [profiles.{default}].")
+    return Profiles(path, default, {name: _profile(path, name, table) for name, table in tables.items()})
+
+
+def _profile(path: Path, name: str, table: Mapping[str, Any]) -> Profile:
+    for setting, value in table.items():
+        if setting not in SETTINGS:
+            raise click.UsageError(
+                f"{path}: [profiles.{name}] has no setting {setting!r}. There are: {', '.join(SETTINGS)}."
+            )
+        wanted, kind = (bool, "true or false") if setting == "utc" else (str, "a text in quotes")
+        if not isinstance(value, wanted):
+            raise click.UsageError(f"{path}: {setting} of [profiles.{name}] must be {kind}.")
+    return Profile(name=name, **table)

@@ -1,0 +1,36 @@
+"""How `rampd` answers: on stdout for people, pipes and programs, on stderr for errors, and with an exit code."""
+
+from tests.cli.conftest import Run
+
+
+def test_a_change_says_what_it_did_in_one_line_with_tabs(rampd: Run) -> None:
+    rampd("release", "restyler", "1.0")
+    rampd("release", "restyler", "2.0")
+
+    ran = rampd("ramp", "restyler", "10")
+
+    assert (ran.code, ran.rows, ran.err) == (0, [["restyler", "yes", "3", "2.0 is at 10 %."]], "")
+
+
+def test_what_was_so_already_is_done(rampd: Run) -> None:
+    rampd("release", "restyler", "1.0")
+    rampd("release", "restyler", "2.0")
+    rampd("ramp", "restyler", "10")
+
+    ran = rampd("ramp", "restyler", "10")
+
+    assert (ran.code, ran.rows[0][1]) == (0, "no")
+
+
+def test_a_refusal_is_on_stderr_and_its_code_is_1(rampd: Run) -> None:
+    ran = rampd("ramp", "restyler", "10")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.endswith("(COMPONENT_NOT_FOUND)\n")
+
+
+def test_a_server_that_is_not_there_has_the_code_3(run: Run) -> None:
+    ran = run("--server", "127.0.0.1:1", "ramp", "restyler", "10", "-o", "json")
+
+    assert (ran.code, ran.out) == (3, "")
+    assert '"reason": "UNAVAILABLE"' in ran.err
