@@ -286,6 +286,7 @@ async def test_a_dry_run_of_a_component_asks_for_a_preview(store: RedisStore):
         asked.append((before, after, overrides))
         return PREVIEW
 
+    status: Any = SimpleNamespace()
     call: Any = SimpleNamespace(
         actor="ada", method="Test", is_actor_claimed=False, digest="d1g35t", parts={}, timeout_s=None
     )
@@ -295,7 +296,7 @@ async def test_a_dry_run_of_a_component_asks_for_a_preview(store: RedisStore):
     async with following(store) as replica:
         service = Service(store, replica)
         servicer = RolloutServicer(
-            service, replica, store, RedisOutcomes(store.link), SimpleNamespace(), preview=preview
+            service, replica, store, RedisOutcomes(store.link), SimpleNamespace(), status=status, preview=preview
         )
         dry_ramp = v1.RampRequest.FromString(
             ramp.SerializeToString() + v1.RampRequest(dry_run=True).SerializeToString()
