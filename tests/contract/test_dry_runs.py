@@ -286,35 +286,41 @@ async def test_a_dry_run_of_a_component_asks_for_a_preview(store: RedisStore):
         asked.append((before, after, overrides))
         return PREVIEW
 
+    status: Any = SimpleNamespace()
     call: Any = SimpleNamespace(
         actor="ada", method="Test", is_actor_claimed=False, digest="d1g35t", parts={}, timeout_s=None
     )
+    ramp = v1.RampRequest(component=COMPONENT, percent=10, request_id="r-1")
+    pin = v1.SetOverrideRequest(component=COMPONENT, repo="acme/app", tag="t", dry_run=True)
+    end = v1.DeleteComponentRequest(component=COMPONENT, confirm=COMPONENT, dry_run=True)
     async with following(store) as replica:
         service = Service(store, replica)
         servicer = RolloutServicer(
-            service, replica, store, RedisOutcomes(store.link), SimpleNamespace(), preview=preview
+            service, replica, store, RedisOutcomes(store.link), SimpleNamespace(), status=status, preview=preview
         )
-        ramp = v1.RampRequest(component=COMPONENT, percent=10, dry_run=True, request_id="r-1")
-        assert (await servicer.ramp(ramp, call)).preview == PREVIEW
-        pin = v1.SetOverrideRequest(component=COMPONENT, repo="acme/app", tag="t", dry_run=True)
-        assert (await servicer.set_override(pin, call)).preview == PREVIEW
-        end = v1.DeleteComponentRequest(component=COMPONENT, confirm=COMPONENT, dry_run=True)
-        assert (await servicer.delete_component(end, call)).preview == PREVIEW
-        (before, ramped, none), (unpinned, pinned, changes), (_, gone, _) = asked
-        assert isinstance(before, Rollout)
-        assert isinstance(ramped, Rollout)
-        assert isinstance(pinned, Rollout)
-        assert (before.basis_points, ramped.basis_points, ramped.revision, none) == (0, 1000, 3, {})
-        assert unpinned == before
-        assert (pinned.revision, pinned.releases, changes) == (3, before.releases, {"acme/app": Override(tag="t")})
-        assert gone == replace(gone, component=COMPONENT, revision=3)
+        dry_ramp = v1.RampRequest.FromString(
+            ramp.SerializeToString() + v1.RampRequest(dry_run=True).SerializeToString()
+        )
+        previewed = [
+            await servicer.ramp(dry_ramp, call),
+            await servicer.set_override(pin, call),
+            await servicer.delete_component(end, call),
+        ]
+        others = [
+            await servicer.freeze(v1.FreezeRequest(all=True, dry_run=True), call),
+            await servicer.ramp(ramp, call),
+            await servicer.ramp(dry_ramp, call),
+        ]
 
-        asked.clear()
-        freeze = v1.FreezeRequest(all=True, dry_run=True)
-        assert not (await servicer.freeze(freeze, call)).HasField("preview")
-        ramp.dry_run = False
-        assert not (await servicer.ramp(ramp, call)).HasField("preview")
-        ramp.dry_run = True
-        repeated = await servicer.ramp(ramp, call)
-        assert (repeated.replayed, repeated.HasField("preview")) == (True, False)
-        assert not asked
+    assert [answer.preview for answer in previewed] == [PREVIEW] * 3
+    assert [answer.replayed for answer in others] == [False, False, True]
+    assert not any(answer.HasField("preview") for answer in others)
+    (before, ramped, none), (unpinned, pinned, changes), (_, gone, _) = asked
+    assert isinstance(before, Rollout)
+    assert isinstance(ramped, Rollout)
+    assert isinstance(pinned, Rollout)
+    assert (before.basis_points, ramped.basis_points, ramped.revision, none) == (0, 1000, 3, {})
+    assert unpinned == before
+    assert (pinned.revision, pinned.releases, changes) == (3, before.releases, {"acme/app": Override(tag="t")})
+    assert isinstance(gone, Absent)
+    assert gone.revision == 3
