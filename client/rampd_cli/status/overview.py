@@ -147,12 +147,12 @@ def _layout(rows: Sequence[_Row], width: int) -> _Layout | None:
     """Returns the widest layout that fits. None: a row needs several lines."""
     needed = [max(map(len, column)) for column in zip(*(row.texts for row in rows), strict=True)]
     needed = [max(size, len(title)) if size else 0 for size, title in zip(needed, _HEADER, strict=True)]
-    for layout in _LAYOUTS:
-        if tag := widest(
-            lambda size, layout=layout: _fits(needed, layout._replace(tag=size), width), layout.tag, _LONGEST_TAG
-        ):
-            return layout._replace(tag=tag)
-    return None
+    return next((found for layout in _LAYOUTS if (found := _with_longest_tags(layout, needed, width))), None)
+
+
+def _with_longest_tags(layout: _Layout, needed: Sequence[int], width: int) -> _Layout | None:
+    tag = widest(lambda size: _fits(needed, layout._replace(tag=size), width), layout.tag, _LONGEST_TAG)
+    return None if tag is None else layout._replace(tag=tag)
 
 
 def _fits(needed: Sequence[int], layout: _Layout, width: int) -> bool:
