@@ -123,6 +123,10 @@ class Pipe:
     def interrupt(self) -> int:
         """Presses Ctrl-C, and returns the exit code."""
         self.process.send_signal(signal.SIGINT)
+        return self.ends()
+
+    def ends(self) -> int:
+        """Waits for the end, and returns the exit code."""
         code = self.process.wait(_WITHIN_S)
         self._thread.join(_WITHIN_S)
         return code
