@@ -45,14 +45,10 @@ class Duration(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _DURATION.fullmatch(value)
-        if not value or found is None:
-            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 1h30m or 7d.", param, ctx)
-        seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
-        try:
-            return timedelta(seconds=seconds)
-        except OverflowError:
-            self.fail(f"{value!r} is too long.", param, ctx)
+        found = duration_of(value)
+        if found is None:
+            self.fail(f"{value!r} is not a duration, or is too long. Write 90s, 10m, 1h30m or 7d.", param, ctx)
+        return found
 
 
 class Time(click.ParamType):
@@ -73,6 +69,18 @@ class Time(click.ParamType):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
 
 
+def duration_of(text: str) -> timedelta | None:
+    """Returns the duration that a text says, None if it says none."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
 class End(click.ParamType):
     """A duration from now on, or a moment. Becomes a datetime with a zone."""
 
@@ -81,11 +89,30 @@ class End(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
-        if value and _DURATION.fullmatch(value):
+        if duration_of(value) is not None:
             return in_future(DURATION.convert(value, param, ctx))
         if not re.match(r"\d{1,4}[:-]", value, re.ASCII):
             self.fail(f"{value!r} is neither a duration such as 7d nor a time such as 2026-12-01T09:00.", param, ctx)
         return TIME.convert(value, param, ctx)
+
+
+class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if value and _DURATION.fullmatch(value):
+                return datetime.now(UTC) - DURATION.convert(value, param, ctx)
+            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
+                return _last(*map(int, value.split(":")))
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):
+            wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
+            self.fail(f"{value!r} is not a time in the past. {wanted}.", param, ctx)
 
 
 def one_or_all(component: str, *, is_all: bool) -> str:
@@ -107,6 +134,12 @@ def _next(hour: int, minute: int) -> datetime:
     return today if today > now else (today.replace(tzinfo=None) + timedelta(days=1)).astimezone()
 
 
+def _last(hour: int, minute: int) -> datetime:
+    now = datetime.now().astimezone()
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today <= now else (today.replace(tzinfo=None) - timedelta(days=1)).astimezone()
+
+
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
@@ -114,3 +147,4 @@ PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()
 END: Final = End()
+PAST: Final = Past()

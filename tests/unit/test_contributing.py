@@ -87,6 +87,7 @@ PLACES_OF_A_POLICY_FIELD: Mapping[str, Pattern] = {
     f"{RPC}/messages/policy.py": r'"{}": '.format,
     f"{CODEC}/automation_texts.py": lambda name: rf'"{in_domain(name, POLICY_FIELDS[name])}": ',
     "docs/automation.md": r"\b{}\b".format,
+    "docs/policy.schema.json": r'"{}": '.format,
 }
 PLACES_OF_A_ROLLOUT_FIELD: Mapping[str, Pattern] = {
     f"{DOMAIN}/model.py": r"    {}: ".format,
