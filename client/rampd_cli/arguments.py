@@ -13,7 +13,7 @@ _DURATION: Final = re.compile(
 )
 
 
-class Name(click.ParamType):
+class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A name that the server knows, and that a shell can complete. `kind` is `component`, `tag` or `repo`."""
 
     def __init__(self, kind: str) -> None:
@@ -25,7 +25,7 @@ class Name(click.ParamType):
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
 
 
-class Percent(click.ParamType):
+class Percent(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A share, as a person writes it: `10`, `0.25` or `10%`. Becomes a float."""
 
     name = "percent"
@@ -37,7 +37,7 @@ class Percent(click.ParamType):
             self.fail(f"{value!r} is not a percent. Write 10 or 0.25.", param, ctx)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A length of time, as a person writes it: `90s`, `10m`, `1h30m`, `7d`. Becomes a timedelta."""
 
     name = "duration"
@@ -51,7 +51,7 @@ class Duration(click.ParamType):
         return found
 
 
-class Time(click.ParamType):
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A moment: `2026-12-01T09:00`, with a zone (`Z`, `+01:00`) or in the zone of this machine; `09:00` is the next 09:00.
     Becomes a datetime with a zone.
     """
@@ -81,7 +81,7 @@ def duration_of(text: str) -> timedelta | None:
         return None
 
 
-class End(click.ParamType):
+class End(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A duration from now on, or a moment. Becomes a datetime with a zone."""
 
     name = "end"

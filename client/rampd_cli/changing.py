@@ -80,13 +80,15 @@ def change(
     asks: str = "",
     answer: str = "",
     stands: bool = True,
+    then: Callable[[Any], int] | None = None,
     **arguments: Any,
 ) -> int:
     """Calls a method of Admin and shows its answer. `component` is empty for a change of the whole namespace.
 
     `asks`: why there is no way back, in a sentence. Then the person sees what will happen, and is asked. What the person saw
     is what is changed: another revision is refused. `answer`: what the person has to type to go on, instead of `y`.
-    `stands`: whether a person sees below the answer where the component stands now.
+    `stands`: whether a person sees below the answer where the component stands now. `then`: what follows the change; it gets the
+    answer, shows what there is to show, and returns the exit code.
     """
     how = How.taken_from(options)
     method = getattr(session.admin(), verb)
@@ -98,7 +100,10 @@ def change(
     if asks and not how.yes:
         call["expected_revision"] = expected = _confirmed(session, method, component, call, asks, answer)
         again = " --yes" if expected == how.expect_revision else f" --yes --expect-revision {expected}"
-    session.show(shown(_made(session, method, component, call, again), component=component, stands=stands))
+    response = _made(session, method, component, call, again)
+    if then is not None:
+        return then(response)
+    session.show(shown(response, component=component, stands=stands))
     return Exit.DONE
 
 
@@ -163,9 +168,9 @@ def shown(response: Any, *, component: str = "", is_dry_run: bool = False, stand
     def draw(console: Any) -> None:
         console.print(text, soft_wrap=True)
         if stands and response.HasField("rollout"):
-            from rampd_cli.standing import standing  # noqa: PLC0415 - only for a person
+            from rampd_cli.summary import summary  # noqa: PLC0415 - only for a person
 
-            console.print(standing(response.rollout), soft_wrap=True, style="dim")
+            console.print(summary(response.rollout), soft_wrap=True, style="dim")
 
     return Shown(response, [row], draw)
 

@@ -79,9 +79,9 @@ class Command(click.Command):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return Exit.PIPE_CLOSED
             except Exception as error:
-                if not is_failure(error):
-                    raise
-                return tell(error, _output_of(session), next_command(error, str(ctx.info_name), given))
+                if is_failure(error):
+                    return tell(error, _output_of(session), next_command(error, str(ctx.info_name), given))
+                raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own, shared = [], []

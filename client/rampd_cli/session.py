@@ -134,8 +134,8 @@ class Session:
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that asks
 
         wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
-        click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
         try:
+            click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
             # Not `input`, which would write to stdout.
             line = sys.stdin.readline()
         except KeyboardInterrupt:

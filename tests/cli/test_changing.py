@@ -156,10 +156,10 @@ def test_a_number_that_is_also_a_tag_needs_to_be_told(cli: Run, component: str) 
 
     unclear = cli("queue", "cancel", component, "3")
 
-    assert (unclear.code, "--by tag or --by number" in unclear.err) == (2, True)
-    assert cli("queue", "cancel", component, "3", "--by", "tag").code == 0
+    assert (unclear.code, "'#4' for the tag" in unclear.err) == (2, True)
+    assert cli("queue", "cancel", component, "#4").code == 0
     assert [row[2] for row in cli("queue", "list", component).rows] == ["c"]
-    assert cli("queue", "cancel", component, "3", "--by", "number").code == 0
+    assert cli("queue", "cancel", component, "#3").code == 0
     assert cli("queue", "list", component).rows == []
 
 
@@ -217,6 +217,7 @@ def test_going_back_by_one_does_not_ask(cli: Run, ramping: str) -> None:
         (["override", "set", "{c}", "acme/app"], 2, None),
         (["override", "set", "{c}", "acme/app", "--tag", "1", "--channel", "next"], 2, None),
         (["override", "set", "{c}", "a b", "--tag", "1"], 2, None),
+        (["queue", "cancel", "{c}", "no-such"], 1, None),
         (["release", "{c}", "no spaces"], 2, None),
         (["ramp", "no-such", "10"], 1, "Next: rampd status"),
     ],
@@ -233,6 +234,20 @@ def test_a_refusal_says_what_to_type_next(
     assert ran.err
     if last is not None:
         assert ran.err.splitlines()[-1] == last.format(c=ramping)
+
+
+def test_a_release_can_be_waited_for(cli: Run, admin: Admin, component: str) -> None:
+    first = cli("release", component, "1.0", "--wait")
+    admin.release(component, "2.0")
+    admin.rollback(component)
+    held = cli("release", component, "2.0", "--wait", "--timeout", "60s")
+    late = cli("release", component, "3.0", "--wait", "--timeout", "1s")
+    dry = cli("release", component, "4.0", "--wait", "--dry-run")
+
+    assert (first.code, first.err) == (0, f"{component} is new: everybody gets 1.0.\n")
+    assert (held.code, "(HELD)\nNext: rampd ramp" in held.err) == (4, True)
+    assert (late.code, dry.code, dry.rows[0][1]) == (124, 0, "would")
+    assert cli("release", component, "5.0", "--timeout", "1s").code == 2
 
 
 def test_what_is_frozen_is_thawed_by_the_command_that_the_refusal_names(cli: Run, ramping: str) -> None:
