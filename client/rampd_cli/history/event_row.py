@@ -17,13 +17,13 @@ def row(event: v1.Event) -> tuple[str, ...]:
         "yes" if event.actor_claimed else "no",
         event.action,
         event.note,
-        "; ".join(changes_of(event)),
+        "; ".join(_changes(event)),
         str(event.revision),
         event.id,
     )
 
 
-def changes_of(event: v1.Event) -> list[str]:
+def _changes(event: v1.Event) -> list[str]:
     """Returns what an event changed, each field as `next_percent: 10 % -> 25 %`."""
     if event.count:
         return [counted(event.count, "override")]

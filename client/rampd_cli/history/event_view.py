@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from rampd import v1
-from rampd._contract.wording import one_line
+from rampd._contract.wording import counted, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.columns import GAP
-from rampd_cli.drawing.paragraph import LEAST_WIDTH
-from rampd_cli.history.event_row import changes_of
+from rampd_cli.drawing.paragraph import LEAST_WIDTH, paragraph
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,13 +30,22 @@ def drawn(event: v1.Event, clock: Clock, console: "Console", times: int) -> "lis
         (one_line(event.action), palette.MOVES),
         f"  “{one_line(event.note)}”" if event.note else "",
     )
-    changes = [Text(f"  {change}", style=palette.FAINT) for change in changes_of(event)]
     width = max(console.width - times - GAP, LEAST_WIDTH)
-    texts = [line for text in (head, *changes) for line in text.wrap(console, width, overflow="fold")]
+    texts = list(head.wrap(console, width, overflow="fold"))
     for text in texts:
         text.rstrip()
+    for change in event.changes:
+        texts += paragraph(_change(change), width, indent=2, style=palette.FAINT)
+    if event.count:
+        texts.append(Text(f"  {counted(event.count, 'override')}", style=palette.FAINT))
     firsts = [Text(_time(event, clock).ljust(times), style=palette.FAINT), *repeat(Text(" " * times), len(texts) - 1)]
     return [Text(" " * GAP).join([first, text]) for first, text in zip(firsts, texts, strict=True)]
+
+
+def _change(change: v1.FieldChange) -> str:
+    """Writes `next_percent: 10 -> 25`. What was absent before is not said: a new release has many fields."""
+    before = f"{one_line(change.before)} -> " if change.HasField("before") else ""
+    return f"{one_line(change.field)}: {before}{one_line(change.after) if change.HasField('after') else 'none'}"
 
 
 def _time(event: v1.Event, clock: Clock) -> str:
