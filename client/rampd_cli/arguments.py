@@ -96,6 +96,25 @@ class End(click.ParamType):
         return TIME.convert(value, param, ctx)
 
 
+class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if value and _DURATION.fullmatch(value):
+                return datetime.now(UTC) - DURATION.convert(value, param, ctx)
+            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
+                return _last(*map(int, value.split(":")))
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):
+            wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
+            self.fail(f"{value!r} is not a time in the past. {wanted}.", param, ctx)
+
+
 def one_or_all(component: str, *, is_all: bool) -> str:
     """Returns the component of a command that takes one or `--all`; empty for all. Raises UsageError."""
     if bool(component) == is_all:
@@ -115,6 +134,12 @@ def _next(hour: int, minute: int) -> datetime:
     return today if today > now else (today.replace(tzinfo=None) + timedelta(days=1)).astimezone()
 
 
+def _last(hour: int, minute: int) -> datetime:
+    now = datetime.now().astimezone()
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today <= now else (today.replace(tzinfo=None) - timedelta(days=1)).astimezone()
+
+
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
@@ -122,3 +147,4 @@ PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()
 END: Final = End()
+PAST: Final = Past()

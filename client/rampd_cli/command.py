@@ -81,7 +81,7 @@ class Command(click.Command):
             except Exception as error:
                 if not is_failure(error):
                     raise
-                return tell(error, session.output, next_command(error, str(ctx.info_name), given))
+                return tell(error, _output_of(session), next_command(error, str(ctx.info_name), given))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own, shared = [], []
@@ -93,6 +93,14 @@ class Command(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _output_of(session: Session) -> str:
+    """The output for an error. That of a person if the configuration can't say it: what is wrong with it may be the error."""
+    try:
+        return session.output
+    except click.ClickException:
+        return ""
 
 
 def _shared(ctx: click.Context, name: str) -> Any:

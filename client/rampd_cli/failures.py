@@ -24,7 +24,7 @@ class Exit(IntEnum):
     NOT_REACHED = 3
     """No server answered, or not in time, or the server could not reach its store."""
     ENDED_BADLY = 4
-    """`rampd wait`: what was waited for can't happen any more."""
+    """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
     """A person answered a question with no."""
     DIFFERENT = 6
@@ -45,12 +45,6 @@ class WrongUseError(click.ClickException):
     exit_code = Exit.USAGE
 
 
-class EndedBadlyError(click.ClickException):
-    """Raised when what was waited for can't happen any more."""
-
-    exit_code = Exit.ENDED_BADLY
-
-
 class DeclinedError(click.ClickException):
     """Raised when a person answers a question with no."""
 
@@ -64,7 +58,6 @@ class TimedOutError(click.ClickException):
 
 
 _REASONS: Mapping[int, str] = {
-    Exit.ENDED_BADLY: "ENDED_BADLY",
     Exit.DECLINED: "DECLINED",
     Exit.TIMED_OUT: "TIMED_OUT",
 }
@@ -88,7 +81,7 @@ def tell(error: "Exception | click.ClickException | RampdError", output: str, co
         code, reason = error.exit_code, _REASONS.get(error.exit_code, "USAGE")
         message, metadata = error.format_message(), dict[str, str]()
     else:
-        code, reason, message, metadata = _code(error), error.reason, error.message, error.metadata
+        code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
     elif isinstance(error, click.UsageError):
@@ -102,11 +95,14 @@ def tell(error: "Exception | click.ClickException | RampdError", output: str, co
     return code
 
 
-def _code(error: "RampdError") -> int:
+def exit_of(error: "RampdError") -> int:
+    """Returns the exit code for an error of a call."""
     from rampd import errors  # noqa: PLC0415 - no error without a call
 
     if isinstance(error, errors.UnavailableError | errors.DeadlineExceededError):
         return Exit.NOT_REACHED
+    if isinstance(error, errors.ReleaseFailedError):
+        return Exit.ENDED_BADLY
     if isinstance(error, errors.InvalidArgumentError) and error.violations:
         return Exit.USAGE
     return Exit.REFUSED

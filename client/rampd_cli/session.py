@@ -17,10 +17,12 @@ from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
 
 if TYPE_CHECKING:
-    from rampd import Admin
+    from rampd import Admin, Resolver
     from rampd_cli.drawing.clock import Clock
 
 OUTPUTS: Final = ("table", "plain", "json", "yaml")
+_RESOLVE_S: Final = 5.0
+"""How long a server has to say which version a repo gets: as long as for any other question of a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Session:
         self._settings = settings
         self._profile: Profile | None = None
         self._admins: dict[str, Admin] = {}
+        self._resolvers: dict[str, Resolver] = {}
 
     @property
     def profile_name(self) -> str:
@@ -92,12 +95,24 @@ class Session:
     def admin_of(self, place: Place) -> "Admin":
         """Returns a client of one of several servers."""
         if place.server not in self._admins:
+            # gRPC writes a line for each failed handshake. The error of the call says the same.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             from rampd import Admin  # noqa: PLC0415 - it is slow to import
 
             self._admins[place.server] = Admin(
                 place.server, actor=self._actor(place), credentials=place.credentials(), ca_file=place.ca_file
             )
         return self._admins[place.server]
+
+    def resolver_of(self, place: Place) -> "Resolver":
+        """Returns a resolver that asks one of several servers each time."""
+        if place.server not in self._resolvers:
+            from rampd import Resolver  # noqa: PLC0415 - it is slow to import
+
+            self._resolvers[place.server] = Resolver(
+                place.server, mode="rpc", timeout=_RESOLVE_S, credentials=place.credentials(), ca_file=place.ca_file
+            )
+        return self._resolvers[place.server]
 
     def show(self, shown: Shown) -> None:
         """Writes an answer to stdout."""
@@ -155,3 +170,5 @@ class Session:
     ) -> None:
         for admin in self._admins.values():
             admin.close()
+        for resolver in self._resolvers.values():
+            resolver.close()

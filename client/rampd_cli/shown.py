@@ -39,6 +39,16 @@ def show(shown: Shown, output: str) -> None:
         shown.draw(terminal())
 
 
+def show_next(shown: Shown, output: str) -> None:
+    """Writes one of many answers that come one after the other: JSON as a line, YAML as a document of its own."""
+    if output == "json":
+        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False)))
+        return
+    if output == "yaml":
+        click.echo("---")
+    show(shown, output)
+
+
 def _yaml(data: Any) -> str:
     import yaml  # noqa: PLC0415 - few people want YAML
 
@@ -71,8 +81,8 @@ def as_data(value: "Message | Mapping[str, Any]") -> Any:
     return MessageToDict(value)
 
 
-def terminal() -> "Console":
-    """Returns the terminal. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
+def terminal(*, is_error: bool = False) -> "Console":
+    """Returns the terminal, or that of stderr. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
     from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
 
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return Console(stderr=is_error, markup=False, highlight=False, emoji=False, soft_wrap=False)

@@ -22,7 +22,7 @@ def standing(rollout: "v1.Rollout") -> str:
         parts.append("frozen")
     if waiting := len(rollout.queue):
         parts.append(f"{counted(waiting, 'release')} in the queue")
-    return f"{rollout.component}: {', '.join(parts)}. Revision {rollout.revision}."
+    return f"{one_line(rollout.component)}: {', '.join(parts)}. Revision {rollout.revision}."
 
 
 def _percent(rollout: "v1.Rollout") -> str:

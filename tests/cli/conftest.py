@@ -22,6 +22,22 @@ _number = itertools.count(1)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
+RAMPD = (
+    sys.executable,
+    "-c",
+    """
+import os, signal, sys
+from rampd_cli.__main__ import main
+# As in a shell: a terminal is that of the process, and Ctrl-C is not ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if os.isatty(0):
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+sys.exit(main())
+""",
+)
+"""The command `rampd` as a process, which leads a session of its own."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command did."""

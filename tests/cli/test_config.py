@@ -102,6 +102,7 @@ def test_a_token_is_refused_and_not_shown(run: Run, path: Path, setting: str, ki
         (["set", "actor", " joe"], "printable ASCII"),
         (["set", "colour", "red"], "There are: server, token_file"),
         (["set", "server", ""], "rampd config unset server"),
+        (["set", "utc", "maybe", "--profile", "new"], "true or false"),
         (["unset", "colour"], "colour"),
         (["get", "colour"], "colour"),
         (["use", "nowhere"], "rampd config list"),

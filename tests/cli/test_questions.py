@@ -2,9 +2,7 @@
 
 import os
 import pty
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from rampd import Admin
 from rampd.testing import RampdServer
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run
 
 
 @pytest.fixture
@@ -152,7 +150,7 @@ def test_ctrl_c_at_a_question_changes_nothing(
     process = _started(["delete", released], theirs)
     _seen_until(ours, "to go on: ")
 
-    process.send_signal(signal.SIGINT)
+    os.write(ours, b"\x03")
 
     assert process.wait(300) == 130
     assert "Nothing was changed." in _seen_until(ours, "Nothing was changed.")
@@ -163,7 +161,7 @@ def test_ctrl_c_at_a_question_changes_nothing(
 def _started(words: list[str], terminal: int, stdout: object = None) -> "subprocess.Popen[bytes]":
     """Starts `rampd` with a terminal, in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "rampd_cli", *words],
+        [*RAMPD, *words],
         stdin=terminal,
         stdout=terminal if stdout is None else stdout,  # type: ignore[arg-type]
         stderr=terminal,

@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
 from rampd import Admin, v1
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 from tests.servers import rampd_server, short_directory
 from tests.waiting import eventually
@@ -119,7 +118,7 @@ def test_each_kind_of_failure_has_its_code(
 def test_ctrl_c_during_a_call_says_how_to_repeat_it(server: ScriptedServer) -> None:
     server.answers["Ramp"] = [server.hang]
     process = subprocess.Popen(
-        [sys.executable, "-m", "rampd_cli", "ramp", "restyler", "10"],
+        [*RAMPD, "ramp", "restyler", "10"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -137,10 +136,11 @@ def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given a server that stops in the middle of a change, expect code 3, and a command that makes the change once."""
-    with short_directory() as directory, rampd_server(directory) as server, Admin(server.target, timeout=60) as admin:
-        monkeypatch.setenv("RAMPD_SERVER", server.target)
+    with short_directory() as directory, rampd_server(directory) as server:
+        server.event("listening")
+        monkeypatch.setenv("RAMPD_SERVER", f"unix:{server.socket}")
         for tag in ("1.0", "2.0"):
-            admin.release("restyler", tag)
+            run("release", "restyler", tag)
 
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
@@ -151,7 +151,8 @@ def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(
         assert again is not None
         repeated = run("ramp", "restyler", "10", "--request-id", again[1])
 
-        rollout = admin.get_rollout("restyler")
+        with Admin(f"unix:{server.socket}", timeout=60) as admin:
+            rollout = admin.get_rollout("restyler")
 
     assert (stuck.code, stuck.out, repeated.code) == (3, "", 0)
     assert (rollout.next_percent, rollout.revision) == (10, 3)

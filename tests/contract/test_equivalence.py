@@ -10,7 +10,7 @@ from rampd_server.domain.errors import InvalidRequestError, RefusedError
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import Author, ConflictError, Namespace, Override, ReplayedError, Result
+from rampd_server.ports import Author, ConflictError, ListedOverride, Namespace, Override, ReplayedError, Result
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import random_command, random_override
 from tests.replay import fields_in_words, replay
@@ -107,7 +107,7 @@ class _Script:
         component, prefix = self._chance.choice(COMPONENTS), self._chance.choice(["", "acme/", "b"])
         after, limit = self._chance.choice(["", *REPOS]), self._chance.randrange(1, 4)
         return (
-            await self._store.list_overrides(component, prefix=prefix, after=after, limit=limit),
+            _without_times(await self._store.list_overrides(component, prefix=prefix, after=after, limit=limit)),
             await self._store.components(limit=5),
         )
 
@@ -122,11 +122,12 @@ class _Script:
             replace(rollout, entry="", state_entry="", **({"update_ms": 0} if isinstance(rollout, Rollout) else {})),
             [replace(event, id="", time_ms=0) for event in events],
             walked,
-            await self._store.list_overrides(component, prefix="", after="", limit=100),
+            _without_times(await self._store.list_overrides(component, prefix="", after="", limit=100)),
             [
                 (entry.component, entry.revision, entry.overrides_set, entry.overrides_deleted, entry.namespace)
                 for entry in await self._store.feed("0-0", block_ms=0)
             ],
+            {name for name, _ in await self._store.deleted_components()},
         ]
 
     def _author(self, request_id: str) -> Author:
@@ -134,3 +135,7 @@ class _Script:
         is_own = self._chance.random() < 0.3
         digest = self._chance.choice(["d1", "d2"])
         return Author("ada", "Test", "a note", request_id=request_id if is_own else "", digest=digest)
+
+
+def _without_times(page: list[ListedOverride]) -> list[ListedOverride]:
+    return [listed._replace(origin=listed.origin and replace(listed.origin, time_ms=0)) for listed in page]

@@ -27,6 +27,7 @@ from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.link import Link
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.seen import RedisSeen
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, do
 from tests.rollouts import NOW
@@ -83,6 +84,7 @@ async def write_everything(store: RedisStore) -> None:
     assert isinstance(turn, CheckTurn)
     await checks.record(turn, CheckCounts("3:1:0:abc", NOW, 1, 0, False, 0.5), checks=["errors"])
     await checks.lease(COMPONENT, "other", "3:1:0:abc", lease_ms=1000, interval_ms=1000)
+    await RedisSeen(store.link).add(COMPONENT, ["acme/a", "acme/app"], 1)
 
 
 async def dump(store: RedisStore) -> Dump:

@@ -81,18 +81,23 @@ def reads(admin: Admin) -> None:
     assert_type(admin.get_rollout("restyler"), v1.Rollout)
     assert_type(admin.get_release("restyler", 3), v1.Release)
     assert_type(admin.get_policy("restyler", timeout=3), v1.Policy)
+    assert_type(admin.get_server(timeout=3), v1.Server)
     assert_type(admin.list_events("restyler", page_size=10), Iterator[v1.Event])
+    assert_type(admin.list_events(every_component=True, after="1-1"), Iterator[v1.Event])
     assert_type(admin.list_overrides("restyler", prefix="acme/"), Iterator[v1.Override])
     assert_type(admin.watch_release("restyler", 3, until_held=False), Iterator[v1.WatchReleaseResponse])
     assert_type(admin.wait_for_release("restyler", 3, until_held=False, timeout=60), v1.Release)
+    assert_type(admin.follow_release("restyler", 3, on_lost=print), Iterator[v1.WatchReleaseResponse])
 
 
 async def both(admin: AsyncAdmin) -> None:
     assert_type(await admin.rollback("restyler", quarantine=True), v1.RollbackResponse)
     assert_type(await admin.get_rollout("restyler"), v1.Rollout)
+    assert_type(await admin.get_server(), v1.Server)
     assert_type(admin.list_events("restyler"), AsyncIterator[v1.Event])
     assert_type(admin.watch_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
     assert_type(await admin.wait_for_release("restyler", 3), v1.Release)
+    assert_type(admin.follow_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
 
 
 def mistakes(admin: Admin, resolver: Resolver) -> None:

@@ -60,6 +60,11 @@ COUNTS = ("rampd_server.metrics.counting",)
 # The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
+# What draws `rampd status`.
+STATUS_VIEWS = tuple(
+    f"rampd_cli.status.{view}" for view in ("overview", "detail", "channels", "plan", "last_events", "rows", "standing")
+)
+
 # The client, from the bottom up. A wing imports itself and the floors below it, but no neighbour and nothing above.
 CLIENT_FLOORS = (
     ("rampd.v1", "rampd._decision"),
@@ -113,6 +118,16 @@ RULES = (
             "rampd._decision",
             "rampd._evidence",
         ),
+    ),
+    # Views are drawn from messages and the time, without a server. Several commands share the parts they are drawn of.
+    Rule("rampd_cli.drawing", never=("rampd_cli",), allowed=("rampd_cli.drawing",)),
+    *(
+        Rule(
+            view,
+            never=(*IMPURE, "rampd_cli"),
+            allowed=("rampd_cli.drawing", "rampd_cli.status.known", *STATUS_VIEWS, "google.protobuf.timestamp_pb2"),
+        )
+        for view in STATUS_VIEWS
     ),
     # The code that the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
@@ -390,6 +405,16 @@ PLANTED = {
         ),
         ("from rampd import AsyncAdmin", "rampd_cli.session imports rampd.AsyncAdmin"),
     ],
+    "client/rampd_cli/drawing/bar.py": [
+        ("from rampd_cli.session import Session", "rampd_cli.drawing.bar imports rampd_cli.session.Session")
+    ],
+    **{
+        f"client/{view.replace('.', '/')}.py": [
+            ("from rampd_cli.status import reading", f"{view} imports rampd_cli.status.reading"),
+            ("import time", f"{view} imports time"),
+        ]
+        for view in STATUS_VIEWS
+    },
     "client/rampd/testing/plugin.py": [
         ("import redis", "rampd.testing.plugin imports redis"),
         ("from rampd import openfeature", "rampd.testing.plugin imports rampd.openfeature"),

@@ -6,6 +6,7 @@ all messages.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,7 +18,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd._contract import grammar, placeholders
+from rampd._contract import grammar
 from rampd._contract.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
 from rampd._contract.wording import exact, whole_span
 
@@ -87,6 +88,10 @@ def _required(rule: Rule) -> Rule:
 
 def _word(word: Word) -> Rule:
     return Rule(word.expected, word.matches, told=word.told, pattern=word.pattern)
+
+
+def _pattern(expected: str, pattern: str) -> Rule:
+    return Rule(expected, re.compile(pattern).fullmatch, pattern=f"^{pattern}$")
 
 
 def _whole_number(least: int, most: int | None = None) -> Rule:
@@ -182,6 +187,7 @@ _PERCENT = _number(
 _TIME = Rule("a valid time from 1970 to 9999", _is_time)
 _DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
 _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
+_EVENT_ID = _pattern("the id of an event, such as 1795475919747-3120985532", "[0-9]{1,18}-[0-9]{1,18}")
 _PAGE_SIZE = _whole_number(0, MAX_PAGE)
 
 FIELDS: Mapping[str, Rule] = {
@@ -190,6 +196,7 @@ FIELDS: Mapping[str, Rule] = {
     "FreezeRequest.component": _COMPONENT,
     "UnfreezeRequest.component": _COMPONENT,
     "ListEventsRequest.component": _COMPONENT,
+    "ListEventsRequest.after": _EVENT_ID,
     "components": _batch(_COMPONENT, least=0),
     "repo": _required(_REPO),
     "SetOverrideRequest.repo": _required(_word(grammar.PINNED)),
@@ -220,8 +227,8 @@ FIELDS: Mapping[str, Rule] = {
     "force": FLAG,
     "quarantine": FLAG,
     "all": FLAG,
-    "every_component": FLAG,
     "delete": FLAG,
+    "every_component": FLAG,
     "until_held": FLAG,
     "until_paused": FLAG,
     # Batches.
@@ -341,6 +348,11 @@ def _one_or_all(message: v1.FreezeRequest | v1.UnfreezeRequest) -> Iterator[Viol
         yield "expected_revision", f"must be absent if `all` is set; got {message.expected_revision}"
 
 
+def _list_events(message: v1.ListEventsRequest) -> Iterator[Violation]:
+    if message.component and message.every_component:
+        yield "component", f"must be empty if `every_component` is set; got {shown(message.component)}"
+
+
 def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]:
     if grammar.COMPONENT.matches(message.component) and message.confirm != message.component:
         yield (
@@ -375,6 +387,8 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
 
 
 def _check(message: v1.Check) -> Iterator[Violation]:
+    from rampd._contract import placeholders  # noqa: PLC0415 - slow to import, and only policies with checks need it
+
     if wrong := placeholders.wrong(message.query):
         yield "query", wrong
     if not message.HasField("min") and not message.HasField("max"):
@@ -393,6 +407,7 @@ MESSAGES: Mapping[str, MessageRule] = {
     "WatchRequest": _watch,
     "FreezeRequest": _one_or_all,
     "UnfreezeRequest": _one_or_all,
+    "ListEventsRequest": _list_events,
     "DeleteComponentRequest": _delete_component,
     "Policy": _policy,
     "Check": _check,

@@ -1,9 +1,9 @@
 """A call of `Admin` that is not made yet: one request, a list in pages, or a stream. No I/O."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypedDict, TypeVar
-from uuid import uuid4
 
 from google.protobuf.message import Message
 
@@ -91,7 +91,7 @@ def change_of(request: type[Message], response: type[Response], change: Change, 
     made = make(
         request,
         **fields,
-        request_id=change.get("request_id") or uuid4().hex,
+        request_id=change.get("request_id") or os.urandom(16).hex(),
         expected_revision=change.get("expected_revision"),
         note=change.get("note"),
         dry_run=change.get("dry_run"),

@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from rampd import v1
 from rampd._calls.request import make
 from rampd._contract.grammar import shown
-from rampd._decision.resolution import Channel
+from rampd._decision.overrides import Channel
 from rampd._verbs.pending_call import Ask, Change, Follow, Pages, Read, change_of
 from rampd.errors import InvalidArgumentError
 
@@ -322,6 +322,13 @@ def who_am_i(**read: Unpack[Read]) -> Ask[v1.WhoAmIResponse]:
     return Ask(make(v1.WhoAmIRequest), v1.WhoAmIResponse, lambda response: response, read.get("timeout"))
 
 
+def get_server(**read: Unpack[Read]) -> Ask[v1.Server]:
+    """Returns how the server and its store are set up, and how they are. With several servers behind one address, one of them
+    answers for itself. Raises UnimplementedError if the server is older than this call.
+    """
+    return Ask(make(v1.GetServerRequest), v1.GetServerResponse, attrgetter("server"), read.get("timeout"))
+
+
 def get_rollout(component: str, **read: Unpack[Read]) -> Ask[v1.Rollout]:
     """Returns the whole state of a component. Raises NotFoundError."""
     request = make(v1.GetRolloutRequest, component=component)
@@ -334,7 +341,22 @@ def list_rollouts(*, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Rollo
     return Pages(request, v1.ListRolloutsResponse, attrgetter("rollouts"), read.get("timeout"))
 
 
-def list_events(component: str = "", *, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Event]:
-    """Lists the history of a component, newest first. Without a component: that of the namespace (freezes of all)."""
-    request = make(v1.ListEventsRequest, component=component, page_size=page_size)
+def list_events(
+    component: str = "",
+    *,
+    every_component: bool = False,
+    after: str = "",
+    page_size: int = 0,
+    **read: Unpack[Read],
+) -> Pages[v1.Event]:
+    """Lists the history of a component, newest first. Without a component: that of the namespace (freezes of all).
+
+    With `every_component` and no component: all histories together, as far as the caller may see them. With `after`, the
+    `id` of an event: only later events. So a program follows the history:
+
+        for event in admin.list_events(every_component=True, after=last.id):
+    """
+    request = make(
+        v1.ListEventsRequest, component=component, every_component=every_component, after=after, page_size=page_size
+    )
     return Pages(request, v1.ListEventsResponse, attrgetter("events"), read.get("timeout"))

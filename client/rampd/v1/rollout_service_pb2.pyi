@@ -636,24 +636,28 @@ class GetPolicyResponse(_message.Message):
     def __init__(self, policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
-    __slots__ = ("component", "page_size", "page_token", "every_component")
+    __slots__ = ("component", "page_size", "page_token", "every_component", "after")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EVERY_COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     component: str
     page_size: int
     page_token: str
     every_component: bool
-    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., every_component: bool = ...) -> None: ...
+    after: str
+    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., every_component: bool = ..., after: _Optional[str] = ...) -> None: ...
 
 class ListEventsResponse(_message.Message):
-    __slots__ = ("events", "next_page_token")
+    __slots__ = ("events", "next_page_token", "damage")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Event]
     next_page_token: str
-    def __init__(self, events: _Optional[_Iterable[_Union[_rollout_pb2.Event, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    damage: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Damage]
+    def __init__(self, events: _Optional[_Iterable[_Union[_rollout_pb2.Event, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damage: _Optional[_Iterable[_Union[_rollout_pb2.Damage, _Mapping]]] = ...) -> None: ...
 
 class DeleteComponentRequest(_message.Message):
     __slots__ = ("component", "confirm", "request_id", "expected_revision", "note", "dry_run")
@@ -720,54 +724,63 @@ class GetServerResponse(_message.Message):
     def __init__(self, server: _Optional[_Union[Server, _Mapping]] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("version", "start_time", "time", "namespace", "components", "stale", "snapshot_age", "listeners", "store")
+    __slots__ = ("version", "start_time", "time", "namespace", "components", "damaged_components", "stale", "snapshot_age", "epoch", "last_entry", "listeners", "store", "store_problem")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_AGE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LAST_ENTRY_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
+    STORE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     version: str
     start_time: _timestamp_pb2.Timestamp
     time: _timestamp_pb2.Timestamp
     namespace: str
     components: int
+    damaged_components: int
     stale: bool
     snapshot_age: _duration_pb2.Duration
+    epoch: str
+    last_entry: str
     listeners: _containers.RepeatedCompositeFieldContainer[Listener]
     store: StoreStatus
-    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., namespace: _Optional[str] = ..., components: _Optional[int] = ..., stale: bool = ..., snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ...) -> None: ...
+    store_problem: str
+    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., namespace: _Optional[str] = ..., components: _Optional[int] = ..., damaged_components: _Optional[int] = ..., stale: bool = ..., snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., epoch: _Optional[str] = ..., last_entry: _Optional[str] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ..., store_problem: _Optional[str] = ...) -> None: ...
 
 class Listener(_message.Message):
-    __slots__ = ("address", "protocol", "tls", "reachable", "requires_credentials", "changes_without_credentials")
+    __slots__ = ("address", "protocol", "tls", "reach", "requires_credentials", "changes_without_credentials")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     TLS_FIELD_NUMBER: _ClassVar[int]
-    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    REACH_FIELD_NUMBER: _ClassVar[int]
     REQUIRES_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_WITHOUT_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     address: str
     protocol: str
     tls: bool
-    reachable: bool
+    reach: str
     requires_credentials: bool
     changes_without_credentials: bool
-    def __init__(self, address: _Optional[str] = ..., protocol: _Optional[str] = ..., tls: bool = ..., reachable: bool = ..., requires_credentials: bool = ..., changes_without_credentials: bool = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., protocol: _Optional[str] = ..., tls: bool = ..., reach: _Optional[str] = ..., requires_credentials: bool = ..., changes_without_credentials: bool = ...) -> None: ...
 
 class StoreStatus(_message.Message):
-    __slots__ = ("product", "version", "embedded", "time", "append_only", "append_fsync", "max_memory_bytes", "max_memory_policy", "used_memory_bytes", "replicas", "unknown")
+    __slots__ = ("product", "version", "embedded", "time", "append_only", "append_fsync", "save_failed", "used_memory_bytes", "max_memory_bytes", "max_memory_policy", "replicas", "unknown")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDED_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     APPEND_ONLY_FIELD_NUMBER: _ClassVar[int]
     APPEND_FSYNC_FIELD_NUMBER: _ClassVar[int]
+    SAVE_FAILED_FIELD_NUMBER: _ClassVar[int]
+    USED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_POLICY_FIELD_NUMBER: _ClassVar[int]
-    USED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     product: str
@@ -776,9 +789,10 @@ class StoreStatus(_message.Message):
     time: _timestamp_pb2.Timestamp
     append_only: bool
     append_fsync: str
+    save_failed: bool
+    used_memory_bytes: int
     max_memory_bytes: int
     max_memory_policy: str
-    used_memory_bytes: int
     replicas: int
     unknown: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, product: _Optional[str] = ..., version: _Optional[str] = ..., embedded: bool = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., append_only: bool = ..., append_fsync: _Optional[str] = ..., max_memory_bytes: _Optional[int] = ..., max_memory_policy: _Optional[str] = ..., used_memory_bytes: _Optional[int] = ..., replicas: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, product: _Optional[str] = ..., version: _Optional[str] = ..., embedded: bool = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., append_only: bool = ..., append_fsync: _Optional[str] = ..., save_failed: bool = ..., used_memory_bytes: _Optional[int] = ..., max_memory_bytes: _Optional[int] = ..., max_memory_policy: _Optional[str] = ..., replicas: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ...) -> None: ...

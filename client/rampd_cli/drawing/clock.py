@@ -31,6 +31,14 @@ class Clock:
             text = f"{moment.day} {_MONTHS[moment.month - 1]}{year} {text}"
         return f"{text} UTC" if self.is_utc else text
 
+    def short(self, at: "Timestamp | datetime") -> str:
+        """Writes a moment for a column: `14:05`, `27 Nov 14:05` on another day, `27 Nov 2025` in another year."""
+        moment, now = self._in_zone(as_datetime(at)), self._in_zone(self.now)
+        if moment.year != now.year:
+            return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+        day = "" if moment.date() == now.date() else f"{moment.day} {_MONTHS[moment.month - 1]} "
+        return f"{day}{moment:%H:%M}"
+
     def age(self, at: "Timestamp | datetime") -> str:
         """Writes how long ago a moment was, in its largest unit: `3 min`, `2 h`, `5 days`. `0 s` if it is still to come."""
         return _largest_unit(self.now - as_datetime(at))

@@ -3,12 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from rampd import v1
 from rampd_server.access.rpc_roles import REQUEST_FLAGS
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
-from rampd_server.ports import OutcomeStore, Override, Store
+from rampd_server.ports import Event, OutcomeStore, Override, Store
 from rampd_server.replica.damage import damage_of
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Call
@@ -26,13 +28,15 @@ from rampd_server.rpc.mutation import (
     respond,
 )
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
+from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
+from rampd_server.service.whole_history import WholeHistory
 
 _DRY_RUN = "dry_run"
 """A flag that every caller may set. Clients look for it before they send a dry run, because a server that does not know the field
 would make the change.
 """
-_EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
+_EVENT_ID = re.compile("[0-9]{1,18}-[0-9]{1,18}", re.ASCII)
 
 
 class RolloutServicer:
@@ -47,6 +51,7 @@ class RolloutServicer:
         judge: Judge,
         *,
         preview: Previewer = no_preview,
+        status: ServerStatus,
     ) -> None:
         self._service = service
         self._replica = replica
@@ -54,6 +59,8 @@ class RolloutServicer:
         self._outcomes = outcomes
         self._judge = judge
         self._preview = preview
+        self._whole_history = WholeHistory(store, replica)
+        self._status = status
 
     async def _execute(
         self,
@@ -181,6 +188,9 @@ class RolloutServicer:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
         return response
 
+    async def get_server(self, _request: v1.GetServerRequest, call: Call) -> v1.GetServerResponse:
+        return v1.GetServerResponse(server=await self._status.of(call))
+
     async def get_rollout(self, request: v1.GetRolloutRequest, _call: Call) -> v1.GetRolloutResponse:
         rollout, namespace, now_ms = await self._service.read(request.component)
         message = convert.rollout_message(rollout, namespace, now_ms)
@@ -243,29 +253,44 @@ class RolloutServicer:
         name, prefix, after, piece = request.component, request.prefix, request.page_token, page_size(request) + 1
         while True:
             found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)
-            for repo, override in found:
-                if override.expire_ms is None or override.expire_ms > now_ms:
-                    yield repo, convert.override_message(repo, override)
+            for listed in found:
+                if listed.override.expire_ms is None or listed.override.expire_ms > now_ms:
+                    yield listed.repo, convert.override_message(listed)
             if len(found) < piece:
                 return
-            after = found[-1][0]
+            after = found[-1].repo
 
     async def get_policy(self, request: v1.GetPolicyRequest, _call: Call) -> v1.GetPolicyResponse:
         rollout, _, _ = await self._service.read(request.component)
         return v1.GetPolicyResponse(policy=policy_message(rollout.policy))
 
-    async def list_events(self, request: v1.ListEventsRequest, _call: Call) -> v1.ListEventsResponse:
+    async def list_events(self, request: v1.ListEventsRequest, call: Call) -> v1.ListEventsResponse:
         before = page_token(request, _EVENT_ID)
-        shown, token = await paged(request, self._events(request.component, before, piece_size(request)))
-        if not shown and request.component and not before:
+        damage: list[StoreCorruptError] = []
+        if request.every_component:
+            events = self._whole_history.events(
+                call.sees, damage, before=before, after=request.after, page=piece_size(request)
+            )
+        else:
+            events = self._events(request.component, before, request.after, piece_size(request))
+        shown, token = await paged(request, _event_messages(events))
+        if not shown and request.component and not before and not request.after:
             await self._service.read(request.component)
-        return v1.ListEventsResponse(events=shown, next_page_token=token)
+        return v1.ListEventsResponse(
+            events=shown, next_page_token=token, damage=[convert.damage_message(error) for error in damage]
+        )
 
-    async def _events(self, component: str, before: str, piece: int) -> AsyncGenerator[tuple[str, v1.Event]]:
+    async def _events(self, component: str, before: str, after: str, piece: int) -> AsyncGenerator[Event]:
         while True:
-            events = await self._store.events(component, before=before, limit=piece)
+            events = await self._store.events(component, before=before, after=after, limit=piece)
             for event in events:
-                yield event.id, convert.event_message(event)
+                yield event
             if len(events) < piece:
                 return
             before = events[-1].id
+
+
+async def _event_messages(events: AsyncGenerator[Event]) -> AsyncGenerator[tuple[str, v1.Event]]:
+    async with aclosing(events):
+        async for event in events:
+            yield event.id, convert.event_message(event)

@@ -372,7 +372,9 @@ class Service:
             f"{component} is deleted. A Release makes the component again, as number {gone.last_number + 1}. "
             f"Its data was damaged: {problem}{delay}"
         )
-        return Answer(gone, self._replica.namespace, Result(gone.revision), message, before=known and known.rollout)
+        return Answer(
+            gone, self._replica.namespace, Result(gone.revision), message, before=known.rollout if known else None
+        )
 
     async def _commit(
         self,

@@ -9,6 +9,7 @@
 -- KEYS[7]  overrides         hash
 -- KEYS[8]  overrides-index   zset
 -- KEYS[9]  overrides-expiry  zset
+-- KEYS[10] overrides-origin  hash
 --
 -- ARGV[1]     epoch              that the server knows
 -- ARGV[2]     digest             of the request
@@ -41,7 +42,7 @@ local must_exist, is_own_id, is_dry_run = must_exist == '1', is_own_id == '1', d
 
 local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream', rollout, 'hash',
-  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset'
+  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', overrides_origin, 'hash'
 ) or refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
@@ -124,6 +125,7 @@ call_in_chunks('ZADD', overrides_expiry, expiring)
 call_in_chunks('HDEL', overrides, deleted)
 call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
+call_in_chunks('HDEL', overrides_origin, deleted)
 count_by(rollout, #indexed / 2 - #deleted, overrides)
 local changed = {'count', tostring(count)}
 if single ~= '' then
@@ -138,6 +140,10 @@ local fields = {
 }
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
 redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'update_ms', now)
-append_history(history, id, revision, now, event)
+local origin, origins = append_history(history, id, revision, now, event), {}
+for i = 1, #set, 2 do
+  origins[i], origins[i + 1] = set[i], origin
+end
+call_in_chunks('HSET', overrides_origin, origins)
 remember(request, life_ms, digest, nonce, id, revision, '1', result)
 return {DONE, id, previous, revision, entry_found or '', now}

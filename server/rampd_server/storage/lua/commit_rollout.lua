@@ -5,16 +5,18 @@
 -- KEYS[3]  feed-bytes        string
 -- KEYS[4]  request           string
 -- KEYS[5]  components        zset
--- KEYS[6]  history           stream
--- KEYS[7]  rollout           hash
--- KEYS[8]  queue             list
--- KEYS[9]  releases          hash
--- KEYS[10] attributes        hash
--- KEYS[11] quarantine        hash
--- KEYS[12] timeline          hash
--- KEYS[13] overrides         hash
--- KEYS[14] overrides-index   zset
--- KEYS[15] overrides-expiry  zset
+-- KEYS[6]  deleted           zset
+-- KEYS[7]  history           stream
+-- KEYS[8]  rollout           hash
+-- KEYS[9]  queue             list
+-- KEYS[10] releases          hash
+-- KEYS[11] attributes        hash
+-- KEYS[12] quarantine        hash
+-- KEYS[13] timeline          hash
+-- KEYS[14] overrides         hash
+-- KEYS[15] overrides-index   zset
+-- KEYS[16] overrides-expiry  zset
+-- KEYS[17] overrides-origin  hash
 --
 -- ARGV[1]     epoch           that the server knows
 -- ARGV[2]     digest          of the request
@@ -50,8 +52,8 @@ local hashes = {
 
 -- The other keys are only replaced or removed as a whole, which works with any type.
 local refusal = refuse_types(
-  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', history, 'stream',
-  rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'
+  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', deleted, 'zset',
+  history, 'stream', rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'
 ) or refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
@@ -94,11 +96,12 @@ end
 
 if patch.delete then
   redis.call(
-    'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry
+    'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry,
+    overrides_origin
   )
   redis.call('ZREM', components, component)
-else
-  redis.call('ZADD', components, 0, component)
+elseif redis.call('ZADD', components, 0, component) == 1 then
+  redis.call('ZREM', deleted, component)
 end
 for section, key in pairs(hashes) do
   local change = patch[section]
@@ -124,6 +127,9 @@ if patch.delete then
 end
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
 redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'state_entry', id)
+if patch.delete then
+  note_deletion(deleted, component, id)
+end
 if yield_until then
   redis.call('HDEL', rollout, 'yield_until')
 end

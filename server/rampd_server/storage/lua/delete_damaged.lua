@@ -5,16 +5,18 @@
 -- KEYS[3]  feed-bytes        string
 -- KEYS[4]  request           string
 -- KEYS[5]  components        zset
--- KEYS[6]  history           stream
--- KEYS[7]  rollout           hash
--- KEYS[8]  queue             list
--- KEYS[9]  releases          hash
--- KEYS[10] attributes        hash
--- KEYS[11] quarantine        hash
--- KEYS[12] timeline          hash
--- KEYS[13] overrides         hash
--- KEYS[14] overrides-index   zset
--- KEYS[15] overrides-expiry  zset
+-- KEYS[6]  deleted           zset
+-- KEYS[7]  history           stream
+-- KEYS[8]  rollout           hash
+-- KEYS[9]  queue             list
+-- KEYS[10] releases          hash
+-- KEYS[11] attributes        hash
+-- KEYS[12] quarantine        hash
+-- KEYS[13] timeline          hash
+-- KEYS[14] overrides         hash
+-- KEYS[15] overrides-index   zset
+-- KEYS[16] overrides-expiry  zset
+-- KEYS[17] overrides-origin  hash
 --
 -- ARGV[1]     epoch           that the server knows
 -- ARGV[2]     digest          of the request
@@ -38,7 +40,7 @@ local revision, last_number = tonumber(revision_floor), tonumber(number_floor)
 
 -- The component's own keys may be of any type.
 local refusal = refuse_types(
-  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset'
+  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', deleted, 'zset'
 ) or refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
@@ -76,7 +78,8 @@ if not is_history_readable then
   redis.call('UNLINK', history)
 end
 redis.call(
-  'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry
+  'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry,
+  overrides_origin
 )
 redis.call('ZREM', components, component)
 local patch = string.format('{"delete":true,"rollout":{"set":["last_number","%s","deleted","1"]}}', last_number)
@@ -85,6 +88,7 @@ local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes,
 redis.call(
   'HSET', rollout, 'last_number', last_number, 'deleted', '1', 'revision', revision, 'entry', id, 'state_entry', id
 )
+note_deletion(deleted, component, id)
 append_history(history, id, revision, now, event)
 remember(request, life_ms, digest, nonce, id, revision, '1', result)
 return {DONE, id, previous, revision, last_number, base}

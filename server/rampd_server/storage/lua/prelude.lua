@@ -158,9 +158,16 @@ local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, 
   return id, previous
 end
 
--- Appends under the id of the same change in the feed, so that a history shows whether it has the change.
+-- Appends under the id of the same change in the feed, so that a history shows whether it has the change. Returns the id.
 local function append_history(history, id, revision, now, fields)
-  append(history, {'MAXLEN', '=', MAX_EVENTS}, id, {'revision', revision, 'time', now, unpack(fields)})
+  return append(history, {'MAXLEN', '=', MAX_EVENTS}, id, {'revision', revision, 'time', now, unpack(fields)})
+end
+
+-- Keeps the name of a deleted component with the time of its last entry, so that its history is found. Names of components that
+-- were deleted long ago are dropped.
+local function note_deletion(deleted, component, id)
+  redis.call('ZADD', deleted, string.match(id, '^%d+'), component)
+  call_in_chunks('ZREM', deleted, redis.call('ZRANGE', deleted, 0, -MAX_DELETED - 1))
 end
 
 -- Returns the revision after `found`, as text.
