@@ -13,7 +13,7 @@ from rampd.errors import UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
 from rampd_cli.override_files.rows import CSV, JSON_LINES, read_rows
-from tests.cli.conftest import Run
+from tests.cli.conftest import AtTerminal, Run
 
 LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
 HEADER = "repo,channel,tag,expire_time,delete\n"
@@ -210,3 +210,39 @@ def test_a_wrong_row_is_named_by_its_line(text: str, form: str, line: int, probl
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
     _, [refused] = read_rows(b"repo,tag\na/b,1\n\xff,1\n", CSV)
     assert (refused.line, refused.text) == (3, "is not UTF-8")
+
+
+def test_ctrl_c_says_how_far_the_import_came(
+    cli: Run, component: str, shared_server: RampdServer, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_server.admin().release(component, "1.0")
+    real, sent = override_import._batch, []
+
+    def pressed(*args: Any, **more: Any) -> None:
+        if sent:
+            raise KeyboardInterrupt
+        sent.append(real(*args, **more))
+
+    monkeypatch.setattr(override_import, "_batch", pressed)
+    ran = cli("override", "import", component, file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(1_001))))
+
+    assert ran.code == 130
+    assert "At least 1,000 of 1,001 changes are made. Type the command again: it goes on there." in ran.err
+
+
+def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(
+    person: AtTerminal, component: str, shared_server: RampdServer, file: Any
+) -> None:
+    admin = shared_server.admin()
+    admin.release(component, "1.0")
+    admin.set_override(component, "acme/old", channel="NEXT")
+    name = file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(2_000)))
+
+    declined = person("override", "import", component, name, "--replace", typed="n\n")
+    assert (declined.code, "such as that of acme/old" in " ".join(declined.text.split())) == (5, True)
+    assert len(list(admin.list_overrides(component))) == 1
+
+    done = person("override", "import", component, name, "--replace", typed="y\n")
+    assert done.code == 0
+    assert "━" in done.text
+    assert f"Set 2,000 and deleted 1 overrides of {component}; 0 as before." in " ".join(done.text.split())

@@ -181,3 +181,45 @@ def test_the_failure_rate_is_that_of_the_jobs_that_were_reported(
     ran = rampd("plan", "restyler", "--jobs-per-hour", "500", "-o", "json")
 
     assert "Current fails 5 % of its jobs: 2 of 40 reported jobs of 1.0." in ran.json["assumptions"]
+
+
+DRAWN = """\
+The plan of restyler
+Percent  From          Needs
+   10 %  rampd resume  10 min and 100 jobs of next (2 h)
+   50 %  2 h           1 h, then rampd resume restyler
+  100 %  3 h           waits for rampd finalize restyler
+
+A release that is worse
+       Half are found after               9 of 10 after
+Fails  jobs (of next)         time        jobs (of next)  time        Not found
+  2 %  no worse than current
+  5 %  -                      -           -               -           154 of 200
+ 10 %  806 (81)               1 h 37 min  1,266 (233)     2 h 32 min  6 of 200
+ 50 %  75 (8)                 9 min       153 (15)        18 min      0 of 200
+100 %  29 (3)                 3 min 29 s  63 (6)          7 min 34 s  0 of 200
+If next fails more often than current, rampd rolls back.
+
+What is assumed
+500 jobs an hour, evenly spread, each of another repo.
+Current fails 2 % of its jobs: as given.
+Each outcome is reported at once, by fewer than five identities. Nobody pauses,
+freezes or ramps.
+A step that waits for approval is approved at once.
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_person_sees_the_plan_in_80_columns(
+    rampd: Run, file: str, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    words = ("--jobs-per-hour", "500", "--policy", file, "--current-failure-rate", "2", "-o", "table")
+    lines = [line.rstrip() for line in rampd("plan", "restyler", *words).out.splitlines()]
+
+    # Paragraphs are broken at another place.
+    drawn = DRAWN.splitlines()
+    assert " ".join(lines).split() == " ".join(drawn).split()
+    assert lines[:15] == drawn[:15]
+    assert max(map(len, lines)) <= columns

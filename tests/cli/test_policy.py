@@ -12,7 +12,7 @@ from rampd import v1
 from rampd.errors import AbortedError
 from rampd.testing import RampdServer
 from rampd_cli.policies import applying
-from tests.cli.conftest import Run
+from tests.cli.conftest import AtTerminal, Run
 
 FILE = """\
 policies:
@@ -290,3 +290,18 @@ def test_a_note_that_is_too_long_is_no_mistake_of_the_file(
         ran = rampd("policy", *words, "--note", "x" * 501)
         assert (ran.code, "note: must be at most 500" in ran.err, "p.yaml:" in ran.err) == (2, True, False)
     assert len(seen(tmp_path)) == 1
+
+
+def test_a_person_sees_what_changes_and_is_asked_before_policies_are_reset(
+    person: AtTerminal, shared_server: RampdServer, component: str, file: Any
+) -> None:
+    admin = shared_server.admin()
+    admin.release(component, "1.0")
+    admin.set_policy(component, v1.Policy(alpha=0.2))
+
+    screen = person("policy", "apply", file("policies: {}"), "--prune", typed="n\n")
+
+    assert (screen.code, admin.get_policy(component).alpha) == (5, 0.2)
+    lines = screen.text.split("\n")
+    at = lines.index(f"{component} at revision 2, which no file names")
+    assert lines[at + 1 : at + 3] == ["  -alpha: 0.2", "  +alpha: (its default)"]

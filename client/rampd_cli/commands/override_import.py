@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ _TIMEOUT_S: Final = 30.0
 """A thousand overrides take longer than other calls."""
 _SHOWN: Final = 20
 """How many refused rows a person reads."""
+_MOVES: Final = 10
 
 
 @dataclass(slots=True)
@@ -38,6 +39,10 @@ class _Done:
     revision: int = 0
     seen: int = 0
     moved: int = 0
+    about: str = ""
+    """Before a number that is an estimate."""
+    moves: list[str] = field(default_factory=list)
+    """Some of the repos that would get another version, a line each."""
 
 
 @make_command("import", columns=_COLUMNS)
@@ -170,8 +175,11 @@ def _batch(
     done.deleted += deleted
     done.set += len(rows) - deleted
     done.revision = answer.revision
-    done.seen = answer.preview.repos_seen
-    done.moved += answer.preview.repos_moved
+    preview = answer.preview
+    done.seen = preview.repos_seen
+    done.moved += preview.repos_moved
+    done.about = "about " if preview.estimated else ""
+    done.moves += [f"{move.repo}: {move.before or 'none'} -> {move.after or 'none'}" for move in preview.moves]
 
 
 def _lines(error: Any, rows: Sequence[Row]) -> list[str]:
@@ -188,6 +196,8 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: _Do
     counts = (done.set, done.deleted, found.same, found.expired, len(refused))
 
     def draw(console: Any) -> None:
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a person
+
         verb = "Dry run, nothing is changed. It would set" if is_dry_run else "Set"
         delete = "delete" if is_dry_run else "deleted"
         parts = [
@@ -200,9 +210,12 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: _Do
         console.print(f"{', '.join(parts)}.", soft_wrap=True)
         if is_dry_run and done.seen:
             console.print(
-                f"Of the {done.seen:,} repos that rampd saw in the last day, {done.moved:,} would get another version.",
+                f"Of the {done.about}{done.seen:,} repos that rampd saw in the last day, {done.about}{done.moved:,} would get another "
+                f"version{':' if done.moves else '.'}",
                 soft_wrap=True,
             )
+            for line in done.moves[:_MOVES]:
+                console.print(f"  {one_line(line)}", soft_wrap=True)
 
     return Shown(
         dict(zip(_COLUMNS[1:6], counts, strict=True))
