@@ -12,7 +12,6 @@ messages of the API are in `rampd.v1`. Helpers for tests are in `rampd.testing`.
 # These names begin with an underscore, so that an editor's completion does not show them.
 import typing as _typing
 from importlib import import_module as _import_module
-from importlib import metadata as _metadata
 
 if _typing.TYPE_CHECKING:
     from rampd._calls.resolve_call import Job
@@ -113,7 +112,9 @@ if not _typing.TYPE_CHECKING:  # otherwise a type checker accepts every name
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
-            return _metadata.version("rampd")
+            from importlib import metadata  # noqa: PLC0415 - it is slow to import, and few programs ask for the version
+
+            return metadata.version("rampd")
         # gRPC takes a while to import. A program that needs only an error, or pytest with our plugin, does not need it.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from rampd._verbs.method import as_method_of
 from rampd._verbs.pending_call import Ask, Follow, Pages
 from rampd._verbs.release_wait import Waiting
 from rampd.credentials import Credentials
-from rampd.errors import RampdError, ReleaseFailedError
+from rampd.errors import RampdError
 
 __all__ = ["Admin"]
 
@@ -142,19 +143,57 @@ class Admin(OnePerProcess):
             timeout=timeout,
             now_s=time.monotonic(),
         )
+        [last] = deque(self._states(waiting, None), maxlen=1)
+        return waiting.result(last)
+
+    def follow_release(
+        self,
+        component: str,
+        release: int,
+        *,
+        until_held: bool = True,
+        until_paused: bool | None = None,
+        timeout: float | None = None,
+        on_lost: Callable[[RampdError], object] | None = None,
+    ) -> Iterator[v1.WatchReleaseResponse]:
+        """Yields the state of a release as it changes, until the release ends: `wait_for_release`, step by step.
+
+            for seen in admin.follow_release("restyler", number):
+                print(seen.message)
+
+        It goes on while a server restarts, as `wait_for_release` does, and has the same arguments. After a break the first
+        state may be the one of before. `on_lost` is called with the error whenever no server answers, before each new try.
+        Raises DeadlineExceededError, NotFoundError. It does not raise ReleaseFailedError: the last state says how it ended.
+        """
+        waiting = Waiting(
+            component,
+            release,
+            until_held=until_held,
+            until_paused=until_paused,
+            timeout=timeout,
+            now_s=time.monotonic(),
+        )
+        return self._states(waiting, on_lost)
+
+    def _states(
+        self, waiting: Waiting, on_lost: Callable[[RampdError], object] | None
+    ) -> Iterator[v1.WatchReleaseResponse]:
         while True:
             error = None
             stream = self._connection.stream(waiting.request, waiting.response, waiting.left_s(time.monotonic()))
             try:
                 with contextlib.closing(stream):
                     for response in stream:
-                        if (ended := waiting.ended(response)) is not None:
-                            return ended
-            except ReleaseFailedError:
-                raise
+                        is_over = waiting.is_over(response)
+                        yield response
+                        if is_over:
+                            return
             except RampdError as raised:
                 error = raised
-            time.sleep(waiting.pause_s(error, time.monotonic()))
+            pause_s = waiting.pause_s(error, time.monotonic())
+            if error is not None and on_lost is not None:
+                on_lost(error)
+            time.sleep(pause_s)
 
     def _ask(self, ask: Ask[_Result]) -> _Result:
         return ask.result(self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))

@@ -46,7 +46,7 @@ from rampd._watching.local import Callback, Local, call_back
 from rampd._watching.settings import check_local, checked_settings
 from rampd._watching.watch_thread import Watching
 from rampd.credentials import Credentials
-from rampd.errors import RampdError, ReleaseFailedError
+from rampd.errors import RampdError
 from rampd.resolver import Status
 
 __all__ = ["AsyncAdmin", "AsyncResolver"]
@@ -338,19 +338,50 @@ class AsyncAdmin(OnePerProcess):
             timeout=timeout,
             now_s=time.monotonic(),
         )
+        async for response in self._states(waiting, None):
+            last = response
+        return waiting.result(last)
+
+    def follow_release(
+        self,
+        component: str,
+        release: int,
+        *,
+        until_held: bool = True,
+        until_paused: bool | None = None,
+        timeout: float | None = None,
+        on_lost: Callable[[RampdError], object] | None = None,
+    ) -> AsyncIterator[v1.WatchReleaseResponse]:
+        """Works like `Admin.follow_release`."""
+        waiting = Waiting(
+            component,
+            release,
+            until_held=until_held,
+            until_paused=until_paused,
+            timeout=timeout,
+            now_s=time.monotonic(),
+        )
+        return self._states(waiting, on_lost)
+
+    async def _states(
+        self, waiting: Waiting, on_lost: Callable[[RampdError], object] | None
+    ) -> AsyncIterator[v1.WatchReleaseResponse]:
         while True:
             error = None
             stream = self._connection.stream(waiting.request, waiting.response, waiting.left_s(time.monotonic()))
             try:
                 async with contextlib.aclosing(stream):
                     async for response in stream:
-                        if (ended := waiting.ended(response)) is not None:
-                            return ended
-            except ReleaseFailedError:
-                raise
+                        is_over = waiting.is_over(response)
+                        yield response
+                        if is_over:
+                            return
             except RampdError as raised:
                 error = raised
-            await asyncio.sleep(waiting.pause_s(error, time.monotonic()))
+            pause_s = waiting.pause_s(error, time.monotonic())
+            if error is not None and on_lost is not None:
+                on_lost(error)
+            await asyncio.sleep(pause_s)
 
     async def _ask(self, ask: Ask[_Result]) -> _Result:
         return ask.result(await self._connection.call(ask.request, ask.response, self._limit_s(ask.timeout)))

@@ -4,19 +4,18 @@ Without `credentials=`, clients use `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RA
 sends a token over TLS, over a unix socket, or on this machine. It never sends a token in the clear to another machine.
 """
 
-import http.client
 import json
 import os
 import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
+
+if TYPE_CHECKING:
+    import urllib.request
 
 __all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token", "TokenFile"]
 
@@ -101,10 +100,19 @@ class GitHubActions:
 
     def __init__(self, audience: str) -> None:
         """`audience` is the audience that the access file names."""
+        # It is slow to import, and only this class needs it. Not at the first call: a fork at that moment would leave the import
+        # locked.
+        import urllib.request  # noqa: F401, PLC0415
+
         self.audience = audience
 
     def __call__(self) -> tuple[str, float | None]:
         """Asks GitHub for a token of this job. Returns it, and when it ends. Raises UnauthenticatedError."""
+        import http.client  # noqa: PLC0415 - `__init__` says why
+        import urllib.error  # noqa: PLC0415
+        import urllib.parse  # noqa: PLC0415
+        import urllib.request  # noqa: PLC0415
+
         url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
         secret = Secret(os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""))
         if not url or not secret:
@@ -120,7 +128,7 @@ class GitHubActions:
             headers={"Authorization": Secret(f"bearer {secret}"), "Accept": "application/json"},
         )
         try:
-            with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as response:
+            with _without_redirects().open(request, timeout=_TIMEOUT_S) as response:
                 token = _checked(_hidden(json.loads(response.read(_MAX_BYTES))["value"]), "value")
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, InvalidArgumentError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
@@ -158,11 +166,15 @@ Credentials: TypeAlias = (
 """One of these classes, or a callable that returns a token, and when it ends, in seconds since 1970 (None: not known)."""
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect, because another server would get the secret of the job."""
+def _without_redirects() -> "urllib.request.OpenerDirector":
+    """Returns an opener that follows no redirect, because another server would get the secret of the job."""
+    import urllib.request  # noqa: PLC0415 - `GitHubActions.__init__` says why
 
-    def redirect_request(self, *_: object) -> None:
-        return None
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    return urllib.request.build_opener(NoRedirects)
 
 
 def _hidden(text: Any) -> Any:  # noqa: ANN401 - a caller may give anything

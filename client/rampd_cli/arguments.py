@@ -25,6 +25,18 @@ class Name(click.ParamType):
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
 
 
+class Percent(click.ParamType):
+    """A share, as a person writes it: `10`, `0.25` or `10%`. Becomes a float."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(str(value).removesuffix("%"))
+        except ValueError:
+            self.fail(f"{value!r} is not a percent. Write 10 or 0.25.", param, ctx)
+
+
 class Duration(click.ParamType):
     """A length of time, as a person writes it: `90s`, `10m`, `1h30m`, `7d`. Becomes a timedelta."""
 
@@ -33,14 +45,10 @@ class Duration(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _DURATION.fullmatch(value)
-        if not value or found is None:
-            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 1h30m or 7d.", param, ctx)
-        seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
-        try:
-            return timedelta(seconds=seconds)
-        except OverflowError:
-            self.fail(f"{value!r} is too long.", param, ctx)
+        found = duration_of(value)
+        if found is None:
+            self.fail(f"{value!r} is not a duration, or is too long. Write 90s, 10m, 1h30m or 7d.", param, ctx)
+        return found
 
 
 class Time(click.ParamType):
@@ -61,6 +69,59 @@ class Time(click.ParamType):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
 
 
+def duration_of(text: str) -> timedelta | None:
+    """Returns the duration that a text says, None if it says none."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+class End(click.ParamType):
+    """A duration from now on, or a moment. Becomes a datetime with a zone."""
+
+    name = "end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if duration_of(value) is not None:
+            return in_future(DURATION.convert(value, param, ctx))
+        if not re.match(r"\d{1,4}[:-]", value, re.ASCII):
+            self.fail(f"{value!r} is neither a duration such as 7d nor a time such as 2026-12-01T09:00.", param, ctx)
+        return TIME.convert(value, param, ctx)
+
+
+class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A moment that is over: `2h` ago, `2026-12-01T09:00`, or `09:00` for the last 09:00. Becomes a datetime with a zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if value and _DURATION.fullmatch(value):
+                return datetime.now(UTC) - DURATION.convert(value, param, ctx)
+            if re.fullmatch(r"\d{1,2}:\d{2}", value, re.ASCII):
+                return _last(*map(int, value.split(":")))
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):
+            wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
+            self.fail(f"{value!r} is not a time in the past. {wanted}.", param, ctx)
+
+
+def one_or_all(component: str, *, is_all: bool) -> str:
+    """Returns the component of a command that takes one or `--all`; empty for all. Raises UsageError."""
+    if bool(component) == is_all:
+        raise click.UsageError("Give a component or --all, and not both.")
+    return component
+
+
 def in_future(duration: timedelta) -> datetime:
     """Returns the moment after a duration, by the clock of this machine."""
     return datetime.now(UTC) + duration
@@ -73,8 +134,17 @@ def _next(hour: int, minute: int) -> datetime:
     return today if today > now else (today.replace(tzinfo=None) + timedelta(days=1)).astimezone()
 
 
+def _last(hour: int, minute: int) -> datetime:
+    now = datetime.now().astimezone()
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today <= now else (today.replace(tzinfo=None) - timedelta(days=1)).astimezone()
+
+
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
+PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()
+END: Final = End()
+PAST: Final = Past()

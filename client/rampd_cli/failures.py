@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,11 @@ class Exit(IntEnum):
     NOT_REACHED = 3
     """No server answered, or not in time, or the server could not reach its store."""
     ENDED_BADLY = 4
-    """`rampd wait`: what was waited for can't happen any more."""
+    """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
     """A person answered a question with no."""
+    DIFFERENT = 6
+    """`rampd policy diff --exit-code`: there is a difference."""
     TIMED_OUT = 124
     """`rampd wait`: the time of `--timeout` is over."""
     INTERRUPTED = 130
@@ -34,10 +37,12 @@ class Exit(IntEnum):
     """The program that reads the output has ended."""
 
 
-class EndedBadlyError(click.ClickException):
-    """Raised when what was waited for can't happen any more."""
+class WrongUseError(click.ClickException):
+    """Raised when a command can't be done as it was typed, or its files are wrong. Unlike UsageError, its text is without the
+    command's syntax.
+    """
 
-    exit_code = Exit.ENDED_BADLY
+    exit_code = Exit.USAGE
 
 
 class DeclinedError(click.ClickException):
@@ -52,34 +57,59 @@ class TimedOutError(click.ClickException):
     exit_code = Exit.TIMED_OUT
 
 
-_REASONS = {Exit.ENDED_BADLY: "ENDED_BADLY", Exit.DECLINED: "DECLINED", Exit.TIMED_OUT: "TIMED_OUT"}
+_REASONS: Mapping[int, str] = {
+    Exit.DECLINED: "DECLINED",
+    Exit.TIMED_OUT: "TIMED_OUT",
+}
 
 
-def tell(error: "click.ClickException | RampdError", output: str) -> int:
-    """Writes an error to stderr, as JSON or YAML if that is the output, and returns the exit code."""
+def is_failure(error: Exception) -> bool:
+    """Whether `tell` can tell it. Any other error is a defect of `rampd`."""
     if isinstance(error, click.ClickException):
-        code, reason = error.exit_code, _REASONS.get(Exit(error.exit_code), "USAGE")
+        return True
+    from rampd.errors import RampdError  # noqa: PLC0415 - no error of rampd without a call
+
+    return isinstance(error, RampdError)
+
+
+def tell(error: "Exception | click.ClickException | RampdError", output: str, command: str = "") -> int:
+    """Writes an error to stderr, as JSON if the output is JSON or YAML, and returns the exit code.
+
+    A person also reads the notes of the error (`add_note`), and `command`, the command line to type next.
+    """
+    if isinstance(error, click.ClickException):
+        code, reason = error.exit_code, _REASONS.get(error.exit_code, "USAGE")
         message, metadata = error.format_message(), dict[str, str]()
     else:
-        code, reason, message, metadata = _code(error), error.reason, error.message, error.metadata
+        code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
     elif isinstance(error, click.UsageError):
         error.show(sys.stderr)
     else:
         _write(f"rampd: {message}" if isinstance(error, click.ClickException) else f"rampd: {message} ({reason})")
+        for note in getattr(error, "__notes__", ()):
+            _write(note)
+        if command:
+            _write(f"Next: {command}")
     return code
 
 
-def _code(error: "RampdError") -> int:
+def exit_of(error: "RampdError") -> int:
+    """Returns the exit code for an error of a call."""
     from rampd import errors  # noqa: PLC0415 - no error without a call
 
     if isinstance(error, errors.UnavailableError | errors.DeadlineExceededError):
         return Exit.NOT_REACHED
+    if isinstance(error, errors.ReleaseFailedError):
+        return Exit.ENDED_BADLY
     if isinstance(error, errors.InvalidArgumentError) and error.violations:
         return Exit.USAGE
     return Exit.REFUSED
 
 
 def _write(line: str) -> None:
-    click.echo(line, err=True)
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
+
+    # A message may quote a note or a tag of another person. The escapes are escapes of JSON, too.
+    click.echo(one_line(line), err=True)

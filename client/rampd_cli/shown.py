@@ -27,11 +27,9 @@ class Shown:
 def show(shown: Shown, output: str) -> None:
     """Writes an answer to stdout."""
     if output == "json":
-        click.echo(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2))
+        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2)))
     elif output == "yaml":
-        import yaml  # noqa: PLC0415 - few people want YAML
-
-        click.echo(yaml.safe_dump(as_data(shown.data), allow_unicode=True, sort_keys=False), nl=False)
+        click.echo(_harmless(_yaml(as_data(shown.data))), nl=False)
     elif output == "plain":
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
@@ -39,6 +37,39 @@ def show(shown: Shown, output: str) -> None:
             click.echo("\t".join(map(one_line, row)))
     else:
         shown.draw(terminal())
+
+
+def show_next(shown: Shown, output: str) -> None:
+    """Writes one of many answers that come one after the other: JSON as a line, YAML as a document of its own."""
+    if output == "json":
+        click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False)))
+        return
+    if output == "yaml":
+        click.echo("---")
+    show(shown, output)
+
+
+def _yaml(data: Any) -> str:
+    import yaml  # noqa: PLC0415 - few people want YAML
+
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - as above
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes a text whose characters have to be escaped: only quoted texts know escapes."""
+
+        def represent_str(self, data: str) -> yaml.ScalarNode:
+            style = None if one_line(data, keep="\n") == data else '"'
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Dumper.add_representer(str, Dumper.represent_str)
+    return yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False)
+
+
+def _harmless(document: str) -> str:
+    """Returns JSON or YAML with escapes for what would move the cursor of a terminal, or turn the direction of reading."""
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
+
+    return one_line(document, keep="\n")
 
 
 def as_data(value: "Message | Mapping[str, Any]") -> Any:
@@ -50,8 +81,8 @@ def as_data(value: "Message | Mapping[str, Any]") -> Any:
     return MessageToDict(value)
 
 
-def terminal() -> "Console":
-    """Returns the terminal. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
+def terminal(*, is_error: bool = False) -> "Console":
+    """Returns the terminal, or that of stderr. Text of other people is never read as markup. NO_COLOR, COLUMNS and a pipe are respected."""
     from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
 
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return Console(stderr=is_error, markup=False, highlight=False, emoji=False, soft_wrap=False)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from rampd._evidence.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, TrialCounters
+from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
 SELF: Final = "rampd"
@@ -24,6 +26,25 @@ class Override:
     channel: str = ""
     tag: str = ""
     expire_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who set an override, and when. `actor` is empty if the history no longer has the change, or can't be read."""
+
+    time_ms: int
+    actor: str = ""
+    is_claimed: bool = False
+    note: str = ""
+
+
+class ListedOverride(NamedTuple):
+    """An override in a list."""
+
+    repo: str
+    override: Override
+    origin: Origin | None
+    """None if an earlier version of rampd set the override."""
 
 
 class OverridesPiece(NamedTuple):
@@ -51,6 +72,10 @@ class Author:
     parts: Mapping[str, str] = field(default_factory=dict)
     """The method's name, and a short digest of the identity, of the actor and of each field. They show whose a request id is,
     and in which fields a repeat differs.
+    """
+    is_dry_run: bool = False
+    """Whether to write nothing. The store compares and refuses as always. Then it answers as if it had written the change, with
+    an entry that is not in the feed.
     """
 
 
@@ -98,6 +123,26 @@ class Event:
     request_id: str
     changes: tuple[FieldChange, ...] = ()
     count: int = 0
+    component: str = ""
+    """Empty for a change of the namespace."""
+
+
+class AskedEvents(NamedTuple):
+    """What is asked of one history: at most `limit` events that are older than the id `before`."""
+
+    component: str
+    before: str
+    limit: int
+
+
+class EventsPiece(NamedTuple):
+    """A piece of a history that is read together with others."""
+
+    events: Sequence[Event] = ()
+    oldest: str = ""
+    """The id of the oldest entry that was read, if there may be older ones; otherwise empty."""
+    damage: Sequence[StoreCorruptError] = ()
+    """Why the history, or an entry of it, can't be read. Everything else is in `events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +269,8 @@ class ReplayedError(Exception):
 
 class Store(Protocol):
     """Every method may raise StoreUnavailableError, StoreResetError and StoreCorruptError of `domain.errors`; a method
-    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result.
+    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result. For a dry run of
+    an author (`Author.is_dry_run`) no method writes anything.
     """
 
     adopt_command: str
@@ -324,15 +370,21 @@ class Store(Protocol):
         included.
         """
 
-    async def list_overrides(
-        self, component: str, *, prefix: str, after: str, limit: int
-    ) -> list[tuple[str, Override]]:
-        """Overrides after `after` in order of repo, including expired ones."""
+    async def list_overrides(self, component: str, *, prefix: str, after: str, limit: int) -> list[ListedOverride]:
+        """Overrides after `after` in order of repo, including expired ones, with who set each of them."""
 
-    async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
-        """Events of the history that are older than the id `before`, newest first. Component "" is the namespace
-        itself.
+    async def events(self, component: str, *, before: str = "", after: str = "", limit: int) -> list[Event]:
+        """Events of the history that are older than the id `before` and newer than the id `after`, newest first.
+        Component "" is the namespace itself.
         """
+
+    async def events_of_many(self, asked: Sequence[AskedEvents], *, after: str = "") -> list[EventsPiece]:
+        """Events of several histories that are newer than the id `after`, in one exchange. A damaged history does not
+        affect the others.
+        """
+
+    async def deleted_components(self, *, since_ms: int = 0) -> list[tuple[str, int]]:
+        """The components that were deleted last, if they were deleted at `since_ms` or later, each with the time."""
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         """Entries after an id. It waits up to `block_ms` for the first one, on a connection of its own. With 0 it does
@@ -421,6 +473,18 @@ class OutcomeStore(Protocol):
         """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not
         in `releases`. For a deleted component (release 0) it also drops the clients and all releases.
         """
+
+
+class SeenStore(Protocol):
+    """The repos of each component that any server has seen in the last day. Every method uses the epoch of the `Store` beside
+    it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
+    """
+
+    async def add(self, component: str, repos: Collection[str], depth: int) -> None:
+        """Adds repos that were seen just now: at most a thousand. Repos of a lower depth were left out."""
+
+    async def read(self, component: str) -> RepoSample:
+        """The repos that were seen in the last day."""
 
 
 @dataclass(frozen=True, slots=True)

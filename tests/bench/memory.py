@@ -52,7 +52,10 @@ async def _rows(measure: Measure, overrides: int) -> list[Row]:
         keys.rollout, keys.releases, keys.attributes, keys.timeline, keys.queue, keys.quarantine
     )
     large = measure.store.keys.component(filling.LARGE)
-    override = await measure.bytes_of(large.overrides, large.overrides_index, large.overrides_expiry) / overrides
+    override = (
+        await measure.bytes_of(large.overrides, large.overrides_index, large.overrides_expiry, large.overrides_origin)
+        / overrides
+    )
     history = await measure.client.xlen(keys.history)
     before = await measure.bytes_of(keys.releases, keys.attributes, keys.queue)
     await _queue_releases(measure.store, filling.component(1))

@@ -2,24 +2,22 @@
 
 import random
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout, Unit
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import Author, ConflictError, Namespace, Override, ReplayedError, Result
+from rampd_server.ports import Author, ConflictError, ListedOverride, Namespace, Override, ReplayedError, Result
 from rampd_server.storage.store import RedisStore
+from tests.contract.driving import random_command, random_override
 from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
 from tests.stores import FAKEREDIS, REDIS, VALKEY, StoreServer
 
 COMPONENTS = ("restyler", "hlint")
-TAGS = [f"t{n}" for n in range(6)]
 REPOS = [f"{owner}/{repo}" for owner in ("acme", "beta") for repo in ("*", "a", "b", "c", "a/*")]
 STEPS = 120
 
@@ -70,7 +68,7 @@ class _Script:
         if self._chance.random() < 0.1:
             self._stale = stored.rollout
         context = Context(NOW, "ada", "a note", freeze_all=stored.namespace.freeze)
-        outcome = transition(stored.rollout, self._random_command(), context)
+        outcome = transition(stored.rollout, random_command(self._chance), context)
         if not outcome.changed:
             return outcome.message
         result = Result(outcome.after.revision, outcome.disposition or "", outcome.release, outcome.queue_position)
@@ -84,7 +82,7 @@ class _Script:
         expected = (await self._store.read(component)).rollout.revision if self._chance.random() < 0.3 else None
         entry, result = await self._store.commit_overrides(
             component,
-            {repo: self._random_override() for repo in repos},
+            {repo: random_override(self._chance) for repo in repos},
             self._author(request_id),
             expected_revision=expected,
             must_exist=len(repos) == 1 and self._chance.random() < 0.5,
@@ -109,7 +107,7 @@ class _Script:
         component, prefix = self._chance.choice(COMPONENTS), self._chance.choice(["", "acme/", "b"])
         after, limit = self._chance.choice(["", *REPOS]), self._chance.randrange(1, 4)
         return (
-            await self._store.list_overrides(component, prefix=prefix, after=after, limit=limit),
+            _without_times(await self._store.list_overrides(component, prefix=prefix, after=after, limit=limit)),
             await self._store.components(limit=5),
         )
 
@@ -124,11 +122,12 @@ class _Script:
             replace(rollout, entry="", state_entry="", **({"update_ms": 0} if isinstance(rollout, Rollout) else {})),
             [replace(event, id="", time_ms=0) for event in events],
             walked,
-            await self._store.list_overrides(component, prefix="", after="", limit=100),
+            _without_times(await self._store.list_overrides(component, prefix="", after="", limit=100)),
             [
                 (entry.component, entry.revision, entry.overrides_set, entry.overrides_deleted, entry.namespace)
                 for entry in await self._store.feed("0-0", block_ms=0)
             ],
+            {name for name, _ in await self._store.deleted_components()},
         ]
 
     def _author(self, request_id: str) -> Author:
@@ -137,27 +136,6 @@ class _Script:
         digest = self._chance.choice(["d1", "d2"])
         return Author("ada", "Test", "a note", request_id=request_id if is_own else "", digest=digest)
 
-    def _random_override(self) -> Override | None:
-        kind = self._chance.randrange(5)
-        expire_ms = self._chance.choice([None, NOW, 4_000_000_000_000])
-        return None if not kind else Override(tag="pb/x", expire_ms=expire_ms) if kind < 3 else Override(channel="NEXT")
 
-    def _random_command(self) -> commands.Command:
-        tag, flag = self._chance.choice(TAGS), self._chance.random() < 0.5
-        makers: list[Callable[[], commands.Command]] = [
-            *[lambda: commands.Release(tag, {"k": tag} if flag else {})] * 4,
-            lambda: commands.Release(tag, {}, expedite=True, force=flag),
-            *[lambda: commands.Ramp(self._chance.randrange(10_001))] * 3,
-            lambda: commands.Rollback(quarantine=flag),
-            *[lambda: commands.Finalize(force=True)] * 2,
-            lambda: commands.Abandon(quarantine=flag),
-            lambda: commands.Revert(quarantine=flag),
-            lambda: commands.Pause() if flag else commands.Resume(),
-            lambda: commands.Freeze(None) if flag else commands.Unfreeze(),
-            lambda: commands.Quarantine(tag) if flag else commands.Unquarantine(tag),
-            lambda: commands.SetPolicy({"queue_mode": QueueMode.LATEST if flag else QueueMode.FIFO}),
-            lambda: commands.SetPolicy({"unit": Unit.JOB if flag else Unit.REPO}),
-            lambda: commands.CancelRelease(self._chance.randrange(1, 20)),
-            commands.DeleteComponent,
-        ]
-        return self._chance.choice(makers)()
+def _without_times(page: list[ListedOverride]) -> list[ListedOverride]:
+    return [listed._replace(origin=listed.origin and replace(listed.origin, time_ms=0)) for listed in page]

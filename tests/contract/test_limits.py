@@ -46,7 +46,7 @@ async def test_overrides_beyond_the_limit_are_all_refused_and_existing_ones_can_
     await small.commit_overrides(COMPONENT, {"a/3": NEXT}, ADA)
     await small.commit_overrides(COMPONENT, dict.fromkeys(("a/1", "a/2", "a/3"), NEXT), ADA)
     await small.commit_overrides(COMPONENT, {"a/4": NEXT, "a/1": None}, ADA)
-    assert [repo for repo, _ in await small.list_overrides(COMPONENT, prefix="", after="", limit=9)] == [
+    assert [listed.repo for listed in await small.list_overrides(COMPONENT, prefix="", after="", limit=9)] == [
         "a/2",
         "a/3",
         "a/4",

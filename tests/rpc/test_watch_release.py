@@ -13,7 +13,16 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from rampd import Admin, AsyncAdmin, DeadlineExceededError, NotFoundError, ReleaseFailedError, UnavailableError, v1
+from rampd import (
+    Admin,
+    AsyncAdmin,
+    DeadlineExceededError,
+    NotFoundError,
+    RampdError,
+    ReleaseFailedError,
+    UnavailableError,
+    v1,
+)
 from rampd.v1 import release_service_pb2_grpc
 from rampd_server import testing
 from rampd_server.rpc.watch import release as watch_release
@@ -420,3 +429,41 @@ def test_waiting_goes_on_while_the_server_restarts(
         assert not done.done()
         with testing.run(directory, store_process.url, namespace=namespace, listen=target):
             assert done.result(100).state == v1.RELEASE_STATE_CURRENT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_release_is_followed_step_by_step_over_a_restart_of_the_server(
+    kind: str, call: Stubs, store_process: StoreServer, namespace: str
+) -> None:
+    """Given a server that stops while a client follows, expect that the client hears of it, and then of what follows."""
+    lost: list[str] = []
+    seen: list[v1.WatchReleaseResponse] = []
+
+    def note(error: RampdError) -> None:
+        lost.append(error.reason)
+
+    def follow(target: str) -> None:
+        if kind == "Admin":
+            with Admin(target) as admin:
+                seen.extend(admin.follow_release(C, 2, until_held=False, on_lost=note))
+            return
+
+        async def follow_async() -> None:
+            async with AsyncAdmin(target) as admin:
+                seen.extend([each async for each in admin.follow_release(C, 2, until_held=False, on_lost=note)])
+
+        asyncio.run(follow_async())
+
+    with ThreadPoolExecutor(1) as pool, short_directory() as directory:
+        with testing.run(directory, store_process.url, namespace=namespace) as target:
+            done = pool.submit(follow, target)
+            call("Rollback", component=C)
+        eventually(lambda: lost)
+        call("Abandon", component=C)
+        assert not done.done()
+        with testing.run(directory, store_process.url, namespace=namespace, listen=target):
+            done.result(100)
+
+    assert lost[0] in {"UNAVAILABLE", "NO_SNAPSHOT"}
+    assert seen[-1].release.state == v1.RELEASE_STATE_ABANDONED
+    assert seen[-1].message == "t2 is ABANDONED: abandoned by anonymous."

@@ -60,9 +60,15 @@ COUNTS = ("rampd_server.metrics.counting",)
 # The part that changes rollouts automatically.
 MOVERS = ("rampd_server.automation", "rampd_server.caretaker")
 
+# What draws `rampd status`.
+STATUS_VIEWS = tuple(
+    f"rampd_cli.status.{view}" for view in ("overview", "detail", "channels", "plan", "last_events", "rows", "standing")
+)
+
 # The client, from the bottom up. A wing imports itself and the floors below it, but no neighbour and nothing above.
 CLIENT_FLOORS = (
     ("rampd.v1", "rampd._decision"),
+    ("rampd._evidence",),
     ("rampd._contract",),
     ("rampd.errors",),
     ("rampd.credentials", "rampd._runtime"),
@@ -110,10 +116,22 @@ RULES = (
             "rampd.credentials",
             "rampd._contract",
             "rampd._decision",
+            "rampd._evidence",
         ),
+    ),
+    # Views are drawn from messages and the time, without a server. Several commands share the parts they are drawn of.
+    Rule("rampd_cli.drawing", never=("rampd_cli",), allowed=("rampd_cli.drawing",)),
+    *(
+        Rule(
+            view,
+            never=(*IMPURE, "rampd_cli"),
+            allowed=("rampd_cli.drawing", "rampd_cli.status.known", *STATUS_VIEWS, "google.protobuf.timestamp_pb2"),
+        )
+        for view in STATUS_VIEWS
     ),
     # The code that the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
+    Rule("rampd._evidence", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
     Rule("rampd._contract.placeholders", never=IMPURE),
     Rule("rampd._contract.wording", never=IMPURE),
@@ -121,7 +139,7 @@ RULES = (
     Rule(
         "rampd_server",
         never=("rampd",),
-        allowed=("rampd.v1", "rampd._decision", "rampd._contract", "rampd._runtime.private_file"),
+        allowed=("rampd.v1", "rampd._decision", "rampd._evidence", "rampd._contract", "rampd._runtime.private_file"),
     ),
     Rule(
         "rampd_server.domain",
@@ -129,12 +147,16 @@ RULES = (
         allowed=(
             "rampd_server.domain",
             "rampd._decision",
+            "rampd._evidence",
             "rampd._contract.grammar",
             "rampd._contract.placeholders",
             "rampd._contract.wording",
         ),
     ),
-    Rule("rampd_server.domain.rollout", never=("rampd_server.domain.evidence", "rampd_server.domain.automation")),
+    Rule(
+        "rampd_server.domain.rollout",
+        never=("rampd._evidence", "rampd_server.domain.evidence", "rampd_server.domain.automation"),
+    ),
     Rule("rampd_server.domain.evidence", never=("rampd_server.domain.automation",)),
     Rule(
         "rampd_server.process",
@@ -143,7 +165,11 @@ RULES = (
     ),
     Rule("rampd_server.replica", never=("rampd_server.service", *MOVERS)),
     Rule("rampd_server.service", never=MOVERS),
-    Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
+    Rule(
+        "rampd_server.ports",
+        never=(*IMPURE, "rampd", "rampd_server"),
+        allowed=("rampd_server.domain", "rampd._evidence"),
+    ),
     Rule(
         "rampd_server.storage",
         never=("rampd", "rampd_server"),
@@ -153,6 +179,7 @@ RULES = (
             "rampd_server.ports",
             "rampd_server.tracing.switch",
             "rampd._decision",
+            "rampd._evidence",
             "rampd._contract.grammar",
             "rampd._runtime.private_file",
             *COUNTS,
@@ -169,6 +196,7 @@ RULES = (
             "rampd_server.ports",
             "rampd_server.replica",
             "rampd._decision",
+            "rampd._evidence",
         ),
     ),
     *(
@@ -213,6 +241,7 @@ RULES = (
             "rampd_server.domain",
             "rampd_server.ports",
             "rampd._decision",
+            "rampd._evidence",
         ),
     ),
     Rule("rampd_server.storage.limits", never=(*IMPURE, "rampd", "rampd_server")),
@@ -376,6 +405,16 @@ PLANTED = {
         ),
         ("from rampd import AsyncAdmin", "rampd_cli.session imports rampd.AsyncAdmin"),
     ],
+    "client/rampd_cli/drawing/bar.py": [
+        ("from rampd_cli.session import Session", "rampd_cli.drawing.bar imports rampd_cli.session.Session")
+    ],
+    **{
+        f"client/{view.replace('.', '/')}.py": [
+            ("from rampd_cli.status import reading", f"{view} imports rampd_cli.status.reading"),
+            ("import time", f"{view} imports time"),
+        ]
+        for view in STATUS_VIEWS
+    },
     "client/rampd/testing/plugin.py": [
         ("import redis", "rampd.testing.plugin imports redis"),
         ("from rampd import openfeature", "rampd.testing.plugin imports rampd.openfeature"),
@@ -474,16 +513,20 @@ PLANTED = {
     "server/rampd_server/process/config.py": [
         ("from rampd_server.domain import errors", "rampd_server.process.config imports rampd_server.domain.errors"),
     ],
-    "server/rampd_server/domain/evidence/counters.py": [
+    "server/rampd_server/domain/evidence/admission.py": [
         (
             "import rampd_server.domain.automation.clock",
-            "rampd_server.domain.evidence.counters imports rampd_server.domain.automation.clock",
+            "rampd_server.domain.evidence.admission imports rampd_server.domain.automation.clock",
         ),
+    ],
+    "client/rampd/_evidence/counters.py": [
+        ("import random", "rampd._evidence.counters imports random"),
+        ("from rampd import errors", "rampd._evidence.counters imports rampd.errors"),
     ],
     "server/rampd_server/domain/rollout/model.py": [
         (
-            "import rampd_server.domain.evidence.counters",
-            "rampd_server.domain.rollout.model imports rampd_server.domain.evidence.counters",
+            "import rampd._evidence.counters",
+            "rampd_server.domain.rollout.model imports rampd._evidence.counters",
         ),
         ("from ...ports import Store", "rampd_server.domain.rollout.model imports rampd_server.ports.Store"),
         ("from random import random", "rampd_server.domain.rollout.model imports random.random"),

@@ -1,14 +1,17 @@
 """How long a call may take: the valid time-outs, and the defaults."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from rampd._calls.resolve_call import Mode
 from rampd._contract.grammar import shown
 from rampd._decision.staleness import CATCH_UP_S
 from rampd.errors import InvalidArgumentError
 
+if TYPE_CHECKING:
+    from rampd._calls.resolve_call import Mode  # it would import what only resolvers need
+
 ADMIN_TIMEOUT_S = 5.0
-RESOLVE_TIMEOUT_S: Mapping[Mode, float] = {"local": 5.0, "rpc": 1.0}
+RESOLVE_TIMEOUT_S: "Mapping[Mode, float]" = {"local": 5.0, "rpc": 1.0}
 """`local` waits only before its first answer, for a whole state."""
 _MAX_TIMEOUT_S = 1_000_000_000
 """About 30 years: locks of Python and deadlines of gRPC can still represent it."""

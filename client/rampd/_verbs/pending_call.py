@@ -1,9 +1,9 @@
 """A call of `Admin` that is not made yet: one request, a list in pages, or a stream. No I/O."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypedDict, TypeVar
-from uuid import uuid4
 
 from google.protobuf.message import Message
 
@@ -21,7 +21,8 @@ class Change(TypedDict, total=False):
     key, so that a call that is tried again applies once.
     `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
     `note`: kept in the history.
-    `dry_run`: answers as if the change were made, with a `preview` of the repos that would move, and writes nothing.
+    `dry_run`: the server answers as if it made the change, or refuses it, and writes nothing. The answer's `preview` says to whom
+    the change would give another version. The `request_id` is not used up.
     `timeout`: seconds; default that of the admin.
     """
 
@@ -90,7 +91,7 @@ def change_of(request: type[Message], response: type[Response], change: Change, 
     made = make(
         request,
         **fields,
-        request_id=change.get("request_id") or uuid4().hex,
+        request_id=change.get("request_id") or os.urandom(16).hex(),
         expected_revision=change.get("expected_revision"),
         note=change.get("note"),
         dry_run=change.get("dry_run"),

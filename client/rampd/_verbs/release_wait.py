@@ -1,4 +1,4 @@
-"""Waiting for a release to end, over one stream after the other. No I/O."""
+"""Following a release until it ends, over one stream after the other. No I/O."""
 
 from collections.abc import Callable
 
@@ -55,22 +55,27 @@ class Waiting:
         """Returns the seconds until the time-out, for the next call. Never 0. None without a time-out."""
         return None if self._timeout_s is None else max(0.001, self._began_s + self._timeout_s - now_s)
 
-    def ended(self, response: v1.WatchReleaseResponse) -> v1.Release | None:
-        """Returns the release if it was rolled out, None if the wait goes on. Raises ReleaseFailedError."""
+    def is_over(self, response: v1.WatchReleaseResponse) -> bool:
+        """Takes in a response, and returns whether it is the last one."""
         self._failures, self._last = 0, response.message
+        return response.release.state in _ROLLED_OUT or bool(self._failure(response))
+
+    def result(self, last: v1.WatchReleaseResponse) -> v1.Release:
+        """Returns the release of the last response if it was rolled out. Raises ReleaseFailedError."""
+        if reason := self._failure(last):
+            raise _failed(last, reason)
+        return last.release
+
+    def _failure(self, response: v1.WatchReleaseResponse) -> str:
         release, rollout = response.release, response.rollout
-        if release.state in _ROLLED_OUT:
-            return release
         if release.state in _FAILED:
-            raise _failed(response, v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_"))
+            return v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_")
         if release.state != v1.RELEASE_STATE_NEXT:
-            return None
+            return ""
         if rollout.state == v1.ROLLOUT_STATE_HELD:
-            if self._until_held:
-                raise _failed(response, "HELD")
-        elif rollout.paused and (_is_defect(rollout) if self._until_paused is None else self._until_paused):
-            raise _failed(response, "PAUSED")
-        return None
+            return "HELD" if self._until_held else ""
+        is_enough = _is_defect(rollout) if self._until_paused is None else self._until_paused
+        return "PAUSED" if rollout.paused and is_enough else ""
 
     def pause_s(self, error: RampdError | None, now_s: float) -> float:
         """Returns the seconds to wait before the next stream, after one that ended with `error` (None: without an error).

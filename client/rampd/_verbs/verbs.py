@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from rampd import v1
 from rampd._calls.request import make
 from rampd._contract.grammar import shown
-from rampd._decision.resolution import Channel
+from rampd._decision.overrides import Channel
 from rampd._verbs.pending_call import Ask, Change, Follow, Pages, Read, change_of
 from rampd.errors import InvalidArgumentError
 
@@ -341,7 +341,22 @@ def list_rollouts(*, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Rollo
     return Pages(request, v1.ListRolloutsResponse, attrgetter("rollouts"), read.get("timeout"))
 
 
-def list_events(component: str = "", *, page_size: int = 0, **read: Unpack[Read]) -> Pages[v1.Event]:
-    """Lists the history of a component, newest first. Without a component: that of the namespace (freezes of all)."""
-    request = make(v1.ListEventsRequest, component=component, page_size=page_size)
+def list_events(
+    component: str = "",
+    *,
+    every_component: bool = False,
+    after: str = "",
+    page_size: int = 0,
+    **read: Unpack[Read],
+) -> Pages[v1.Event]:
+    """Lists the history of a component, newest first. Without a component: that of the namespace (freezes of all).
+
+    With `every_component` and no component: all histories together, as far as the caller may see them. With `after`, the
+    `id` of an event: only later events. So a program follows the history:
+
+        for event in admin.list_events(every_component=True, after=last.id):
+    """
+    request = make(
+        v1.ListEventsRequest, component=component, every_component=every_component, after=after, page_size=page_size
+    )
     return Pages(request, v1.ListEventsResponse, attrgetter("events"), read.get("timeout"))

@@ -636,24 +636,28 @@ class GetPolicyResponse(_message.Message):
     def __init__(self, policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
-    __slots__ = ("component", "page_size", "page_token", "every_component")
+    __slots__ = ("component", "page_size", "page_token", "every_component", "after")
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EVERY_COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     component: str
     page_size: int
     page_token: str
     every_component: bool
-    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., every_component: bool = ...) -> None: ...
+    after: str
+    def __init__(self, component: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., every_component: bool = ..., after: _Optional[str] = ...) -> None: ...
 
 class ListEventsResponse(_message.Message):
-    __slots__ = ("events", "next_page_token")
+    __slots__ = ("events", "next_page_token", "damage")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Event]
     next_page_token: str
-    def __init__(self, events: _Optional[_Iterable[_Union[_rollout_pb2.Event, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    damage: _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Damage]
+    def __init__(self, events: _Optional[_Iterable[_Union[_rollout_pb2.Event, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damage: _Optional[_Iterable[_Union[_rollout_pb2.Damage, _Mapping]]] = ...) -> None: ...
 
 class DeleteComponentRequest(_message.Message):
     __slots__ = ("component", "confirm", "request_id", "expected_revision", "note", "dry_run")

@@ -3,24 +3,40 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from rampd import v1
 from rampd_server.access.rpc_roles import REQUEST_FLAGS
+from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import trial_of
 from rampd_server.domain.rollout import commands
-from rampd_server.ports import OutcomeStore, Override, Store
+from rampd_server.ports import Event, OutcomeStore, Override, Store
 from rampd_server.replica.damage import damage_of
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import PERMISSIONS, Call
 from rampd_server.rpc.messages import convert
 from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outcomes
 from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
-from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, execute, expected_revision, respond
+from rampd_server.rpc.mutation import (
+    MutatingRequest,
+    Previewer,
+    Response,
+    author_of,
+    execute,
+    expected_revision,
+    no_preview,
+    respond,
+)
 from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
 from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
+from rampd_server.service.whole_history import WholeHistory
 
-_EVENT_ID = re.compile("[0-9]{1,15}-[0-9]{1,15}", re.ASCII)
+_DRY_RUN = "dry_run"
+"""A flag that every caller may set. Clients look for it before they send a dry run, because a server that does not know the field
+would make the change.
+"""
+_EVENT_ID = re.compile("[0-9]{1,18}-[0-9]{1,18}", re.ASCII)
 
 
 class RolloutServicer:
@@ -34,6 +50,7 @@ class RolloutServicer:
         outcomes: OutcomeStore,
         judge: Judge,
         *,
+        preview: Previewer = no_preview,
         status: ServerStatus,
     ) -> None:
         self._service = service
@@ -41,6 +58,8 @@ class RolloutServicer:
         self._store = store
         self._outcomes = outcomes
         self._judge = judge
+        self._preview = preview
+        self._whole_history = WholeHistory(store, replica)
         self._status = status
 
     async def _execute(
@@ -53,7 +72,7 @@ class RolloutServicer:
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
         answer = await execute(self._service, request, call, command, judge=judge)
-        return respond(answer, response, self._replica)
+        return await respond(answer, request, response, self._replica, self._preview)
 
     async def ramp(self, request: v1.RampRequest, call: Call) -> v1.RampResponse:
         within_ms = request.confirm_within.ToMilliseconds() if request.HasField("confirm_within") else None
@@ -88,13 +107,13 @@ class RolloutServicer:
         expire_ms = convert.milliseconds(request.expire_time) if request.HasField("expire_time") else None
         if request.all:
             answer = await self._service.freeze_all(expire_ms, author_of(request, call), timeout_s=call.timeout_s)
-            return respond(answer, v1.FreezeResponse, self._replica, frozen_all=True)
+            return await respond(answer, request, v1.FreezeResponse, self._replica, self._preview, frozen_all=True)
         return await self._execute(request, call, commands.Freeze(expire_ms), v1.FreezeResponse)
 
     async def unfreeze(self, request: v1.UnfreezeRequest, call: Call) -> v1.UnfreezeResponse:
         if request.all:
             answer = await self._service.unfreeze_all(author_of(request, call), timeout_s=call.timeout_s)
-            return respond(answer, v1.UnfreezeResponse, self._replica, frozen_all=False)
+            return await respond(answer, request, v1.UnfreezeResponse, self._replica, self._preview, frozen_all=False)
         return await self._execute(request, call, commands.Unfreeze(), v1.UnfreezeResponse)
 
     async def quarantine(self, request: v1.QuarantineRequest, call: Call) -> v1.QuarantineResponse:
@@ -151,7 +170,7 @@ class RolloutServicer:
             must_exist=must_exist,
             timeout_s=call.timeout_s,
         )
-        return respond(answer, response, self._replica)
+        return await respond(answer, request, response, self._replica, self._preview, overrides=changes)
 
     # Reads give the present state of the store.
 
@@ -163,7 +182,7 @@ class RolloutServicer:
             components=grant.components,
             proof=caller.proof,
             methods=sorted(name for name, each in PERMISSIONS.items() if grant.may(name, each.roles)),
-            flags=sorted(filter(grant.may_set, REQUEST_FLAGS)),
+            flags=sorted({_DRY_RUN, *filter(grant.may_set, REQUEST_FLAGS)}),
         )
         if caller.expires_s is not None:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
@@ -234,29 +253,44 @@ class RolloutServicer:
         name, prefix, after, piece = request.component, request.prefix, request.page_token, page_size(request) + 1
         while True:
             found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)
-            for repo, override in found:
-                if override.expire_ms is None or override.expire_ms > now_ms:
-                    yield repo, convert.override_message(repo, override)
+            for listed in found:
+                if listed.override.expire_ms is None or listed.override.expire_ms > now_ms:
+                    yield listed.repo, convert.override_message(listed)
             if len(found) < piece:
                 return
-            after = found[-1][0]
+            after = found[-1].repo
 
     async def get_policy(self, request: v1.GetPolicyRequest, _call: Call) -> v1.GetPolicyResponse:
         rollout, _, _ = await self._service.read(request.component)
         return v1.GetPolicyResponse(policy=policy_message(rollout.policy))
 
-    async def list_events(self, request: v1.ListEventsRequest, _call: Call) -> v1.ListEventsResponse:
+    async def list_events(self, request: v1.ListEventsRequest, call: Call) -> v1.ListEventsResponse:
         before = page_token(request, _EVENT_ID)
-        shown, token = await paged(request, self._events(request.component, before, piece_size(request)))
-        if not shown and request.component and not before:
+        damage: list[StoreCorruptError] = []
+        if request.every_component:
+            events = self._whole_history.events(
+                call.sees, damage, before=before, after=request.after, page=piece_size(request)
+            )
+        else:
+            events = self._events(request.component, before, request.after, piece_size(request))
+        shown, token = await paged(request, _event_messages(events))
+        if not shown and request.component and not before and not request.after:
             await self._service.read(request.component)
-        return v1.ListEventsResponse(events=shown, next_page_token=token)
+        return v1.ListEventsResponse(
+            events=shown, next_page_token=token, damage=[convert.damage_message(error) for error in damage]
+        )
 
-    async def _events(self, component: str, before: str, piece: int) -> AsyncGenerator[tuple[str, v1.Event]]:
+    async def _events(self, component: str, before: str, after: str, piece: int) -> AsyncGenerator[Event]:
         while True:
-            events = await self._store.events(component, before=before, limit=piece)
+            events = await self._store.events(component, before=before, after=after, limit=piece)
             for event in events:
-                yield event.id, convert.event_message(event)
+                yield event
             if len(events) < piece:
                 return
             before = events[-1].id
+
+
+async def _event_messages(events: AsyncGenerator[Event]) -> AsyncGenerator[tuple[str, v1.Event]]:
+    async with aclosing(events):
+        async for event in events:
+            yield event.id, convert.event_message(event)

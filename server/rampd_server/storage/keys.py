@@ -18,11 +18,14 @@ class ComponentKeys(NamedTuple):
     overrides: str
     overrides_index: str
     overrides_expiry: str
+    overrides_origin: str
     checks: str
 
 
 class OutcomeKeys(NamedTuple):
-    """The keys of one component's outcomes. They have their own hash tag, so that a Cluster spreads them over its shards."""
+    """The keys of one component's outcomes and of the repos that were seen. They have their own hash tag, so that a Cluster spreads
+    them over its shards.
+    """
 
     outcomes: str
     first_outcomes: str
@@ -32,6 +35,8 @@ class OutcomeKeys(NamedTuple):
     clients: str
     clients_order: str
     release_outcomes: str
+    seen_repos: str
+    seen_depths: str
 
 
 class Keys:
@@ -46,6 +51,7 @@ class Keys:
         """Matches all keys of the namespace, for SCAN."""
         self.meta = self.prefix + "meta"
         self.components = self.prefix + "components"
+        self.deleted = self.prefix + "deleted"
         self.feed = self.prefix + "feed"
         self.feed_bytes = self.prefix + "feed-bytes"
         self.history = self.prefix + "history"
@@ -64,6 +70,8 @@ class Keys:
             clients=f"{prefix}clients",
             clients_order=f"{prefix}clients-order",
             release_outcomes=f"{prefix}release-outcomes",
+            seen_repos=f"{prefix}seen-repos",
+            seen_depths=f"{prefix}seen-depths",
         )
 
     def component(self, name: str) -> ComponentKeys:
@@ -78,5 +86,6 @@ class Keys:
             overrides=f"{self.prefix}overrides:{name}",
             overrides_index=f"{self.prefix}overrides-index:{name}",
             overrides_expiry=f"{self.prefix}overrides-expiry:{name}",
+            overrides_origin=f"{self.prefix}overrides-origin:{name}",
             checks=f"{self.prefix}checks:{name}",
         )

@@ -11,6 +11,8 @@ MAX_OVERRIDES: Final = 2_000_000
 # Limits of data that are kept for later reading. The oldest data are dropped.
 MAX_EVENTS: Final = 10_000
 """In a history: people page through it, and no decision depends on it."""
+MAX_DELETED: Final = 1_000
+"""Deleted components whose names are kept, so that the history of everything has their events. The history itself stays."""
 MAX_FEED_ENTRIES: Final = 100_000
 """In the feed: a server that missed more entries than this reads everything again."""
 MAX_FEED_BYTES: Final = 64 * 1024 * 1024
@@ -33,6 +35,16 @@ MAX_WAITING: Final = 10_000
 """Outcomes of a trial that wait until their job is old enough, because each takes memory. The same limit holds for failures."""
 MAX_MATURED: Final = 1_000
 """The most outcomes whose wait is over that one batch moves, of each kind. It bounds how long a batch takes."""
+
+# Limits of the repos that were seen in the last day.
+MAX_SEEN_REPOS: Final = 1_000
+"""Of a component: enough to say how many repos a change moves to a few percent, for 100 KB of memory. Of more repos, a random sample
+is kept: see `domain/repo_sample.py`.
+"""
+SEEN_MS: Final = 24 * 3_600_000
+"""How long a repo counts as seen: a launcher that runs once a day is seen."""
+HOUR_MS: Final = 3_600_000
+"""For each hour it is kept how much was left out of the sample, so that the sample has all repos again a day later."""
 
 # How long one server may block others.
 MAX_LEASE_MS: Final = 60_000

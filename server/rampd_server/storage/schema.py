@@ -2,7 +2,7 @@
 
 from typing import Final
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Every change of the form raises this number. A test compares the form with a recorded dump.
 
 Every script that writes, except those of outcomes, compares this number with the schema in `meta`. If another server raises the

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -13,11 +12,15 @@ from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.rollout.model import Absent, Rollout, numbered
 from rampd_server.domain.wording import counted
 from rampd_server.ports import (
+    AskedEvents,
     Author,
     Event,
+    EventsPiece,
     FeedEntry,
     Head,
+    ListedOverride,
     Namespace,
+    Origin,
     Override,
     OverridesPiece,
     ReplayedError,
@@ -30,6 +33,7 @@ from rampd_server.storage.codec import feed_entry, history, rebuild, texts
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import diff
 from rampd_server.storage.codec.request_record import Request, StoredRecord, read_record, write_result
+from rampd_server.storage.histories import read_events, read_events_of_many
 from rampd_server.storage.keys import ComponentKeys
 from rampd_server.storage.limits import MAX_FEED_BYTES, MAX_FEED_ENTRIES
 from rampd_server.storage.link import Link
@@ -43,7 +47,6 @@ MAX_BLOCK_MS: Final = 1_000
 
 _FEED_COUNT: Final = 100
 _SCAN_COUNT: Final = 1_000
-_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 class RedisStore:
@@ -197,47 +200,47 @@ class RedisStore:
         if problem:
             raise corrupt(keys.overrides, "", f"has {counted(count, 'override')}, {problem}", or_else=or_else)
 
-    async def list_overrides(
-        self, component: str, *, prefix: str, after: str, limit: int
-    ) -> list[tuple[str, Override]]:
+    async def list_overrides(self, component: str, *, prefix: str, after: str, limit: int) -> list[ListedOverride]:
         async with self.link.of_known_schema():
             return await self._list_overrides(component, prefix, after, limit)
 
-    async def _list_overrides(self, component: str, prefix: str, after: str, limit: int) -> list[tuple[str, Override]]:
+    async def _list_overrides(self, component: str, prefix: str, after: str, limit: int) -> list[ListedOverride]:
         keys = self.keys.component(component)
         first = f"({after}" if after >= prefix and after else f"[{prefix}" if prefix else "-"
         # No repo has a character after `~`, so this limit comes after all repos that begin with the prefix.
         last = f"({prefix}\x7f" if prefix else "+"
-        overrides: list[tuple[str, Override]] = []
         if not after:
             await self._require_whole_overrides(component)
-        while len(overrides) < limit:
-            wanted, index = limit - len(overrides), keys.overrides_index
-            repos = await self.link.call(self.client.zrangebylex, index, first, last, 0, wanted, key=index)
-            if not repos:
-                break
-            values = await self.link.call(self.client.hmget, keys.overrides, repos, key=keys.overrides)
-            # An override that was deleted between the two calls has no value. The next overrides fill the page.
-            pairs = zip(repos, values, strict=True)
-            overrides += [(repo, _override(keys.overrides, repo, text)) for repo, text in pairs if text is not None]
-            if len(repos) < wanted:
-                break
-            first = f"({repos[-1]}"
-        return overrides
+        reply = await self.link.run("list_overrides", keys, first=first, last=last, most=limit)
+        if reply[0] == Code.WRONG_TYPE:
+            raise wrong_type(*reply[1])
+        _, rows, entries = reply
+        told = dict(zip(entries[::2], entries[1::2], strict=True))
+        origins: dict[str | None, Origin | None] = {None: None}
+        listed = []
+        for repo, text, entry_id in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+            if text is None:
+                raise corrupt(keys.overrides, repo, f"is not there, but {keys.overrides_index} names it")
+            if entry_id not in origins:
+                origins[entry_id] = _origin(keys.overrides_origin, repo, entry_id, _pairs(told[entry_id]))
+            listed.append(ListedOverride(repo, _override(keys.overrides, repo, text), origins[entry_id]))
+        return listed
 
-    async def events(self, component: str, *, before: str = "", limit: int) -> list[Event]:
-        key = self.keys.component(component).history if component else self.keys.history
-        if before and not _ID.fullmatch(before):
-            raise ValueError(f"{before!r} is not the id of an event")
-        newest = f"({before}" if before else "+"
+    async def events(self, component: str, *, before: str = "", after: str = "", limit: int) -> list[Event]:
+        return await read_events(self.link, component, before=before, after=after, limit=limit)
+
+    async def events_of_many(self, asked: Sequence[AskedEvents], *, after: str = "") -> list[EventsPiece]:
+        return await read_events_of_many(self.link, asked, after=after)
+
+    async def deleted_components(self, *, since_ms: int = 0) -> list[tuple[str, int]]:
+        key = self.keys.deleted
         async with self.link.of_known_schema():
-            entries = await self.link.call(self.client.xrevrange, key, newest, "-", limit, key=key)
-            if not entries:
-                await self.link.require_epoch()
-            try:
-                return [history.read_event(entry_id, fields) for entry_id, fields in entries]
-            except MalformedError as exc:
-                raise corrupt(key, exc.field, exc.problem) from exc
+            found = await self.link.call(
+                lambda: self.client.zrangebyscore(key, since_ms, "+inf", withscores=True),
+                key=key,
+                command="zrangebyscore",
+            )
+            return [(name, int(min(time_ms, history.LATEST_MS))) for name, time_ms in found]
 
     async def feed(self, after: str, *, block_ms: int) -> list[FeedEntry]:
         if not 0 <= block_ms <= MAX_BLOCK_MS:
@@ -481,16 +484,18 @@ class RedisStore:
     async def _write(
         self, name: str, request: Request, keys: ComponentKeys | None = None, /, **named: object
     ) -> list[Any]:
-        """Calls `Link.write` with the arguments that make a write happen once for each request."""
+        """Calls `Link.write` with the arguments that make a write happen once for each request, or never for a dry run."""
         return await self.link.write(
             name,
             keys,
+            is_write=not request.is_dry_run,
             request_id=request.id,
             request=self.keys.request(request.id),
             epoch=self.link.epoch,
             digest=request.digest,
             nonce=request.nonce,
             life_ms=request.life_ms,
+            dry_run=texts.write_flag(request.is_dry_run),
             **named,
         )
 
@@ -551,6 +556,13 @@ def _override(key: str, repo: str, text: str) -> Override:
     try:
         texts.read_text(repo)
         return texts.read_override(text)
+    except ValueError as exc:
+        raise corrupt(key, repo, str(exc)) from exc
+
+
+def _origin(key: str, repo: str, entry_id: str, fields: Mapping[str, str]) -> Origin:
+    try:
+        return history.read_origin(texts.read_entry_id(entry_id), fields)
     except ValueError as exc:
         raise corrupt(key, repo, str(exc)) from exc
 

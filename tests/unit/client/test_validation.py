@@ -42,6 +42,7 @@ RIGHT: dict[str, Any] = {
     "release": 7,
     "percent": 12.34,
     "page_token": "x",
+    "after": "1795475919747-3120985532",
     "cursor": "epoch/1-2",
     "epoch": "epoch",
     "sequence": 1,
@@ -63,6 +64,7 @@ EXCLUDED = {
     "OverrideChange.tag",
     "OverrideChange.delete",
     "FreezeRequest.all",
+    "ListEventsRequest.every_component",
     "UnfreezeRequest.all",
 }
 
@@ -285,6 +287,9 @@ def test_a_violation_says_what_was_given_and_what_is_expected() -> None:
         (v1.DeleteComponentRequest(component="a", confirm="b"), ["confirm"]),
         (v1.DeleteComponentRequest(component="a", confirm="a"), []),
         (v1.ListEventsRequest(), []),
+        (v1.ListEventsRequest(every_component=True, after="1795475919747-3120985532"), []),
+        (v1.ListEventsRequest(every_component=True, component="a"), ["component"]),
+        (v1.ListEventsRequest(component="a", after="now"), ["after"]),
         (v1.ListReleasesRequest(component="a", page_size=101), ["page_size"]),
         (v1.GetReleaseRequest(component="a", release=0), ["release"]),
         (v1.RampRequest(component="a"), ["percent"]),

@@ -7,7 +7,7 @@ from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.rollout import model
 from rampd_server.domain.rollout.model import FULL, Absent, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
-from rampd_server.ports import Event, Namespace, Override
+from rampd_server.ports import Event, ListedOverride, Namespace, Override
 from rampd_server.replica.damage import shown
 from rampd_server.rpc.messages.policy import set_policy_message
 
@@ -102,11 +102,15 @@ def quarantined_message(tag: str, mark: model.Quarantine) -> v1.QuarantinedTag:
     return v1.QuarantinedTag(tag=tag, actor=mark.actor, note=mark.note, create_time=timestamp(mark.create_ms))
 
 
-def override_message(repo: str, override: Override) -> v1.Override:
-    """A repo's fixed choice."""
-    message = v1.Override(repo=repo, channel=f"CHANNEL_{override.channel or 'UNSPECIFIED'}", tag=override.tag)
+def override_message(listed: ListedOverride) -> v1.Override:
+    """A repo's fixed choice, and who set it."""
+    override, origin = listed.override, listed.origin
+    message = v1.Override(repo=listed.repo, channel=f"CHANNEL_{override.channel or 'UNSPECIFIED'}", tag=override.tag)
     if override.expire_ms is not None:
         message.expire_time.FromMilliseconds(override.expire_ms)
+    if origin is not None:
+        message.actor, message.actor_claimed, message.note = origin.actor, origin.is_claimed, origin.note
+        message.create_time.FromMilliseconds(origin.time_ms)
     return message
 
 
@@ -130,6 +134,8 @@ def event_message(event: Event) -> v1.Event:
         note=event.note,
         request_id=event.request_id,
         count=event.count,
+        component=event.component,
+        id=event.id,
         changes=[
             v1.FieldChange(field=change.field, before=change.before, after=change.after) for change in event.changes
         ],

@@ -1,16 +1,19 @@
 """Writes events of the history, which people read, and reads them back from the stream."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from rampd_server.domain.wording import one_line
-from rampd_server.ports import Author, Event, FieldChange
+from rampd_server.ports import Author, Event, FieldChange, Origin
 from rampd_server.storage.codec import texts
 from rampd_server.storage.codec.history_words import in_words
 from rampd_server.storage.codec.malformed import MalformedError
 from rampd_server.storage.codec.patch import QUARANTINE, RELEASES, Difference, TextChange
 from rampd_server.storage.codec.rollout_hash import SECTION as ROLLOUT
 
+LATEST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, the latest time that a message can hold."""
 # Left out: the revision and times, which change with every event, and the timeline, which repeats these fields.
 _RECORDED: Final = (
     "state",
@@ -112,15 +115,15 @@ def event_fields(author: Author, changes: tuple[FieldChange, ...]) -> tuple[str,
     return (*author_fields(author), "changes", texts.write_json(rows))
 
 
-def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:
-    """Reads an event. Raises MalformedError."""
+def read_event(component: str, entry_id: str, fields: Mapping[str, str]) -> Event:
+    """Reads an event of a component, or of the namespace if `component` is empty. Raises MalformedError."""
     try:
         for text in fields.values():
             texts.read_text(text)
         return Event(
             id=entry_id,
             revision=texts.read_integer(fields.get("revision", "0")),
-            time_ms=texts.read_integer(fields["time"]),
+            time_ms=_read_time(fields["time"]),
             actor=fields["actor"],
             is_claimed=texts.read_flag(fields["claimed"]),
             action=fields["action"],
@@ -128,11 +131,33 @@ def read_event(entry_id: str, fields: Mapping[str, str]) -> Event:
             request_id=fields["request_id"],
             changes=_read_changes(fields),
             count=texts.read_integer(fields.get("count", "0")),
+            component=component,
         )
     except KeyError as exc:
         raise MalformedError("history", entry_id, f"has no {exc}") from exc
     except (ValueError, TypeError, RecursionError) as exc:
         raise MalformedError("history", entry_id, str(exc)) from exc
+
+
+def read_origin(entry_id: str, fields: Mapping[str, str]) -> Origin:
+    """Reads who set an override, from the entry with this id. If the history does not have the entry, `fields` is empty. An
+    entry that can't be read counts as if it were not there: ListEvents tells of it.
+    """
+    with suppress(KeyError, ValueError):
+        return Origin(
+            time_ms=_read_time(fields["time"]),
+            actor=texts.read_text(fields["actor"]),
+            is_claimed=texts.read_flag(fields["claimed"]),
+            note=texts.read_text(fields["note"]),
+        )
+    return Origin(min(int(entry_id.partition("-")[0]), LATEST_MS))
+
+
+def _read_time(text: str) -> int:
+    time_ms = texts.read_integer(text)
+    if time_ms > LATEST_MS:
+        raise ValueError(f"is {text}, later than the year 9999")
+    return time_ms
 
 
 def _read_changes(fields: Mapping[str, str]) -> tuple[FieldChange, ...]:

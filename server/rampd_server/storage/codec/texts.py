@@ -32,6 +32,7 @@ from rampd_server.storage.codec.automation_texts import read_automation, write_a
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?")
+_POSITION = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 _ENTRY_ID = re.compile(r"[1-9][0-9]{0,17}-(?:0|[1-9][0-9]{0,17})")
 _OVERRIDE = re.compile(r"(?:channel=(current|next)|tag=([^ ]+))(?: expire=(0|[1-9][0-9]{0,17}))?")
 
@@ -113,6 +114,13 @@ def read_entry_id(text: str) -> str:
     """Reads the id of an entry of the feed."""
     if not _ENTRY_ID.fullmatch(text):
         raise ValueError(f"is {text!r}, not the id of an entry")
+    return text
+
+
+def read_position(text: str) -> str:
+    """Reads the id of an entry, or a place between two entries. Unlike an id, it may be zero."""
+    if not _POSITION.fullmatch(text):
+        raise ValueError(f"is {text!r}, not the id of an event")
     return text
 
 

@@ -5,33 +5,36 @@
 -- KEYS[3]  feed-bytes        string
 -- KEYS[4]  request           string
 -- KEYS[5]  components        zset
--- KEYS[6]  history           stream
--- KEYS[7]  rollout           hash
--- KEYS[8]  queue             list
--- KEYS[9]  releases          hash
--- KEYS[10] attributes        hash
--- KEYS[11] quarantine        hash
--- KEYS[12] timeline          hash
--- KEYS[13] overrides         hash
--- KEYS[14] overrides-index   zset
--- KEYS[15] overrides-expiry  zset
+-- KEYS[6]  deleted           zset
+-- KEYS[7]  history           stream
+-- KEYS[8]  rollout           hash
+-- KEYS[9]  queue             list
+-- KEYS[10] releases          hash
+-- KEYS[11] attributes        hash
+-- KEYS[12] quarantine        hash
+-- KEYS[13] timeline          hash
+-- KEYS[14] overrides         hash
+-- KEYS[15] overrides-index   zset
+-- KEYS[16] overrides-expiry  zset
+-- KEYS[17] overrides-origin  hash
 --
 -- ARGV[1]     epoch           that the server knows
 -- ARGV[2]     digest          of the request
 -- ARGV[3]     nonce           of this attempt
 -- ARGV[4]     life_ms         of the idempotency record
--- ARGV[5]     max_entries     of the feed
--- ARGV[6]     max_bytes       of the feed
--- ARGV[7]     component
--- ARGV[8]     state_entry     of the last change of the rollout itself that the server knows, empty for none
--- ARGV[9]     last_entry      of the last change, overrides included, that the server knows; empty for any
--- ARGV[10]    freeze          of the namespace, as the server knows it; empty for none
--- ARGV[11]    patch_json
--- ARGV[12]    result          release, position, disposition
--- ARGV[13]    decided_ms      when the change was decided; empty if that does not matter
--- ARGV[14]    revision_floor  the new revision must be higher
--- ARGV[15]    is_urgent       1 if other changes have to wait for this one
--- ARGV[16..]  event           fields of the event, name and text in turn
+-- ARGV[5]     dry_run         1 if nothing is to be written
+-- ARGV[6]     max_entries     of the feed
+-- ARGV[7]     max_bytes       of the feed
+-- ARGV[8]     component
+-- ARGV[9]     state_entry     of the last change of the rollout itself that the server knows, empty for none
+-- ARGV[10]    last_entry      of the last change, overrides included, that the server knows; empty for any
+-- ARGV[11]    freeze          of the namespace, as the server knows it; empty for none
+-- ARGV[12]    patch_json
+-- ARGV[13]    result          release, position, disposition
+-- ARGV[14]    decided_ms      when the change was decided; empty if that does not matter
+-- ARGV[15]    revision_floor  the new revision must be higher
+-- ARGV[16]    is_urgent       1 if other changes have to wait for this one
+-- ARGV[17..]  event           fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
@@ -42,15 +45,15 @@
 -- overrides also takes a revision, but no decision depends on it. If an urgent change conflicts with another change, all changes
 -- that are not urgent conflict for a moment (`yield_until`). Otherwise the urgent change could lose again and again.
 
-local revision_floor, is_urgent = tonumber(revision_floor), is_urgent == '1'
+local revision_floor, is_urgent, is_dry_run = tonumber(revision_floor), is_urgent == '1', dry_run == '1'
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
 
 -- The other keys are only replaced or removed as a whole, which works with any type.
 local refusal = refuse_types(
-  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', history, 'stream',
-  rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'
+  meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', components, 'zset', deleted, 'zset',
+  history, 'stream', rollout, 'hash', releases, 'hash', attributes, 'hash', quarantine, 'hash', timeline, 'hash'
 ) or refuse(meta, epoch, request, digest)
 if refusal then
   return refusal
@@ -59,7 +62,7 @@ local found = redis.call('HMGET', rollout, 'revision', 'state_entry', 'entry', '
 local revision_found, yield_until = found[1] or '0', found[4]
 local now = now_ms()
 if (found[2] or '') ~= state_entry or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
-  if is_urgent and found[2] then
+  if is_urgent and not is_dry_run and found[2] then
     redis.call('HSET', rollout, 'yield_until', string.format('%.0f', now + YIELD_MS))
   end
   return {CONFLICT, revision_found}
@@ -86,14 +89,19 @@ if not patch.delete and not redis.call('ZSCORE', components, component) then
     return {TOO_MANY_COMPONENTS, MAX_COMPONENTS}
   end
 end
+if is_dry_run then
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, found[3] or ''}
+end
 
 if patch.delete then
   redis.call(
-    'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry
+    'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry,
+    overrides_origin
   )
   redis.call('ZREM', components, component)
-else
-  redis.call('ZADD', components, 0, component)
+elseif redis.call('ZADD', components, 0, component) == 1 then
+  redis.call('ZREM', deleted, component)
 end
 for section, key in pairs(hashes) do
   local change = patch[section]
@@ -119,6 +127,9 @@ if patch.delete then
 end
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
 redis.call('HSET', rollout, 'revision', revision, 'entry', id, 'state_entry', id)
+if patch.delete then
+  note_deletion(deleted, component, id)
+end
 if yield_until then
   redis.call('HDEL', rollout, 'yield_until')
 end

@@ -6,7 +6,8 @@
 -- KEYS[4]  overrides         hash
 -- KEYS[5]  overrides-index   zset
 -- KEYS[6]  overrides-expiry  zset
--- KEYS[7]  rollout           hash
+-- KEYS[7]  overrides-origin  hash
+-- KEYS[8]  rollout           hash
 --
 -- ARGV[1]  epoch        that the server knows
 -- ARGV[2]  max_entries  of the feed
@@ -22,7 +23,8 @@
 
 local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string',
-  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', rollout, 'hash'
+  overrides, 'hash', overrides_index, 'zset', overrides_expiry, 'zset', overrides_origin, 'hash',
+  rollout, 'hash'
 ) or refuse_store(meta, epoch)
 if refusal then
   return refusal
@@ -41,6 +43,7 @@ end
 count_by(rollout, -removed, overrides)
 call_in_chunks('ZREM', overrides_index, expired)
 call_in_chunks('ZREM', overrides_expiry, expired)
+call_in_chunks('HDEL', overrides_origin, expired)
 local fields = {'component', component, 'expired', table.concat(expired, ' ')}
 append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
 return {DONE, #expired}

@@ -1,0 +1,1 @@
+"""Which version a repo gets, by which rule, and what would change it."""

@@ -1,0 +1,1 @@
+"""What `rampd history` shows: events, each with what it changed."""

@@ -1,0 +1,44 @@
+"""An event of a history on a terminal: a line, with its changes beneath."""
+
+from collections.abc import Iterable
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from rampd import v1
+from rampd._contract.wording import one_line
+from rampd_cli.drawing import palette
+from rampd_cli.drawing.clock import Clock
+from rampd_cli.drawing.columns import GAP
+from rampd_cli.drawing.paragraph import LEAST_WIDTH
+from rampd_cli.history.event_row import changes_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def width_of_times(events: Iterable[v1.Event], clock: Clock) -> int:
+    """Returns the width of the first column."""
+    return max((len(_time(event, clock)) for event in events), default=0)
+
+
+def drawn(event: v1.Event, clock: Clock, console: "Console", times: int) -> "list[Text]":
+    """Returns the lines of an event. `times` is the width of the first column."""
+    head = Text.assemble(
+        (one_line(event.component) or "all components", palette.TITLE),
+        f"  {one_line(event.actor)}{' (claimed)' if event.actor_claimed else ''}  ",
+        (one_line(event.action), palette.MOVES),
+        f"  “{one_line(event.note)}”" if event.note else "",
+    )
+    changes = [Text(f"  {change}", style=palette.FAINT) for change in changes_of(event)]
+    width = max(console.width - times - GAP, LEAST_WIDTH)
+    texts = [line for text in (head, *changes) for line in text.wrap(console, width, overflow="fold")]
+    for text in texts:
+        text.rstrip()
+    firsts = [Text(_time(event, clock).ljust(times), style=palette.FAINT), *repeat(Text(" " * times), len(texts) - 1)]
+    return [Text(" " * GAP).join([first, text]) for first, text in zip(firsts, texts, strict=True)]
+
+
+def _time(event: v1.Event, clock: Clock) -> str:
+    return clock.time(event.time, has_seconds=True)

@@ -1,0 +1,82 @@
+"""`rampd history --follow`: new events as they come, until Ctrl-C."""
+
+import select
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from rampd._contract.wording import one_line
+from rampd.errors import RampdError
+from rampd_cli.drawing.clock import Clock
+from rampd_cli.drawing.screen import print_lines
+from rampd_cli.history.event_row import row
+from rampd_cli.history.new_events import NewEvents
+from rampd_cli.history.reading import read
+from rampd_cli.shown import Shown, show_next
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rampd import v1
+    from rampd_cli.session import Session
+
+_AGAIN_S: Final = 1.0
+
+
+def follow(session: "Session", component: str, *, since: datetime | None, limit: int | None) -> NoReturn:
+    """Shows the newest events and then new ones, oldest first, until Ctrl-C. A server that is gone for a while does not end it.
+    Raises RampdError if no server answers at the start, KeyboardInterrupt, and BrokenPipeError if nobody reads stdout any more.
+    """
+    known = NewEvents()
+    _show(session, known.first(read(session, component), limit=limit, since=since))
+    is_lost, pause_s = False, _AGAIN_S
+    while True:
+        _pause(pause_s)
+        try:
+            new = known.of(read(session, component, known.after))
+        except RampdError as error:
+            if not error.retryable:
+                raise
+            if not is_lost:
+                session.tell(f"rampd: {one_line(error.message)} rampd tries again until a server answers.")
+            is_lost, pause_s = True, max(_AGAIN_S, error.retry_after_s or 0)
+            continue
+        if is_lost:
+            session.tell("rampd: a server answers again.")
+        is_lost, pause_s = False, _AGAIN_S
+        _show(session, new)
+
+
+def _show(session: "Session", events: "list[v1.Event]") -> None:
+    clock = Clock(datetime.now(UTC), session.is_utc)
+    for event in events:
+        draw = partial(_draw, event, clock)
+        show_next(Shown(event, [row(event)], draw), session.output)
+
+
+def _draw(event: "v1.Event", clock: Clock, console: "Console") -> None:
+    from rampd_cli.history.event_view import drawn, width_of_times  # noqa: PLC0415 - a pipe needs no rich
+
+    # Later times may be longer than those of today, and begin in the same column.
+    times = max(len("27 Nov 14:05:03"), width_of_times([event], clock))
+    print_lines(console, drawn(event, clock, console, times))
+
+
+def _pause(seconds: float) -> None:
+    """Raises BrokenPipeError as soon as the program that reads stdout has ended: there may be no event for hours, and so no
+    write that fails.
+    """
+    try:
+        place = sys.stdout.fileno()
+    except (OSError, ValueError):  # stdout is no file
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    poll.register(place, 0)
+    found = poll.poll(seconds * 1000)
+    if any(state & (select.POLLERR | select.POLLHUP) for _, state in found):
+        raise BrokenPipeError
+    if found:  # a system that can't tell it of this kind of file
+        time.sleep(seconds)

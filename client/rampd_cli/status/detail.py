@@ -1,0 +1,127 @@
+"""One component on one screen. Pure."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from rich.text import Text
+
+from rampd import v1
+from rampd._contract.wording import counted, number, one_line
+from rampd_cli.drawing import palette
+from rampd_cli.drawing.bar import bar
+from rampd_cli.drawing.clock import Clock
+from rampd_cli.drawing.paragraph import labelled, wrapped
+from rampd_cli.drawing.screen import Screen
+from rampd_cli.status.channels import channels
+from rampd_cli.status.known import Detail, Overrides
+from rampd_cli.status.last_events import last_events
+from rampd_cli.status.plan import steps_of, what_is_next
+from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
+
+EVENTS: Final = 5
+"""The number of events that are shown."""
+_LABEL: Final = 11
+_LISTED: Final = 3
+
+
+def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
+    """Returns the lines to print."""
+    rollout, stands = found.rollout, standing(found.rollout)
+    lines = _head(rollout, stands, clock, screen)
+    if rollout.HasField("current"):
+        lines += channels(rollout, screen)
+    about: list[tuple[str, Iterable[Text]]] = [
+        ("Now", _now(found, stands, clock, screen)),
+        ("To type", _ways(rollout, stands, screen)),
+        ("Evidence", _evidence(rollout, screen)),
+        ("Plan", _plan(rollout, screen)),
+        ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
+        ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock), screen))),
+        ("Queue", _paragraph(_tags(rollout.queue), screen)),
+        ("Previous", _paragraph(_tags(rollout.previous), screen)),
+        ("Quarantine", _paragraph(", ".join(map(one_line, found.quarantined)), screen)),
+        ("Overrides", _paragraph(_overrides(found.overrides), screen)),
+        ("History", last_events(found.events[:EVENTS], clock, screen.width - _LABEL)),
+    ]
+    for label, parts in about:
+        lines += _labelled(label, parts)
+    return lines
+
+
+def _head(rollout: v1.Rollout, stands: Standing, clock: Clock, screen: Screen) -> list[Text]:
+    name = one_line(rollout.component)
+    parts = [Text(name, palette.TITLE), Text(stands.kind.word, stands.kind.style)]
+    if stands.since is not None:
+        parts.append(Text(f"since {clock.time(stands.since)}, {clock.ago(stands.since)}", palette.FAINT))
+    if rollout.revision:
+        parts.append(Text(f"revision {rollout.revision}", palette.FAINT))
+    head = Text("  ", no_wrap=True).join(parts)
+    return [head] if head.cell_len <= screen.width else parts
+
+
+def _labelled(label: str, lines: Iterable[Text]) -> Iterator[Text]:
+    for number_, line in enumerate(lines):
+        yield Text().append(f"{'' if number_ else label:{_LABEL}}", palette.FAINT).append_text(line)
+
+
+def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
+    return (Text(line, style=style) for line in wrapped(text, screen.width - _LABEL))
+
+
+def _ways(rollout: v1.Rollout, stands: Standing, screen: Screen) -> Iterator[Text]:
+    for why, way in ways(rollout, stands):
+        yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
+
+
+def _now(found: Detail, stands: Standing, clock: Clock, screen: Screen) -> Iterator[Text]:
+    """What the server says about it. If it says nothing, what the state says."""
+    if stands.kind is Kind.UNCONFIRMED:
+        said = f"{stands.reason} {found.says}"
+    else:
+        said = "" if stands.kind is Kind.DAMAGED else found.says
+    said = said or told(found.rollout, stands, clock)
+    yield from _paragraph(one_line(said), screen, palette.BAD if stands.kind is Kind.DAMAGED else "")
+
+
+def _evidence(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
+    if not rollout.HasField("evidence"):
+        return
+    e, limit = rollout.evidence.e, rollout.evidence.limit
+    # On a logarithmic scale, because evidence multiplies with each failure.
+    share = math.log(e) / math.log(limit) if e > 1 and limit > 1 else 0.0
+    room = min(max(screen.width - _LABEL - 40, 6), 24)
+    style = palette.BAD if share >= 1 else palette.WAITS if share >= 0.5 else palette.GOOD
+    line = Text().append(bar(share, room, is_ascii=screen.is_ascii), style)
+    yield line.append(f" E = {number(e, limit)} of {number(limit, e)}")
+    if rollout.evidence.assignment_mismatches:
+        left_out = counted(rollout.evidence.assignment_mismatches, "outcome")
+        yield from _paragraph(f"{left_out} left out: they do not match the weights.", screen, palette.WAITS)
+
+
+def _plan(rollout: v1.Rollout, screen: Screen) -> Iterator[Text]:
+    steps = steps_of(rollout)
+    if not steps:
+        return
+    done, now, later = ("+", ">", "-") if screen.is_ascii else ("✓", "▶", "·")
+    for step in steps:
+        mark, style = (now, palette.TITLE) if step.is_now else (done, palette.FAINT) if step.is_over else (later, "")
+        yield from _paragraph(f"{mark} {step.text}", screen, style)
+    yield from _paragraph(
+        f"{later} current{'' if rollout.policy.auto_finalize else ', when somebody finalizes it'}", screen
+    )
+
+
+def _tags(releases: Sequence[v1.Release]) -> str:
+    shown = ", ".join(one_line(release.tag) for release in releases[:_LISTED])
+    more = len(releases) - _LISTED
+    return f"{len(releases)}: {shown}{f' and {more} more' if more > 0 else ''}" if releases else ""
+
+
+def _overrides(found: Overrides) -> str:
+    count = found.to_current + found.to_next + found.to_tag
+    if not count:
+        return ""
+    kinds = (("to current", found.to_current), ("to next", found.to_next), ("to a tag", found.to_tag))
+    said = ", ".join(f"{each:,} {kind}" for kind, each in kinds if each)
+    return f"more than {count:,}" if found.is_cut else f"{count:,}: {said}"

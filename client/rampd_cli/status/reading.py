@@ -1,0 +1,141 @@
+"""Reads from a server what `rampd status` shows."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from rampd import v1
+from rampd.errors import InternalError, NotFoundError, RampdError
+from rampd_cli.status.known import Detail, Known, Overrides
+from rampd_cli.status.standing import urgency
+
+if TYPE_CHECKING:
+    from rampd import Admin
+
+MOST_WITH_JOBS: Final = 40
+"""Of how many components a screen shows the jobs, the most urgent ones: each costs a call."""
+_PAGE: Final = 1000
+_AT_ONCE: Final = 8
+_EVENTS: Final = 20
+"""The newest events of a component. The beginning of the present hold is among them, or it is not shown."""
+_COUNTED_OVERRIDES: Final = 3 * _PAGE
+_QUARANTINED: Final = 20
+_SAYS_S: Final = 2.0
+
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+
+
+def read(admin: "Admin", components: Sequence[str], *, is_screen: bool) -> Known:
+    """Returns what is shown on a screen, or in a pipe: of some components, or of all if none is named. Raises RampdError."""
+    if not components:
+        return Known(read_all(admin, MOST_WITH_JOBS if is_screen else None))
+    wanted = list(dict.fromkeys(components))
+    rollouts = _at_once(lambda component: _rollout(admin, component), wanted)
+    return Known(rollouts, [_detail(admin, rollout) for rollout in rollouts] if is_screen else None)
+
+
+def read_all(admin: "Admin", most_with_jobs: int | None) -> list[v1.Rollout]:
+    """Returns all components, by name. Those under way come with their jobs: the `most_with_jobs` most urgent ones, or all of
+    them for None. Raises RampdError.
+    """
+    rollouts = {rollout.component: rollout for rollout in admin.list_rollouts(page_size=_PAGE)}
+    under_way = [each for each in rollouts.values() if each.HasField("next") and not each.HasField("damage")]
+    wanted = sorted(under_way, key=urgency)[:most_with_jobs]
+    for rollout in _at_once(lambda each: _with_jobs(admin, each), wanted):
+        rollouts[rollout.component] = rollout
+    return list(rollouts.values())
+
+
+def _with_jobs(admin: "Admin", listed: v1.Rollout) -> v1.Rollout:
+    try:
+        return admin.get_rollout(listed.component)
+    except RampdError:
+        return listed  # it is gone or the server is slow: better without jobs than no screen
+
+
+def _rollout(admin: "Admin", component: str) -> v1.Rollout:
+    """Raises RampdError. A component whose data is damaged is an answer, too."""
+    try:
+        return admin.get_rollout(component)
+    except NotFoundError as error:
+        if (near := _near(admin, component)) and error.reason == "COMPONENT_NOT_FOUND":
+            raise NotFoundError(
+                f"{error.message} Did you mean {near}?", reason=error.reason, metadata=error.metadata
+            ) from error
+        raise
+    except InternalError as error:
+        if error.reason != "STORE_CORRUPT":
+            raise
+        damage = v1.Damage(key=error.metadata.get("key", ""), problem=error.message)
+        return v1.Rollout(component=component, damage=damage)
+
+
+def _near(admin: "Admin", component: str) -> str:
+    """Returns the names that are most like a name that does not exist, as a part of a sentence. Empty if none is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a name that does not exist
+
+    try:
+        names = [rollout.component for rollout in admin.list_rollouts(page_size=_PAGE)]
+    except RampdError:
+        return ""
+    return " or ".join(get_close_matches(component, names, n=3))
+
+
+def _detail(admin: "Admin", rollout: v1.Rollout) -> Detail:
+    """What can't be read, apart from the rollout itself, is left out."""
+    component = rollout.component
+    if rollout.HasField("damage") and not rollout.HasField("current"):
+        return Detail(rollout, events=_tried(lambda: _events(admin, component), []))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        says = pool.submit(_tried, lambda: _says(admin, rollout), "")
+        events = pool.submit(_tried, lambda: _events(admin, component), [])
+        overrides = pool.submit(_tried, lambda: _overrides(admin, component), Overrides())
+        quarantined = pool.submit(_tried, lambda: _quarantined(admin, component), [])
+        return Detail(rollout, says.result(), events.result(), overrides.result(), quarantined.result())
+
+
+def _tried(read: Callable[[], _Result], otherwise: _Result) -> _Result:
+    try:
+        return read()
+    except RampdError:
+        return otherwise
+
+
+def _says(admin: "Admin", rollout: v1.Rollout) -> str:
+    """What WatchRelease says first about next, which is what automation waits for."""
+    if not rollout.HasField("next"):
+        return ""
+    with closing(admin.watch_release(rollout.component, rollout.next.number, timeout=_SAYS_S)) as stream:
+        return next((response.message for response in stream), "")
+
+
+def _events(admin: "Admin", component: str) -> list[v1.Event]:
+    return list(islice(admin.list_events(component, page_size=_EVENTS), _EVENTS))
+
+
+def _overrides(admin: "Admin", component: str) -> Overrides:
+    found = list(islice(admin.list_overrides(component, page_size=_PAGE), _COUNTED_OVERRIDES + 1))
+    counted = Counter(override.channel for override in found[:_COUNTED_OVERRIDES])
+    return Overrides(
+        to_current=counted[v1.CHANNEL_CURRENT],
+        to_next=counted[v1.CHANNEL_NEXT],
+        to_tag=counted[v1.CHANNEL_UNSPECIFIED],
+        is_cut=len(found) > _COUNTED_OVERRIDES,
+    )
+
+
+def _quarantined(admin: "Admin", component: str) -> list[str]:
+    return [each.tag for each in islice(admin.list_quarantine(component, page_size=_QUARANTINED), _QUARANTINED)]
+
+
+def _at_once(read: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Reads several things at once, and returns them in order. Raises the first error."""
+    wanted = list(items)
+    if len(wanted) < 2:
+        return [read(item) for item in wanted]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(read, wanted))

@@ -1,0 +1,49 @@
+"""The columns of `rampd status` in a pipe. Pure."""
+
+from typing import Final
+
+from rampd import v1
+from rampd._contract.wording import exact
+from rampd_cli.drawing.clock import as_datetime
+from rampd_cli.drawing.outcomes import Count, jobs_of
+from rampd_cli.status.standing import Kind, standing
+
+_WAITS: Final = {
+    Kind.DAMAGED: "damage",
+    Kind.UNCONFIRMED: "confirm",
+    Kind.PROBLEM: "problem",
+    Kind.APPROVAL: "approval",
+    Kind.PAUSED: "paused",
+    Kind.FROZEN: "frozen",
+}
+
+CHANGES: Final = 9
+"""The number of the first cells that change when the component does. The others count jobs."""
+
+
+def row(rollout: v1.Rollout) -> tuple[str, ...]:
+    """Returns the cells of a component. Times are in UTC."""
+    found, jobs = standing(rollout), jobs_of(rollout)
+    has_next = rollout.HasField("next")
+    return (
+        rollout.component,
+        v1.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_") if rollout.state else "",
+        _WAITS.get(found.kind, ""),
+        rollout.current.tag,
+        rollout.next.tag,
+        exact(rollout.next_percent) if has_next else "",
+        str(len(rollout.queue)),
+        f"{as_datetime(found.since):%Y-%m-%dT%H:%M:%SZ}" if found.since is not None else "",
+        found.reason,
+        *_cells(jobs.current),
+        *_cells(jobs.next),
+    )
+
+
+def row_of_deleted(component: str) -> tuple[str, ...]:
+    """Returns the cells of a component that is gone."""
+    return (component, "DELETED", *[""] * (len(row(v1.Rollout())) - 2))
+
+
+def _cells(count: Count | None) -> tuple[str, str]:
+    return ("", "") if count is None else (str(count.jobs), str(count.failures))

@@ -1,0 +1,1 @@
+"""What `rampd wait` waits for, and what it shows meanwhile."""

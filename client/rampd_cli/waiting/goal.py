@@ -1,0 +1,44 @@
+"""What `rampd wait` can wait for, as it is typed."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+NAMES: Final = ("current", "next", "held", "ended", "percent")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What to wait for."""
+
+    name: str
+    """One of `NAMES`."""
+    percent: float = 0.0
+    """For `percent`: the share that is enough."""
+
+    def __str__(self) -> str:
+        """Writes it as it follows `is`: `next`, `at 50 %`."""
+        return f"at {self.percent:.10g} %" if self.name == "percent" else self.name
+
+
+class GoalType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """`current`, `next`, `held`, `ended` or `percent=50`."""
+
+    name = "goal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Goal:
+        if isinstance(value, Goal):
+            return value
+        name, _, share = value.partition("=")
+        if name == "percent":
+            try:
+                percent = float(share)
+            except ValueError:
+                percent = -1.0
+            if 0 < percent <= 100:
+                return Goal(name, percent)
+            self.fail("Write percent=50: a number over 0, at most 100.", param, ctx)
+        if value not in NAMES:
+            self.fail(f"{value!r} is not current, next, held, ended or percent=50.", param, ctx)
+        return Goal(name)

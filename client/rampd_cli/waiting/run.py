@@ -1,0 +1,84 @@
+"""Waits: follows a release, shows each change, and ends when the goal is reached or can't be reached."""
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from rampd import v1
+from rampd._contract.wording import one_line
+from rampd.errors import DeadlineExceededError, InternalError, NotFoundError, ReleaseFailedError
+from rampd_cli.failures import TimedOutError
+from rampd_cli.shown import Shown
+from rampd_cli.waiting.chosen import chosen
+from rampd_cli.waiting.goal import Goal
+from rampd_cli.waiting.verdict import Place, Verdict, place, verdict
+from rampd_cli.waiting.views import view_of
+
+if TYPE_CHECKING:
+    from rampd_cli.session import Session
+
+_FIND_S: Final = 5.0
+"""How long to ask which release is meant. If no server answers by then, there is probably none."""
+
+
+def wait(
+    session: "Session", component: str, text: str, goal: Goal, *, timeout: timedelta | None, keeps_waiting: bool
+) -> None:
+    """Returns when the goal is reached. Raises ReleaseFailedError, TimedOutError, and the errors of a call."""
+    limit_s = None if timeout is None else timeout.total_seconds()
+    ends_s = None if limit_s is None else time.monotonic() + limit_s
+    find_s = _FIND_S if limit_s is None else min(limit_s, _FIND_S)
+    release = chosen(component, list(session.admin().list_releases(component, timeout=find_s)), text)
+    last = _followed(session, component, release, goal, ends_s=ends_s, keeps_waiting=keeps_waiting)
+    if session.output in {"json", "yaml"}:
+        session.show(Shown(last, [], lambda _console: None))
+
+
+def _followed(
+    session: "Session", component: str, release: v1.Release, goal: Goal, *, ends_s: float | None, keeps_waiting: bool
+) -> v1.Release:
+    last = None
+    with view_of(session, goal) as view:
+        states = session.admin().follow_release(
+            component,
+            release.number,
+            until_held=False,
+            until_paused=False,
+            timeout=None if ends_s is None else max(ends_s - time.monotonic(), 0.001),
+            on_lost=lambda error: view.lose(one_line(error.message)),
+        )
+        try:
+            for last in states:
+                view.show(last)
+                match verdict(last, goal, keeps_waiting=keeps_waiting):
+                    case Verdict.REACHED:
+                        return last.release
+                    case Verdict.FAILED:
+                        raise _failed(component, last, goal)
+        except DeadlineExceededError as error:
+            said = f" {one_line(last.message)}" if last else ""
+            raise TimedOutError(f"The time is over, and {_name(component, release)} is not {goal}.{said}") from error
+        except NotFoundError as error:
+            if last is None:
+                raise
+            told = f"{_name(component, release)} does not exist any more. {error.message}"
+            raise _error(told, error.reason, component, release) from error
+    raise InternalError("The server ended the stream before the release ended.")
+
+
+def _failed(component: str, seen: v1.WatchReleaseResponse, goal: Goal) -> ReleaseFailedError:
+    where = place(seen)
+    if where in {Place.HELD, Place.PAUSED}:
+        told = f"{one_line(seen.message)} To wait until somebody acts: --keep-waiting"
+    else:
+        told = f"{_name(component, seen.release)} can't be {goal} any more. {one_line(seen.message)}"
+    return _error(told, where, component, seen.release)
+
+
+def _error(told: str, reason: str, component: str, release: v1.Release) -> ReleaseFailedError:
+    metadata = {"component": component, "release": str(release.number), "tag": release.tag}
+    return ReleaseFailedError(told, reason=reason, metadata=metadata)
+
+
+def _name(component: str, release: v1.Release) -> str:
+    return f"{one_line(release.tag)} (release {release.number} of {component})"

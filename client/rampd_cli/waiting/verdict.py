@@ -1,0 +1,72 @@
+"""Whether a release is where somebody waits for it to be. Pure."""
+
+from enum import Enum, StrEnum
+from typing import Final
+
+from rampd import v1
+from rampd_cli.waiting.goal import NAMES, Goal
+
+
+class Verdict(Enum):
+    """What a state means for somebody who waits."""
+
+    REACHED = "reached"
+    """The release is there, or past it."""
+    WAIT = "wait"
+    FAILED = "failed"
+    """It can't happen any more, or not without a person who acts."""
+
+
+class Place(StrEnum):
+    """Where a release is."""
+
+    QUEUED = "QUEUED"
+    ROLLING_OUT = "ROLLING_OUT"
+    PAUSED = "PAUSED"
+    """Automation has paused it, because something is wrong. A person's pause and an approval are ROLLING_OUT."""
+    HELD = "HELD"
+    CURRENT = "CURRENT"
+    RETIRED = "RETIRED"
+    """It was current."""
+    ABANDONED = "ABANDONED"
+    CANCELLED = "CANCELLED"
+    SUPERSEDED = "SUPERSEDED"
+
+
+_YES, _WAIT, _NO = Verdict.REACHED, Verdict.WAIT, Verdict.FAILED
+# The columns are those of NAMES. With --keep-waiting, PAUSED and HELD fail nobody.
+_TABLE: Final = {
+    #                  current  next   held   ended  percent
+    Place.QUEUED:      (_WAIT, _WAIT, _WAIT, _WAIT, _WAIT),
+    Place.ROLLING_OUT: (_WAIT, _YES,  _WAIT, _WAIT, _WAIT),
+    Place.PAUSED:      (_NO,   _YES,  _WAIT, _WAIT, _NO),
+    Place.HELD:        (_NO,   _YES,  _YES,  _WAIT, _NO),
+    Place.CURRENT:     (_YES,  _YES,  _NO,   _YES,  _YES),
+    Place.RETIRED:     (_YES,  _YES,  _NO,   _YES,  _YES),
+    Place.ABANDONED:   (_NO,   _NO,   _NO,   _YES,  _NO),
+    Place.CANCELLED:   (_NO,   _NO,   _NO,   _YES,  _NO),
+    Place.SUPERSEDED:  (_NO,   _NO,   _NO,   _YES,  _NO),
+}  # fmt: skip
+
+
+def place(seen: v1.WatchReleaseResponse) -> Place:
+    """Returns where a release is. A state that this version does not know counts as QUEUED: the wait goes on."""
+    release, rollout = seen.release, seen.rollout
+    name = str(v1.ReleaseState(release.state)).removeprefix("RELEASE_STATE_")
+    if name != "NEXT":
+        return Place(name) if name in Place.__members__ else Place.QUEUED
+    if rollout.state == v1.ROLLOUT_STATE_HELD:
+        return Place.HELD
+    is_defect = rollout.pause.cause not in {v1.PAUSE_CAUSE_UNSPECIFIED, v1.PAUSE_CAUSE_APPROVAL}
+    return Place.PAUSED if rollout.paused and is_defect else Place.ROLLING_OUT
+
+
+def verdict(seen: v1.WatchReleaseResponse, goal: Goal, *, keeps_waiting: bool) -> Verdict:
+    """Returns what a state of a release means for a goal. `keeps_waiting`: somebody may still ramp or resume it."""
+    where = place(seen)
+    is_under_way = where in {Place.ROLLING_OUT, Place.PAUSED}
+    if goal.name == "percent" and is_under_way and seen.rollout.next_percent >= goal.percent:
+        return Verdict.REACHED
+    found = _TABLE[where][NAMES.index(goal.name)]
+    needs_person = where in {Place.PAUSED, Place.HELD}
+    return Verdict.WAIT if keeps_waiting and needs_person and found is Verdict.FAILED else found

@@ -1,0 +1,128 @@
+"""Where the progress of a release is shown: a live view, a line for each change, or nothing."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from rampd import v1
+from rampd._contract.wording import one_line
+from rampd_cli.drawing.clock import Clock
+from rampd_cli.shown import terminal
+from rampd_cli.waiting.goal import Goal
+from rampd_cli.waiting.progress import cells, lines
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from rampd_cli.session import Session
+
+
+class View(Protocol):
+    """Shows how a release goes on."""
+
+    def show(self, seen: v1.WatchReleaseResponse) -> None:
+        """Shows a state. It may be the same as the one before."""
+
+    def lose(self, why: str) -> None:
+        """Shows that no server answers. It may be called several times before the next state."""
+
+
+@contextmanager
+def view_of(session: "Session", goal: Goal) -> Iterator[View]:
+    """Gives the view that fits the output, for as long as the block lasts."""
+    is_for_programs = session.output in {"json", "yaml"}
+    if sys.stderr.isatty() if is_for_programs else session.output == "table" and sys.stdout.isatty():
+        # Of a program, stdout gets only the release.
+        view = _Live(terminal(is_error=is_for_programs), goal)
+        with view.running(is_kept=not is_for_programs):
+            yield view
+    else:
+        # If stderr is no terminal, a program reads it: it gets only an error.
+        yield _Nothing() if is_for_programs else _Lines(session)
+
+
+class _Nothing:
+    def show(self, seen: v1.WatchReleaseResponse) -> None:
+        pass
+
+    def lose(self, why: str) -> None:
+        pass
+
+
+class _Lines:
+    """A line for each change."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._before: tuple[str, ...] = ()
+        self._is_lost = False
+
+    def show(self, seen: v1.WatchReleaseResponse) -> None:
+        if self._is_lost:
+            self._session.tell("rampd: a server answers again.")
+        self._is_lost = False
+        now, row = datetime.now(UTC), cells(seen)
+        if row == self._before:
+            return
+        self._before = row
+        if self._session.output == "plain":
+            at = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
+            click.echo("\t".join(map(one_line, (at, *row))))
+        else:
+            at = Clock(now, self._session.is_utc).time(now, has_seconds=True)
+            click.echo(f"{at}  {one_line(seen.message)}")
+
+    def lose(self, why: str) -> None:
+        if not self._is_lost:
+            self._session.tell(f"rampd: {why} rampd tries again until a server answers.")
+        self._is_lost = True
+
+
+class _Live:
+    """A few lines on a terminal that change in place."""
+
+    def __init__(self, console: "Console", goal: Goal) -> None:
+        self._console = console
+        self._goal = goal
+        self._began_s = time.monotonic()
+        self._seen: v1.WatchReleaseResponse | None = None
+        self._lost = ""
+
+    @contextmanager
+    def running(self, *, is_kept: bool) -> Iterator[None]:
+        """Draws, again and again, for as long as the block lasts. `is_kept`: the last lines stay on the terminal."""
+        from rich.live import Live  # noqa: PLC0415 - a pipe needs no rich
+
+        with Live(
+            console=self._console,
+            get_renderable=self._drawn,
+            refresh_per_second=2,
+            transient=not is_kept,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
+            yield
+
+    def show(self, seen: v1.WatchReleaseResponse) -> None:
+        self._seen, self._lost = seen, ""
+
+    def lose(self, why: str) -> None:
+        self._lost = why
+
+    def _drawn(self) -> "RenderableType":
+        from rich.console import Group  # noqa: PLC0415 - a pipe needs no rich
+
+        drawn = lines(
+            self._seen,
+            self._goal,
+            waited=timedelta(seconds=time.monotonic() - self._began_s),
+            lost=self._lost,
+            width=self._console.width,
+            is_ascii=self._console.options.ascii_only,
+        )
+        return Group(*drawn)
