@@ -40,6 +40,8 @@ class Session:
     """Ends its connection at the end of the `with` block."""
 
     def __init__(self, settings: Settings) -> None:
+        # gRPC writes a line for each failed handshake. The error of the call says the same.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         self._settings = settings
         self._profile: Profile | None = None
         self._admins: dict[str, Admin] = {}
@@ -95,8 +97,6 @@ class Session:
     def admin_of(self, place: Place) -> "Admin":
         """Returns a client of one of several servers."""
         if place.server not in self._admins:
-            # gRPC writes a line for each failed handshake. The error of the call says the same.
-            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             from rampd import Admin  # noqa: PLC0415 - it is slow to import
 
             self._admins[place.server] = Admin(

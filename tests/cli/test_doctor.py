@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,6 +162,12 @@ class TestNobodyThere:
         (tmp_path / "file").touch()
         said = doctor(run, f"unix:{tmp_path}/file")
         assert (said.ran.code, said["reach"][0]) == (3, "problem")
+
+    def test_a_program_that_takes_connections_and_never_answers(self, run: Run) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            said = doctor(run, f"127.0.0.1:{silent.getsockname()[1]}")
+        assert (said.ran.code, said.bad()) == (3, {"reach": "problem"})
+        assert "has not answered WhoAmI in time" in said["reach"][1]
 
 
 class TestTls:

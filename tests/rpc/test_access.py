@@ -211,6 +211,9 @@ def answered(world: World, method: str, request: Message, who: str) -> bytes:
         response.ClearField("flags")
     if method == "ListRollouts":
         del response.rollouts[:]
+    if method == "GetServer":
+        for field in ("components", "time", "snapshot_age", "store"):
+            response.server.ClearField(field)
     if method == "Watch":
         response.ClearField("heartbeat")
         response.cursor = re.sub(r"\+[0-9a-f]{8}/", "/", response.cursor)  # the components that the caller may see
