@@ -84,7 +84,8 @@ class Command(click.Command):
                 raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own, shared = [], []
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             # An argument stands in the first line of the help, with nothing to say about it here.
             if (record := param.get_help_record(ctx)) is not None and record[1]:

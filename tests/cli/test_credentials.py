@@ -81,7 +81,9 @@ def test_every_change_is_made_with_the_token_of_a_profile_and_refused_to_a_viewe
     assert {(each.actor, each.actor_claimed) for each in events if each.actor != "rampd"} == {("ops", False)}
 
 
-@pytest.mark.parametrize(("token", "reason"), [(None, "NO_CREDENTIALS"), (new_token(), "BAD_CREDENTIALS")])
+@pytest.mark.parametrize(
+    ("token", "reason"), [(None, "NO_CREDENTIALS"), (new_token(), "BAD_CREDENTIALS")], ids=["none", "unknown"]
+)
 def test_a_change_without_a_known_credential_is_refused(
     run: Run, server: ServerProcess, monkeypatch: pytest.MonkeyPatch, token: str | None, reason: str
 ) -> None:

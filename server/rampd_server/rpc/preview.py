@@ -33,7 +33,7 @@ class SeenPreviewer:
             _snapshot(before),
             _snapshot(after),
             overrides=known.overrides if known else Overrides(),
-            changes={repo: override and choice_of(override) for repo, override in overrides.items()},
+            changes={repo: None if each is None else choice_of(each) for repo, each in overrides.items()},
             sample=sample,
             now_ms=self._replica.likely_ms,
         )
