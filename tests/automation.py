@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rampd._evidence.counters import Split, Tally, TrialCounters
 from rampd_server.automation.controller import Controller
 from rampd_server.domain.automation.guards import CheckReading
-from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import Author, Event, Head, Stored, UntimelyError

@@ -1,6 +1,7 @@
 """Settings and fixtures of all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ settings.load_profile("any machine")
 # Programs that tests start must run as on a user's machine. With PYTHONUNBUFFERED, a program that never flushes its output
 # passes the tests and fails at the user's.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# A shell starts what runs in the background without Ctrl-C, and every program inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

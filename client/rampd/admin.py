@@ -111,6 +111,7 @@ class Admin(OnePerProcess):
     get_policy = _asking(verbs.get_policy)
     list_events = _listing(verbs.list_events)
     who_am_i = _asking(verbs.who_am_i)
+    get_server = _asking(verbs.get_server)
     delete_component = _asking(verbs.delete_component)
 
     def wait_for_release(

@@ -317,6 +317,7 @@ class AsyncAdmin(OnePerProcess):
     get_policy = _asking(verbs.get_policy)
     list_events = _listing(verbs.list_events)
     who_am_i = _asking(verbs.who_am_i)
+    get_server = _asking(verbs.get_server)
     delete_component = _asking(verbs.delete_component)
 
     async def wait_for_release(

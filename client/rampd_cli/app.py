@@ -1,7 +1,5 @@
 """`rampd` as a whole: its commands, and what happens when one of them fails."""
 
-import os
-import sys
 from collections.abc import Sequence
 
 import click
@@ -76,18 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return tell(error, _output_of(arguments))
     except (KeyboardInterrupt, click.Abort):
-        click.echo(err=True)
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # Python would complain when it flushes stdout at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PIPE_CLOSED
-    except Exception as error:
-        from rampd.errors import RampdError  # noqa: PLC0415 - no error of rampd without a call
-
-        if not isinstance(error, RampdError):
-            raise
-        return tell(error, _output_of(arguments))
 
 
 def _output_of(arguments: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ _DURATION: Final = re.compile(
 )
 
 
-class Name(click.ParamType):
+class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A name that the server knows, and that a shell can complete. `kind` is `component`, `tag` or `repo`."""
 
     def __init__(self, kind: str) -> None:
@@ -25,7 +25,19 @@ class Name(click.ParamType):
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
 
 
-class Duration(click.ParamType):
+class Percent(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A share, as a person writes it: `10`, `0.25` or `10%`. Becomes a float."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(str(value).removesuffix("%"))
+        except ValueError:
+            self.fail(f"{value!r} is not a percent. Write 10 or 0.25.", param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A length of time, as a person writes it: `90s`, `10m`, `1h30m`, `7d`. Becomes a timedelta."""
 
     name = "duration"
@@ -33,17 +45,13 @@ class Duration(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _DURATION.fullmatch(value)
-        if not value or found is None:
-            self.fail(f"{value!r} is not a duration. Write 90s, 10m, 1h30m or 7d.", param, ctx)
-        seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
-        try:
-            return timedelta(seconds=seconds)
-        except OverflowError:
-            self.fail(f"{value!r} is too long.", param, ctx)
+        found = duration_of(value)
+        if found is None:
+            self.fail(f"{value!r} is not a duration, or is too long. Write 90s, 10m, 1h30m or 7d.", param, ctx)
+        return found
 
 
-class Time(click.ParamType):
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """A moment: `2026-12-01T09:00`, with a zone (`Z`, `+01:00`) or in the zone of this machine; `09:00` is the next 09:00.
     Becomes a datetime with a zone.
     """
@@ -59,6 +67,33 @@ class Time(click.ParamType):
             return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is not a time. Write 2026-12-01T09:00, or 09:00 for the next 09:00.", param, ctx)
+
+
+def duration_of(text: str) -> timedelta | None:
+    """Returns the duration that a text says, None if it says none."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    seconds = sum(float(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count)
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+class End(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A duration from now on, or a moment. Becomes a datetime with a zone."""
+
+    name = "end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if duration_of(value) is not None:
+            return in_future(DURATION.convert(value, param, ctx))
+        if not re.match(r"\d{1,4}[:-]", value, re.ASCII):
+            self.fail(f"{value!r} is neither a duration such as 7d nor a time such as 2026-12-01T09:00.", param, ctx)
+        return TIME.convert(value, param, ctx)
 
 
 class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
@@ -78,6 +113,13 @@ class Past(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         except (ValueError, OverflowError, OSError):
             wanted = "Write 2h, 7d, 2026-12-01T09:00, or 09:00 for the last 09:00"
             self.fail(f"{value!r} is not a time in the past. {wanted}.", param, ctx)
+
+
+def one_or_all(component: str, *, is_all: bool) -> str:
+    """Returns the component of a command that takes one or `--all`; empty for all. Raises UsageError."""
+    if bool(component) == is_all:
+        raise click.UsageError("Give a component or --all, and not both.")
+    return component
 
 
 def in_future(duration: timedelta) -> datetime:
@@ -101,6 +143,8 @@ def _last(hour: int, minute: int) -> datetime:
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
 REPO: Final = Name("repo")
+PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()
+END: Final = End()
 PAST: Final = Past()

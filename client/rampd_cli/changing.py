@@ -1,6 +1,8 @@
 """What every command that changes something does: a dry run, a question where there is no way back, the call, the answer."""
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -11,7 +13,9 @@ from rampd_cli.session import Session
 from rampd_cli.shown import Shown
 
 COLUMNS: Final = ("component", "changed", "revision", "message")
-"""The columns of the answer of a change."""
+"""The columns of the answer of a change. `component` is `*` for the whole namespace. `changed` is `yes`, `no`, or for a dry run
+`would` instead of `yes`.
+"""
 _SHOWN_MOVES: Final = 10
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -74,57 +78,123 @@ def change(
     options: dict[str, Any],
     *,
     asks: str = "",
+    answer: str = "",
+    stands: bool = True,
+    then: Callable[[Any], int] | None = None,
     **arguments: Any,
 ) -> int:
-    """Calls a method of Admin and shows its answer.
+    """Calls a method of Admin and shows its answer. `component` is empty for a change of the whole namespace.
 
     `asks`: why there is no way back, in a sentence. Then the person sees what will happen, and is asked. What the person saw
-    is what is changed: another revision is refused.
+    is what is changed: another revision is refused. `answer`: what the person has to type to go on, instead of `y`.
+    `stands`: whether a person sees below the answer where the component stands now. `then`: what follows the change; it gets the
+    answer, shows what there is to show, and returns the exit code.
     """
     how = How.taken_from(options)
     method = getattr(session.admin(), verb)
     call = {**how.arguments(), **arguments}
     if how.dry_run:
-        session.show(shown(method(component, dry_run=True, **call), is_dry_run=True))
+        session.show(shown(method(component, dry_run=True, **call), component=component, is_dry_run=True))
         return Exit.DONE
+    again = ""
     if asks and not how.yes:
-        if how.expect_revision is None and component:
-            call["expected_revision"] = session.admin().get_rollout(component).revision
-        if session.is_interactive:
-            session.tell(_text(method(component, dry_run=True, **call), is_dry_run=True))
-        session.confirm(f"{asks} Go on?")
-    session.show(shown(method(component, **call)))
+        call["expected_revision"] = expected = _confirmed(session, method, component, call, asks, answer)
+        again = " --yes" if expected == how.expect_revision else f" --yes --expect-revision {expected}"
+    response = _made(session, method, component, call, again)
+    if then is not None:
+        return then(response)
+    session.show(shown(response, component=component, stands=stands))
     return Exit.DONE
 
 
-def shown(response: Any, *, is_dry_run: bool = False) -> Shown:
-    """Returns the answer of a change."""
-    row = (
-        response.rollout.component,
-        "no" if is_dry_run or not response.changed else "yes",
-        str(response.revision),
-        response.message,
-    )
-    return Shown(response, [row], lambda console: console.print(_text(response, is_dry_run=is_dry_run), soft_wrap=True))
+def _confirmed(
+    session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], asks: str, answer: str
+) -> int | None:
+    """Shows a person what will happen, and asks. Returns the revision that was shown, None if there is none. Raises as
+    `Session.confirm`, and RampdError if the server would refuse the change.
+    """
+    from rampd.errors import InternalError, NotFoundError, UnimplementedError  # noqa: PLC0415 - only for a command that asks
+
+    expected: int | None = call["expected_revision"]
+    if session.is_interactive:
+        if expected is None and component:
+            # There is no revision to show before the first release of a component, nor of one whose data is damaged.
+            with suppress(NotFoundError, InternalError):
+                expected = session.admin().get_rollout(component).revision
+        try:
+            would = method(component, dry_run=True, **{**call, "expected_revision": expected})
+        except UnimplementedError:
+            session.tell("This server can't say what would happen: it is older than --dry-run.")
+        else:
+            session.tell(f"What would happen: {_would(would)}")
+            if not would.changed:
+                return expected
+    session.confirm(asks if answer else f"{asks} Go on?", answer=answer)
+    return expected
 
 
-def _text(response: Any, *, is_dry_run: bool) -> str:
+def _made(session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], also: str) -> Any:
+    """Makes a change. If nobody knows whether it was made, the person reads how to repeat it, and that nothing is done twice.
+
+    `also`: the options that the same request needs besides the request id.
+    """
+    from rampd.errors import DeadlineExceededError, UnavailableError  # noqa: PLC0415 - the call imports them anyway
+
+    request_id = call["request_id"] or os.urandom(16).hex()
+    if call.get("expire_time") is None:
+        again = f"To try again, add this, and the change is made once at most: --request-id {request_id}{also}"
+    else:
+        # `--for 2h` means another time later, so it would be another request. But it sets the same thing again.
+        again = "Type it again: a repeat does no harm."
+    try:
+        return method(component, **{**call, "request_id": request_id})
+    except (UnavailableError, DeadlineExceededError) as error:
+        error.metadata.setdefault("request_id", request_id)
+        error.add_note(again)
+        raise
+    except KeyboardInterrupt:
+        session.tell(f"\nThe change may have been made. {again}")
+        raise
+
+
+def shown(response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False) -> Shown:
+    """Returns the answer of a change. `stands`: whether a person also sees where the component stands now."""
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
-    if not is_dry_run:
-        return one_line(response.message)
-    lines = [f"Dry run, nothing is changed. The answer would be: {one_line(response.message)}"]
-    if response.HasField("preview"):
-        preview = response.preview
+    changed = ("would" if is_dry_run else "yes") if response.changed else "no"
+    text = f"Dry run, nothing is changed. {_would(response)}" if is_dry_run else one_line(response.message)
+    row = (response.rollout.component or component or "*", changed, str(response.revision), text.replace("\n", " "))
+
+    def draw(console: Any) -> None:
+        console.print(text, soft_wrap=True)
+        if stands and response.HasField("rollout"):
+            from rampd_cli.summary import summary  # noqa: PLC0415 - only for a person
+
+            console.print(summary(response.rollout), soft_wrap=True, style="dim")
+
+    return Shown(response, [row], draw)
+
+
+def _would(response: Any) -> str:
+    """The answer of a dry run: its message, and whom it would give another version, a line each."""
+    from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a command that shows something
+
+    lines = [one_line(response.message)]
+    preview = response.preview
+    if preview.repos_seen:
         about = "about " if preview.estimated else ""
         lines.append(
-            f"{about}{preview.repos_moved:,} of {about}{preview.repos_seen:,} repos seen in the last day would get another "
-            f"version{':' if preview.moves else '.'}".capitalize()
+            f"Of the {about}{counted(preview.repos_seen, 'repo')} that rampd saw in the last day, {about}{preview.repos_moved:,} "
+            f"would get another version{':' if preview.moves else '.'}"
         )
         lines += [
             f"  {one_line(move.repo)}: {one_line(move.before) or 'none'} -> {one_line(move.after) or 'none'}"
             for move in preview.moves[:_SHOWN_MOVES]
         ]
+    elif response.HasField("preview"):
+        lines.append(
+            "rampd saw no repo of this component in the last day, so it can't say who would get another version."
+        )
     return "\n".join(lines)
 
 

@@ -1,12 +1,16 @@
 """The classes of commands: every command has the options that say where the server is and how the answer is shown."""
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
+from rampd_cli.advice import command_of_verb, next_command
+from rampd_cli.failures import Exit, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 
 
@@ -60,22 +64,31 @@ class Command(click.Command):
         self.params += _shared_options()
 
     def invoke(self, ctx: click.Context) -> Any:
-        root = ctx.find_root()
-        shared = {}
+        shared = {name: _shared(ctx, name) for name in SHARED}
         for name in SHARED:
-            value = ctx.params.pop(name)
-            is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-            shared[name] = value if is_given or root is ctx else root.params.get(name, value)
+            del ctx.params[name]
         ctx.obj = session = Session(Settings(**shared))
         if self.callback is None:
             return None
+        given = dict(ctx.params)
         with session:
-            return ctx.invoke(self.callback, session, **ctx.params)
+            try:
+                return ctx.invoke(self.callback, session, **ctx.params)
+            except BrokenPipeError:
+                # The program that reads the output has ended. Python would complain when it flushes stdout at the end.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return Exit.PIPE_CLOSED
+            except Exception as error:
+                if is_failure(error):
+                    return tell(error, _output_of(session), next_command(error, str(ctx.info_name), given))
+                raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own, shared = [], []
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
+            # An argument stands in the first line of the help, with nothing to say about it here.
+            if (record := param.get_help_record(ctx)) is not None and record[1]:
                 (shared if param.name in SHARED else own).append(record)
         for title, records in (("Options", own), ("Options of every command", shared)):
             if records:
@@ -83,20 +96,31 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
 
-class Group(click.Group):
-    """A command that has commands, such as `rampd override`."""
+def _output_of(session: Session) -> str:
+    """The output for an error. That of a person if the configuration can't say it: what is wrong with it may be the error."""
+    try:
+        return session.output
+    except click.ClickException:
+        return ""
 
-    command_class = Command
+
+def _shared(ctx: click.Context, name: str) -> Any:
+    """The value of an option of every command: what stands nearest to the command's own arguments wins."""
+    value, at = ctx.params[name], ctx
+    while at.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        if at.parent is None:
+            return value
+        at = at.parent
+    return at.params[name]
 
 
-class Root(click.Group):
-    """`rampd` itself. It imports the file of a command when the command is typed."""
+class _Commands(click.Group):
+    """Commands. The file of a command is imported when the command is typed."""
 
-    def __init__(self, sections: dict[str, dict[str, str]], **settings: Any) -> None:
-        """`sections`: the title of a part of the help, and each of its commands with one line about it."""
-        super().__init__("rampd", **settings)
-        self.sections = sections
-        self.params += _shared_options()
+    sections: Mapping[str, Mapping[str, str]]
+    """The title of a part of the help, and each of its commands with one line about it."""
+    _prefix = ""
+    """How the names of the files begin."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for section in self.sections.values() for name in section]
@@ -104,13 +128,57 @@ class Root(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"rampd_cli.commands.{cmd_name}").command
+        command: click.Command = import_module(f"rampd_cli.commands.{self._prefix}{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name.startswith("-") or self.get_command(ctx, name) is not None or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"There is no command {ctx.command_path} {name!r}.{self._instead(ctx, name)}", ctx)
+
+    def _instead(self, ctx: click.Context, name: str) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - only for a command that there is not
+
+        near = get_close_matches(name.lower(), self.list_commands(ctx), n=1)
+        return f" Did you mean: {ctx.command_path} {near[0]}" if near else ""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in self.sections.items():
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
+
+
+class Group(_Commands):
+    """A command that has commands, such as `rampd override`. The file of `rampd override set` is `commands/override_set.py`."""
+
+    def __init__(self, name: str, commands: Mapping[str, str], **settings: Any) -> None:
+        """`commands`: each command, with one line about it."""
+        super().__init__(name, no_args_is_help=True, **settings)
+        self.sections = {"Commands": commands}
+        self._prefix = f"{name}_"
+        self.params += _shared_options()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Each command shows the options of every command.
+        self.format_commands(ctx, formatter)
+
+
+class Root(_Commands):
+    """`rampd` itself."""
+
+    def __init__(self, sections: Mapping[str, Mapping[str, str]], **settings: Any) -> None:
+        super().__init__("rampd", **settings)
+        self.sections = sections
+        self.params += _shared_options()
+
+    def _instead(self, ctx: click.Context, name: str) -> str:
+        known = command_of_verb(name)
+        if known.partition(" ")[0] in self.list_commands(ctx):
+            return f" It is: {ctx.command_path} {known}"
+        return super()._instead(ctx, name)
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Command]:

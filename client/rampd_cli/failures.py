@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import click
 
@@ -27,6 +27,8 @@ class Exit(IntEnum):
     """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
     """A person answered a question with no."""
+    DIFFERENT = 6
+    """`rampd policy diff --exit-code`: there is a difference."""
     TIMED_OUT = 124
     """`rampd wait`: the time of `--timeout` is over."""
     INTERRUPTED = 130
@@ -61,7 +63,7 @@ _REASONS: Mapping[int, str] = {
 }
 
 
-def is_failure(error: Exception) -> bool:
+def is_failure(error: Exception) -> "TypeGuard[click.ClickException | RampdError]":
     """Whether `tell` can tell it. Any other error is a defect of `rampd`."""
     if isinstance(error, click.ClickException):
         return True
@@ -70,7 +72,7 @@ def is_failure(error: Exception) -> bool:
     return isinstance(error, RampdError)
 
 
-def tell(error: "Exception | click.ClickException | RampdError", output: str, command: str = "") -> int:
+def tell(error: "click.ClickException | RampdError", output: str, command: str = "") -> int:
     """Writes an error to stderr, as JSON if the output is JSON or YAML, and returns the exit code.
 
     A person also reads the notes of the error (`add_note`), and `command`, the command line to type next.

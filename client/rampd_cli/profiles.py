@@ -71,10 +71,11 @@ def read_profiles() -> Profiles:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise click.UsageError(f"{path} is not TOML: {error}.") from None
-    return _checked(path, content)
+    return checked_profiles(path, content)
 
 
-def _checked(path: Path, content: Mapping[str, Any]) -> Profiles:
+def checked_profiles(path: Path, content: Mapping[str, Any]) -> Profiles:
+    """Returns the profiles in the content of a configuration file. Raises UsageError, with the place of the mistake."""
     if unknown := sorted(content.keys() - {"default", "profiles"}):
         raise click.UsageError(f"{path}: {unknown[0]!r} is not a setting. Settings belong into [profiles.NAME].")
     tables = content.get("profiles", {})
@@ -92,7 +93,7 @@ def _profile(path: Path, name: str, table: Mapping[str, Any]) -> Profile:
             raise click.UsageError(
                 f"{path}: [profiles.{name}] has no setting {setting!r}. There are: {', '.join(SETTINGS)}."
             )
-        wanted = bool if setting == "utc" else str
+        wanted, kind = (bool, "true or false") if setting == "utc" else (str, "a text in quotes")
         if not isinstance(value, wanted):
-            raise click.UsageError(f"{path}: {setting} of [profiles.{name}] must be a {wanted.__name__}.")
+            raise click.UsageError(f"{path}: {setting} of [profiles.{name}] must be {kind}.")
     return Profile(name=name, **table)

@@ -5,18 +5,20 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import click
 
-from rampd_cli.failures import DeclinedError
+from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.place import Place, place_of
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
 
 if TYPE_CHECKING:
     from rampd import Admin, Resolver
+    from rampd_cli.drawing.clock import Clock
 
 OUTPUTS: Final = ("table", "plain", "json", "yaml")
 _RESOLVE_S: Final = 5.0
@@ -38,17 +40,23 @@ class Session:
     """Ends its connection at the end of the `with` block."""
 
     def __init__(self, settings: Settings) -> None:
+        # gRPC writes a line for each failed handshake. The error of the call says the same.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         self._settings = settings
         self._profile: Profile | None = None
         self._admins: dict[str, Admin] = {}
         self._resolvers: dict[str, Resolver] = {}
 
     @property
+    def profile_name(self) -> str:
+        """The name of the profile that was asked for. Empty: the default one of the configuration file."""
+        return self._settings.profile or os.environ.get("RAMPD_PROFILE", "")
+
+    @property
     def profile(self) -> Profile:
         """The profile in force. Raises UsageError."""
         if self._profile is None:
-            named = self._settings.profile or os.environ.get("RAMPD_PROFILE", "")
-            self._profile = read_profiles().named(named)
+            self._profile = read_profiles().named(self.profile_name)
         return self._profile
 
     @property
@@ -66,6 +74,13 @@ class Session:
     def is_interactive(self) -> bool:
         """Whether there is a person who can be asked."""
         return sys.stdin.isatty() and sys.stderr.isatty()
+
+    @property
+    def clock(self) -> "Clock":
+        """Writes times for a person."""
+        from rampd_cli.drawing.clock import Clock  # noqa: PLC0415 - only for a person
+
+        return Clock(datetime.now(UTC), is_utc=self.is_utc)
 
     def places(self) -> list[Place]:
         """Returns every server that was given with `--server`, or the one that is in force. Raises UsageError."""
@@ -107,13 +122,29 @@ class Session:
         """Writes a text for a person to stderr."""
         click.echo(text, err=True)
 
-    def confirm(self, question: str) -> None:
-        """Asks a person. Raises DeclinedError if the answer is no, and UsageError if there is nobody to ask."""
+    def confirm(self, question: str, *, answer: str = "") -> None:
+        """Asks a person. Raises DeclinedError if the answer is no, and WrongUseError if there is nobody to ask.
+
+        `answer`: what the person has to type instead of `y`, so that nobody types it by habit.
+        """
         if not self.is_interactive:
-            raise click.UsageError(
-                f"{question} There is no terminal to ask at. If yes, type the command again with --yes."
+            raise WrongUseError(
+                f"{question} There is no terminal to ask at. If that is meant, type the command again with --yes."
             )
-        if not click.confirm(question, default=False, err=True):
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that asks
+
+        wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
+        try:
+            click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
+            # Not `input`, which would write to stdout.
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            self.tell("\nNothing was changed.")
+            raise
+        if not line:
+            self.tell("")
+            raise DeclinedError("There was no answer. Nothing was changed.")
+        if (line.strip() != answer) if answer else (line.strip().lower() not in {"y", "yes"}):
             raise DeclinedError("Nothing was changed.")
 
     def _actor(self, place: Place) -> str:

@@ -37,21 +37,26 @@ from rampd_server.process.startup import StartupError, ungrouped
 from rampd_server.process.welcome import welcome
 from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
+from rampd_server.rpc.preview import SeenPreviewer
 from rampd_server.rpc.release import ReleaseServicer
 from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.rpc.rollout import RolloutServicer
 from rampd_server.rpc.server import Servers
+from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.rpc.watch.watch import Watches
 from rampd_server.service.outcome_intake import Outcomes
+from rampd_server.service.seen_repos import SeenRepos
 from rampd_server.service.service import Service
 from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.followers import count_servers, name_of_server
 from rampd_server.storage.last_state import LastStateFile
-from rampd_server.storage.link import Link
+from rampd_server.storage.link import DEADLINE_S, Link
 from rampd_server.storage.outcomes import RedisOutcomes
+from rampd_server.storage.seen import RedisSeen
 from rampd_server.storage.server_check import UnsuitableStoreError, check_server
 from rampd_server.storage.store import RedisStore
+from rampd_server.storage.store_status import RedisStatus
 
 _GRACE_S = 5.0
 _RETRY_S = 0.5
@@ -69,12 +74,14 @@ class Worker(NamedTuple):
 
 
 @asynccontextmanager
-async def running(config: Config, redis_url: str, *, worker: Worker | None = None) -> AsyncIterator[Listening]:
+async def running(
+    config: Config, redis_url: str, *, worker: Worker | None = None, store_deadline_s: float = DEADLINE_S
+) -> AsyncIterator[Listening]:
     """Runs a server for as long as the block lasts, and gives the addresses that it listens on.
 
     `worker` is the server among the workers that share the port: see `workers.py`. Without `wait_for_store`
     the store must answer at the start. With it, the server answers from the state that it served last, or NOT_SERVING,
-    until the store answers. Raises StartupError if an address is taken, if the store is not suitable, or if the token
+    until the store answers. `store_deadline_s` is how long a call of the store may take. Raises StartupError if an address is taken, if the store is not suitable, or if the token
     for Prometheus can't be read.
     """
     doors = Doors(config, OidcVerifier())
@@ -87,6 +94,7 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
         namespace=config.namespace,
         name=name_of_server(config.namespace),
         adopt_command=adopt_command(config, redis_url),
+        deadline_s=store_deadline_s,
     )
     store, counted = RedisStore(link), RedisOutcomes(link)
     replica = Replica(store, count_error=link.count_error)
@@ -94,22 +102,37 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
     # Without the HTTP port nobody could read the metrics.
     metering = None if config.http is None else Metering(replica, components=config.metrics_components)
     service = Service(store, replica)
-    outcomes = Outcomes(counted, replica, metering and metering.outcomes)
+    seen = SeenRepos(RedisSeen(link), replica)
+    preview = SeenPreviewer(replica, seen)
+    outcomes = Outcomes(counted, replica, metering and metering.outcomes, seen.note)
     checks = Checks(RedisChecks(link), replica, source, timeout_s=config.prometheus_timeout)
     controller = Controller(service, replica, counted, checks=checks, decisions=metering and metering.decisions)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
     caretaker = Caretaker(service, replica, store, counted)
     remembering = Remembering(replica, _memory(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
-        *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted)),
+        *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted), seen.run),
         partial(open_files.tell_when_near, listeners.max_connections),
         *([remembering.run] if is_first else []),
         *([metering.loop_lag.run, metering.keep] if metering else []),
     ]
     servicers = {
-        "ResolverService": ResolverServicer(replica, watches, outcomes, metering and metering.answers),
-        "ReleaseService": ReleaseServicer(service, replica, counted, release_watches),
-        "RolloutService": RolloutServicer(service, replica, store, counted, source),
+        "ResolverService": ResolverServicer(replica, watches, outcomes, metering and metering.answers, seen.note),
+        "ReleaseService": ReleaseServicer(service, replica, counted, release_watches, preview=preview),
+        "RolloutService": RolloutServicer(
+            service,
+            replica,
+            store,
+            counted,
+            source,
+            preview=preview,
+            status=ServerStatus(
+                config.namespace,
+                replica,
+                RedisStatus(link, is_embedded=is_embedded(redis_url, config.data_dir)),
+                listeners.addresses,
+            ),
+        ),
     }
     remembering.recall()
     start = _Start(store, replica, remembering)
@@ -141,9 +164,7 @@ async def running(config: Config, redis_url: str, *, worker: Worker | None = Non
         finally:
             watches.close()
             release_watches.close()
-            await asyncio.gather(servers.stop(_GRACE_S), *([] if http is None else [http.stop(_GRACE_S)]))
-            if is_first:
-                await remembering.end()
+            await _end(servers, http, *([remembering] if is_first else []), seen)
     finally:
         await shared.aclose()
         if prometheus is not None:
@@ -155,6 +176,13 @@ async def _begin(servers: Servers, http: HttpServer | None) -> None:
     await servers.start()
     if http is not None:
         await http.start()
+
+
+async def _end(servers: Servers, http: HttpServer | None, *last: SeenRepos | Remembering) -> None:
+    """Stops what callers talk to, and then writes for the last time."""
+    await asyncio.gather(servers.stop(_GRACE_S), *([] if http is None else [http.stop(_GRACE_S)]))
+    for each in last:
+        await each.end()
 
 
 async def _scraped(collector: Collector, worker: Worker | None, shared: AsyncExitStack) -> Scraped:

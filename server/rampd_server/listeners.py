@@ -1,7 +1,11 @@
 """The servers of a process: one gRPC server for each door, one HTTP server, and the addresses at which they listen."""
 
+import os
+import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import structlog
 
@@ -20,6 +24,7 @@ from rampd_server.rpc.call_counts import Calls
 from rampd_server.rpc.certificates import Certificates
 from rampd_server.rpc.door import Door
 from rampd_server.rpc.server import Server, Servers
+from rampd_server.rpc.server_status import OpenAddress, Reach
 from rampd_server.rpc.streams import Streams
 
 _FOR_EVERY_USER = 0o666
@@ -57,6 +62,8 @@ class Listeners:
         self._sockets = [] if worker else doors.sockets
         self.certificates = _certificates(config)
         listeners = len(config.listen) + len(self._sockets) + (config.http is not None)
+        self.addresses: list[OpenAddress] = []
+        """Where the server answers, after `listen`: also at the unix sockets that another worker serves."""
         self.max_connections = open_files.connections_of_each(open_files.raise_limit(), listeners)
         """How many connections each address may have."""
 
@@ -69,6 +76,7 @@ class Listeners:
         streams, calls = Streams(), None if measured is None else measured.calls
         tcp = self._server(servicers, self._doors.tcp, streams, calls)
         addresses = [self._bound(tcp, *each) for each in zip(self._config.listen, tls_of(self._config), strict=True)]
+        self.addresses += (_tcp("grpc", address, self._doors.tcp) for address in addresses)
         servers = [tcp]
         for door, path in self._sockets:
             server = self._server(servicers, door, streams, calls)
@@ -77,6 +85,7 @@ class Listeners:
             else:
                 server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
             servers.append(server)
+        self.addresses += (self._socket(door, path) for door, path in self._doors.sockets)
         http, at = self._http(servicers, streams, replica, measured)
         return Servers(*servers), http, Listening(addresses[0], at)
 
@@ -113,7 +122,14 @@ class Listeners:
         bound = server.listen(address)
         log.info("listening_http", address=str(bound), tls=bound.is_tls)
         _warn_of_plaintext(bound)
+        self.addresses.append(_tcp("http", bound, door))
         return server, bound
+
+    def _socket(self, door: Door, path: Path) -> OpenAddress:
+        mode = _FOR_EVERY_USER if path == self._config.launcher_socket else self._config.socket_mode
+        reach = Reach.MACHINE if mode & stat.S_IWOTH else Reach.GROUP if mode & stat.S_IWGRP else Reach.OWNER
+        # Quoted as clients read it: a path may have bytes that are no text.
+        return OpenAddress(f"unix://{quote(os.fsencode(path))}", "grpc", is_tls=False, reach=reach, door=door)
 
     def _server(self, servicers: Mapping[str, object], door: Door, streams: Streams, calls: Calls | None) -> Server:
         return Server(
@@ -136,6 +152,11 @@ class Listeners:
         log.info("listening", address=str(bound), tls=has_tls, socket=str(self._config.socket))
         _warn_of_plaintext(bound)
         return bound
+
+
+def _tcp(protocol: str, bound: Address, door: Door) -> OpenAddress:
+    reach = Reach.MACHINE if bound.is_loopback else Reach.NETWORK
+    return OpenAddress(str(bound), protocol, is_tls=bool(bound.is_tls), reach=reach, door=door)
 
 
 def _warn_of_plaintext(bound: Address) -> None:

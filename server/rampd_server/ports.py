@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from rampd._evidence.counters import JobCount, ReleaseCounters, TrialCounters
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, TrialCounters
+from rampd_server.domain.repo_sample import RepoSample
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 
 SELF: Final = "rampd"
@@ -71,6 +72,10 @@ class Author:
     parts: Mapping[str, str] = field(default_factory=dict)
     """The method's name, and a short digest of the identity, of the actor and of each field. They show whose a request id is,
     and in which fields a repeat differs.
+    """
+    is_dry_run: bool = False
+    """Whether to write nothing. The store compares and refuses as always. Then it answers as if it had written the change, with
+    an entry that is not in the feed.
     """
 
 
@@ -264,7 +269,8 @@ class ReplayedError(Exception):
 
 class Store(Protocol):
     """Every method may raise StoreUnavailableError, StoreResetError and StoreCorruptError of `domain.errors`; a method
-    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result.
+    that takes an author also RefusedError (REQUEST_ID_REUSED), and ReplayedError with the first result. For a dry run of
+    an author (`Author.is_dry_run`) no method writes anything.
     """
 
     adopt_command: str
@@ -404,6 +410,37 @@ class Store(Protocol):
         """Closes all connections."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """How a store is set up, and how it is. What the store does not tell is None."""
+
+    is_embedded: bool
+    """Whether this server has started the store."""
+    ahead_ms: float
+    """How far the store's clock is ahead of this machine's."""
+    product: str | None = None
+    """`redis` or `valkey`."""
+    version: str | None = None
+    append_only: bool | None = None
+    append_fsync: str | None = None
+    """`always`, `everysec` or `no`."""
+    save_failed: bool | None = None
+    """Whether the last attempt to write the data to the disk failed."""
+    used_memory_bytes: int | None = None
+    max_memory_bytes: int | None = None
+    """0: no limit."""
+    max_memory_policy: str | None = None
+    replicas: int | None = None
+    """The number of replicas that are connected."""
+
+
+class StoreProbe(Protocol):
+    """Asks a store how it is."""
+
+    async def status(self) -> StoreStatus:
+        """Raises StoreUnavailableError if the store does not answer. It is no error if the store tells only its time."""
+
+
 class OutcomeStore(Protocol):
     """The counts of jobs' outcomes. Every method uses the epoch of the `Store` beside it, and may raise
     StoreUnavailableError, StoreResetError and StoreCorruptError.
@@ -436,6 +473,18 @@ class OutcomeStore(Protocol):
         """Drops the counts of trials before `trial`, the present one, and of releases up to `last_number` that are not
         in `releases`. For a deleted component (release 0) it also drops the clients and all releases.
         """
+
+
+class SeenStore(Protocol):
+    """The repos of each component that any server has seen in the last day. Every method uses the epoch of the `Store` beside
+    it, and may raise StoreUnavailableError, StoreResetError and StoreCorruptError.
+    """
+
+    async def add(self, component: str, repos: Collection[str], depth: int) -> None:
+        """Adds repos that were seen just now: at most a thousand. Repos of a lower depth were left out."""
+
+    async def read(self, component: str) -> RepoSample:
+        """The repos that were seen in the last day."""
 
 
 @dataclass(frozen=True, slots=True)

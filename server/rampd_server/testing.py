@@ -15,26 +15,32 @@ from rampd_server.process.embedded import embedded_store
 from rampd_server.process.startup import ungrouped
 
 _START_TIMEOUT_S = 30.0
+STORE_DEADLINE_S = 10.0
+"""Ten times as long as in production: the machine of a test may be busy, and few tests are about a slow store."""
 
 
 @contextlib.contextmanager
-def run(data_dir: Path, redis_url: str | None = None, **settings: object) -> Iterator[str]:
+def run(
+    data_dir: Path, redis_url: str | None = None, *, store_deadline_s: float = STORE_DEADLINE_S, **settings: object
+) -> Iterator[str]:
     """Runs a server in a thread of its own for as long as the block lasts, and gives its target, `127.0.0.1:port`.
 
-    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. `settings`
-    are more fields of Config. Raises StartupError.
+    Everything is served on TCP. The store is an embedded Valkey in `data_dir`, or the Redis at `redis_url`. A call of the
+    store may take `store_deadline_s`. `settings` are more fields of Config. Raises StartupError.
     """
-    with listening(data_dir, redis_url, **settings) as found:
+    with listening(data_dir, redis_url, store_deadline_s=store_deadline_s, **settings) as found:
         yield str(found.grpc)
 
 
 @contextlib.contextmanager
-def listening(data_dir: Path, redis_url: str | None = None, **settings: object) -> Iterator[Listening]:
+def listening(
+    data_dir: Path, redis_url: str | None = None, *, store_deadline_s: float = STORE_DEADLINE_S, **settings: object
+) -> Iterator[Listening]:
     """As `run`, and gives all addresses: that of HTTP, too, if `settings` has `http`."""
     logs.hand_to_standard_library()
     defaults = {"listen": Address("127.0.0.1", 0), "insecure_admin": True, "wait_for_store": False}
     config = Config.model_validate({"data_dir": data_dir, **defaults, **settings})
-    server = _Thread(config, redis_url)
+    server = _Thread(config, redis_url, store_deadline_s)
     server.start()
     try:
         yield server.listening()
@@ -43,10 +49,11 @@ def listening(data_dir: Path, redis_url: str | None = None, **settings: object) 
 
 
 class _Thread(threading.Thread):
-    def __init__(self, config: Config, url: str | None) -> None:
+    def __init__(self, config: Config, url: str | None, store_deadline_s: float) -> None:
         super().__init__(name="rampd-server", daemon=True)
         self._config = config
         self._url = url
+        self._store_deadline_s = store_deadline_s
         self._ready = threading.Event()
         self._listening: Listening | None = None
         self._error: BaseException | None = None
@@ -65,7 +72,10 @@ class _Thread(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         with ungrouped():
-            async with self._store() as url, app.running(self._config, url) as found:
+            async with (
+                self._store() as url,
+                app.running(self._config, url, store_deadline_s=self._store_deadline_s) as found,
+            ):
                 self._listening = found
                 self._ready.set()
                 await self._end.wait()

@@ -21,6 +21,7 @@ from rampd_server.rpc.binding import bind
 from rampd_server.rpc.door import Door, local
 from rampd_server.rpc.messages.resolution import encode
 from rampd_server.rpc.resolver import ResolverServicer
+from rampd_server.service.seen_repos import SeenRepos
 from tests.bench import running
 from tests.bench.load import Load
 from tests.bench.report import Row, plain
@@ -55,6 +56,9 @@ class StillReplica:
     def likely_ms(self) -> int:
         return 0
 
+    def subscribe(self, listener: Any) -> None:
+        """Nothing ever changes."""
+
 
 def run(scale: Scale) -> list[Row]:
     return [*processor_time(scale), *parts()]
@@ -85,7 +89,8 @@ def used_us(load: Load, process_id: int, calls: int) -> float:
 
 def parts() -> list[Row]:
     replica: Any = StillReplica()
-    servicers = {"ResolverService": ResolverServicer(replica, None, None)}
+    seen = SeenRepos(replica, replica)
+    servicers = {"ResolverService": ResolverServicer(replica, None, None, note_seen=seen.note)}
     handler = bind(servicers, violations=violations, door=Door(local(Role.VIEWER)))
     handle = handler.service(SimpleNamespace(method=f"/{METHOD}")).unary_unary
     data = REQUEST.SerializeToString()
@@ -103,6 +108,7 @@ def parts() -> list[Row]:
         "  decide": lambda: resolve(
             known.snapshot, known.overrides, request.repo, request.job_id, replica.likely_ms, replica.age_s
         ),
+        "  note that the repo was seen": lambda: seen.note(request.component, request.repo),
         "  encode the answer": lambda: encode(resolution),
         "  (the same by building the message)": lambda: built(resolution).SerializeToString(),
     }

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from rampd import Resolver, v1
 from rampd._decision.bucketing import bucket
-from rampd_server.domain.evidence import e_process
-from rampd_server.domain.evidence.counters import Split
+from rampd._evidence import e_process
+from rampd._evidence.counters import Split
 from rampd_server.domain.rollout.automation_policy import Automation
 from tests.bench import cores, running
 from tests.bench.load import percentile

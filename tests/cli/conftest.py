@@ -1,14 +1,41 @@
 """`rampd` in this process, against a real server."""
 
+import itertools
 import json
-from collections.abc import Callable
+import os
+import pty
+import re
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from rampd.testing import RampdServer
+from rampd.testing._server import running_server
 from rampd_cli import app
+
+_number = itertools.count(1)
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+RAMPD = (
+    sys.executable,
+    "-c",
+    """
+import os, signal, sys
+from rampd_cli.__main__ import main
+# As in a shell: a terminal is that of the process, and Ctrl-C is not ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if os.isatty(0):
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+sys.exit(main())
+""",
+)
+"""The command `rampd` as a process, which leads a session of its own."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +60,19 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
-    """Runs a command line. Nothing of the person's own settings is in force, and there is no terminal."""
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Nothing of the person's own settings is in force."""
     for name in ("SERVER", "PROFILE", "TOKEN", "TOKEN_FILE", "CA_FILE", "CERT_FILE", "KEY_FILE"):
         monkeypatch.delenv(f"RAMPD_{name}", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], settings: None) -> Run:
+    """Runs a command line. There is no terminal."""
 
     def run(*words: str) -> Ran:
         capsys.readouterr()
@@ -56,3 +88,86 @@ def rampd(run: Run, rampd_server: RampdServer, monkeypatch: pytest.MonkeyPatch) 
     """Runs a command line against an empty server."""
     monkeypatch.setenv("RAMPD_SERVER", rampd_server.target)
     return run
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[RampdServer]:
+    """A real server that all tests share, because a start takes longer than most tests. Each test has a `component` of its own."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def component() -> str:
+    """The name of a component that no other test has."""
+    return f"c{next(_number)}"
+
+
+@pytest.fixture
+def cli(run: Run, shared_server: RampdServer, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line against the server that all tests share. There is no terminal."""
+    monkeypatch.setenv("RAMPD_SERVER", shared_server.target)
+    return run
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a command did at a terminal."""
+
+    code: int
+    text: str
+    """All that the terminal got, without styles, with what was typed."""
+    raw: str
+
+
+AtTerminal = Callable[..., Screen]
+
+
+@pytest.fixture
+def at_terminal(settings: None, monkeypatch: pytest.MonkeyPatch) -> AtTerminal:
+    """Runs a command line at a real terminal of 80 columns, at which a person types `typed`."""
+    monkeypatch.setenv("TERM", "xterm")
+
+    def run(*words: str, typed: str = "") -> Screen:
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 80))
+        seen: list[bytes] = []
+        reader = threading.Thread(target=_read, args=(ours, seen), daemon=True)
+        with monkeypatch.context() as patch, open(theirs, "r+b", buffering=0) as file:  # noqa: PTH123
+            streams = {
+                "stdin": open(theirs, closefd=False),  # noqa: SIM115
+                "stdout": open(theirs, "w", closefd=False),  # noqa: SIM115
+                "stderr": open(theirs, "w", closefd=False),  # noqa: SIM115
+            }
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            reader.start()
+            os.write(ours, typed.encode())
+            code = app.run(words)
+            for stream in streams.values():
+                stream.close()
+            termios.tcdrain(file.fileno())
+        reader.join(60)
+        os.close(ours)
+        raw = b"".join(seen).decode().replace("\r\n", "\n")
+        return Screen(code, _STYLE.sub("", raw), raw)
+
+    return run
+
+
+def _read(ours: int, seen: list[bytes]) -> None:
+    while True:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:  # the other side is closed
+            return
+        if not data:
+            return
+        seen.append(data)
+
+
+@pytest.fixture
+def person(at_terminal: AtTerminal, shared_server: RampdServer, monkeypatch: pytest.MonkeyPatch) -> AtTerminal:
+    """A person at a terminal, with the server that all tests share."""
+    monkeypatch.setenv("RAMPD_SERVER", shared_server.target)
+    return at_terminal

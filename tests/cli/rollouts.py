@@ -21,9 +21,10 @@ def steady(component: str = "restyler", tag: str = "20200301") -> v1.Rollout:
     return v1.Rollout(
         component=component,
         state=v1.ROLLOUT_STATE_STEADY,
-        current=release(1, tag, ago(days=5)),
+        current=release(2, tag, ago(days=5)),
+        previous=[release(1, "20200228")],
         revision=2,
-        current_outcomes=v1.CurrentOutcomes(tag=tag, release=1, jobs=12_340, failures=37),
+        current_outcomes=v1.CurrentOutcomes(tag=tag, release=2, jobs=12_340, failures=37),
     )
 
 

@@ -26,7 +26,7 @@ def test_a_refusal_is_on_stderr_and_its_code_is_1(rampd: Run) -> None:
     ran = rampd("ramp", "restyler", "10")
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.endswith("(COMPONENT_NOT_FOUND)\n")
+    assert ran.err.splitlines()[0].endswith("(COMPONENT_NOT_FOUND)")
 
 
 def test_a_server_that_is_not_there_has_the_code_3(run: Run) -> None:

@@ -126,6 +126,14 @@ def test_steady_components_that_do_not_fit_are_counted_and_all_others_are_drawn(
     assert shown > 20
 
 
+def test_rollouts_whose_jobs_were_not_read_are_counted() -> None:
+    unread = rollouts.ramping("search")
+    unread.ClearField("outcomes")
+
+    assert "\nOf 1 rollout the jobs are not shown here. " in text_of(Known([rollouts.ramping(), unread]), 120)
+    assert "not shown" not in text_of(Known([rollouts.ramping()]), 120)
+
+
 def test_the_freeze_of_everything_is_told_once_and_on_top() -> None:
     known = Known([rollouts.frozen(rollouts.ramping(name), is_all=True) for name in ("a", "b", "c")])
 

@@ -1,14 +1,18 @@
-"""Commits as the service makes them: read, run the state machine, commit."""
+"""Commits as the service makes them: read, run the state machine, commit; and random commands."""
+
+import random
+from collections.abc import Callable
 
 from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Absent, Freeze, Rollout, numbered
+from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout, Unit, numbered
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
-from rampd_server.ports import Author, FeedEntry, Namespace, Result
+from rampd_server.ports import Author, FeedEntry, Namespace, Override, Result
 from rampd_server.storage.store import RedisStore
 from tests.rollouts import NOW
 
 COMPONENT = "restyler"
+TAGS = [f"t{n}" for n in range(6)]
 ADA = Author("ada", "Ramp", "a note", is_claimed=False)
 
 
@@ -65,3 +69,30 @@ async def contents(store: RedisStore) -> dict[str, object]:
             case "string":
                 found[key] = await store.client.get(key)
     return found
+
+
+def random_override(chance: random.Random) -> Override | None:
+    kind = chance.randrange(5)
+    expire_ms = chance.choice([None, NOW, 4_000_000_000_000])
+    return None if not kind else Override(tag="pb/x", expire_ms=expire_ms) if kind < 3 else Override(channel="NEXT")
+
+
+def random_command(chance: random.Random) -> commands.Command:
+    tag, flag = chance.choice(TAGS), chance.random() < 0.5
+    makers: list[Callable[[], commands.Command]] = [
+        *[lambda: commands.Release(tag, {"k": tag} if flag else {})] * 4,
+        lambda: commands.Release(tag, {}, expedite=True, force=flag),
+        *[lambda: commands.Ramp(chance.randrange(10_001))] * 3,
+        lambda: commands.Rollback(quarantine=flag),
+        *[lambda: commands.Finalize(force=True)] * 2,
+        lambda: commands.Abandon(quarantine=flag),
+        lambda: commands.Revert(quarantine=flag),
+        lambda: commands.Pause() if flag else commands.Resume(),
+        lambda: commands.Freeze(None) if flag else commands.Unfreeze(),
+        lambda: commands.Quarantine(tag) if flag else commands.Unquarantine(tag),
+        lambda: commands.SetPolicy({"queue_mode": QueueMode.LATEST if flag else QueueMode.FIFO}),
+        lambda: commands.SetPolicy({"unit": Unit.JOB if flag else Unit.REPO}),
+        lambda: commands.CancelRelease(chance.randrange(1, 20)),
+        commands.DeleteComponent,
+    ]
+    return chance.choice(makers)()

@@ -657,8 +657,8 @@ async def test_a_list_from_a_store_that_fails_does_not_read_everything_again(
 ):
     """Given a ListRollouts during a second in which the store does not answer, expect no component to count as unreadable."""
     async with following(store) as replica:
-        made, judge = Service(store, replica), SimpleNamespace()
-        servicer = RolloutServicer(made, replica, store, RedisOutcomes(store.link), judge)
+        made, other = Service(store, replica), SimpleNamespace()
+        servicer = RolloutServicer(made, replica, store, RedisOutcomes(store.link), judge=other, status=other)
 
         async def fail(_component: str) -> Stored:
             raise StoreUnavailableError("Redis does not answer.")

@@ -2,24 +2,22 @@
 
 import random
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from rampd_server.domain.errors import InvalidRequestError, RefusedError
-from rampd_server.domain.rollout import commands
-from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout, Unit
+from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Author, ConflictError, ListedOverride, Namespace, Override, ReplayedError, Result
 from rampd_server.storage.store import RedisStore
+from tests.contract.driving import random_command, random_override
 from tests.replay import fields_in_words, replay
 from tests.rollouts import NOW
 from tests.stores import FAKEREDIS, REDIS, VALKEY, StoreServer
 
 COMPONENTS = ("restyler", "hlint")
-TAGS = [f"t{n}" for n in range(6)]
 REPOS = [f"{owner}/{repo}" for owner in ("acme", "beta") for repo in ("*", "a", "b", "c", "a/*")]
 STEPS = 120
 
@@ -70,7 +68,7 @@ class _Script:
         if self._chance.random() < 0.1:
             self._stale = stored.rollout
         context = Context(NOW, "ada", "a note", freeze_all=stored.namespace.freeze)
-        outcome = transition(stored.rollout, self._random_command(), context)
+        outcome = transition(stored.rollout, random_command(self._chance), context)
         if not outcome.changed:
             return outcome.message
         result = Result(outcome.after.revision, outcome.disposition or "", outcome.release, outcome.queue_position)
@@ -84,7 +82,7 @@ class _Script:
         expected = (await self._store.read(component)).rollout.revision if self._chance.random() < 0.3 else None
         entry, result = await self._store.commit_overrides(
             component,
-            {repo: self._random_override() for repo in repos},
+            {repo: random_override(self._chance) for repo in repos},
             self._author(request_id),
             expected_revision=expected,
             must_exist=len(repos) == 1 and self._chance.random() < 0.5,
@@ -137,31 +135,6 @@ class _Script:
         is_own = self._chance.random() < 0.3
         digest = self._chance.choice(["d1", "d2"])
         return Author("ada", "Test", "a note", request_id=request_id if is_own else "", digest=digest)
-
-    def _random_override(self) -> Override | None:
-        kind = self._chance.randrange(5)
-        expire_ms = self._chance.choice([None, NOW, 4_000_000_000_000])
-        return None if not kind else Override(tag="pb/x", expire_ms=expire_ms) if kind < 3 else Override(channel="NEXT")
-
-    def _random_command(self) -> commands.Command:
-        tag, flag = self._chance.choice(TAGS), self._chance.random() < 0.5
-        makers: list[Callable[[], commands.Command]] = [
-            *[lambda: commands.Release(tag, {"k": tag} if flag else {})] * 4,
-            lambda: commands.Release(tag, {}, expedite=True, force=flag),
-            *[lambda: commands.Ramp(self._chance.randrange(10_001))] * 3,
-            lambda: commands.Rollback(quarantine=flag),
-            *[lambda: commands.Finalize(force=True)] * 2,
-            lambda: commands.Abandon(quarantine=flag),
-            lambda: commands.Revert(quarantine=flag),
-            lambda: commands.Pause() if flag else commands.Resume(),
-            lambda: commands.Freeze(None) if flag else commands.Unfreeze(),
-            lambda: commands.Quarantine(tag) if flag else commands.Unquarantine(tag),
-            lambda: commands.SetPolicy({"queue_mode": QueueMode.LATEST if flag else QueueMode.FIFO}),
-            lambda: commands.SetPolicy({"unit": Unit.JOB if flag else Unit.REPO}),
-            lambda: commands.CancelRelease(self._chance.randrange(1, 20)),
-            commands.DeleteComponent,
-        ]
-        return self._chance.choice(makers)()
 
 
 def _without_times(page: list[ListedOverride]) -> list[ListedOverride]:

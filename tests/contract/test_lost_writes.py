@@ -14,10 +14,10 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from rampd._evidence.counters import Split
 from rampd_server.automation.controller import Controller
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Admission, IgnoredReason, JobOutcome
-from rampd_server.domain.evidence.counters import Split
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.commands import Command
 from rampd_server.domain.rollout.loss import after_loss

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from rampd._evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
+from rampd._evidence.reporter_cap import counted_failures
 from rampd_server.domain.errors import StoreCorruptError, StoreResetError, StoreUnavailableError
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
-from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.ports import ConflictError, OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import bit_of
 from rampd_server.storage.limits import MAX_REPORTERS, UNIT_BITS

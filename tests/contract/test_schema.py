@@ -13,9 +13,9 @@ from pathlib import Path
 import fakeredis
 import pytest
 
+from rampd._evidence.counters import JobCount
 from rampd_server.domain.automation.check_counts import CheckCounts
 from rampd_server.domain.evidence.admission import Counted, Trial
-from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Step
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
@@ -27,6 +27,7 @@ from rampd_server.storage.checks import RedisChecks
 from rampd_server.storage.link import Link
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.schema import SCHEMA
+from rampd_server.storage.seen import RedisSeen
 from rampd_server.storage.store import RedisStore
 from tests.contract.driving import ADA, COMPONENT, commit, do
 from tests.rollouts import NOW
@@ -83,6 +84,7 @@ async def write_everything(store: RedisStore) -> None:
     assert isinstance(turn, CheckTurn)
     await checks.record(turn, CheckCounts("3:1:0:abc", NOW, 1, 0, False, 0.5), checks=["errors"])
     await checks.lease(COMPONENT, "other", "3:1:0:abc", lease_ms=1000, interval_ms=1000)
+    await RedisSeen(store.link).add(COMPONENT, ["acme/a", "acme/app"], 1)
 
 
 async def dump(store: RedisStore) -> Dump:

@@ -27,7 +27,7 @@ from tests.servers import ServerProcess, Stubs, rampd_server, require, stubs
 from tests.stores import REDIS, store_server
 
 C = "restyler"
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()
+DOCUMENT, _, POLICIES = (Path(__file__).parents[2] / "docs" / "ci.md").read_text().partition("\n## Policies in git\n")
 RECIPES = {
     "release.sh": ("bash", re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)),
     "release.py": (sys.executable, re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)),
@@ -53,12 +53,16 @@ class Ci:
         certificate, key = authority.issue("localhost", "127.0.0.1").write(self.directory, "server")
         access = self.directory / "access.toml"
         access.touch(mode=0o600)
-        grants = GRANTS
+        grants = self.grants()
         for host, address in ISSUERS.items():
-            assert grants.count(f'"{address}"') == 1
             grants = grants.replace(address, self.issuers[host].name)
         access.write_text(grants)
         self.flags = ("--tls-cert", str(certificate), "--tls-key", str(key), "--access-file", str(access))
+
+    @staticmethod
+    def grants() -> str:
+        assert all(GRANTS.count(f'"{address}"') == 1 for address in ISSUERS.values())
+        return GRANTS
 
     @property
     def issuer(self) -> CiIssuer:
@@ -364,3 +368,75 @@ def test_the_grants_are_without_mistakes_and_not_too_wide() -> None:
         ("gitlab-restyler", "ci", (C,)),
     ]
     assert {each["oidc"][0]["audience"] for each in tomllib.loads(GRANTS)["grant"]} == {AUDIENCE}
+
+
+@dataclass
+class PoliciesCi(Ci):
+    """The builds of the repository that has the policies."""
+
+    recipe: str = "policies.sh"
+
+    @staticmethod
+    def grants() -> str:
+        [grants] = re.findall(r"```toml\n(.*?)```", POLICIES, re.DOTALL)
+        return grants
+
+    def run(self, target: str, verb: str) -> tuple[int, str]:
+        """Runs `policies.sh`, and returns how it ended."""
+        [script] = re.findall(r"```sh\n(.*?)```", POLICIES, re.DOTALL)
+        (self.directory / "policies").mkdir(exist_ok=True)
+        (self.directory / "policies.sh").write_text(script)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACTIONS_", "GIT", "RAMPD_"))}
+        programs = self.directory / "bin"
+        programs.mkdir(exist_ok=True)
+        (programs / "rampd").write_text(f'#!/bin/sh\nexec {sys.executable} -m rampd_cli "$@"\n')
+        (programs / "rampd").chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
+        variables = {
+            "RAMPD": target,
+            "BUILD_ID": "gh-1234",
+            "RAMPD_CA_FILE": str(self.ca),
+            "PATH": path,
+            "COLUMNS": "100",
+        }
+        ran = subprocess.run(
+            ["bash", "policies.sh", verb],
+            cwd=self.directory,
+            env=kept | self.issuer.job_on_github() | variables,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        return ran.returncode, ran.stdout + ran.stderr
+
+
+def test_policies_come_from_git_and_a_pull_request_only_reads(directory: Path) -> None:
+    """Given the file, the script and the grants of the document, expect a diff on a pull request, no change by one, and a change on
+    main.
+    """
+    for needed in ("jq", "curl"):
+        require(needed)
+    file = re.search(r"```yaml\n(# yaml-language-server.*?)```", POLICIES, re.DOTALL)
+    assert file is not None
+    with ci_issuer() as github, ci_issuer() as gitlab:
+        ci = PoliciesCi(directory, {"GitHub": github, "GitLab": gitlab})
+        with ci.server() as server, admin(server) as call:
+            for component in (C, "worker"):
+                call("Release", component=component, tag="20200301")
+            (directory / "policies").mkdir()
+            (directory / "policies" / "all.yaml").write_text(file[1])
+
+            github.claims = {"repository_id": "567890", "event_name": "pull_request", "ref": "refs/pull/7/merge"}
+            code, said = ci.run(server.target, "diff")
+            assert (code, "+  - percent: 50" in said) == (0, True), said
+            code, said = ci.run(server.target, "apply")
+            assert (code, "ROLE_REQUIRED" in said) == (1, True), said
+            assert call("GetPolicy", component="worker").policy.auto_start is False
+
+            github.claims = {"repository_id": "567890"}
+            code, said = ci.run(server.target, "apply")
+            assert code == 0, said
+            assert call("GetPolicy", component="worker").policy.queue_mode == v1.QUEUE_MODE_LATEST
+            event = call("ListEvents", component="worker").events[0]
+            assert (event.actor, event.note, event.actor_claimed) == ("policies-apply", "gh-1234", False)

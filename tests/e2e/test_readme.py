@@ -1,5 +1,6 @@
 """Runs the commands of the README and of docs/admin.md, unchanged and in order. They must print what the documents show."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.servers import ServerProcess, rampd_server, require, short_directory
@@ -18,7 +20,7 @@ STORY = README + (ROOT / "docs" / "admin.md").read_text()
 HTTP = ("--http", "127.0.0.1:0")
 
 # A command ends with the line that closes its quotes or its here-document. Its output ends at the next command.
-TYPED = r"\$ ((?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
+TYPED = r"\$ ((?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|rampd [^\n]*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
 COMMAND = re.compile(rf"{TYPED}(.*?)(?=^\$ |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -44,13 +46,29 @@ def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None
         here = typed.replace("127.0.0.1:50051", server.target).replace("127.0.0.1:8080", http)
         command, _, script = here.partition(" <<'EOF'\n")
         words = shlex.split(command)
-        assert words[0] in {"grpcurl", "curl", ".venv/bin/python"}
-        if words[0] == ".venv/bin/python":
-            words[0] = sys.executable
-        script = script.removesuffix("EOF")
-        done = subprocess.run(words, input=script, check=False, capture_output=True, text=True, timeout=60)
-        printed = (done.stdout + done.stderr).rstrip().splitlines()
+        assert words[0] in {"grpcurl", "curl", "python", "rampd"}
+        if words[0] == "rampd":
+            printed = on_a_terminal(words, server.target)
+        else:
+            words[0] = sys.executable if words[0] == "python" else words[0]
+            script = script.removesuffix("EOF")
+            done = subprocess.run(words, input=script, check=False, capture_output=True, text=True, timeout=60)
+            printed = (done.stdout + done.stderr).rstrip().splitlines()
         assert shows(shown, printed), f"{command}\n" + "\n".join(printed)
+
+
+def on_a_terminal(words: list[str], target: str) -> list[str]:
+    """What `rampd` shows a person whose terminal has 100 columns."""
+    environment = {**os.environ, "RAMPD_SERVER": target, "NO_COLOR": "1", "TERM": "xterm"}
+    arguments = ["-m", "rampd_cli", *words[1:]]
+    terminal = pexpect.spawn(
+        sys.executable, arguments, env=environment, dimensions=(50, 100), timeout=60, encoding="utf-8"
+    )
+    printed = str(terminal.read())
+    terminal.close()
+    return [
+        line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed).replace("\r", "").rstrip().splitlines()
+    ]
 
 
 def shows(shown: list[str], printed: list[str]) -> bool:
@@ -79,15 +97,9 @@ def test_an_output_that_differs_is_noticed() -> None:
     assert not shows(['{"a":1,...}'], ['{"a":2,"b":2}'])
 
 
-def test_the_client_example_of_the_first_minute_prints_what_the_readme_says(server: ServerProcess) -> None:
-    script = re.search(r"<<'EOF'\n(.*?)EOF", README, re.DOTALL)
-    assert script is not None
-    done = subprocess.run(
-        [sys.executable, "-c", script[1].replace("127.0.0.1:50051", server.target)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert (done.stdout, done.stderr) == ("1.0\n", "")
-    assert "It prints `1.0`." in README
+def test_the_commands_of_the_first_minute_print_what_the_readme_says(server: ServerProcess) -> None:
+    typed = re.findall(r"^rampd (?:release|explain) .*$", README.partition("## The story")[0], re.MULTILINE)
+    assert len(typed) == 2
+    printed = [on_a_terminal(shlex.split(each), server.target) for each in typed]
+    assert printed[-1][0].startswith("acme/app gets 1.0")
+    assert "It prints that `acme/app gets 1.0`." in README

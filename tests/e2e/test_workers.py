@@ -71,6 +71,17 @@ def sockets(pid: int) -> set[str]:
     return found
 
 
+def test_each_worker_tells_of_itself_and_of_all_addresses_of_the_server(directory: Path) -> None:
+    with two_workers(directory) as server, contextlib.ExitStack() as stack:
+        calls = [stack.enter_context(stubs(server.target)) for _ in range(24)]
+        told = [call("GetServer").server for call in calls]
+        assert len({each.start_time.ToNanoseconds() for each in told}) == 2
+        assert {tuple(listener.address for listener in each.listeners) for each in told} == {
+            (server.target, f"unix://{server.socket}")
+        }
+        assert {each.store.embedded for each in told} == {True}
+
+
 def test_the_unix_socket_is_served_too(directory: Path) -> None:
     with two_workers(directory) as server, stubs(f"unix:{server.socket}") as call:
         assert call("Release", component="restyler", tag="t1").disposition == v1.DISPOSITION_BOOTSTRAPPED

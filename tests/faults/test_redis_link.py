@@ -13,6 +13,7 @@ import pytest
 
 from rampd import v1
 from rampd_server import testing
+from rampd_server.storage.link import DEADLINE_S
 from tests.proxy import Proxy, proxy_to_unix
 from tests.servers import Stubs, reason_of, short_directory, stubs
 from tests.stores import REDIS, StoreServer, store_server
@@ -36,7 +37,10 @@ def proxy(store: StoreServer) -> Iterator[Proxy]:
 @pytest.fixture
 def call(proxy: Proxy, directory: Path, request: pytest.FixtureRequest) -> Iterator[Stubs]:
     url, namespace = f"redis://127.0.0.1:{proxy.port}", f"n{abs(hash(request.node.name)) % 10**9}"
-    with testing.run(directory, url, namespace=namespace) as target, stubs(target) as made:
+    with (
+        testing.run(directory, url, namespace=namespace, store_deadline_s=DEADLINE_S) as target,
+        stubs(target) as made,
+    ):
         yield made
 
 
@@ -196,7 +200,7 @@ def beside(store: StoreServer, request: pytest.FixtureRequest) -> Iterator[Stubs
     namespace = f"n{abs(hash(request.node.name)) % 10**9}"
     with (
         short_directory() as directory,
-        testing.run(directory, store.url, namespace=namespace) as target,
+        testing.run(directory, store.url, namespace=namespace, store_deadline_s=DEADLINE_S) as target,
         stubs(target) as made,
     ):
         yield made

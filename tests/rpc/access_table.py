@@ -151,6 +151,7 @@ REQUESTS: Mapping[str, Callable[[str], Message]] = {
     "GetPolicy": lambda c: v1.GetPolicyRequest(component=c),
     "ListEvents": lambda c: v1.ListEventsRequest(component=c),
     "WhoAmI": lambda _: v1.WhoAmIRequest(),
+    "GetServer": lambda _: v1.GetServerRequest(),
     "DeleteComponent": lambda c: v1.DeleteComponentRequest(component=c, confirm=c),
 }
 """The request of each row, about a component that `prepared` has made. A word in brackets is a flag."""

@@ -200,3 +200,18 @@ async def test_an_override_of_an_earlier_version_is_listed_without_its_origin(ca
 
     [override] = call("ListOverrides", component=C).overrides
     assert override == v1.Override(repo="acme/app", tag="t1")
+
+
+def test_a_page_of_overrides_is_read_in_pieces_without_a_gap(call: Stubs) -> None:
+    """Given more overrides than one read has, set by several changes, expect each of them once with its own origin."""
+    call("Release", component=C, tag="t1")
+    for first in range(0, 250, 50):
+        overrides = [v1.OverrideChange(repo=f"acme/{number:03}", tag="t1") for number in range(first, first + 50)]
+        call("BatchSetOverrides", component=C, overrides=overrides, note=f"from {first}")
+
+    listed = call("ListOverrides", component=C, page_size=240)
+
+    assert [each.repo for each in listed.overrides] == [f"acme/{number:03}" for number in range(240)]
+    assert [each.note for each in listed.overrides] == [f"from {number // 50 * 50}" for number in range(240)]
+    rest = call("ListOverrides", component=C, page_size=240, page_token=listed.next_page_token)
+    assert [each.repo for each in rest.overrides] == [f"acme/{number:03}" for number in range(240, 250)]

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from rampd_server.domain.evidence import absolute_guard, assignment_check
+from rampd._evidence import absolute_guard, assignment_check
 from tests.markdown import table
 from tests.stats import tables
 from tests.stats.scenarios import SCENARIOS

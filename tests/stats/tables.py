@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd_server.domain.evidence import absolute_guard, e_process
+from rampd._evidence import absolute_guard, e_process
 from tests.stats.scenarios import Scenario, slower, worse
 from tests.stats.trial import Alarms, detect, watch
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rampd_server.domain.evidence import absolute_guard, assignment_check, e_process
-from rampd_server.domain.evidence.counters import Split
+from rampd._evidence import absolute_guard, assignment_check, e_process
+from rampd._evidence.counters import Split
 
 ALPHA = 0.01
 CURRENT, NEXT = Split(1, 0), Split(0, 1)

@@ -69,6 +69,8 @@ def changes(admin: Admin) -> None:
     released = admin.release("restyler", "20200409", attributes={"commit": "1a"}, note="why", request_id="x")
     assert_type(released, v1.ReleaseResponse)
     assert_type(admin.ramp("restyler", 10, confirm_within=timedelta(minutes=5), expected_revision=3), v1.RampResponse)
+    assert_type(admin.ramp("restyler", 10, dry_run=True).preview, v1.Preview)
+    admin.ramp("restyler", 10, dry_run="yes")  # type: ignore[arg-type]
     assert_type(admin.freeze(all=True, expire_time=datetime.now(UTC)), v1.FreezeResponse)
     assert_type(admin.set_override("restyler", "acme/*", channel=Channel.NEXT), v1.SetOverrideResponse)
     admin.batch_set_overrides("restyler", (v1.OverrideChange(repo=repo, tag="t") for repo in "ab"))
@@ -79,6 +81,7 @@ def reads(admin: Admin) -> None:
     assert_type(admin.get_rollout("restyler"), v1.Rollout)
     assert_type(admin.get_release("restyler", 3), v1.Release)
     assert_type(admin.get_policy("restyler", timeout=3), v1.Policy)
+    assert_type(admin.get_server(timeout=3), v1.Server)
     assert_type(admin.list_events("restyler", page_size=10), Iterator[v1.Event])
     assert_type(admin.list_events(every_component=True, after="1-1"), Iterator[v1.Event])
     assert_type(admin.list_overrides("restyler", prefix="acme/"), Iterator[v1.Override])
@@ -90,6 +93,7 @@ def reads(admin: Admin) -> None:
 async def both(admin: AsyncAdmin) -> None:
     assert_type(await admin.rollback("restyler", quarantine=True), v1.RollbackResponse)
     assert_type(await admin.get_rollout("restyler"), v1.Rollout)
+    assert_type(await admin.get_server(), v1.Server)
     assert_type(admin.list_events("restyler"), AsyncIterator[v1.Event])
     assert_type(admin.watch_release("restyler", 3), AsyncIterator[v1.WatchReleaseResponse])
     assert_type(await admin.wait_for_release("restyler", 3), v1.Release)

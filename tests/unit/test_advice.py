@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from rampd._evidence.counters import TrialCounters
 from rampd_server.domain.automation.clock import Clock
 from rampd_server.domain.automation.decision import Observed, decide
 from rampd_server.domain.errors import RefusedError
-from rampd_server.domain.evidence.counters import TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Step
 from rampd_server.domain.rollout.model import Absent, Freeze, QueueMode, Rollout

@@ -68,6 +68,7 @@ STATUS_VIEWS = tuple(
 # The client, from the bottom up. A wing imports itself and the floors below it, but no neighbour and nothing above.
 CLIENT_FLOORS = (
     ("rampd.v1", "rampd._decision"),
+    ("rampd._evidence",),
     ("rampd._contract",),
     ("rampd.errors",),
     ("rampd.credentials", "rampd._runtime"),
@@ -115,6 +116,7 @@ RULES = (
             "rampd.credentials",
             "rampd._contract",
             "rampd._decision",
+            "rampd._evidence",
         ),
     ),
     # Views are drawn from messages and the time, without a server. Several commands share the parts they are drawn of.
@@ -129,6 +131,7 @@ RULES = (
     ),
     # The code that the server's domain shares with the client is pure.
     Rule("rampd._decision", never=IMPURE),
+    Rule("rampd._evidence", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
     Rule("rampd._contract.placeholders", never=IMPURE),
     Rule("rampd._contract.wording", never=IMPURE),
@@ -136,7 +139,7 @@ RULES = (
     Rule(
         "rampd_server",
         never=("rampd",),
-        allowed=("rampd.v1", "rampd._decision", "rampd._contract", "rampd._runtime.private_file"),
+        allowed=("rampd.v1", "rampd._decision", "rampd._evidence", "rampd._contract", "rampd._runtime.private_file"),
     ),
     Rule(
         "rampd_server.domain",
@@ -144,12 +147,16 @@ RULES = (
         allowed=(
             "rampd_server.domain",
             "rampd._decision",
+            "rampd._evidence",
             "rampd._contract.grammar",
             "rampd._contract.placeholders",
             "rampd._contract.wording",
         ),
     ),
-    Rule("rampd_server.domain.rollout", never=("rampd_server.domain.evidence", "rampd_server.domain.automation")),
+    Rule(
+        "rampd_server.domain.rollout",
+        never=("rampd._evidence", "rampd_server.domain.evidence", "rampd_server.domain.automation"),
+    ),
     Rule("rampd_server.domain.evidence", never=("rampd_server.domain.automation",)),
     Rule(
         "rampd_server.process",
@@ -158,7 +165,11 @@ RULES = (
     ),
     Rule("rampd_server.replica", never=("rampd_server.service", *MOVERS)),
     Rule("rampd_server.service", never=MOVERS),
-    Rule("rampd_server.ports", never=(*IMPURE, "rampd", "rampd_server"), allowed=("rampd_server.domain",)),
+    Rule(
+        "rampd_server.ports",
+        never=(*IMPURE, "rampd", "rampd_server"),
+        allowed=("rampd_server.domain", "rampd._evidence"),
+    ),
     Rule(
         "rampd_server.storage",
         never=("rampd", "rampd_server"),
@@ -168,6 +179,7 @@ RULES = (
             "rampd_server.ports",
             "rampd_server.tracing.switch",
             "rampd._decision",
+            "rampd._evidence",
             "rampd._contract.grammar",
             "rampd._runtime.private_file",
             *COUNTS,
@@ -184,6 +196,7 @@ RULES = (
             "rampd_server.ports",
             "rampd_server.replica",
             "rampd._decision",
+            "rampd._evidence",
         ),
     ),
     *(
@@ -228,6 +241,7 @@ RULES = (
             "rampd_server.domain",
             "rampd_server.ports",
             "rampd._decision",
+            "rampd._evidence",
         ),
     ),
     Rule("rampd_server.storage.limits", never=(*IMPURE, "rampd", "rampd_server")),
@@ -499,16 +513,20 @@ PLANTED = {
     "server/rampd_server/process/config.py": [
         ("from rampd_server.domain import errors", "rampd_server.process.config imports rampd_server.domain.errors"),
     ],
-    "server/rampd_server/domain/evidence/counters.py": [
+    "server/rampd_server/domain/evidence/admission.py": [
         (
             "import rampd_server.domain.automation.clock",
-            "rampd_server.domain.evidence.counters imports rampd_server.domain.automation.clock",
+            "rampd_server.domain.evidence.admission imports rampd_server.domain.automation.clock",
         ),
+    ],
+    "client/rampd/_evidence/counters.py": [
+        ("import random", "rampd._evidence.counters imports random"),
+        ("from rampd import errors", "rampd._evidence.counters imports rampd.errors"),
     ],
     "server/rampd_server/domain/rollout/model.py": [
         (
-            "import rampd_server.domain.evidence.counters",
-            "rampd_server.domain.rollout.model imports rampd_server.domain.evidence.counters",
+            "import rampd._evidence.counters",
+            "rampd_server.domain.rollout.model imports rampd._evidence.counters",
         ),
         ("from ...ports import Store", "rampd_server.domain.rollout.model imports rampd_server.ports.Store"),
         ("from random import random", "rampd_server.domain.rollout.model imports random.random"),

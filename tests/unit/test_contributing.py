@@ -32,7 +32,9 @@ def snake(verb: str) -> str:
 # Overrides are not part of the state machine.
 VERBS = {
     method.name: [
-        field for field in method.input_type.fields if field.name not in ("request_id", "expected_revision", "note")
+        field
+        for field in method.input_type.fields
+        if field.name not in ("request_id", "expected_revision", "note", "dry_run")
     ]
     for method in rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].methods
     if "request_id" in method.input_type.fields_by_name and "Override" not in method.name
@@ -85,6 +87,7 @@ PLACES_OF_A_POLICY_FIELD: Mapping[str, Pattern] = {
     f"{RPC}/messages/policy.py": r'"{}": '.format,
     f"{CODEC}/automation_texts.py": lambda name: rf'"{in_domain(name, POLICY_FIELDS[name])}": ',
     "docs/automation.md": r"\b{}\b".format,
+    "docs/policy.schema.json": r'"{}": '.format,
 }
 PLACES_OF_A_ROLLOUT_FIELD: Mapping[str, Pattern] = {
     f"{DOMAIN}/model.py": r"    {}: ".format,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from rampd._evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.automation.clock import Clock
 from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.automation.next_look import next_change_ms
-from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, Check, OnRegression, Step
 from rampd_server.domain.rollout.commands import ground_of

@@ -5,11 +5,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rampd._evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.automation.clock import Clock
 from rampd_server.domain.automation.decision import Action, Decision, Observed, decide
 from rampd_server.domain.automation.guards import CheckReading
 from rampd_server.domain.automation.next_look import next_change_ms
-from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import (
     AfterRollback,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain.evidence.counters import Split
-from rampd_server.domain.evidence.e_process import RATIOS, log_evidence, log_likelihood, log_limit, log_mean, to_odds
+from rampd._evidence.counters import Split
+from rampd._evidence.e_process import RATIOS, log_evidence, log_likelihood, log_limit, log_mean, to_odds
 from rampd_server.domain.rollout.model import FULL
 
 WEIGHTS = st.integers(1, FULL - 1)

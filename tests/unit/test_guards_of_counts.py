@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampd_server.domain.evidence import absolute_guard, assignment_check
-from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
-from rampd_server.domain.evidence.e_process import log_limit
-from rampd_server.domain.evidence.reporter_cap import ENOUGH_REPORTERS, cap, counted_failures
+from rampd._evidence import absolute_guard, assignment_check
+from rampd._evidence.counters import Split, Tally, TrialCounters
+from rampd._evidence.e_process import log_limit
+from rampd._evidence.reporter_cap import ENOUGH_REPORTERS, cap, counted_failures
 
 JOBS = st.integers(0, 200)
 RATES = st.floats(0.001, 0.8)

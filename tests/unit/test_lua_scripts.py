@@ -47,6 +47,11 @@ def test_a_body_uses_each_name_of_its_header_and_no_index(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_script_that_remembers_a_request_can_run_dry(name: str):
+    assert ("request" in script(name).keys) == ("dry_run" in script(name).arguments)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_header_gives_each_key_its_name_and_its_type(name: str):
     header, body = parts(name)
     names = {field.replace("_", "-") for field in (*ComponentKeys._fields, *OutcomeKeys._fields, *vars(Keys()))} | {

@@ -5,10 +5,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from rampd._evidence import assignment_check
+from rampd._evidence.counters import Split
+from rampd._evidence.e_process import log_limit
 from rampd_server.domain.automation.decision import Action
-from rampd_server.domain.evidence import assignment_check
-from rampd_server.domain.evidence.counters import Split
-from rampd_server.domain.evidence.e_process import log_limit
 from tests.bench.rollout.comparison import RULES, compare, settings, world
 from tests.bench.rollout.plot import bars
 from tests.bench.rollout.rampd_rule import Rampd

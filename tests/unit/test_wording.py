@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rampd._contract.wording import MISLEADING, exact, number
+from rampd._evidence.e_process import log_limit
 from rampd_server.domain import wording
-from rampd_server.domain.evidence.e_process import log_limit
 
 
 @pytest.mark.parametrize(("basis_points", "text"), [(0, "0 %"), (1, "0.01 %"), (1250, "12.5 %"), (10_000, "100 %")])

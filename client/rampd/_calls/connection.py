@@ -10,14 +10,16 @@ import grpc
 import grpc._channel  # otherwise the first call imports it, and a fork at that moment leaves the import locked
 from google.protobuf.message import Message
 
+from rampd import v1
 from rampd._calls.call_span import Metadata, call_span
 from rampd._calls.channel import CHANNEL_OPTIONS
+from rampd._calls.dry_run import is_known_to, not_known
 from rampd._calls.endpoint import TOKEN_S, Endpoint
 from rampd._calls.methods import METHODS, Method
 from rampd._calls.retry import Attempts
 from rampd._calls.status import error_of_call
 from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut_off
-from rampd.errors import ClosedError, RampdError, UnauthenticatedError, UnavailableError
+from rampd.errors import ClosedError, RampdError, UnauthenticatedError, UnavailableError, UnimplementedError
 
 Response = TypeVar("Response", bound=Message)
 
@@ -56,10 +58,26 @@ class Connection:
         RampdError.
         """
         method = METHODS[type(request)]
+        began_s = time.monotonic() if began_s is None else began_s
         with call_span(method, self.target) as trace:
-            return self._tried(
-                method, request, response, timeout_s, began_s=began_s, metadata=(*self._metadata, *trace)
+            metadata = (*self._metadata, *trace)
+            if method.has_dry_run and request.dry_run:  # type: ignore[attr-defined]  # the method says so
+                self._require_dry_run(timeout_s, began_s, metadata)
+            return self._tried(method, request, response, timeout_s, began_s=began_s, metadata=metadata)
+
+    def _require_dry_run(self, timeout_s: float, began_s: float, metadata: Metadata) -> None:
+        """Raises UnimplementedError if the server would make a change instead of a dry run. It is asked each time, because at the
+        same address there may be another server now.
+        """
+        ask = v1.WhoAmIRequest()
+        try:
+            answer = self._tried(
+                METHODS[type(ask)], ask, v1.WhoAmIResponse, timeout_s, began_s=began_s, metadata=metadata
             )
+        except UnimplementedError:
+            raise not_known(self.target) from None
+        if not is_known_to(answer):
+            raise not_known(self.target)
 
     def _tried(
         self,
@@ -68,10 +86,10 @@ class Connection:
         response: type[Response],
         timeout_s: float,
         *,
-        began_s: float | None,
+        began_s: float,
         metadata: Metadata,
     ) -> Response:
-        attempts = Attempts(timeout_s, time.monotonic() if began_s is None else began_s)
+        attempts = Attempts(timeout_s, began_s)
         was_refused = False
         while True:
             self.check_open()

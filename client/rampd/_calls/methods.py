@@ -22,6 +22,8 @@ class Method:
     name: str
     path: str
     streams: bool
+    has_dry_run: bool
+    """Whether its request has the field `dry_run`: it changes something."""
 
 
 METHODS: Mapping[type[Message], Method] = {
@@ -29,6 +31,7 @@ METHODS: Mapping[type[Message], Method] = {
         name=method.name,
         path=f"/{service.full_name}/{method.name}",
         streams=method.server_streaming,
+        has_dry_run="dry_run" in method.input_type.fields_by_name,
     )
     for service in SERVICES
     for method in service.methods

@@ -18,7 +18,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd._contract import grammar, placeholders
+from rampd._contract import grammar
 from rampd._contract.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
 from rampd._contract.wording import exact, whole_span
 
@@ -48,6 +48,10 @@ class Rule:
     """Writes a wrong value for a message. Without it, `_shown` does."""
     pattern: str = ""
     """What a text must match, as a regular expression of any language; empty where none says it all."""
+    least: float | None = None
+    """The smallest valid number, or the smallest valid count of entries."""
+    most: float | None = None
+    """The largest one."""
 
     def wrong(self, value: object) -> str | None:
         """Returns what is wrong with a value that is present, None if it is valid."""
@@ -64,6 +68,12 @@ def rule_of(field: FieldDescriptor) -> Rule:
     if rule is None:
         raise LookupError(f"no rule covers {name}: give it a row in rampd._contract.field_rules")
     return rule if field.enum_type is None else _known_number(field.enum_type, rule)
+
+
+def is_required(field: FieldDescriptor) -> bool:
+    """Returns whether a message without the field is wrong."""
+    rule = rule_of(field)
+    return rule.required or (rule.whole is not None and rule.whole.required)
 
 
 def _known_number(enum: EnumDescriptor, rule: Rule) -> Rule:
@@ -86,21 +96,42 @@ def _pattern(expected: str, pattern: str) -> Rule:
 
 def _whole_number(least: int, most: int | None = None) -> Rule:
     if most is None:
-        return Rule(f"a whole number from {least}", lambda number: number >= least)
-    return Rule(f"a whole number from {least} to {most}", lambda number: least <= number <= most)
+        return Rule(f"a whole number from {least}", lambda number: number >= least, least=least)
+    return Rule(
+        f"a whole number from {least} to {most}", lambda number: least <= number <= most, least=least, most=most
+    )
 
 
-def _number(expected: str, holds: Callable[[float], bool]) -> Rule:
-    return Rule(expected, lambda number: math.isfinite(number) and holds(number))
+def _number(
+    expected: str,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    holds: Callable[[float], bool] = lambda _: True,
+) -> Rule:
+    return Rule(
+        expected,
+        lambda number: math.isfinite(number) and least <= number <= most and holds(number),
+        least=least if math.isfinite(least) else None,
+        most=most if math.isfinite(most) else None,
+    )
 
 
 def _batch(each: Rule = Rule(), *, least: int = 1, most: int = MAX_BATCH) -> Rule:
-    count = Rule(f"{least} to {most} entries", lambda entries: least <= len(entries) <= most, required=least > 0)
+    count = Rule(
+        f"{least} to {most} entries",
+        lambda entries: least <= len(entries) <= most,
+        required=least > 0,
+        least=least,
+        most=most,
+    )
     return replace(each, whole=count)
 
 
-def _is_part(number: float) -> bool:
-    return 0 < number < 100 and is_percent(number)
+def _part(expected: str) -> Rule:
+    return _number(
+        f"a number from 0.01 to 99.99 with at most two decimals, {expected}", least=0.01, most=99.99, holds=is_percent
+    )
 
 
 def _is_time(time: Timestamp) -> bool:
@@ -150,7 +181,9 @@ MESSAGE = Rule()
 _COMPONENT = _word(grammar.COMPONENT)
 _TAG = _word(grammar.TAG)
 _REPO = _word(grammar.REPO)
-_PERCENT = _number("a number from 0 to 100 with at most two decimals, such as 10 or 0.25", is_percent)
+_PERCENT = _number(
+    "a number from 0 to 100 with at most two decimals, such as 10 or 0.25", least=0, most=100, holds=is_percent
+)
 _TIME = Rule("a valid time from 1970 to 9999", _is_time)
 _DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
 _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
@@ -174,6 +207,7 @@ FIELDS: Mapping[str, Rule] = {
     "request_id": _word(grammar.KEY),
     "expected_revision": _whole_number(0),
     "note": _word(grammar.NOTE),
+    "dry_run": FLAG,
     "confirm": Rule(),
     # Releases and ramps.
     "tag": _TAG,
@@ -194,7 +228,6 @@ FIELDS: Mapping[str, Rule] = {
     "quarantine": FLAG,
     "all": FLAG,
     "delete": FLAG,
-    "dry_run": FLAG,
     "every_component": FLAG,
     "until_held": FLAG,
     "until_paused": FLAG,
@@ -224,28 +257,23 @@ FIELDS: Mapping[str, Rule] = {
     "queue_mode": NUMBER_OF_ENUM,
     "unit": NUMBER_OF_ENUM,
     "steps": _batch(least=0, most=_MAX_STEPS),
-    "Step.percent": _required(
-        _number(
-            f"a number from 0.01 to 99.99 with at most two decimals, and a plan has no step of 100: {_TO_EVERYBODY}",
-            _is_part,
-        )
-    ),
+    "Step.percent": _required(_part(f"and a plan has no step of 100: {_TO_EVERYBODY}")),
     "hold": _lasting("a duration from 0 s to 30 days", 0, _MAX_HOLD_S),
     "min_jobs": _whole_number(0, _MAX_JOBS),
     "approval": FLAG,
-    "max_percent": _number(
-        f"a number from 0.01 to 99.99 with at most two decimals, so that some jobs still run current: {_TO_EVERYBODY}",
-        _is_part,
-    ),
+    "max_percent": _part(f"so that some jobs still run current: {_TO_EVERYBODY}"),
     "auto_start": FLAG,
     "auto_finalize": FLAG,
     "on_regression": NUMBER_OF_ENUM,
     "after_rollback": NUMBER_OF_ENUM,
-    "alpha": _number("a number from 0.000001 to 0.5, such as 0.01", lambda number: 1e-6 <= number <= 0.5),
-    "tolerance": _number("a number from 1 to 10", lambda number: 1 <= number <= 10),
+    "alpha": _number("a number from 0.000001 to 0.5, such as 0.01", least=1e-6, most=0.5),
+    "tolerance": _number("a number from 1 to 10", least=1, most=10),
     "maturation": _lasting("a duration from 0 s to a day", 0, _DAY_S),
     "max_failure_rate": _number(
-        "0 (off) or a number from 0.001 to 0.8, such as 0.05 for 5 %", lambda n: n == 0 or 0.001 <= n <= 0.8
+        "0 (off) or a number from 0.001 to 0.8, such as 0.05 for 5 %",
+        least=0,
+        most=0.8,
+        holds=lambda number: number == 0 or number >= 0.001,
     ),
     "on_max_failure_rate": NUMBER_OF_ENUM,
     "Policy.confirm_within": _lasting("a duration from 1 s to 30 days", 1, _MAX_HOLD_S),
@@ -254,8 +282,8 @@ FIELDS: Mapping[str, Rule] = {
     "name": _required(_word(grammar.CHECK_NAME)),
     "query": _required(_word(grammar.QUERY)),
     "interval": _lasting("a duration from 1 s to a day", 1, _DAY_S),
-    "min": _number("a finite number", lambda _: True),
-    "max": _number("a finite number", lambda _: True),
+    "min": _number("a finite number"),
+    "max": _number("a finite number"),
     "failures_allowed": _whole_number(0, _MAX_JOBS),
     "errors_allowed": _whole_number(0, _MAX_JOBS),
 }
@@ -359,6 +387,8 @@ def _policy(message: v1.Policy) -> Iterator[Violation]:
 
 
 def _check(message: v1.Check) -> Iterator[Violation]:
+    from rampd._contract import placeholders  # noqa: PLC0415 - slow to import, and only policies with checks need it
+
     if wrong := placeholders.wrong(message.query):
         yield "query", wrong
     if not message.HasField("min") and not message.HasField("max"):

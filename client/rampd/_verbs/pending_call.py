@@ -21,7 +21,8 @@ class Change(TypedDict, total=False):
     key, so that a call that is tried again applies once.
     `expected_revision`: only if the component is at this revision; otherwise AbortedError (REVISION_MISMATCH).
     `note`: kept in the history.
-    `dry_run`: answers as if the change were made, with a `preview` of the repos that would move, and writes nothing.
+    `dry_run`: the server answers as if it made the change, or refuses it, and writes nothing. The answer's `preview` says to whom
+    the change would give another version. The `request_id` is not used up.
     `timeout`: seconds; default that of the admin.
     """
 

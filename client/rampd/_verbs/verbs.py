@@ -322,6 +322,13 @@ def who_am_i(**read: Unpack[Read]) -> Ask[v1.WhoAmIResponse]:
     return Ask(make(v1.WhoAmIRequest), v1.WhoAmIResponse, lambda response: response, read.get("timeout"))
 
 
+def get_server(**read: Unpack[Read]) -> Ask[v1.Server]:
+    """Returns how the server and its store are set up, and how they are. With several servers behind one address, one of them
+    answers for itself. Raises UnimplementedError if the server is older than this call.
+    """
+    return Ask(make(v1.GetServerRequest), v1.GetServerResponse, attrgetter("server"), read.get("timeout"))
+
+
 def get_rollout(component: str, **read: Unpack[Read]) -> Ask[v1.Rollout]:
     """Returns the whole state of a component. Raises NotFoundError."""
     request = make(v1.GetRolloutRequest, component=component)

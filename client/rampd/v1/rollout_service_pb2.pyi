@@ -58,20 +58,20 @@ class RampRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., percent: _Optional[float] = ..., confirm_within: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RampResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ConfirmRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note", "dry_run")
@@ -90,20 +90,20 @@ class ConfirmRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class ConfirmResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class RollbackRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note", "dry_run")
@@ -124,20 +124,20 @@ class RollbackRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RollbackResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class FinalizeRequest(_message.Message):
     __slots__ = ("component", "tag", "force", "request_id", "expected_revision", "note", "dry_run")
@@ -158,20 +158,20 @@ class FinalizeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., force: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class FinalizeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class AbandonRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note", "dry_run")
@@ -192,20 +192,20 @@ class AbandonRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class AbandonResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class RevertRequest(_message.Message):
     __slots__ = ("component", "tag", "quarantine", "request_id", "expected_revision", "note", "dry_run")
@@ -226,20 +226,20 @@ class RevertRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., quarantine: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RevertResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class PauseRequest(_message.Message):
     __slots__ = ("component", "request_id", "expected_revision", "note", "dry_run")
@@ -256,20 +256,20 @@ class PauseRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class PauseResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ResumeRequest(_message.Message):
     __slots__ = ("component", "request_id", "expected_revision", "note", "dry_run")
@@ -286,20 +286,20 @@ class ResumeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class FreezeRequest(_message.Message):
     __slots__ = ("component", "all", "expire_time", "request_id", "expected_revision", "note", "dry_run")
@@ -320,22 +320,22 @@ class FreezeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., all: bool = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class FreezeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     frozen_all: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class UnfreezeRequest(_message.Message):
     __slots__ = ("component", "all", "request_id", "expected_revision", "note", "dry_run")
@@ -354,22 +354,22 @@ class UnfreezeRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., all: bool = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class UnfreezeResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "frozen_all", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     FROZEN_ALL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     frozen_all: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., frozen_all: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class QuarantineRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note", "dry_run")
@@ -388,20 +388,20 @@ class QuarantineRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class QuarantineResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class UnquarantineRequest(_message.Message):
     __slots__ = ("component", "tag", "request_id", "expected_revision", "note", "dry_run")
@@ -420,20 +420,20 @@ class UnquarantineRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., tag: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class UnquarantineResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class ListQuarantineRequest(_message.Message):
     __slots__ = ("component", "page_size", "page_token")
@@ -476,20 +476,20 @@ class SetOverrideRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., channel: _Optional[_Union[_rollout_pb2.Channel, str]] = ..., tag: _Optional[str] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class SetOverrideResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class DeleteOverrideRequest(_message.Message):
     __slots__ = ("component", "repo", "request_id", "expected_revision", "note", "dry_run")
@@ -508,20 +508,20 @@ class DeleteOverrideRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., repo: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class DeleteOverrideResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class BatchSetOverridesRequest(_message.Message):
     __slots__ = ("component", "overrides", "request_id", "expected_revision", "note", "dry_run")
@@ -540,20 +540,20 @@ class BatchSetOverridesRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., overrides: _Optional[_Iterable[_Union[OverrideChange, _Mapping]]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class BatchSetOverridesResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class OverrideChange(_message.Message):
     __slots__ = ("repo", "channel", "tag", "expire_time", "delete")
@@ -608,20 +608,20 @@ class SetPolicyRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., policy: _Optional[_Union[_rollout_pb2.Policy, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class SetPolicyResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class GetPolicyRequest(_message.Message):
     __slots__ = ("component",)
@@ -676,20 +676,20 @@ class DeleteComponentRequest(_message.Message):
     def __init__(self, component: _Optional[str] = ..., confirm: _Optional[str] = ..., request_id: _Optional[str] = ..., expected_revision: _Optional[int] = ..., note: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class DeleteComponentResponse(_message.Message):
-    __slots__ = ("message", "changed", "replayed", "revision", "rollout", "preview")
+    __slots__ = ("message", "changed", "replayed", "revision", "preview", "rollout")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     message: str
     changed: bool
     replayed: bool
     revision: int
-    rollout: _rollout_pb2.Rollout
     preview: _rollout_pb2.Preview
-    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ...) -> None: ...
+    rollout: _rollout_pb2.Rollout
+    def __init__(self, message: _Optional[str] = ..., changed: bool = ..., replayed: bool = ..., revision: _Optional[int] = ..., preview: _Optional[_Union[_rollout_pb2.Preview, _Mapping]] = ..., rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ...) -> None: ...
 
 class WhoAmIRequest(_message.Message):
     __slots__ = ()
@@ -724,54 +724,63 @@ class GetServerResponse(_message.Message):
     def __init__(self, server: _Optional[_Union[Server, _Mapping]] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("version", "start_time", "time", "namespace", "components", "stale", "snapshot_age", "listeners", "store")
+    __slots__ = ("version", "start_time", "time", "namespace", "components", "damaged_components", "stale", "snapshot_age", "epoch", "last_entry", "listeners", "store", "store_problem")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_AGE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LAST_ENTRY_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
+    STORE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     version: str
     start_time: _timestamp_pb2.Timestamp
     time: _timestamp_pb2.Timestamp
     namespace: str
     components: int
+    damaged_components: int
     stale: bool
     snapshot_age: _duration_pb2.Duration
+    epoch: str
+    last_entry: str
     listeners: _containers.RepeatedCompositeFieldContainer[Listener]
     store: StoreStatus
-    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., namespace: _Optional[str] = ..., components: _Optional[int] = ..., stale: bool = ..., snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ...) -> None: ...
+    store_problem: str
+    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., namespace: _Optional[str] = ..., components: _Optional[int] = ..., damaged_components: _Optional[int] = ..., stale: bool = ..., snapshot_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., epoch: _Optional[str] = ..., last_entry: _Optional[str] = ..., listeners: _Optional[_Iterable[_Union[Listener, _Mapping]]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ..., store_problem: _Optional[str] = ...) -> None: ...
 
 class Listener(_message.Message):
-    __slots__ = ("address", "protocol", "tls", "reachable", "requires_credentials", "changes_without_credentials")
+    __slots__ = ("address", "protocol", "tls", "reach", "requires_credentials", "changes_without_credentials")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     TLS_FIELD_NUMBER: _ClassVar[int]
-    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    REACH_FIELD_NUMBER: _ClassVar[int]
     REQUIRES_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_WITHOUT_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     address: str
     protocol: str
     tls: bool
-    reachable: bool
+    reach: str
     requires_credentials: bool
     changes_without_credentials: bool
-    def __init__(self, address: _Optional[str] = ..., protocol: _Optional[str] = ..., tls: bool = ..., reachable: bool = ..., requires_credentials: bool = ..., changes_without_credentials: bool = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., protocol: _Optional[str] = ..., tls: bool = ..., reach: _Optional[str] = ..., requires_credentials: bool = ..., changes_without_credentials: bool = ...) -> None: ...
 
 class StoreStatus(_message.Message):
-    __slots__ = ("product", "version", "embedded", "time", "append_only", "append_fsync", "max_memory_bytes", "max_memory_policy", "used_memory_bytes", "replicas", "unknown")
+    __slots__ = ("product", "version", "embedded", "time", "append_only", "append_fsync", "save_failed", "used_memory_bytes", "max_memory_bytes", "max_memory_policy", "replicas", "unknown")
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDED_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     APPEND_ONLY_FIELD_NUMBER: _ClassVar[int]
     APPEND_FSYNC_FIELD_NUMBER: _ClassVar[int]
+    SAVE_FAILED_FIELD_NUMBER: _ClassVar[int]
+    USED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MEMORY_POLICY_FIELD_NUMBER: _ClassVar[int]
-    USED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     product: str
@@ -780,9 +789,10 @@ class StoreStatus(_message.Message):
     time: _timestamp_pb2.Timestamp
     append_only: bool
     append_fsync: str
+    save_failed: bool
+    used_memory_bytes: int
     max_memory_bytes: int
     max_memory_policy: str
-    used_memory_bytes: int
     replicas: int
     unknown: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, product: _Optional[str] = ..., version: _Optional[str] = ..., embedded: bool = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., append_only: bool = ..., append_fsync: _Optional[str] = ..., max_memory_bytes: _Optional[int] = ..., max_memory_policy: _Optional[str] = ..., used_memory_bytes: _Optional[int] = ..., replicas: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, product: _Optional[str] = ..., version: _Optional[str] = ..., embedded: bool = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., append_only: bool = ..., append_fsync: _Optional[str] = ..., save_failed: bool = ..., used_memory_bytes: _Optional[int] = ..., max_memory_bytes: _Optional[int] = ..., max_memory_policy: _Optional[str] = ..., replicas: _Optional[int] = ..., unknown: _Optional[_Iterable[str]] = ...) -> None: ...

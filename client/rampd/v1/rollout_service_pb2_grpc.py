@@ -341,7 +341,8 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetServer(self, request, context):
-        """Returns how the server and its store are set up and how they are: versions, clocks, staleness, and what is not secure.
+        """Returns how the server and its store are set up and how they are: versions, clocks, staleness, and who can reach the
+        server. With several workers, the one that gets the call answers for itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,7 @@ class LiveView:
         height = self._size.height
         if len(lines) > height:
             lines = [*lines[: height - 1], Text(f"{len(lines) - height + 1} lines more", style="dim")]
-        self._live.update(Text("\n", no_wrap=True, overflow="crop").join(lines), refresh=True)
+        self._live.update(Text("\n", overflow="fold").join(lines), refresh=True)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rampd_cli.status.channels import channels
 from rampd_cli.status.known import Detail, Overrides
 from rampd_cli.status.last_events import last_events
 from rampd_cli.status.plan import steps_of, what_is_next
-from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
+from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways, ways_back
 
 EVENTS: Final = 5
 """The number of events that are shown."""
@@ -70,7 +70,7 @@ def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
 
 
 def _ways(rollout: v1.Rollout, stands: Standing, screen: Screen) -> Iterator[Text]:
-    for why, way in ways(rollout, stands):
+    for why, way in (*ways(rollout, stands), *ways_back(rollout, stands)):
         yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
 
 

@@ -141,18 +141,21 @@ def _others(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text
             yield from (Text(), Text(group, style=palette.TITLE))
         yield from lines
         yield from _about(row, clock, screen, layout)
+    if without := sum(row.rollout.HasField("next") and not jobs_of(row.rollout).is_known for row in rows):
+        said = f"Of {counted(without, 'rollout')} the jobs are not shown here. See them: rampd status COMPONENT"
+        yield from (Text(), *paragraph(said, screen.width))
 
 
 def _layout(rows: Sequence[_Row], width: int) -> _Layout | None:
     """Returns the widest layout that fits. None: a row needs several lines."""
     needed = [max(map(len, column)) for column in zip(*(row.texts for row in rows), strict=True)]
     needed = [max(size, len(title)) if size else 0 for size, title in zip(needed, _HEADER, strict=True)]
-    for layout in _LAYOUTS:
-        if tag := widest(
-            lambda size, layout=layout: _fits(needed, layout._replace(tag=size), width), layout.tag, _LONGEST_TAG
-        ):
-            return layout._replace(tag=tag)
-    return None
+    return next((found for layout in _LAYOUTS if (found := _with_longest_tags(layout, needed, width))), None)
+
+
+def _with_longest_tags(layout: _Layout, needed: Sequence[int], width: int) -> _Layout | None:
+    tag = widest(lambda size: _fits(needed, layout._replace(tag=size), width), layout.tag, _LONGEST_TAG)
+    return None if tag is None else layout._replace(tag=tag)
 
 
 def _fits(needed: Sequence[int], layout: _Layout, width: int) -> bool:
@@ -233,23 +236,23 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Tex
     most = max(min(_STEADY_TAG, screen.width - GAP - name - 1), _LEAST_TAG)
     entries = [(row.texts[0], shortened(row.texts[2], most)) for row in rows]
     tag = max(len(entry[1]) for entry in entries)
-    in_line = max((screen.width - GAP + _BETWEEN) // (name + 1 + tag + _BETWEEN), 1)
+    in_line = (screen.width - GAP + _BETWEEN) // (name + 1 + tag + _BETWEEN)
+    if not in_line:
+        return [line for entry in entries for line in paragraph(" ".join(entry), screen.width, indent=GAP)]
     count = -(-len(entries) // in_line)
     room = count if screen.height is None else max(screen.height - lines_before, 1)
     if count > room:
         count = room - 1
-    more = len(entries) - count * in_line
-    lines: list[Text] = []
-    for first in range(count):
-        line = Text(" " * GAP, no_wrap=True, overflow="ignore")
-        # Down the columns, so that the eye finds a name.
-        for at in range(first, min(len(entries), count * in_line), count):
-            line.append(f"{entries[at][0]:{name}} ").append(f"{entries[at][1]:{tag}}", palette.GOOD).append(
-                " " * _BETWEEN
-            )
-        line.rstrip()
-        lines.append(line)
-    if more > 0:
-        said = f"{more:,} more. All of them: rampd status -o plain"
-        lines += paragraph(said, screen.width, indent=GAP)
+    lines = [_in_line(entries[first : count * in_line : count], name, tag) for first in range(count)]
+    if (more := len(entries) - count * in_line) > 0:
+        lines += paragraph(f"{more:,} more. All of them: rampd status -o plain", screen.width, indent=GAP)
     return lines
+
+
+def _in_line(entries: Sequence[tuple[str, str]], name_width: int, tag_width: int) -> Text:
+    """A line of steady components. They go down the columns, so that the eye finds a name."""
+    line = Text(" " * GAP, no_wrap=True, overflow="ignore")
+    for name, tag in entries:
+        line.append(f"{name:{name_width}} ").append(f"{tag:{tag_width}}", palette.GOOD).append(" " * _BETWEEN)
+    line.rstrip()
+    return line

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -109,8 +108,8 @@ def _says(admin: "Admin", rollout: v1.Rollout) -> str:
     """What WatchRelease says first about next, which is what automation waits for."""
     if not rollout.HasField("next"):
         return ""
-    with closing(admin.watch_release(rollout.component, rollout.next.number, timeout=_SAYS_S)) as stream:
-        return next((response.message for response in stream), "")
+    stream = admin.watch_release(rollout.component, rollout.next.number, timeout=_SAYS_S)
+    return next((response.message for response in stream), "")
 
 
 def _events(admin: "Admin", component: str) -> list[v1.Event]:

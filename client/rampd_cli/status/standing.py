@@ -167,8 +167,21 @@ def ways(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
             return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"rampd ramp {name} PERCENT")]
         case Kind.PAUSED:
             return [again]
+        case Kind.FROZEN if any(not freeze.all for freeze in rollout.freezes):
+            return [("to end the freeze", f"rampd unfreeze {name}")]
         case _:
             return []
+
+
+def ways_back(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
+    """Returns what a person can type if a version turns out to be bad, though nothing waits for them."""
+    name = one_line(rollout.component)
+    if found.kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and rollout.HasField("next"):
+        return [("to take next back", f"rampd rollback {name}")]
+    before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
+    if found.kind in {Kind.STEADY, Kind.FROZEN} and before:
+        return [(f"to go back to {one_line(before)}", f"rampd revert {name}")]
+    return []
 
 
 def _with_why(what: str, why: str) -> str:

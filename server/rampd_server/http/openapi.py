@@ -10,18 +10,17 @@ from importlib import metadata
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.rpc import code_pb2, status_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from rampd._contract.field_rules import rule_of
+from rampd._contract.comments import comment_of
+from rampd._contract.field_rules import is_required, rule_of
 from rampd_server.http import openapi_flags
 from rampd_server.http.connect import has_get
 from rampd_server.http.errors import STATUS_OF, code_of
 from rampd_server.rpc.binding import SERVICES
-from rampd_server.rpc.reflection import written_files
 
 _Schema = dict[str, Any]
 
@@ -203,8 +202,7 @@ def _within(kind: Descriptor) -> Iterator[Descriptor | EnumDescriptor]:
 
 
 def _enum(kind: EnumDescriptor) -> _Schema:
-    comments = _comments()
-    values = "\n".join(f"- `{each.name}`: {comments.get(f'{kind.full_name}.{each.name}', '')}" for each in kind.values)
+    values = "\n".join(f"- `{each.name}`: {comment_of(f'{kind.full_name}.{each.name}')}" for each in kind.values)
     return {
         "type": "string",
         "enum": [value.name for value in kind.values],
@@ -218,14 +216,9 @@ def _message(kind: Descriptor, *, is_asked: bool) -> _Schema:
         "description": _comment(kind),
         "properties": {field.json_name: _described(field, is_asked=is_asked) for field in kind.fields},
     }
-    if is_asked and (required := [field.json_name for field in kind.fields if _is_required(field)]):
+    if is_asked and (required := [field.json_name for field in kind.fields if is_required(field)]):
         schema["required"] = required
     return {key: value for key, value in schema.items() if value != ""}
-
-
-def _is_required(field: FieldDescriptor) -> bool:
-    rule = rule_of(field)
-    return rule.required or (rule.whole is not None and rule.whole.required)
 
 
 def _described(field: FieldDescriptor, *, is_asked: bool) -> _Schema:
@@ -242,7 +235,7 @@ def _described(field: FieldDescriptor, *, is_asked: bool) -> _Schema:
         schema = {"type": "array", "items": schema}
         if rule is not None and rule.whole is not None and rule.whole.required:
             schema["minItems"] = 1
-    elif is_asked and rule is not None and rule.pattern and not _is_required(field):
+    elif is_asked and rule is not None and rule.pattern and not is_required(field):
         # The empty text is the same as an absent one.
         schema["pattern"] = f"^$|{rule.pattern}"
     description = " ".join(filter(None, texts))
@@ -259,34 +252,4 @@ def _of_one(field: FieldDescriptor) -> _Schema:
 
 
 def _comment(thing: Any) -> str:  # noqa: ANN401 - any kind of descriptor
-    """The comment that the proto has before it, as one paragraph; empty for what is not rampd's."""
-    return _comments().get(thing.full_name, "")
-
-
-@cache
-def _comments() -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for file in written_files().values():
-        names = _names(file)
-        for location in file.source_code_info.location:
-            if (path := tuple(location.path)) in names and location.leading_comments:
-                found[names[path]] = " ".join(location.leading_comments.split())
-    return found
-
-
-def _names(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
-    """The full name of each thing of a file, by its path in the file's descriptor."""
-    found: dict[tuple[int, ...], str] = {}
-
-    def collect(thing: Any, path: tuple[int, ...], above: str) -> None:  # noqa: ANN401 - any kind of descriptor
-        for part, each in thing.ListFields():
-            if part.message_type is None or part.name in {"options", "source_code_info"}:
-                continue
-            for number, inner in enumerate(each if part.is_repeated else ()):
-                if hasattr(inner, "name"):
-                    at = (*path, part.number, number)
-                    found[at] = f"{above}.{inner.name}"
-                    collect(inner, at, found[at])
-
-    collect(file, (), file.package)
-    return found
+    return comment_of(thing.full_name)

@@ -1,6 +1,7 @@
 """Which answers of a bulk evaluation are still right, so that a client that asks again costs little.
 
-An answer changes with the state, when an override ends, and when the state becomes stale. Nothing is kept over any of these.
+An answer changes with the state, when an override ends, and when the state becomes stale. Nothing is kept over any of these. Nothing
+is kept for more than an hour, either: to a caller that asks for weeks, an answer is made now and then, so that rampd sees its repo.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ Asked: TypeAlias = tuple[tuple[str, ...], Question]
 """The components of a caller's grant, and for whom they are evaluated."""
 
 _MOST: Final = 10_000
+_KEPT_MS: Final = 3_600_000
 
 
 class Unchanged:
@@ -24,7 +26,7 @@ class Unchanged:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._etags: dict[Asked, tuple[str, int | None]] = {}
+        self._etags: dict[Asked, tuple[str, int]] = {}
         self.state = 0
         """The number of the present state. Take it before the answer is made."""
         replica.subscribe(self)
@@ -40,10 +42,10 @@ class Unchanged:
 
     def etag(self, asked: Asked) -> str | None:
         """The ETag of the answer, if it is known and still right."""
-        etag, end_ms = self._etags.get(asked, (None, None))
+        etag, end_ms = self._etags.get(asked, (None, 0))
         if etag is None or self._replica.damaged or self._replica.age_s >= STALE_AFTER_S:
             return None
-        return etag if end_ms is None or self._replica.likely_ms() < end_ms else None
+        return etag if self._replica.likely_ms() < end_ms else None
 
     def keep(
         self, asked: Asked, state: int, etag: str, components: Sequence[str], answer: v1.BatchResolveResponse
@@ -60,11 +62,11 @@ class Unchanged:
             self._etags.clear()
         self._etags[asked] = etag, self._end_ms(components, asked[1].repo)
 
-    def _end_ms(self, components: Sequence[str], repo: str) -> int | None:
-        """When the first override that is in force for a repo ends; None if none ends."""
-        ends = []
+    def _end_ms(self, components: Sequence[str], repo: str) -> int:
+        """When the first override that is in force for a repo ends, but at most an hour from now."""
+        ends = [self._replica.likely_ms() + _KEPT_MS]
         for known in map(self._replica.get, components):
             choice = known.overrides.find(repo, self._replica.likely_ms) if known and len(known.overrides) else None
             if choice is not None and choice.expire_ms is not None:
                 ends.append(choice.expire_ms)
-        return min(ends, default=None)
+        return min(ends)

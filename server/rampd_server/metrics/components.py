@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rampd._decision.resolution import Channel, RolloutState
+from rampd._evidence import e_process
 from rampd_server.domain.automation import guards
 from rampd_server.domain.automation.decision import Observed
 from rampd_server.domain.automation.guards import CheckReading
-from rampd_server.domain.evidence import e_process
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.metrics import families

@@ -370,7 +370,7 @@ def _admission(method: MethodDescriptor, door: Door) -> Callable[[Any, Context, 
     name = _full_name(method)
     permission = PERMISSIONS[method.name]
     fields = method.input_type.fields_by_name
-    if door.serves is not None and door.serves not in permission.roles:
+    if not door.has(permission.roles):
 
         def refuse(_request: Any, _context: Context, _caller: Caller) -> Call:  # noqa: ANN401 - any message
             raise role_required(door.how_else(name), role=least(permission.roles) or "")

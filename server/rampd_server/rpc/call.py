@@ -13,7 +13,8 @@ from rampd_server.access.grants import Caller
 ANONYMOUS = "anonymous"
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_REQUEST_ID = "request_id"
+_ABOUT_THE_CALL = frozenset({"request_id", "dry_run"})
+"""Fields that are no part of what a request asks for. A dry run may name the id of a request that was applied, or that follows."""
 _DESCRIBES = frozenset({"note", "attributes"})
 """Fields that only describe a request. They do not change what it asks for."""
 _DIGEST = 32
@@ -76,7 +77,7 @@ class Call:
         only describe a request, and the claimed actor, are not part of it, because both differ when a build is run
         again.
         """
-        content = self._only(lambda name: name not in _DESCRIBES and name != _REQUEST_ID)
+        content = self._only(lambda name: name not in _DESCRIBES and name not in _ABOUT_THE_CALL)
         return _digest(f"{self.name}\0{self.identity}\0".encode(), content)[:_DIGEST]
 
     @property
@@ -84,7 +85,7 @@ class Call:
         """The short name of the method, and a short digest of the identity, of the actor and of each field that is set. They
         show whose a request id is, and in which fields a repeat differs.
         """
-        names = [field.name for field, _ in self._request.ListFields() if field.name != _REQUEST_ID]
+        names = [field.name for field, _ in self._request.ListFields() if field.name not in _ABOUT_THE_CALL]
         fields = {name: _digest(b"", self._only(name.__eq__))[:_SHORT_DIGEST] for name in names}
         identity, actor = _digest(self.identity.encode()), _digest(self.actor.encode())
         return {"method": self.method, "identity": identity[:_IDENTITY], "actor": actor[:_SHORT_DIGEST], **fields}

@@ -13,7 +13,7 @@ from cryptography import x509
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Caller, Grant, Proof
 from rampd_server.access.quotas import Quotas
-from rampd_server.access.rpc_roles import Role
+from rampd_server.access.rpc_roles import Role, Roles
 from rampd_server.domain.errors import NoSnapshotError, RampdError
 from rampd_server.domain.refusals import no_credentials
 from rampd_server.rpc.call import ANONYMOUS, Context
@@ -49,6 +49,16 @@ class Door:
             return self.credentials.known(authorization)
         return None if self.takes_certificates else self.default
 
+    def without_credentials(self) -> Caller | None:
+        """Returns the caller of a call without credentials. None if the door refuses such a call."""
+        if self.default is not None or self.credentials is None:
+            return self.default
+        return self.credentials.without()
+
+    def has(self, roles: Roles) -> bool:
+        """Returns whether the door serves a method that these roles may call."""
+        return self.serves is None or self.serves in roles
+
     async def prove(self, context: Context) -> Caller:
         """Checks the credentials and returns the caller. Raises RefusedError (NO_CREDENTIALS, BAD_CREDENTIALS)."""
         caller = None
@@ -58,8 +68,7 @@ class Door:
                 return await self.credentials.prove(authorization)
             if self.takes_certificates:
                 caller = self.credentials.of_certificate(*_certificate(context))
-            caller = caller or self.credentials.without()
-        caller = caller or self.default
+        caller = caller or self.without_credentials()
         if caller is None:
             raise no_credentials(
                 "This server asks for credentials: send the header `authorization: Bearer rampd_…` (RAMPD_TOKEN with rampd's "

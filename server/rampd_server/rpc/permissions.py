@@ -22,11 +22,13 @@ class Permission:
     roles: Roles
     flags: tuple[str, ...]
     has_component: bool
+    is_change: bool
+    """Whether the method changes rollouts. A report of outcomes does not count as a change."""
 
     @classmethod
     def of(cls, method: MethodDescriptor) -> "Permission":
-        has_component = "component" in method.input_type.fields_by_name
-        return cls(method.name, roles_of(method), flags_of(method), has_component)
+        fields = method.input_type.fields_by_name
+        return cls(method.name, roles_of(method), flags_of(method), "component" in fields, "request_id" in fields)
 
     def require(self, grant: Grant, request: Any, how_else: Callable[[], str]) -> None:  # noqa: ANN401 - any message
         """Raises RefusedError: ROLE_REQUIRED, or COMPONENT_NOT_FOUND if the caller may not see the component."""

@@ -4,24 +4,15 @@ The classes of rampd.v1 have neither: generated code has no comments, and descri
 JSON names. So the generator's own descriptors are kept in a file beside the generated code, and are served instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from rampd import v1
-
-
-@cache
-def written_files() -> Mapping[str, FileDescriptorProto]:
-    """The files of rampd.v1 by their names, with comments."""
-    data = resources.files(v1).joinpath("descriptors.binpb").read_bytes()
-    return {file.name: file for file in FileDescriptorSet.FromString(data).file}
+from rampd._contract.comments import written_files
 
 
 @dataclass(frozen=True, slots=True)

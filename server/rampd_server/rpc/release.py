@@ -11,7 +11,7 @@ from rampd_server.ports import OutcomeStore
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.binding import Call
 from rampd_server.rpc.messages.outcomes import release_with_outcomes
-from rampd_server.rpc.mutation import execute, respond
+from rampd_server.rpc.mutation import Previewer, execute, no_preview, respond
 from rampd_server.rpc.paging import one_by_one, page_token, paged
 from rampd_server.rpc.watch.release import ReleaseWatches
 from rampd_server.service.service import Service
@@ -23,21 +23,32 @@ _NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 class ReleaseServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, outcomes: OutcomeStore, watches: ReleaseWatches) -> None:
+    def __init__(
+        self,
+        service: Service,
+        replica: Replica,
+        outcomes: OutcomeStore,
+        watches: ReleaseWatches,
+        *,
+        preview: Previewer = no_preview,
+    ) -> None:
         self._service = service
         self._replica = replica
         self._outcomes = outcomes
         self._watches = watches
+        self._preview = preview
         self._caller = switch.caller()
 
     async def release(self, request: v1.ReleaseRequest, call: Call) -> v1.ReleaseResponse:
         attributes = self._with_trace(dict(request.attributes), call)
         command = commands.Release(request.tag, attributes, request.expedite, request.force)
         answer = await execute(self._service, request, call, command)
-        return respond(
+        return await respond(
             answer,
+            request,
             v1.ReleaseResponse,
             self._replica,
+            self._preview,
             disposition=f"DISPOSITION_{answer.result.disposition}",
             queue_position=answer.result.queue_position,
             release=answer.result.release,
@@ -45,7 +56,7 @@ class ReleaseServicer:
 
     async def cancel_release(self, request: v1.CancelReleaseRequest, call: Call) -> v1.CancelReleaseResponse:
         answer = await execute(self._service, request, call, commands.CancelRelease(request.release))
-        return respond(answer, v1.CancelReleaseResponse, self._replica)
+        return await respond(answer, request, v1.CancelReleaseResponse, self._replica, self._preview)
 
     async def get_release(self, request: v1.GetReleaseRequest, _call: Call) -> v1.GetReleaseResponse:
         rollout, _, _ = await self._service.read(request.component)

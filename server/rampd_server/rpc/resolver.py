@@ -3,7 +3,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
 from rampd import v1
 from rampd._contract.grammar import MAX_MESSAGE_BYTES
@@ -27,10 +27,16 @@ class ResolverServicer(OutcomesServicer):
     """Resolve, BatchResolve and Watch; and ReportOutcomes."""
 
     def __init__(
-        self, replica: Replica, watches: Watches, outcomes: Outcomes, answers: AnswerCounts | None = None
+        self,
+        replica: Replica,
+        watches: Watches,
+        outcomes: Outcomes,
+        answers: AnswerCounts | None = None,
+        note_seen: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`answers` counts the answers of Resolve and BatchResolve."""
+        """`answers` counts the answers of Resolve and BatchResolve. `note_seen` is told the component and the repo of each."""
         super().__init__(outcomes)
+        self._note_seen = note_seen
         self._answers = answers
         self._replica = replica
         self._watches = watches
@@ -82,16 +88,20 @@ class ResolverServicer(OutcomesServicer):
         return _held_to_limit(response.SerializeToString(), len(request.requests))
 
     def _resolve(self, request: v1.ResolveRequest, age_s: float) -> Resolution:
-        known = self._replica.get(request.component)
+        # Each look at a field of the message makes a new text.
+        component, repo = request.component, request.repo
+        known = self._replica.get(component)
         if known is None:
-            raise self._replica.damage(request.component) or component_not_found(component=request.component)
+            raise self._replica.damage(component) or component_not_found(component=component)
         if known.damaged_since_s is not None:
             age_s = self._replica.age_of(known, age_s)
         resolution = resolve(
-            known.snapshot, known.overrides, request.repo, request.job_id, self._replica.likely_ms, age_s=age_s
+            known.snapshot, known.overrides, repo, request.job_id, self._replica.likely_ms, age_s=age_s
         )
+        if self._note_seen is not None:
+            self._note_seen(component, repo)
         if self._answers is not None:
-            self._answers.add(request.component, resolution.decision)
+            self._answers.add(component, resolution.decision)
         return resolution
 
     async def _catch_up_all(self, requests: Sequence[v1.ResolveRequest], call: Call) -> dict[int, RampdError]:

@@ -17,24 +17,50 @@ from rampd_server.rpc.binding import PERMISSIONS, Call
 from rampd_server.rpc.messages import convert
 from rampd_server.rpc.messages.outcomes import show_current_outcomes, show_outcomes
 from rampd_server.rpc.messages.policy import Judge, basis_points, judged, policy_message, set_policy_of
-from rampd_server.rpc.mutation import MutatingRequest, Response, author_of, execute, expected_revision, respond
-from rampd_server.rpc.paging import one_by_one, page_size, page_token, paged, piece_size
+from rampd_server.rpc.mutation import (
+    MutatingRequest,
+    Previewer,
+    Response,
+    author_of,
+    execute,
+    expected_revision,
+    no_preview,
+    respond,
+)
+from rampd_server.rpc.paging import one_by_one, page_token, paged, piece_size
+from rampd_server.rpc.server_status import ServerStatus
 from rampd_server.service.service import Service
 from rampd_server.service.whole_history import WholeHistory
 
+_DRY_RUN = "dry_run"
+"""A flag that every caller may set. Clients look for it before they send a dry run, because a server that does not know the field
+would make the change.
+"""
 _EVENT_ID = re.compile("[0-9]{1,18}-[0-9]{1,18}", re.ASCII)
 
 
 class RolloutServicer:
     """One coroutine for each RPC: read the request, ask the service, write the response."""
 
-    def __init__(self, service: Service, replica: Replica, store: Store, outcomes: OutcomeStore, judge: Judge) -> None:
+    def __init__(
+        self,
+        service: Service,
+        replica: Replica,
+        store: Store,
+        outcomes: OutcomeStore,
+        judge: Judge,
+        *,
+        preview: Previewer = no_preview,
+        status: ServerStatus,
+    ) -> None:
         self._service = service
         self._replica = replica
         self._store = store
         self._outcomes = outcomes
         self._judge = judge
+        self._preview = preview
         self._whole_history = WholeHistory(store, replica)
+        self._status = status
 
     async def _execute(
         self,
@@ -46,7 +72,7 @@ class RolloutServicer:
         judge: Callable[[], Awaitable[None]] | None = None,
     ) -> Response:
         answer = await execute(self._service, request, call, command, judge=judge)
-        return respond(answer, response, self._replica)
+        return await respond(answer, request, response, self._replica, self._preview)
 
     async def ramp(self, request: v1.RampRequest, call: Call) -> v1.RampResponse:
         within_ms = request.confirm_within.ToMilliseconds() if request.HasField("confirm_within") else None
@@ -81,13 +107,13 @@ class RolloutServicer:
         expire_ms = convert.milliseconds(request.expire_time) if request.HasField("expire_time") else None
         if request.all:
             answer = await self._service.freeze_all(expire_ms, author_of(request, call), timeout_s=call.timeout_s)
-            return respond(answer, v1.FreezeResponse, self._replica, frozen_all=True)
+            return await respond(answer, request, v1.FreezeResponse, self._replica, self._preview, frozen_all=True)
         return await self._execute(request, call, commands.Freeze(expire_ms), v1.FreezeResponse)
 
     async def unfreeze(self, request: v1.UnfreezeRequest, call: Call) -> v1.UnfreezeResponse:
         if request.all:
             answer = await self._service.unfreeze_all(author_of(request, call), timeout_s=call.timeout_s)
-            return respond(answer, v1.UnfreezeResponse, self._replica, frozen_all=False)
+            return await respond(answer, request, v1.UnfreezeResponse, self._replica, self._preview, frozen_all=False)
         return await self._execute(request, call, commands.Unfreeze(), v1.UnfreezeResponse)
 
     async def quarantine(self, request: v1.QuarantineRequest, call: Call) -> v1.QuarantineResponse:
@@ -144,7 +170,7 @@ class RolloutServicer:
             must_exist=must_exist,
             timeout_s=call.timeout_s,
         )
-        return respond(answer, response, self._replica)
+        return await respond(answer, request, response, self._replica, self._preview, overrides=changes)
 
     # Reads give the present state of the store.
 
@@ -156,11 +182,14 @@ class RolloutServicer:
             components=grant.components,
             proof=caller.proof,
             methods=sorted(name for name, each in PERMISSIONS.items() if grant.may(name, each.roles)),
-            flags=sorted(filter(grant.may_set, REQUEST_FLAGS)),
+            flags=sorted({_DRY_RUN, *filter(grant.may_set, REQUEST_FLAGS)}),
         )
         if caller.expires_s is not None:
             response.expire_time.FromMilliseconds(int(caller.expires_s * 1000))
         return response
+
+    async def get_server(self, _request: v1.GetServerRequest, call: Call) -> v1.GetServerResponse:
+        return v1.GetServerResponse(server=await self._status.of(call))
 
     async def get_rollout(self, request: v1.GetRolloutRequest, _call: Call) -> v1.GetRolloutResponse:
         rollout, namespace, now_ms = await self._service.read(request.component)
@@ -220,8 +249,10 @@ class RolloutServicer:
     async def _overrides(
         self, request: v1.ListOverridesRequest, now_ms: int
     ) -> AsyncGenerator[tuple[str, v1.Override]]:
-        """The overrides that have not expired. Even the largest page is small enough to be read at once."""
-        name, prefix, after, piece = request.component, request.prefix, request.page_token, page_size(request) + 1
+        """The overrides that have not expired. They are read in pieces, because each may have been set by a change of its
+        own, and the store is busy while it finds a thousand changes.
+        """
+        name, prefix, after, piece = request.component, request.prefix, request.page_token, piece_size(request)
         while True:
             found = await self._store.list_overrides(name, prefix=prefix, after=after, limit=piece)
             for listed in found:

@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Final
 
 from rampd._decision.staleness import CATCH_UP_S
+from rampd._evidence.counters import JobCount
 from rampd_server.domain.errors import NoSnapshotError
 from rampd_server.domain.evidence.admission import Admission, Counted, IgnoredReason, JobOutcome
-from rampd_server.domain.evidence.counters import JobCount
 from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
@@ -79,9 +79,17 @@ class CountedSignal:
 class Outcomes:
     """Takes in reports. `counted` announces every stored batch that has outcomes to count."""
 
-    def __init__(self, store: OutcomeStore, replica: Replica, counts: OutcomeCounts | None = None) -> None:
+    def __init__(
+        self,
+        store: OutcomeStore,
+        replica: Replica,
+        counts: OutcomeCounts | None = None,
+        note_seen: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`note_seen` is told the component and the repo of each accepted outcome."""
         self._store = store
         self._replica = replica
+        self._note_seen = note_seen
         self._counts = counts
         self.counted = CountedSignal()
         self._unfinished: dict[tuple[str, _Key], dict[str, str]] = {}
@@ -163,8 +171,12 @@ class Outcomes:
         if receipt is Receipt.COUNTED:
             if batch.outcomes:
                 self.counted.announce(batch.component)
+            verdicts = read_answer(answer)
+            for outcome, verdict in zip(outcomes, verdicts, strict=True):
+                if verdict is None and self._note_seen is not None:
+                    self._note_seen(batch.component, outcome.repo)
             if self._counts is not None:
-                self._counts.decided(batch.component, outcomes, read_answer(answer))
+                self._counts.decided(batch.component, outcomes, verdicts)
         if receipt in _ALL_IGNORED:
             return self._ignore(_ALL_IGNORED[receipt], len(outcomes))
         return answer

@@ -62,6 +62,8 @@ class Answer:
     result: Result
     message: str
     is_replayed: bool = False
+    before: Rollout | Absent | None = None
+    """The component before the change; None if the answer is a replay, or if the component could not be read."""
 
 
 class Service:
@@ -142,7 +144,7 @@ class Service:
             known = self._replica.last_known(component)
             if isinstance(known, Rollout) and expected_revision is not None and known.has_lost(expected_revision):
                 require_revision(known, expected_revision)
-            self._replica.expect()
+            self._expect(author)
             try:
                 entry, result = await self._store.commit_overrides(
                     component,
@@ -157,9 +159,15 @@ class Service:
                 await self._replica.read_again()
                 return await attempt()
             message = _overrides_message(changes, result)
+            if author.is_dry_run:
+                stored = await self._store.read(component)
+                before = stored.rollout
+                if entry is not None and before.entry != entry.base_entry:
+                    return await attempt()
+                after = before if entry is None else self._store.apply(before, entry)
+                return Answer(after, stored.namespace, result, message, before=before)
             if entry is not None:
-                _log_change(author, entry)
-                message += await self._take_in(entry)
+                message += await self._take_in(author, entry)
             present = self._replica.get(component)
             if present is not None and present.rollout.revision == result.revision:
                 return Answer(present.rollout, self._replica.namespace, result, message)
@@ -180,6 +188,8 @@ class Service:
     async def unfreeze_all(self, author: Author, *, timeout_s: float | None = None) -> Answer:
         """Ends the namespace's freeze. Queue heads that waited for its end start before this answers."""
         answer = await self._change_freeze_all(lambda _present, _now_ms: None, author, timeout_s)
+        if author.is_dry_run:
+            return answer
         left = await self.settle_all()
         if not left:
             return answer
@@ -276,6 +286,9 @@ class Service:
                 await judge()
             left_s = _TIMEOUT_S if timeout_s is None else timeout_s - (time.monotonic() - began_s)
             async with asyncio.timeout(left_s):
+                if author.is_dry_run:
+                    # A dry run writes nothing, so no writer has to wait for it.
+                    return await in_turn()
                 return await line.have_turn(in_turn, what, is_urgent=is_urgent)
         except ReplayedError as replayed:
             return await self._replay(component, author, replayed.record)
@@ -351,16 +364,17 @@ class Service:
     async def _delete_damaged(self, component: str, author: Author, damage: StoreCorruptError) -> Answer:
         known = self._replica.get(component)
         lowest = Absent(component, known.rollout.revision, known.rollout.last_number) if known else Absent(component)
-        self._replica.expect()
+        self._expect(author)
         problem = shown(damage.problem)
         entry, gone = await self._store.delete_damaged(component, author, problem=problem, lowest=lowest)
-        _log_change(author, entry)
-        delay = await self._take_in(entry, gone)
+        delay = await self._take_in(author, entry, gone)
         message = (
             f"{component} is deleted. A Release makes the component again, as number {gone.last_number + 1}. "
             f"Its data was damaged: {problem}{delay}"
         )
-        return Answer(gone, self._replica.namespace, Result(gone.revision), message)
+        return Answer(
+            gone, self._replica.namespace, Result(gone.revision), message, before=known.rollout if known else None
+        )
 
     async def _commit(
         self,
@@ -376,7 +390,7 @@ class Service:
         after = effect.after
         self._replica.require_writable()
         if effect.changed:
-            self._replica.expect()
+            self._expect(author)
             entry, after = await self._store.commit(
                 stored.rollout,
                 after,
@@ -388,14 +402,22 @@ class Service:
                 is_urgent=is_urgent,
             )
             result = replace(result, revision=entry.revision)
-            _log_change(author, entry)
-            message += await self._take_in(entry, after)
+            message += await self._take_in(author, entry, after)
         else:
             await self._store.remember(author, result)
-        return Answer(after, stored.namespace, result, message)
+        return Answer(after, stored.namespace, result, message, before=stored.rollout)
 
-    async def _take_in(self, entry: FeedEntry, after: Rollout | Absent | None = None) -> str:
-        """A write is visible on its own server before it answers. If it can't be, the sentence that is returned says so."""
+    def _expect(self, author: Author) -> None:
+        if not author.is_dry_run:
+            self._replica.expect()
+
+    async def _take_in(self, author: Author, entry: FeedEntry, after: Rollout | Absent | None = None) -> str:
+        """A write is visible on its own server before it answers. If it can't be, the sentence that is returned says so. The
+        entry of a dry run is not in the store, so there is nothing to log and nothing to take in.
+        """
+        if author.is_dry_run:
+            return ""
+        _log_change(author, entry)
         self._replica.offer(entry, after)
         if await self._replica.wait_for_entry(entry.id):
             return ""
@@ -442,9 +464,8 @@ class Service:
                 except (ConflictError, UntimelyError):
                     self.conflicts.add()
                     continue
-                _log_change(author, entry)
                 message = f"The namespace {is_frozen} now."
-                return Answer(None, after, Result(0), message + await self._take_in(entry))
+                return Answer(None, after, Result(0), message + await self._take_in(author, entry))
 
         return await self._guarded("", author, attempt, timeout_s)
 

@@ -23,7 +23,9 @@ class ComponentKeys(NamedTuple):
 
 
 class OutcomeKeys(NamedTuple):
-    """The keys of one component's outcomes. They have their own hash tag, so that a Cluster spreads them over its shards."""
+    """The keys of one component's outcomes and of the repos that were seen. They have their own hash tag, so that a Cluster spreads
+    them over its shards.
+    """
 
     outcomes: str
     first_outcomes: str
@@ -33,6 +35,8 @@ class OutcomeKeys(NamedTuple):
     clients: str
     clients_order: str
     release_outcomes: str
+    seen_repos: str
+    seen_depths: str
 
 
 class Keys:
@@ -66,6 +70,8 @@ class Keys:
             clients=f"{prefix}clients",
             clients_order=f"{prefix}clients-order",
             release_outcomes=f"{prefix}release-outcomes",
+            seen_repos=f"{prefix}seen-repos",
+            seen_depths=f"{prefix}seen-depths",
         )
 
     def component(self, name: str) -> ComponentKeys:

@@ -36,6 +36,16 @@ MAX_WAITING: Final = 10_000
 MAX_MATURED: Final = 1_000
 """The most outcomes whose wait is over that one batch moves, of each kind. It bounds how long a batch takes."""
 
+# Limits of the repos that were seen in the last day.
+MAX_SEEN_REPOS: Final = 1_000
+"""Of a component: enough to say how many repos a change moves to a few percent, for 100 KB of memory. Of more repos, a random sample
+is kept: see `domain/repo_sample.py`.
+"""
+SEEN_MS: Final = 24 * 3_600_000
+"""How long a repo counts as seen: a launcher that runs once a day is seen."""
+HOUR_MS: Final = 3_600_000
+"""For each hour it is kept how much was left out of the sample, so that the sample has all repos again a day later."""
+
 # How long one server may block others.
 MAX_LEASE_MS: Final = 60_000
 """The longest time that one server may take to ask a check. A lease that ends later was made before the clock was set back."""

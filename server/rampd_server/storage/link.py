@@ -26,8 +26,8 @@ from rampd_server.storage.scripts import Code, script
 from rampd_server.storage.store_errors import newer_schema, refusal, store_reset
 from rampd_server.tracing import switch
 
-_DEADLINE_S: Final = 1.0
-_FEED_TIMEOUT_S: Final = 2.0
+DEADLINE_S: Final = 1.0
+"""How long a call of Redis may take."""
 """One second more than the feed waits for an entry. A connection that is silent for longer is closed."""
 _MAX_CONNECTIONS: Final = 32
 
@@ -47,7 +47,7 @@ class Link:
         namespace: str = "default",
         *,
         adopt_command: str = "",
-        deadline_s: float = _DEADLINE_S,
+        deadline_s: float = DEADLINE_S,
         reconnects: Count | None = None,
     ) -> None:
         self.client = client
@@ -58,7 +58,8 @@ class Link:
         self.schema: str | None = None
         """The schema that the last look at the head found."""
         self.adopt_command = adopt_command
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
+        """How long a call may take."""
         self.commands = Counts()
         """Calls of Redis, by the command or the name of the script."""
         self.errors = Counts()
@@ -73,17 +74,27 @@ class Link:
         self._span = _spans()
 
     @classmethod
-    def connect(cls, url: str, *, namespace: str = "default", name: str = "", adopt_command: str = "") -> Self:
+    def connect(
+        cls,
+        url: str,
+        *,
+        namespace: str = "default",
+        name: str = "",
+        adopt_command: str = "",
+        deadline_s: float = DEADLINE_S,
+    ) -> Self:
         """Returns a link to `redis://`, `rediss://` or `unix://`.
 
         `name` is the name of its connections in CLIENT LIST. `adopt_command` is the command that messages tell an operator to type.
         Raises ValueError if the URL or the namespace is not valid.
         """
         reconnects = Count()
-        client = connect(url, timeout_s=_DEADLINE_S, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects)
+        client = connect(url, timeout_s=deadline_s, max_connections=_MAX_CONNECTIONS, name=name, reconnects=reconnects)
         # A blocking read keeps its connection, and waits longer than the deadline of other calls.
-        feed_client = connect(url, timeout_s=_FEED_TIMEOUT_S, max_connections=2, name=name, reconnects=reconnects)
-        return cls(client, feed_client, namespace, adopt_command=adopt_command, reconnects=reconnects)
+        feed_client = connect(url, timeout_s=2 * deadline_s, max_connections=2, name=name, reconnects=reconnects)
+        return cls(
+            client, feed_client, namespace, adopt_command=adopt_command, deadline_s=deadline_s, reconnects=reconnects
+        )
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -104,7 +115,7 @@ class Link:
         name, began_s = command or do.__name__, time.perf_counter()
         with self._span(name), self.counted(name), redis_errors(key, is_write=is_write):
             try:
-                async with asyncio.timeout(self._deadline_s):
+                async with asyncio.timeout(self.deadline_s):
                     try:
                         return await do(*arguments)
                     except (exceptions.ConnectionError, *BROKEN_LINK):
@@ -149,11 +160,22 @@ class Link:
         replies: list[Any] = await self.call(this.run_many, self.client, given, is_write=True, command=name)
         return replies
 
-    async def write(self, name: str, keys: object = None, /, *, request_id: str = "", **named: Any) -> list[Any]:  # noqa: ANN401
-        """Runs a script that writes, for a request. If the script refuses to write, raises the error for its answer."""
+    async def write(
+        self,
+        name: str,
+        keys: object = None,
+        /,
+        *,
+        request_id: str = "",
+        is_write: bool = True,
+        **named: Any,  # noqa: ANN401
+    ) -> list[Any]:
+        """Runs a script that writes, for a request. If the script refuses to write, raises the error for its answer. Without
+        `is_write` the script is told to write nothing, so an error does not say that a change may have been made.
+        """
         component, expected_revision = named.get("component", ""), named.get("expected_revision")
         async with self.of_known_schema():
-            reply = await self.run(name, keys, is_write=True, **named)
+            reply = await self.run(name, keys, is_write=is_write, **named)
             if reply[0] != Code.DONE:
                 error = self.refusal(
                     reply, component=component, expected_revision=expected_revision, request_id=request_id

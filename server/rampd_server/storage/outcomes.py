@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from rampd._evidence.counters import ReleaseCounters, TrialCounters
 from rampd_server.domain.evidence.admission import Trial
-from rampd_server.domain.evidence.counters import ReleaseCounters, TrialCounters
 from rampd_server.ports import OutcomeBatch, Receipt
 from rampd_server.storage.codec.counters import read_counters, read_release_counters, write_counts
 from rampd_server.storage.codec.malformed import MalformedError

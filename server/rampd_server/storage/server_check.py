@@ -16,13 +16,12 @@ from rampd_server.storage.schema import SCHEMA
 MIN_VERSION: Final = (7, 0)
 _COMMANDS: Final = (
     *("DEL k", "EXISTS k", "GET k", "GETBIT k 0", "HDEL k f", "HEXISTS k f", "HGET k f", "HGETALL k", "HINCRBY k f 1"),
-    *("HKEYS k", "HLEN k", "HMGET k f", "HSCAN k 0", "HSET k f v", "LRANGE k 0 1", "RPUSH k v", "SCAN 0", "SET k v"),
-    *("SETBIT k 0 1", "TIME", "TYPE k", "UNLINK k", "XADD k * f v", "XDEL k 0-0", "XLEN k", "XRANGE k - +"),
-    *("XREAD STREAMS k 0-0", "XREVRANGE k + -", "ZADD k 0 v", "ZCARD k", "ZRANGE k 0 1", "ZRANGEBYLEX k - +"),
-    *("ROLE", "ZRANGEBYSCORE k 0 1", "ZREM k v", "ZSCORE k v"),
+    *("HKEYS k", "HLEN k", "HMGET k f", "HSCAN k 0", "HSET k f v", "LRANGE k 0 1", "PEXPIRE k 1", "RPUSH k v"),
+    *("SCAN 0", "SET k v", "SETBIT k 0 1", "TIME", "TYPE k", "UNLINK k", "XADD k * f v", "XDEL k 0-0", "XLEN k"),
+    *("XRANGE k - +", "XREAD STREAMS k 0-0", "XREVRANGE k + -", "ZADD k 0 v", "ZCARD k", "ZRANGE k 0 1"),
+    *("ROLE", "ZRANGEBYLEX k - +", "ZRANGEBYSCORE k 0 1", "ZREM k v", "ZSCORE k v"),
 )
 """All commands that rampd runs, in its scripts and outside of them; k stands for a key."""
-_DEADLINE_S: Final = 2.0
 
 
 class UnsuitableStoreError(Exception):
@@ -38,7 +37,7 @@ async def check_server(link: Link) -> str:
     """
     not_checked = ""
     with redis_errors(link.keys.meta):
-        async with asyncio.timeout(_DEADLINE_S):
+        async with asyncio.timeout(2 * link.deadline_s):
             schema = await link.client.hget(link.keys.meta, "schema")
             try:
                 info = await link.client.info("all")

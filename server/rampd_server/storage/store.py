@@ -484,16 +484,18 @@ class RedisStore:
     async def _write(
         self, name: str, request: Request, keys: ComponentKeys | None = None, /, **named: object
     ) -> list[Any]:
-        """Calls `Link.write` with the arguments that make a write happen once for each request."""
+        """Calls `Link.write` with the arguments that make a write happen once for each request, or never for a dry run."""
         return await self.link.write(
             name,
             keys,
+            is_write=not request.is_dry_run,
             request_id=request.id,
             request=self.keys.request(request.id),
             epoch=self.link.epoch,
             digest=request.digest,
             nonce=request.nonce,
             life_ms=request.life_ms,
+            dry_run=texts.write_flag(request.is_dry_run),
             **named,
         )
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from rampd._evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.automation import decision as controller
 from rampd_server.domain.automation.clock import Clock
-from rampd_server.domain.evidence.counters import Split, Tally, TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Automation, Step, violations
 from rampd_server.domain.rollout.model import Absent, Rollout

@@ -18,7 +18,7 @@ METHODS = [
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
-CHANGE = {"request_id", "expected_revision", "note"}
+CHANGE = {"request_id", "expected_revision", "note", "dry_run"}
 
 
 def snake_case(name: str) -> str:
@@ -85,7 +85,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("verb", "arguments"), ARGUMENTS.items())
 def test_every_given_argument_is_in_the_request(verb: str, arguments: dict[str, Any]) -> None:
-    given = {**arguments, "note": "why", "expected_revision": 0, "request_id": "r-1"}
+    given = {**arguments, "note": "why", "expected_revision": 0, "request_id": "r-1", "dry_run": True}
     request = getattr(verbs, verb)("a", **given).request
     for name, value in {**given, "component": "a"}.items():
         assert getattr(request, name) == value

@@ -43,7 +43,7 @@ def test_no_other_error_is_tried_again(error: Any) -> None:
 
 
 def test_every_request_belongs_to_one_method() -> None:
-    assert len(METHODS) == len({method.path for method in METHODS.values()}) == 33
+    assert len(METHODS) == len({method.path for method in METHODS.values()}) == 34
     assert {method.name for method in METHODS.values() if method.streams} == {"Watch", "WatchRelease"}
 
 

@@ -20,6 +20,7 @@ READS = {
     "ListOverrides",
     "GetPolicy",
     "ListEvents",
+    "GetServer",
 }
 RELEASING = {"Release", "CancelRelease"}
 OPERATING = {

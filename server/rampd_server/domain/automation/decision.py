@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rampd._evidence.counters import TrialCounters
 from rampd_server.domain import wording
 from rampd_server.domain.automation import clock as clocks
 from rampd_server.domain.automation.clock import Clock
@@ -19,7 +20,6 @@ from rampd_server.domain.automation.guards import (
     readings_sentence,
     relative_evidence,
 )
-from rampd_server.domain.evidence.counters import TrialCounters
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.advice import what_frees
 from rampd_server.domain.rollout.automation_policy import AfterRollback, Automation, OnRegression, Step

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rampd._decision.resolution import Unit
+from rampd._evidence import absolute_guard, assignment_check, e_process
+from rampd._evidence.counters import Split, TrialCounters
+from rampd._evidence.reporter_cap import counted_failures
 from rampd_server.domain import wording
-from rampd_server.domain.evidence import absolute_guard, assignment_check, e_process
-from rampd_server.domain.evidence.counters import Split, TrialCounters
-from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.domain.rollout.automation_policy import Automation, Check, OnRegression
 from rampd_server.domain.rollout.model import FULL, Rollout
 from rampd_server.domain.rollout.progress import Cause

@@ -1,1 +1,1 @@
-"""The statistics: what is counted, and how strong the evidence is that next is worse."""
+"""Which outcomes count as evidence. `rampd._evidence` has the statistics of them."""

@@ -1,10 +1,10 @@
 """Puts the counts of outcomes into the messages of rollouts and releases."""
 
 from rampd import v1
+from rampd._evidence import e_process
+from rampd._evidence.counters import ReleaseCounters, Split, TrialCounters
+from rampd._evidence.reporter_cap import counted_failures
 from rampd_server.domain.automation import guards
-from rampd_server.domain.evidence import e_process
-from rampd_server.domain.evidence.counters import ReleaseCounters, Split, TrialCounters
-from rampd_server.domain.evidence.reporter_cap import counted_failures
 from rampd_server.domain.rollout.model import Release, Rollout
 from rampd_server.rpc.messages.convert import release_message, timestamp
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from mmh3 import mmh3_32_uintdigest
 
-from rampd_server.domain.evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
+from rampd._evidence.counters import JobCount, ReleaseCounters, Split, Tally, TrialCounters
 from rampd_server.ports import OutcomeBatch
 from rampd_server.storage.codec import texts
 from rampd_server.storage.codec.malformed import MalformedError

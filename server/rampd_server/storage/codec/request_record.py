@@ -27,13 +27,14 @@ class Request:
     own record.
     """
     life_ms: int
+    is_dry_run: bool = False
 
     @classmethod
     def of(cls, author: Author, *, nonce: str) -> "Request":
         if author.request_id:
-            return cls(author.request_id, author.digest or "-", nonce, _OWN_LIFE_MS)
+            return cls(author.request_id, author.digest or "-", nonce, _OWN_LIFE_MS, author.is_dry_run)
         # An id that a caller may give has no `~`.
-        return cls(f"~{nonce}", "-", nonce, _MADE_UP_LIFE_MS)
+        return cls(f"~{nonce}", "-", nonce, _MADE_UP_LIFE_MS, author.is_dry_run)
 
 
 def write_result(result: Result, author: Author) -> str:

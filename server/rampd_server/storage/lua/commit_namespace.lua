@@ -10,14 +10,15 @@
 -- ARGV[2]     digest         of the request
 -- ARGV[3]     nonce          of this attempt
 -- ARGV[4]     life_ms        of the idempotency record
--- ARGV[5]     max_entries    of the feed
--- ARGV[6]     max_bytes      of the feed
--- ARGV[7]     freeze_before  that the server knows, empty for none
--- ARGV[8]     freeze         after, empty for none
--- ARGV[9]     namespace      after, JSON
--- ARGV[10]    result         release, position, disposition
--- ARGV[11]    decided_ms     when the change was decided; empty if that does not matter
--- ARGV[12..]  event          fields of the event, name and text in turn
+-- ARGV[5]     dry_run        1 if nothing is to be written
+-- ARGV[6]     max_entries    of the feed
+-- ARGV[7]     max_bytes      of the feed
+-- ARGV[8]     freeze_before  that the server knows, empty for none
+-- ARGV[9]     freeze         after, empty for none
+-- ARGV[10]    namespace      after, JSON
+-- ARGV[11]    result         release, position, disposition
+-- ARGV[12]    decided_ms     when the change was decided; empty if that does not matter
+-- ARGV[13..]  event          fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record} | {CONFLICT, revision} | {UNTIMELY, ms since 1970}
@@ -36,6 +37,9 @@ end
 local now = now_ms()
 if is_untimely(now, decided_ms) then
   return {UNTIMELY, now}
+end
+if dry_run == '1' then
+  return {DONE, next_entry(meta, now, nonce)}
 end
 
 if freeze == '' then

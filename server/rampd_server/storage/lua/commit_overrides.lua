@@ -15,18 +15,19 @@
 -- ARGV[2]     digest             of the request
 -- ARGV[3]     nonce              of this attempt
 -- ARGV[4]     life_ms            of the idempotency record
--- ARGV[5]     max_entries        of the feed
--- ARGV[6]     max_bytes          of the feed
--- ARGV[7]     component
--- ARGV[8]     expected_revision  of the caller, empty for any
--- ARGV[9]     known_revision     that the server knows, 0 for none
--- ARGV[10]    known_entry        of that revision, empty for any
--- ARGV[11]    must_exist         1 if each override to delete must exist
--- ARGV[12]    changes_json       repo to text, empty to delete
--- ARGV[13]    single             the repo if the request names one, empty if it is a bulk change
--- ARGV[14]    is_own_id          1 if the request id is the caller's own
--- ARGV[15]    result             release, position, disposition
--- ARGV[16..]  event              fields of the event, name and text in turn
+-- ARGV[5]     dry_run            1 if nothing is to be written
+-- ARGV[6]     max_entries        of the feed
+-- ARGV[7]     max_bytes          of the feed
+-- ARGV[8]     component
+-- ARGV[9]     expected_revision  of the caller, empty for any
+-- ARGV[10]    known_revision     that the server knows, 0 for none
+-- ARGV[11]    known_entry        of that revision, empty for any
+-- ARGV[12]    must_exist         1 if each override to delete must exist
+-- ARGV[13]    changes_json       repo to text, empty to delete
+-- ARGV[14]    single             the repo if the request names one, empty if it is a bulk change
+-- ARGV[15]    is_own_id          1 if the request id is the caller's own
+-- ARGV[16]    result             release, position, disposition
+-- ARGV[17..]  event              fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before, ms} | {UNCHANGED, revision}
 --   | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
@@ -37,7 +38,7 @@
 -- a revision that the server knows, nothing is written until the loss is settled. Otherwise a revision would be given twice.
 
 local known_revision = tonumber(known_revision)
-local must_exist, is_own_id = must_exist == '1', is_own_id == '1'
+local must_exist, is_own_id, is_dry_run = must_exist == '1', is_own_id == '1', dry_run == '1'
 
 local refusal = refuse_types(
   meta, 'hash', feed, 'stream', feed_bytes, 'string', request, 'string', history, 'stream', rollout, 'hash',
@@ -102,7 +103,7 @@ for _, repo in ipairs(repos) do
   end
 end
 if count == 0 then
-  if is_own_id then
+  if is_own_id and not is_dry_run then
     remember(request, life_ms, digest, nonce, '0-0', revision_found, '0', result)
   end
   return {UNCHANGED, revision_found}
@@ -111,6 +112,11 @@ end
 local more = #indexed / 2 - #deleted
 if more > 0 and redis.call('HLEN', overrides) + more > MAX_OVERRIDES then
   return {TOO_MANY_OVERRIDES, MAX_OVERRIDES}
+end
+local revision = next_revision(revision_found)
+if is_dry_run then
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, entry_found or '', now}
 end
 
 call_in_chunks('HSET', overrides, set)
@@ -121,7 +127,6 @@ call_in_chunks('ZREM', overrides_index, deleted)
 call_in_chunks('ZREM', overrides_expiry, unexpiring)
 call_in_chunks('HDEL', overrides_origin, deleted)
 count_by(rollout, #indexed / 2 - #deleted, overrides)
-local revision = next_revision(revision_found)
 local changed = {'count', tostring(count)}
 if single ~= '' then
   changed = {'override', single, 'before', before[single] or '', 'after', changes[single]}

@@ -22,18 +22,19 @@
 -- ARGV[2]     digest          of the request
 -- ARGV[3]     nonce           of this attempt
 -- ARGV[4]     life_ms         of the idempotency record
--- ARGV[5]     max_entries     of the feed
--- ARGV[6]     max_bytes       of the feed
--- ARGV[7]     component
--- ARGV[8]     state_entry     of the last change of the rollout itself that the server knows, empty for none
--- ARGV[9]     last_entry      of the last change, overrides included, that the server knows; empty for any
--- ARGV[10]    freeze          of the namespace, as the server knows it; empty for none
--- ARGV[11]    patch_json
--- ARGV[12]    result          release, position, disposition
--- ARGV[13]    decided_ms      when the change was decided; empty if that does not matter
--- ARGV[14]    revision_floor  the new revision must be higher
--- ARGV[15]    is_urgent       1 if other changes have to wait for this one
--- ARGV[16..]  event           fields of the event, name and text in turn
+-- ARGV[5]     dry_run         1 if nothing is to be written
+-- ARGV[6]     max_entries     of the feed
+-- ARGV[7]     max_bytes       of the feed
+-- ARGV[8]     component
+-- ARGV[9]     state_entry     of the last change of the rollout itself that the server knows, empty for none
+-- ARGV[10]    last_entry      of the last change, overrides included, that the server knows; empty for any
+-- ARGV[11]    freeze          of the namespace, as the server knows it; empty for none
+-- ARGV[12]    patch_json
+-- ARGV[13]    result          release, position, disposition
+-- ARGV[14]    decided_ms      when the change was decided; empty if that does not matter
+-- ARGV[15]    revision_floor  the new revision must be higher
+-- ARGV[16]    is_urgent       1 if other changes have to wait for this one
+-- ARGV[17..]  event           fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, the component's entry before} | {WRONG_TYPE, {key, types}} | {MALFORMED, key, field}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
@@ -44,7 +45,7 @@
 -- overrides also takes a revision, but no decision depends on it. If an urgent change conflicts with another change, all changes
 -- that are not urgent conflict for a moment (`yield_until`). Otherwise the urgent change could lose again and again.
 
-local revision_floor, is_urgent = tonumber(revision_floor), is_urgent == '1'
+local revision_floor, is_urgent, is_dry_run = tonumber(revision_floor), is_urgent == '1', dry_run == '1'
 local hashes = {
   rollout = rollout, releases = releases, attributes = attributes, quarantine = quarantine, timeline = timeline
 }
@@ -61,7 +62,7 @@ local found = redis.call('HMGET', rollout, 'revision', 'state_entry', 'entry', '
 local revision_found, yield_until = found[1] or '0', found[4]
 local now = now_ms()
 if (found[2] or '') ~= state_entry or (redis.call('HGET', meta, 'freeze') or '') ~= freeze then
-  if is_urgent and found[2] then
+  if is_urgent and not is_dry_run and found[2] then
     redis.call('HSET', rollout, 'yield_until', string.format('%.0f', now + YIELD_MS))
   end
   return {CONFLICT, revision_found}
@@ -87,6 +88,10 @@ if not patch.delete and not redis.call('ZSCORE', components, component) then
   if redis.call('ZCARD', components) >= MAX_COMPONENTS then
     return {TOO_MANY_COMPONENTS, MAX_COMPONENTS}
   end
+end
+if is_dry_run then
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, found[3] or ''}
 end
 
 if patch.delete then

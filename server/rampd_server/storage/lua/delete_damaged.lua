@@ -22,13 +22,14 @@
 -- ARGV[2]     digest          of the request
 -- ARGV[3]     nonce           of this attempt
 -- ARGV[4]     life_ms         of the idempotency record
--- ARGV[5]     max_entries     of the feed
--- ARGV[6]     max_bytes       of the feed
--- ARGV[7]     component
--- ARGV[8]     revision_floor  the lowest possible value of its last revision
--- ARGV[9]     number_floor    the lowest possible number of its last release
--- ARGV[10]    result          release, position, disposition
--- ARGV[11..]  event           fields of the event, name and text in turn
+-- ARGV[5]     dry_run         1 if nothing is to be written
+-- ARGV[6]     max_entries     of the feed
+-- ARGV[7]     max_bytes       of the feed
+-- ARGV[8]     component
+-- ARGV[9]     revision_floor  the lowest possible value of its last revision
+-- ARGV[10]    number_floor    the lowest possible number of its last release
+-- ARGV[11]    result          release, position, disposition
+-- ARGV[12..]  event           fields of the event, name and text in turn
 --
 -- Returns: {DONE, entry id, id before, revision, last release, the component's entry before} | {WRONG_TYPE, {key, types}}
 --   | {NEWER_SCHEMA, schema found} | {RESET, epoch found} | {REPLAYED, record} | {REUSED, record}
@@ -59,23 +60,28 @@ if not refuse_types(releases, 'hash') then
     last_number = larger(last_number, number)
   end
 end
-if refuse_types(history, 'stream') then
-  redis.call('UNLINK', history)
-end
-local newest = redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1)[1] or {'', {}}
+local is_history_readable = not refuse_types(history, 'stream')
+local newest = is_history_readable and redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1)[1] or {'', {}}
 for i = 1, #newest[2], 2 do
   if newest[2][i] == 'revision' then
     revision = larger(revision, newest[2][i + 1])
   end
 end
 revision, last_number = next_revision(revision), string.format('%.0f', last_number)
+local now = now_ms()
+if dry_run == '1' then
+  local id, previous = next_entry(meta, now, nonce)
+  return {DONE, id, previous, revision, last_number, base}
+end
 
+if not is_history_readable then
+  redis.call('UNLINK', history)
+end
 redis.call(
   'UNLINK', rollout, queue, releases, attributes, quarantine, timeline, overrides, overrides_index, overrides_expiry,
   overrides_origin
 )
 redis.call('ZREM', components, component)
-local now = now_ms()
 local patch = string.format('{"delete":true,"rollout":{"set":["last_number","%s","deleted","1"]}}', last_number)
 local fields = {'component', component, 'revision', revision, 'base', base, 'patch', patch, 'deleted', '1'}
 local id, previous = append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)

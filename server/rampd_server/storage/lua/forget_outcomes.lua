@@ -1,16 +1,19 @@
 -- Purpose: drops the counters of trials that have ended, and of releases that are no longer kept.
 --
--- KEYS[1]  outcomes          hash
--- KEYS[2]  first-outcomes    string
--- KEYS[3]  first-failures    string
--- KEYS[4]  waiting-outcomes  zset
--- KEYS[5]  waiting-failures  zset
--- KEYS[6]  clients           hash
--- KEYS[7]  clients-order     zset
--- KEYS[8]  release-outcomes  hash
+-- KEYS[1]   outcomes          hash
+-- KEYS[2]   first-outcomes    string
+-- KEYS[3]   first-failures    string
+-- KEYS[4]   waiting-outcomes  zset
+-- KEYS[5]   waiting-failures  zset
+-- KEYS[6]   clients           hash
+-- KEYS[7]   clients-order     zset
+-- KEYS[8]   release-outcomes  hash
+-- KEYS[9]   seen-repos        zset
+-- KEYS[10]  seen-depths       hash
 --
 -- ARGV[1]    epoch        that the server knows
--- ARGV[2]    release      that is next; 0: the component is deleted, and its clients and releases are dropped too
+-- ARGV[2]    release      that is next; 0: the component is deleted, and its clients, its releases and the repos that it was resolved for are
+--            dropped too
 -- ARGV[3]    trial
 -- ARGV[4]    revision     at which that trial is in force
 -- ARGV[5]    last_number  the component's last release
@@ -20,9 +23,13 @@
 --
 -- Why atomic: outcomes that are counted at the same time for the present trial stay.
 
-local refusal = refuse_types(outcomes, 'hash', release_outcomes, 'hash')
+local refusal = refuse_types(outcomes, 'hash', release_outcomes, 'hash', seen_depths, 'hash')
 if refusal then
   return refusal
+end
+-- Repos are seen of components without outcomes, too.
+if release == '0' and redis.call('HGET', seen_depths, 'epoch') == epoch then
+  redis.call('UNLINK', seen_repos, seen_depths)
 end
 local head = redis.call('HMGET', outcomes, 'epoch', 'release', 'trial', 'revision', 'batches')
 local epoch_found, revision_found, batches = head[1], head[4] or '0', head[5] or '0'

@@ -108,6 +108,12 @@ local function next_id(previous, now, nonce)
   return string.format('%.0f-%.0f', time, sequence + chance)
 end
 
+-- Returns the id of the next entry of the feed, and of the entry before.
+local function next_entry(meta, now, nonce)
+  local previous = redis.call('HGET', meta, 'head') or '0-0'
+  return next_id(previous, now, nonce), previous
+end
+
 -- Appends under an id, with options such as MAXLEN. If somebody else has added a later entry to the stream, Redis chooses the id,
 -- because a failure here would leave the other writes half done.
 local function append(stream, options, id, fields)
@@ -128,10 +134,10 @@ end
 -- Appends to the feed and keeps it within its limits. The newest entry always stays. Returns the ids of the new entry and of
 -- the entry before.
 local function append_feed(meta, feed, feed_bytes, max_entries, max_bytes, now, nonce, fields)
-  local previous = redis.call('HGET', meta, 'head') or '0-0'
+  local intended, previous = next_entry(meta, now, nonce)
   fields[#fields + 1] = 'prev'
   fields[#fields + 1] = previous
-  local id = append(feed, {}, next_id(previous, now, nonce), fields)
+  local id = append(feed, {}, intended, fields)
   redis.call('HSET', meta, 'head', id)
   local length = redis.call('XLEN', feed)
   local bytes = count_bytes(fields)

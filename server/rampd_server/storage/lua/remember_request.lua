@@ -7,8 +7,9 @@
 -- ARGV[2]  digest    of the request
 -- ARGV[3]  nonce     of this attempt
 -- ARGV[4]  life_ms   of the idempotency record
--- ARGV[5]  revision
--- ARGV[6]  result    release, position, disposition
+-- ARGV[5]  dry_run   1 if nothing is to be written
+-- ARGV[6]  revision
+-- ARGV[7]  result    release, position, disposition
 --
 -- Returns: {DONE, entry id} | {WRONG_TYPE, {key, types}} | {NEWER_SCHEMA, schema found} | {RESET, epoch found}
 --   | {REPLAYED, record} | {REUSED, record}
@@ -20,5 +21,7 @@ if refusal then
   return refusal
 end
 
-remember(request, life_ms, digest, nonce, '0-0', revision, '0', result)
+if dry_run ~= '1' then
+  remember(request, life_ms, digest, nonce, '0-0', revision, '0', result)
+end
 return {DONE, '0-0'}

@@ -15,8 +15,8 @@ rate of failures change.
 import math
 from collections.abc import Mapping, Sequence
 
-from rampd_server.domain.evidence.counters import Split
-from rampd_server.domain.rollout.model import FULL
+from rampd._decision.bucketing import BUCKETS
+from rampd._evidence.counters import Split
 
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """The alternatives: how many times as bad next may be."""
@@ -40,8 +40,8 @@ def log_likelihood(counts: Mapping[int, Split], ratio: float) -> float:
     return math.fsum(
         part
         for weight, split in counts.items()
-        if 0 < weight < FULL
-        for part in (split.next * log_ratio, -split.total * math.log1p(weight / FULL * (ratio - 1)))
+        if 0 < weight < BUCKETS
+        for part in (split.next * log_ratio, -split.total * math.log1p(weight / BUCKETS * (ratio - 1)))
     )
 
 

@@ -9,7 +9,7 @@ It needs no control group, so it also works at 100 %. It can't distinguish an ou
 
 import math
 
-from rampd_server.domain.evidence.e_process import log_mean
+from rampd._evidence.e_process import log_mean
 
 ALPHA = 0.005
 FACTORS = (1.5, 2.0, 3.0, 5.0)

@@ -6,8 +6,8 @@ client computes buckets in another way, the relative guard can't compare the cha
 
 from collections.abc import Mapping
 
-from rampd_server.domain.evidence import e_process
-from rampd_server.domain.evidence.counters import Split
+from rampd._evidence import e_process
+from rampd._evidence.counters import Split
 
 ALPHA = 0.001
 RATIOS = (1 / 5, 1 / 2, 1 / 1.5, 1.5, 2.0, 5.0)

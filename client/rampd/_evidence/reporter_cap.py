@@ -7,7 +7,7 @@ one identity and no cap.
 
 from collections.abc import Mapping, Sequence
 
-from rampd_server.domain.evidence.counters import Split, TrialCounters
+from rampd._evidence.counters import Split, TrialCounters
 
 ENOUGH_REPORTERS = 5
 SHARE = 3

@@ -1,0 +1,67 @@
+"""`rampd override export`."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rampd_cli.arguments import COMPONENT
+from rampd_cli.command import command as make_command
+from rampd_cli.failures import WrongUseError
+from rampd_cli.override_files.rows import FORMATS, format_of, is_formula, written
+from rampd_cli.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@make_command("export")
+@click.argument("component", type=COMPONENT)
+@click.argument("file", default="-")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default=None,
+    help="CSV, or a change in JSON on each line. Default: as the file's name ends, otherwise csv.",
+)
+def command(session: Session, component: str, file: str, form: str | None) -> None:
+    """Writes all overrides of a component to a file or to stdout, ordered by repo. `rampd override import` reads it.
+
+    \b
+      rampd override export restyler overrides.csv
+
+    The values are as they are. A spreadsheet takes a repo or a tag that begins with = + - or @ for a formula: import such a file
+    as text.
+    """
+    overrides = list(session.admin().list_overrides(component, page_size=1000, timeout=30))
+    lines = written(overrides, form or format_of(file, b""))
+    if file == "-":
+        for line in lines:
+            click.echo(line, nl=False)
+    else:
+        _write(Path(file), lines)
+        session.tell(f"{file} has {len(overrides):,} override{'s' * (len(overrides) != 1)} of {component}.")
+    if formulas := sum(map(is_formula, overrides)):
+        session.tell(f"A spreadsheet would take values in {formulas:,} of these rows for formulas.")
+
+
+def _write(path: Path, lines: "Iterable[str]") -> None:
+    """Replaces a file by a whole one: nobody sees a part of it. Raises WrongUseError."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.writelines(lines)
+            # Not for this user alone, but as other programs make files.
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WrongUseError(f"{path} can't be written: {error.strerror}.") from error

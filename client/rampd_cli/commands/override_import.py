@@ -1,0 +1,230 @@
+"""`rampd override import`."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rampd_cli.arguments import COMPONENT
+from rampd_cli.command import command as make_command
+from rampd_cli.failures import WrongUseError
+from rampd_cli.override_files.changes import Changes, changes
+from rampd_cli.override_files.rows import FORMATS, MOST_BYTES, Refused, Row, format_of, read_rows
+from rampd_cli.progress import progress
+from rampd_cli.session import Session
+from rampd_cli.shown import Shown
+
+if TYPE_CHECKING:
+    from rampd import v1
+
+_COLUMNS: Final = ("component", "set", "deleted", "same", "expired", "refused", "revision")
+_BATCH: Final = 1000
+_TIMEOUT_S: Final = 30.0
+"""A thousand overrides take longer than other calls."""
+_SHOWN: Final = 20
+"""How many refused rows a person reads."""
+_MOVES: Final = 10
+
+
+@dataclass(slots=True)
+class _Done:
+    """How far an import has come."""
+
+    set: int = 0
+    deleted: int = 0
+    revision: int = 0
+    seen: int = 0
+    moved: int = 0
+    about: str = ""
+    """Before a number that is an estimate."""
+    moves: list[str] = field(default_factory=list)
+    """Some of the repos that would get another version, a line each."""
+
+
+@make_command("import", columns=_COLUMNS)
+@click.argument("component", type=COMPONENT)
+@click.argument("file")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default=None,
+    help="CSV, or a change in JSON on each line. Default: as the file's name ends, otherwise by its first character.",
+)
+@click.option(
+    "--skip-invalid", is_flag=True, default=False, help="Leave out the rows that are wrong. Default: import nothing."
+)
+@click.option(
+    "--replace", is_flag=True, default=False, help="Also delete every override that the file does not have. Asks first."
+)
+@click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it.")
+@click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing.")
+@click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask.")
+def command(
+    session: Session,
+    component: str,
+    file: str,
+    form: str | None,
+    skip_invalid: bool,
+    replace: bool,
+    note: str,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Sets many overrides from a file, `-` is stdin: CSV with a header, or a change of the API in JSON on each line.
+
+    \b
+      repo,channel,tag,expire_time,delete
+      acme/app,next,,,
+      acme/*,,1.4.2,2026-12-01T09:00:00Z,
+      acme/old,,,,true
+
+    Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
+    interrupted, type it again: it goes on where it was.
+    """
+    content = _content(file)
+    rows, refused = read_rows(content, form or format_of(file, content))
+    _tell(session, file, refused)
+    if refused and not skip_invalid:
+        raise WrongUseError(
+            f"{len(refused):,} of {len(rows) + len(refused):,} rows are wrong, and nothing was imported. Correct them, or type the "
+            "command again with --skip-invalid."
+        )
+    admin = session.admin()
+    found = changes(
+        rows, admin.list_overrides(component, page_size=_BATCH, timeout=_TIMEOUT_S), time.time(), replace=replace
+    )
+    if found.removed and not yes and not dry_run:
+        session.confirm(
+            f"{len(found.removed):,} overrides of {component} are not in {file}, such as that of {found.removed[0]}. They are deleted. "
+            "Go on?"
+        )
+    done = _send(session, component, found, file, note, is_dry_run=dry_run)
+    if not done.revision:
+        done.revision = admin.get_rollout(component).revision
+    session.show(_shown(component, found, refused, done, is_dry_run=dry_run))
+
+
+def _content(file: str) -> bytes:
+    try:
+        if file == "-":
+            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                content = opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise WrongUseError(f"{file} can't be read: {error.strerror}.") from error
+    if len(content) > MOST_BYTES:
+        raise WrongUseError(f"{file} is larger than {MOST_BYTES // 1024 // 1024} MiB. Split it.")
+    return content
+
+
+def _tell(session: Session, file: str, refused: Sequence[Refused]) -> None:
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - it is slow to import
+
+    for each in refused[:_SHOWN]:
+        session.tell(one_line(f"{file}:{each.line}: {each.text}"))
+    if len(refused) > _SHOWN:
+        session.tell(f"… and {len(refused) - _SHOWN:,} more rows")
+
+
+def _send(session: Session, component: str, found: Changes, file: str, note: str, *, is_dry_run: bool) -> _Done:
+    """Sends the changes in batches. If that ends early, the person reads how far it came."""
+    from rampd import v1  # noqa: PLC0415 - it is slow to import
+    from rampd.errors import RampdError  # noqa: PLC0415
+
+    rows = [*found.rows, *(Row(0, v1.OverrideChange(repo=repo, delete=True)) for repo in found.removed)]
+    done = _Done()
+    with progress(session, f"{'Asked' if is_dry_run else 'Imported'} overrides", len(rows)) as tell:
+        for at in range(0, len(rows), _BATCH):
+            try:
+                _batch(
+                    session.admin().batch_set_overrides,
+                    component,
+                    rows[at : at + _BATCH],
+                    note,
+                    done,
+                    is_dry_run=is_dry_run,
+                )
+            except (RampdError, KeyboardInterrupt) as error:
+                text = f"At least {at:,} of {len(rows):,} changes are made. Type the command again: it goes on there."
+                if is_dry_run:
+                    text = "Nothing was changed."
+                if isinstance(error, KeyboardInterrupt):
+                    session.tell(f"\n{text}")
+                else:
+                    for line in _lines(error, rows[at : at + _BATCH]):
+                        error.add_note(f"{file}:{line}")
+                    error.add_note(text)
+                raise
+            tell(min(at + _BATCH, len(rows)))
+    return done
+
+
+def _batch(
+    method: Callable[..., Any], component: str, rows: Sequence[Row], note: str, done: _Done, *, is_dry_run: bool
+) -> None:
+    answer: v1.BatchSetOverridesResponse = method(
+        component, [row.change for row in rows], note=note, dry_run=is_dry_run, timeout=_TIMEOUT_S
+    )
+    deleted = sum(row.change.delete for row in rows)
+    done.deleted += deleted
+    done.set += len(rows) - deleted
+    done.revision = answer.revision
+    preview = answer.preview
+    done.seen = preview.repos_seen
+    done.moved += preview.repos_moved
+    done.about = "about " if preview.estimated else ""
+    done.moves += [f"{move.repo}: {move.before or 'none'} -> {move.after or 'none'}" for move in preview.moves]
+
+
+def _lines(error: Any, rows: Sequence[Row]) -> list[str]:
+    """The lines of the rows that the server refuses: it names `overrides[3].repo`."""
+    lines = []
+    for path, text in getattr(error, "violations", ()):
+        place = path.removeprefix("overrides[").partition("]")[0]
+        if place.isdecimal() and int(place) < len(rows) and rows[int(place)].line:
+            lines.append(f"{rows[int(place)].line}: {text}")
+    return lines
+
+
+def _shown(component: str, found: Changes, refused: Sequence[Refused], done: _Done, *, is_dry_run: bool) -> Shown:
+    counts = (done.set, done.deleted, found.same, found.expired, len(refused))
+
+    def draw(console: Any) -> None:
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a person
+
+        verb = "Dry run, nothing is changed. It would set" if is_dry_run else "Set"
+        delete = "delete" if is_dry_run else "deleted"
+        parts = [
+            f"{verb} {done.set:,} and {delete} {done.deleted:,} overrides of {component}; {found.same:,} as before"
+        ]
+        if found.expired:
+            parts.append(f"{found.expired:,} already expired")
+        if refused:
+            parts.append(f"{len(refused):,} rows are wrong and left out")
+        console.print(f"{', '.join(parts)}.", soft_wrap=True)
+        if is_dry_run and done.seen:
+            console.print(
+                f"Of the {done.about}{done.seen:,} repos that rampd saw in the last day, {done.about}{done.moved:,} would get another "
+                f"version{':' if done.moves else '.'}",
+                soft_wrap=True,
+            )
+            for line in done.moves[:_MOVES]:
+                console.print(f"  {one_line(line)}", soft_wrap=True)
+
+    return Shown(
+        dict(zip(_COLUMNS[1:6], counts, strict=True))
+        | {
+            "component": component,
+            "revision": done.revision,
+            "dry_run": is_dry_run,
+            "refused_rows": [{"line": each.line, "text": each.text} for each in refused],
+        },
+        [(component, *map(str, counts), str(done.revision))],
+        draw,
+    )

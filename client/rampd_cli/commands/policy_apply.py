@@ -1,0 +1,124 @@
+"""`rampd policy apply`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from rampd_cli.changing import COLUMNS
+from rampd_cli.command import command as make_command
+from rampd_cli.commands.policy_diff import differing
+from rampd_cli.policies.applying import Planned, checked, planned, refuse, set_policy, wanted_of
+from rampd_cli.session import Session
+from rampd_cli.shown import Shown, as_data, terminal
+
+_SAME = "The policy is as the file says."
+
+
+@make_command("apply", columns=COLUMNS)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--prune",
+    is_flag=True,
+    default=False,
+    help="Also reset the policy of every component that no file names. Asks first.",
+)
+@click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it.")
+@click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing.")
+@click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask.")
+def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dry_run: bool, yes: bool) -> None:
+    """Sets the policies that files have: YAML or JSON, `-` is stdin. A file says the whole policy of each component that it names:
+    a field that it leaves out goes back to its default.
+
+    Everything that is wrong is shown at once, as FILE:LINE, before anything is written. Then the server checks each policy, and
+    still nothing is written. A policy that somebody has changed since then is left alone. If the command is interrupted, type it
+    again.
+
+    \b
+      policies:
+        restyler:
+          auto_start: true
+          steps:
+            - percent: 5
+              hold: 10m
+    """
+    admin = session.admin()
+    plans = planned(admin, wanted_of(session, files), prune=prune)
+    changing = [plan for plan in plans if plan.differences]
+    would = _checked(session, changing, note, is_dry_run=dry_run)
+    if changing and session.output == "table":
+        differing(changing).draw(terminal())
+    if dry_run:
+        session.show(_summary(plans, would, is_dry_run=True))
+        return
+    reset = [plan.component for plan in changing if plan.written is None]
+    if reset and not yes:
+        session.confirm(f"No file names {', '.join(reset)}. {_back(reset)} to the defaults. Go on?")
+    session.show(_summary(plans, _set(session, changing, note)))
+
+
+def _checked(session: Session, plans: Sequence[Planned], note: str, *, is_dry_run: bool) -> list[Any]:
+    """Asks the server about every policy, and returns its answers. Nothing is written."""
+    from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
+
+    try:
+        would, problems = checked(session.admin(), plans, note)
+    except UnimplementedError:
+        if is_dry_run:
+            raise
+        session.tell("This server can't check all policies before the first is set: it is older than dry runs.")
+        return []
+    refuse(session, problems)
+    return would
+
+
+def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
+    """Sets one policy after the other. If that ends early, the person reads how far it came."""
+    from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
+
+    answers: list[Any] = []
+    try:
+        for plan in plans:
+            answers.append(set_policy(session.admin(), plan.present, plan.wanted, note))  # noqa: PERF401 - see below
+    except (RampdError, KeyboardInterrupt) as error:
+        left = [plan.component for plan in plans[len(answers) :]]
+        text = f"Set: {', '.join(_names(answers)) or 'nothing'}. Not set: {', '.join(left)}. Type the command again for the rest."
+        if isinstance(error, RampdError):
+            error.add_note(text)
+        else:
+            session.tell(f"\n{text}")
+        raise
+    return answers
+
+
+def _back(reset: Sequence[str]) -> str:
+    return "Its policy goes back" if len(reset) == 1 else "Their policies go back"
+
+
+def _names(answers: Sequence[Any]) -> list[str]:
+    return [answer.rollout.component for answer in answers]
+
+
+def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bool = False) -> Shown:
+    """What each component got, in the order of the files."""
+    by_name = dict(zip(_names(answers), answers, strict=True))
+    rows = []
+    for plan in plans:
+        answer = by_name.get(plan.component)
+        if answer is None:
+            rows.append((plan.component, "no", str(plan.present.revision), _SAME))
+        else:
+            changed = ("would" if is_dry_run else "yes") if answer.changed else "no"
+            rows.append((plan.component, changed, str(answer.revision), answer.message))
+
+    def draw(console: Any) -> None:
+        from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a person
+
+        for component, changed, _, message in rows:
+            if changed != "no":
+                console.print(f"{component}: {one_line(message)}", soft_wrap=True)
+        done = sum(changed != "no" for _, changed, _, _ in rows)
+        verb = "Dry run, nothing is changed. It would set" if is_dry_run else "Set"
+        console.print(f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
+
+    return Shown({"responses": [as_data(answer) for answer in answers]}, rows, draw)

@@ -1,0 +1,50 @@
+"""`rampd revert`."""
+
+from typing import Any
+
+import click
+
+from rampd_cli.arguments import COMPONENT, TAG
+from rampd_cli.changing import COLUMNS, change, change_options
+from rampd_cli.command import command as make_command
+from rampd_cli.session import Session
+
+
+@make_command("revert", columns=COLUMNS)
+@click.argument("component", type=COMPONENT)
+@click.option(
+    "--to",
+    type=TAG,
+    default="",
+    metavar="TAG",
+    help="The previous tag to go back to. Default: the newest. Asks if older.",
+)
+@click.option(
+    "--quarantine/--no-quarantine",
+    default=True,
+    help="Refuse the tag that is left until somebody lifts the quarantine. Default: --quarantine.",
+)
+@change_options
+def command(session: Session, component: str, to: str, quarantine: bool, **options: Any) -> int:
+    """Makes the version before current current again, for everybody at once.
+
+    Without --to it goes back only once: a repeat changes nothing, and says who reverted what.
+
+    \b
+      rampd revert restyler --note "loses comments"
+      rampd revert restyler --to 20200301
+    """
+    asks = "" if options["yes"] or options["dry_run"] else _beyond_one(session, component, to)
+    return change(session, "revert", component, options, asks=asks, tag=to, quarantine=quarantine)
+
+
+def _beyond_one(session: Session, component: str, to: str) -> str:
+    """Says why there is no way back, if a tag is not the newest of the previous ones. The tags in between would be jumped over."""
+    if not to:
+        return ""
+    rollout = session.admin().get_rollout(component)
+    tags = list(dict.fromkeys(each.tag for each in rollout.previous if each.tag != rollout.current.tag))
+    if to not in tags[1:]:
+        return ""
+    over = ", ".join([rollout.current.tag, *tags[: tags.index(to)]])
+    return f"{to} becomes current for everybody at once, and goes back over {over}."

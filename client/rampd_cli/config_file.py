@@ -1,0 +1,63 @@
+"""Changes the configuration file of a person, and keeps its comments. Only its owner can read it."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rampd_cli.failures import WrongUseError
+from rampd_cli.profiles import Profiles, checked_profiles, config_path
+
+
+def change_config(edit: Callable[[Any], None]) -> Profiles:
+    """Lets `edit` change the file, as a document of tomlkit, and returns what it has then. Raises WrongUseError and UsageError,
+    and then the file is as it was.
+    """
+    import tomlkit  # noqa: PLC0415 - only `rampd config` changes the file
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415 - as above
+
+    # A person who keeps the file in a repository has a link to it. The link stays.
+    path = config_path().resolve()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _turn(path):
+            text = path.read_text() if path.exists() else ""
+            # Without a line end at the end of the file, tomlkit would add to the last line.
+            document = tomlkit.parse(text if not text or text.endswith("\n") else f"{text}\n")
+            edit(document)
+            profiles = checked_profiles(config_path(), document.unwrap())
+            _write(path, tomlkit.dumps(document))
+    except TOMLKitError as error:
+        raise WrongUseError(f"{path} is not TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise WrongUseError(f"{path} can't be changed: {reason}.") from error
+    return profiles
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Waits until no other command changes the file. Otherwise the second of two commands could undo the first one."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a whole new file, and puts it into the place of the old one. mkstemp makes it with mode 0600."""
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

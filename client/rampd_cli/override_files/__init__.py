@@ -1,0 +1,1 @@
+"""Overrides as files: CSV, or a change in JSON on each line."""

@@ -1,0 +1,229 @@
+"""What is shown of a plan: its steps, when a bad release is found, and what is assumed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from rampd_cli.shown import Shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rampd import v1
+    from rampd_cli.planning.finding import Chances, Found, Traffic
+    from rampd_cli.planning.timeline import Stage
+
+COLUMNS: Final = ("what", "percent", "from_s", "from_jobs", "to_s", "to_jobs", "text")
+"""Of a step: when it begins and ends at the earliest. Of a bad release: when half of them are found, and nine of ten."""
+RATES: Final = (0.02, 0.05, 0.1, 0.5, 1.0)
+"""The failure rates of bad releases."""
+_YEAR_S: Final = 365 * 86_400
+_LONG_S: Final = 600
+_HALF: Final = 0.5
+_MANY: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is shown."""
+
+    component: str
+    policy: "v1.Policy"
+    stages: "Sequence[Stage]"
+    traffic: "Traffic"
+    chances: "Sequence[Chances | None]"
+    """By failure rate; None where a release with this rate is no worse than the policy allows."""
+    rate_is: str
+    """Where the failure rate of current comes from."""
+
+
+def shown(plan: Plan) -> Shown:
+    end_s = plan.stages[-1].ends_s
+    per_s = plan.traffic.jobs_per_hour / 3600
+    return Shown(
+        _data(plan, end_s),
+        [
+            *(
+                (
+                    "step",
+                    f"{stage.basis_points / 100:g}",
+                    *_both(stage.begins_s, per_s),
+                    *_both(stage.ends_s, per_s),
+                    _needs(plan, stage) + _approval(plan, stage),
+                )
+                for stage in plan.stages
+            ),
+            ("end", "100", *_both(end_s, per_s), *_both(end_s, per_s), _end(plan)),
+            *(
+                ("finds", f"{rate * 100:g}", *_place(found, _HALF), *_place(found, _MANY), _missed(found))
+                for rate, found in zip(RATES, plan.chances, strict=True)
+            ),
+        ],
+        lambda console: _draw(console, plan, end_s),
+    )
+
+
+def _assumptions(plan: Plan) -> Iterator[str]:
+    traffic = plan.traffic
+    repos = f"{traffic.repos:,} equal repos, each counts once" if traffic.repos else "each of another repo"
+    yield f"{traffic.jobs_per_hour:,g} jobs an hour, evenly spread, {repos}."
+    yield f"Current fails {_percent(traffic.current_failure_rate * 100)} of its jobs: {plan.rate_is}."
+    yield "Each outcome is reported at once, by fewer than five identities. Nobody pauses, freezes or ramps."
+    if plan.policy.checks:
+        yield "Each check passes during the hold."
+    if any(stage.approval for stage in plan.stages):
+        yield "A step that waits for approval is approved at once."
+
+
+def _needs(plan: Plan, stage: "Stage") -> str:
+    parts = [_duration(stage.hold_s)] if stage.hold_s else []
+    if stage.min_jobs:
+        jobs_s = stage.min_jobs / (plan.traffic.jobs_per_hour * stage.basis_points / 10_000) * 3600
+        parts.append(f"{stage.min_jobs:,} jobs of next ({_duration(jobs_s)})")
+    parts += [f"check {check.name}" for check in plan.policy.checks]
+    return " and ".join(parts) or "nothing"
+
+
+def _approval(plan: Plan, stage: "Stage") -> str:
+    return f", then rampd resume {plan.component}" if stage.approval else ""
+
+
+def _end(plan: Plan) -> str:
+    return "becomes current" if plan.policy.auto_finalize else f"waits for rampd finalize {plan.component}"
+
+
+def _reaction(plan: Plan) -> Iterator[str]:
+    from rampd import v1  # noqa: PLC0415 - it is slow to import
+
+    policy = plan.policy
+    words = {
+        v1.ON_REGRESSION_PAUSE: "pauses the rollout",
+        v1.ON_REGRESSION_NOTIFY: "says so in the history, and goes on",
+    }
+    yield f"If next fails more often than current, rampd {words.get(policy.on_regression, 'rolls back')}."
+    if policy.max_failure_rate:
+        does = (
+            "rolls back"
+            if policy.on_max_failure_rate == v1.ON_REGRESSION_ROLLBACK
+            else words.get(policy.on_max_failure_rate, "pauses the rollout")
+        )
+        yield f"If next fails more often than {_percent(policy.max_failure_rate * 100)}, rampd {does}."
+
+
+def _both(seconds: float, per_s: float) -> tuple[str, str]:
+    return f"{seconds:.0f}", f"{seconds * per_s:.0f}"
+
+
+def _place(chances: "Chances | None", share: float) -> tuple[str, str]:
+    found = chances.by(share) if chances is not None else None
+    return ("", "") if found is None else (f"{found.after_s:.0f}", f"{found.jobs:.0f}")
+
+
+def _missed(chances: "Chances | None") -> str:
+    if chances is None:
+        return "no worse than current"
+    return f"not found in {chances.runs - len(chances.found)} of {chances.runs}"
+
+
+def _data(plan: Plan, end_s: float) -> dict[str, Any]:
+    return {
+        "component": plan.component,
+        "assumptions": list(_assumptions(plan)),
+        "steps": [
+            {
+                "percent": stage.basis_points / 100,
+                "begins_s": stage.begins_s,
+                "ends_s": stage.ends_s,
+                "needs": _needs(plan, stage),
+                "approval": stage.approval,
+            }
+            for stage in plan.stages
+        ],
+        "end": {"begins_s": end_s, "what": _end(plan)},
+        "reactions": list(_reaction(plan)),
+        "releases": [
+            {"failure_rate": rate}
+            | (
+                {"no_worse": True}
+                if found is None
+                else {
+                    "runs": found.runs,
+                    "found": len(found.found),
+                    "half": _of(found.by(_HALF)),
+                    "nine_of_ten": _of(found.by(_MANY)),
+                }
+            )
+            for rate, found in zip(RATES, plan.chances, strict=True)
+        ],
+    }
+
+
+def _of(found: "Found | None") -> dict[str, float] | None:
+    if found is None:
+        return None
+    return {"after_s": round(found.after_s), "jobs": round(found.jobs), "jobs_of_next": round(found.next_jobs)}
+
+
+def _draw(console: "Console", plan: Plan, end_s: float) -> None:
+    from rich.table import Table  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
+
+    from rampd_cli.drawing.palette import FAINT, TITLE  # noqa: PLC0415
+
+    steps, finds = (Table(box=None, pad_edge=False, header_style=TITLE, padding=(0, 2, 0, 0)) for _ in range(2))
+    steps.add_column("Percent", justify="right")
+    for title in ("From", "Needs"):
+        steps.add_column(title, overflow="fold")
+    for number, stage in enumerate(plan.stages):
+        begins = _duration(stage.begins_s) if number else "at once" if plan.policy.auto_start else "rampd resume"
+        steps.add_row(f"{stage.basis_points / 100:g} %", begins, _needs(plan, stage) + _approval(plan, stage))
+    steps.add_row("100 %", _duration(end_s), _end(plan))
+    finds.add_column("Fails", justify="right")
+    for title in (
+        "Half are found after\njobs (of next)",
+        "\ntime",
+        "9 of 10 after\njobs (of next)",
+        "\ntime",
+        "Not found",
+    ):
+        finds.add_column(title, overflow="fold")
+    for rate, found in zip(RATES, plan.chances, strict=True):
+        finds.add_row(_percent(rate * 100), *_drawn(found))
+
+    console.print(f"The plan of {plan.component}", style=TITLE)
+    console.print(steps)
+    console.print()
+    console.print("A release that is worse", style=TITLE)
+    console.print(finds)
+    for sentence in _reaction(plan):
+        console.print(sentence)
+    console.print()
+    console.print("What is assumed", style=TITLE)
+    for sentence in _assumptions(plan):
+        console.print(sentence, style=FAINT)
+
+
+def _drawn(chances: "Chances | None") -> tuple[str, ...]:
+    if chances is None:
+        return "no worse than current", "", "", "", ""
+    missed = f"{chances.runs - len(chances.found)} of {chances.runs}"
+    return *_words(chances.by(_HALF)), *_words(chances.by(_MANY)), missed
+
+
+def _words(found: "Found | None") -> tuple[str, str]:
+    if found is None:
+        return "-", "-"
+    return f"{round(found.jobs):,} ({round(found.next_jobs):,})", _duration(found.after_s)
+
+
+def _duration(seconds: float) -> str:
+    """Writes a time that is estimated: without seconds if it is long."""
+    from rampd_cli.drawing.clock import duration  # noqa: PLC0415 - it is slow to import
+
+    if seconds >= _YEAR_S:
+        return "over a year"
+    return duration(timedelta(seconds=round(seconds) if seconds < _LONG_S else round(seconds / 60) * 60))
+
+
+def _percent(value: float) -> str:
+    return f"{value:.3g} %"

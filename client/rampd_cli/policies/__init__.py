@@ -1,0 +1,1 @@
+"""Policies as files: how they are read, written, compared and described."""

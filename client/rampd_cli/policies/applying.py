@@ -1,0 +1,139 @@
+"""Sets the policies that files want: every one is checked by the server before the first is written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from rampd_cli.failures import WrongUseError
+from rampd_cli.policies.differences import Difference, differences
+from rampd_cli.policies.reading import Problem, WrittenPolicy, read_files
+
+if TYPE_CHECKING:
+    from rampd import Admin, v1
+    from rampd_cli.session import Session
+
+_TRIES: Final = 3
+_SHOWN: Final = 100
+"""How many problems a person reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The policy that a component has."""
+
+    component: str
+    revision: int
+    own: "v1.Policy"
+    """The settings that are not at their defaults."""
+    all: "v1.Policy"
+    """All settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a component gets."""
+
+    present: Present
+    wanted: "v1.Policy"
+    differences: Sequence[Difference]
+    written: WrittenPolicy | None
+    """None: no file names the component, and its policy goes back to its defaults."""
+
+    @property
+    def component(self) -> str:
+        return self.present.component
+
+
+def wanted_of(session: "Session", files: Sequence[str]) -> list[WrittenPolicy]:
+    """Reads files. Raises WrongUseError after the person has read everything that is wrong with them."""
+    found, problems = read_files(files)
+    refuse(session, problems)
+    return found
+
+
+def refuse(session: "Session", problems: Sequence[Problem]) -> None:
+    """Raises WrongUseError if there are problems. A person reads them a line each, a program in the message of the error."""
+    if not problems:
+        return
+    if session.output in {"json", "yaml"}:
+        raise WrongUseError("\n".join(map(str, problems)))
+    from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a command that fails
+
+    for problem in problems[:_SHOWN]:
+        session.tell(one_line(str(problem)))
+    if len(problems) > _SHOWN:
+        session.tell(f"… and {len(problems) - _SHOWN:,} more")
+    raise WrongUseError(f"{counted(len(problems), 'error')}. Nothing was changed.")
+
+
+def present(admin: "Admin", component: str) -> Present:
+    """Asks for the policy that a component has. Raises RampdError."""
+    rollout = admin.get_rollout(component)
+    return Present(component, rollout.revision, rollout.policy, admin.get_policy(component))
+
+
+def planned(admin: "Admin", found: Iterable[WrittenPolicy], *, prune: bool = False) -> list[Planned]:
+    """Compares what files want with what the server has. With `prune` also for every component that no file names. Raises
+    RampdError.
+    """
+    from rampd import v1  # noqa: PLC0415 - it is slow to import
+
+    plans = [_planned(present(admin, each.component), each.policy, each) for each in found]
+    if prune:
+        named = {each.component for each in plans}
+        others = [each.component for each in admin.list_rollouts(page_size=1000) if each.component not in named]
+        plans += [each for name in others if (each := _planned(present(admin, name), v1.Policy(), None)).differences]
+    return plans
+
+
+def _planned(has: Present, wanted: "v1.Policy", written: WrittenPolicy | None) -> Planned:
+    return Planned(has, wanted, differences(wanted, has.own, has.all), written)
+
+
+def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[Any], list[Problem]]:
+    """Asks the server what it would answer, and writes nothing. Returns its answers, and everything that it would refuse in the
+    files. Raises RampdError for any other refusal.
+    """
+    from rampd.errors import InvalidArgumentError  # noqa: PLC0415 - it is slow to import
+
+    answers, problems = [], []
+    for plan in plans:
+        try:
+            answers.append(_set(admin, plan.present, plan.wanted, note, dry_run=True))
+        except InvalidArgumentError as error:
+            if plan.written is None or not (found := plan.written.refused(error.violations)):
+                raise
+            problems += found
+    return answers, problems
+
+
+def set_policy(admin: "Admin", has: Present, wanted: "v1.Policy", note: str) -> Any:
+    """Sets a whole policy, if the component still has the policy that was read. Raises RampdError; REVISION_MISMATCH if the
+    policy has changed.
+
+    A rollout under way gets a new revision with every step. So after REVISION_MISMATCH, the policy itself is compared.
+    """
+    from rampd.errors import AbortedError  # noqa: PLC0415 - it is slow to import
+
+    guard = has
+    for _ in range(_TRIES - 1):
+        try:
+            return _set(admin, guard, wanted, note)
+        except AbortedError:
+            now = present(admin, has.component)
+            if now.own != has.own:
+                raise
+            guard = replace(has, revision=now.revision)
+    return _set(admin, guard, wanted, note)
+
+
+def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", note: str, *, dry_run: bool = False) -> Any:
+    method: Any = admin.set_policy
+    return method(
+        guard.component,
+        wanted,
+        update_mask=[field.name for field in wanted.DESCRIPTOR.fields],
+        expected_revision=None if dry_run else guard.revision,
+        note=note,
+        dry_run=dry_run,
+    )

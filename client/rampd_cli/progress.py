@@ -1,0 +1,40 @@
+"""How far long work has come: a bar on a terminal, now and then a line in a pipe. On stderr, because stdout has the answer."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rampd_cli.session import Session
+
+_LINES: Final = 10
+"""How many lines a pipe gets in all."""
+
+
+@contextmanager
+def progress(session: Session, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function that takes how many are done."""
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    said = 0
+
+    def tell(done: int) -> None:
+        nonlocal said
+        part = done * _LINES // total if total else _LINES
+        if part > said and total > 0:
+            said = part
+            session.tell(f"{title}: {done:,} of {total:,}")
+
+    yield tell

@@ -1,0 +1,73 @@
+"""Asks a Redis how it is set up and how it is: its version, its clock, its memory, and how it keeps its data."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rampd_server.ports import StoreStatus
+from rampd_server.storage.link import Link
+
+_SECTIONS: Final = ("server", "memory", "persistence", "replication")
+_SETTINGS: Final = ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
+
+
+class RedisStatus:
+    """A `StoreProbe` of the Redis of a link. `is_embedded`: this server has started that Redis."""
+
+    def __init__(self, link: Link, *, is_embedded: bool, clock: Callable[[], float] = time.time) -> None:
+        self._link = link
+        self._is_embedded = is_embedded
+        self._clock = clock
+
+    async def status(self) -> StoreStatus:
+        began_s = self._clock()
+        (seconds, microseconds), info, settings = await self._link.call(self._ask, command="info")
+        # The store has looked at its clock at some time in between.
+        here_ms = (began_s + self._clock()) / 2 * 1000
+        return StoreStatus(
+            product=str(info.get("server_name") or ("valkey" if "valkey_version" in info else "redis"))
+            if info
+            else None,
+            version=_text(info, "valkey_version") or _text(info, "redis_version"),
+            is_embedded=self._is_embedded,
+            ahead_ms=int(seconds) * 1000 + int(microseconds) / 1000 - here_ms,
+            append_only=_flag(info, "aof_enabled", {"0": False, "1": True})
+            if "aof_enabled" in info
+            else _flag(settings, "appendonly", {"no": False, "yes": True}),
+            append_fsync=_text(settings, "appendfsync"),
+            save_failed=_has_failed(info),
+            used_memory_bytes=_number(info, "used_memory"),
+            max_memory_bytes=_number({**settings, **info}, "maxmemory"),
+            max_memory_policy=_text(info, "maxmemory_policy") or _text(settings, "maxmemory-policy"),
+            replicas=_number(info, "connected_slaves"),
+        )
+
+    async def _ask(self) -> tuple[tuple[int, int], Mapping[str, Any], Mapping[str, Any]]:
+        """Returns the time, INFO and CONFIG GET. The last two are empty if Redis denies them: not every user may use them, and
+        a managed service may not have them.
+        """
+        pipe = self._link.client.pipeline(transaction=False)
+        pipe.time().info(*_SECTIONS).config_get(*_SETTINGS)
+        moment, *found = await pipe.execute(raise_on_error=False)
+        if isinstance(moment, Exception):
+            raise moment
+        info, settings = ({} if isinstance(each, Exception) else each for each in found)
+        return moment, info, settings
+
+
+def _has_failed(info: Mapping[str, Any]) -> bool | None:
+    last = [str(info[key]) for key in ("aof_last_write_status", "rdb_last_bgsave_status") if key in info]
+    return any(status != "ok" for status in last) if last else None
+
+
+def _flag(found: Mapping[str, Any], key: str, words: Mapping[str, bool]) -> bool | None:
+    return words.get(str(found.get(key)))
+
+
+def _number(found: Mapping[str, Any], key: str) -> int | None:
+    text = str(found.get(key))
+    return int(text) if text.isdecimal() else None
+
+
+def _text(found: Mapping[str, Any], key: str) -> str | None:
+    return None if key not in found else str(found[key])

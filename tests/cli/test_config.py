@@ -1,0 +1,186 @@
+"""`rampd config`: profiles in a file that only its owner can read, with the comments of the owner."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from rampd._contract.token import new_token
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def path(run: Run, tmp_path: Path) -> Path:
+    return tmp_path / "config" / "rampd" / "config.toml"
+
+
+def test_a_first_setting_makes_the_file_for_its_owner_only(run: Run, path: Path) -> None:
+    ran = run("config", "set", "server", "https://rampd.example.com:443")
+
+    assert (ran.code, ran.rows) == (0, [["default", "server", "https://rampd.example.com:443"]])
+    assert path.read_text() == 'default = "default"\n\n[profiles.default]\nserver = "https://rampd.example.com:443"\n'
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_comments_stay(run: Run, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('# mine\ndefault = "a"  # the office\n[profiles.a]\nserver = "a:1"  # ours\n# the end')
+    path.chmod(0o644)
+
+    run("config", "set", "output", "json")
+    run("config", "set", "server", "b:2", "--profile", "b")
+    run("config", "use", "b")
+
+    assert (
+        path.read_text()
+        == (
+            '# mine\ndefault = "b"  # the office\n[profiles.a]\nserver = "a:1"  # ours\n# the end\noutput = "json"\n\n'
+            '[profiles.b]\nserver = "b:2"\n'
+        )
+        or "# the end" in path.read_text()
+    )
+    for comment in ("# mine", "# the office", "# ours", "# the end"):
+        assert comment in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_link_to_the_file_stays(run: Run, path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "dotfiles.toml")
+
+    run("config", "set", "server", "a:1")
+
+    assert path.is_symlink()
+    assert 'server = "a:1"' in (tmp_path / "dotfiles.toml").read_text()
+
+
+def test_a_setting_is_read_back_and_removed(run: Run) -> None:
+    run("config", "set", "server", "a:1", "--profile", "a")
+    run("config", "set", "utc", "yes", "--profile", "a")
+
+    assert run("config", "get", "utc", "--profile", "a").out == "true\n"
+    assert run("config", "get", "server").out == "a:1\n"
+    assert run("config", "list").rows == [["a", "yes", "server", "a:1"], ["a", "yes", "utc", "true"]]
+
+    assert run("config", "unset", "utc").code == 0
+    assert run("config", "unset", "utc").code == 0
+    assert run("config", "get", "utc", "-o", "json").json == {"utc": False}
+    assert run("config", "list", "-o", "json").json["profiles"] == {"a": {"server": "a:1"}}
+
+
+def test_files_are_found_from_every_folder(run: Run, tmp_path: Path) -> None:
+    run("config", "set", "token_file", "token")
+    run("config", "set", "ca_file", "~/ca.pem")
+
+    assert run("config", "get", "token_file").out == f"{tmp_path / 'token'}\n"
+    assert run("config", "get", "ca_file").out == "~/ca.pem\n"
+
+
+@pytest.mark.parametrize("setting", ["token", "token_file", "server", "actor"])
+@pytest.mark.parametrize("kind", ["rampd", "web"])
+def test_a_token_is_refused_and_not_shown(run: Run, path: Path, setting: str, kind: str) -> None:
+    token = new_token() if kind == "rampd" else "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln"
+
+    ran = run("config", "set", setting, token)
+
+    assert (ran.code, ran.out, token in ran.err) == (2, "", False)
+    assert "token_file" in ran.err
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["set", "server", "http://a:1"], 'without http://, or "https://a:1"'),
+        (["set", "server", "a"], "host:port"),
+        (["set", "output", "xml"], "table, plain, json, yaml"),
+        (["set", "utc", "maybe"], "true or false"),
+        (["set", "actor", " joe"], "printable ASCII"),
+        (["set", "colour", "red"], "There are: server, token_file"),
+        (["set", "server", ""], "rampd config unset server"),
+        (["set", "utc", "maybe", "--profile", "new"], "true or false"),
+        (["unset", "colour"], "colour"),
+        (["get", "colour"], "colour"),
+        (["use", "nowhere"], "rampd config list"),
+        (["unset", "server", "--profile", "nowhere"], "rampd config list"),
+        (["get", "server", "--profile", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_told_and_the_file_stays_as_it_is(run: Run, path: Path, words: list[str], said: str) -> None:
+    run("config", "set", "server", "a:1", "--profile", "a")
+    before = path.read_text()
+
+    ran = run("config", *words)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert path.read_text() == before
+
+
+def test_without_a_default_profile_the_profile_has_to_be_named(run: Run, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('[profiles.a]\nserver = "a:1"\n')
+
+    ran = run("config", "set", "utc", "true")
+
+    assert (ran.code, "--profile NAME" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("default = ", "is not TOML"),
+        ('token = "x"\n', "'token' is not a setting"),
+        ('[profiles.a]\ntoken = "x"\n', "no setting 'token'"),
+        ('[profiles.a]\nutc = "yes"\n', "true or false"),
+        ('default = "b"\n[profiles.a]\n', "names 'b'"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_place(run: Run, path: Path, content: str, said: str) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+
+    for words in (["config", "list"], ["config", "set", "server", "a:1", "--profile", "a"], ["ramp", "restyler", "10"]):
+        ran = run(*words)
+        assert (ran.code, str(path) in ran.err, said in ran.err) == (2, True, True)
+    assert path.read_text() == content
+
+
+def test_the_path_is_shown_also_without_a_file(run: Run, path: Path) -> None:
+    assert run("config", "path").out == f"{path}\n"
+    assert not path.exists()
+
+
+def test_the_output_of_a_profile_is_also_that_of_its_errors(run: Run) -> None:
+    run("config", "set", "output", "json", "--profile", "a")
+    run("config", "set", "server", "127.0.0.1:1", "--profile", "a")
+
+    ran = run("ramp", "restyler", "10")
+
+    assert (ran.code, json.loads(ran.err)["reason"]) == (3, "UNAVAILABLE")
+
+
+def test_credentials_of_a_profile_go_to_its_own_server_only(run: Run, tmp_path: Path) -> None:
+    """Given a profile whose token file is missing, expect that only its own server makes rampd look for the file."""
+    run("config", "set", "server", "127.0.0.1:1", "--profile", "a")
+    run("config", "set", "token_file", str(tmp_path / "missing"), "--profile", "a")
+
+    own = run("ramp", "restyler", "10")
+    other = run("ramp", "restyler", "10", "--server", "localhost:1")
+
+    assert "missing can't be read" in own.err
+    assert "missing" not in other.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_can_not_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir(mode=0o500)
+
+    ran = run("config", "set", "server", "a:1")
+
+    assert (ran.code, "can't be changed" in ran.err) == (2, True)

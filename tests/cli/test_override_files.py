@@ -1,0 +1,248 @@
+"""`rampd override export` and `rampd override import`."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rampd import v1
+from rampd.errors import UnavailableError
+from rampd.testing import RampdServer
+from rampd_cli.commands import override_import
+from rampd_cli.override_files.rows import CSV, JSON_LINES, read_rows
+from tests.cli.conftest import AtTerminal, Run
+
+LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
+HEADER = "repo,channel,tag,expire_time,delete\n"
+
+
+@pytest.fixture
+def admin(rampd: Run, rampd_server: RampdServer) -> Any:
+    rampd("release", "restyler", "1.0")
+    return rampd_server.admin()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., str]:
+    def write(text: str, name: str = "o.csv") -> str:
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+def overrides(admin: Any) -> list[tuple[str, int, str]]:
+    return [(each.repo, each.channel, each.tag) for each in admin.list_overrides("restyler")]
+
+
+@pytest.mark.parametrize("name", ["all.csv", "all.jsonl"])
+def test_what_was_exported_can_be_imported_to_the_same_state(rampd: Run, admin: Any, name: str, tmp_path: Path) -> None:
+    admin.set_override("restyler", "acme/*", tag="@1.4.2")
+    admin.set_override("restyler", '=cmd|"/c",b', channel="NEXT", expire_time=LATER)
+    admin.set_override("restyler", "acme/app", channel="CURRENT")
+    before = [each.SerializeToString() for each in stripped(admin)]
+
+    exported = rampd("override", "export", "restyler", name)
+    assert (exported.code, exported.out) == (0, "")
+    assert "2 of these rows for formulas" in exported.err
+
+    same = rampd("override", "import", "restyler", name)
+    assert same.rows == [["restyler", "0", "0", "3", "0", "0", "4"]]
+    for each in list(admin.list_overrides("restyler")):
+        admin.delete_override("restyler", each.repo)
+    again = rampd("override", "import", "restyler", name)
+
+    assert again.rows == [["restyler", "3", "0", "0", "0", "0", "8"]]
+    assert [each.SerializeToString() for each in stripped(admin)] == before
+    first = (tmp_path / name).read_text()
+    rampd("override", "export", "restyler", name)
+    assert (tmp_path / name).read_text() == first
+
+
+def stripped(admin: Any) -> list[v1.Override]:
+    """The overrides, without who set them and when."""
+    return [
+        v1.Override(
+            repo=each.repo,
+            channel=each.channel,
+            tag=each.tag,
+            expire_time=each.expire_time if each.HasField("expire_time") else None,
+        )
+        for each in admin.list_overrides("restyler")
+    ]
+
+
+def test_without_a_file_the_export_is_on_stdout(rampd: Run, admin: Any) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT", expire_time=LATER)
+
+    assert rampd("override", "export", "restyler").out == HEADER + "acme/app,next,,2126-12-01T09:30:00.250Z,\n"
+    assert json.loads(rampd("override", "export", "restyler", "--format", "jsonl").out) == {
+        "repo": "acme/app",
+        "channel": "CHANNEL_NEXT",
+        "expireTime": "2126-12-01T09:30:00.250Z",
+    }
+
+
+def test_a_thousand_and_more_rows_are_set_in_batches(rampd: Run, admin: Any, file: Any) -> None:
+    rows = "".join(f"acme/{number:05},next,,,\n" for number in range(2_500))
+
+    ran = rampd("override", "import", "restyler", file(HEADER + rows), "--note", "move")
+
+    assert ran.rows == [["restyler", "2500", "0", "0", "0", "0", "4"]]
+    assert ran.err.splitlines() == [
+        "Imported overrides: 1,000 of 2,500",
+        "Imported overrides: 2,000 of 2,500",
+        "Imported overrides: 2,500 of 2,500",
+    ]
+    assert [(event.count, event.note) for event in admin.list_events("restyler")][:3] == [
+        (500, "move"),
+        (1000, "move"),
+        (1000, "move"),
+    ]
+
+
+def test_an_import_that_was_interrupted_goes_on_where_it_was(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a server that goes away after the first batch, expect that the second run sends the rest only."""
+    name = file(HEADER + "".join(f"acme/{number:05},next,,,\n" for number in range(1_500)))
+    sent = []
+
+    def only_one(method: Any, component: str, rows: Any, *args: Any, **more: Any) -> None:
+        if sent:
+            raise UnavailableError("The server has gone.")
+        sent.append(len(rows))
+        real(method, component, rows, *args, **more)
+
+    real = override_import._batch
+    with monkeypatch.context() as patch:
+        patch.setattr(override_import, "_batch", only_one)
+        broken = rampd("override", "import", "restyler", name)
+    assert broken.code == 3
+    assert "1,000 of 1,500 changes are made. Type the command again" in broken.err
+
+    again = rampd("override", "import", "restyler", name)
+
+    assert again.rows == [["restyler", "500", "0", "1000", "0", "0", "3"]]
+
+
+def test_rows_delete_set_and_expire(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_override("restyler", "acme/old", channel="NEXT")
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    rows = f"acme/old,,,,true\nacme/none,,,,TRUE\nacme/past,next,,{past},\nacme/app,CHANNEL_CURRENT,,,false\n"
+
+    ran = rampd("override", "import", "restyler", file(HEADER + rows))
+
+    assert ran.rows == [["restyler", "1", "1", "1", "1", "0", "3"]]
+    assert overrides(admin) == [("acme/app", v1.CHANNEL_CURRENT, "")]
+
+
+def test_one_wrong_row_refuses_the_file_unless_it_may_be_left_out(rampd: Run, admin: Any, file: Any) -> None:
+    name = file(HEADER + "acme/app,next,,,\nacme/b,both,,,\nacme/app,current,,,\nacme/x*,next,,,\nacme/c,next,1.0,,\n")
+
+    refused = rampd("override", "import", "restyler", name)
+    assert refused.code == 2
+    assert [line.partition(" ")[0] for line in refused.err.splitlines()] == [
+        "o.csv:3:",
+        "o.csv:4:",
+        "o.csv:5:",
+        "o.csv:6:",
+        "rampd:",
+    ]
+    assert overrides(admin) == []
+
+    skipped = rampd("override", "import", "restyler", name, "--skip-invalid")
+    assert (skipped.code, skipped.rows) == (0, [["restyler", "1", "0", "0", "0", "4", "2"]])
+    assert overrides(admin) == [("acme/app", v1.CHANNEL_NEXT, "")]
+
+
+def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
+    ran = rampd("override", "import", "restyler", file(HEADER + "acme/app,next,,,\n"), "--dry-run", "-o", "json")
+
+    assert (ran.json["set"], ran.json["dry_run"]) == (1, True)
+    assert overrides(admin) == []
+    assert admin.get_rollout("restyler").revision == 1
+
+
+def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_override("restyler", "acme/old", channel="NEXT")
+    name = file('{"repo": "acme/app", "tag": "1.0"}\n', "o.jsonl")
+
+    asked = rampd("override", "import", "restyler", name, "--replace")
+    assert (asked.code, "--yes" in asked.err, overrides(admin)) == (2, True, [("acme/old", v1.CHANNEL_NEXT, "")])
+
+    assert rampd("override", "import", "restyler", name, "--replace", "--yes").code == 0
+    assert overrides(admin) == [("acme/app", 0, "1.0")]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "line", "problem"),
+    [
+        ("", CSV, 1, "is empty"),
+        ("repository,tag\na,b\n", CSV, 1, "must be the header"),
+        ("repo,repo\na,b\n", CSV, 1, "must be the header"),
+        ("repo,tag\na/b\n", CSV, 2, "has 1 values, and the header has 2"),
+        ('repo,tag\n"a/b,1\n', CSV, 2, "is not CSV"),
+        ('repo,tag\n"a\nb",1\n', CSV, 2, "repo must be"),
+        ("repo,tag\na/b,\n", CSV, 2, "channel is required"),
+        ("repo,tag,expire_time\na/b,1,tomorrow\n", CSV, 2, "expire_time must be a time with a zone"),
+        ("repo,tag,expire_time\na/b,1,2126-01-01T00:00:00\n", CSV, 2, "expire_time must be a time with a zone"),
+        ("repo,tag,expire_time\na/b,1,0001-01-01T00:00:00+14:00\n", CSV, 2, "expire_time must be a time with a zone"),
+        ("repo,delete,tag\na/b,true,1\n", CSV, 2, "must be absent if"),
+        ("repo,delete\na/b,maybe\n", CSV, 2, "delete must be true or false"),
+        ('\n{"repo": "a/b", "tag": 1}', JSON_LINES, 2, "tag must be a text"),
+        ('{"repo": "a/b", "tags": "1"}', JSON_LINES, 1, "has no field 'tags'"),
+        ('{"repo": "a/b", ', JSON_LINES, 1, "is not JSON"),
+        ("[" * 100_000, JSON_LINES, 1, "is not JSON"),
+        ('["a/b"]', JSON_LINES, 1, "is not a change"),
+    ],
+)
+def test_a_wrong_row_is_named_by_its_line(text: str, form: str, line: int, problem: str) -> None:
+    rows, [refused] = read_rows(text.encode(), form)
+
+    assert (rows, refused.line) == ([], line)
+    assert problem in refused.text
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line() -> None:
+    _, [refused] = read_rows(b"repo,tag\na/b,1\n\xff,1\n", CSV)
+    assert (refused.line, refused.text) == (3, "is not UTF-8")
+
+
+def test_ctrl_c_says_how_far_the_import_came(
+    cli: Run, component: str, shared_server: RampdServer, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_server.admin().release(component, "1.0")
+    real, sent = override_import._batch, []
+
+    def pressed(*args: Any, **more: Any) -> None:
+        if sent:
+            raise KeyboardInterrupt
+        sent.append(real(*args, **more))
+
+    monkeypatch.setattr(override_import, "_batch", pressed)
+    ran = cli("override", "import", component, file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(1_001))))
+
+    assert ran.code == 130
+    assert "At least 1,000 of 1,001 changes are made. Type the command again: it goes on there." in ran.err
+
+
+def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(
+    person: AtTerminal, component: str, shared_server: RampdServer, file: Any
+) -> None:
+    admin = shared_server.admin()
+    admin.release(component, "1.0")
+    admin.set_override(component, "acme/old", channel="NEXT")
+    name = file(HEADER + "".join(f"a/{n},next,,,\n" for n in range(2_000)))
+
+    declined = person("override", "import", component, name, "--replace", typed="n\n")
+    assert (declined.code, "such as that of acme/old" in " ".join(declined.text.split())) == (5, True)
+    assert len(list(admin.list_overrides(component))) == 1
+
+    done = person("override", "import", component, name, "--replace", typed="y\n")
+    assert done.code == 0
+    assert "━" in done.text
+    assert f"Set 2,000 and deleted 1 overrides of {component}; 0 as before." in " ".join(done.text.split())

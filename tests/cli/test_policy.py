@@ -1,0 +1,307 @@
+"""`rampd policy`: policies as files."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rampd import v1
+from rampd.errors import AbortedError
+from rampd.testing import RampdServer
+from rampd_cli.policies import applying
+from tests.cli.conftest import AtTerminal, Run
+
+FILE = """\
+policies:
+  restyler:
+    queue_mode: LATEST
+    steps:
+      - percent: 5
+        hold: 10m
+        min_jobs: 50
+      - percent: 25
+        hold: 1h30m
+        approval: true
+    auto_start: true
+    checks:
+      - name: slow
+        query: up
+        max: 3
+"""
+
+
+@pytest.fixture
+def admin(rampd: Run, rampd_server: RampdServer) -> Any:
+    """Given two components that have releases and no policy."""
+    rampd("release", "restyler", "1.0")
+    rampd("release", "worker", "1.0")
+    return rampd_server.admin()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., str]:
+    def write(text: str = FILE, name: str = "p.yaml") -> str:
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+def test_what_was_shown_can_be_applied_and_changes_nothing(rampd: Run, admin: Any, file: Any, tmp_path: Path) -> None:
+    rampd("policy", "apply", file())
+    for output in ("yaml", "json"):
+        shown = rampd("policy", "show", "restyler", "worker", "-o", output)
+        assert shown.code == 0
+
+        again = rampd("policy", "apply", file(shown.out, f"again.{output}"))
+
+        assert (again.code, [row[:3] for row in again.rows]) == (
+            0,
+            [["restyler", "no", "2"], ["worker", "no", "1"]],
+        )
+
+
+def test_a_file_is_shown_as_it_was_written_and_the_defaults_are_comments(rampd: Run, admin: Any, file: Any) -> None:
+    rampd("policy", "apply", file())
+
+    shown = rampd("policy", "show", "restyler").out
+
+    assert shown.startswith(FILE.replace("        query: up\n        max: 3\n", ""))
+    assert shown.splitlines()[14:18] == [
+        "        max: 3",
+        "    # At their defaults:",
+        "    # unit: REPO",
+        "    # max_percent: 95",
+    ]
+
+
+def test_without_a_name_every_policy_is_shown(rampd: Run, admin: Any) -> None:
+    assert list(json.loads(rampd("policy", "show", "-o", "json").out)["policies"]) == ["restyler", "worker"]
+
+
+def test_apply_sets_the_whole_policy_and_says_so(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_policy("restyler", v1.Policy(alpha=0.2))
+
+    ran = rampd("policy", "apply", file(), "--note", "from git")
+
+    assert (ran.code, ran.rows[0][:3]) == (0, ["restyler", "yes", "3"])
+    policy = admin.get_policy("restyler")
+    assert (policy.alpha, policy.queue_mode, len(policy.steps)) == (0.01, v1.QUEUE_MODE_LATEST, 2)
+    assert next(admin.list_events("restyler")).note == "from git"
+
+
+def test_diff_only_reads_and_says_each_field_before_and_after(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_policy("restyler", v1.Policy(alpha=0.2))
+    wanted = "policies: {restyler: {max_percent: 50, steps: [{percent: 5}]}, worker: {}}"
+
+    ran = rampd("policy", "diff", file(wanted), "--exit-code")
+
+    assert (ran.code, ran.rows) == (
+        6,
+        [
+            ["restyler", "steps", "", '[{"percent": 5}]'],
+            ["restyler", "max_percent", "95", "50"],
+            ["restyler", "alpha", "0.2", ""],
+        ],
+    )
+    assert rampd("policy", "diff", file(wanted)).code == 0
+    assert admin.get_rollout("restyler").revision == 2
+
+
+def test_diff_draws_a_patch_of_what_changed_in_a_list(rampd: Run, admin: Any, file: Any) -> None:
+    rampd("policy", "apply", file())
+
+    drawn = rampd("policy", "diff", file(FILE.replace("hold: 10m", "hold: 15m")), "-o", "table").out
+
+    assert drawn.splitlines()[1:5] == ["   steps:", "     - percent: 5", "  -    hold: 10m", "  +    hold: 15m"]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        FILE.replace("90m", "1h30m").replace("LATEST", "QUEUE_MODE_LATEST"),
+        FILE.replace("min_jobs: 50", 'minJobs: "50"').replace("10m", "600s"),
+        FILE.replace("max: 3\n", "max: 3.0\n        interval: 1m\n        errors_allowed: 4\n"),
+        FILE.replace("auto_start: true", "auto_start: True\n    max_percent: 95\n    maturation: 0s"),
+        FILE.replace("    steps:", "    steps: &plan") + "  worker: {steps: *plan}\n",
+        "".join(FILE.splitlines(keepends=True)[:1]) + '  "restyler": ' + json.dumps({"queueMode": "LATEST"}),
+    ],
+)
+def test_one_policy_can_be_written_in_several_ways(rampd: Run, admin: Any, file: Any, same: str) -> None:
+    rampd("policy", "apply", file())
+
+    ran = rampd("policy", "diff", file(same))
+
+    differing = {row[1] for row in ran.rows if row[0] == "restyler"}
+    assert differing == ({"steps", "auto_start", "checks"} if "queueMode" in same else set())
+
+
+def test_prune_resets_what_no_file_names_but_not_without_a_yes(rampd: Run, admin: Any, file: Any) -> None:
+    rampd("policy", "apply", file())
+    only_worker = file("policies: {worker: {alpha: 0.02}}")
+
+    refused = rampd("policy", "apply", only_worker, "--prune")
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    assert "restyler" in refused.err
+    assert len(admin.get_policy("restyler").steps) == 2
+    assert admin.get_policy("worker").alpha == 0.01
+
+    done = rampd("policy", "apply", only_worker, "--prune", "--yes")
+    assert [row[:2] for row in done.rows] == [["worker", "yes"], ["restyler", "yes"]]
+    assert admin.get_rollout("restyler").policy == v1.Policy()
+
+
+def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
+    ran = rampd("policy", "apply", file(), "--dry-run")
+
+    assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "would"])
+    assert admin.get_rollout("restyler").revision == 1
+
+
+def test_everything_wrong_is_said_with_its_line_and_nothing_is_written(rampd: Run, admin: Any, file: Any) -> None:
+    wrong = "policies:\n  restyler:\n    auto_start: true\n  worker:\n    alpha: 7\n    stepps: []\n    queue_mode: latest\n"
+
+    ran = rampd("policy", "apply", file(wrong))
+
+    assert (ran.code, ran.out) == (2, "")
+    assert [line.split(" ", 1)[0] for line in ran.err.splitlines()] == ["p.yaml:5:", "p.yaml:6:", "p.yaml:7:", "rampd:"]
+    assert "Did you mean 'steps'?" in ran.err
+    assert admin.get_policy("restyler").auto_start is False
+    message = json.loads(rampd("policy", "apply", file(wrong), "-o", "json").err)["message"]
+    assert len(message.splitlines()) == 3
+
+
+def test_what_only_the_server_knows_is_said_with_its_line_too(rampd: Run, admin: Any, file: Any) -> None:
+    """If one policy is over a limit that is not in the file, expect that the other one is not written either."""
+    over = "policies:\n  restyler: {auto_start: true}\n  worker:\n    steps:\n      - percent: 1\n      - percent: 96\n"
+
+    ran = rampd("policy", "apply", file(over))
+
+    assert ran.code == 2
+    assert ran.err.startswith("p.yaml:6: worker: steps[1].percent is over max_percent")
+    assert admin.get_policy("restyler").auto_start is False
+
+
+def test_a_component_in_two_files_is_an_error(rampd: Run, admin: Any, file: Any) -> None:
+    ran = rampd("policy", "diff", file(name="a.yaml"), file(name="b.yaml"))
+
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "b.yaml:2: restyler is already in a.yaml:2.")
+
+
+def test_a_component_that_does_not_exist_is_refused(rampd: Run, file: Any) -> None:
+    ran = rampd("policy", "apply", file())
+
+    assert (ran.code, "COMPONENT_NOT_FOUND" in ran.err) == (1, True)
+
+
+def test_a_file_that_can_not_be_read_is_wrong_use(rampd: Run) -> None:
+    assert rampd("policy", "apply", "none.yaml").code == 2
+
+
+def test_a_policy_that_changed_meanwhile_is_left_alone_and_a_step_is_no_change(admin: Any) -> None:
+    has = applying.present(admin, "restyler")
+    admin.release("restyler", "2.0")
+    assert applying.set_policy(admin, has, v1.Policy(alpha=0.1), "").changed
+
+    with pytest.raises(AbortedError):
+        applying.set_policy(admin, has, v1.Policy(alpha=0.2), "")
+
+    assert admin.get_policy("restyler").alpha == 0.1
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """An editor that does each thing in turn. Returns the texts that it was given."""
+
+    def use(*commands: str) -> list[str]:
+        script = tmp_path / "editor"
+        cases = "\n".join(f"{number}) {command} ;;" for number, command in enumerate(commands))
+        script.write_text(
+            f'#!/bin/sh\nn=$(ls {tmp_path}/seen.* 2>/dev/null | wc -l)\ncp "$1" {tmp_path}/seen.$n\n'
+            f"case $n in\n{cases}\nesac\n"
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("VISUAL", str(script))
+        return []
+
+    return use
+
+
+def seen(tmp_path: Path) -> list[str]:
+    return [path.read_text() for path in sorted(tmp_path.glob("seen.*"))]
+
+
+def test_edit_opens_again_with_what_is_wrong(rampd: Run, admin: Any, file: Any, editor: Any, tmp_path: Path) -> None:
+    rampd("policy", "apply", file())
+    editor('sed -i "s/percent: 25/percent: 2/" "$1"', 'sed -i "s/percent: 2$/percent: 30/" "$1"')
+
+    ran = rampd("policy", "edit", "restyler", "--note", "slower")
+
+    assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "yes"])
+    assert [step.percent for step in admin.get_policy("restyler").steps] == [5, 30]
+    first, second = seen(tmp_path)
+    assert "WRONG" not in first
+    lines = second.splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("# WRONG: restyler: steps[1].percent"))
+    assert lines[at + 1] == "      - percent: 2"
+
+
+def test_edit_shows_what_the_server_refuses(rampd: Run, admin: Any, editor: Any, tmp_path: Path) -> None:
+    editor('sed -i "s/restyler: {}/restyler: {steps: [{percent: 96}]}/" "$1"', "true")
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert ran.code == 5
+    assert "# WRONG: restyler: steps[0].percent is over max_percent" in seen(tmp_path)[1]
+    kept = Path(ran.err.split("Your text is in ")[1].strip().removesuffix("."))
+    assert "percent: 96" in kept.read_text()
+    kept.unlink()
+
+
+def test_an_edit_without_a_change_changes_nothing(rampd: Run, admin: Any, editor: Any) -> None:
+    editor("true")
+
+    assert rampd("policy", "edit", "restyler").code == 5
+    assert admin.get_rollout("restyler").revision == 1
+
+
+def test_edit_keeps_the_text_if_somebody_else_was_first(rampd: Run, admin: Any, editor: Any, rampd_server: Any) -> None:
+    other = f"import rampd; rampd.Admin({rampd_server.target!r}).set_policy('restyler', rampd.v1.Policy(alpha=0.3))"
+    editor(f'{__import__("sys").executable} -c "{other}"; sed -i "s/restyler: {{}}/restyler: {{alpha: 0.1}}/" "$1"')
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert (ran.code, "REVISION_MISMATCH" in ran.err) == (1, True)
+    kept = Path(ran.err.split("Your text is in ")[1].split(". ")[0])
+    assert "alpha: 0.1" in kept.read_text()
+    assert admin.get_policy("restyler").alpha == 0.3
+    kept.unlink()
+
+
+def test_a_note_that_is_too_long_is_no_mistake_of_the_file(
+    rampd: Run, admin: Any, file: Any, editor: Any, tmp_path: Path
+) -> None:
+    editor('sed -i "s/restyler: {}/restyler: {alpha: 0.1}/" "$1"')
+    for words in (("apply", file()), ("edit", "restyler")):
+        ran = rampd("policy", *words, "--note", "x" * 501)
+        assert (ran.code, "note: must be at most 500" in ran.err, "p.yaml:" in ran.err) == (2, True, False)
+    assert len(seen(tmp_path)) == 1
+
+
+def test_a_person_sees_what_changes_and_is_asked_before_policies_are_reset(
+    person: AtTerminal, shared_server: RampdServer, component: str, file: Any
+) -> None:
+    admin = shared_server.admin()
+    admin.release(component, "1.0")
+    admin.set_policy(component, v1.Policy(alpha=0.2))
+
+    screen = person("policy", "apply", file("policies: {}"), "--prune", typed="n\n")
+
+    assert (screen.code, admin.get_policy(component).alpha) == (5, 0.2)
+    lines = screen.text.split("\n")
+    at = lines.index(f"{component} at revision 2, which no file names")
+    assert lines[at + 1 : at + 3] == ["  -alpha: 0.2", "  +alpha: (its default)"]

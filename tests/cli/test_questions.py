@@ -1,0 +1,182 @@
+"""`rampd` asks a person only where there is no way back, and what the person saw is what is changed."""
+
+import os
+import pty
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from rampd import Admin
+from rampd.testing import RampdServer
+from tests.cli.conftest import RAMPD, AtTerminal, Run
+
+
+@pytest.fixture
+def admin(shared_server: RampdServer) -> Admin:
+    return shared_server.admin()
+
+
+@pytest.fixture
+def released(admin: Admin, component: str) -> str:
+    admin.release(component, "1.0")
+    admin.release(component, "2.0")
+    return component
+
+
+def test_a_person_who_says_yes_sees_first_what_will_happen(person: AtTerminal, admin: Admin, released: str) -> None:
+    screen = person("finalize", released, "--force", typed="y\n")
+
+    assert (screen.code, admin.get_rollout(released).current.tag) == (0, "2.0")
+    seen, _, after = screen.text.partition("[y/N]:")
+    assert "What would happen: " in seen
+    assert f"{released}: current 2.0" in after
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\n", "nonsense\n", "\x04"], ids=["no", "enter", "nonsense", "end of input"])
+def test_any_other_answer_changes_nothing(person: AtTerminal, admin: Admin, released: str, typed: str) -> None:
+    screen = person("finalize", released, "--force", typed=typed)
+
+    assert (screen.code, admin.get_rollout(released).current.tag) == (5, "1.0")
+    assert screen.text.rstrip().endswith("Nothing was changed.")
+
+
+def test_delete_asks_for_the_name(person: AtTerminal, admin: Admin, released: str) -> None:
+    for typed in ("y\n", "yes\n", f"{released}x\n"):
+        assert person("delete", released, typed=typed).code == 5
+    assert admin.get_rollout(released).current.tag == "1.0"
+
+    assert person("delete", released, typed=f"{released}\n").code == 0
+    assert released not in {each.component for each in admin.list_rollouts()}
+
+
+def test_expedite_asks(person: AtTerminal, admin: Admin, released: str) -> None:
+    assert person("release", released, "3.0", "--expedite", typed="n\n").code == 5
+    assert person("release", released, "3.0", "--expedite", typed="y\n").code == 0
+    assert admin.get_rollout(released).current.tag == "3.0"
+
+
+def test_the_first_release_of_a_component_can_be_expedited(person: AtTerminal, component: str) -> None:
+    assert person("release", component, "1.0", "--expedite", typed="y\n").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "asks"),
+    [(["--to", "0.1"], True), (["--to", "0.2"], False), ([], False)],
+    ids=["beyond one", "by one", "without a tag"],
+)
+def test_going_back_asks_only_beyond_one(
+    person: AtTerminal, admin: Admin, component: str, words: list[str], asks: bool
+) -> None:
+    for tag in ("0.1", "0.2", "1.0"):
+        admin.release(component, tag, expedite=True)
+
+    screen = person("revert", component, *words, typed="y\n")
+
+    assert (screen.code, "[y/N]" in screen.text) == (0, asks)
+    assert ("goes back over 1.0, 0.2." in screen.text) is asks
+
+
+@pytest.mark.parametrize(
+    "words", [["ramp", "{c}", "100"], ["rollback", "{c}"], ["abandon", "{c}"], ["freeze", "{c}"]], ids=" ".join
+)
+def test_what_can_be_taken_back_is_done_without_a_question(person: AtTerminal, released: str, words: list[str]) -> None:
+    screen = person(*(word.format(c=released) for word in words))
+
+    assert (screen.code, "[y/N]" in screen.text) == (0, False)
+
+
+def test_what_changed_since_it_was_shown_is_not_changed_again(
+    person: AtTerminal, admin: Admin, released: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given somebody else's change while the question stands, expect a refusal."""
+    from rampd_cli.session import Session
+
+    confirm = Session.confirm
+
+    def late(self: Session, question: str, *, answer: str = "") -> None:
+        confirm(self, question, answer=answer)
+        admin.ramp(released, 30)
+
+    monkeypatch.setattr(Session, "confirm", late)
+    screen = person("finalize", released, "--force", typed="y\n")
+
+    assert (screen.code, "(REVISION_MISMATCH)" in screen.text) == (1, True)
+    assert admin.get_rollout(released).current.tag == "1.0"
+
+
+def test_what_is_so_already_needs_no_question(person: AtTerminal, admin: Admin, component: str) -> None:
+    admin.release(component, "1.0")
+
+    screen = person("release", component, "1.0", "--expedite")
+
+    assert (screen.code, "[y/N]" in screen.text) == (0, False)
+
+
+def test_a_refusal_comes_before_the_question(person: AtTerminal, admin: Admin, released: str) -> None:
+    admin.freeze(released)
+
+    screen = person("finalize", released, "--force")
+
+    assert (screen.code, "[y/N]" in screen.text, "(FROZEN)" in screen.text) == (1, False, True)
+
+
+def test_yes_asks_nothing_and_sends_one_call(person: AtTerminal, released: str) -> None:
+    screen = person("finalize", released, "--force", "--yes")
+
+    assert (screen.code, "[y/N]" in screen.text, "would" in screen.text) == (0, False, False)
+
+
+def test_a_question_leaves_stdout_to_the_answer(
+    cli: Run, released: str, shared_server: RampdServer, tmp_path: Path
+) -> None:
+    """Given a terminal for the question and a file for the answer, expect nothing but the answer in the file."""
+    ours, theirs = pty.openpty()
+    out = tmp_path / "out"
+    with out.open("w") as file:
+        process = _started(["finalize", released, "--force", "-o", "json"], theirs, stdout=file)
+        _seen_until(ours, "[y/N]: ")
+        os.write(ours, b"y\n")
+        assert process.wait(300) == 0
+    os.close(ours)
+    assert out.read_text().startswith("{\n")
+
+
+def test_ctrl_c_at_a_question_changes_nothing(
+    cli: Run, admin: Admin, released: str, shared_server: RampdServer
+) -> None:
+    ours, theirs = pty.openpty()
+    process = _started(["delete", released], theirs)
+    _seen_until(ours, "to go on: ")
+
+    os.write(ours, b"\x03")
+
+    assert process.wait(300) == 130
+    assert "Nothing was changed." in _seen_until(ours, "Nothing was changed.")
+    os.close(ours)
+    assert admin.get_rollout(released).current.tag == "1.0"
+
+
+def _started(words: list[str], terminal: int, stdout: object = None) -> "subprocess.Popen[bytes]":
+    """Starts `rampd` with a terminal, in a process of its own."""
+    process = subprocess.Popen(
+        [*RAMPD, *words],
+        stdin=terminal,
+        stdout=terminal if stdout is None else stdout,  # type: ignore[arg-type]
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    return process
+
+
+def _seen_until(terminal: int, text: str) -> str:
+    seen, end = b"", time.monotonic() + 300
+    while text.encode() not in seen:
+        assert time.monotonic() < end
+        try:
+            seen += os.read(terminal, 4096)
+        except OSError:
+            break
+    return seen.decode()

@@ -1,0 +1,158 @@
+"""What `rampd` says when a server is too old, does not answer, or ends in the middle of a change."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from rampd import Admin, v1
+from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
+from tests.servers import rampd_server, short_directory
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ScriptedServer, settings: None, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    monkeypatch.setenv("RAMPD_SERVER", running.target)
+    running.answers.clear()
+    running.asked.clear()
+    return running
+
+
+def test_an_old_server_gets_no_dry_run(run: Run, server: ScriptedServer) -> None:
+    ran = run("ramp", "restyler", "10", "--dry-run")
+
+    assert (ran.code, ran.out, "Nothing was sent" in ran.err) == (1, "", True)
+    assert [asked.method for asked in server.asked] == ["WhoAmI"]
+
+
+def test_an_old_server_gets_the_change_only_after_the_answer_to_the_question(
+    at_terminal: AtTerminal, server: ScriptedServer
+) -> None:
+    server.answers["GetRollout"] = [v1.GetRolloutResponse(rollout=v1.Rollout(component="restyler", revision=7))]
+
+    declined = at_terminal("finalize", "restyler", "--force", typed="n\n")
+    assert (declined.code, server.requests("Finalize")) == (5, [])
+    done = at_terminal("finalize", "restyler", "--force", typed="y\n")
+
+    assert (done.code, "can't say what would happen" in done.text) == (0, True)
+    [sent] = server.requests("Finalize")
+    assert (sent.dry_run, sent.expected_revision) == (False, 7)
+
+
+def test_a_change_with_an_unknown_end_says_how_to_repeat_it(run: Run, server: ScriptedServer) -> None:
+    server.answers["Ramp"] = [status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")]
+
+    ran = run("ramp", "restyler", "10")
+
+    request_id = server.requests("Ramp")[0].request_id
+    assert ran.code == 3
+    assert ran.err.splitlines()[1].endswith(f"--request-id {request_id}")
+    own = run("ramp", "restyler", "10", "--request-id", "mine", "-o", "json")
+    assert (own.code, json.loads(own.err)["metadata"]["request_id"]) == (3, "mine")
+
+
+def test_a_change_with_a_question_is_repeated_without_it_and_with_the_same_guard(
+    at_terminal: AtTerminal, server: ScriptedServer
+) -> None:
+    server.answers["WhoAmI"] = [v1.WhoAmIResponse(flags=["dry_run"])]
+    server.answers["GetRollout"] = [v1.GetRolloutResponse(rollout=v1.Rollout(component="restyler", revision=7))]
+    would = v1.FinalizeResponse(changed=True, message="It would.")
+    server.answers["Finalize"] = [would, status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")]
+
+    screen = at_terminal("finalize", "restyler", "--force", typed="y\n")
+
+    request_id = server.requests("Finalize")[1].request_id
+    assert (screen.code, f"--request-id {request_id} --yes --expect-revision 7" in screen.text) == (3, True)
+
+
+def test_a_change_that_depends_on_the_time_of_its_repeat_has_no_request_id_to_repeat(
+    run: Run, server: ScriptedServer
+) -> None:
+    server.answers["Freeze"] = [status(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")]
+
+    ran = run("freeze", "restyler", "--for", "2h")
+
+    assert (ran.code, ran.err.splitlines()[1]) == (3, "Type it again: a repeat does no harm.")
+
+
+def test_a_refused_change_has_no_unknown_end(run: Run, server: ScriptedServer) -> None:
+    server.answers["Ramp"] = [status(grpc.StatusCode.FAILED_PRECONDITION, "NO_ROLLOUT")]
+
+    assert "--request-id" not in run("ramp", "restyler", "10").err
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "exit_code"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "BAD_CREDENTIALS", 1),
+        (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", 1),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1),
+        (grpc.StatusCode.INTERNAL, "STORE_CORRUPT", 1),
+        (grpc.StatusCode.UNAVAILABLE, "STORE_RESET", 3),
+    ],
+)
+def test_each_kind_of_failure_has_its_code(
+    run: Run, server: ScriptedServer, code: grpc.StatusCode, reason: str, exit_code: int
+) -> None:
+    server.answers["Pause"] = [status(code, reason, "The reason is this.")]
+
+    ran = run("pause", "restyler")
+
+    assert (ran.code, ran.out) == (exit_code, "")
+    assert ran.err.startswith(f"rampd: The reason is this. ({reason})\n")
+
+
+def test_ctrl_c_during_a_call_says_how_to_repeat_it(server: ScriptedServer) -> None:
+    server.answers["Ramp"] = [server.hang]
+    process = subprocess.Popen(
+        [*RAMPD, "ramp", "restyler", "10"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(lambda: server.requests("Ramp"), 300)
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+
+    assert (process.returncode, out) == (130, "")
+    assert f"--request-id {server.requests('Ramp')[0].request_id}" in err
+
+
+def test_a_change_is_made_once_if_a_server_that_did_not_answer_is_asked_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a server that stops in the middle of a change, expect code 3, and a command that makes the change once."""
+    with short_directory() as directory, rampd_server(directory) as server:
+        server.event("listening")
+        monkeypatch.setenv("RAMPD_SERVER", f"unix:{server.socket}")
+        for tag in ("1.0", "2.0"):
+            run("release", "restyler", tag)
+
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            stuck = run("ramp", "restyler", "10")
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        again = re.search(r"--request-id (\w+)", stuck.err)
+        assert again is not None
+        repeated = run("ramp", "restyler", "10", "--request-id", again[1])
+
+        with Admin(f"unix:{server.socket}", timeout=60) as admin:
+            rollout = admin.get_rollout("restyler")
+
+    assert (stuck.code, stuck.out, repeated.code) == (3, "", 0)
+    assert (rollout.next_percent, rollout.revision) == (10, 3)
