@@ -1,6 +1,5 @@
 """Runs the commands of the README and of docs/admin.md, unchanged and in order. They must print what the documents show."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -8,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pexpect
 import pytest
 
+from tests.cli.terminal import on_terminal
 from tests.servers import ServerProcess, rampd_server, require, short_directory
 
 ROOT = Path(__file__).parents[2]
@@ -59,16 +58,10 @@ def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None
 
 def on_a_terminal(words: list[str], target: str) -> list[str]:
     """What `rampd` shows a person whose terminal has 100 columns."""
-    environment = {**os.environ, "RAMPD_SERVER": target, "NO_COLOR": "1", "TERM": "xterm"}
-    arguments = ["-m", "rampd_cli", *words[1:]]
-    terminal = pexpect.spawn(
-        sys.executable, arguments, env=environment, dimensions=(50, 100), timeout=60, encoding="utf-8"
-    )
-    printed = str(terminal.read())
-    terminal.close()
-    return [
-        line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed).replace("\r", "").rstrip().splitlines()
-    ]
+    environment = {"RAMPD_SERVER": target, "NO_COLOR": "1"}
+    with on_terminal(*words[1:], columns=100, rows=50, environment=environment) as terminal:
+        terminal.ends()
+    return [line.rstrip() for line in terminal.text.replace("\r", "").rstrip().splitlines()]
 
 
 def shows(shown: list[str], printed: list[str]) -> bool:
