@@ -177,7 +177,8 @@ def test_credentials_of_a_profile_go_to_its_own_server_only(run: Run, tmp_path: 
 
 
 def test_a_folder_that_can_not_be_made_is_told(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "config").write_text("a file in the place of a folder")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "rampd").symlink_to("/proc/missing")  # not even root can make it
 
     ran = run("config", "set", "server", "a:1")
 
