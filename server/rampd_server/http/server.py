@@ -54,11 +54,13 @@ class HttpServer:
         application: ASGIApp,
         *,
         stops: Callable[[], None] = lambda: None,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         shares_port: bool = False,
         max_connections: int | None = None,
     ) -> None:
-        """`stops` is called when the server begins to stop. From then on the application has to refuse calls."""
+        """`stops` is called when the server begins to stop. From then on the application has to refuse calls. `tls` is called for
+        each connection.
+        """
         self._stops = stops
         self._tls = tls
         self._shares_port = shares_port
@@ -174,7 +176,7 @@ class HttpServer:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Protocol(self._uvicorn, self._state, arrived),
                 connection,
-                ssl=self._tls,
+                ssl=None if self._tls is None else self._tls(),
                 ssl_handshake_timeout=handshake_s,
             )
 

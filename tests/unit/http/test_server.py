@@ -70,11 +70,11 @@ async def is_served(address: Address, tls: ssl.SSLContext | None = None) -> bool
     return answer == SERVED
 
 
-def tls_of(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def tls_of(directory: Path) -> tuple[Callable[[], ssl.SSLContext], ssl.SSLContext]:
     """For the server, and for who trusts it."""
     authority = Authority()
     certificates = Certificates(*authority.issue("localhost").write(directory, "server"))
-    return certificates.context(), ssl.create_default_context(cadata=authority.certificate.decode())
+    return certificates.context, ssl.create_default_context(cadata=authority.certificate.decode())
 
 
 # Connections that say nothing
