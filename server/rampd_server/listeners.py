@@ -115,7 +115,7 @@ class Listeners:
         server = HttpServer(
             application(parts),
             stops=parts.stop,
-            tls=self.certificates.context() if self.certificates and http_has_tls(self._config) else None,
+            tls=self.certificates.context if self.certificates and http_has_tls(self._config) else None,
             shares_port=self._shares_port,
             max_connections=self.max_connections,
         )

@@ -341,6 +341,27 @@ def test_a_wrong_request_counts_against_the_limits_of_its_caller(store_process: 
                 refused(answers[-1], 429, "resource_exhausted", "LIMIT_EXCEEDED")
 
 
+def test_a_large_message_of_a_caller_over_its_limit_is_not_read(
+    store_process: StoreServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, parsed = list[int](), messages._parsed
+    monkeypatch.setattr(messages, "_parsed", lambda kind, data: (read.append(len(data)), parsed(kind, data))[1])
+    content = b'{"component":"a","repo":"b"' + b" " * 10_000 + b"}"
+    with short_directory() as directory:
+        tokens = Tokens(directory / "access.toml")
+        tokens.grant("team", "viewer", "limits = { calls_per_s = 0.01, burst = 2 }")
+        settings = {"namespace": namespace, "access_file": tokens.path, "insecure_admin": False, "http": "127.0.0.1:0"}
+        with (
+            testing.listening(directory, store_process.url, **settings) as found,
+            httpx.Client(base_url=f"http://{found.http}", trust_env=False, timeout=30) as http,
+        ):
+            proof = {"authorization": f"Bearer {tokens.of['team']}"}
+            answers = [http.post(RESOLVE, content=content, headers={**JSON, **proof}) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [404, 404, 429, 429]
+    refused(answers[-1], 429, "resource_exhausted", "LIMIT_EXCEEDED")
+    assert read == [len(content)] * 2
+
+
 def test_a_large_message_of_a_caller_that_has_gone_is_not_read(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,8 @@ def test_the_job_decides_where_the_rollout_is_by_job(here: Port) -> None:
         ("other", APP, 404, "FLAG_NOT_FOUND"),
         ("Not A Component", APP, 404, "FLAG_NOT_FOUND"),
         ("a%2Fb", APP, 404, "FLAG_NOT_FOUND"),
+        ("a%0Ab", APP, 404, "FLAG_NOT_FOUND"),
+        (f"{C}%0A", APP, 404, "FLAG_NOT_FOUND"),
         ("", APP, 404, "FLAG_NOT_FOUND"),
         ("%ff", APP, 404, "FLAG_NOT_FOUND"),
         (C, None, 400, "TARGETING_KEY_MISSING"),

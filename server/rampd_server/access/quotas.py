@@ -33,6 +33,11 @@ class Rate:
         self._due_s = due_s
         return 0.0
 
+    def is_full(self, now_s: float) -> bool:
+        """Whether the limit does not allow one more event now. Counts nothing."""
+        due_s = self._due_s
+        return due_s > now_s and due_s + self._step_s - now_s - self._burst_s > _ROUNDING_S
+
     def add(self, number: int, now_s: float) -> None:
         """Counts `number` events even if they are above the limit. Later events wait longer then."""
         self._due_s = max(self._due_s, now_s) + number * self._step_s
@@ -55,6 +60,11 @@ class Quota:
         """Counts a call. Raises LimitExceededError."""
         if wait_s := self._calls.take(1, now_s):
             raise self._exceeded("calls_per_s", "calls a second", wait_s)
+
+    def require_call(self, now_s: float) -> None:
+        """Counts nothing. Raises LimitExceededError, if `take_call` would."""
+        if self._calls.is_full(now_s):
+            self.take_call(now_s)
 
     def add_jobs(self, number: int, now_s: float) -> None:
         """Counts the jobs of a call that was counted already. Never refuses the call: a batch that is larger than the burst would

@@ -1,5 +1,6 @@
 """The application of the HTTP port: puts the routes together, behind what every request passes."""
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -7,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from rampd._contract.wording import one_line
@@ -52,6 +54,10 @@ def application(parts: Parts) -> ASGIApp:
         *ofrep.routes(parts.handlers, parts.door, parts.replica),
         *(openapi.routes() if parts.describes else []),
     ]
+    for route in routes:
+        if isinstance(route, Route):
+            # Starlette's `$` also fits before a line feed at the end, and its `.` is no line feed.
+            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
 
     async def not_there(request: Request, error: Exception) -> Response:
         parts.handlers.count(request.scope["path"], "UNIMPLEMENTED")

@@ -109,6 +109,15 @@ async def proven(door: Door, request: Request) -> Caller:
         await refuse(error, request)
 
 
+async def require_room(caller: Caller, door: Door, request: Request) -> None:
+    """Refuses a caller over its limit before what it sends is worked on. The handler of the call counts. Raises CallError."""
+    if door.credentials is not None:
+        try:
+            door.quotas.of(caller.grant).require_call(time.monotonic())
+        except RampdError as error:
+            await refuse(error, request, caller)
+
+
 async def refuse(error: RampdError, request: Request, caller: Caller | None = None) -> NoReturn:
     """Refuses a request before a handler sees it, with the same log and the same pause as a handler. Raises CallError."""
     context = cast("Context", HttpContext(request))

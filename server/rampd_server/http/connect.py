@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.http import body, messages
-from rampd_server.http.call import call, counted, proven, refuse_wrong, stream, wanted
+from rampd_server.http.call import call, counted, proven, refuse_wrong, require_room, stream, wanted
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_content, error_response
 from rampd_server.rpc import refused_calls
@@ -114,7 +114,7 @@ class _Method:
         is_large = len(data) > body.LARGE_BYTES
         if is_large or refused_calls.is_flooded():
             async with _in_time(ends_s):
-                await proven(self.door, request)
+                await require_room(await proven(self.door, request), self.door, request)
         reading = messages.from_json(self.descriptor.input_type, data)
         try:
             # What is large waits for its turn, and callers that have gone must not make the others wait.

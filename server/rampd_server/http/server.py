@@ -34,6 +34,8 @@ _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 2048
 _AGAIN_S: Final = 0.1
 """The pause after a connection could not be taken, because no file is left for example."""
+_PIECE: Final = 8 * 1024
+"""How much of what comes at once is parsed at a time. In the worst case, chunks of one byte, this keeps the event loop for 10 ms."""
 _READ_AHEAD: Final = 64 * 1024
 """How much of the next requests a connection may send while it waits for an answer."""
 _LOOK_S: Final = 0.02
@@ -54,11 +56,13 @@ class HttpServer:
         application: ASGIApp,
         *,
         stops: Callable[[], None] = lambda: None,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         shares_port: bool = False,
         max_connections: int | None = None,
     ) -> None:
-        """`stops` is called when the server begins to stop. From then on the application has to refuse calls."""
+        """`stops` is called when the server begins to stop. From then on the application has to refuse calls. `tls` is called for
+        each connection.
+        """
         self._stops = stops
         self._tls = tls
         self._shares_port = shares_port
@@ -174,7 +178,7 @@ class HttpServer:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Protocol(self._uvicorn, self._state, arrived),
                 connection,
-                ssl=self._tls,
+                ssl=None if self._tls is None else self._tls(),
                 ssl_handshake_timeout=handshake_s,
             )
 
@@ -194,6 +198,8 @@ class _Protocol(H11Protocol):
         self._arrived = arrived
         self._head = _Limit(HEAD_S)
         self._unread = _Limit(UNREAD_S)
+        self._waiting = bytearray()
+        """What has come and is not parsed yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         self._arrived()
@@ -203,6 +209,28 @@ class _Protocol(H11Protocol):
         self._head.begin(transport)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= _PIECE and not self._waiting:
+            self._take(data)
+            return
+        is_first = not self._waiting
+        self._waiting += data
+        self.transport.pause_reading()
+        if is_first:
+            self._take_piece()
+
+    def _take_piece(self) -> None:
+        """Parses a piece of what waits. The next one has its turn after those of other tasks."""
+        if self.transport.is_closing():
+            return
+        # It stays until it is parsed, so that what comes meanwhile waits behind it.
+        self._take(bytes(memoryview(self._waiting)[:_PIECE]))
+        del self._waiting[:_PIECE]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._take_piece)
+        elif not self.flow.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
         before = self.cycle
         try:
             super().data_received(data)

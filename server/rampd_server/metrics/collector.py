@@ -44,6 +44,7 @@ class Collector:
         self._reads: dict[Family, Callable[[], Iterable[str]]] = {}
         self._by_component: dict[Family, ByComponent] = {}
         self._settling: list[Callable[[], None]] = []
+        self._gate = asyncio.Lock()
 
     def read(self, family: Family, samples: Read) -> None:
         """Adds a family whose samples are read at each scrape."""
@@ -81,7 +82,7 @@ class Collector:
         """As `Scraped.text`."""
         sees = seen_by(globs)
         found: defaultdict[Family, list[str]] = defaultdict(list)
-        turn = _Turn()
+        turn = await _Turn.begun(self._gate)
         for family, read in self._reads.items():
             found[family].extend(read())
             await turn.rest()
@@ -135,7 +136,7 @@ class Collector:
         """Forgets from time to time, for ever, what a scrape would not read any more: perhaps nobody scrapes."""
         while True:
             await asyncio.sleep(_SETTLE_S)
-            await self._settle(_Turn())
+            await self._settle(await _Turn.begun(self._gate))
 
     async def _settle(self, turn: "_Turn") -> None:
         """Forgets components that do not exist any more."""
@@ -149,15 +150,25 @@ class Collector:
 
 
 class _Turn:
-    """The time that a scrape takes at once."""
+    """The time that a scrape takes at once. All scrapes of a process have one gate, and only one goes through it while the other
+    tasks of the event loop have a turn. So many scrapes at once take longer, and nothing else waits for all of them.
+    """
 
-    def __init__(self) -> None:
-        self._began_s = time.perf_counter()
+    def __init__(self, gate: asyncio.Lock) -> None:
+        self._gate = gate
+        self._began_s = 0.0
+
+    @classmethod
+    async def begun(cls, gate: asyncio.Lock) -> "_Turn":
+        turn = cls(gate)
+        await turn.rest()
+        return turn
 
     async def rest(self) -> None:
         """Lets other tasks have their turns, if this one has taken long enough."""
         if time.perf_counter() - self._began_s > _TURN_S:
-            await asyncio.sleep(0)
+            async with self._gate:
+                await asyncio.sleep(0)
             self._began_s = time.perf_counter()
 
 

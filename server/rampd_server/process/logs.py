@@ -68,8 +68,9 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
         logging.getLogger(own).setLevel(level.upper())
     for chatty in ("httpx", "httpcore"):  # a line for each request, and for each of its parts
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # A line for each call with a wrong `traceparent`, which whoever reaches the port can send.
-    logging.getLogger("opentelemetry.trace.propagation.tracecontext").setLevel(logging.ERROR)
+    # A line for each call with a wrong `traceparent` or `tracestate`, which whoever reaches the port can send.
+    for wordy in ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span"):
+        logging.getLogger(wordy).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

@@ -64,17 +64,14 @@ class Certificates:
         )
 
     def context(self) -> ssl.SSLContext:
-        """The same for a server of HTTP."""
+        """The same for a connection of HTTP. Ask for each connection again.
 
-        def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-            """Called before a handshake is answered."""
-            with self._turn:
-                self._refresh()
-                connection.context = self._tls
-
-        first = self._tls
-        first.sni_callback = choose
-        return first
+        In TLS 1.2, a client may go on with an earlier session, and then shows no certificate. A context remembers its sessions. So
+        other files have another context, and the certificate of a client counts only for the files that it was checked with.
+        """
+        with self._turn:
+            self._refresh()
+            return self._tls
 
     def look(self) -> None:
         """Reads the files if they have changed. Otherwise only a handshake does."""
@@ -148,7 +145,7 @@ def _context(certificate: bytes, key: bytes, trusted: Sequence[x509.Certificate]
     if trusted:
         context.load_verify_locations(cadata=b"".join(each.public_bytes(Encoding.DER) for each in trusted))
         context.verify_mode = ssl.CERT_REQUIRED
-    # A session that goes on would keep the certificate of a client that the files no longer trust.
+    # With a ticket, a session would go on in another process, too.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     context.set_alpn_protocols(["http/1.1"])

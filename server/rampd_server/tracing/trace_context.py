@@ -10,11 +10,16 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from rampd_server.tracing import TRACEPARENT
 
 _w3c = TraceContextTextMapPropagator()
+_BAGGAGE = "baggage"
 
 
 def context_of(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
-    """The context that a caller sent, read by the propagators that the process has (OTEL_PROPAGATORS). Without one, it is empty."""
-    texts = {key: value for key, value in metadata if isinstance(value, str)}
+    """The context that a caller sent, read by the propagators that the process has (OTEL_PROPAGATORS). Without one, it is empty.
+
+    Without the caller's baggage, of which rampd makes no use. Of a wrong one, the API would write up to 181 lines into the log, or
+    all of it, and whoever reaches the port can send one.
+    """
+    texts = {key: value for key, value in metadata if isinstance(value, str) and key != _BAGGAGE}
     return propagate.extract(texts, Context())
 
 

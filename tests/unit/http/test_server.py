@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import secrets
+import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 import uvloop
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rampd_server.http import call, server
 from rampd_server.http.context import CallError, HttpContext
@@ -70,11 +74,11 @@ async def is_served(address: Address, tls: ssl.SSLContext | None = None) -> bool
     return answer == SERVED
 
 
-def tls_of(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def tls_of(directory: Path) -> tuple[Callable[[], ssl.SSLContext], ssl.SSLContext]:
     """For the server, and for who trusts it."""
     authority = Authority()
     certificates = Certificates(*authority.issue("localhost").write(directory, "server"))
-    return certificates.context(), ssl.create_default_context(cadata=authority.certificate.decode())
+    return certificates.context, ssl.create_default_context(cadata=authority.certificate.decode())
 
 
 # Connections that say nothing
@@ -253,6 +257,73 @@ def test_a_caller_may_send_only_so_much_ahead(run: Run) -> None:
 
     run(main())
     assert sent < 1 << 26
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_what_comes_at_once_is_parsed_in_pieces_and_in_its_order(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_tls: bool
+) -> None:
+    """Given bodies that come as fast as the connection takes them, expect the loop to have a turn after each piece."""
+    own, trusting = tls_of(tmp_path) if has_tls else (None, None)
+    body, bodies, rounds, pieces = secrets.token_bytes(1024 * 1024), list[bytes](), 0, Counter[int]()
+    taken = H11Protocol.data_received
+
+    def take(self: H11Protocol, data: bytes) -> None:
+        assert len(data) <= server._PIECE
+        pieces[rounds] += len(data)
+        taken(self, data)
+
+    async def keeps(scope: Scope, receive: Receive, send: Send) -> None:
+        bodies.append(await Request(scope, receive).body())
+        await answers(scope, receive, send)
+
+    async def go_round() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(H11Protocol, "data_received", take)
+
+    async def main() -> None:
+        async with serving(keeps, tls=own) as address:
+            going = asyncio.create_task(go_round())
+            reader, writer = await opened(address, trusting)
+            for _ in range(3):
+                writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+                assert await reader.readexactly(len(SERVED)) == SERVED
+                await reader.readuntil(b"\r\n\r\n")
+            going.cancel()
+            writer.close()
+
+    run(main())
+    assert bodies == [body] * 3
+    # The parts of the loop that bring data and those that take pieces have turns in the same round.
+    assert max(pieces.values()) <= 2 * server._PIECE
+
+
+def test_what_comes_while_a_piece_waits_stays_behind_it(run: Run) -> None:
+    """Given a small part that comes while a large one waits, as TLS and a resumed flow bring it, expect the body as it was sent."""
+    body, bodies = secrets.token_bytes(10 * server._PIECE), list[bytes]()
+
+    async def keeps(scope: Scope, receive: Receive, send: Send) -> None:
+        bodies.append(await Request(scope, receive).body())
+        await answers(scope, receive, send)
+
+    async def main() -> None:
+        here, there = socket.socketpair()
+        served = HttpServer(keeps)
+        loop = asyncio.get_running_loop()
+        protocol = server._Protocol(served._uvicorn, served._state, lambda: None)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, here)
+        protocol.data_received(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body[:-4])
+        protocol.data_received(body[-4:])
+        await eventually_async(lambda: bool(bodies))
+        transport.close()
+        there.close()
+
+    run(main())
+    assert bodies == [body]
 
 
 def test_a_call_under_way_when_the_server_stops_ends_with_unavailable(run: Run) -> None:

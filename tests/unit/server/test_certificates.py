@@ -1,5 +1,6 @@
 """The certificate of a server: what was checked is what is used, over gRPC and over HTTP."""
 
+import contextlib
 import os
 import ssl
 from collections.abc import Callable
@@ -90,15 +91,47 @@ def test_no_descriptor_and_no_file_is_left(tmp_path: Path, authority: Authority)
 def test_a_new_certificate_is_used_over_http_from_the_next_handshake_on(tmp_path: Path, authority: Authority) -> None:
     first, second = authority.issue("localhost"), authority.issue("localhost")
     found = Certificates(*first.write(tmp_path, "server"))
-    context = found.context()
-    assert served(context, authority) == first.serial
+    assert served(found.context(), authority) == first.serial
     (tmp_path / "server.pem").write_bytes(second.certificate)
-    assert served(context, authority) == first.serial
+    assert served(found.context(), authority) == first.serial
     assert found.reloads.is_refused
     (tmp_path / "server.key").write_bytes(second.key)
-    assert served(context, authority) == second.serial
+    assert served(found.context(), authority) == second.serial
     assert not found.reloads.is_refused
     assert dict(found.reloads.items()) == {("refused",): 1, ("used",): 1}
+
+
+def greeted(server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLObject:
+    """The client's end of a connection that begins and ends in order. Raises ssl.SSLError on either side."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(back, there, server_hostname="localhost", session=session),
+        server.wrap_bio(there, back, server_side=True),
+    ]
+    for _ in range(3):
+        for each in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                each.do_handshake()
+    for each in (*ends, *ends):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            each.unwrap()
+    return ends[0]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_goes_on_with_a_certificate_that_is_no_longer_trusted(
+    tmp_path: Path, authority: Authority, version: ssl.TLSVersion
+) -> None:
+    """Given a client with an open session, expect it to be refused after its authority was taken out of the files."""
+    found = Certificates(*authority.issue("localhost").write(tmp_path, "server"), authority.write(tmp_path))
+    client = ssl.create_default_context(cadata=authority.certificate.decode())
+    client.minimum_version = client.maximum_version = version
+    client.load_cert_chain(*authority.issue("client.example").write(tmp_path, "client"))
+    session = greeted(found.context(), client).session
+    assert greeted(found.context(), client, session).session_reused == (version is ssl.TLSVersion.TLSv1_2)
+    Authority("another one").write(tmp_path)
+    with pytest.raises(ssl.SSLError):
+        greeted(found.context(), client, session)
 
 
 def test_a_look_notices_a_broken_file_without_a_handshake(tmp_path: Path, authority: Authority) -> None:

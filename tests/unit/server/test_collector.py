@@ -1,6 +1,7 @@
 """What a collector does besides answering scrapes."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import cast
 
@@ -10,6 +11,7 @@ from rampd_server.metrics import collector, families
 from rampd_server.metrics.collector import Collector
 from rampd_server.metrics.components import Sources, _Known
 from rampd_server.metrics.counting import ByComponent
+from rampd_server.metrics.families import FAMILIES
 from rampd_server.metrics.rollout_time import RolloutTime
 from rampd_server.metrics.shown import Shown
 from rampd_server.replica.replica import Replica
@@ -18,7 +20,9 @@ from tests.waiting import eventually_async
 
 
 class Copy:
-    """A copy with one component."""
+    """A copy with one component, which is not confirmed."""
+
+    is_confirmed = False
 
     def subscribe(self, _listener: object) -> None:
         pass
@@ -50,6 +54,38 @@ async def test_what_nobody_scrapes_is_forgotten(monkeypatch: pytest.MonkeyPatch)
         assert settled.is_set()
     finally:
         keeping.cancel()
+
+
+async def test_many_scrapes_at_once_have_one_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given 20 scrapes at once, each of which rests after each family, expect the loop to wait for one of them at a time."""
+    monkeypatch.setattr(collector, "_TURN_S", -1)
+    replica = cast("Replica", Copy())
+    counts = [ByComponent(lambda name: name) for _ in range(4)]
+    found = Collector(replica, Shown(replica), Sources(*counts[:3], RolloutTime(replica, counts[3]), {}))
+    rounds, reads = 0, Counter[int]()
+
+    async def go_round() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    def read() -> float:
+        reads[rounds] += 1
+        return 1
+
+    for family in [each for each in FAMILIES if not each.labels][:10]:
+        found.read_number(family, read)
+    going = asyncio.create_task(go_round())
+
+    async def scrape() -> bytes:
+        return b"".join([piece async for piece in found.text()])
+
+    texts = await asyncio.gather(*(scrape() for _ in range(20)))
+    going.cancel()
+    assert len(set(texts)) == 1
+    assert reads.total() == 200
+    assert max(reads.values()) == 1
 
 
 def test_a_component_is_written_again_when_only_its_rollout_has_changed() -> None:

@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_c
 from rampd_server.process import logs
 from rampd_server.process.config import LogFormat, LogLevel
 from rampd_server.tracing import switch
+from rampd_server.tracing.trace_context import context_of
 from tests.spans import recording
 
 WITHOUT_API = """
@@ -73,6 +74,27 @@ def test_a_line_within_a_span_names_it_whoever_wrote_the_line(out: io.StringIO) 
     for line in (within, library):
         assert (line["trace_id"], line["span_id"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
     assert not {"trace_id", "span_id"} & outside.keys()
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+WRONG = {
+    "long baggage": {"baggage": "a" * 9_000},
+    "baggage of many members": {"baggage": ",".join(["x"] * 500)},
+    "a wrong tracestate": {"tracestate": ",".join(["x"] * 200)},
+    "a wrong traceparent": {"traceparent": "x" * 3_000},
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_what_a_caller_sends_for_traces_fills_no_log(out: io.StringIO, how: str) -> None:
+    context_of({"traceparent": TRACEPARENT, **WRONG[how]}.items())
+    assert out.getvalue() == ""
+
+
+def test_the_baggage_of_a_caller_is_in_no_context() -> None:
+    found = context_of([("traceparent", TRACEPARENT), ("baggage", "repo=acme-secret")])
+    assert get_current_span(found).get_span_context().is_valid
+    assert not baggage.get_all(found)
 
 
 def test_after_a_span_there_is_no_current_span(monkeypatch: pytest.MonkeyPatch) -> None:
