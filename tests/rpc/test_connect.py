@@ -33,6 +33,7 @@ C = "restyler"
 RESOLVE = "/rampd.v1.ResolverService/Resolve"
 RELEASE = "/rampd.v1.ReleaseService/Release"
 WATCH = "/rampd.v1.ResolverService/Watch"
+WATCH_RELEASE = "/rampd.v1.ReleaseService/WatchRelease"
 QUESTION = {"component": C, "repo": "acme/app"}
 JSON = {"content-type": "application/json"}
 
@@ -219,6 +220,27 @@ def test_the_time_of_a_call_counts_while_its_body_is_waited_for(url: str, path: 
             said += part
     assert b'"deadline_exceeded"' in said
     assert b"The time that the caller gave for the call was over before its request was read." in said
+
+
+def test_the_answer_of_a_stream_begins_after_its_request(url: str) -> None:
+    """Given a caller who sends the request in two parts, expect nothing before the second. A client of HTTP/1.1 may close a
+    connection whose answer begins too early, as Go's does now and then.
+    """
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    content = envelope(b'{"component":"none","release":"1"}')
+    head = {**STREAM, "host": "localhost", "content-length": str(len(content)), "connection": "close"}
+    with socket.create_connection((host, int(port)), timeout=0.5) as connection:
+        lines = [f"POST {WATCH_RELEASE} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        connection.sendall("\r\n".join(lines).encode() + content[:9])
+        with pytest.raises(TimeoutError):
+            connection.recv(65536)
+        connection.settimeout(30)
+        connection.sendall(content[9:])
+        said = b""
+        while part := connection.recv(65536):
+            said += part
+    assert said.startswith(b"HTTP/1.1 200")
+    assert b"COMPONENT_NOT_FOUND" in said
 
 
 @pytest.mark.parametrize(("path", "headers"), [(RESOLVE, JSON), (WATCH, STREAM)], ids=["call", "stream"])

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -137,7 +137,6 @@ class _Stream(Response):
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Sends the messages as they come. `send` waits while the caller does not read."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
         async def write(message: bytes) -> None:
             if self._json_of is not None:
@@ -150,14 +149,25 @@ class _Stream(Response):
             envelope = _ENVELOPE.pack(flags, len(data)) + data
             await send({"type": "http.response.body", "body": envelope, "more_body": not flags & _END})
 
+        begin = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         end: dict[str, Any] = {}
+        asked = None
+        # First the request. Some clients of HTTP/1.1 close the connection if the answer begins before they have sent all of it.
         try:
-            await self._run(write)
+            asked = await self._asked()
         except CallError as error:
             end = {"error": error_content(error.status)}
+        await send(begin)
+        if asked is not None:
+            method, left_s = self._method, _left_s(asked.ends_s)
+            try:
+                await stream(method.handlers, method.path, asked.data, self._request, write, timeout_s=left_s)
+            except CallError as error:
+                end = {"error": error_content(error.status)}
         await send_envelope(json.dumps(end, ensure_ascii=False).encode(), _END)
 
-    async def _run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _asked(self) -> "_Asked":
+        """The message of the request. Raises CallError."""
         method, request = self._method, self._request
         with counted(method.handlers, method.path):
             ends_s = await _ends_s(request, method.door)
@@ -165,7 +175,15 @@ class _Stream(Response):
                 data = await _one_message(request, method.door)
             if self._json_of is not None:
                 data = await method.from_json(data, request, ends_s)
-        await stream(method.handlers, method.path, data, request, write, timeout_s=_left_s(ends_s))
+        return _Asked(data, ends_s)
+
+
+class _Asked(NamedTuple):
+    """The message of a stream's request, as protobuf bytes."""
+
+    data: bytes
+    ends_s: float | None
+    """When the caller's time is over, by the clock of the loop."""
 
 
 def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
