@@ -85,6 +85,9 @@ def command(
 
     Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
     interrupted, type it again: it goes on where it was.
+
+    \b
+      rampd override import restyler overrides.csv
     """
     content = _content(file)
     rows, refused = read_rows(content, form or format_of(file, content))
