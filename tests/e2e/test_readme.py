@@ -20,7 +20,7 @@ STORY = README + (ROOT / "docs" / "admin.md").read_text()
 HTTP = ("--http", "127.0.0.1:0")
 
 # A command ends with the line that closes its quotes or its here-document. Its output ends at the next command.
-TYPED = r"\$ ((?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|rampd [^\n]*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
+TYPED = r"\$ ([^\n]*<<'EOF'\n.*?\nEOF|(?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|rampd [^\n]*)\n"
 COMMAND = re.compile(rf"{TYPED}(.*?)(?=^\$ |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -48,7 +48,7 @@ def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None
         words = shlex.split(command)
         assert words[0] in {"grpcurl", "curl", "python", "rampd"}
         if words[0] == "rampd":
-            printed = on_a_terminal(words, server.target)
+            printed = on_a_terminal(here, server)
         else:
             words[0] = sys.executable if words[0] == "python" else words[0]
             script = script.removesuffix("EOF")
@@ -57,12 +57,21 @@ def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None
         assert shows(shown, printed), f"{command}\n" + "\n".join(printed)
 
 
-def on_a_terminal(words: list[str], target: str) -> list[str]:
+def on_a_terminal(command: str, server: ServerProcess) -> list[str]:
     """What `rampd` shows a person whose terminal has 100 columns."""
-    environment = {**os.environ, "RAMPD_SERVER": target, "NO_COLOR": "1", "TERM": "xterm"}
-    arguments = ["-m", "rampd_cli", *words[1:]]
+    rampd = server.directory / "rampd"
+    if not rampd.exists():
+        rampd.write_text(f'#!/bin/sh\nexec {sys.executable} -m rampd_cli "$@"\n')
+        rampd.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{server.directory}:{os.environ['PATH']}",
+        "RAMPD_SERVER": server.target,
+        "NO_COLOR": "1",
+        "TERM": "xterm",
+    }
     terminal = pexpect.spawn(
-        sys.executable, arguments, env=environment, dimensions=(50, 100), timeout=60, encoding="utf-8"
+        "bash", ["-c", command], env=environment, dimensions=(50, 100), timeout=60, encoding="utf-8"
     )
     printed = str(terminal.read())
     terminal.close()
@@ -100,6 +109,6 @@ def test_an_output_that_differs_is_noticed() -> None:
 def test_the_commands_of_the_first_minute_print_what_the_readme_says(server: ServerProcess) -> None:
     typed = re.findall(r"^rampd (?:release|explain) .*$", README.partition("## The story")[0], re.MULTILINE)
     assert len(typed) == 2
-    printed = [on_a_terminal(shlex.split(each), server.target) for each in typed]
+    printed = [on_a_terminal(each, server) for each in typed]
     assert printed[-1][0].startswith("acme/app gets 1.0")
     assert "It prints that `acme/app gets 1.0`." in README
