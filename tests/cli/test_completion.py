@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from rampd import Admin, v1
@@ -15,6 +14,7 @@ from rampd.testing import RampdServer
 from rampd_cli import completing
 from rampd_cli.shells import SCRIPTS, Line
 from tests.cli.conftest import Run
+from tests.cli.terminal import program_on_terminal
 from tests.servers import require
 
 HOSTILE = (
@@ -66,22 +66,20 @@ class Shell:
             "PYTHONPATH": ":".join(sys.path),
             "LC_ALL": "C.UTF-8",
         }
-        self._terminal = pexpect.spawn(
-            require(name), STARTS[name].split(), env=environment, cwd=str(home), dimensions=(24, 200), timeout=60,
-            encoding="utf-8", codec_errors="replace",
-        )  # fmt: skip
-        self._terminal.delaybeforesend = None
-        self._terminal.sendline(
-            ("autoload -Uz compinit; compinit -u -D; " if name == "zsh" else "") + f". {home}/script; rampd ready"
+        command = [require(name), *STARTS[name].split()]
+        self._stack = contextlib.ExitStack()
+        self._terminal = self._stack.enter_context(program_on_terminal(*command, environment=environment, folder=home))
+        self._terminal.types(
+            ("autoload -Uz compinit; compinit -u -D; " if name == "zsh" else "") + f". {home}/script; rampd ready\r"
         )
         assert self._arguments() == ["ready"]
 
     def completes(self, line: str) -> list[str]:
         """Types a line, Tab and Enter. Returns the arguments that the program gets."""
         asked = self._count()
-        self._terminal.send(line + "\t")
+        self._terminal.types(f"{line}\t")
         self._until(lambda: self._count() > asked)
-        self._terminal.send("\r")
+        self._terminal.types("\r")
         return self._arguments()
 
     def _count(self) -> int:
@@ -94,15 +92,14 @@ class Shell:
         return words
 
     def _until(self, is_so: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 100
         while not is_so():
-            with contextlib.suppress(pexpect.TIMEOUT):
-                self._terminal.expect(pexpect.EOF, timeout=0.05)
-            assert time.monotonic() < end, self._terminal.before
-            assert self._terminal.isalive(), self._terminal.before
+            # A terminal that nobody reads is full at some time.
+            assert self._terminal.reads(), self._terminal.text
+            assert time.monotonic() < end, self._terminal.text
 
     def close(self) -> None:
-        self._terminal.close(force=True)
+        self._stack.close()
 
 
 @pytest.fixture(scope="module")
