@@ -14,7 +14,7 @@ from rampd_cli.session import Session, Settings
 if TYPE_CHECKING:
     from rampd import Admin
 
-WITHIN_S: Final = 0.6
+WITHIN_S = 0.6
 """How long the server has for all answers. With the start of Python, a person waits for less than a second."""
 MOST: Final = 200
 
