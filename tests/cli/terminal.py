@@ -76,9 +76,11 @@ def on_terminal(
 
 
 @contextlib.contextmanager
-def program_on_terminal(*command: str, environment: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
+def program_on_terminal(
+    *command: str, environment: Mapping[str, str], folder: Path, columns: int = 200, rows: int = 24
+) -> Iterator[Terminal]:
     """Starts another program on a terminal, with this environment and nothing else."""
-    with _started([sys.executable, "-c", _BECOME, *command], 200, 24, dict(environment), folder) as terminal:
+    with _started([sys.executable, "-c", _BECOME, *command], columns, rows, dict(environment), folder) as terminal:
         yield terminal
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from rampd import Admin
+from rampd import Admin, Resolver
 from rampd.testing import RampdServer
 from tests.cli.conftest import AtTerminal, Run
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -356,6 +357,27 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     assert plain.rows[0][3].startswith("Dry run, nothing is changed. ")
     assert (as_json.json["changed"], as_json.json["message"] in plain.out) == (True, True)
     assert admin.get_rollout(component) == before
+
+
+def test_a_dry_run_names_the_repos_that_would_get_another_version(
+    cli: Run, person: AtTerminal, shared_server: RampdServer, component: str
+) -> None:
+    cli("release", component, "1.0")
+    cli("release", component, "2.0")
+    with Resolver(shared_server.target, mode="rpc") as resolver:
+        for number in range(12):
+            resolver.resolve(component, repo=f"acme/{number}", job_id="1")
+    dry = ("ramp", component, "100", "--dry-run")
+
+    eventually(lambda: cli(*dry, "-o", "json").json["preview"].get("reposSeen") == "12")
+    screen = person(*dry)
+
+    assert screen.text.splitlines()[:3] == [
+        "Dry run, nothing is changed. 2.0 is at 100 %.",
+        "Of the 12 repos that rampd saw in the last day, 12 would get another version:",
+        "  acme/0: 1.0 -> 2.0",
+    ]
+    assert len(screen.text.splitlines()) == 12
 
 
 def test_a_freeze_of_all_has_a_star_for_its_component(rampd: Run) -> None:

@@ -330,3 +330,23 @@ def test_a_state_that_makes_no_sense_is_an_error_without_a_traceback(
     ran = explain("acme/app")
     assert ran.code == 1
     assert "makes no sense" in ran.err
+
+
+def test_a_change_in_between_is_asked_about_once_more(explain: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a change between the answers, as the first state is older, expect the state after it, and no difference."""
+    read, asked = Admin.get_rollout, []
+
+    def get_rollout(admin: Admin, component: str) -> v1.Rollout:
+        found = read(admin, component)
+        asked.append(component)
+        if len(asked) == 1:
+            found.revision -= 1
+            found.next_percent = 100
+        return found
+
+    monkeypatch.setattr(Admin, "get_rollout", get_rollout)
+
+    computed, server = explain("acme/app").rows
+
+    assert len(asked) == 2
+    assert (computed[1:7], server[-1]) == (server[1:7], "")

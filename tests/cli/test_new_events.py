@@ -1,8 +1,12 @@
 """Following a history: no event twice, and none missed. Pure."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import pytest
+
 from rampd import v1
+from rampd.errors import UnavailableError
 from rampd_cli.history.new_events import WINDOW_MS, NewEvents
 
 NOW = 1_795_475_919_747
@@ -65,6 +69,22 @@ def test_no_more_is_read_than_can_be_new() -> None:
 
     assert known.after == f"{NOW + 1 - WINDOW_MS}-0"
     assert len(list(read)) == 1
+
+
+def test_what_a_lost_server_had_sent_already_comes_at_the_next_look() -> None:
+    """Given a server that is gone before it has sent the second page, expect all events when it is back."""
+    known = NewEvents()
+    known.first([event(NOW)], limit=None, since=None)
+    second, third = event(NOW + 1), event(NOW + 2)
+
+    def one_page() -> Iterator[v1.Event]:
+        yield third
+        raise UnavailableError("gone")
+
+    with pytest.raises(UnavailableError):
+        known.of(one_page())
+
+    assert ids(known.of([third, second, event(NOW)])) == [second.id, third.id]
 
 
 def test_a_history_that_was_empty_has_only_new_events() -> None:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pexpect
 import pytest
 
+from tests.cli.terminal import program_on_terminal
 from tests.servers import ServerProcess, rampd_server, require, short_directory
 
 ROOT = Path(__file__).parents[2]
@@ -63,21 +63,19 @@ def on_a_terminal(command: str, server: ServerProcess) -> list[str]:
     if not rampd.exists():
         rampd.write_text(f'#!/bin/sh\nexec {sys.executable} -m rampd_cli "$@"\n')
         rampd.chmod(0o755)
+    left_out = ("RAMPD_", "COLUMNS", "LINES")
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(left_out)},
         "PATH": f"{server.directory}:{os.environ['PATH']}",
         "RAMPD_SERVER": server.target,
         "NO_COLOR": "1",
         "TERM": "xterm",
     }
-    terminal = pexpect.spawn(
-        "bash", ["-c", command], env=environment, dimensions=(50, 100), timeout=60, encoding="utf-8"
-    )
-    printed = str(terminal.read())
-    terminal.close()
-    return [
-        line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed).replace("\r", "").rstrip().splitlines()
-    ]
+    with program_on_terminal(
+        "bash", "-c", command, environment=environment, folder=server.directory, columns=100, rows=50
+    ) as terminal:
+        terminal.ends()
+    return [line.rstrip() for line in terminal.text.replace("\r", "").rstrip().splitlines()]
 
 
 def shows(shown: list[str], printed: list[str]) -> bool:

@@ -327,6 +327,25 @@ def test_calls_of_many_threads_go_on_while_a_client_certificate_is_replaced(mesh
     assert [error for error in (*first, *second, *third) if error is not None] == []
 
 
+def test_a_call_under_way_goes_on_while_a_client_certificate_is_replaced_several_times(mesh: Place) -> None:
+    def put() -> tuple[Path, Path]:
+        return mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
+
+    with (
+        Admin(mesh.plain, credentials=Token(mesh.tokens.of["ops"]), timeout=20) as ops,
+        Admin(mesh.tls, credentials=ClientCertificate(*put()), ca_file=mesh.ca_file, timeout=20) as admin,
+    ):
+        number = ops.release(C, "t2").release
+        eventually(lambda: admin.get_rollout(C).next.number == number)
+        watched = admin.watch_release(C, number)
+        assert next(watched).rollout.next_percent == 0
+        for _ in range(3):
+            put()
+            admin.who_am_i()
+        ops.ramp(C, 10)
+        assert next(watched).rollout.next_percent == 10
+
+
 def test_a_resolver_goes_on_when_its_client_certificate_is_replaced(mesh: Place) -> None:
     pair = mesh.authority.issue("spiffe://team/mesh").write(mesh.directory, "client")
     with Resolver(mesh.tls, credentials=ClientCertificate(*pair), ca_file=mesh.ca_file, timeout=20) as resolver:

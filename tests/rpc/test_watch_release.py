@@ -442,21 +442,26 @@ def test_a_release_is_followed_step_by_step_over_a_restart_of_the_server(
     def note(error: RampdError) -> None:
         lost.append(error.reason)
 
+    see = seen.append
+
     def follow(target: str) -> None:
         if kind == "Admin":
             with Admin(target) as admin:
-                seen.extend(admin.follow_release(C, 2, until_held=False, on_lost=note))
+                for each in admin.follow_release(C, 2, until_held=False, on_lost=note):
+                    see(each)
             return
 
         async def follow_async() -> None:
             async with AsyncAdmin(target) as admin:
-                seen.extend([each async for each in admin.follow_release(C, 2, until_held=False, on_lost=note)])
+                async for each in admin.follow_release(C, 2, until_held=False, on_lost=note):
+                    see(each)
 
         asyncio.run(follow_async())
 
     with ThreadPoolExecutor(1) as pool, short_directory() as directory:
         with testing.run(directory, store_process.url, namespace=namespace) as target:
             done = pool.submit(follow, target)
+            eventually(lambda: seen)
             call("Rollback", component=C)
         eventually(lambda: lost)
         call("Abandon", component=C)

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from operator import methodcaller
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 import grpc._channel  # otherwise the first call imports it, and a fork at that moment leaves the import locked
@@ -22,6 +23,11 @@ from rampd._runtime.fork_gate import CUT_OFF, Living, abandon, call_gate, is_cut
 from rampd.errors import ClosedError, RampdError, UnauthenticatedError, UnavailableError, UnimplementedError
 
 Response = TypeVar("Response", bound=Message)
+
+_UNDER_WAY_S: Final = 60.0
+"""How long a replaced channel stays open at least: longer than nearly every call."""
+_MOST_REPLACED: Final = 16
+"""The most replaced channels that stay open, in case that a file of TLS changes all the time."""
 
 
 class Caller(Protocol):
@@ -45,8 +51,8 @@ class Connection:
         self._stamp: object = None
         self._closed = False
         self._channel: grpc.Channel | None = None
-        self._replaced: grpc.Channel | None = None
-        """The channel of before, for calls that are still under way."""
+        self._replaced: deque[tuple[float, grpc.Channel]] = deque()
+        """The channels of before, for calls that are still under way, and when each was replaced (monotonic clock)."""
         self._calls: dict[str, Callable[..., Any]] = {}
         self._lock = threading.RLock()
         _connections.add(self)
@@ -151,10 +157,10 @@ class Connection:
         is_cut_off()  # after a fork without hooks this renews the connection, so that the parent's channel is not closed here
         with self._lock:
             self._closed = True
-            channels, self._calls = (self._channel, self._replaced), {}
-            self._channel = self._replaced = None
-        for channel in channels:
-            _close(channel)
+            channels, self._calls = self._all_channels(), {}
+            self._channel = None
+            self._replaced.clear()
+        _close(channels)
 
     def _call_of(self, method: Method, response: type[Message]) -> Callable[..., Any]:
         if self._channel is not None and self._endpoint.stamp() != self._stamp:
@@ -163,13 +169,19 @@ class Connection:
         return self._open(method, response) if call is None else call
 
     def _replace(self) -> None:
-        """Lets the next call open another channel. Calls under way keep theirs, until it is replaced once more."""
+        """Lets the next call open another channel. Calls under way keep theirs: certificate, key and authorities change one after
+        the other, and each change replaces the channel.
+        """
+        over = []
         with self._lock:
             if self._endpoint.stamp() == self._stamp or self._channel is None:
                 return  # another thread was first
-            before, self._replaced = self._replaced, self._channel
+            now_s = time.monotonic()
+            self._replaced.append((now_s, self._channel))
             self._channel, self._calls = None, {}
-        _close(before)
+            while len(self._replaced) > _MOST_REPLACED or self._replaced[0][0] < now_s - _UNDER_WAY_S:
+                over.append(self._replaced.popleft()[1])
+        _close(over)
 
     def _open(self, method: Method, response: type[Message]) -> Callable[..., Any]:
         with self._lock:
@@ -201,13 +213,17 @@ class Connection:
         return error
 
     def _forget(self) -> None:
-        abandon(self._channel, self._replaced)
-        self._channel = self._replaced = None
+        abandon(*self._all_channels())
+        self._channel, self._replaced = None, deque()
         self._calls, self._lock = {}, threading.RLock()
 
+    def _all_channels(self) -> list[grpc.Channel]:
+        present = [] if self._channel is None else [self._channel]
+        return [*present, *(channel for _, channel in self._replaced)]
 
-def _close(channel: grpc.Channel | None) -> None:
-    if channel is not None:
+
+def _close(channels: Iterable[grpc.Channel]) -> None:
+    for channel in channels:
         channel.close()
         call_gate.note_close()
 

@@ -1,12 +1,9 @@
 """`rampd explain`."""
 
-from datetime import UTC, datetime
-
 import click
 
 from rampd_cli.arguments import COMPONENT, REPO
 from rampd_cli.command import command as make_command
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.failures import Exit, exit_of
 from rampd_cli.session import Session
 
@@ -34,8 +31,7 @@ def command(session: Session, component: str, repo: str, job_id: str) -> int:
     from rampd_cli.explaining.showing import shown  # noqa: PLC0415
 
     known, asked = ask(session, component, repo, job_id)
-    clock = Clock(datetime.now(UTC), session.is_utc)
-    session.show(shown(known, asked, clock, is_for_programs=session.output in {"json", "yaml"}))
+    session.show(shown(known, asked, session.clock, is_for_programs=session.output in {"json", "yaml"}))
     for each in asked:
         if each.error is not None:
             return exit_of(each.error)

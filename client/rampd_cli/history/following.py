@@ -3,13 +3,12 @@
 import select
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from rampd._contract.wording import one_line
 from rampd.errors import RampdError
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import print_lines
 from rampd_cli.history.event_row import row
 from rampd_cli.history.new_events import NewEvents
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rampd import v1
+    from rampd_cli.drawing.clock import Clock
     from rampd_cli.session import Session
 
 _AGAIN_S: Final = 1.0
@@ -50,13 +50,13 @@ def follow(session: "Session", component: str, *, since: datetime | None, limit:
 
 
 def _show(session: "Session", events: "list[v1.Event]") -> None:
-    clock = Clock(datetime.now(UTC), session.is_utc)
+    clock = session.clock
     for event in events:
         draw = partial(_draw, event, clock)
         show_next(Shown(event, [row(event)], draw), session.output)
 
 
-def _draw(event: "v1.Event", clock: Clock, console: "Console") -> None:
+def _draw(event: "v1.Event", clock: "Clock", console: "Console") -> None:
     from rampd_cli.history.event_view import drawn, width_of_times  # noqa: PLC0415 - a pipe needs no rich
 
     # Later times may be longer than those of today, and begin in the same column.

@@ -44,15 +44,15 @@ class NewEvents:
     def of(self, newest_first: Iterable[v1.Event]) -> list[v1.Event]:
         """Returns the events that were not seen yet, oldest first."""
         floor_ms = self._newest_ms - WINDOW_MS
+        # Read as a whole before any of it counts as seen: the server may be gone before the last page.
         new = []
         for event in newest_first:
-            at_ms = _milliseconds(event)
-            if at_ms < floor_ms:
+            if _milliseconds(event) < floor_ms:
                 break
             if _key(event) not in self._seen:
-                self._seen[_key(event)] = at_ms
-                self._newest_ms = max(self._newest_ms, at_ms)
                 new.append(event)
+        self._seen.update((_key(event), _milliseconds(event)) for event in new)
+        self._newest_ms = max(self._newest_ms, *map(_milliseconds, new), 0)
         self._forget()
         return new[::-1]
 

@@ -1,10 +1,9 @@
 """`rampd history` without `--follow`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.screen import print_lines
 from rampd_cli.history.event_row import row
 from rampd_cli.history.new_events import is_since
@@ -30,7 +29,7 @@ def shown(session: "Session", component: str, *, since: datetime | None, limit: 
             console.print(f"Earlier events: --limit {max(2 * len(events), 20)}, or --since 7d.", style="dim")
         elif not events:
             console.print("No events.")
-        clock = Clock(datetime.now(UTC), session.is_utc)
+        clock = session.clock
         times = width_of_times(events, clock)
         for event in events:
             print_lines(console, drawn(event, clock, console, times))

@@ -11,7 +11,6 @@ import click
 
 from rampd import v1
 from rampd._contract.wording import one_line
-from rampd_cli.drawing.clock import Clock
 from rampd_cli.shown import terminal
 from rampd_cli.waiting.goal import Goal
 from rampd_cli.waiting.progress import cells, lines
@@ -74,7 +73,7 @@ class _Lines:
             at = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
             click.echo("\t".join(map(one_line, (at, *row))))
         else:
-            at = Clock(now, self._session.is_utc).time(now, has_seconds=True)
+            at = self._session.clock.time(now, has_seconds=True)
             click.echo(f"{at}  {one_line(seen.message)}")
 
     def lose(self, why: str) -> None:
