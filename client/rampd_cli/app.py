@@ -1,5 +1,6 @@
 """`rampd` as a whole: its commands, and what happens when one of them fails."""
 
+import os
 from collections.abc import Sequence
 
 import click
@@ -69,6 +70,8 @@ root = Root(
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
+    if "_RAMPD_COMPLETE" in os.environ:
+        import rampd_cli.shells  # noqa: F401, PLC0415 - only a shell completes. click finds the classes of shells there
     try:
         return root.main(args=list(arguments), prog_name="rampd", standalone_mode=False) or Exit.DONE
     except click.ClickException as error:

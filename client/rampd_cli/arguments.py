@@ -14,7 +14,7 @@ _DURATION: Final = re.compile(
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """A name that the server knows, and that a shell can complete. `kind` is `component`, `tag` or `repo`."""
+    """A name that a shell can complete. `kind` is one of `completing.KINDS`."""
 
     def __init__(self, kind: str) -> None:
         self.name = kind
@@ -23,6 +23,15 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # generic only in newer 
         from rampd_cli.completing import names  # noqa: PLC0415 - only a shell completes
 
         return [CompletionItem(name) for name in names(ctx, self.name, incomplete)]
+
+
+class File(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """The path of a file, or `-`, which a shell can complete."""
+
+    name = "file"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
@@ -142,7 +151,11 @@ def _last(hour: int, minute: int) -> datetime:
 
 COMPONENT: Final = Name("component")
 TAG: Final = Name("tag")
+QUEUED: Final = Name("queued")
+QUARANTINED: Final = Name("quarantined")
 REPO: Final = Name("repo")
+PROFILE: Final = Name("profile")
+FILE: Final = File()
 PERCENT: Final = Percent()
 DURATION: Final = Duration()
 TIME: Final = Time()

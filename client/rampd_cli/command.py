@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from rampd_cli.advice import command_of_verb, next_command
+from rampd_cli.arguments import PROFILE
 from rampd_cli.failures import Exit, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 
@@ -25,7 +26,11 @@ def _shared_options() -> list[click.Option]:
             help="The server: HOST:PORT, https://HOST:PORT with TLS, or unix:PATH. Default: RAMPD_SERVER, the profile, this machine.",
         ),
         click.Option(
-            ["--profile"], default="", metavar="NAME", help="The profile of the configuration file. See `rampd config`."
+            ["--profile"],
+            type=PROFILE,
+            default="",
+            metavar="NAME",
+            help="The profile of the configuration file. See `rampd config`.",
         ),
         click.Option(
             ["-o", "--output"],
@@ -64,10 +69,9 @@ class Command(click.Command):
         self.params += _shared_options()
 
     def invoke(self, ctx: click.Context) -> Any:
-        shared = {name: _shared(ctx, name) for name in SHARED}
+        ctx.obj = session = Session(Settings.of(ctx))
         for name in SHARED:
             del ctx.params[name]
-        ctx.obj = session = Session(Settings(**shared))
         if self.callback is None:
             return None
         given = dict(ctx.params)
@@ -104,16 +108,6 @@ def _output_of(session: Session) -> str:
         return ""
 
 
-def _shared(ctx: click.Context, name: str) -> Any:
-    """The value of an option of every command: what stands nearest to the command's own arguments wins."""
-    value, at = ctx.params[name], ctx
-    while at.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
-        if at.parent is None:
-            return value
-        at = at.parent
-    return at.params[name]
-
-
 class _Commands(click.Group):
     """Commands. The file of a command is imported when the command is typed."""
 
@@ -138,6 +132,14 @@ class _Commands(click.Group):
         if name.startswith("-") or self.get_command(ctx, name) is not None or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         raise click.UsageError(f"There is no command {ctx.command_path} {name!r}.{self._instead(ctx, name)}", ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # click would import every command for its line.
+        commands = [
+            CompletionItem(name, help=line) for section in self.sections.values() for name, line in section.items()
+        ]
+        found = [item for item in commands if item.value.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def _instead(self, ctx: click.Context, name: str) -> str:
         from difflib import get_close_matches  # noqa: PLC0415 - only for a command that there is not

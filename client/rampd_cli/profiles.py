@@ -17,13 +17,19 @@ class Profile:
     server: str = ""
     """The address of the server, as `--server` takes it."""
     token_file: str = ""
+    """A file with the token that proves who you are. It is read again when it changes."""
     ca_file: str = ""
+    """The certificates of the authorities that may have signed the server's certificate. Default: those of the system."""
     cert_file: str = ""
+    """The certificate that proves who you are, instead of a token. It needs `key_file`."""
     key_file: str = ""
+    """The key of `cert_file`."""
     output: str = ""
-    """`table`, `plain`, `json` or `yaml`."""
+    """`table`, `plain`, `json` or `yaml`, as `--output`."""
     utc: bool = False
+    """`true`: as `--utc`."""
     actor: str = ""
+    """As `--actor`."""
 
 
 SETTINGS = tuple(each.name for each in fields(Profile) if each.name != "name")

@@ -4,12 +4,13 @@ import getpass
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
+from click.core import ParameterSource
 
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.place import Place, place_of
@@ -34,6 +35,21 @@ class Settings:
     output: str | None = None
     utc: bool = False
     actor: str = ""
+
+    @classmethod
+    def of(cls, ctx: click.Context) -> Self:
+        """Returns what a command line says, before the command and after it."""
+        return cls(**{each.name: _given(ctx, each.name) for each in fields(cls)})
+
+
+def _given(ctx: click.Context, name: str) -> Any:
+    """The value of an option of every command: what stands nearest to the command's own arguments wins."""
+    value, at = ctx.params[name], ctx
+    while at.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        if at.parent is None:
+            return value
+        at = at.parent
+    return at.params[name]
 
 
 class Session:

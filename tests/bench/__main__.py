@@ -11,7 +11,7 @@ from tests.bench.scale import QUICK, WHOLE
 BENCHMARKS = (
     *("resolve", "access", "metrics", "hostile", "profile", "kinds", "workers", "commands", "ramp", "propagation"),
     *("size", "memory", "feed", "outcomes", "rollback", "protection"),
-    *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting"),
+    *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
 )
 RESULT = Path("build/bench.json")
 

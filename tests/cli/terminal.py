@@ -39,7 +39,7 @@ class Terminal:
         end = time.monotonic() + _WITHIN_S
         while (at := self.text.find(text, after)) < 0:
             assert time.monotonic() < end, f"no {text!r} in {self.text[after:][-3000:]!r}"
-            assert self._read(), f"it ended without {text!r}: {self.text[after:][-3000:]!r}"
+            assert self.reads(), f"it ended without {text!r}: {self.text[after:][-3000:]!r}"
         return at + len(text)
 
     def types(self, keys: str) -> None:
@@ -50,11 +50,11 @@ class Terminal:
 
     def ends(self) -> int:
         """Waits for the end, and returns the exit code."""
-        while self._read():
+        while self.reads():
             pass
         return self.process.wait(_WITHIN_S)
 
-    def _read(self) -> bool:
+    def reads(self) -> bool:
         """Reads more, for a moment. Returns whether more may come."""
         if not select.select([self._master], [], [], 0.2)[0]:
             return True
@@ -71,15 +71,27 @@ def on_terminal(
     *words: str, columns: int = 80, rows: int = 24, environment: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
     """Starts `rampd` on a terminal of this size."""
+    with _started([sys.executable, "-c", _TAKE_TERMINAL, *words], columns, rows, _environment(environment)) as terminal:
+        yield terminal
+
+
+@contextlib.contextmanager
+def program_on_terminal(
+    *command: str, environment: Mapping[str, str], folder: Path, columns: int = 200, rows: int = 24
+) -> Iterator[Terminal]:
+    """Starts another program on a terminal, with this environment and nothing else."""
+    with _started([sys.executable, "-c", _BECOME, *command], columns, rows, dict(environment), folder) as terminal:
+        yield terminal
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], columns: int, rows: int, environment: dict[str, str], folder: Path | None = None
+) -> Iterator[Terminal]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", _TAKE_TERMINAL, *words],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=_environment(environment),
-        start_new_session=True,
+        command, stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=folder, start_new_session=True
     )
     os.close(slave)
     try:
@@ -94,6 +106,11 @@ import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from rampd_cli.__main__ import main
 sys.exit(main())
+"""
+_BECOME = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 

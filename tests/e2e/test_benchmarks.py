@@ -1,4 +1,4 @@
-"""The benchmarks of a local answer and of many watchers run to their end. These tests do not check any speed."""
+"""The benchmarks of the command, of a local answer and of many watchers run to their end. These tests do not check any speed."""
 
 import importlib
 
@@ -10,7 +10,7 @@ from tests.bench.scale import Scale
 LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
-@pytest.mark.parametrize("name", ["client", "crowd", "fanout", "floor", "metrics"])
+@pytest.mark.parametrize("name", ["cli", "client", "crowd", "fanout", "floor", "metrics"])
 def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)
 

@@ -43,7 +43,11 @@ class Admin:
         """What the document shows of random values, and what they are here."""
         programs = directory / "bin"
         programs.mkdir()
-        for name, runs in (("rampd-server", f"{sys.executable} -m rampd_server"), ("python3", sys.executable)):
+        for name, runs in (
+            ("rampd-server", f"{sys.executable} -m rampd_server"),
+            ("rampd", f"{sys.executable} -m rampd_cli -o table"),  # as on a terminal
+            ("python3", sys.executable),
+        ):
             (programs / name).write_text(f'#!/bin/sh\nexec {runs} "$@"\n')
             (programs / name).chmod(0o755)
         self._path = f"{programs}:{os.environ['PATH']}"
@@ -61,7 +65,7 @@ class Admin:
         printed = []
         for command, shown in typed(box):
             if command.startswith("export "):
-                self._variables = f"{self.here(command)}\n"
+                self._variables += f"{self.here(command)}\n"
                 continue
             done = subprocess.run(
                 ["bash", "-c", self._variables + self.here(command)],
@@ -105,8 +109,7 @@ def serving(admin: Admin) -> Iterator[ServerProcess]:
 
 
 def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
-    for needed in ("openssl", "grpcurl"):
-        require(needed)
+    require("openssl")
     certificate, access, first_calls, others, another_token, another_certificate = BOXES
     admin = Admin(directory)
     admin.types(certificate)

@@ -1,5 +1,6 @@
 """Runs the commands of the README and of docs/admin.md, unchanged and in order. They must print what the documents show."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import on_terminal
+from tests.cli.terminal import program_on_terminal
 from tests.servers import ServerProcess, rampd_server, require, short_directory
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ STORY = README + (ROOT / "docs" / "admin.md").read_text()
 HTTP = ("--http", "127.0.0.1:0")
 
 # A command ends with the line that closes its quotes or its here-document. Its output ends at the next command.
-TYPED = r"\$ ((?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|rampd [^\n]*|[^\n]*<<'EOF'\n.*?\nEOF)\n"
+TYPED = r"\$ ([^\n]*<<'EOF'\n.*?\nEOF|(?:grp)?curl [^\n']*(?:'[^']*'[^\n']*)*|rampd [^\n]*)\n"
 COMMAND = re.compile(rf"{TYPED}(.*?)(?=^\$ |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -47,7 +48,7 @@ def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None
         words = shlex.split(command)
         assert words[0] in {"grpcurl", "curl", "python", "rampd"}
         if words[0] == "rampd":
-            printed = on_a_terminal(words, server.target)
+            printed = on_a_terminal(here, server)
         else:
             words[0] = sys.executable if words[0] == "python" else words[0]
             script = script.removesuffix("EOF")
@@ -56,10 +57,23 @@ def test_the_story_prints_what_the_documents_show(server: ServerProcess) -> None
         assert shows(shown, printed), f"{command}\n" + "\n".join(printed)
 
 
-def on_a_terminal(words: list[str], target: str) -> list[str]:
+def on_a_terminal(command: str, server: ServerProcess) -> list[str]:
     """What `rampd` shows a person whose terminal has 100 columns."""
-    environment = {"RAMPD_SERVER": target, "NO_COLOR": "1"}
-    with on_terminal(*words[1:], columns=100, rows=50, environment=environment) as terminal:
+    rampd = server.directory / "rampd"
+    if not rampd.exists():
+        rampd.write_text(f'#!/bin/sh\nexec {sys.executable} -m rampd_cli "$@"\n')
+        rampd.chmod(0o755)
+    left_out = ("RAMPD_", "COLUMNS", "LINES")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(left_out)},
+        "PATH": f"{server.directory}:{os.environ['PATH']}",
+        "RAMPD_SERVER": server.target,
+        "NO_COLOR": "1",
+        "TERM": "xterm",
+    }
+    with program_on_terminal(
+        "bash", "-c", command, environment=environment, folder=server.directory, columns=100, rows=50
+    ) as terminal:
         terminal.ends()
     return [line.rstrip() for line in terminal.text.replace("\r", "").rstrip().splitlines()]
 
@@ -93,6 +107,6 @@ def test_an_output_that_differs_is_noticed() -> None:
 def test_the_commands_of_the_first_minute_print_what_the_readme_says(server: ServerProcess) -> None:
     typed = re.findall(r"^rampd (?:release|explain) .*$", README.partition("## The story")[0], re.MULTILINE)
     assert len(typed) == 2
-    printed = [on_a_terminal(shlex.split(each), server.target) for each in typed]
+    printed = [on_a_terminal(each, server) for each in typed]
     assert printed[-1][0].startswith("acme/app gets 1.0")
     assert "It prints that `acme/app gets 1.0`." in README

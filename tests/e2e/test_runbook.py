@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.authority import Authority
+from tests.cli.terminal import on_terminal
 from tests.damaging import damage, make_servers_read_again
 from tests.e2e.test_operations_document import Admin, serving
 from tests.proxy import proxy_to_unix
@@ -29,6 +31,10 @@ SECTIONS = {
     ]
     for section in re.split(r"^## ", (FOLDER / "runbook.md").read_text(), flags=re.MULTILINE)
 }
+# What is set once for all commands.
+EXPORT = "".join(
+    line + "\n" for line in SECTIONS["# When an alert fires"][0].splitlines() if line.startswith("export ")
+)
 EVENTS = re.findall(r"^\| `(\w+)` \|", (FOLDER / "logs.md").read_text(), re.MULTILINE)
 
 
@@ -44,6 +50,7 @@ class Host:
             "systemctl": '[ "$2" = rampd ]',
             "journalctl": f"cat <<'END'\n{log}\nEND",
             "top": '[ "$1" = -p ] && [ -n "$2" ]',
+            "rampd": f'exec {sys.executable} -m rampd_cli "$@"',
         }.items():
             (programs / name).write_text(f"#!/bin/sh\n{script}\n")
             (programs / name).chmod(0o755)
@@ -67,13 +74,23 @@ class Host:
             "rampd.example.com:8080": self._admin.address,
         }.items():
             command = command.replace(there, str(here))
+        export = EXPORT.replace("/var/lib/rampd", f"{root}/data")
+        if (deleted := re.fullmatch(r"rampd delete (\S+)", command)) is not None:
+            return self._deletes(deleted[1], export.rpartition("RAMPD_SERVER=")[2].strip())
         done = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", command],
+            ["bash", "-e", "-o", "pipefail", "-c", export + command],
             env={**os.environ, "PATH": f"{root}/bin:{os.environ['PATH']}", "CURL_HOME": f"{root}/home"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def _deletes(self, component: str, server: str) -> str:
+        with on_terminal("delete", component, environment={"RAMPD_SERVER": server}) as terminal:
+            terminal.shows(f"Type {component} to go on: ")
+            terminal.types(f"{component}\n")
+            assert terminal.ends() == 0, terminal.text
+            return terminal.text
 
 
 def typed(box: str) -> Iterator[tuple[str, str]]:
@@ -86,17 +103,22 @@ def typed(box: str) -> Iterator[tuple[str, str]]:
             yield before, line
 
 
-def prepare(call: Stubs, section: str, verb: str) -> None:
+def prepare(call: Stubs, section: str, command: str) -> None:
     """Makes the state in which somebody types a verb: restyler has a rollout at 10 %, is HELD, or is paused."""
     for component in (C, "old-one"):
         with contextlib.suppress(grpc.RpcError):
             call("DeleteComponent", component=component, confirm=component)
         call("Release", component=component, tag="t1")
     call("Release", component=C, tag="t2")
-    call("Ramp", component=C, percent=10, confirm_within=Duration(seconds=600) if verb == "Confirm" else None)
+    call(
+        "Ramp",
+        component=C,
+        percent=10,
+        confirm_within=Duration(seconds=600) if command.startswith("rampd confirm ") else None,
+    )
     if section == "RampdHeld":
         call("Rollback", component=C)
-    if verb == "Resume":
+    if command.startswith("rampd resume "):
         call("Pause", component=C)
 
 
@@ -123,14 +145,13 @@ def host() -> Iterator[tuple[Host, Stubs]]:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_command_works_on_the_server_of_the_operations_document(section: str, host: tuple[Host, Stubs]) -> None:
-    for program in ("grpcurl", "curl", "redis-cli", "openssl", "pgrep", "jq"):
+    for program in ("curl", "redis-cli", "openssl", "pgrep", "jq"):
         require(program)
     at, call = host
     assert SECTIONS[section]
     for before, command in (each for box in SECTIONS[section] for each in typed(box)):
-        prepare(call, section, command.rpartition("/")[2])
-        token = call("ListRollouts", page_size=1).next_page_token
-        at.types(before + command.replace('"TOKEN"', f'"{token}"'))
+        prepare(call, section, command)
+        at.types(before + command)
 
 
 def test_the_commands_name_a_damaged_component_and_only_it(host: tuple[Host, Stubs]) -> None:

@@ -17,6 +17,9 @@ def command(session: Session) -> None:
 
     Credentials of a profile go to the server of the profile only. RAMPD_TOKEN, RAMPD_TOKEN_FILE and RAMPD_CERT_FILE win over
     them.
+
+    \b
+      rampd config list
     """
     profiles = read_profiles()
     of_profiles = {name: _settings_of(profile) for name, profile in profiles.by_name.items()}

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from rampd_cli.arguments import PROFILE
 from rampd_cli.command import command as make_command
 from rampd_cli.config_file import change_config
 from rampd_cli.failures import WrongUseError
@@ -12,7 +13,7 @@ from rampd_cli.shown import Shown
 
 
 @make_command("use", columns=("profile",))
-@click.argument("name", metavar="PROFILE")
+@click.argument("name", type=PROFILE, metavar="PROFILE")
 def command(session: Session, name: str) -> None:
     """Makes a profile the one that is used if none is named.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rampd_cli.arguments import COMPONENT
+from rampd_cli.arguments import COMPONENT, FILE
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.override_files.rows import FORMATS, format_of, is_formula, written
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @make_command("export")
 @click.argument("component", type=COMPONENT)
-@click.argument("file", default="-")
+@click.argument("file", type=FILE, default="-")
 @click.option(
     "--format",
     "form",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rampd_cli.arguments import COMPONENT
+from rampd_cli.arguments import COMPONENT, FILE
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.override_files.changes import Changes, changes
@@ -47,7 +47,7 @@ class _Done:
 
 @make_command("import", columns=_COLUMNS)
 @click.argument("component", type=COMPONENT)
-@click.argument("file")
+@click.argument("file", type=FILE)
 @click.option(
     "--format",
     "form",
@@ -85,6 +85,9 @@ def command(
 
     Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
     interrupted, type it again: it goes on where it was.
+
+    \b
+      rampd override import restyler overrides.csv
     """
     content = _content(file)
     rows, refused = read_rows(content, form or format_of(file, content))

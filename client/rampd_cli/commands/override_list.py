@@ -19,7 +19,11 @@ _COLUMNS: Final = ("repo", "channel", "tag", "expire_time", "actor", "create_tim
 @click.argument("component", type=COMPONENT)
 @click.option("--prefix", default="", help="Only repos that begin with this, such as acme/.")
 def command(session: Session, component: str, prefix: str) -> None:
-    """Lists the overrides of a component by repo: what each repo gets, until when, who set it, since when, and why."""
+    """Lists the overrides of a component by repo: what each repo gets, until when, who set it, since when, and why.
+
+    \b
+      rampd override list restyler --prefix acme/
+    """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
 
     overrides = list(session.admin().list_overrides(component, prefix=prefix, page_size=1000))

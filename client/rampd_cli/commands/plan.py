@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rampd_cli.arguments import COMPONENT
+from rampd_cli.arguments import COMPONENT, FILE
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.planning.view import COLUMNS, RATES, Plan, shown
@@ -35,7 +35,9 @@ _DEFAULTS: Final = {"alpha": 0.01, "tolerance": 1.0, "max_failure_rate": 0.0}
     metavar="N",
     help="How many repos these jobs are of. A repo counts once in a rollout. Default: each job is of another repo.",
 )
-@click.option("--policy", "file", default="", metavar="FILE", help="The policy in this file, not the one in force.")
+@click.option(
+    "--policy", "file", type=FILE, default="", metavar="FILE", help="The policy in this file, not the one in force."
+)
 @click.option(
     "--current-failure-rate",
     type=click.FloatRange(min=0, max=100),

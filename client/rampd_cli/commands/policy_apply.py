@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from rampd_cli.arguments import FILE
 from rampd_cli.changing import COLUMNS
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
@@ -16,7 +17,7 @@ _SAME = "The policy is as the file says."
 
 
 @make_command("apply", columns=COLUMNS)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--prune",
     is_flag=True,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rampd_cli.arguments import FILE
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import Exit
 from rampd_cli.policies.applying import Planned, planned, wanted_of
@@ -20,7 +21,7 @@ _STYLES: Final = {"-": "red", "+": "green"}
 
 
 @make_command("diff", columns=_COLUMNS)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
 @click.option("--prune", is_flag=True, default=False, help="Also show what `apply --prune` would reset.")
 @click.option("--exit-code", is_flag=True, default=False, help="End with 6 if there is a difference.")
 def command(session: Session, files: tuple[str, ...], prune: bool, exit_code: bool) -> int:

@@ -32,6 +32,9 @@ def command(session: Session, component: str, note: str) -> None:
 
     If something is wrong, the editor opens again, and says it above the line. If somebody else has changed the policy meanwhile,
     it is refused, and your text is kept in a file.
+
+    \b
+      rampd policy edit restyler --note "slower steps"
     """
     admin = session.admin()
     has = present(admin, component)

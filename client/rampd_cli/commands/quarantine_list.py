@@ -15,7 +15,11 @@ _COLUMNS: Final = ("tag", "actor", "create_time", "note")
 @make_command("list", columns=_COLUMNS)
 @click.argument("component", type=COMPONENT)
 def command(session: Session, component: str) -> None:
-    """Lists the quarantined tags of a component: who quarantined each, when and why."""
+    """Lists the quarantined tags of a component: who quarantined each, when and why.
+
+    \b
+      rampd quarantine list restyler
+    """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
 
     tags = list(session.admin().list_quarantine(component, page_size=1000))

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from rampd_cli.arguments import COMPONENT, TAG
+from rampd_cli.arguments import COMPONENT, QUARANTINED
 from rampd_cli.changing import COLUMNS, change, change_options
 from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
@@ -12,7 +12,7 @@ from rampd_cli.session import Session
 
 @make_command("remove", columns=COLUMNS)
 @click.argument("component", type=COMPONENT)
-@click.argument("tag", type=TAG)
+@click.argument("tag", type=QUARANTINED)
 @change_options
 def command(session: Session, component: str, tag: str, **options: Any) -> int:
     """Ends the quarantine of a tag.

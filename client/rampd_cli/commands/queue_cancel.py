@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from rampd_cli.arguments import COMPONENT, TAG
+from rampd_cli.arguments import COMPONENT, QUEUED
 from rampd_cli.changing import COLUMNS, change, change_options
 from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
@@ -12,7 +12,7 @@ from rampd_cli.session import Session
 
 @make_command("cancel", columns=COLUMNS)
 @click.argument("component", type=COMPONENT)
-@click.argument("release", type=TAG)
+@click.argument("release", type=QUEUED)
 @change_options
 def command(session: Session, component: str, release: str, **options: Any) -> int:
     """Takes a release out of the queue. RELEASE is its tag or its number.

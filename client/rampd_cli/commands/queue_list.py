@@ -15,7 +15,11 @@ _COLUMNS: Final = ("position", "release", "tag", "actor", "create_time", "note")
 @make_command("list", columns=_COLUMNS)
 @click.argument("component", type=COMPONENT)
 def command(session: Session, component: str) -> None:
-    """Lists the releases that wait, in the order in which they will start."""
+    """Lists the releases that wait, in the order in which they will start.
+
+    \b
+      rampd queue list restyler
+    """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
 
     rollout = session.admin().get_rollout(component)
