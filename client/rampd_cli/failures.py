@@ -98,7 +98,9 @@ def tell(error: "click.ClickException | RampdError", output: str, command: str =
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
     elif isinstance(error, click.UsageError):
-        error.show(sys.stderr)
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
+
+        click.UsageError(one_line(error.format_message(), keep="\n"), error.ctx).show(sys.stderr)
     else:
         _write(f"rampd: {message}" if isinstance(error, click.ClickException) else f"rampd: {message} ({reason})")
         for note in getattr(error, "__notes__", ()):
