@@ -305,3 +305,15 @@ def test_a_person_sees_what_changes_and_is_asked_before_policies_are_reset(
     lines = screen.text.split("\n")
     at = lines.index(f"{component} at revision 2, which no file names")
     assert lines[at + 1 : at + 3] == ["  -alpha: 0.2", "  +alpha: (its default)"]
+
+
+def test_an_editor_that_fails_leaves_the_text(rampd: Run, admin: Any, file: Any, editor: Any) -> None:
+    rampd("policy", "apply", file())
+    editor('sed -i "s/percent: 25/percent: 2/" "$1"', "exit 1")
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert (ran.code, "Editing failed" in ran.err) == (2, True)
+    kept = Path(ran.err.rpartition("Your text is in ")[2].strip().rstrip("."))
+    assert "percent: 2\n" in kept.read_text()
+    kept.unlink()
