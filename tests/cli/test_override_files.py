@@ -275,3 +275,16 @@ def test_an_export_goes_through_a_pipe_with_a_name_and_never_replaces_it(
         assert (tmp_path / "pipe").is_fifo()
     finally:
         os.close(reader)
+
+
+def test_a_program_gets_one_error_with_every_row(rampd: Run, admin: Any, file: Callable[..., str]) -> None:
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a b,,1,,\n"), "-o", "json")
+
+    error = json.loads(ran.err)
+    assert (ran.code, error["message"].startswith("o.csv:2: repo must")) == (2, True)
+
+
+def test_a_program_gets_no_progress(rampd: Run, admin: Any, file: Callable[..., str]) -> None:
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,,1,,\n"), "-o", "json")
+
+    assert (ran.code, ran.err) == (0, "")

@@ -90,8 +90,10 @@ def command(
     rows, refused = read_rows(content, form or format_of(file, content))
     _tell(session, file, refused)
     if refused and not skip_invalid:
+        rows_for_program = _said(file, refused) if session.output in {"json", "yaml"} else []
         raise WrongUseError(
-            f"{len(refused):,} of {len(rows) + len(refused):,} rows are wrong, and nothing was imported. Correct them, or type the "
+            "".join(f"{row}\n" for row in rows_for_program)
+            + f"{len(refused):,} of {len(rows) + len(refused):,} rows are wrong, and nothing was imported. Correct them, or type the "
             "command again with --skip-invalid."
         )
     admin = session.admin()
@@ -124,12 +126,17 @@ def _content(file: str) -> bytes:
 
 
 def _tell(session: Session, file: str, refused: Sequence[Refused]) -> None:
+    for line in _said(file, refused):
+        session.tell(line)
+
+
+def _said(file: str, refused: Sequence[Refused]) -> list[str]:
     from rampd._contract.wording import one_line  # noqa: PLC0415 - it is slow to import
 
-    for each in refused[:_SHOWN]:
-        session.tell(one_line(f"{file}:{each.line}: {each.text}"))
+    lines = [one_line(f"{file}:{each.line}: {each.text}") for each in refused[:_SHOWN]]
     if len(refused) > _SHOWN:
-        session.tell(f"… and {len(refused) - _SHOWN:,} more rows")
+        lines.append(f"… and {len(refused) - _SHOWN:,} more rows")
+    return lines
 
 
 def _send(session: Session, component: str, found: Changes, file: str, note: str, *, is_dry_run: bool) -> _Done:
