@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rampd import v1
+from rampd import Resolver, v1
 from rampd.errors import UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
@@ -288,3 +288,18 @@ def test_a_program_gets_no_progress(rampd: Run, admin: Any, file: Callable[..., 
     ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,,1,,\n"), "-o", "json")
 
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_dry_run_of_several_batches_says_that_no_batch_knows_the_others(
+    rampd: Run, admin: Any, rampd_server: RampdServer, file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a prefix in one batch and its repo in another, expect no exact number: nobody would get another version."""
+    with Resolver(rampd_server.target, mode="rpc") as resolver:
+        resolver.resolve("restyler", repo="acme/app")
+    monkeypatch.setattr(override_import, "_BATCH", 1)
+
+    ran = rampd(
+        "override", "import", "restyler", file(f"{HEADER}acme/*,,9,,\nacme/app,,1.0,,\n"), "--dry-run", "-o", "table"
+    )
+
+    assert "about 1 would get another version, if each thousand rows were set alone:" in " ".join(ran.out.split())

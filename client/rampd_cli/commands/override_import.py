@@ -41,6 +41,7 @@ class _Done:
     moved: int = 0
     about: str = ""
     """Before a number that is an estimate."""
+    batches: int = 0
     moves: list[str] = field(default_factory=list)
     """Some of the repos that would get another version, a line each."""
 
@@ -183,9 +184,11 @@ def _batch(
     done.set += len(rows) - deleted
     done.revision = answer.revision
     preview = answer.preview
+    done.batches += 1
     done.seen = preview.repos_seen
     done.moved += preview.repos_moved
-    done.about = "about " if preview.estimated else ""
+    # A batch does not know the other ones, and one override of a prefix may be hidden by another batch.
+    done.about = "about " if preview.estimated or done.batches > 1 else ""
     done.moves += [f"{move.repo}: {move.before or 'none'} -> {move.after or 'none'}" for move in preview.moves]
 
 
@@ -216,9 +219,10 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: _Do
             parts.append(f"{len(refused):,} rows are wrong and left out")
         console.print(f"{', '.join(parts)}.", soft_wrap=True)
         if is_dry_run and done.seen:
+            alone = ", if each thousand rows were set alone" if done.batches > 1 else ""
             console.print(
                 f"Of the {done.about}{done.seen:,} repos that rampd saw in the last day, {done.about}{done.moved:,} would get another "
-                f"version{':' if done.moves else '.'}",
+                f"version{alone}{':' if done.moves else '.'}",
                 soft_wrap=True,
             )
             for line in done.moves[:_MOVES]:
