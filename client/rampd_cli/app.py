@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from rampd_cli.command import Root
-from rampd_cli.failures import Exit, tell
+from rampd_cli.failures import Exit, tell, tell_not_written
 from rampd_cli.version import print_version
 
 SECTIONS = {
@@ -78,6 +78,8 @@ def run(arguments: Sequence[str]) -> int:
         return tell(error, _output_of(arguments))
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
+    except OSError as error:
+        return tell_not_written(error, _output_of(arguments))
 
 
 def _output_of(arguments: Sequence[str]) -> str:

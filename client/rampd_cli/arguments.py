@@ -98,8 +98,8 @@ class End(click.ParamType):  # type: ignore[type-arg]  # generic only in newer v
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
-        if duration_of(value) is not None:
-            return in_future(DURATION.convert(value, param, ctx))
+        if (duration := duration_of(value)) is not None:
+            return in_future(duration)
         if not re.match(r"\d{1,4}[:-]", value, re.ASCII):
             self.fail(f"{value!r} is neither a duration such as 7d nor a time such as 2026-12-01T09:00.", param, ctx)
         return TIME.convert(value, param, ctx)
@@ -132,8 +132,11 @@ def one_or_all(component: str, *, is_all: bool) -> str:
 
 
 def in_future(duration: timedelta) -> datetime:
-    """Returns the moment after a duration, by the clock of this machine."""
-    return datetime.now(UTC) + duration
+    """Returns the moment after a duration, by the clock of this machine. Raises UsageError if the calendar ends before."""
+    try:
+        return datetime.now(UTC) + duration
+    except OverflowError:
+        raise click.UsageError("The duration is too long. Write 90s, 10m, 1h30m or 7d.") from None
 
 
 def _next(hour: int, minute: int) -> datetime:

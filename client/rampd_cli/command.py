@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from rampd_cli.advice import command_of_verb, next_command
 from rampd_cli.arguments import PROFILE
-from rampd_cli.failures import Exit, is_failure, tell
+from rampd_cli.failures import Exit, defect, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 
 
@@ -83,9 +83,10 @@ class Command(click.Command):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return Exit.PIPE_CLOSED
             except Exception as error:
-                if is_failure(error):
-                    return tell(error, _output_of(session), next_command(error, str(ctx.info_name), given))
-                raise
+                if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):
+                    raise
+                told = error if is_failure(error) else defect(error)
+                return tell(told, _output_of(session), next_command(told, str(ctx.info_name), given))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own: list[tuple[str, str]] = []
@@ -104,7 +105,7 @@ def _output_of(session: Session) -> str:
     """The output for an error. That of a person if the configuration can't say it: what is wrong with it may be the error."""
     try:
         return session.output
-    except click.ClickException:
+    except Exception:  # noqa: BLE001 - the error that is told must not get lost
         return ""
 
 

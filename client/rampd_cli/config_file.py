@@ -27,14 +27,19 @@ def change_config(edit: Callable[[Any], None]) -> Profiles:
             text = path.read_text() if path.exists() else ""
             # Without a line end at the end of the file, tomlkit would add to the last line.
             document = tomlkit.parse(text if not text or text.endswith("\n") else f"{text}\n")
+            checked_profiles(config_path(), document.unwrap())
             edit(document)
             profiles = checked_profiles(config_path(), document.unwrap())
             _write(path, tomlkit.dumps(document))
-    except TOMLKitError as error:
+    except (TOMLKitError, RecursionError) as error:
         raise WrongUseError(f"{path} is not TOML: {error}.") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise WrongUseError(f"{path} can't be changed: {reason}.") from error
+    except ValueError as error:  # tomlkit can't add a table to an inline one
+        raise WrongUseError(
+            f"{path} can't be changed in its form: {error}. Write each profile as [profiles.NAME]."
+        ) from None
     return profiles
 
 

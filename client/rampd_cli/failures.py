@@ -1,9 +1,13 @@
 """What a person or a program gets when a command fails: a text on stderr, and an exit code."""
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 import click
@@ -29,6 +33,8 @@ class Exit(IntEnum):
     """A person answered a question with no."""
     DIFFERENT = 6
     """`rampd policy diff --exit-code`: there is a difference."""
+    NOT_WRITTEN = 74
+    """The answer could not be written, as on a full disk. What was to be changed is changed."""
     TIMED_OUT = 124
     """`rampd wait`: the time of `--timeout` is over."""
     INTERRUPTED = 130
@@ -51,6 +57,12 @@ class DeclinedError(click.ClickException):
     exit_code = Exit.DECLINED
 
 
+class NotWrittenError(click.ClickException):
+    """Raised when an answer can't be written."""
+
+    exit_code = Exit.NOT_WRITTEN
+
+
 class TimedOutError(click.ClickException):
     """Raised when the time of `--timeout` is over."""
 
@@ -59,6 +71,7 @@ class TimedOutError(click.ClickException):
 
 _REASONS: Mapping[int, str] = {
     Exit.DECLINED: "DECLINED",
+    Exit.NOT_WRITTEN: "NOT_WRITTEN",
     Exit.TIMED_OUT: "TIMED_OUT",
 }
 
@@ -85,7 +98,9 @@ def tell(error: "click.ClickException | RampdError", output: str, command: str =
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
     elif isinstance(error, click.UsageError):
-        error.show(sys.stderr)
+        from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
+
+        click.UsageError(one_line(error.format_message(), keep="\n"), error.ctx).show(sys.stderr)
     else:
         _write(f"rampd: {message}" if isinstance(error, click.ClickException) else f"rampd: {message} ({reason})")
         for note in getattr(error, "__notes__", ()):
@@ -93,6 +108,30 @@ def tell(error: "click.ClickException | RampdError", output: str, command: str =
         if command:
             _write(f"Next: {command}")
     return code
+
+
+def tell_not_written(error: OSError, output: str) -> int:
+    """Says on stderr that stdout takes nothing more, and returns the exit code."""
+    with suppress(OSError):
+        tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
+    # Python would complain when it flushes at the end.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return Exit.NOT_WRITTEN
+
+
+def defect(error: Exception) -> "RampdError":
+    """Returns an error that `tell` can tell, for one that it can't."""
+    from rampd.errors import InternalError  # noqa: PLC0415 - no error without a defect
+
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return InternalError(
+        f"rampd can't go on. It has a defect, or the server answered what makes no sense: {type(error).__name__}: {error} "
+        f"({Path(at.filename).name}, line {at.lineno})"
+    )
 
 
 def exit_of(error: "RampdError") -> int:

@@ -3,13 +3,14 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rampd_cli.profiles import Profile
+from rampd_cli.profiles import Profile, home_of_person
 
 if TYPE_CHECKING:
     from rampd.credentials import Credentials
@@ -36,9 +37,9 @@ class Place:
         profile = self.profile
         found: list[ClientCertificate | TokenFile] = []
         if profile.token_file:
-            found.append(TokenFile(Path(profile.token_file).expanduser()))
+            found.append(TokenFile(_expanded(profile.token_file)))
         if profile.cert_file or profile.key_file:
-            certificate, key = (Path(each).expanduser() for each in (profile.cert_file, profile.key_file))
+            certificate, key = (_expanded(each) for each in (profile.cert_file, profile.key_file))
             found.append(ClientCertificate(certificate, key))
         if len(found) > 1:
             raise click.UsageError(f"The profile {profile.name} has a token and a certificate. Leave one of them out.")
@@ -47,7 +48,15 @@ class Place:
     @property
     def ca_file(self) -> Path | None:
         """The file with the authorities that the profile names. None: RAMPD_CA_FILE, or those of the system."""
-        return Path(self.profile.ca_file).expanduser() if self.profile.ca_file else None
+        return _expanded(self.profile.ca_file) if self.profile.ca_file else None
+
+
+def _expanded(file: str) -> Path:
+    """Raises UsageError if the home directory that `~` means is not known."""
+    try:
+        return Path(file).expanduser()
+    except RuntimeError:
+        raise click.UsageError(f"{file!r} begins with a home directory that this machine does not know.") from None
 
 
 def place_of(server: str, profile: Profile, *, is_profile_named: bool, environment: Mapping[str, str]) -> Place:
@@ -77,9 +86,10 @@ def _without_proof(profile: Profile, environment: Mapping[str, str]) -> Profile:
 
 def _sockets(environment: Mapping[str, str]) -> Iterator[Path]:
     """The places in which servers of this machine put their socket: `make run`, a server of this user, one of the system."""
-    yield Path(".rampd/rampd.sock").absolute()
+    with suppress(FileNotFoundError):  # the working directory was deleted
+        yield Path(".rampd/rampd.sock").absolute()
     state = environment.get("XDG_STATE_HOME", "")
-    yield (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "rampd" / "rampd.sock"
+    yield (Path(state) if Path(state).is_absolute() else home_of_person() / ".local" / "state") / "rampd" / "rampd.sock"
     yield Path("/var/lib/rampd/rampd.sock")
 
 

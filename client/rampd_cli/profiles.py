@@ -58,7 +58,15 @@ class Profiles:
 def config_path() -> Path:
     """Returns the place of the configuration file: `~/.config/rampd/config.toml`, or below XDG_CONFIG_HOME."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".config") / "rampd" / "config.toml"
+    return (Path(home) if Path(home).is_absolute() else home_of_person() / ".config") / "rampd" / "config.toml"
+
+
+def home_of_person() -> Path:
+    """Returns the home directory. A user that the system does not know, as in a container, has the root directory."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def read_profiles() -> Profiles:
@@ -75,7 +83,7 @@ def read_profiles() -> Profiles:
 
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise click.UsageError(f"{path} is not TOML: {error}.") from None
     return checked_profiles(path, content)
 
@@ -88,6 +96,8 @@ def checked_profiles(path: Path, content: Mapping[str, Any]) -> Profiles:
     if not isinstance(tables, dict) or not all(isinstance(each, dict) for each in tables.values()):
         raise click.UsageError(f"{path}: `profiles` must have a table for each profile, such as [profiles.production].")
     default = content.get("default", "")
+    if not isinstance(default, str):
+        raise click.UsageError(f"{path}: `default` must be a text in quotes.")
     if default and default not in tables:
         raise click.UsageError(f"{path}: `default` names {default!r}, and there is no [profiles.{default}].")
     return Profiles(path, default, {name: _profile(path, name, table) for name, table in tables.items()})

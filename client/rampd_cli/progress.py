@@ -18,13 +18,15 @@ def progress(session: Session, title: str, total: int) -> Iterator[Callable[[int
         from rich.console import Console  # noqa: PLC0415 - it is slow to import, and a pipe does not need it
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
+        from rampd_cli.drawing.live import restored_after_kill  # noqa: PLC0415 - as above
+
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with restored_after_kill(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(title, total=total)
             yield lambda done: bar.update(task, completed=done)
         return

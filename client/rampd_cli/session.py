@@ -135,8 +135,9 @@ class Session:
         show(shown, self.output)
 
     def tell(self, text: str) -> None:
-        """Writes a text for a person to stderr."""
-        click.echo(text, err=True)
+        """Writes a text for a person to stderr. A program that reads stderr gets only an error there."""
+        if sys.stderr.isatty() or self.output not in {"json", "yaml"}:
+            click.echo(text, err=True)
 
     def confirm(self, question: str, *, answer: str = "") -> None:
         """Asks a person. Raises DeclinedError if the answer is no, and WrongUseError if there is nobody to ask.

@@ -37,7 +37,10 @@ def checked_setting(setting: str, value: str) -> str | bool:
         return _TRUTHS[value.lower()]
     if setting in _FILES:
         # Otherwise it would be another file in another folder. `~` stays, so that the file can be shared by machines.
-        return value if value.startswith("~") else str(Path(value).absolute())
+        try:
+            return value if value.startswith("~") else str(Path(value).absolute())
+        except FileNotFoundError:
+            raise WrongUseError("The working directory was deleted. Give the whole path of the file.") from None
     if wrong := _what_is_wrong(setting, value):
         raise WrongUseError(wrong)
     return value

@@ -65,3 +65,8 @@ def test_an_end_is_a_duration_from_now_or_a_time() -> None:
     for text in ("soon", "7", "", "d"):
         with pytest.raises(click.BadParameter):
             END.convert(text, None, None)
+
+
+def test_an_end_after_the_last_day_is_wrong_use() -> None:
+    with pytest.raises(click.UsageError, match="too long"):
+        END.convert("999999999d", None, None)

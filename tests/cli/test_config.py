@@ -183,3 +183,67 @@ def test_a_folder_that_can_not_be_made_is_told(run: Run, tmp_path: Path) -> None
     ran = run("config", "set", "server", "a:1")
 
     assert (ran.code, "can't be changed" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'default = ["a"]',
+        "x = " + "[" * 3000,
+        'default = "a"\n[profiles.a]\nserver = "127.0.0.1:1"\ntoken_file = "~nobody-has-this-name/x"',
+        'default = "a"\n[profiles.a]\nserver = "127.0.0.1:1"\nca_file = "~nobody-has-this-name/x"',
+    ],
+    ids=["default", "deep", "token_file", "ca_file"],
+)
+def test_an_odd_file_is_wrong_use(run: Run, path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+    ran = run("status")
+
+    assert (ran.code, ran.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "text", ['profiles = "abc"', 'profiles = {a={server="x:1"}}', "x = " + "[" * 3000], ids=["text", "inline", "deep"]
+)
+@pytest.mark.parametrize("words", [("set", "server", "b:2", "--profile", "b"), ("unset", "server", "--profile", "a")])
+def test_an_odd_file_stays_as_it_is(run: Run, path: Path, text: str, words: tuple[str, ...]) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+    ran = run("config", *words)
+
+    changed = ran.code == 0 and words[0] == "unset"
+    assert changed or (ran.code, path.read_text()) == (2, text)
+
+
+def test_a_profile_moves_no_cursor(run: Run, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('[profiles."\\u001b[2J"]')
+
+    assert r"\u001b[2J" in run("status", "--profile", "x").err
+
+
+def test_a_user_without_a_home_has_no_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a container whose user the system does not know, expect no traceback."""
+
+    def unknown(_cls: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", classmethod(unknown))
+
+    assert run("config", "path").out == "/.config/rampd/config.toml\n"
+    assert run("status", "--server", "127.0.0.1:1").code == 3
+
+
+def test_a_folder_that_was_deleted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr("rampd_cli.place.LOOPBACK", "127.0.0.1:1")
+
+    assert run("status").code == 3
+    assert run("config", "set", "token_file", "x").code == 2

@@ -1,6 +1,7 @@
 """`rampd override export` and `rampd override import`."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rampd import v1
+from rampd import Resolver, v1
 from rampd.errors import UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
@@ -246,3 +247,59 @@ def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(
     assert done.code == 0
     assert "━" in done.text
     assert f"Set 2,000 and deleted 1 overrides of {component}; 0 as before." in " ".join(done.text.split())
+
+
+def test_an_export_keeps_a_link_and_the_mode_of_a_file(rampd: Run, admin: Any, tmp_path: Path) -> None:
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    (tmp_path / "own.csv").write_text("")
+    (tmp_path / "own.csv").chmod(0o600)
+    (tmp_path / "link.csv").symlink_to("own.csv")
+
+    assert rampd("override", "export", "restyler", "link.csv").code == 0
+
+    assert (tmp_path / "link.csv").is_symlink()
+    assert "acme/app" in (tmp_path / "own.csv").read_text()
+    assert (tmp_path / "own.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_export_goes_through_a_pipe_with_a_name_and_never_replaces_it(
+    rampd: Run, admin: Any, tmp_path: Path
+) -> None:
+    """A device such as /dev/null is such a file, too: root could replace it."""
+    admin.set_override("restyler", "acme/app", channel="NEXT")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert rampd("override", "export", "restyler", "pipe").code == 0
+        assert b"acme/app" in os.read(reader, 4096)
+        assert (tmp_path / "pipe").is_fifo()
+    finally:
+        os.close(reader)
+
+
+def test_a_program_gets_one_error_with_every_row(rampd: Run, admin: Any, file: Callable[..., str]) -> None:
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a b,,1,,\n"), "-o", "json")
+
+    error = json.loads(ran.err)
+    assert (ran.code, error["message"].startswith("o.csv:2: repo must")) == (2, True)
+
+
+def test_a_program_gets_no_progress(rampd: Run, admin: Any, file: Callable[..., str]) -> None:
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,,1,,\n"), "-o", "json")
+
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_dry_run_of_several_batches_says_that_no_batch_knows_the_others(
+    rampd: Run, admin: Any, rampd_server: RampdServer, file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a prefix in one batch and its repo in another, expect no exact number: nobody would get another version."""
+    with Resolver(rampd_server.target, mode="rpc") as resolver:
+        resolver.resolve("restyler", repo="acme/app")
+    monkeypatch.setattr(override_import, "_BATCH", 1)
+
+    ran = rampd(
+        "override", "import", "restyler", file(f"{HEADER}acme/*,,9,,\nacme/app,,1.0,,\n"), "--dry-run", "-o", "table"
+    )
+
+    assert "about 1 would get another version, if each thousand rows were set alone:" in " ".join(ran.out.split())

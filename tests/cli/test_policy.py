@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from rampd import v1
-from rampd.errors import AbortedError
+from rampd.errors import AbortedError, UnavailableError
 from rampd.testing import RampdServer
+from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
 from tests.cli.conftest import AtTerminal, Run
 
@@ -305,3 +306,33 @@ def test_a_person_sees_what_changes_and_is_asked_before_policies_are_reset(
     lines = screen.text.split("\n")
     at = lines.index(f"{component} at revision 2, which no file names")
     assert lines[at + 1 : at + 3] == ["  -alpha: 0.2", "  +alpha: (its default)"]
+
+
+def test_an_editor_that_fails_leaves_the_text(rampd: Run, admin: Any, file: Any, editor: Any) -> None:
+    rampd("policy", "apply", file())
+    editor('sed -i "s/percent: 25/percent: 2/" "$1"', "exit 1")
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert (ran.code, "Editing failed" in ran.err) == (2, True)
+    kept = Path(ran.err.rpartition("Your text is in ")[2].strip().rstrip("."))
+    assert "percent: 2\n" in kept.read_text()
+    kept.unlink()
+
+
+def test_a_policy_whose_answer_was_lost_is_not_said_to_be_unset(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rampd("release", "other", "1.0")
+
+    def lost(*_arguments: object) -> None:
+        raise UnavailableError("The connection was lost.", reason="UNAVAILABLE")
+
+    monkeypatch.setattr(policy_apply, "set_policy", lost)
+
+    ran = rampd("policy", "apply", file("policies:\n  restyler: {alpha: 0.2}\n  other: {alpha: 0.2}\n"))
+
+    assert (ran.code, ran.err.splitlines()[1]) == (
+        3,
+        "Set: nothing. Perhaps set: restyler. Not set: other. Type the command again for the rest.",
+    )

@@ -130,3 +130,8 @@ def test_a_text_that_is_a_tag_and_the_number_of_another_release_is_refused() -> 
 def test_a_release_that_does_not_exist_is_not_found(text: str) -> None:
     with pytest.raises(NotFoundError, match="no release"):
         chosen("restyler", RELEASES, text)
+
+
+def test_a_release_of_thousands_of_digits_is_not_found() -> None:
+    with pytest.raises(NotFoundError):
+        chosen("restyler", RELEASES, "9" * 5000)

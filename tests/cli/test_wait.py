@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -257,3 +258,16 @@ def test_no_text_of_the_server_is_more_than_text() -> None:
     drawn = lines(shown, Goal("next"), waited=timedelta(), lost="", width=1000, is_ascii=False)
     assert all(line.plain.isprintable() for line in drawn)
     assert sum(line.plain.count(r"a\u001b[2Jb\r\nc\u202ed") for line in drawn) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_restores_the_terminal(
+    admin: Admin, server: RampdServer, component: str, number: signal.Signals
+) -> None:
+    with on_terminal("--server", server.target, "wait", component, "--until", "percent=50") as terminal:
+        terminal.shows("rolling out")
+        terminal.process.send_signal(number)
+        code = terminal.ends()
+
+    assert code == 128 + number
+    assert terminal.raw.rindex(CURSOR) > terminal.raw.rindex("\x1b[?25l")

@@ -11,6 +11,7 @@ from rampd_cli.session import Session
 
 COLUMNS = ("time", "component", "actor", "claimed", "action", "note", "changes", "revision", "id")
 _NEWEST = 20
+_MOST = 1_000_000_000
 
 
 @make_command("history", columns=COLUMNS)
@@ -32,7 +33,7 @@ _NEWEST = 20
 @click.option(
     "-n",
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=_MOST),
     default=None,
     metavar="N",
     help=f"At most the N newest events. Default: {_NEWEST}; with --since all.",

@@ -1,6 +1,7 @@
 """`rampd override export`."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,8 +50,16 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
 
 
 def _write(path: Path, lines: "Iterable[str]") -> None:
-    """Replaces a file by a whole one: nobody sees a part of it. Raises WrongUseError."""
+    """Replaces a file by a whole one: nobody sees a part of it. A link stays, a device or a pipe is written to, and the mode of a
+    file stays. Raises WrongUseError.
+    """
     try:
+        path = path.resolve()
+        has = path.stat().st_mode if path.exists() else None
+        if has is not None and not stat.S_ISREG(has):
+            with path.open("w", encoding="utf-8", newline="") as there:
+                there.writelines(lines)
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -58,10 +67,12 @@ def _write(path: Path, lines: "Iterable[str]") -> None:
             # Not for this user alone, but as other programs make files.
             mask = os.umask(0)
             os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
+            Path(name).chmod(0o666 & ~mask if has is None else stat.S_IMODE(has))
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise WrongUseError(f"{path} can't be written: {error.strerror}.") from error

@@ -41,6 +41,7 @@ class _Done:
     moved: int = 0
     about: str = ""
     """Before a number that is an estimate."""
+    batches: int = 0
     moves: list[str] = field(default_factory=list)
     """Some of the repos that would get another version, a line each."""
 
@@ -93,8 +94,10 @@ def command(
     rows, refused = read_rows(content, form or format_of(file, content))
     _tell(session, file, refused)
     if refused and not skip_invalid:
+        rows_for_program = _said(file, refused) if session.output in {"json", "yaml"} else []
         raise WrongUseError(
-            f"{len(refused):,} of {len(rows) + len(refused):,} rows are wrong, and nothing was imported. Correct them, or type the "
+            "".join(f"{row}\n" for row in rows_for_program)
+            + f"{len(refused):,} of {len(rows) + len(refused):,} rows are wrong, and nothing was imported. Correct them, or type the "
             "command again with --skip-invalid."
         )
     admin = session.admin()
@@ -127,12 +130,17 @@ def _content(file: str) -> bytes:
 
 
 def _tell(session: Session, file: str, refused: Sequence[Refused]) -> None:
+    for line in _said(file, refused):
+        session.tell(line)
+
+
+def _said(file: str, refused: Sequence[Refused]) -> list[str]:
     from rampd._contract.wording import one_line  # noqa: PLC0415 - it is slow to import
 
-    for each in refused[:_SHOWN]:
-        session.tell(one_line(f"{file}:{each.line}: {each.text}"))
+    lines = [one_line(f"{file}:{each.line}: {each.text}") for each in refused[:_SHOWN]]
     if len(refused) > _SHOWN:
-        session.tell(f"… and {len(refused) - _SHOWN:,} more rows")
+        lines.append(f"… and {len(refused) - _SHOWN:,} more rows")
+    return lines
 
 
 def _send(session: Session, component: str, found: Changes, file: str, note: str, *, is_dry_run: bool) -> _Done:
@@ -179,9 +187,11 @@ def _batch(
     done.set += len(rows) - deleted
     done.revision = answer.revision
     preview = answer.preview
+    done.batches += 1
     done.seen = preview.repos_seen
     done.moved += preview.repos_moved
-    done.about = "about " if preview.estimated else ""
+    # A batch does not know the other ones, and one override of a prefix may be hidden by another batch.
+    done.about = "about " if preview.estimated or done.batches > 1 else ""
     done.moves += [f"{move.repo}: {move.before or 'none'} -> {move.after or 'none'}" for move in preview.moves]
 
 
@@ -212,9 +222,10 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: _Do
             parts.append(f"{len(refused):,} rows are wrong and left out")
         console.print(f"{', '.join(parts)}.", soft_wrap=True)
         if is_dry_run and done.seen:
+            alone = ", if each thousand rows were set alone" if done.batches > 1 else ""
             console.print(
                 f"Of the {done.about}{done.seen:,} repos that rampd saw in the last day, {done.about}{done.moved:,} would get another "
-                f"version{':' if done.moves else '.'}",
+                f"version{alone}{':' if done.moves else '.'}",
                 soft_wrap=True,
             )
             for line in done.moves[:_MOVES]:

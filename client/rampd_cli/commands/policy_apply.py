@@ -75,7 +75,7 @@ def _checked(session: Session, plans: Sequence[Planned], note: str, *, is_dry_ru
 
 def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
     """Sets one policy after the other. If that ends early, the person reads how far it came."""
-    from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
+    from rampd.errors import DeadlineExceededError, RampdError, UnavailableError  # noqa: PLC0415 - it is slow to import
 
     answers: list[Any] = []
     try:
@@ -83,7 +83,10 @@ def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
             answers.append(set_policy(session.admin(), plan.present, plan.wanted, note))  # noqa: PERF401 - see below
     except (RampdError, KeyboardInterrupt) as error:
         left = [plan.component for plan in plans[len(answers) :]]
-        text = f"Set: {', '.join(_names(answers)) or 'nothing'}. Not set: {', '.join(left)}. Type the command again for the rest."
+        is_open = not isinstance(error, RampdError) or isinstance(error, UnavailableError | DeadlineExceededError)
+        unknown = f" Perhaps set: {left.pop(0)}." if is_open and left else ""
+        rest = f" Not set: {', '.join(left)}." if left else ""
+        text = f"Set: {', '.join(_names(answers)) or 'nothing'}.{unknown}{rest} Type the command again for the rest."
         if isinstance(error, RampdError):
             error.add_note(text)
         else:

@@ -11,7 +11,7 @@ import click
 from rampd_cli.arguments import COMPONENT
 from rampd_cli.changing import COLUMNS, shown
 from rampd_cli.command import command as make_command
-from rampd_cli.failures import DeclinedError
+from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.policies.applying import Present, present, set_policy
 from rampd_cli.policies.reading import Problem, WrittenPolicy, read_text
 from rampd_cli.policies.writing import file_of
@@ -40,7 +40,11 @@ def command(session: Session, component: str, note: str) -> None:
     has = present(admin, component)
     text, before = _HEAD.format(component=component) + file_of([(component, has.own, has.all)]), ""
     while True:
-        saved = click.edit(text, extension=".yaml")
+        try:
+            saved = click.edit(text, extension=".yaml")
+        except click.ClickException as error:
+            kept = f" Your text is in {_kept(before)}." if before else ""
+            raise WrongUseError(f"{error.message} Nothing was changed.{kept}") from error
         if saved is None:
             kept = f" Your text is in {_kept(before)}." if before else ""
             raise DeclinedError(f"You saved nothing. Nothing was changed.{kept}")

@@ -35,14 +35,24 @@ class LiveView:
 @contextmanager
 def live_view(console: Console) -> Iterator[LiveView]:
     """Gives a view for as long as the block lasts. The terminal is restored after Ctrl-C, and after a `kill`, too."""
-    before = signal.signal(signal.SIGTERM, _end)
+    with (
+        restored_after_kill(),
+        Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live,
+    ):
+        yield LiveView(live)
+
+
+@contextmanager
+def restored_after_kill() -> Iterator[None]:
+    """For as long as the block lasts, a `kill` or the end of the terminal leaves it as Ctrl-C does: so what rich has hidden comes
+    back.
+    """
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with Live(
-            console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-        ) as live:
-            yield LiveView(live)
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

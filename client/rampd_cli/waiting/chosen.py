@@ -21,7 +21,8 @@ def chosen(component: str, releases: Sequence[v1.Release], text: str) -> v1.Rele
                     return release
         raise _not_found(component, "no release")
     number = text.removeprefix("#")
-    by_number = [each for each in newest_first if number.isdecimal() and each.number == int(number)]
+    # As texts: Python makes no number of thousands of digits.
+    by_number = [each for each in newest_first if str(each.number) == number]
     by_tag = [each for each in newest_first if each.tag == text]
     if by_tag and by_number and by_tag[0].number != by_number[0].number:
         raise WrongUseError(

@@ -97,13 +97,18 @@ class _Live:
         """Draws, again and again, for as long as the block lasts. `is_kept`: the last lines stay on the terminal."""
         from rich.live import Live  # noqa: PLC0415 - a pipe needs no rich
 
-        with Live(
-            console=self._console,
-            get_renderable=self._drawn,
-            refresh_per_second=2,
-            transient=not is_kept,
-            redirect_stdout=False,
-            redirect_stderr=False,
+        from rampd_cli.drawing.live import restored_after_kill  # noqa: PLC0415 - as above
+
+        with (
+            restored_after_kill(),
+            Live(
+                console=self._console,
+                get_renderable=self._drawn,
+                refresh_per_second=2,
+                transient=not is_kept,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            ),
         ):
             yield
 

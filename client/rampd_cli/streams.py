@@ -1,0 +1,32 @@
+"""stdin, stdout and stderr of the process: there, and able to take every character."""
+
+import codecs
+import io
+import json
+import os
+import sys
+from typing import Final
+
+_ESCAPES: Final = "rampd_escapes"
+
+
+def ready() -> None:
+    """Opens the streams that the caller has closed, and lets each write an escape for what its encoding has not."""
+    # A closed one would be the number of the next file or connection. The first free number is that of the first closed one.
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    codecs.register_error(_ESCAPES, _escapes)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPES)
+
+
+def _escapes(error: UnicodeError) -> tuple[str, int]:
+    r"""Writes `\u201c`, which JSON understands, too."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end

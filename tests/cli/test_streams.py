@@ -1,0 +1,106 @@
+"""Streams that are full, closed, or of another encoding than UTF-8, and what no code expects: never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from rampd import v1
+from tests.cli.conftest import Run
+from tests.rpc.scripted_server import ScriptedServer, scripted_server
+
+
+def in_shell(
+    *words: str, redirect: str, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirect}', "sh", sys.executable, "-m", "rampd_cli", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+@pytest.mark.parametrize("words", [("--help",), ("config", "path"), ("config", "list", "-o", "table")], ids=" ".join)
+def test_a_full_disk_is_said_and_has_its_own_code(settings: None, words: tuple[str, ...]) -> None:
+    ran = in_shell(*words, redirect=">/dev/full")
+
+    assert (ran.returncode, ran.stderr) == (74, "rampd: The answer can't be written: No space left on device.\n")
+
+
+def test_a_full_disk_is_said_as_json_to_a_program(settings: None) -> None:
+    ran = in_shell("config", "path", "-o", "json", redirect=">/dev/full")
+
+    assert (ran.returncode, json.loads(ran.stderr)["reason"]) == (74, "NOT_WRITTEN")
+
+
+def test_nothing_is_said_where_nothing_can_be_said(settings: None) -> None:
+    ran = in_shell("config", "path", redirect=">/dev/full 2>&1")
+
+    assert ran.returncode == 74
+
+
+@pytest.mark.parametrize(
+    ("words", "redirect", "code"),
+    [
+        (("override", "import", "restyler", "-"), "<&-", 2),
+        (("policy", "diff", "-"), "<&-", 2),
+        (("delete", "restyler"), "<&-", 2),
+        (("config", "path"), ">&-", 0),
+        (("config", "get", "nothing"), "2>&-", 2),
+    ],
+)
+def test_a_closed_stream_is_like_an_empty_one(settings: None, words: tuple[str, ...], redirect: str, code: int) -> None:
+    ran = in_shell(*words, redirect=redirect)
+
+    assert (ran.returncode, "Traceback" in ran.stderr) == (code, False)
+
+
+def test_a_file_is_never_in_the_place_of_a_closed_stream(settings: None, tmp_path: Path) -> None:
+    """Given stderr that is closed, expect that no error is written into a file of the command, which would get its number."""
+    (tmp_path / "config" / "rampd").mkdir(parents=True)
+    shown = in_shell("config", "set", "server", "[::1]:1", redirect="<&- >&- 2>&-")
+    text = (tmp_path / "config" / "rampd" / "config.toml").read_text()
+
+    assert (shown.returncode, text.splitlines()[-1]) == (0, 'server = "[::1]:1"')
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_stays_json_in_every_encoding(settings: None, tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "config" / "rampd" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[profiles."“😀”"]\noutput = "json"\n', encoding="utf-8")
+
+    ran = in_shell("config", "list", "-o", "json", redirect="", environment={"PYTHONIOENCODING": encoding})
+
+    assert (ran.returncode, list(json.loads(ran.stdout)["profiles"])) == (0, ["“😀”"])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "restyler"), ("status", "--watch")], ids=" ".join)
+def test_an_answer_that_makes_no_sense_is_an_error_and_no_traceback(
+    run: Run, running: ScriptedServer, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("RAMPD_SERVER", running.target)
+    rollout = v1.Rollout(component="restyler")
+    rollout.current.update_time.seconds = 1 << 60
+    running.answers["ListRollouts"] = [v1.ListRolloutsResponse(rollouts=[rollout])]
+    running.answers["GetRollout"] = [v1.GetRolloutResponse(rollout=rollout)]
+
+    ran = run(*words)
+    program = run(*words, "-o", "json")
+
+    assert (ran.code, ran.out, ran.err.count("\n"), "makes no sense" in ran.err) == (1, "", 1, True)
+    assert json.loads(program.err)["reason"] == "INTERNAL"
