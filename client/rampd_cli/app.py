@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     if "_RAMPD_COMPLETE" in os.environ:
         import rampd_cli.shells  # noqa: F401, PLC0415 - only a shell completes. click finds the classes of shells there
     try:
-        return root.main(args=list(arguments), prog_name="rampd", standalone_mode=False) or Exit.DONE
+        return root.main(args=list(arguments) or ["--help"], prog_name="rampd", standalone_mode=False) or Exit.DONE
     except click.ClickException as error:
         return tell(error, _output_of(arguments))
     except (KeyboardInterrupt, click.Abort):
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _output_of(arguments: Sequence[str]) -> str:
     """The output that was asked for, also on a command line that could not be read."""
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if word in {"-o", "--output"}:
             return following
         for start in ("--output=", "-o"):

@@ -34,3 +34,10 @@ def test_a_server_that_is_not_there_has_the_code_3(run: Run) -> None:
 
     assert (ran.code, ran.out) == (3, "")
     assert '"reason": "UNAVAILABLE"' in ran.err
+
+
+def test_rampd_alone_shows_the_help(run: Run) -> None:
+    ran = run()
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == run("--help").out
