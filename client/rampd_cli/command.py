@@ -1,6 +1,5 @@
 """The classes of commands: every command has the options that say where the server is and how the answer is shown."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -13,6 +12,7 @@ from rampd_cli.advice import command_of_verb, next_command
 from rampd_cli.arguments import PROFILE
 from rampd_cli.failures import Exit, defect, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
+from rampd_cli.streams import throw_away
 
 
 def _shared_options() -> list[click.Option]:
@@ -79,8 +79,8 @@ class Command(click.Command):
             try:
                 return ctx.invoke(self.callback, session, **ctx.params)
             except BrokenPipeError:
-                # The program that reads the output has ended. Python would complain when it flushes stdout at the end.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                # The program that reads the output has ended.
+                throw_away(sys.stdout)
                 return Exit.PIPE_CLOSED
             except Exception as error:
                 if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):

@@ -1,7 +1,6 @@
 """What a person or a program gets when a command fails: a text on stderr, and an exit code."""
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 import click
+
+from rampd_cli.streams import throw_away
 
 if TYPE_CHECKING:
     from rampd.errors import RampdError
@@ -114,12 +115,11 @@ def tell_not_written(error: OSError, output: str) -> int:
     """Says on stderr that stdout takes nothing more, and returns the exit code."""
     with suppress(OSError):
         tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
-    # Python would complain when it flushes at the end.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            throw_away(stream)
     return Exit.NOT_WRITTEN
 
 

@@ -51,6 +51,11 @@ class Place:
         return _expanded(self.profile.ca_file) if self.profile.ca_file else None
 
 
+def has_proof(environment: Mapping[str, str]) -> bool:
+    """Whether the environment says who calls."""
+    return any(environment.get(name) for name in _PROOFS)
+
+
 def _expanded(file: str) -> Path:
     """Raises UsageError if the home directory that `~` means is not known."""
     try:
@@ -79,7 +84,7 @@ def place_of(server: str, profile: Profile, *, is_profile_named: bool, environme
 
 def _without_proof(profile: Profile, environment: Mapping[str, str]) -> Profile:
     """The environment wins over the profile, and the two are never mixed."""
-    if not any(environment.get(name) for name in _PROOFS):
+    if not has_proof(environment):
         return profile
     return Profile(profile.name, profile.server, ca_file=profile.ca_file)
 

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from rampd_cli.failures import DeclinedError, WrongUseError
-from rampd_cli.place import Place, place_of
+from rampd_cli.place import Place, has_proof, place_of
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
 
@@ -168,8 +168,7 @@ class Session:
         """The name in the history that nothing proves: only where no credential does."""
         if self._settings.actor or self.profile.actor:
             return self._settings.actor or self.profile.actor
-        has_proof = place.profile.token_file or place.profile.cert_file
-        if has_proof or any(os.environ.get(name) for name in ("RAMPD_TOKEN", "RAMPD_TOKEN_FILE", "RAMPD_CERT_FILE")):
+        if place.profile.token_file or place.profile.cert_file or has_proof(os.environ):
             return ""
         try:
             name = getpass.getuser()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rampd_cli.yaml_text import yaml_text
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from rich.console import Console
@@ -29,7 +31,7 @@ def show(shown: Shown, output: str) -> None:
     if output == "json":
         click.echo(_harmless(json.dumps(as_data(shown.data), ensure_ascii=False, indent=2)))
     elif output == "yaml":
-        click.echo(_harmless(_yaml(as_data(shown.data))), nl=False)
+        click.echo(yaml_text(as_data(shown.data)), nl=False)
     elif output == "plain":
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
@@ -49,24 +51,8 @@ def show_next(shown: Shown, output: str) -> None:
     show(shown, output)
 
 
-def _yaml(data: Any) -> str:
-    import yaml  # noqa: PLC0415 - few people want YAML
-
-    from rampd._contract.wording import one_line  # noqa: PLC0415 - as above
-
-    class Dumper(yaml.SafeDumper):
-        """Quotes a text whose characters have to be escaped: only quoted texts know escapes."""
-
-        def represent_str(self, data: str) -> yaml.ScalarNode:
-            style = None if one_line(data, keep="\n") == data else '"'
-            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
-
-    Dumper.add_representer(str, Dumper.represent_str)
-    return yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False)
-
-
 def _harmless(document: str) -> str:
-    """Returns JSON or YAML with escapes for what would move the cursor of a terminal, or turn the direction of reading."""
+    """Returns JSON with escapes for what would move the cursor of a terminal, or turn the direction of reading."""
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
     return one_line(document, keep="\n")

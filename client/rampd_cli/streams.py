@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
 
@@ -23,6 +23,11 @@ def ready() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ESCAPES)
+
+
+def throw_away(stream: TextIO) -> None:
+    """Lets a stream that nobody takes end in nothing. Otherwise Python would complain when it flushes the stream at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _escapes(error: UnicodeError) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from rampd_cli.policies.reading import ROOT, prefix_of
+from rampd_cli.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
@@ -36,23 +37,7 @@ def _component(component: str, own: "v1.Policy", all_: "v1.Policy") -> str:
 
 def yaml_of(values: Mapping[str, Any]) -> str:
     """Returns values as YAML."""
-    import yaml  # noqa: PLC0415 - few commands write YAML
-
-    from rampd._contract.wording import one_line  # noqa: PLC0415 - it is slow to import
-
-    class Dumper(yaml.SafeDumper):
-        """Indents lists. Quotes a text whose characters have to be escaped: only quoted texts know escapes."""
-
-        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-            super().increase_indent(flow, False)
-
-        def represent_str(self, data: str) -> yaml.ScalarNode:
-            style = None if one_line(data) == data else '"'
-            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
-
-    Dumper.add_representer(str, Dumper.represent_str)
-    text = yaml.dump(dict(values), Dumper=Dumper, allow_unicode=True, sort_keys=False, width=1_000_000)
-    return one_line(text, keep="\n")
+    return yaml_text(dict(values), is_file=True)
 
 
 def values_of(message: Any) -> dict[str, Any]:

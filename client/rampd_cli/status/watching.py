@@ -1,6 +1,5 @@
 """`rampd status --watch`: the status as it changes, until Ctrl-C. A server that is gone for a while does not end it."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -9,13 +8,11 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from rampd._contract.wording import one_line
 from rampd.errors import DeadlineExceededError, RampdError, UnavailableError
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
-from rampd_cli.shown import as_data, terminal
+from rampd_cli.shown import Shown, show_next, terminal
 from rampd_cli.status import reading
 from rampd_cli.status.known import Known
 from rampd_cli.status.rows import CHANGES, row, row_of_deleted
@@ -133,7 +130,7 @@ def _head(at: datetime, lost: str, clock: Clock, screen: "Screen") -> "list[Text
 
 def _in_pipe(session: "Session", components: Sequence[str]) -> None:
     """Writes a line for each component, and then one for each change."""
-    admin, write = session.admin(), _writer(session.output)
+    admin = session.admin()
     seen: dict[str, tuple[str, ...]] = {}
     is_first, is_lost = True, False
     while True:
@@ -155,21 +152,14 @@ def _in_pipe(session: "Session", components: Sequence[str]) -> None:
             now = {rollout.component: (row(rollout)[:CHANGES], rollout) for rollout in rollouts}
             for component, (cells, rollout) in now.items():
                 if seen.get(component) != cells:
-                    write(row(rollout), rollout)
+                    _written(session, row(rollout), rollout)
             for component in seen.keys() - now.keys():
-                write(row_of_deleted(component), {"component": component, "deleted": True})
+                _written(session, row_of_deleted(component), {"component": component, "deleted": True})
             seen = {component: cells for component, (cells, _) in now.items()}
         time.sleep(_AGAIN_S)
 
 
-def _writer(output: str) -> Callable[[tuple[str, ...], "v1.Rollout | dict[str, Any]"], None]:
-    """Returns what writes a change: the cells in a line, or a document of JSON or YAML."""
-    if output == "json":
-        return lambda _cells, data: click.echo(json.dumps(as_data(data), ensure_ascii=False))
-    if output == "yaml":
-        import yaml  # noqa: PLC0415 - few people want YAML
-
-        return lambda _cells, data: click.echo(
-            yaml.safe_dump(as_data(data), allow_unicode=True, sort_keys=False, explicit_start=True), nl=False
-        )
-    return lambda cells, _data: click.echo("\t".join(map(one_line, cells)))
+def _written(session: "Session", cells: tuple[str, ...], data: "v1.Rollout | dict[str, Any]") -> None:
+    """Writes a change: the cells in a line, or a document of JSON or YAML. A pipe gets no table."""
+    output = session.output if session.output in {"json", "yaml"} else "plain"
+    show_next(Shown(data, [cells], lambda _console: None), output)

@@ -67,7 +67,7 @@ def test_a_line_within_a_span_names_it_whoever_wrote_the_line(out: io.StringIO) 
     context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1))
     with use_span(NonRecordingSpan(context)):
         structlog.get_logger("rampd_server").warning("ours")
-        logging.getLogger("a.library").warning("theirs")
+        logging.getLogger("another.package").warning("theirs")
     structlog.get_logger("rampd_server").warning("outside")
 
     within, library, outside = [json.loads(line) for line in out.getvalue().splitlines()]
