@@ -3,11 +3,11 @@
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rampd._runtime import private_file
 from rampd_cli.failures import WrongUseError
 from rampd_cli.profiles import Profiles, checked_profiles, config_path
 
@@ -24,13 +24,13 @@ def change_config(edit: Callable[[Any], None]) -> Profiles:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _turn(path):
-            text = path.read_text() if path.exists() else ""
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
             # Without a line end at the end of the file, tomlkit would add to the last line.
             document = tomlkit.parse(text if not text or text.endswith("\n") else f"{text}\n")
             checked_profiles(config_path(), document.unwrap())
             edit(document)
             profiles = checked_profiles(config_path(), document.unwrap())
-            _write(path, tomlkit.dumps(document))
+            private_file.put(path, [tomlkit.dumps(document).encode()])
     except (TOMLKitError, RecursionError) as error:
         raise WrongUseError(f"{path} is not TOML: {error}.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -52,17 +52,3 @@ def _turn(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a whole new file, and puts it into the place of the old one. mkstemp makes it with mode 0600."""
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise

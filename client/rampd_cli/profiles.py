@@ -73,7 +73,7 @@ def read_profiles() -> Profiles:
     """Reads the configuration file. Raises UsageError, with the place of the mistake."""
     path = config_path()
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Profiles(path)
     except (OSError, UnicodeDecodeError) as error:

@@ -116,6 +116,7 @@ RULES = (
             "rampd.credentials",
             "rampd._contract",
             "rampd._decision",
+            "rampd._runtime.private_file",
             "rampd._evidence",
         ),
     ),

@@ -67,10 +67,11 @@ def replace(path: Path, magic: bytes, content: Sequence[bytes]) -> None:
     digest = hashlib.sha256()
     for part in content:
         digest.update(part)
-    _replace(path, (magic, b"\n", digest.hexdigest().encode(), b"\n", *content))
+    put(path, (magic, b"\n", digest.hexdigest().encode(), b"\n", *content))
 
 
-def _replace(path: Path, content: Iterable[bytes]) -> None:
+def put(path: Path, content: Iterable[bytes]) -> None:
+    """Puts a file of exactly this content in the place of the old one, which stays if this fails. Raises OSError."""
     # mkstemp makes it with mode 0600.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
     try:
