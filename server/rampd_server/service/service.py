@@ -172,6 +172,8 @@ class Service:
             if present is not None and present.rollout.revision == result.revision:
                 return Answer(present.rollout, self._replica.namespace, result, message)
             stored = await self._store.read(component)
+            if entry is None:
+                message += await self._visible(author, component, stored.rollout.entry)
             return Answer(stored.rollout, stored.namespace, result, message)
 
         line = self._override_lines.setdefault(component, Line())
@@ -405,6 +407,7 @@ class Service:
             message += await self._take_in(author, entry, after)
         else:
             await self._store.remember(author, result)
+            message += await self._visible(author, after.component, after.entry)
         return Answer(after, stored.namespace, result, message, before=stored.rollout)
 
     def _expect(self, author: Author) -> None:
@@ -419,9 +422,15 @@ class Service:
             return ""
         _log_change(author, entry)
         self._replica.offer(entry, after)
-        if await self._replica.wait_for_entry(entry.id):
+        return await self._visible(author, entry.component, entry.id)
+
+    async def _visible(self, author: Author, component: str, entry_id: str) -> str:
+        """Waits until this server answers with what the store had at a feed entry. An answer without a write needs this too:
+        it may tell of a change that another server made a moment ago. The result is as that of `_take_in`.
+        """
+        if author.is_dry_run or not entry_id or await self._replica.wait_for_entry(entry_id):
             return ""
-        _log.warning("change_not_visible_yet", component=entry.component, revision=entry.revision, entry=entry.id)
+        _log.warning("change_not_visible_yet", component=component, entry=entry_id)
         return (
             " The store has the change, but this server does not answer with it yet: it reads its copy again. A Resolve "
             "with min_revision waits for it."
@@ -437,9 +446,11 @@ class Service:
         message = replayed_message(author, record)
         if not component:
             head = await self._store.head()
+            message += await self._visible(author, "", head.entry_id if head else "")
             return Answer(None, head.namespace if head else Namespace(), record.result, message, is_replayed=True)
         stored = await self._read_now(component)
         _require_not_lost(stored.rollout, record.result.revision)
+        message += await self._visible(author, component, stored.rollout.entry)
         return Answer(stored.rollout, stored.namespace, record.result, message, is_replayed=True)
 
     async def _change_freeze_all(
@@ -458,7 +469,9 @@ class Service:
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
-                    return Answer(None, before, unchanged, f"The namespace {is_frozen}, as before; nothing changed.")
+                    delay = await self._visible(author, "", head.entry_id if head else "")
+                    message = f"The namespace {is_frozen}, as before; nothing changed.{delay}"
+                    return Answer(None, before, unchanged, message)
                 try:
                     entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
                 except (ConflictError, UntimelyError):
