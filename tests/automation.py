@@ -121,7 +121,7 @@ async def servers(
     made = []
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(count):
-            store = ScriptedStore(Link(server.client(), server.client(timeout_s=3.0), namespace))
+            store = ScriptedStore(server.link(namespace))
             store.world = world
             stack.push_async_callback(store.close)
             if not made:

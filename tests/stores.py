@@ -54,7 +54,7 @@ class StoreServer:
         """Makes the link that a store on this server uses. The caller closes it."""
         return Link(self.client(timeout_s), self.client(timeout_s + 2), namespace, deadline_s=timeout_s)
 
-    def client(self, timeout_s: float = 1.0) -> Redis:
+    def client(self, timeout_s: float = 10.0) -> Redis:
         """Makes a client of redis-py with the store's own settings. The caller closes it."""
         if self.fake is not None:
             return fakeredis.FakeAsyncRedis(

@@ -76,9 +76,15 @@ async def client(server: StoreServer) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def own_store(own_server: StoreServer) -> AsyncIterator[RedisStore]:
-    """A store with a rollout, on the test's own server (`own_server` of its file). It waits for one second at most."""
-    store = own_server.store(timeout_s=1.0)
+def own_deadline_s() -> float:
+    """How long `own_store` waits for a call. A test about a store that does not answer overrides it."""
+    return 10.0
+
+
+@pytest.fixture
+async def own_store(own_server: StoreServer, own_deadline_s: float) -> AsyncIterator[RedisStore]:
+    """A store with a rollout, on the test's own server (`own_server` of its file)."""
+    store = own_server.store(timeout_s=own_deadline_s)
     store.set_epoch(await store.begin_epoch(adopted=False))
     await do(store, commands.Release("a"), commands.Release("b"))
     yield store

@@ -19,7 +19,7 @@ async def test_servers_are_counted_by_namespace_and_database_and_not_by_connecti
     async with contextlib.AsyncExitStack() as stack:
 
         def connected(url: str, namespace: str, name: str = "") -> RedisStore:
-            store = RedisStore(Link.connect(url, namespace=namespace, name=name))
+            store = RedisStore(Link.connect(url, namespace=namespace, name=name, deadline_s=10.0))
             stack.push_async_callback(store.close)
             return store
 

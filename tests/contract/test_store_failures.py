@@ -75,8 +75,8 @@ async def test_an_error_names_a_user_without_rights(own_server: StoreServer, own
 
 async def test_an_error_names_a_wrong_password(own_server: StoreServer, own_store: RedisStore):
     await own_store.client.config_set("requirepass", "secret")
-    stranger = RedisStore(Link.connect(own_server.url))
-    impostor = RedisStore(Link.connect(f"{own_server.url}?password=wrong"))
+    stranger = RedisStore(Link.connect(own_server.url, deadline_s=10.0))
+    impostor = RedisStore(Link.connect(f"{own_server.url}?password=wrong", deadline_s=10.0))
 
     with pytest.raises(StoreUnavailableError, match="RAMPD_REDIS_URL"):
         await stranger.head()
@@ -86,6 +86,7 @@ async def test_an_error_names_a_wrong_password(own_server: StoreServer, own_stor
     await impostor.close()
 
 
+@pytest.mark.parametrize("own_deadline_s", [1.0])
 async def test_a_call_ends_if_the_store_does_not_answer_and_the_store_is_used_again_later(
     own_server: StoreServer, own_store: RedisStore
 ):
@@ -126,14 +127,13 @@ async def test_a_call_to_an_unreachable_store_ends(own_server: StoreServer, own_
 
 
 async def test_dead_connections_in_the_pool_do_not_fail_a_call(own_server: StoreServer, own_store: RedisStore):
-    killer = own_server.client()
-    for percent in range(1, 5):
-        await asyncio.gather(*(own_store.head() for _ in range(20)))
-        await killer.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await do(own_store, commands.Ramp(percent))
+    async with own_server.client() as killer:
+        for percent in range(1, 5):
+            await asyncio.gather(*(own_store.head() for _ in range(20)))
+            await killer.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await do(own_store, commands.Ramp(percent))
 
     assert (await own_store.read(COMPONENT)).rollout.revision == 6
-    await killer.aclose()
 
 
 async def test_many_callers_share_a_limited_number_of_connections(own_server: StoreServer):

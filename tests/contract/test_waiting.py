@@ -29,6 +29,12 @@ def own_server() -> Iterator[StoreServer]:
 
 
 @pytest.fixture
+def own_deadline_s() -> float:
+    """Short, because the store does not answer in these tests."""
+    return 1.0
+
+
+@pytest.fixture
 async def service(own_store: RedisStore) -> AsyncIterator[Service]:
     async with following(own_store) as replica:
         yield Service(own_store, replica)

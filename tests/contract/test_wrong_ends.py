@@ -66,7 +66,7 @@ def ports(certificates: Path) -> Iterator[Ports]:
 
 @contextlib.asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[RedisStore]:
-    store = RedisStore(Link.connect(url))
+    store = RedisStore(Link.connect(url, deadline_s=10.0))
     store.set_epoch("e")
     yield store
     await store.close()

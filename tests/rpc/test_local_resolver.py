@@ -70,6 +70,11 @@ async def tag(resolver: Any, repo: str = "acme/app", **options: Any) -> str:
     return str((await result(resolver.resolve(C, repo=repo, **options))).tag)
 
 
+def watching_threads() -> set[threading.Thread]:
+    """Returns the threads of all resolvers of this process. Those of other tests may still be ending."""
+    return {thread for thread in threading.enumerate() if thread.name == "rampd-watch"}
+
+
 def age(resolver: Any, seconds: float) -> None:
     """Makes the state of a resolver older by `seconds`."""
     local = resolver._watching.local
@@ -612,6 +617,7 @@ async def test_a_watching_thread_that_died_is_noticed_and_started_again(
 async def test_a_thread_that_can_not_be_started_is_tried_again_and_delays_no_job(
     target: str, call: Stubs, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = watching_threads()
     call("Release", component=C, tag="t1")
     start = threading.Thread.start
 
@@ -631,7 +637,7 @@ async def test_a_thread_that_can_not_be_started_is_tried_again_and_delays_no_job
     monkeypatch.undo()
     await until(lambda: resolver.status().connected)
     assert await tag(resolver) == "t1"
-    assert [each.name for each in threading.enumerate()].count("rampd-watch") == 1
+    assert len(watching_threads() - before) == 1
 
 
 async def test_status_says_that_watching_has_ended(target: str, call: Stubs, face: Face) -> None:
@@ -645,6 +651,7 @@ async def test_status_says_that_watching_has_ended(target: str, call: Stubs, fac
 
 
 async def test_a_closed_resolver_says_so(target: str, call: Stubs, face: Face) -> None:
+    before = watching_threads()
     call("Release", component=C, tag="t1")
     used, unused = face(target), face(target)
     assert await tag(used) == "t1"
@@ -655,17 +662,19 @@ async def test_a_closed_resolver_says_so(target: str, call: Stubs, face: Face) -
             await tag(resolver)
         with pytest.raises(rampd.ClosedError):
             await result(resolver.resolve_batch([(C, "acme/app")]))
-    assert "rampd-watch" not in {thread.name for thread in threading.enumerate()}
+    assert not watching_threads() - before
 
 
 async def test_the_thread_of_a_garbage_collected_resolver_ends(target: str, call: Stubs, face: Face) -> None:
+    before = watching_threads()
     call("Release", component=C, tag="t1")
     resolver = face.kind(target)
     assert await tag(resolver) == "t1"
-    assert "rampd-watch" in {thread.name for thread in threading.enumerate()}
+    own = watching_threads() - before
+    assert own
     del resolver
     gc.collect()
-    await until(lambda: "rampd-watch" not in {thread.name for thread in threading.enumerate()})
+    await until(lambda: not own & watching_threads())
 
 
 async def test_many_threads_resolve_from_one_state_while_it_changes(target: str, call: Stubs, face: Face) -> None:
@@ -771,6 +780,7 @@ async def test_a_process_that_lost_its_server_does_not_overwrite_a_newer_snapsho
 
 
 async def test_a_first_resolve_during_a_close_leaves_nothing_open(target: str, call: Stubs, face: Face) -> None:
+    before = watching_threads()
     call("Release", component=C, tag="t1")
     for _ in range(50):
         resolver = face.kind(target)
@@ -792,7 +802,7 @@ async def test_a_first_resolve_during_a_close_leaves_nothing_open(target: str, c
         assert outcomes in (["t1"], ["closed"])
         with pytest.raises(rampd.ClosedError):
             await tag(resolver)
-    assert "rampd-watch" not in {thread.name for thread in threading.enumerate()}
+    assert not watching_threads() - before
 
 
 def test_a_resolve_that_has_begun_does_not_use_a_resolver_that_was_closed_meanwhile(target: str, call: Stubs) -> None:
