@@ -116,19 +116,19 @@ def _confirmed(
     from rampd.errors import InternalError, NotFoundError, UnimplementedError  # noqa: PLC0415 - only for a command that asks
 
     expected: int | None = call["expected_revision"]
-    if session.is_interactive:
-        if expected is None and component:
-            # There is no revision to show before the first release of a component, nor of one whose data is damaged.
-            with suppress(NotFoundError, InternalError):
-                expected = session.admin().get_rollout(component).revision
-        try:
-            would = method(component, dry_run=True, **{**call, "expected_revision": expected})
-        except UnimplementedError:
-            session.tell("This server can't say what would happen: it is older than --dry-run.")
-        else:
-            session.tell(f"What would happen: {_would(would)}")
-            if not would.changed:
-                return expected
+    if session.is_interactive and expected is None and component:
+        # There is no revision to show before the first release of a component, nor of one whose data is damaged.
+        with suppress(NotFoundError, InternalError):
+            expected = session.admin().get_rollout(component).revision
+    # Also without a terminal: a refusal says more than that nobody can be asked.
+    try:
+        would = method(component, dry_run=True, **{**call, "expected_revision": expected})
+    except UnimplementedError:
+        session.tell("This server can't say what would happen: it is older than --dry-run.")
+    else:
+        session.tell(f"What would happen: {_would(would)}")
+        if not would.changed:
+            return expected
     session.confirm(asks if answer else f"{asks} Go on?", answer=answer)
     return expected
 
