@@ -66,6 +66,8 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
     shape = _BY_REASON.get(reason, "")
     if reason == "FROZEN":
         shape = "unfreeze --all" if metadata.get("scope") == "all" else "unfreeze {component}"
+    elif reason == "TAG_QUARANTINED" and command == "release":
+        shape = "release {component} {tag} --force"
     elif reason == "NO_ROLLOUT" and command == "rollback":
         shape = "revert {component}"
     elif reason == "NOT_QUEUED" and metadata.get("state") == "NEXT":

@@ -49,6 +49,8 @@ def test_a_command_that_there_is_not_leads_to_the_right_one(run: Run, typed: lis
         ("NOT_QUEUED", {"state": "CURRENT"}, "cancel", "rampd status restyler"),
         ("NO_ROLLOUT", {}, "rollback", "rampd revert restyler"),
         ("NO_ROLLOUT", {}, "ramp", "rampd status restyler"),
+        ("TAG_QUARANTINED", {"tag": "9.9"}, "release", "rampd release restyler 9.9 --force"),
+        ("TAG_QUARANTINED", {"tag": "9.9"}, "ramp", "rampd quarantine remove restyler 9.9"),
         ("REQUEST_ID_REUSED", {}, "ramp", ""),
         ("SOMETHING_NEW", {}, "ramp", ""),
     ],

@@ -205,7 +205,7 @@ def test_going_back_by_one_does_not_ask(cli: Run, ramping: str) -> None:
         (["ramp", "{c}", "10", "--tag", "9"], 1, "Next: rampd status {c}"),
         (["confirm", "{c}"], 1, "Next: rampd status {c}"),
         (["revert", "{c}"], 1, "Next: rampd rollback {c}"),
-        (["release", "{c}", "9.9"], 1, "Next: rampd quarantine remove {c} 9.9"),
+        (["release", "{c}", "9.9"], 1, "Next: rampd release {c} 9.9 --force"),
         (["ramp", "{c}", "20", "--expect-revision", "1"], 1, "Next: rampd status {c}"),
         (["ramp", "{c}", "110"], 2, None),
         (["ramp", "{c}", "ten"], 2, None),
