@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from rampd_cli.advice import next_after
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown
@@ -103,7 +104,8 @@ def change(
     response = _made(session, method, component, call, again)
     if then is not None:
         return then(response)
-    session.show(shown(response, component=component, stands=stands))
+    following = next_after(verb, response, arguments)
+    session.show(shown(response, component=component, stands=stands, following=following))
     return Exit.DONE
 
 
@@ -157,8 +159,12 @@ def _made(session: Session, method: Callable[..., Any], component: str, call: Ma
         raise
 
 
-def shown(response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False) -> Shown:
-    """Returns the answer of a change. `stands`: whether a person also sees where the component stands now."""
+def shown(
+    response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False, following: str = ""
+) -> Shown:
+    """Returns the answer of a change. `stands`: whether a person also sees where the component stands now. `following`: the
+    command line that a person may type next.
+    """
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
     changed = ("would" if is_dry_run else "yes") if response.changed else "no"
@@ -171,6 +177,8 @@ def shown(response: Any, *, component: str = "", is_dry_run: bool = False, stand
             from rampd_cli.summary import summary  # noqa: PLC0415 - only for a person
 
             console.print(summary(response.rollout), soft_wrap=True, style="dim")
+        if following:
+            console.print(f"Next: {following}", soft_wrap=True)
 
     return Shown(response, [row], draw)
 
