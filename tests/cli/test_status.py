@@ -11,6 +11,7 @@ import yaml
 from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd_cli.commands.status import COLUMNS
+from rampd_cli.status import reading
 from rampd_server.testing import run as server_on
 from tests.cli.conftest import Run
 from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, NORMAL_SCREEN, in_pipe, on_terminal
@@ -47,6 +48,19 @@ def test_a_pipe_gets_a_line_for_each_component_with_the_documented_columns(rampd
     assert (mailer["state"], mailer["current"], mailer["next"], mailer["percent"]) == ("STEADY", "7", "", "")
     assert (restyler["current"], restyler["next"], restyler["percent"]) == ("1.0", "2.0", "25")
     assert (restyler["queue"], restyler["next_jobs"]) == ("1", "0")
+
+
+def test_the_quarantine_of_a_held_next_is_known(rampd: Run, rampd_server: RampdServer) -> None:
+    prepare(rampd)
+    admin = rampd_server.admin()
+    assert rampd("quarantine", "add", "billing", "c").code == 0
+    assert reading.read(admin, [], is_screen=True).quarantined == set()
+
+    assert rampd("quarantine", "add", "billing", "b").code == 0
+    assert rampd("quarantine", "add", "restyler", "3.0").code == 0
+
+    assert reading.read(admin, [], is_screen=True).quarantined == {"billing"}
+    assert list((reading.read(admin, ["billing"], is_screen=True).details or [])[0].quarantined) == ["b", "c"]
 
 
 def test_json_and_yaml_are_the_messages_of_the_api(rampd: Run, rampd_server: RampdServer) -> None:
