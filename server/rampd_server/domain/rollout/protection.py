@@ -11,7 +11,7 @@ from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes, start_head
 from rampd_server.domain.rollout.reverting import what_goes_back
-from rampd_server.domain.wording import percent
+from rampd_server.domain.wording import moment, percent
 
 
 def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
@@ -26,13 +26,28 @@ def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) 
     return Freeze(context.actor, context.note, context.now_ms, expire_ms)
 
 
+def until(freeze: Freeze | None) -> str:
+    """Says until when a freeze lasts. Begins with a space; is empty if it has no end, or if there is none."""
+    return f" until {moment(freeze.expire_ms)}" if freeze and freeze.expire_ms is not None else ""
+
+
+def what_it_replaces(present: Freeze | None, context: Context) -> str:
+    """Says which freeze a new one replaces. Begins with a space; is empty if none is in force."""
+    if present is None or not present.is_in_force(context.now_ms):
+        return ""
+    lasted = until(present) or " without an end"
+    return f" This replaces the freeze by {present.actor}{lasted}."
+
+
 def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done:
-    frozen = replace(rollout, freeze=new_freeze(rollout.freeze, command.expire_ms, context))
+    made = new_freeze(rollout.freeze, command.expire_ms, context)
+    frozen = replace(rollout, freeze=made)
     if frozen == rollout:
-        return Done(frozen, f"{rollout.component} was frozen already.")
+        return Done(frozen, f"{rollout.component} was frozen already{until(made)}.")
     return Done(
         frozen,
-        f"{rollout.component} is frozen: releases wait, and no percent rises. Going back still works.",
+        f"{rollout.component} is frozen{until(made)}: releases wait, and no percent rises. Going back still works."
+        f"{what_it_replaces(rollout.freeze, context)}",
     )
 
 
