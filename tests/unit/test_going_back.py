@@ -270,3 +270,30 @@ def test_a_mistyped_tag_is_never_advised_for_everybody() -> None:
     message = refusal(steady(), commands.Revert("oO")).message
     assert "expedite" not in message
     assert message.endswith("Check the tag: ListReleases shows the releases.")
+
+
+@pytest.mark.parametrize(
+    ("rollout", "command"),
+    [
+        (held(), commands.Pause()),
+        (held(), commands.Resume()),
+        (held(), commands.Confirm()),
+        (held(), commands.Rollback()),
+        (held(), commands.Release("B")),
+        (held(), commands.Release("D")),
+        (frozen(rolling_out()), commands.Ramp(2000)),
+        (after(steady(), commands.Quarantine("D"), note="loses comments."), commands.Release("D")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_reason_in_brackets_does_not_end_the_sentence(rollout: Rollout, command: commands.Command) -> None:
+    freeze = rollout.freeze and replace(rollout.freeze, note="holidays.")
+    rollout = replace(rollout, freeze=freeze, held_reason=rollout.held_reason and "B fails. Everybody gets A.")
+
+    try:
+        message = do(rollout, command).message
+    except RefusedError as error:
+        message = error.message
+
+    assert ")" in message
+    assert ".)" not in message
