@@ -304,7 +304,7 @@ def test_the_longest_prefix_wins_on_every_server_until_it_expires(call: Stubs, s
     assert [override.repo for override in listed] == ["group/*", "group/sub/own"]
     assert (
         call("DeleteOverride", component=C, repo="group/*").message
-        == "group/* has no override now and follows the weights again."
+        == "group/* has no override now and follows the percent again."
     )
     assert call("Resolve", component=C, repo="group/sub/team/app").tag == "t1"
 

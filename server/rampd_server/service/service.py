@@ -534,5 +534,5 @@ def _overrides_message(changes: Mapping[str, Override | None], result: Result) -
         return f"{len(changes)} overrides are set or deleted."
     repo, override = next(iter(changes.items()))
     if override is None:
-        return f"{repo} has no override now and follows the weights again."
+        return f"{repo} has no override now and follows the percent again."
     return f"{repo} gets {override.tag or override.channel.lower()}."
