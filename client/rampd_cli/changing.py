@@ -199,6 +199,8 @@ def _would(response: Any) -> str:
             f"  {one_line(move.repo)}: {one_line(move.before) or 'none'} -> {one_line(move.after) or 'none'}"
             for move in preview.moves[:_SHOWN_MOVES]
         ]
+        if preview.moves and (more := preview.repos_moved - len(preview.moves[:_SHOWN_MOVES])) > 0:
+            lines.append(f"  and {about}{more:,} more")
     elif response.HasField("preview"):
         lines.append(
             "rampd saw no repo of this component in the last day, so it can't say who would get another version."

@@ -377,7 +377,7 @@ def test_a_dry_run_names_the_repos_that_would_get_another_version(
         "Of the 12 repos that rampd saw in the last day, 12 would get another version:",
         "  acme/0: 1.0 -> 2.0",
     ]
-    assert len(screen.text.splitlines()) == 12
+    assert (len(screen.text.splitlines()), screen.text.splitlines()[-1]) == (13, "  and 2 more")
 
 
 def test_a_freeze_of_all_has_a_star_for_its_component(rampd: Run) -> None:
