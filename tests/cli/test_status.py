@@ -1,7 +1,9 @@
 """`rampd status` against a real server."""
 
 import asyncio
+import os
 import signal
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from rampd.testing import RampdServer
 from rampd_cli.commands.status import COLUMNS
 from rampd_cli.status import reading
 from rampd_server.testing import run as server_on
-from tests.cli.conftest import Run
+from tests.cli.conftest import RAMPD, Run
 from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, NORMAL_SCREEN, in_pipe, on_terminal
 from tests.damaging import damage, make_servers_read_again
 from tests.servers import rampd_server as server_process
@@ -177,6 +179,28 @@ def test_a_damaged_component_is_shown_with_what_is_wrong(run: Run, monkeypatch: 
 
 
 # --watch
+
+
+def test_a_watch_ends_with_its_reader_though_nothing_changes(rampd: Run, rampd_server: RampdServer) -> None:
+    """`rampd status --watch | head -1`"""
+    prepare(rampd)
+    watching = subprocess.Popen(
+        [*RAMPD, "status", "--watch", "mailer"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "RAMPD_SERVER": rampd_server.target},
+    )
+    try:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert watching.stdout.readline().startswith("mailer\t")
+        watching.stdout.close()
+
+        assert (watching.wait(60), watching.stderr.read()) == (141, "")
+    finally:
+        watching.kill()
+        watching.stderr.close()
 
 
 def test_a_watch_in_a_pipe_writes_a_line_for_each_change_and_survives_a_restart(tmp_path: Path) -> None:
