@@ -184,23 +184,20 @@ def test_a_damaged_component_is_shown_with_what_is_wrong(run: Run, monkeypatch: 
 def test_a_watch_ends_with_its_reader_though_nothing_changes(rampd: Run, rampd_server: RampdServer) -> None:
     """`rampd status --watch | head -1`"""
     prepare(rampd)
-    watching = subprocess.Popen(
-        [*RAMPD, "status", "--watch", "mailer"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "RAMPD_SERVER": rampd_server.target},
-    )
-    try:
+    words = [*RAMPD, "status", "--watch", "mailer"]
+    environment = {**os.environ, "RAMPD_SERVER": rampd_server.target}
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
-        assert watching.stdout.readline().startswith("mailer\t")
-        watching.stdout.close()
+        try:
+            assert watching.stdout.readline().startswith("mailer\t")
+            watching.stdout.close()
 
-        assert (watching.wait(60), watching.stderr.read()) == (141, "")
-    finally:
-        watching.kill()
-        watching.stderr.close()
+            assert (watching.wait(60), watching.stderr.read()) == (141, "")
+        finally:
+            watching.kill()
 
 
 def test_a_watch_in_a_pipe_writes_a_line_for_each_change_and_survives_a_restart(tmp_path: Path) -> None:

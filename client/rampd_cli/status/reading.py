@@ -134,8 +134,13 @@ def _quarantined(admin: "Admin", component: str) -> list[str]:
 def _held_in_quarantine(admin: "Admin", rollouts: Iterable[v1.Rollout]) -> set[str]:
     """Returns the components whose next is HELD and in quarantine: Ramp alone would be refused."""
     held = [each for each in rollouts if standing(each).kind is Kind.HELD]
-    tags = _at_once(lambda each: _tried(lambda: _quarantined(admin, each.component), []), held)
-    return {each.component for each, of_it in zip(held, tags, strict=True) if each.next.tag in of_it}
+    found = _at_once(lambda each: _is_in_quarantine(admin, each), held)
+    return {each.component for each, is_in in zip(held, found, strict=True) if is_in}
+
+
+def _is_in_quarantine(admin: "Admin", rollout: v1.Rollout) -> bool:
+    tags: list[str] = _tried(lambda: _quarantined(admin, rollout.component), [])
+    return rollout.next.tag in tags
 
 
 def _at_once(read: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
