@@ -4,6 +4,7 @@ Without `credentials=`, clients use `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RA
 sends a token over TLS, over a unix socket, or on this machine. It never sends a token in the clear to another machine.
 """
 
+import errno
 import json
 import os
 import ssl
@@ -22,6 +23,15 @@ __all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token
 _TIMEOUT_S: Final = 10.0
 _MAX_BYTES: Final = 1 << 20
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def content_of(path: Path) -> bytes:
+    """Returns the bytes of a small file. Raises OSError; also for a file that is far too large, such as /dev/zero, which has no end."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
 
 
 class Token:
@@ -49,7 +59,7 @@ class TokenFile:
     def __call__(self) -> tuple[str, float | None]:
         """Returns the token that the file has now, and when the token ends. Raises UnauthenticatedError."""
         try:
-            text = Secret(self.path.read_text().strip())
+            text = Secret(content_of(self.path).decode().strip())
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UnauthenticatedError(f"The token file {self.path} can't be read: {reason}.") from error
@@ -77,7 +87,7 @@ class ClientCertificate:
         try:
             found = None
             # Python checks only files. They may be replaced at any moment, so what was read before and after the check is the same.
-            while found != (found := (self.certificate.read_bytes(), self.key.read_bytes())):
+            while found != (found := (content_of(self.certificate), content_of(self.key))):
                 # A key with a password is refused. Without this function, OpenSSL would ask for the password at the terminal.
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.certificate, self.key, password=lambda: "")
         except ssl.SSLError:
