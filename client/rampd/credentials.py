@@ -4,7 +4,6 @@ Without `credentials=`, clients use `RAMPD_TOKEN` or `RAMPD_TOKEN_FILE`, and `RA
 sends a token over TLS, over a unix socket, or on this machine. It never sends a token in the clear to another machine.
 """
 
-import errno
 import json
 import os
 import ssl
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from rampd._contract.small_file import content_of
 from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
 
@@ -23,15 +23,6 @@ __all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token
 _TIMEOUT_S: Final = 10.0
 _MAX_BYTES: Final = 1 << 20
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-def content_of(path: Path) -> bytes:
-    """Returns the bytes of a small file. Raises OSError; also for a file that is far too large, such as /dev/zero, which has no end."""
-    with path.open("rb") as file:
-        content = file.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return content
 
 
 class Token:

@@ -12,9 +12,10 @@ import grpc
 from rampd._calls.channel import Options, open_channel
 from rampd._calls.held_token import HeldToken
 from rampd._calls.target import checked_target, is_tls, place_of
+from rampd._contract.small_file import content_of
 from rampd._contract.token import Secret
 from rampd._runtime.log import log
-from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile, content_of
+from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
 from rampd.errors import InvalidArgumentError, RampdError
 
 _Files: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
