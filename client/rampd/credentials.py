@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from rampd._contract.small_file import content_of
 from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
 
@@ -49,7 +50,7 @@ class TokenFile:
     def __call__(self) -> tuple[str, float | None]:
         """Returns the token that the file has now, and when the token ends. Raises UnauthenticatedError."""
         try:
-            text = Secret(self.path.read_text().strip())
+            text = Secret(content_of(self.path).decode().strip())
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UnauthenticatedError(f"The token file {self.path} can't be read: {reason}.") from error
@@ -77,7 +78,7 @@ class ClientCertificate:
         try:
             found = None
             # Python checks only files. They may be replaced at any moment, so what was read before and after the check is the same.
-            while found != (found := (self.certificate.read_bytes(), self.key.read_bytes())):
+            while found != (found := (content_of(self.certificate), content_of(self.key))):
                 # A key with a password is refused. Without this function, OpenSSL would ask for the password at the terminal.
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.certificate, self.key, password=lambda: "")
         except ssl.SSLError:

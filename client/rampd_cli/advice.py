@@ -1,7 +1,8 @@
-"""Which command to type next after a refusal.
+"""Which command to type next after a refusal, or after a change that leaves something to do.
 
 The sentences of a server are the same for every caller, and call a verb by its name in the API: "Unquarantine it first." This
-module knows the commands for it. It reads the reason of a refusal and its metadata, and never the sentence.
+module knows the commands for it. It reads the reason of a refusal and its metadata, or the rollout in an answer, and never the
+sentence.
 """
 
 from collections.abc import Mapping
@@ -66,6 +67,8 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
     shape = _BY_REASON.get(reason, "")
     if reason == "FROZEN":
         shape = "unfreeze --all" if metadata.get("scope") == "all" else "unfreeze {component}"
+    elif reason == "TAG_QUARANTINED" and command == "release":
+        shape = "release {component} {tag} --force"
     elif reason == "NO_ROLLOUT" and command == "rollback":
         shape = "revert {component}"
     elif reason == "NOT_QUEUED" and metadata.get("state") == "NEXT":
@@ -73,6 +76,29 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
     if not shape:
         return ""
     return f"rampd {shape.format(component=_component(given), tag=_tag(metadata) or _tag(given) or 'TAG')}"
+
+
+def next_after(verb: str, response: Any, given: Mapping[str, Any]) -> str:
+    """Returns the command line to type after a change that was made, or that was made before; empty if there is none.
+
+    `verb` is the name of the method of Admin, and `given` are its arguments.
+    """
+    if not response.HasField("rollout"):
+        return ""
+    rollout, shape = response.rollout, ""
+    is_current = verb == "quarantine" and rollout.current.tag == given.get("tag")
+    if is_current and not any(each.tag != rollout.current.tag for each in rollout.previous):
+        shape = _BY_REASON["NO_PREVIOUS"]
+    elif is_current or (verb == "revert" and not response.changed):
+        shape = "revert {component} --to TAG"
+    elif rollout.freezes and (verb == "unfreeze" or (verb == "release" and _waits(rollout))):
+        shape = "unfreeze --all" if all(freeze.all for freeze in rollout.freezes) else "unfreeze {component}"
+    return f"rampd {shape.format(component=_component({'component': rollout.component}))}" if shape else ""
+
+
+def _waits(rollout: Any) -> bool:
+    """Whether a release could start, but for a freeze."""
+    return bool(rollout.queue) and not rollout.HasField("next")
 
 
 def _component(given: Mapping[str, Any]) -> str:

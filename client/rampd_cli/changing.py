@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from rampd_cli.advice import next_after
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown
@@ -103,7 +104,8 @@ def change(
     response = _made(session, method, component, call, again)
     if then is not None:
         return then(response)
-    session.show(shown(response, component=component, stands=stands))
+    following = next_after(verb, response, arguments)
+    session.show(shown(response, component=component, stands=stands, following=following))
     return Exit.DONE
 
 
@@ -116,19 +118,19 @@ def _confirmed(
     from rampd.errors import InternalError, NotFoundError, UnimplementedError  # noqa: PLC0415 - only for a command that asks
 
     expected: int | None = call["expected_revision"]
-    if session.is_interactive:
-        if expected is None and component:
-            # There is no revision to show before the first release of a component, nor of one whose data is damaged.
-            with suppress(NotFoundError, InternalError):
-                expected = session.admin().get_rollout(component).revision
-        try:
-            would = method(component, dry_run=True, **{**call, "expected_revision": expected})
-        except UnimplementedError:
-            session.tell("This server can't say what would happen: it is older than --dry-run.")
-        else:
-            session.tell(f"What would happen: {_would(would)}")
-            if not would.changed:
-                return expected
+    if session.is_interactive and expected is None and component:
+        # There is no revision to show before the first release of a component, nor of one whose data is damaged.
+        with suppress(NotFoundError, InternalError):
+            expected = session.admin().get_rollout(component).revision
+    # Also without a terminal: a refusal says more than that nobody can be asked.
+    try:
+        would = method(component, dry_run=True, **{**call, "expected_revision": expected})
+    except UnimplementedError:
+        session.tell("This server can't say what would happen: it is older than --dry-run.")
+    else:
+        session.tell(f"What would happen: {_would(would)}")
+        if not would.changed:
+            return expected
     session.confirm(asks if answer else f"{asks} Go on?", answer=answer)
     return expected
 
@@ -157,8 +159,12 @@ def _made(session: Session, method: Callable[..., Any], component: str, call: Ma
         raise
 
 
-def shown(response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False) -> Shown:
-    """Returns the answer of a change. `stands`: whether a person also sees where the component stands now."""
+def shown(
+    response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False, following: str = ""
+) -> Shown:
+    """Returns the answer of a change. `stands`: whether a person also sees where the component stands now. `following`: the
+    command line that a person may type next.
+    """
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
     changed = ("would" if is_dry_run else "yes") if response.changed else "no"
@@ -171,6 +177,8 @@ def shown(response: Any, *, component: str = "", is_dry_run: bool = False, stand
             from rampd_cli.summary import summary  # noqa: PLC0415 - only for a person
 
             console.print(summary(response.rollout), soft_wrap=True, style="dim")
+        if following:
+            console.print(f"Next: {following}", soft_wrap=True)
 
     return Shown(response, [row], draw)
 
@@ -191,6 +199,8 @@ def _would(response: Any) -> str:
             f"  {one_line(move.repo)}: {one_line(move.before) or 'none'} -> {one_line(move.after) or 'none'}"
             for move in preview.moves[:_SHOWN_MOVES]
         ]
+        if preview.moves and (more := preview.repos_moved - len(preview.moves[:_SHOWN_MOVES])) > 0:
+            lines.append(f"  and {about}{more:,} more")
     elif response.HasField("preview"):
         lines.append(
             "rampd saw no repo of this component in the last day, so it can't say who would get another version."

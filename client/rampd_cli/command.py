@@ -99,6 +99,9 @@ class Command(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+        if self.columns:
+            with formatter.section("Columns of -o plain, separated by tabs"):
+                formatter.write_text(", ".join(self.columns))
 
 
 def _output_of(session: Session) -> str:

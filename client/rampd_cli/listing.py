@@ -25,10 +25,11 @@ def listing(
         from rich.text import Text  # noqa: PLC0415 - as above
 
         from rampd._contract.wording import one_line  # noqa: PLC0415 - as above
+        from rampd_cli.drawing.palette import FAINT  # noqa: PLC0415 - as above
 
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        table = Table(box=None, pad_edge=False, header_style=FAINT, padding=(0, 2, 0, 0))
         for title in titles:
-            table.add_column(title, overflow="fold")
+            table.add_column(title.upper(), overflow="fold")
         for row in drawn:
             table.add_row(*(Text(one_line(cell)) for cell in row))
         if table.row_count:

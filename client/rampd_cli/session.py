@@ -146,7 +146,8 @@ class Session:
         """
         if not self.is_interactive:
             raise WrongUseError(
-                f"{question} There is no terminal to ask at. If that is meant, type the command again with --yes."
+                "Nothing was changed: this needs a yes, and there is no terminal to ask at. To say yes, type the command again "
+                f"with --yes. The question was: {question}"
             )
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that asks
 

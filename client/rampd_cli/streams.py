@@ -1,10 +1,12 @@
-"""stdin, stdout and stderr of the process: there, and able to take every character."""
+"""stdin, stdout and stderr of the process: there, able to take every character, and whether somebody reads."""
 
 import codecs
 import io
 import json
 import os
+import select
 import sys
+import time
 from typing import Final, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
@@ -35,3 +37,21 @@ def _escapes(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def pause(seconds: float) -> None:
+    """Waits. Raises BrokenPipeError as soon as the program that reads stdout has ended: there may be nothing to write for hours, and
+    so no write that fails.
+    """
+    try:
+        place = sys.stdout.fileno()
+    except (OSError, ValueError):  # stdout is no file
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    poll.register(place, 0)
+    found = poll.poll(seconds * 1000)
+    if any(state & (select.POLLERR | select.POLLHUP) for _, state in found):
+        raise BrokenPipeError
+    if found:  # a system that can't tell it of this kind of file
+        time.sleep(seconds)

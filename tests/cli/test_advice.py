@@ -2,11 +2,12 @@
 
 import pytest
 
+from rampd import v1
 from rampd.errors import RampdError
 from rampd.v1 import release_service_pb2, rollout_service_pb2
-from rampd_cli.advice import command_of_verb, next_command
+from rampd_cli.advice import command_of_verb, next_after, next_command
 from rampd_cli.app import SECTIONS, root
-from tests.cli.conftest import Run
+from tests.cli.conftest import AtTerminal, Run
 
 COMMANDS = {name for section in SECTIONS.values() for name in section}
 VERBS = [
@@ -49,6 +50,8 @@ def test_a_command_that_there_is_not_leads_to_the_right_one(run: Run, typed: lis
         ("NOT_QUEUED", {"state": "CURRENT"}, "cancel", "rampd status restyler"),
         ("NO_ROLLOUT", {}, "rollback", "rampd revert restyler"),
         ("NO_ROLLOUT", {}, "ramp", "rampd status restyler"),
+        ("TAG_QUARANTINED", {"tag": "9.9"}, "release", "rampd release restyler 9.9 --force"),
+        ("TAG_QUARANTINED", {"tag": "9.9"}, "ramp", "rampd quarantine remove restyler 9.9"),
         ("REQUEST_ID_REUSED", {}, "ramp", ""),
         ("SOMETHING_NEW", {}, "ramp", ""),
     ],
@@ -69,3 +72,45 @@ def test_each_command_line_of_the_advice_is_one(run: Run) -> None:
         if words[0] in {"quarantine", "queue", "override"}:
             group = root.get_command(None, words[0])  # type: ignore[arg-type]
             assert words[1] in group.list_commands(None)  # type: ignore[union-attr,arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "expected"),
+    [
+        ([], ["quarantine", "add", "{c}", "2.0"], "rampd revert {c} --to TAG"),
+        ([], ["quarantine", "add", "{c}", "9.9"], ""),
+        (["revert {c}"], ["revert", "{c}"], "rampd revert {c} --to TAG"),
+        ([], ["revert", "{c}"], ""),
+        (["freeze {c}"], ["release", "{c}", "3.0"], "rampd unfreeze {c}"),
+        (["freeze {c}"], ["release", "{c}", "2.0"], ""),
+        (["freeze {c}"], ["unfreeze", "{c}"], ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_change_that_leaves_something_to_do_says_what_to_type(
+    person: AtTerminal, component: str, before: list[str], words: list[str], expected: str
+) -> None:
+    for line in (f"release {component} 1.0", f"release {component} 2.0 --expedite --yes", *before):
+        assert person(*line.format(c=component).split()).code == 0
+
+    screen = person(*(word.format(c=component) for word in words))
+
+    assert screen.code == 0
+    said = [line.removeprefix("Next: ") for line in screen.text.splitlines() if line.startswith("Next: ")]
+    assert said == ([expected.format(c=component)] if expected else [])
+
+
+def test_what_is_still_frozen_by_the_freeze_of_all_says_how_to_end_that() -> None:
+    rollout = v1.Rollout(component="restyler", freezes=[v1.FreezeStatus(all=True)])
+
+    said = next_after("unfreeze", v1.UnfreezeResponse(rollout=rollout, changed=True), {})
+
+    assert said == "rampd unfreeze --all"
+
+
+def test_a_current_in_quarantine_with_no_version_before_it_needs_a_release() -> None:
+    rollout = v1.Rollout(component="restyler", current=v1.Release(tag="1.0"))
+
+    said = next_after("quarantine", v1.QuarantineResponse(rollout=rollout, changed=True), {"tag": "1.0"})
+
+    assert said == "rampd release restyler TAG --expedite"

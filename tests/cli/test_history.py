@@ -111,7 +111,9 @@ def test_the_history_of_everything_ends_with_the_newest_event_in_each_form(three
 
 def test_a_limit_and_a_time_choose_the_newest_events(three: Run) -> None:
     assert [row[4] for row in three("history", "--limit", "1").rows] == ["Freeze"]
-    assert "Earlier events" in three("history", "--limit", "1", "-o", "table").out
+    assert "Earlier events: --limit 20, or --since 7d." in three("history", "--limit", "1", "-o", "table").out
+    with_since = three("history", "--limit", "1", "--since", "1h", "-o", "table").out
+    assert "Earlier events: --limit 20." in with_since
     assert len(three("history", "--since", "1h").rows) == 3
     assert three("history", "--since", "2999-01-01").rows == []
     assert three("history", "--since", "2999-01-01", "-o", "json").json == {"events": []}

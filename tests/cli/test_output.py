@@ -1,5 +1,6 @@
 """How `rampd` answers: on stdout for people, pipes and programs, on stderr for errors, and with an exit code."""
 
+from rampd_cli.commands import override_list
 from tests.cli.conftest import Run
 
 
@@ -34,6 +35,14 @@ def test_a_server_that_is_not_there_has_the_code_3(run: Run) -> None:
 
     assert (ran.code, ran.out) == (3, "")
     assert '"reason": "UNAVAILABLE"' in ran.err
+
+
+def test_the_help_says_the_columns_of_a_pipe_and_the_exit_codes(run: Run) -> None:
+    said = " ".join(run("override", "list", "--help").out.split())
+
+    assert f"Columns of -o plain, separated by tabs: {', '.join(override_list.command.columns)}" in said
+    assert "Exit codes: 0 done, or it was so already; 1 refused;" in run("--help").out
+    assert "1 there is no such release" in run("wait", "--help").out
 
 
 def test_rampd_alone_shows_the_help(run: Run) -> None:

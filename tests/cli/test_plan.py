@@ -185,14 +185,14 @@ def test_the_failure_rate_is_that_of_the_jobs_that_were_reported(
 
 DRAWN = """\
 The plan of restyler
-Percent  From          Needs
+PERCENT  FROM          NEEDS
    10 %  rampd resume  10 min and 100 jobs of next (2 h)
    50 %  2 h           1 h, then rampd resume restyler
   100 %  3 h           waits for rampd finalize restyler
 
 A release that is worse
-       Half are found after               9 of 10 after
-Fails  jobs (of next)         time        jobs (of next)  time        Not found
+       HALF ARE FOUND AFTER               9 OF 10 AFTER
+FAILS  JOBS (OF NEXT)         TIME        JOBS (OF NEXT)  TIME        NOT FOUND
   2 %  no worse than current
   5 %  -                      -           -               -           154 of 200
  10 %  806 (81)               1 h 37 min  1,266 (233)     2 h 32 min  6 of 200

@@ -156,6 +156,14 @@ def test_prune_resets_what_no_file_names_but_not_without_a_yes(rampd: Run, admin
     assert admin.get_rollout("restyler").policy == v1.Policy()
 
 
+def test_a_dry_run_never_reads_like_a_change(rampd: Run, admin: Any, file: Any) -> None:
+    screen = rampd("policy", "apply", file(), "--dry-run", "-o", "table")
+    piped = rampd("policy", "apply", file(), "--dry-run")
+
+    assert "restyler: Dry run, nothing is changed. The policy is stored." in screen.out
+    assert piped.rows[0][3].startswith("Dry run, nothing is changed. ")
+
+
 def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
     ran = rampd("policy", "apply", file(), "--dry-run")
 

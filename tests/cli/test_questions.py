@@ -122,6 +122,26 @@ def test_a_refusal_comes_before_the_question(person: AtTerminal, admin: Admin, r
     assert (screen.code, "[y/N]" in screen.text, "(FROZEN)" in screen.text) == (1, False, True)
 
 
+def test_without_a_terminal_a_refusal_comes_first_too(cli: Run, component: str) -> None:
+    """Given a component that there is not and nobody to ask, expect that nobody reads that it is deleted."""
+    ran = cli("delete", component)
+
+    assert (ran.code, "(COMPONENT_NOT_FOUND)" in ran.err, "deleted" in ran.err) == (1, True, False)
+
+
+def test_without_a_terminal_what_is_so_already_is_done(cli: Run, released: str) -> None:
+    assert cli("release", released, "1.0", "--expedite").code == 0
+
+
+def test_without_a_terminal_the_question_does_not_read_like_an_answer(cli: Run, admin: Admin, released: str) -> None:
+    ran = cli("delete", released)
+
+    assert ran.code == 2
+    assert "Nothing was changed: this needs a yes, and there is no terminal to ask at." in ran.err
+    assert "--yes" in ran.err
+    assert admin.get_rollout(released).current.tag == "1.0"
+
+
 def test_yes_asks_nothing_and_sends_one_call(person: AtTerminal, released: str) -> None:
     screen = person("finalize", released, "--force", "--yes")
 

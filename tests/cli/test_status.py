@@ -1,7 +1,9 @@
 """`rampd status` against a real server."""
 
 import asyncio
+import os
 import signal
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import yaml
 from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd_cli.commands.status import COLUMNS
+from rampd_cli.status import reading
 from rampd_server.testing import run as server_on
-from tests.cli.conftest import Run
+from tests.cli.conftest import RAMPD, Run
 from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, NORMAL_SCREEN, in_pipe, on_terminal
 from tests.damaging import damage, make_servers_read_again
 from tests.servers import rampd_server as server_process
@@ -47,6 +50,19 @@ def test_a_pipe_gets_a_line_for_each_component_with_the_documented_columns(rampd
     assert (mailer["state"], mailer["current"], mailer["next"], mailer["percent"]) == ("STEADY", "7", "", "")
     assert (restyler["current"], restyler["next"], restyler["percent"]) == ("1.0", "2.0", "25")
     assert (restyler["queue"], restyler["next_jobs"]) == ("1", "0")
+
+
+def test_the_quarantine_of_a_held_next_is_known(rampd: Run, rampd_server: RampdServer) -> None:
+    prepare(rampd)
+    admin = rampd_server.admin()
+    assert rampd("quarantine", "add", "billing", "c").code == 0
+    assert reading.read(admin, [], is_screen=True).quarantined == set()
+
+    assert rampd("quarantine", "add", "billing", "b").code == 0
+    assert rampd("quarantine", "add", "restyler", "3.0").code == 0
+
+    assert reading.read(admin, [], is_screen=True).quarantined == {"billing"}
+    assert list((reading.read(admin, ["billing"], is_screen=True).details or [])[0].quarantined) == ["b", "c"]
 
 
 def test_json_and_yaml_are_the_messages_of_the_api(rampd: Run, rampd_server: RampdServer) -> None:
@@ -163,6 +179,25 @@ def test_a_damaged_component_is_shown_with_what_is_wrong(run: Run, monkeypatch: 
 
 
 # --watch
+
+
+def test_a_watch_ends_with_its_reader_though_nothing_changes(rampd: Run, rampd_server: RampdServer) -> None:
+    """`rampd status --watch | head -1`"""
+    prepare(rampd)
+    words = [*RAMPD, "status", "--watch", "mailer"]
+    environment = {**os.environ, "RAMPD_SERVER": rampd_server.target}
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        try:
+            assert watching.stdout.readline().startswith("mailer\t")
+            watching.stdout.close()
+
+            assert (watching.wait(60), watching.stderr.read()) == (141, "")
+        finally:
+            watching.kill()
 
 
 def test_a_watch_in_a_pipe_writes_a_line_for_each_change_and_survives_a_restart(tmp_path: Path) -> None:

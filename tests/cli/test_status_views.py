@@ -75,6 +75,28 @@ def test_one_component_looks_like_this(name: str, width: int) -> None:
     assert_golden(f"status-one-{name}-{width}", text_of(Known([found.rollout], [found]), width))
 
 
+@pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
+@pytest.mark.parametrize("is_quarantined", [True, False], ids=["quarantined", "not quarantined"])
+def test_a_held_next_in_quarantine_leaves_it_before_it_is_tried_again(is_detail: bool, is_quarantined: bool) -> None:
+    rollout = rollouts.held()
+    found = Detail(rollout, quarantined=["20200409"] if is_quarantined else [])
+    known = Known([rollout], [found] if is_detail else None, quarantined={"restyler"} if is_quarantined else ())
+
+    text = text_of(known, 200)
+
+    assert "rampd ramp restyler PERCENT" in text
+    assert ("rampd quarantine remove restyler 20200409 && rampd ramp restyler PERCENT" in text) is is_quarantined
+
+
+def test_the_quarantine_says_whether_current_or_next_is_in_it() -> None:
+    found = Detail(rollouts.ramping(), quarantined=[*(f"old-{number}" for number in range(25)), "20200409", "20200301"])
+
+    text = text_of(Known([found.rollout], [found]), 400)
+
+    assert "20200409 (next), 20200301 (current), old-0, " in text
+    assert "old-17 and 7 more" in text
+
+
 def test_what_waits_for_a_person_comes_first_then_held_then_rolling_out_then_steady() -> None:
     text = text_of(Known(rollouts.fifty()), 80)
 

@@ -52,7 +52,7 @@ def test_nothing_is_said_where_nothing_can_be_said(settings: None) -> None:
     [
         (("override", "import", "restyler", "-"), "<&-", 2),
         (("policy", "diff", "-"), "<&-", 2),
-        (("delete", "restyler"), "<&-", 2),
+        (("--server", "127.0.0.1:1", "delete", "restyler"), "<&-", 3),
         (("config", "path"), ">&-", 0),
         (("config", "get", "nothing"), "2>&-", 2),
     ],

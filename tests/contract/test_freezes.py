@@ -8,6 +8,7 @@ import pytest
 
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.model import Freeze, Rollout, RolloutState
+from rampd_server.domain.wording import moment
 from rampd_server.ports import Author, Head
 from rampd_server.replica.replica import Replica
 from rampd_server.service.service import Service
@@ -71,13 +72,30 @@ async def test_a_server_that_is_behind_does_not_remove_a_prolonged_freeze(
     store: RedisStore, other: Service, behind: Replica, expires_in_ms: int | None
 ):
     expire_ms = expires_in_ms and behind.now_ms() + expires_in_ms
-    assert (await other.freeze_all(expire_ms, BOB)).message == "The namespace is frozen now."
+    end = "" if expire_ms is None else f" until {moment(expire_ms)}"
+    assert (await other.freeze_all(expire_ms, BOB)).message == f"The namespace is frozen now{end}."
+    again = await other.freeze_all(expire_ms, ADA)
+    assert again.message == f"The namespace is frozen{end}, as before; nothing changed."
 
     await Service(store, behind).expire_freeze_all()
 
     freeze = await freeze_of(store)
     assert freeze is not None
     assert (freeze.actor, freeze.expire_ms) == ("bob", expire_ms)
+
+
+async def test_a_freeze_of_all_says_which_freeze_it_replaces(store: RedisStore, other: Service):
+    await other.freeze_all(None, ADA)
+    head = await store.head()
+    assert head is not None
+    expire_ms = head.time_ms + HOUR_MS
+
+    message = (await other.freeze_all(expire_ms, BOB)).message
+
+    assert (
+        message
+        == f"The namespace is frozen now until {moment(expire_ms)}. This replaces the freeze by ada without an end."
+    )
 
 
 async def test_a_freeze_that_is_prolonged_during_its_removal_stays(

@@ -221,7 +221,7 @@ def test_a_prolonged_freeze_of_all_lasts_until_its_new_end(call: Stubs, second: 
     """
     call("Release", component=C, tag="t1")
     call("Freeze", all=True, expire_time=in_s(0.7))
-    assert call("Freeze", all=True, expire_time=in_s(3600), note="longer").message == "The namespace is frozen now."
+    assert call("Freeze", all=True, expire_time=in_s(3600), note="longer").changed
     for name in ("a", "b"):
         call("Release", component=name, tag="t1")
         assert second("Release", component=name, tag="t2").disposition == v1.DISPOSITION_QUEUED
@@ -304,7 +304,7 @@ def test_the_longest_prefix_wins_on_every_server_until_it_expires(call: Stubs, s
     assert [override.repo for override in listed] == ["group/*", "group/sub/own"]
     assert (
         call("DeleteOverride", component=C, repo="group/*").message
-        == "group/* has no override now and follows the weights again."
+        == "group/* has no override now and follows the percent again."
     )
     assert call("Resolve", component=C, repo="group/sub/team/app").tag == "t1"
 

@@ -259,6 +259,22 @@ def test_the_message_for_a_plan_of_a_held_release_says_what_ends_the_hold() -> N
     )
 
 
+def test_the_message_for_a_policy_that_starts_a_waiting_next_says_so() -> None:
+    waiting = after(steady(), commands.Release("B"))
+    raises = "The policy is stored. B is next, at 0 %. The plan raises it."
+
+    assert do(waiting, PLAN).message == raises
+    assert do(after(waiting, PLAN), commands.SetPolicy(automation={"alpha": 0.5})).message == "The policy is stored."
+    for other in (
+        steady(),
+        frozen(waiting),
+        after(waiting, commands.Pause()),
+        after(waiting, commands.Ramp(1000)),
+        after(waiting, commands.Ramp(1000), commands.Ramp(0)),
+    ):
+        assert do(other, PLAN).message == "The policy is stored."
+
+
 def test_the_message_names_the_steps_of_a_plan_that_wait_for_nothing() -> None:
     hasty = commands.SetPolicy(automation={"steps": (Step(1000), Step(5000, hold_ms=1), Step(7500))})
     assert do(steady(), hasty).message == (
@@ -270,3 +286,30 @@ def test_a_mistyped_tag_is_never_advised_for_everybody() -> None:
     message = refusal(steady(), commands.Revert("oO")).message
     assert "expedite" not in message
     assert message.endswith("Check the tag: ListReleases shows the releases.")
+
+
+@pytest.mark.parametrize(
+    ("rollout", "command"),
+    [
+        (held(), commands.Pause()),
+        (held(), commands.Resume()),
+        (held(), commands.Confirm()),
+        (held(), commands.Rollback()),
+        (held(), commands.Release("B")),
+        (held(), commands.Release("D")),
+        (frozen(rolling_out()), commands.Ramp(2000)),
+        (after(steady(), commands.Quarantine("D"), note="loses comments."), commands.Release("D")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_reason_in_brackets_does_not_end_the_sentence(rollout: Rollout, command: commands.Command) -> None:
+    freeze = rollout.freeze and replace(rollout.freeze, note="holidays.")
+    rollout = replace(rollout, freeze=freeze, held_reason=rollout.held_reason and "B fails. Everybody gets A.")
+
+    try:
+        message = do(rollout, command).message
+    except RefusedError as error:
+        message = error.message
+
+    assert ")" in message
+    assert ".)" not in message

@@ -12,6 +12,7 @@ import grpc
 from rampd._calls.channel import Options, open_channel
 from rampd._calls.held_token import HeldToken
 from rampd._calls.target import checked_target, is_tls, place_of
+from rampd._contract.small_file import content_of
 from rampd._contract.token import Secret
 from rampd._runtime.log import log
 from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
@@ -146,7 +147,7 @@ def _ca_file(given: str | os.PathLike[str] | None) -> Path | None:
 
 def _authorities(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = content_of(path)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "replace"))
     except (ssl.SSLError, ValueError):  # an empty file raises ValueError
         reason = "has no certificate in PEM form"

@@ -113,7 +113,8 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
             rows.append((plan.component, "no", str(plan.present.revision), _SAME))
         else:
             changed = ("would" if is_dry_run else "yes") if answer.changed else "no"
-            rows.append((plan.component, changed, str(answer.revision), answer.message))
+            said = f"Dry run, nothing is changed. {answer.message}" if is_dry_run else answer.message
+            rows.append((plan.component, changed, str(answer.revision), said))
 
     def draw(console: Any) -> None:
         from rampd._contract.wording import counted, one_line  # noqa: PLC0415 - only for a person
@@ -122,7 +123,7 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
             if changed != "no":
                 console.print(f"{component}: {one_line(message)}", soft_wrap=True)
         done = sum(changed != "no" for _, changed, _, _ in rows)
-        verb = "Dry run, nothing is changed. It would set" if is_dry_run else "Set"
+        verb = "It would set" if is_dry_run else "Set"
         console.print(f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
 
     return Shown({"responses": [as_data(answer) for answer in answers]}, rows, draw)

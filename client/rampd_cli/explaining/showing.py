@@ -83,7 +83,7 @@ def _draw(known: Explanation, asked: Sequence[Asked], clock: Clock, console: "Co
     lines += paragraph(would(known), console.width)
     lines.append(Text())
     header = [
-        Text(title, style=palette.FAINT) for title in ("server", "tag", "reason", "bucket", "revision", "age", "")
+        Text(title, style=palette.FAINT) for title in ("SERVER", "TAG", "REASON", "BUCKET", "REVISION", "AGE", "")
     ]
     lines += aligned([header, *(_line(known, each) for each in asked)], right={3, 4})
     for each in asked:

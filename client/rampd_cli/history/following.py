@@ -1,8 +1,5 @@
 """`rampd history --follow`: new events as they come, until Ctrl-C."""
 
-import select
-import sys
-import time
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -14,6 +11,7 @@ from rampd_cli.history.event_row import row
 from rampd_cli.history.new_events import NewEvents
 from rampd_cli.history.reading import read
 from rampd_cli.shown import Shown, show_next
+from rampd_cli.streams import pause
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +31,7 @@ def follow(session: "Session", component: str, *, since: datetime | None, limit:
     _show(session, known.first(read(session, component), limit=limit, since=since))
     is_lost, pause_s = False, _AGAIN_S
     while True:
-        _pause(pause_s)
+        pause(pause_s)
         try:
             new = known.of(read(session, component, known.after))
         except RampdError as error:
@@ -62,21 +60,3 @@ def _draw(event: "v1.Event", clock: "Clock", console: "Console") -> None:
     # Later times may be longer than those of today, and begin in the same column.
     times = max(len("27 Nov 14:05:03"), width_of_times([event], clock))
     print_lines(console, drawn(event, clock, console, times))
-
-
-def _pause(seconds: float) -> None:
-    """Raises BrokenPipeError as soon as the program that reads stdout has ended: there may be no event for hours, and so no
-    write that fails.
-    """
-    try:
-        place = sys.stdout.fileno()
-    except (OSError, ValueError):  # stdout is no file
-        time.sleep(seconds)
-        return
-    poll = select.poll()
-    poll.register(place, 0)
-    found = poll.poll(seconds * 1000)
-    if any(state & (select.POLLERR | select.POLLHUP) for _, state in found):
-        raise BrokenPipeError
-    if found:  # a system that can't tell it of this kind of file
-        time.sleep(seconds)

@@ -26,7 +26,8 @@ def shown(session: "Session", component: str, *, since: datetime | None, limit: 
         from rampd_cli.history.event_view import drawn, width_of_times  # noqa: PLC0415 - a pipe needs no rich
 
         if len(newest) > len(events):
-            console.print(f"Earlier events: --limit {max(2 * len(events), 20)}, or --since 7d.", style="dim")
+            longer = "" if since else ", or --since 7d"
+            console.print(f"Earlier events: --limit {max(2 * len(events), 20)}{longer}.", style="dim")
         elif not events:
             console.print("No events.")
         clock = session.clock

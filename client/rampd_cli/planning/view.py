@@ -170,21 +170,21 @@ def _draw(console: "Console", plan: Plan, end_s: float) -> None:
 
     from rampd_cli.drawing.palette import FAINT, TITLE  # noqa: PLC0415
 
-    steps, finds = (Table(box=None, pad_edge=False, header_style=TITLE, padding=(0, 2, 0, 0)) for _ in range(2))
-    steps.add_column("Percent", justify="right")
-    for title in ("From", "Needs"):
+    steps, finds = (Table(box=None, pad_edge=False, header_style=FAINT, padding=(0, 2, 0, 0)) for _ in range(2))
+    steps.add_column("PERCENT", justify="right")
+    for title in ("FROM", "NEEDS"):
         steps.add_column(title, overflow="fold")
     for number, stage in enumerate(plan.stages):
         begins = _duration(stage.begins_s) if number else "at once" if plan.policy.auto_start else "rampd resume"
         steps.add_row(f"{stage.basis_points / 100:g} %", begins, _needs(plan, stage) + _approval(plan, stage))
     steps.add_row("100 %", _duration(end_s), _end(plan))
-    finds.add_column("Fails", justify="right")
+    finds.add_column("FAILS", justify="right")
     for title in (
-        "Half are found after\njobs (of next)",
-        "\ntime",
-        "9 of 10 after\njobs (of next)",
-        "\ntime",
-        "Not found",
+        "HALF ARE FOUND AFTER\nJOBS (OF NEXT)",
+        "\nTIME",
+        "9 OF 10 AFTER\nJOBS (OF NEXT)",
+        "\nTIME",
+        "NOT FOUND",
     ):
         finds.add_column(title, overflow="fold")
     for rate, found in zip(RATES, plan.chances, strict=True):

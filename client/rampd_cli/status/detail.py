@@ -23,6 +23,7 @@ EVENTS: Final = 5
 """The number of events that are shown."""
 _LABEL: Final = 11
 _LISTED: Final = 3
+_QUARANTINED: Final = 20
 
 
 def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
@@ -33,14 +34,14 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
         lines += channels(rollout, screen)
     about: list[tuple[str, Iterable[Text]]] = [
         ("Now", _now(found, stands, clock, screen)),
-        ("To type", _ways(rollout, stands, screen)),
+        ("To type", _ways(found, stands, screen)),
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
         ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock), screen))),
         ("Queue", _paragraph(_tags(rollout.queue), screen)),
         ("Previous", _paragraph(_tags(rollout.previous), screen)),
-        ("Quarantine", _paragraph(", ".join(map(one_line, found.quarantined)), screen)),
+        ("Quarantine", _paragraph(_quarantined(found), screen)),
         ("Overrides", _paragraph(_overrides(found.overrides), screen)),
         ("History", last_events(found.events[:EVENTS], clock, screen.width - _LABEL)),
     ]
@@ -69,8 +70,10 @@ def _paragraph(text: str, screen: Screen, style: str = "") -> Iterator[Text]:
     return (Text(line, style=style) for line in wrapped(text, screen.width - _LABEL))
 
 
-def _ways(rollout: v1.Rollout, stands: Standing, screen: Screen) -> Iterator[Text]:
-    for why, way in (*ways(rollout, stands), *ways_back(rollout, stands)):
+def _ways(found: Detail, stands: Standing, screen: Screen) -> Iterator[Text]:
+    rollout = found.rollout
+    is_quarantined = rollout.next.tag in found.quarantined
+    for why, way in (*ways(rollout, stands, is_quarantined=is_quarantined), *ways_back(rollout, stands)):
         yield from labelled(f"{why}:", way, screen.width - _LABEL, style=palette.TITLE)
 
 
@@ -116,6 +119,15 @@ def _tags(releases: Sequence[v1.Release]) -> str:
     shown = ", ".join(one_line(release.tag) for release in releases[:_LISTED])
     more = len(releases) - _LISTED
     return f"{len(releases)}: {shown}{f' and {more} more' if more > 0 else ''}" if releases else ""
+
+
+def _quarantined(found: Detail) -> str:
+    """Names the tags in quarantine, those of current and next first."""
+    channels_of = {found.rollout.next.tag: " (next)", found.rollout.current.tag: " (current)"}
+    tags = sorted(found.quarantined, key=lambda tag: tag not in channels_of)
+    shown = ", ".join(f"{one_line(tag)}{channels_of.get(tag, '')}" for tag in tags[:_QUARANTINED])
+    more = len(tags) - _QUARANTINED
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _overrides(found: Overrides) -> str:

@@ -1,6 +1,6 @@
 """All components on one screen: what waits for a person first, then HELD, then what is rolled out, then the steady ones. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -61,6 +61,8 @@ class _Row:
     standing: Standing
     texts: tuple[str, ...]
     """What each column says, except the bar."""
+    is_quarantined: bool
+    """Whether the tag of next is in quarantine."""
 
     @property
     def group(self) -> str:
@@ -72,11 +74,13 @@ class _Row:
         return _GROUPS[2] if self.rollout.HasField("next") else _GROUPS[3]
 
 
-def overview(rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen) -> list[Text]:
-    """Returns the lines to print."""
+def overview(
+    rollouts: Sequence[v1.Rollout], clock: Clock, screen: Screen, *, quarantined: Collection[str] = ()
+) -> list[Text]:
+    """Returns the lines to print. `quarantined`: the components whose next is in quarantine."""
     if not rollouts:
         return paragraph(EMPTY, screen.width)
-    rows = sorted((_row(rollout, clock) for rollout in rollouts), key=_place)
+    rows = sorted((_row(each, clock, is_quarantined=each.component in quarantined) for each in rollouts), key=_place)
     steady = [row for row in rows if row.standing.kind is Kind.STEADY]
     others = rows[: len(rows) - len(steady)]
     lines = [*_top(rows, clock, screen), *_others(others, clock, screen)]
@@ -89,7 +93,7 @@ def _place(row: _Row) -> tuple[int, int, str]:
     return _GROUPS.index(row.group), row.standing.kind, row.rollout.component
 
 
-def _row(rollout: v1.Rollout, clock: Clock) -> _Row:
+def _row(rollout: v1.Rollout, clock: Clock, *, is_quarantined: bool) -> _Row:
     found, jobs = standing(rollout), jobs_of(rollout)
     has_next = rollout.HasField("next")
     return _Row(
@@ -107,6 +111,7 @@ def _row(rollout: v1.Rollout, clock: Clock) -> _Row:
             f"{len(rollout.queue)}" if rollout.queue else "",
             clock.age(found.since) if found.since is not None else "",
         ),
+        is_quarantined,
     )
 
 
@@ -211,7 +216,7 @@ def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None) -> I
 
 def _ways(row: _Row, screen: Screen) -> list[Text]:
     """What to type: all in one line, if it fits."""
-    each = ways(row.rollout, row.standing)
+    each = ways(row.rollout, row.standing, is_quarantined=row.is_quarantined)
     line = Text(" " * _INDENT, no_wrap=True)
     line.append_text(Text("   ").join(Text(f"{why}: ").append(way, palette.TITLE) for why, way in each))
     if line.cell_len <= screen.width:

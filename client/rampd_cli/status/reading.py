@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rampd import v1
 from rampd.errors import InternalError, NotFoundError, RampdError
 from rampd_cli.status.known import Detail, Known, Overrides
-from rampd_cli.status.standing import urgency
+from rampd_cli.status.standing import Kind, standing, urgency
 
 if TYPE_CHECKING:
     from rampd import Admin
@@ -21,7 +21,6 @@ _AT_ONCE: Final = 8
 _EVENTS: Final = 20
 """The newest events of a component. The beginning of the present hold is among them, or it is not shown."""
 _COUNTED_OVERRIDES: Final = 3 * _PAGE
-_QUARANTINED: Final = 20
 _SAYS_S: Final = 2.0
 
 _Result = TypeVar("_Result")
@@ -31,7 +30,8 @@ _Item = TypeVar("_Item")
 def read(admin: "Admin", components: Sequence[str], *, is_screen: bool) -> Known:
     """Returns what is shown on a screen, or in a pipe: of some components, or of all if none is named. Raises RampdError."""
     if not components:
-        return Known(read_all(admin, MOST_WITH_JOBS if is_screen else None))
+        found = read_all(admin, MOST_WITH_JOBS if is_screen else None)
+        return Known(found, quarantined=_held_in_quarantine(admin, found) if is_screen else ())
     wanted = list(dict.fromkeys(components))
     rollouts = _at_once(lambda component: _rollout(admin, component), wanted)
     return Known(rollouts, [_detail(admin, rollout) for rollout in rollouts] if is_screen else None)
@@ -128,7 +128,19 @@ def _overrides(admin: "Admin", component: str) -> Overrides:
 
 
 def _quarantined(admin: "Admin", component: str) -> list[str]:
-    return [each.tag for each in islice(admin.list_quarantine(component, page_size=_QUARANTINED), _QUARANTINED)]
+    return [each.tag for each in admin.list_quarantine(component, page_size=_PAGE)]
+
+
+def _held_in_quarantine(admin: "Admin", rollouts: Iterable[v1.Rollout]) -> set[str]:
+    """Returns the components whose next is HELD and in quarantine: Ramp alone would be refused."""
+    held = [each for each in rollouts if standing(each).kind is Kind.HELD]
+    found = _at_once(lambda each: _is_in_quarantine(admin, each), held)
+    return {each.component for each, is_in in zip(held, found, strict=True) if is_in}
+
+
+def _is_in_quarantine(admin: "Admin", rollout: v1.Rollout) -> bool:
+    tags: list[str] = _tried(lambda: _quarantined(admin, rollout.component), [])
+    return rollout.next.tag in tags
 
 
 def _at_once(read: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:

@@ -1,5 +1,6 @@
 """How a rollout stands, for a person: whether it waits for somebody, since when, why, and what to type. Pure."""
 
+import shlex
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -152,8 +153,10 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock) -> str:
     return _with_why(f"{what}{by}{ends}", one_line(freeze.note))
 
 
-def ways(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
-    """Returns what a person can type about it, and what for. Empty if nothing is to be done."""
+def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False) -> list[tuple[str, str]]:
+    """Returns what a person can type about it, and what for. Empty if nothing is to be done. `is_quarantined`: whether the tag of
+    next is in quarantine.
+    """
     name = one_line(rollout.component)
     again, back = ("to go on", f"rampd resume {name}"), ("to take it back", f"rampd rollback {name}")
     match found.kind:
@@ -164,7 +167,12 @@ def ways(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
         case Kind.APPROVAL:
             return [again, back]
         case Kind.HELD:
-            return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"rampd ramp {name} PERCENT")]
+            lift = (
+                f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))} && "
+                if is_quarantined
+                else ""
+            )
+            return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"{lift}rampd ramp {name} PERCENT")]
         case Kind.PAUSED:
             return [again]
         case Kind.FROZEN if any(not freeze.all for freeze in rollout.freezes):

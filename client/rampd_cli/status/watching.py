@@ -17,6 +17,7 @@ from rampd_cli.status import reading
 from rampd_cli.status.known import Known
 from rampd_cli.status.rows import CHANGES, row, row_of_deleted
 from rampd_cli.status.showing import drawn
+from rampd_cli.streams import pause
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,7 +130,7 @@ def _head(at: datetime, lost: str, clock: Clock, screen: "Screen") -> "list[Text
 
 
 def _in_pipe(session: "Session", components: Sequence[str]) -> None:
-    """Writes a line for each component, and then one for each change."""
+    """Writes a line for each component, and then one for each change. Raises BrokenPipeError if nobody reads stdout any more."""
     admin = session.admin()
     seen: dict[str, tuple[str, ...]] = {}
     is_first, is_lost = True, False
@@ -156,7 +157,7 @@ def _in_pipe(session: "Session", components: Sequence[str]) -> None:
             for component in seen.keys() - now.keys():
                 _written(session, row_of_deleted(component), {"component": component, "deleted": True})
             seen = {component: cells for component, (cells, _) in now.items()}
-        time.sleep(_AGAIN_S)
+        pause(_AGAIN_S)
 
 
 def _written(session: "Session", cells: tuple[str, ...], data: "v1.Rollout | dict[str, Any]") -> None:

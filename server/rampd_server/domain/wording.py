@@ -17,6 +17,7 @@ __all__ = [
     "ended",
     "evidence",
     "exact",
+    "inside",
     "moment",
     "one_line",
     "percent",
@@ -55,6 +56,11 @@ def apart(one: Fraction, other: Fraction, *, decimals: int = 0) -> tuple[str, st
 def ended(text: str) -> str:
     """Returns a person's text as a sentence: with a full stop if it has none."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def inside(text: str) -> str:
+    """Returns a person's text for brackets within a sentence: without the full stop at its end."""
+    return text.rstrip(" .")
 
 
 def bounds(least: float | None, most: float | None) -> str:

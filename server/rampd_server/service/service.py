@@ -23,7 +23,7 @@ from rampd_server.domain.rollout.commands import ground_of, lowers_exposure
 from rampd_server.domain.rollout.effect import Effect
 from rampd_server.domain.rollout.model import Absent, Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, settle
-from rampd_server.domain.rollout.protection import new_freeze
+from rampd_server.domain.rollout.protection import new_freeze, until, what_it_replaces
 from rampd_server.domain.rollout.requirements import require_revision
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.metrics.counting import Count
@@ -465,19 +465,20 @@ class Service:
                 head = await self._store.head()
                 before, now_ms = (head.namespace, head.time_ms) if head else (Namespace(), 0)
                 after = replace(before, freeze=change(before.freeze, now_ms))
-                is_frozen = "is frozen" if after.freeze else "is not frozen"
+                is_frozen, end = ("is frozen" if after.freeze else "is not frozen"), until(after.freeze)
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
                     delay = await self._visible(author, "", head.entry_id if head else "")
-                    message = f"The namespace {is_frozen}, as before; nothing changed.{delay}"
+                    message = f"The namespace {is_frozen}{end}, as before; nothing changed.{delay}"
                     return Answer(None, before, unchanged, message)
                 try:
                     entry = await self._store.commit_namespace(before, after, author, decided_ms=now_ms)
                 except (ConflictError, UntimelyError):
                     self.conflicts.add()
                     continue
-                message = f"The namespace {is_frozen} now."
+                replaced = what_it_replaces(before.freeze, Context(now_ms)) if after.freeze else ""
+                message = f"The namespace {is_frozen} now{end}.{replaced}"
                 return Answer(None, after, Result(0), message + await self._take_in(author, entry))
 
         return await self._guarded("", author, attempt, timeout_s)
@@ -544,5 +545,5 @@ def _overrides_message(changes: Mapping[str, Override | None], result: Result) -
         return f"{len(changes)} overrides are set or deleted."
     repo, override = next(iter(changes.items()))
     if override is None:
-        return f"{repo} has no override now and follows the weights again."
+        return f"{repo} has no override now and follows the percent again."
     return f"{repo} gets {override.tag or override.channel.lower()}."

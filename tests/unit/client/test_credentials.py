@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from rampd import (
+    Admin,
     ClientCertificate,
     DeadlineExceededError,
     GitHubActions,
@@ -26,6 +27,7 @@ from rampd import (
     TokenFile,
     UnauthenticatedError,
 )
+from rampd import credentials as module
 from rampd._calls import held_token
 from rampd._calls.channel import CHANNEL_OPTIONS
 from rampd._calls.endpoint import Endpoint, is_local
@@ -513,13 +515,12 @@ def test_the_certificate_that_was_checked_is_the_one_that_was_read(
     """Given a key that is still being written when it is read, and whole when it is checked, expect the whole key."""
     certificate, key = authority.issue("spiffe://team/a").write(tmp_path, "c")
     whole, reads = key.read_bytes(), []
-    read_bytes = Path.read_bytes
 
     def read(path: Path) -> bytes:
         reads.append(path)
-        return whole[:100] if reads == [certificate, key] else read_bytes(path)
+        return whole[:100] if reads == [certificate, key] else path.read_bytes()
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(module, "content_of", read)
     assert ClientCertificate(certificate, key).read() == (certificate.read_bytes(), whole)
 
 
@@ -580,3 +581,18 @@ def test_half_a_certificate_in_the_environment_is_refused(monkeypatch: pytest.Mo
 def test_credentials_of_another_kind_are_refused(wrong: Credentials) -> None:
     with pytest.raises(InvalidArgumentError, match="one of rampd"):
         Endpoint("127.0.0.1:1", wrong)
+
+
+@pytest.mark.parametrize("end", [b"", b"x" * (1 << 20)], ids=["without an end", "of 1 MiB and a byte"])
+def test_a_file_without_an_end_is_refused(tmp_path: Path, end: bytes) -> None:
+    """Given /dev/zero, or a file that is too large, expect an error for each kind of file, and no client that hangs."""
+    path = Path("/dev/zero")
+    if end:
+        path = tmp_path / "large"
+        path.write_bytes(end + b"x")
+
+    for read in (TokenFile(path), ClientCertificate(path, path).read):
+        with pytest.raises(UnauthenticatedError, match=r"can't be read: .*File too large"):
+            read()
+    with pytest.raises(InvalidArgumentError, match="can't be read: File too large"):
+        Admin("https://127.0.0.1:1", ca_file=path)

@@ -110,7 +110,9 @@ def decide(observed: Observed) -> Decision:
         return _wait(observed, "Nothing is being rolled out.")
     if rollout.held_reason:
         context = Context(observed.clock.now_ms, freeze_all=observed.freeze_all)
-        return _wait(observed, f"{release.tag} is held ({rollout.held_reason}). {what_frees(rollout, context)}")
+        return _wait(
+            observed, f"{release.tag} is held ({wording.inside(rollout.held_reason)}). {what_frees(rollout, context)}"
+        )
     return _lower(observed, release) or _raise(observed, release)
 
 

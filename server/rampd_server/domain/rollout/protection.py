@@ -5,13 +5,14 @@ from dataclasses import replace
 from rampd_server.domain import refusals
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.advice import everybody_gets, what_frees
+from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts
 from rampd_server.domain.rollout.automation_policy import Automation, violations
 from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Freeze, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes, start_head
+from rampd_server.domain.rollout.progress import Driver
 from rampd_server.domain.rollout.reverting import what_goes_back
-from rampd_server.domain.wording import percent
+from rampd_server.domain.wording import moment, percent
 
 
 def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) -> Freeze:
@@ -26,13 +27,28 @@ def new_freeze(present: Freeze | None, expire_ms: int | None, context: Context) 
     return Freeze(context.actor, context.note, context.now_ms, expire_ms)
 
 
+def until(freeze: Freeze | None) -> str:
+    """Says until when a freeze lasts. Begins with a space; is empty if it has no end, or if there is none."""
+    return f" until {moment(freeze.expire_ms)}" if freeze and freeze.expire_ms is not None else ""
+
+
+def what_it_replaces(present: Freeze | None, context: Context) -> str:
+    """Says which freeze a new one replaces. Begins with a space; is empty if none is in force."""
+    if present is None or not present.is_in_force(context.now_ms):
+        return ""
+    lasted = until(present) or " without an end"
+    return f" This replaces the freeze by {present.actor}{lasted}."
+
+
 def freeze(rollout: Rollout, command: commands.Freeze, context: Context) -> Done:
-    frozen = replace(rollout, freeze=new_freeze(rollout.freeze, command.expire_ms, context))
+    made = new_freeze(rollout.freeze, command.expire_ms, context)
+    frozen = replace(rollout, freeze=made)
     if frozen == rollout:
-        return Done(frozen, f"{rollout.component} was frozen already.")
+        return Done(frozen, f"{rollout.component} was frozen already{until(made)}.")
     return Done(
         frozen,
-        f"{rollout.component} is frozen: releases wait, and no percent rises. Going back still works.",
+        f"{rollout.component} is frozen{until(made)}: releases wait, and no percent rises. Going back still works."
+        f"{what_it_replaces(rollout.freeze, context)}",
     )
 
 
@@ -93,7 +109,20 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) 
     later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
     if policy.automation.steps and rollout.held_reason and rollout.next_release:
         later += f" {rollout.next_release.tag} is held, and the plan does not move it. {what_frees(rollout, context)}"
+    if (
+        policy.automation.starts_by_itself
+        and not rollout.policy.automation.starts_by_itself
+        and _waits_at_0(changed, context)
+    ):
+        later += what_starts(changed)
     return Done(changed, f"The policy is stored.{later}{_what_waits_for_nothing(policy.automation)}")
+
+
+def _waits_at_0(rollout: Rollout, context: Context) -> bool:
+    """Whether next waits for its first step, and nothing but the policy could keep it from that."""
+    is_new = rollout.progress.driver is Driver.NOBODY and not rollout.basis_points
+    is_stopped = rollout.held_reason or rollout.paused or freezes(rollout, context)
+    return rollout.next is not None and is_new and not is_stopped
 
 
 def _what_waits_for_nothing(automation: Automation) -> str:

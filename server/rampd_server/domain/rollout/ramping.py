@@ -12,7 +12,7 @@ from rampd_server.domain.rollout.moves import quarantine as quarantine_tag
 from rampd_server.domain.rollout.progress import Cause, Driver
 from rampd_server.domain.rollout.requirements import refuse_frozen, refuse_quarantined, require_next
 from rampd_server.domain.rollout.reverting import what_goes_back
-from rampd_server.domain.wording import percent, whole_span
+from rampd_server.domain.wording import inside, percent, whole_span
 
 
 def ramp(rollout: Rollout, command: commands.Ramp, context: Context) -> Done:
@@ -88,10 +88,10 @@ def rollback(rollout: Rollout, command: commands.Rollback, context: Context) -> 
     if held == rollout:
         return Done(
             held,
-            f"Nothing changed: {release.tag} was held already ({rollout.held_reason}), and everybody gets "
+            f"Nothing changed: {release.tag} was held already ({inside(rollout.held_reason)}), and everybody gets "
             f"{rollout.current_release.tag}. {what_frees(held, context)}",
         )
-    is_held = f"was held already ({rollout.held_reason})" if rollout.held_reason else "is held at 0 %"
+    is_held = f"was held already ({inside(rollout.held_reason)})" if rollout.held_reason else "is held at 0 %"
     quarantined = " and quarantined" if command.quarantine else ""
     return Done(
         held,

@@ -26,6 +26,7 @@ from rampd_server.domain.rollout.model import (
 from rampd_server.domain.rollout.moves import Context, freezes
 from rampd_server.domain.rollout.requirements import refuse_frozen, refuse_quarantined, require_next
 from rampd_server.domain.rollout.reverting import what_goes_back
+from rampd_server.domain.wording import inside
 
 _IF_FINE = "If the tag is fine after all, Release it with `force`."
 
@@ -83,7 +84,9 @@ def _unchanged_message(rollout: Rollout, live: Release, command: commands.Releas
     if live.number == rollout.current:
         message = f"{live.tag} is current already."
     elif live.number == rollout.next and rollout.held_reason:
-        message = f"{live.tag} is next already, and held ({rollout.held_reason}). {what_frees(rollout, context)}"
+        message = (
+            f"{live.tag} is next already, and held ({inside(rollout.held_reason)}). {what_frees(rollout, context)}"
+        )
     elif live.number == rollout.next:
         message = f"{live.tag} is next already."
     else:
@@ -160,7 +163,7 @@ def what_blocks(rollout: Rollout, context: Context) -> str:
         return f"frozen by {by}. {thaw} starts it." if by else "the freeze has ended, and it starts in a moment."
     start = f", and {thaw} starts the head of the queue." if thaw else " and starts the head of the queue."
     if rollout.held_reason:
-        return f"{next_release.tag} is held ({rollout.held_reason}). Abandon drops it{start}"
+        return f"{next_release.tag} is held ({inside(rollout.held_reason)}). Abandon drops it{start}"
     if thaw or next_release.tag in rollout.quarantine:
         return f"{next_release.tag} is being rolled out. Abandon ends that{start}"
     if rollout.paused:

@@ -3,7 +3,7 @@
 from rampd_server.domain import refusals
 from rampd_server.domain.rollout.model import Absent, Release, Rollout
 from rampd_server.domain.rollout.moves import Context, freezes
-from rampd_server.domain.wording import one_line
+from rampd_server.domain.wording import inside, one_line
 
 
 def require_revision(before: Rollout | Absent, expected: int | None) -> None:
@@ -28,7 +28,7 @@ def require_next(rollout: Rollout, guard: str = "", *, instead: str = "", unless
         )
     if unless_held and rollout.held_reason:
         raise refusals.held(
-            f"{release.tag} is held ({rollout.held_reason}). {unless_held}", held_reason=rollout.held_reason
+            f"{release.tag} is held ({inside(rollout.held_reason)}). {unless_held}", held_reason=rollout.held_reason
         )
     if guard and release.tag != guard:
         raise refusals.tag_mismatch(rollout.component, expected=guard, actual=release.tag)
@@ -42,7 +42,7 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
         scope = "The whole namespace" if is_all else rollout.component
         argument = "all" if is_all else "component"
         raise refusals.frozen(
-            f"{scope} is frozen by {freeze.actor}{f' ({one_line(freeze.note)})' if freeze.note else ''}. "
+            f"{scope} is frozen by {freeze.actor}{f' ({inside(one_line(freeze.note))})' if freeze.note else ''}. "
             f"Unfreeze with `{argument}`, or wait until it ends.",
             scope=argument,
         )
@@ -53,6 +53,6 @@ def refuse_quarantined(rollout: Rollout | Absent, tag: str, instead: str) -> Non
     mark = rollout.quarantine.get(tag)
     if mark is not None:
         raise refusals.tag_quarantined(
-            f"{tag} is quarantined by {mark.actor}{f' ({one_line(mark.note)})' if mark.note else ''}. {instead}",
+            f"{tag} is quarantined by {mark.actor}{f' ({inside(one_line(mark.note))})' if mark.note else ''}. {instead}",
             tag=tag,
         )
