@@ -65,7 +65,7 @@ def change_options(function: _Function) -> _Function:
                 metavar="ID",
                 help="A repeat with the same ID within 24 hours changes nothing.",
             ),
-            click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask."),
+            click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask. Only what has no way back asks."),
         )
     ):
         function = option(function)
@@ -80,7 +80,6 @@ def change(
     *,
     asks: str = "",
     answer: str = "",
-    stands: bool = True,
     then: Callable[[Any], int] | None = None,
     **arguments: Any,
 ) -> int:
@@ -88,8 +87,7 @@ def change(
 
     `asks`: why there is no way back, in a sentence. Then the person sees what will happen, and is asked. What the person saw
     is what is changed: another revision is refused. `answer`: what the person has to type to go on, instead of `y`.
-    `stands`: whether a person sees below the answer where the component stands now. `then`: what follows the change; it gets the
-    answer, shows what there is to show, and returns the exit code.
+    `then`: what follows the change; it gets the answer, shows what there is to show, and returns the exit code.
     """
     how = How.taken_from(options)
     method = getattr(session.admin(), verb)
@@ -105,7 +103,7 @@ def change(
     if then is not None:
         return then(response)
     following = next_after(verb, response, arguments)
-    session.show(shown(response, component=component, stands=stands, following=following))
+    session.show(shown(response, component=component, stands=True, following=following))
     return Exit.DONE
 
 

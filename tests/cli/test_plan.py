@@ -153,6 +153,18 @@ def test_a_file_is_tried_without_a_change_and_the_rest_is_said(rampd: Run, file:
     assert tried.json["releases"][-1]["half"]["jobs"] < 100
 
 
+def test_a_plan_that_lets_bad_releases_through_says_what_would_find_them(rampd: Run, tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text(FILE.replace("10m", "1s").replace("1h", "1s").replace("min_jobs: 100", "min_jobs: 0"))
+
+    words = ("--jobs-per-hour", "400", "--current-failure-rate", "1", "--policy", "short.yaml", "-o", "json")
+    ran = rampd("plan", "restyler", *words)
+
+    assert ran.json["advice"] == [
+        "A release that fails 100 % of its jobs is not found in 200 of 200 simulated rollouts. To find it more often, let a step "
+        "hold longer, or give it min_jobs."
+    ]
+
+
 def test_what_is_no_worse_than_current_is_not_looked_for(rampd: Run, file: str) -> None:
     ran = rampd("plan", "restyler", "--jobs-per-hour", "500", "--policy", file, "--current-failure-rate", "7")
 
@@ -191,14 +203,16 @@ PERCENT  FROM          NEEDS
   100 %  3 h           waits for rampd finalize restyler
 
 A release that is worse
-       HALF ARE FOUND AFTER               9 OF 10 AFTER
-FAILS  JOBS (OF NEXT)         TIME        JOBS (OF NEXT)  TIME        NOT FOUND
+       HALF FOUND AFTER       HALF AFTER  9 OF 10 AFTER   9 OF 10     NOT FOUND
+FAILS  JOBS (OF NEXT)         TIME        JOBS (OF NEXT)  TIME        ROLLOUTS
   2 %  no worse than current
   5 %  -                      -           -               -           154 of 200
  10 %  806 (81)               1 h 37 min  1,266 (233)     2 h 32 min  6 of 200
  50 %  75 (8)                 9 min       153 (15)        18 min      0 of 200
 100 %  29 (3)                 3 min 29 s  63 (6)          7 min 34 s  0 of 200
 If next fails more often than current, rampd rolls back.
+A release that fails 5 % of its jobs is not found in 154 of 200 simulated
+rollouts. To find it more often, let a step hold longer, or give it min_jobs.
 
 What is assumed
 500 jobs an hour, evenly spread, each of another repo.

@@ -154,6 +154,17 @@ def test_jobs_and_failures_of_both_channels_are_counted(rampd: Run, rampd_server
     assert "100 % → 100 %" in rampd("status", "-o", "table").out
 
 
+def test_the_jobs_of_a_steady_component_are_shown_too(rampd: Run, rampd_server: RampdServer) -> None:
+    rampd("release", "restyler", "1.0")
+    resolver = rampd_server.resolver()
+    for number in range(20):
+        with pytest.raises(RuntimeError), resolver.job("restyler", repo=f"acme/{number}"):
+            raise RuntimeError
+    resolver.close()
+
+    assert "Most failures: restyler 100 % of 20 jobs." in rampd("status", "-o", "table").out
+
+
 async def break_it(server: StoreServer, component: str) -> None:
     store = server.store()
     await damage(store, component, "rollout", "current")

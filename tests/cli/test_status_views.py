@@ -148,6 +148,36 @@ def test_steady_components_that_do_not_fit_are_counted_and_all_others_are_drawn(
     assert shown > 20
 
 
+def failing(component: str, jobs: int, failures: int) -> v1.Rollout:
+    rollout = rollouts.steady(component)
+    rollout.current_outcomes.jobs, rollout.current_outcomes.failures = jobs, failures
+    return rollout
+
+
+def test_the_steady_components_that_fail_most_often_are_named() -> None:
+    known = Known(
+        [
+            failing("few", 19, 19),
+            failing("good", 1_000, 0),
+            *(failing(f"bad{percent}", 1_000, 10 * percent) for percent in (2, 12, 1, 7)),
+        ]
+    )
+
+    lines = text_of(known, 120).splitlines()
+
+    assert lines[-1] == "  Most failures: bad12 12.0 % of 1,000 jobs, bad7 7.0 % of 1,000 jobs, bad2 2.0 % of 1,000 jobs."
+    assert "Most failures" not in text_of(Known([failing("few", 19, 19), failing("good", 1_000, 0)]), 120)
+
+
+def test_what_was_handed_in_with_a_release_is_shown() -> None:
+    rollout = rollouts.ramping()
+    rollout.next.attributes.update({"commit": "6b1e", "ci": "https://ci.example/7\n"})
+
+    lines = text_of(Known([rollout], [Detail(rollout)]), 120).splitlines()
+
+    assert r"Attributes next 20200409: ci=https://ci.example/7\n, commit=6b1e" in lines
+
+
 def test_rollouts_whose_jobs_were_not_read_are_counted() -> None:
     unread = rollouts.ramping("search")
     unread.ClearField("outcomes")

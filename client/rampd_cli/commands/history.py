@@ -41,7 +41,7 @@ _MOST = 1_000_000_000
 def command(session: Session, component: str, follow: bool, since: datetime | None, limit: int | None) -> int:
     """Shows who changed what, when and why: in one component, or in all.
 
-    The newest event is the last one, in every form of output.
+    The newest event is the last one, in every form of output. "(claimed)" after a name: no credential proves it.
 
     With --follow, a server may restart: no event is missing, and none comes twice. JSON has a line for each event.
 

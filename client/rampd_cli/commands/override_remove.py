@@ -20,4 +20,4 @@ def command(session: Session, component: str, repo: str, **options: Any) -> int:
     \b
       rampd override remove restyler acme/app
     """
-    return change(session, "delete_override", component, options, stands=False, repo=repo)
+    return change(session, "delete_override", component, options, repo=repo)

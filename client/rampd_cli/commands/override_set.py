@@ -40,7 +40,6 @@ def command(
         "set_override",
         component,
         options,
-        stands=False,
         repo=repo,
         tag=tag,
         channel=channel.upper() if channel else None,

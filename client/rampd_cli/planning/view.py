@@ -111,6 +111,18 @@ def _reaction(plan: Plan) -> Iterator[str]:
         yield f"If next fails more often than {_percent(policy.max_failure_rate * 100)}, rampd {does}."
 
 
+def _advice(plan: Plan) -> Iterator[str]:
+    """What would find the worst of the releases that the plan mostly lets through."""
+    missed = [found for found in plan.chances if found is not None and found.by(_MANY) is None]
+    if missed:
+        worst = missed[-1]
+        yield (
+            f"A release that fails {_percent(worst.failure_rate * 100)} of its jobs is not found in "
+            f"{worst.runs - len(worst.found)} of {worst.runs} simulated rollouts. To find it more often, let a step hold "
+            "longer, or give it min_jobs."
+        )
+
+
 def _both(seconds: float, per_s: float) -> tuple[str, str]:
     return f"{seconds:.0f}", f"{seconds * per_s:.0f}"
 
@@ -142,6 +154,7 @@ def _data(plan: Plan, end_s: float) -> dict[str, Any]:
         ],
         "end": {"begins_s": end_s, "what": _end(plan)},
         "reactions": list(_reaction(plan)),
+        "advice": list(_advice(plan)),
         "releases": [
             {"failure_rate": rate}
             | (
@@ -180,11 +193,11 @@ def _draw(console: "Console", plan: Plan, end_s: float) -> None:
     steps.add_row("100 %", _duration(end_s), _end(plan))
     finds.add_column("FAILS", justify="right")
     for title in (
-        "HALF ARE FOUND AFTER\nJOBS (OF NEXT)",
-        "\nTIME",
+        "HALF FOUND AFTER\nJOBS (OF NEXT)",
+        "HALF AFTER\nTIME",
         "9 OF 10 AFTER\nJOBS (OF NEXT)",
-        "\nTIME",
-        "NOT FOUND",
+        "9 OF 10\nTIME",
+        "NOT FOUND\nROLLOUTS",
     ):
         finds.add_column(title, overflow="fold")
     for rate, found in zip(RATES, plan.chances, strict=True):
@@ -195,7 +208,7 @@ def _draw(console: "Console", plan: Plan, end_s: float) -> None:
     console.print()
     console.print("A release that is worse", style=TITLE)
     console.print(finds)
-    for sentence in _reaction(plan):
+    for sentence in (*_reaction(plan), *_advice(plan)):
         console.print(sentence)
     console.print()
     console.print("What is assumed", style=TITLE)

@@ -39,6 +39,7 @@ def detail(found: Detail, clock: Clock, screen: Screen) -> list[Text]:
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
         ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock), screen))),
+        ("Attributes", (line for text in _attributes(rollout) for line in _paragraph(text, screen))),
         ("Queue", _paragraph(_tags(rollout.queue), screen)),
         ("Previous", _paragraph(_tags(rollout.previous), screen)),
         ("Quarantine", _paragraph(_quarantined(found), screen)),
@@ -119,6 +120,15 @@ def _tags(releases: Sequence[v1.Release]) -> str:
     shown = ", ".join(one_line(release.tag) for release in releases[:_LISTED])
     more = len(releases) - _LISTED
     return f"{len(releases)}: {shown}{f' and {more} more' if more > 0 else ''}" if releases else ""
+
+
+def _attributes(rollout: v1.Rollout) -> Iterator[str]:
+    """What was handed in with the tags of current and next, such as a commit."""
+    for channel in ("current", "next"):
+        release: v1.Release = getattr(rollout, channel)
+        if release.attributes:
+            pairs = (f"{one_line(key)}={one_line(value)}" for key, value in sorted(release.attributes.items()))
+            yield f"{channel} {one_line(release.tag)}: {', '.join(pairs)}"
 
 
 def _quarantined(found: Detail) -> str:

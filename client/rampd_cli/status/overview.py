@@ -15,7 +15,7 @@ from rampd_cli.drawing.columns import GAP, aligned, total, widest
 from rampd_cli.drawing.outcomes import failure_rates, job_counts, jobs_of
 from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
-from rampd_cli.drawing.share import percent
+from rampd_cli.drawing.share import failure_rate, percent
 from rampd_cli.drawing.short import shortened
 from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
 
@@ -26,6 +26,9 @@ EMPTY: Final = (
 _INDENT: Final = 4
 _STEADY_TAG: Final = 24
 _LEAST_TAG: Final = 8
+_FAILING: Final = 3
+_FEWEST_JOBS: Final = 20
+"""A component with fewer jobs is not among those that fail most often."""
 _BETWEEN: Final = 3
 """The spaces between two steady components in a line."""
 _GROUPS: Final = ("Waits for a person", "HELD", "Rolling out", "Steady")
@@ -86,7 +89,8 @@ def overview(
     lines = [*_top(rows, clock, screen), *_others(others, clock, screen)]
     if steady and not (others and others[-1].group == steady[0].group):
         lines += [Text(), Text(steady[0].group, style=palette.TITLE)]
-    return lines + _steady(steady, screen, len(lines))
+    failing = _failing(steady, screen)
+    return [*lines, *_steady(steady, screen, len(lines) + len(failing)), *failing]
 
 
 def _place(row: _Row) -> tuple[int, int, str]:
@@ -252,6 +256,18 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Tex
     if (more := len(entries) - count * in_line) > 0:
         lines += paragraph(f"{more:,} more. All of them: rampd status -o plain", screen.width, indent=GAP)
     return lines
+
+
+def _failing(rows: Sequence[_Row], screen: Screen) -> list[Text]:
+    """Names the steady components whose jobs fail most often: a bad version may have become current."""
+    counts = ((row, jobs_of(row.rollout).current) for row in rows)
+    failing = [(row, count) for row, count in counts if count and count.failures and count.jobs >= _FEWEST_JOBS]
+    failing.sort(key=lambda each: each[1].failures / each[1].jobs, reverse=True)
+    said = ", ".join(
+        f"{row.texts[0]} {failure_rate(count.failures, count.jobs)} of {count.jobs:,} jobs"
+        for row, count in failing[:_FAILING]
+    )
+    return paragraph(f"Most failures: {said}.", screen.width, indent=GAP) if said else []
 
 
 def _in_line(entries: Sequence[tuple[str, str]], name_width: int, tag_width: int) -> Text:

@@ -38,15 +38,22 @@ def read(admin: "Admin", components: Sequence[str], *, is_screen: bool) -> Known
 
 
 def read_all(admin: "Admin", most_with_jobs: int | None) -> list[v1.Rollout]:
-    """Returns all components, by name. Those under way come with their jobs: the `most_with_jobs` most urgent ones, or all of
-    them for None. Raises RampdError.
+    """Returns all components, by name. Those under way come with their jobs. With `most_with_jobs`, the most urgent ones do, and
+    then the steady ones, because current may be bad: those that got it last first. Raises RampdError.
     """
     rollouts = {rollout.component: rollout for rollout in admin.list_rollouts(page_size=_PAGE)}
-    under_way = [each for each in rollouts.values() if each.HasField("next") and not each.HasField("damage")]
-    wanted = sorted(under_way, key=urgency)[:most_with_jobs]
+    sound = [each for each in rollouts.values() if not each.HasField("damage")]
+    wanted = sorted((each for each in sound if each.HasField("next")), key=urgency)
+    if most_with_jobs is not None:
+        steady = sorted((each for each in sound if not each.HasField("next")), key=_since_ns, reverse=True)
+        wanted = [*wanted, *steady][:most_with_jobs]
     for rollout in _at_once(lambda each: _with_jobs(admin, each), wanted):
         rollouts[rollout.component] = rollout
     return list(rollouts.values())
+
+
+def _since_ns(steady: v1.Rollout) -> int:
+    return steady.current.update_time.ToNanoseconds()
 
 
 def _with_jobs(admin: "Admin", listed: v1.Rollout) -> v1.Rollout:
