@@ -65,7 +65,9 @@ def change_options(function: _Function) -> _Function:
                 metavar="ID",
                 help="A repeat with the same ID within 24 hours changes nothing.",
             ),
-            click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask. Only what has no way back asks."),
+            click.option(
+                "-y", "--yes", is_flag=True, default=False, help="Do not ask. Only what has no way back asks."
+            ),
         )
     ):
         function = option(function)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rampd.credentials import Credentials
 
 LOOPBACK = "127.0.0.1:50051"
+SYSTEM_SOCKET = Path("/var/lib/rampd/rampd.sock")
+"""Where the server of the system has its socket (docs/operations.md)."""
+_ROOT = 0
 _PROOFS = ("RAMPD_TOKEN", "RAMPD_TOKEN_FILE", "RAMPD_CERT_FILE")
 """Variables that prove who calls. The client library reads them."""
 
@@ -77,7 +80,7 @@ def place_of(server: str, profile: Profile, *, is_profile_named: bool, environme
     if profile.server:
         return Place(profile.server, f"the profile {profile.name}", _without_proof(profile, environment))
     for socket in _sockets(environment):
-        if _is_ours(socket):
+        if _is_trusted(socket) and _listens(socket):
             return Place(f"unix:{socket}", "the socket of a server on this machine", Profile())
     return Place(LOOPBACK, "this machine", Profile())
 
@@ -95,17 +98,28 @@ def _sockets(environment: Mapping[str, str]) -> Iterator[Path]:
         yield Path(".rampd/rampd.sock").absolute()
     state = environment.get("XDG_STATE_HOME", "")
     yield (Path(state) if Path(state).is_absolute() else home_of_person() / ".local" / "state") / "rampd" / "rampd.sock"
-    yield Path("/var/lib/rampd/rampd.sock")
+    yield SYSTEM_SOCKET
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a socket can be trusted and somebody listens: only this user or root could have made it."""
+def _is_trusted(path: Path) -> bool:
+    """Whether a file is a socket that only this user or root could have made. The system's server has a user of its own: only
+    root could have given it its folder.
+    """
+    try:
+        made, folder = path.stat(), path.parent.stat()
+    except OSError:
+        return False
+    owners = {_ROOT, os.getuid()}
+    if path == SYSTEM_SOCKET and not folder.st_mode & 0o022:
+        owners.add(folder.st_uid)
+    return stat.S_ISSOCK(made.st_mode) and made.st_uid in owners
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody listens at a socket."""
     import socket  # noqa: PLC0415 - not every command looks for a socket
 
     try:
-        found = path.stat()
-        if not stat.S_ISSOCK(found.st_mode) or found.st_uid not in {0, os.getuid()}:
-            return False
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1)
             probe.connect(str(path))

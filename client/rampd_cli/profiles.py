@@ -1,12 +1,16 @@
 """The configuration file of a person: named profiles, each with a server, its credentials and settings."""
 
 import os
+import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+
+_ROOT: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ def read_profiles() -> Profiles:
     """Reads the configuration file. Raises UsageError, with the place of the mistake."""
     path = config_path()
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            _require_own(path, os.fstat(file.fileno()))
+            text = file.read()
     except FileNotFoundError:
         return Profiles(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -86,6 +92,19 @@ def read_profiles() -> Profiles:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise click.UsageError(f"{path} is not TOML: {error}.") from None
     return checked_profiles(path, content)
+
+
+def _require_own(path: Path, found: os.stat_result) -> None:
+    """Raises UsageError for a file that somebody else could have written: it says where this person's token is sent."""
+    if os.getuid() != _ROOT and found.st_uid not in {_ROOT, os.getuid()}:
+        raise click.UsageError(
+            f"{path} belongs to another user, who could send your token to another server. Remove it."
+        )
+    if found.st_mode & stat.S_IWOTH:
+        raise click.UsageError(
+            f"Every user of this machine can write {path}, and so send your token to another server. Look at it, then type: "
+            f"chmod go-w {shlex.quote(str(path))}"
+        )
 
 
 def checked_profiles(path: Path, content: Mapping[str, Any]) -> Profiles:

@@ -1,12 +1,14 @@
 """`rampd config`: profiles in a file that only its owner can read, with the comments of the owner."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from rampd._contract.token import new_token
+from rampd_cli import profiles
 from tests.cli.conftest import Run
 
 
@@ -247,3 +249,26 @@ def test_a_folder_that_was_deleted(run: Run, tmp_path: Path, monkeypatch: pytest
 
     assert run("status").code == 3
     assert run("config", "set", "token_file", "x").code == 2
+
+
+def test_a_file_that_everybody_can_write_is_refused(run: Run, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('[profiles.a]\nserver = "a:1"\n')
+    path.chmod(0o666)
+
+    ran = run("status", "--profile", "a")
+
+    assert (ran.code, f"chmod go-w {path}" in ran.err) == (2, True)
+
+
+def test_a_file_of_another_user_is_refused(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('[profiles.a]\nserver = "a:1"\n')
+    found = path.stat()
+    monkeypatch.setattr(os, "fstat", lambda _file: found)
+    monkeypatch.setattr(os, "getuid", lambda: found.st_uid + 1)
+    monkeypatch.setattr(profiles, "_ROOT", found.st_uid + 2)
+
+    ran = run("status", "--profile", "a")
+
+    assert (ran.code, "belongs to another user" in ran.err) == (2, True)

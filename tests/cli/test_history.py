@@ -21,6 +21,7 @@ from rampd_server import testing
 from tests.cli.conftest import Run
 from tests.cli.golden import assert_golden, printed
 from tests.cli.terminal import in_pipe
+from tests.rpc.scripted_server import scripted_server
 from tests.waiting import WITHIN_S, eventually
 
 NOW = datetime(2026, 11, 27, 14, 5, 3, tzinfo=UTC)
@@ -187,3 +188,14 @@ def test_following_ends_with_the_program_that_reads_it(rampd_server: RampdServer
 
     assert (ended.returncode, ended.stderr) == (141, "")
     assert ended.stdout.count("\n") == 1
+
+
+def test_a_history_that_is_damaged_is_named_and_the_others_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage = v1.Damage(key="rampd:{default}:mailer:history", problem="It is not a stream.\x1b[2J")
+    with scripted_server() as server:
+        monkeypatch.setenv("RAMPD_SERVER", server.target)
+        server.answers["ListEvents"] = [v1.ListEventsResponse(events=EVENTS[1:2], damage=[damage])]
+        ran = run("history")
+
+    assert (ran.code, len(ran.rows)) == (0, 1)
+    assert ran.err == "rampd: rampd:{default}:mailer:history is left out: It is not a stream.\\u001b[2J\n"

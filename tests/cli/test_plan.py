@@ -154,7 +154,9 @@ def test_a_file_is_tried_without_a_change_and_the_rest_is_said(rampd: Run, file:
 
 
 def test_a_plan_that_lets_bad_releases_through_says_what_would_find_them(rampd: Run, tmp_path: Path) -> None:
-    (tmp_path / "short.yaml").write_text(FILE.replace("10m", "1s").replace("1h", "1s").replace("min_jobs: 100", "min_jobs: 0"))
+    (tmp_path / "short.yaml").write_text(
+        FILE.replace("10m", "1s").replace("1h", "1s").replace("min_jobs: 100", "min_jobs: 0")
+    )
 
     words = ("--jobs-per-hour", "400", "--current-failure-rate", "1", "--policy", "short.yaml", "-o", "json")
     ran = rampd("plan", "restyler", *words)

@@ -3,7 +3,7 @@
 `Admin` and `AsyncAdmin` make a method of each function, with the same name and arguments. The method makes the call.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Unpack
@@ -347,6 +347,7 @@ def list_events(
     every_component: bool = False,
     after: str = "",
     page_size: int = 0,
+    on_damage: Callable[[v1.Damage], None] | None = None,
     **read: Unpack[Read],
 ) -> Pages[v1.Event]:
     """Lists the history of a component, newest first. Without a component: that of the namespace (freezes of all).
@@ -355,8 +356,17 @@ def list_events(
     `id` of an event: only later events. So a program follows the history:
 
         for event in admin.list_events(every_component=True, after=last.id):
+
+    With `every_component`, a history that the server can't read is left out. `on_damage` is called with each one, for each page.
     """
+
+    def events(response: v1.ListEventsResponse) -> Sequence[v1.Event]:
+        if on_damage is not None:
+            for damage in response.damage:
+                on_damage(damage)
+        return response.events
+
     request = make(
         v1.ListEventsRequest, component=component, every_component=every_component, after=after, page_size=page_size
     )
-    return Pages(request, v1.ListEventsResponse, attrgetter("events"), read.get("timeout"))
+    return Pages(request, v1.ListEventsResponse, events, read.get("timeout"))

@@ -91,7 +91,7 @@ def command(
       rampd override import restyler overrides.csv
     """
     content = _content(file)
-    rows, refused = read_rows(content, form or format_of(file, content))
+    rows, refused = _checked(session, content, form or format_of(file, content))
     _tell(session, file, refused)
     if refused and not skip_invalid:
         rows_for_program = _said(file, refused) if session.output in {"json", "yaml"} else []
@@ -127,6 +127,14 @@ def _content(file: str) -> bytes:
     if len(content) > MOST_BYTES:
         raise WrongUseError(f"{file} is larger than {MOST_BYTES // 1024 // 1024} MiB. Split it.")
     return content
+
+
+def _checked(session: Session, content: bytes, form: str) -> tuple[list[Row], list[Refused]]:
+    """Returns the rows of a file. A person sees how far that has come, because many rows take seconds."""
+    if not sys.stderr.isatty():
+        return read_rows(content, form)
+    with progress(session, "Checked lines", content.count(b"\n")) as tell:
+        return read_rows(content, form, lambda line: None if line % _BATCH else tell(line))
 
 
 def _tell(session: Session, file: str, refused: Sequence[Refused]) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -46,8 +46,12 @@ def format_of(name: str, content: bytes) -> str:
     return JSON_LINES if is_json else CSV
 
 
-def read_rows(content: bytes, form: str) -> tuple[list[Row], list[Refused]]:
-    """Returns the rows that are right and those that are wrong. A repo that is there twice is wrong the second time."""
+def read_rows(
+    content: bytes, form: str, tell: Callable[[int], None] = lambda _line: None
+) -> tuple[list[Row], list[Refused]]:
+    """Returns the rows that are right and those that are wrong. A repo that is there twice is wrong the second time. `tell` gets
+    the number of each line that is read.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -55,6 +59,7 @@ def read_rows(content: bytes, form: str) -> tuple[list[Row], list[Refused]]:
     right, wrong = [], []
     first: dict[str, int] = {}
     for line, found in _of_csv(text) if form == CSV else _of_json(text):
+        tell(line)
         row = found if isinstance(found, str) else _row(line, found)
         if isinstance(row, str):
             wrong.append(Refused(line, row))
