@@ -82,7 +82,7 @@ stats: .venv/.dev ## Simulates trials, and fails if the guards break their promi
 soak: linux redis-server .venv/.dev ## Puts load on a server and a client for 10 minutes, and fails if they leak. Needs Linux and redis-server.
 	$(BIN)/python -m tests.soak $(ARGS)
 
-mutants: .venv/.dev ## Puts a fault into one line at a time, and fails if no test notices. Takes 10 minutes. ARGS='--only freeze' tries some.
+mutants: .venv/.dev ## Puts a fault into one line at a time, and fails if no test notices. Takes 20 minutes. ARGS='--only freeze' tries some.
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 nightly: .venv/.dev ## Runs all tests, the long ones too, and then the mutants.

@@ -21,6 +21,8 @@ class Proxy:
         """Called with each piece of a request. If true, the connection is cut when the reply has come."""
         self.keeps_back: Callable[[bytes], bool] = lambda _request: False
         """Called with each piece of a request. If true, the connection is stalled and stays open."""
+        self.cuts_new = False
+        """Whether each new connection is cut as soon as it is open."""
         self.is_silent = threading.Event()
         """While set, nothing that the server sends is passed on: the link looks open but is dead."""
         self.delay_s = 0.0
@@ -53,6 +55,9 @@ class Proxy:
                     near.close()
                     continue
                 pair = (near, far)
+                if self.cuts_new:
+                    _end(pair)
+                    continue
                 self._pairs.add(pair)
                 self.most_open = max(self.most_open, len(self._pairs))
                 is_doomed = threading.Event()

@@ -49,6 +49,8 @@ class Caretaker:
                     await self._look(is_sweep=looks % int(_SWEEP_S / _LOOK_S) == 0)
                 except RampdError as error:
                     log.debug("caretaker_waits", error=error.message)
+                except Exception:
+                    log.exception("caretaker_defect")
             looks += 1
             await asyncio.sleep(_LOOK_S)
 

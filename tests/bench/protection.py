@@ -43,7 +43,7 @@ def run(scale: Scale) -> list[Row]:
         number, rate = heaviest(servers[0])
         rows = [plain(f"overrides of one component, {number} writers", [rate], "/s")]
         for name, measure in (("Rollback", rolled_back_s), ("dead-man switch", unconfirmed_s), ("guard", guarded_s)):
-            rounds = scale.rounds * (5 if measure is rolled_back_s else 1)
+            rounds = scale.rounds * 5
             rows += latency_rows(f"{name}, alone", [measure(call) for _ in range(rounds)])
             with writing("overrides", number, running.COMPONENT, servers[0].target, on=cores.LOAD):
                 found = [measure(call) for _ in range(rounds)]

@@ -291,6 +291,27 @@ async def test_a_damaged_component_keeps_its_last_good_state_until_it_is_repaire
         assert replica.get(COMPONENT) is not None
 
 
+@pytest.mark.parametrize(("field", "is_repaired"), [("policy", False), ("state", True)])
+async def test_a_rollback_of_a_damaged_component_reaches_jobs_and_repairs_what_it_writes(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, field: str, is_repaired: bool
+):
+    monkeypatch.setattr(module, "_DAMAGE_CHECK_S", 0.0)
+    async with following(store) as replica:
+        await store.client.hset(store.keys.component(COMPONENT).rollout, field, "{")
+        await make_servers_read_again(store, COMPONENT)
+        await until(lambda: replica.damage(COMPONENT) is not None)
+
+        await Service(store, replica).execute(COMPONENT, commands.Rollback(), ADA)
+
+        known = replica.get(COMPONENT)
+        assert known is not None
+        assert known.rollout.basis_points == 0
+        if is_repaired:
+            await until(lambda: replica.damage(COMPONENT) is None)
+        else:
+            assert replica.damage(COMPONENT) is not None
+
+
 @pytest.mark.parametrize("patch", ["{", "[]", '{"rollout":{"set":["revision","{"]}}', '{"rollout":7}'])
 async def test_an_entry_that_cannot_be_applied_makes_the_server_read_again(store: RedisStore, patch: str):
     async with following(store) as replica:
@@ -556,6 +577,29 @@ async def test_failures_for_components_have_one_log_event_and_it_ends_with_them(
         *(("caretaker_failed", name, "sweep") for name in ("alpha", "zeta")),
         *(("caretaker_works", name, "sweep") for name in ("alpha", "zeta")),
     ]
+
+
+async def test_a_defect_in_work_that_needs_only_time_does_not_end_the_server(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("rampd_server.caretaker._LOOK_S", 0.01)
+    async with following(store) as replica:
+        caretaker = Caretaker(Service(store, replica), replica, store, RedisOutcomes(store.link))
+        looks = []
+
+        async def look(*, is_sweep: bool) -> None:
+            looks.append(is_sweep)
+            raise ValueError("a defect")
+
+        monkeypatch.setattr(caretaker, "_look", look)
+        with capture_logs() as lines:
+            running = asyncio.create_task(caretaker.run())
+            await until(lambda: len(looks) > 1)
+            running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    assert [line["event"] for line in lines].count("caretaker_defect") >= len(looks) - 1
 
 
 async def do_delete(store: RedisStore, component: str) -> None:

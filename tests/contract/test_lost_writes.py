@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from rampd import v1
 from rampd._evidence.counters import Split
 from rampd_server.automation.controller import Controller
 from rampd_server.domain.errors import NoSnapshotError, Reason, RefusedError, StoreUnavailableError
@@ -21,7 +22,7 @@ from rampd_server.domain.evidence.admission import Admission, IgnoredReason, Job
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.commands import Command
 from rampd_server.domain.rollout.loss import after_loss
-from rampd_server.domain.rollout.model import Freeze, LostRevisions, Rollout, RolloutState
+from rampd_server.domain.rollout.model import MAX_LOST, Absent, Freeze, LostRevisions, Rollout, RolloutState
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
 from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
@@ -29,12 +30,14 @@ from rampd_server.replica.reading import Reading
 from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import State
+from rampd_server.rpc.resolver import ResolverServicer
 from rampd_server.service.line import Line
 from rampd_server.service.outcome_intake import Outcomes, Report
 from rampd_server.service.service import Answer, Service
 from rampd_server.storage.last_state import LastStateFile
 from rampd_server.storage.outcomes import RedisOutcomes
 from rampd_server.storage.store import RedisStore
+from tests import rollouts
 from tests.contract.driving import COMPONENT, decide, do
 from tests.contract.test_freezes import following
 from tests.stores import StoreServer
@@ -160,13 +163,17 @@ async def test_the_history_says_once_what_was_lost(
         await run(service, commands.Ramp(3000), commands.Ramp(4000))
         assert await other.wait_for(COMPONENT, 5)
         await go_back()
-        await asyncio.gather(replica.read_again(), other.read_again())
-        await replica.read_again()
+        with capture_logs() as lines:
+            await asyncio.gather(replica.read_again(), other.read_again())
+            await replica.read_again()
 
         assert present(other) == await stored(store)
     told = [event for event in await store.events(COMPONENT, limit=10) if event.actor == SELF]
     assert [(event.action, event.revision) for event in told] == [("RecordLoss", 6)]
     assert told[0].note.startswith("the store has lost revisions 4 to 5")
+    assert [(line["first_revision"], line["last_revision"]) for line in lines if line["event"] == "writes_lost"] == [
+        (4, 5)
+    ]
 
 
 async def test_a_rolled_back_release_does_not_reach_jobs_again(
@@ -347,6 +354,36 @@ async def test_a_change_of_overrides_that_expects_a_lost_revision_is_refused(
     assert caught.value.reason is Reason.REVISION_MISMATCH
 
 
+async def test_a_resolve_that_asks_for_a_revision_is_not_answered_from_a_lost_one_of_the_same_number(
+    service: Service, replica: Replica, elsewhere: RedisStore, go_back: GoBack
+):
+    lost = await run(service, commands.Ramp(9000))
+    await go_back()
+    await do(elsewhere, commands.Ramp(100))
+    resolver: Any = ResolverServicer(replica, None, None)  # type: ignore[arg-type]
+    request = v1.ResolveRequest(component=COMPONENT, repo="acme/app", min_revision=lost.result.revision)
+
+    with pytest.raises(NoSnapshotError, match="has lost revision 4 of restyler"):
+        await resolver.resolve(request, None)
+
+    assert present(replica).basis_points == 100
+
+
+async def test_a_resolve_that_asks_for_a_revision_is_answered_if_the_store_does_not_answer(
+    service: Service, replica: Replica, monkeypatch: pytest.MonkeyPatch
+):
+    async def fails(_components: object) -> None:
+        raise StoreUnavailableError("The link was cut.")
+
+    made = await run(service, commands.Ramp(9000))
+    monkeypatch.setattr(replica, "require_history", fails)
+    resolver: Any = ResolverServicer(replica, None, None)  # type: ignore[arg-type]
+
+    assert await resolver.resolve(
+        v1.ResolveRequest(component=COMPONENT, repo="acme/app", min_revision=made.result.revision), None
+    )
+
+
 async def test_a_server_does_not_wait_for_a_lost_revision(service: Service, replica: Replica, go_back: GoBack):
     lost = await run(service, commands.Ramp(9000))
     await go_back()
@@ -462,6 +499,26 @@ async def test_nothing_is_written_while_another_epoch_is_read(
     async with reading_another_epoch(replica, store, monkeypatch):
         with pytest.raises(NoSnapshotError, match="new epoch"):
             await run(service, commands.Ramp(9000))
+
+    assert (await run(service, commands.Ramp(9000))).result.changed
+
+
+async def test_a_server_whose_reading_of_another_epoch_fails_goes_on_if_the_epoch_of_before_is_back(
+    service: Service, replica: Replica, store: RedisStore, go_back: GoBack, monkeypatch: pytest.MonkeyPatch
+):
+    """Given an adopt that a failover loses while a server reads what was adopted, expect that the server takes writes again."""
+
+    async def fails(**_: object) -> list[str]:
+        raise StoreUnavailableError("The link was cut.")
+
+    await store.begin_epoch(adopted=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "components", fails)
+        with pytest.raises(StoreUnavailableError):
+            await replica.read_again()
+    await go_back()
+
+    await replica._check_head()
 
     assert (await run(service, commands.Ramp(9000))).result.changed
 
@@ -689,6 +746,23 @@ async def test_a_tag_of_an_earlier_lost_revert_does_not_reach_jobs_again(service
     assert isinstance(after, Rollout)
     assert after.current_release.tag == "a"
     assert after.quarantine.keys() == {"b", "c"}
+
+
+def test_a_revision_that_was_lost_stays_lost_after_many_losses():
+    rollout = rollouts.after(Absent(COMPONENT), commands.Release("a"), commands.Release("b"), commands.Ramp(2000))
+    lost = []
+    for percent in range(3000, 3020):
+        known = rollouts.after(rollout, commands.Ramp(percent))
+        lost.append(known.revision)
+        found = after_loss(
+            rollout, known, LostRevisions(known.revision, known.revision), Context(1, "rampd"), protects=True
+        )
+        assert isinstance(found, Rollout)
+        rollout = found
+
+    assert all(rollout.has_lost(revision) for revision in lost)
+    assert not rollout.has_lost(rollout.revision)
+    assert len(rollout.lost) == MAX_LOST
 
 
 @pytest.mark.parametrize(

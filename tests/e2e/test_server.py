@@ -1,12 +1,14 @@
 """rampd-server as a process: which data last, what it prints, what it refuses, and how it ends."""
 
 import contextlib
+import itertools
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -37,6 +39,31 @@ def test_the_server_keeps_its_data_over_a_stop_and_over_a_kill(directory: Path) 
                 call("Release", component="restyler", tag=f"t{number}", expedite=number > 1)
                 assert call("Resolve", component="restyler", repo="acme/app").tag == f"t{number}"
             assert server.stop(end) == (-signal.SIGKILL if end is signal.SIGKILL else 0)
+
+
+def test_every_writer_under_way_at_a_sigterm_is_told_to_send_the_call_again(directory: Path) -> None:
+    ends: list[grpc.StatusCode] = []
+    written = itertools.count()
+
+    def write(number: int) -> None:
+        with stubs(server.target) as call:
+            while True:
+                try:
+                    call("SetOverride", component="restyler", repo=f"acme/{number}", tag=f"x{next(written)}")
+                except grpc.RpcError as error:
+                    return ends.append(error.code())
+
+    with rampd_server(directory, "--insecure-admin") as server:
+        server.event("serving")
+        with stubs(server.target) as call:
+            call("Release", component="restyler", tag="t1")
+        with ThreadPoolExecutor(16) as writers:
+            for number in range(16):
+                writers.submit(write, number)
+            eventually(lambda: next(written) > 200)
+            assert server.stop() == 0
+
+    assert ends == [grpc.StatusCode.UNAVAILABLE] * 16
 
 
 def test_a_missing_token_file_ends_the_start_and_secrets_are_never_logged(directory: Path) -> None:

@@ -1,6 +1,5 @@
 """The link to Redis loses replies, goes dead, and works again."""
 
-import contextlib
 import random
 import signal
 import time
@@ -187,11 +186,55 @@ def _set_until_applied(call: Stubs, proxy: Proxy, n: int) -> int:
         proxy.cut()
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        with contextlib.suppress(grpc.RpcError):
+        try:
             revision = call("SetOverride", component=C, repo="acme/app", tag=f"x{n}", request_id=f"cut-{n}").revision
-            eventually(lambda: call("Resolve", component=C, repo="acme/app").tag == f"x{n}")
-            return revision
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.UNAVAILABLE, error  # noqa: PT017 - most calls raise nothing
+            continue
+        eventually(lambda: call("Resolve", component=C, repo="acme/app").tag == f"x{n}", suppressed=grpc.RpcError)
+        return int(revision)
     raise AssertionError(n)
+
+
+def test_every_failure_of_a_link_that_is_cut_as_it_opens_is_unavailable(call: Stubs, proxy: Proxy) -> None:
+    call("Release", component=C, tag="t1")
+    chance, codes = random.Random(10), set()
+    for number in range(200):
+        proxy.cuts_new = chance.random() < 0.5
+        if chance.random() < 0.3:
+            proxy.cut()
+        try:
+            call("SetOverride", component=C, repo="acme/app", tag=f"x{number}")
+        except grpc.RpcError as error:
+            codes.add(error.code())
+    proxy.cuts_new = False
+
+    assert codes == {grpc.StatusCode.UNAVAILABLE}
+    eventually(lambda: _is_writable(call))
+
+
+def test_a_report_of_400_components_gets_through_at_3_ms_from_the_store(call: Stubs, proxy: Proxy) -> None:
+    names = [f"c{number}" for number in range(400)]
+    with ThreadPoolExecutor(16) as callers:
+        list(callers.map(lambda name: call("Release", component=name, tag="t1"), names))
+    proxy.delay_s = 0.003
+    outcomes = [
+        v1.Outcome(
+            component=name,
+            release=1,
+            revision=1,
+            channel=v1.CHANNEL_CURRENT,
+            reason=v1.RESOLVE_REASON_WEIGHT,
+            repo="acme/app",
+            result=v1.OUTCOME_RESULT_SUCCEEDED,
+        )
+        for name in names
+    ]
+
+    def accepted() -> int:
+        return int(call("ReportOutcomes", client_id="w1", sequence=1, outcomes=outcomes).accepted)
+
+    eventually(lambda: accepted() == len(names), suppressed=grpc.RpcError)
 
 
 @pytest.fixture

@@ -513,7 +513,8 @@ class Replica:
         here = self._state.entry_id
         head = await self._read_head()
         read_s = self._monotonic()
-        must_reload = self._is_in_doubt or bool(self._suspects)
+        # Without a state to write on, the last reading of another epoch has failed. The store may have the epoch of before again.
+        must_reload = self._is_in_doubt or bool(self._suspects) or not self._writable.is_set()
         if head.epoch != self._state.epoch or must_reload or await self._is_repaired():
             return await self._reload(head)
         # Our own write may arrive while the head is being read, so `here`, from before that, is compared.

@@ -1,8 +1,9 @@
 """ResolverService: the RPCs that launchers call. All except ReportOutcomes are answered from memory; only a call with
-`min_revision` may wait.
+`min_revision` may wait, and asks the store whether the revision is still its own.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
 from rampd import v1
@@ -121,7 +122,8 @@ class ResolverServicer(OutcomesServicer):
         return behind
 
     async def _catch_up(self, request: v1.ResolveRequest) -> None:
-        if await self._replica.wait_for(request.component, request.min_revision, timeout_s=CATCH_UP_S):
+        is_there = await self._replica.wait_for(request.component, request.min_revision, timeout_s=CATCH_UP_S)
+        if is_there and await self._is_of_the_store(request):
             return
         known = self._replica.get(request.component)
         if known is None:
@@ -137,6 +139,15 @@ class ResolverServicer(OutcomesServicer):
             f"did not come in {CATCH_UP_S:g} s. Try again, or ask without min_revision.",
             revision=known.rollout.revision,
         )
+
+    async def _is_of_the_store(self, request: v1.ResolveRequest) -> bool:
+        """Whether the revision is still that of the store. After a failover that lost it, another change may have its number. If
+        the store does not answer, the copy decides.
+        """
+        if self._replica.is_confirmed:
+            with contextlib.suppress(RampdError):
+                await self._replica.require_history([request.component])
+        return await self._replica.wait_for(request.component, request.min_revision, timeout_s=0)
 
 
 def _held_to_limit(answer: bytes, jobs: int) -> bytes:

@@ -31,10 +31,20 @@ def after_loss(
         return replace(stored, revision=revision, last_number=last_number, quarantine=quarantine)
     if stored.has_lost(known.revision):
         return stored
-    after = replace(stored, lost=(*stored.lost, lost)[-model.MAX_LOST :], last_number=last_number)
+    after = replace(stored, lost=_bounded((*stored.lost, lost)), last_number=last_number)
     if protects:
         after = _protected(after, known, context)
     return moves.seal(replace(stored, revision=revision - 1), after, context)
+
+
+def _bounded(lost: tuple[LostRevisions, ...]) -> tuple[LostRevisions, ...]:
+    """Joins the two oldest ranges if there are too many. Revisions between them count as lost, too: a lost one that counted as known
+    would be worse.
+    """
+    if len(lost) <= model.MAX_LOST:
+        return lost
+    oldest, second, *others = lost
+    return (LostRevisions(oldest.first, second.last), *others)
 
 
 def first_difference(known: Sequence[Assignment], stored: Sequence[Assignment], default: int) -> int:
