@@ -224,7 +224,7 @@ def test_a_report_of_400_components_gets_through_at_3_ms_from_the_store(call: St
             release=1,
             revision=1,
             channel=v1.CHANNEL_CURRENT,
-            reason=v1.RESOLVE_REASON_WEIGHT,
+            reason=v1.RESOLVE_REASON_STEADY,
             repo="acme/app",
             result=v1.OUTCOME_RESULT_SUCCEEDED,
         )
