@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "automation.md").read_text()
 
 
-COMMANDS = re.findall(r"^rampd (.*?) <<'EOF'\n(.*?)^EOF$", DOCUMENT, re.DOTALL | re.MULTILINE)
+COMMANDS = re.findall(r"^rampd ([^\n]*) <<'EOF'\n(.*?)^EOF$", DOCUMENT, re.DOTALL | re.MULTILINE)
 
 
 def test_the_policies_that_the_document_shows_are_accepted() -> None:

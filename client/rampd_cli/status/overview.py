@@ -28,7 +28,8 @@ _STEADY_TAG: Final = 24
 _LEAST_TAG: Final = 8
 _FAILING: Final = 3
 _FEWEST_JOBS: Final = 20
-"""A component with fewer jobs is not among those that fail most often."""
+_LEAST_RATE: Final = 0.01
+"""A component with fewer jobs, or a lower failure rate, is not among those that fail most often."""
 _BETWEEN: Final = 3
 """The spaces between two steady components in a line."""
 _GROUPS: Final = ("Waits for a person", "HELD", "Rolling out", "Steady")
@@ -261,11 +262,13 @@ def _steady(rows: Sequence[_Row], screen: Screen, lines_before: int) -> list[Tex
 def _failing(rows: Sequence[_Row], screen: Screen) -> list[Text]:
     """Names the steady components whose jobs fail most often: a bad version may have become current."""
     counts = ((row, jobs_of(row.rollout).current) for row in rows)
-    failing = [(row, count) for row, count in counts if count and count.failures and count.jobs >= _FEWEST_JOBS]
-    failing.sort(key=lambda each: each[1].failures / each[1].jobs, reverse=True)
+    failing = [
+        (count.failures / count.jobs, row, count) for row, count in counts if count and count.jobs >= _FEWEST_JOBS
+    ]
+    worst = sorted((each for each in failing if each[0] >= _LEAST_RATE), key=lambda each: each[0], reverse=True)
     said = ", ".join(
         f"{row.texts[0]} {failure_rate(count.failures, count.jobs)} of {count.jobs:,} jobs"
-        for row, count in failing[:_FAILING]
+        for _, row, count in worst[:_FAILING]
     )
     return paragraph(f"Most failures: {said}.", screen.width, indent=GAP) if said else []
 

@@ -57,7 +57,7 @@ def test_every_field_of_a_request_is_an_argument(method: MethodDescriptor) -> No
     fields = {field.name for field in method.input_type.fields}
     if "change" in arguments:
         arguments |= CHANGE
-    assert arguments - {"change", "read", "timeout"} == fields - {"page_token"}
+    assert arguments - {"change", "read", "timeout", "on_damage"} == fields - {"page_token"}
     assert (fields >= CHANGE) == ("change" in inspect.signature(getattr(verbs, snake_case(method.name))).parameters)
 
 
