@@ -1002,9 +1002,37 @@ def test_a_client_id_belongs_to_its_identity(world: World) -> None:
 
 @pytest.mark.parametrize("honest", [5, 0])
 def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(world: World, honest: int) -> None:
-    """The cap of one reporter depends on the proven identity. Without other reporters, the same reports end the rollout."""
+    """The cap of one reporter depends on the proven identity. Without other reporters, the same reports end the rollout. Beside
+    others they pause it, because the assignment check has no cap.
+    """
+    report_beside_others(world, honest, v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
+    if honest:
+        eventually(lambda: world("admin", "GetRollout", component=C).rollout.paused)
+        found = world("admin", "GetRollout", component=C).rollout
+        assert found.pause.cause == v1.PAUSE_CAUSE_ASSIGNMENT_CHECK
+        assert (found.evidence.reporters, found.evidence.next_failures) == (6, 0)
+        assert found.evidence.e < found.evidence.limit
+        assert (found.state, found.next_percent) == (v1.ROLLOUT_STATE_ROLLING_OUT, 10)
+    else:
+        eventually(
+            lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD,
+        )
+
+
+def test_the_absolute_guard_has_no_cap_and_a_hostile_launcher_beside_others_trips_it(world: World) -> None:
+    """docs/automation.md and docs/security.md warn of this."""
+    policy = v1.Policy(max_failure_rate=0.1, on_max_failure_rate=v1.ON_REGRESSION_ROLLBACK)
+    report_beside_others(world, 5, policy)
+    eventually(lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD)
+    assert "more often than the policy allows" in world("admin", "GetRollout", component=C).rollout.held.reason
+
+
+def report_beside_others(world: World, honest: int, policy: v1.Policy) -> None:
+    """Begins a rollout, in which the jobs of honest launchers succeed. Then one more launcher, under the names of the others,
+    reports that all of its jobs of next have failed.
+    """
     world("admin", "Release", component=C, tag="t1")
-    world("admin", "SetPolicy", component=C, policy=v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
+    world("admin", "SetPolicy", component=C, policy=policy)
     world("admin", "Release", component=C, tag="t2")
     world("admin", "Ramp", component=C, percent=10)
     for number in range(honest):
@@ -1019,15 +1047,6 @@ def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(
     for number, job in enumerate(failed):
         claimed = f"launcher-{number % 5}"
         world("hostile", "ReportOutcomes", claimed, client_id=f"c{number}", sequence=1, outcomes=[job])
-    if honest:
-        found = world("admin", "GetRollout", component=C).rollout
-        assert (found.evidence.reporters, found.evidence.next_failures) == (6, 0)
-        assert found.evidence.e < found.evidence.limit
-        assert found.state == v1.ROLLOUT_STATE_ROLLING_OUT
-    else:
-        eventually(
-            lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD,
-        )
 
 
 def outcomes_of(world: World, who: str, repos: list[str], result: v1.OutcomeResult) -> list[v1.Outcome]:
