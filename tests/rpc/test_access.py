@@ -25,6 +25,7 @@ from rampd_server.access import following
 from rampd_server.access.oidc import LEEWAY_S
 from rampd_server.access.quotas import Rate
 from rampd_server.process.address import Address
+from rampd_server.process.startup import StartupError
 from rampd_server.rpc import door, refused_calls
 from rampd_server.rpc.binding import SERVICES
 from tests.authority import Authority
@@ -911,6 +912,26 @@ def test_the_launcher_socket_serves_what_launchers_need_and_nothing_else(
             )
 
 
+@pytest.mark.parametrize("wrong", ["a path that is too long", "a file", "a folder that everybody may write to"])
+def test_an_error_about_the_launcher_socket_names_its_own_flag(
+    store_process: StoreServer, namespace: str, wrong: str
+) -> None:
+    with short_directory() as directory:
+        path = directory / "jobs" / ("x" * 101 if "long" in wrong else "launch.sock")
+        path.parent.mkdir(mode=0o755)
+        if wrong == "a file":
+            path.write_text("mine")
+        elif "everybody" in wrong:
+            path.parent.chmod(0o777)
+        with (
+            pytest.raises(StartupError) as caught,
+            testing.run(directory, store_process.url, namespace=namespace, launcher_socket=path),
+        ):
+            pass
+    assert "--launcher-socket (RAMPD_LAUNCHER_SOCKET)" in str(caught.value)
+    assert "--socket" not in str(caught.value)
+
+
 @pytest.fixture
 def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """The modes of each socket, from its creation on: noted at each step at which its mode or its group may change."""
@@ -920,7 +941,7 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
         if str(path).endswith(".sock") and Path(path).exists():
             seen.setdefault(Path(path).name, []).append(stat.S_IMODE(Path(path).stat().st_mode))
 
-    umask, chown, chmod = os.umask, os.chown, Path.chmod
+    umask, chown, chmod = os.umask, os.chown, os.chmod
     bound: list[Path] = []
 
     def noting_umask(value: int) -> int:
@@ -933,13 +954,14 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
         chown(path, *owners)
         note(path)
 
-    def noting_chmod(path: Path, mode: int, **how: Any) -> None:
+    def noting_chmod(path: Any, mode: int, **how: Any) -> None:
+        note(path)
         chmod(path, mode, **how)
         note(path)
 
     monkeypatch.setattr(os, "umask", noting_umask)
     monkeypatch.setattr(os, "chown", noting_chown)
-    monkeypatch.setattr(Path, "chmod", noting_chmod)
+    monkeypatch.setattr(os, "chmod", noting_chmod)
     seen["bound"] = bound  # type: ignore[assignment]
     return seen
 
