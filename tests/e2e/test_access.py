@@ -311,6 +311,31 @@ def test_tls_is_1_2_or_later(directory: Path, authority: Authority, version: str
                     context.wrap_socket(connection, server_hostname="localhost")
 
 
+@pytest.mark.parametrize("verbosity", [None, "ERROR"], ids=["default", "asked for"])
+def test_callers_who_fail_the_handshake_do_not_fill_the_log(
+    directory: Path, authority: Authority, verbosity: str | None
+) -> None:
+    """Given 300 callers who speak plain text to each address with TLS, expect no line about them. An admin may ask for them."""
+    flags = (*tls_flags(directory, authority), "--http", "https://127.0.0.1:0")
+    with rampd_server(directory, *flags, **({"GRPC_VERBOSITY": verbosity} if verbosity else {})) as server:
+        [address] = addresses(server)
+        for place in (address, str(server.event("listening_http")["address"])):
+            host, _, port = place.removeprefix("https://").rpartition(":")
+            for _ in range(300):
+                with socket.create_connection((host, int(port)), timeout=20) as connection:
+                    connection.sendall(b"this is plain text\r\n\r\n")
+                    with contextlib.suppress(ConnectionError):
+                        while connection.recv(1024):
+                            pass
+        with secure(address, authority) as channel:
+            assert status(channel, "WhoAmI", WHO) == "OK"
+        assert server.stop() == 0
+    if verbosity is None:
+        assert len(server.raw) < 50, server.raw[-20:]
+    else:
+        assert sum("Handshake failed" in line for line in server.raw) == 300
+
+
 def serial_of(address: str, authority: Authority) -> int:
     """Of the certificate that a new handshake gets."""
     from cryptography import x509
