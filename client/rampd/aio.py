@@ -187,7 +187,7 @@ class AsyncResolver(OnePerProcess):
     def status(self) -> Status:
         """Works like `Resolver.status`."""
         watching = self._watching if self.mode == "local" else None
-        return Status._of(watching, self._connection.target, self._reporter.status())
+        return Status._of(watching, self._connection.target, self._connection.refusal, self._reporter.status())
 
     async def _prepare(self, timeout_s: float) -> None:
         begin = self._watching.begin

@@ -49,9 +49,9 @@ class Status(WatchStatus):
     """What happened to the outcomes that this process reported."""
 
     @classmethod
-    def _of(cls, watching: Watching | None, target: str, reports: Reports) -> Self:
+    def _of(cls, watching: Watching | None, target: str, refusal: str, reports: Reports) -> Self:
         """Returns the status of a resolver that watches. With None: of a resolver that keeps nothing."""
-        known = _nothing_kept(target) if watching is None else watching.status()
+        known = _nothing_kept(target, refusal) if watching is None else watching.status()
         return cls(**{each.name: getattr(known, each.name) for each in fields(known)}, reports=reports)
 
 
@@ -239,7 +239,7 @@ class Resolver(OnePerProcess):
         threads that watch and report again, if they have stopped.
         """
         watching = self._watching if self.mode == "local" else None
-        return Status._of(watching, self._connection.target, self._reporter.status())
+        return Status._of(watching, self._connection.target, self._connection.refusal, self._reporter.status())
 
     def _catch_up(self, jobs: Iterable[v1.ResolveRequest], timeout_s: float) -> None:
         """Waits once for the `min_revision` of all jobs."""
@@ -267,18 +267,18 @@ class Resolver(OnePerProcess):
         return f"{type(self).__name__}({self._connection.target!r}, mode={self.mode!r})"
 
 
-def _nothing_kept(target: str) -> WatchStatus:
-    """Returns the status of a resolver that keeps nothing."""
+def _nothing_kept(target: str, refusal: str) -> WatchStatus:
+    """Returns the status of a resolver that keeps nothing. `refusal` is why the credential of its last call was refused."""
     return WatchStatus(
         mode="rpc",
         target=target,
         source="server",
-        connected=True,
+        connected=not refusal,
         components=0,
         deleted=(),
         snapshot_age_s=0.0,
         stale=False,
         next_withheld=False,
-        error="",
+        error=refusal,
         snapshot_file_error="",
     )

@@ -23,7 +23,7 @@ from rampd_server.rpc.binding import bind
 from rampd_server.rpc.call_counts import Calls
 from rampd_server.rpc.certificates import Certificates
 from rampd_server.rpc.door import Door
-from rampd_server.rpc.server import Server, Servers
+from rampd_server.rpc.server import LAUNCHER_SOCKET, Server, Servers
 from rampd_server.rpc.server_status import OpenAddress, Reach
 from rampd_server.rpc.streams import Streams
 
@@ -81,7 +81,7 @@ class Listeners:
         for door, path in self._sockets:
             server = self._server(servicers, door, streams, calls)
             if path == self._config.launcher_socket:
-                server.listen_unix(path, mode=_FOR_EVERY_USER)
+                server.listen_unix(path, mode=_FOR_EVERY_USER, setting=LAUNCHER_SOCKET)
             else:
                 server.listen_unix(path, mode=self._config.socket_mode, group=self._config.socket_group)
             servers.append(server)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -25,7 +26,7 @@ from tests.authority import Authority
 from tests.bench.http2 import Http2
 from tests.ci_issuer import ci_issuer
 from tests.rpc.access_table import Metadata, Tokens, send, status
-from tests.servers import ServerProcess, rampd_server, reason_of, require
+from tests.servers import ServerProcess, rampd_server, reason_of, require, stubs
 from tests.waiting import eventually
 
 WHO = v1.WhoAmIRequest()
@@ -311,6 +312,31 @@ def test_tls_is_1_2_or_later(directory: Path, authority: Authority, version: str
                     context.wrap_socket(connection, server_hostname="localhost")
 
 
+@pytest.mark.parametrize("verbosity", [None, "ERROR"], ids=["default", "asked for"])
+def test_callers_who_fail_the_handshake_do_not_fill_the_log(
+    directory: Path, authority: Authority, verbosity: str | None
+) -> None:
+    """Given 300 callers who speak plain text to each address with TLS, expect no line about them. An admin may ask for them."""
+    flags = (*tls_flags(directory, authority), "--http", "https://127.0.0.1:0")
+    with rampd_server(directory, *flags, **({"GRPC_VERBOSITY": verbosity} if verbosity else {})) as server:
+        [address] = addresses(server)
+        for place in (address, str(server.event("listening_http")["address"])):
+            host, _, port = place.removeprefix("https://").rpartition(":")
+            for _ in range(300):
+                with socket.create_connection((host, int(port)), timeout=20) as connection:
+                    connection.sendall(b"this is plain text\r\n\r\n")
+                    with contextlib.suppress(ConnectionError):
+                        while connection.recv(1024):
+                            pass
+        with secure(address, authority) as channel:
+            assert status(channel, "WhoAmI", WHO) == "OK"
+        assert server.stop() == 0
+    if verbosity is None:
+        assert len(server.raw) < 50, server.raw[-20:]
+    else:
+        assert sum("Handshake failed" in line for line in server.raw) == 300
+
+
 def serial_of(address: str, authority: Authority) -> int:
     """Of the certificate that a new handshake gets."""
     from cryptography import x509
@@ -522,31 +548,45 @@ def test_a_job_proves_itself_without_a_stored_secret(directory: Path) -> None:
         assert fork.rpartition(".")[2] not in "\n".join(server.raw)
 
 
-def test_the_launcher_socket_is_open_to_other_users_and_the_admin_socket_is_not(directory: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can call as another user")
-    launchers = directory / "jobs" / "launch.sock"
-    launchers.parent.mkdir(mode=0o755)
-    directory.chmod(0o755)
-    # What it needs is imported before it is nobody, who may not read the folder of Python.
-    script = """
-import os, socket, sys
-connection = socket.socket(socket.AF_UNIX)
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "launcher.md").read_text()
+RESOLVES_AS_ANOTHER_USER = """
+import os, sys
+from rampd import RampdError, Resolver
+
+def resolved(target, **options):
+    with Resolver(target, mode="rpc", timeout=5) as resolver:
+        return resolver.resolve("restyler", repo="acme/app", **options).tag
+
+# All that a call imports is imported before it is another user, who may not read the folder of Python.
+resolved("unix:/nowhere.sock", fallback="t0", timeout=0.1)
 os.setgroups([]); os.setgid(4711); os.setuid(4711)
 try:
-    connection.connect(sys.argv[1])
-except PermissionError:
-    print("denied")
-else:
-    print("open")
+    print(resolved(sys.argv[1]))
+except RampdError as error:
+    print(type(error).__name__)
 """
+
+
+def test_the_launcher_socket_is_open_to_other_users_and_the_admin_socket_is_not(directory: Path) -> None:
+    """Given a folder as the document has systemd make it, expect that a job of another user resolves there and nowhere else."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can call as another user")
+    [mode] = re.findall(r"^RuntimeDirectoryMode=(\d+)$", DOCUMENT, re.MULTILINE)
+    [shown] = re.findall(r"`--launcher-socket (\S+)`", DOCUMENT)
+    [target] = re.findall(r"`(unix:\S*/launchers\.sock)`", DOCUMENT)
+    launchers = directory / "jobs" / "launchers.sock"
+    launchers.parent.mkdir()
+    launchers.parent.chmod(int(mode, 8))
+    directory.chmod(0o755)
     with rampd_server(directory, "--launcher-socket", str(launchers)) as server:
         server.event("serving")
-        found = {
-            path: subprocess.run(
-                [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True, timeout=60
-            ).stdout.strip()
-            for path in (launchers, server.socket)
-        }
-        assert found == {launchers: "open", server.socket: "denied"}
+        with stubs(f"unix:{server.socket}") as call:
+            call("Release", component="restyler", tag="t1")
+
+        def as_another_user(target: str) -> str:
+            words = [sys.executable, "-c", RESOLVES_AS_ANOTHER_USER, target]
+            return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+        assert as_another_user(target.replace(shown, str(launchers))) == "t1"
+        assert as_another_user(f"unix:{server.socket}") == "UnavailableError"
         assert server.stop() == 0

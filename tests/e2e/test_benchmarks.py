@@ -1,4 +1,4 @@
-"""The benchmarks of the command, of a local answer and of many watchers run to their end. These tests do not check any speed."""
+"""Some benchmarks run to their end. These tests do not check any speed."""
 
 import importlib
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench.peers.comparison import PACKAGES, is_there
 from tests.bench.scale import Scale
+from tests.servers import require
 
 LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
@@ -16,6 +17,27 @@ def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
 
     assert len(rows) >= 5
     assert all(row.value.median >= 0 for row in rows if row.unit in ("ms", "us", "ns", "s", "bytes"))
+
+
+def test_the_benchmark_of_tokens_runs_to_its_end():
+    from tests.bench import access
+
+    require("h2load")
+    assert [row.unit for row in access.run(LEAST)] == ["calls/s", "calls/s", ""]
+
+
+def test_the_benchmark_of_hostile_callers_runs_to_its_end(monkeypatch: pytest.MonkeyPatch):
+    """With two kinds of callers. The other kinds differ only in what they send, and each takes some seconds."""
+    from tests.bench import hostile
+
+    require("h2load")
+    kinds = ("flood of resolve", "slow handshakes")
+    monkeypatch.setattr(hostile, "KINDS", {kind: hostile.KINDS[kind] for kind in kinds})
+    rows = hostile.run(LEAST)
+
+    assert [row.name.partition(":")[0].strip() for row in rows] == [
+        each for kind in kinds for each in (kind, "p99 during", "ratio")
+    ]
 
 
 def test_the_libraries_are_compared_if_installed_and_otherwise_left_out_with_one_line(

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
+import rampd
+from rampd import Token, TokenFile
 from rampd_server.access import access_file
 from rampd_server.rpc.binding import NAMES
 from tests.e2e.test_readme import shows
@@ -22,13 +25,14 @@ from tests.stores import REDIS, VALKEY, store_server
 from tests.waiting import eventually
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-BOXES = re.findall(r"```console\n(.*?)```", DOCUMENT, re.DOTALL)
+BOXES = [textwrap.dedent(box) for box in re.findall(r"^ *```console\n(.*?)^ *```", DOCUMENT, re.DOTALL | re.MULTILINE)]
 [UNIT] = re.findall(r"```ini\n(.*?)```", DOCUMENT, re.DOTALL)
 SHOWN_TOKEN, SHOWN_DIGEST = "rampd_0LAhznPqRT4Uh8Wjzm5nAQl7TTE1wFzXVxFvlRQJ5CbYi3M2X", "sha256:51b0c9d8e7f6"
 VARIABLE = [
     (r"rampd_[0-9A-Za-z]{49}", "TOKEN"),
     (r"sha256:[0-9a-f]{12}", "DIGEST"),
     (r"20[23]\d-\d\d-\d\d \d\d:\d\d UTC", "END"),
+    (r"20[23]\d-\d\d-\d\dT[\d:.]+Z", "TIME"),
 ]
 
 
@@ -110,7 +114,8 @@ def serving(admin: Admin) -> Iterator[ServerProcess]:
 
 def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
     require("openssl")
-    certificate, access, first_calls, others, another_token, another_certificate = BOXES
+    require("jq")
+    certificate, access, first_calls, others, another_token, another_certificate, leaked = BOXES
     admin = Admin(directory)
     admin.types(certificate)
     assert (admin.etc / "server.key").stat().st_mode & 0o777 == 0o640
@@ -127,8 +132,24 @@ def test_the_commands_print_what_the_document_shows(directory: Path) -> None:
         assert (admin.etc / "access.toml").stat().st_mode & 0o777 == 0o640
         assert "Verify return code: 0 (ok)" in "\n".join(admin.types(another_certificate))
         eventually(lambda: [line for line in server.log if line.get("event") == "certificate_changed"])
+        use_the_token_of_grace(admin, server)
+        admin.types(leaked)
         assert server.stop() == 0
     assert admin.learned[SHOWN_TOKEN] not in json.dumps(server.log)
+
+
+def use_the_token_of_grace(admin: Admin, server: ServerProcess) -> None:
+    """Makes the changes that the document shows, and two that are not hers."""
+    target, ca_file = f"https://{admin.address}", admin.etc / "ca.pem"
+    for credentials, actor in (
+        (TokenFile(admin.etc.parent / "grace.token"), ""),
+        (TokenFile(admin.etc.parent / "grace.token"), "build-42"),
+        (Token(admin.learned[SHOWN_TOKEN]), "grace"),
+    ):
+        with rampd.Admin(target, credentials=credentials, ca_file=ca_file, actor=actor, timeout=20) as caller:
+            caller.set_override("restyler", f"acme/{actor or 'app'}", tag="20200301")
+    with rampd.Admin(f"unix:{server.socket}", actor="grace", timeout=20) as caller:
+        caller.set_override("restyler", "acme/claimed", tag="20200301")
 
 
 @pytest.mark.parametrize("kind", [VALKEY, REDIS])

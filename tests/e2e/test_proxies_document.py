@@ -13,7 +13,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from rampd import Admin, Resolver, Token, v1
+from rampd import Admin, InvalidArgumentError, Resolver, Token, v1
+from rampd._calls.endpoint import Endpoint
+from rampd._contract.token import new_token
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc
 from tests.authority import Authority, Pair
 from tests.rpc.access_table import Tokens, send
@@ -238,3 +240,13 @@ def test_the_command_of_the_probe_says_whether_launchers_get_answers(place: Plac
     assert subprocess.run(words, check=False, timeout=60).returncode == 0
     words[-1] = words[-1].replace("ResolverService", "NoService")
     assert subprocess.run(words, check=False, capture_output=True, timeout=60).returncode == 1
+
+
+def test_a_client_sends_its_token_to_the_addresses_of_the_recipe_for_a_mesh() -> None:
+    [recipe] = re.findall(r"^- \*\*A mesh\*\*(.*?)^- \*\*", DOCUMENT, re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"[Cc]lients use `([^`]+)`", recipe)
+    assert targets == ["https://rampd.tools.svc:50051", "127.0.0.1:50051"]
+    for target in targets:
+        assert Endpoint(target, Token(new_token())).authorization()
+    with pytest.raises(InvalidArgumentError, match="not sent in the clear"):
+        Endpoint("rampd.tools.svc:50051", Token(new_token()))

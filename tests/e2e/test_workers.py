@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from rampd import v1
+from tests.authority import Authority
 from tests.processes import children, command_line, has_ended, is_reaped
 from tests.rpc.access_table import Tokens, status
 from tests.servers import ServerProcess, Stubs, rampd_server, short_directory, stubs
@@ -47,6 +48,25 @@ def test_every_worker_answers_on_the_one_port(directory: Path) -> None:
                 answer = call("Resolve", component="restyler", repo="acme/app", min_revision=revision)
                 assert answer.tag == "pb/x"
             assert len(answering(server.target, process_ids(server))) == 2
+
+
+def test_every_worker_answers_on_each_of_several_addresses(directory: Path) -> None:
+    """Given an address with TLS and one in plain text, expect that each of them is one address of both workers."""
+    authority = Authority()
+    certificate, key = authority.issue("127.0.0.1").write(directory, "server")
+    flags = ("--listen", "http://127.0.0.1:0", "--tls-cert", str(certificate), "--tls-key", str(key))
+    with two_workers(directory, *flags) as server, contextlib.ExitStack() as stack:
+        listening = {(line["address"], line["tls"]) for line in server.log if line["event"] == "listening"}
+        [secure], [clear] = ([address for address, has_tls in listening if has_tls is kind] for kind in (True, False))
+        trusted = grpc.ssl_channel_credentials(authority.certificate)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        over_tls = [stack.enter_context(grpc.secure_channel(secure, trusted, options)) for _ in range(24)]
+        calls = [*map(Stubs, over_tls), *(stack.enter_context(stubs(clear)) for _ in range(24))]
+        revision = calls[0]("Release", component="restyler", tag="t1").revision
+        for call in calls:
+            assert call("Resolve", component="restyler", repo="acme/app", min_revision=revision).tag == "t1"
+        for address in (secure, clear):
+            assert len(answering(address, process_ids(server))) == 2
 
 
 def answering(target: str, workers: set[int]) -> set[int]:

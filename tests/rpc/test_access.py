@@ -25,6 +25,7 @@ from rampd_server.access import following
 from rampd_server.access.oidc import LEEWAY_S
 from rampd_server.access.quotas import Rate
 from rampd_server.process.address import Address
+from rampd_server.process.startup import StartupError
 from rampd_server.rpc import door, refused_calls
 from rampd_server.rpc.binding import SERVICES
 from tests.authority import Authority
@@ -911,6 +912,26 @@ def test_the_launcher_socket_serves_what_launchers_need_and_nothing_else(
             )
 
 
+@pytest.mark.parametrize("wrong", ["a path that is too long", "a file", "a folder that everybody may write to"])
+def test_an_error_about_the_launcher_socket_names_its_own_flag(
+    store_process: StoreServer, namespace: str, wrong: str
+) -> None:
+    with short_directory() as directory:
+        path = directory / "jobs" / ("x" * 101 if "long" in wrong else "launch.sock")
+        path.parent.mkdir(mode=0o755)
+        if wrong == "a file":
+            path.write_text("mine")
+        elif "everybody" in wrong:
+            path.parent.chmod(0o777)
+        with (
+            pytest.raises(StartupError) as caught,
+            testing.run(directory, store_process.url, namespace=namespace, launcher_socket=path),
+        ):
+            pass
+    assert "--launcher-socket (RAMPD_LAUNCHER_SOCKET)" in str(caught.value)
+    assert "--socket" not in str(caught.value)
+
+
 @pytest.fixture
 def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """The modes of each socket, from its creation on: noted at each step at which its mode or its group may change."""
@@ -920,7 +941,7 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
         if str(path).endswith(".sock") and Path(path).exists():
             seen.setdefault(Path(path).name, []).append(stat.S_IMODE(Path(path).stat().st_mode))
 
-    umask, chown, chmod = os.umask, os.chown, Path.chmod
+    umask, chown, chmod = os.umask, os.chown, os.chmod
     bound: list[Path] = []
 
     def noting_umask(value: int) -> int:
@@ -933,13 +954,14 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
         chown(path, *owners)
         note(path)
 
-    def noting_chmod(path: Path, mode: int, **how: Any) -> None:
+    def noting_chmod(path: Any, mode: int, **how: Any) -> None:
+        note(path)
         chmod(path, mode, **how)
         note(path)
 
     monkeypatch.setattr(os, "umask", noting_umask)
     monkeypatch.setattr(os, "chown", noting_chown)
-    monkeypatch.setattr(Path, "chmod", noting_chmod)
+    monkeypatch.setattr(os, "chmod", noting_chmod)
     seen["bound"] = bound  # type: ignore[assignment]
     return seen
 
@@ -1002,9 +1024,37 @@ def test_a_client_id_belongs_to_its_identity(world: World) -> None:
 
 @pytest.mark.parametrize("honest", [5, 0])
 def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(world: World, honest: int) -> None:
-    """The cap of one reporter depends on the proven identity. Without other reporters, the same reports end the rollout."""
+    """The cap of one reporter depends on the proven identity. Without other reporters, the same reports end the rollout. Beside
+    others they pause it, because the assignment check has no cap.
+    """
+    report_beside_others(world, honest, v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
+    if honest:
+        eventually(lambda: world("admin", "GetRollout", component=C).rollout.paused)
+        found = world("admin", "GetRollout", component=C).rollout
+        assert found.pause.cause == v1.PAUSE_CAUSE_ASSIGNMENT_CHECK
+        assert (found.evidence.reporters, found.evidence.next_failures) == (6, 0)
+        assert found.evidence.e < found.evidence.limit
+        assert (found.state, found.next_percent) == (v1.ROLLOUT_STATE_ROLLING_OUT, 10)
+    else:
+        eventually(
+            lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD,
+        )
+
+
+def test_the_absolute_guard_has_no_cap_and_a_hostile_launcher_beside_others_trips_it(world: World) -> None:
+    """docs/automation.md and docs/security.md warn of this."""
+    policy = v1.Policy(max_failure_rate=0.1, on_max_failure_rate=v1.ON_REGRESSION_ROLLBACK)
+    report_beside_others(world, 5, policy)
+    eventually(lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD)
+    assert "more often than the policy allows" in world("admin", "GetRollout", component=C).rollout.held.reason
+
+
+def report_beside_others(world: World, honest: int, policy: v1.Policy) -> None:
+    """Begins a rollout, in which the jobs of honest launchers succeed. Then one more launcher, under the names of the others,
+    reports that all of its jobs of next have failed.
+    """
     world("admin", "Release", component=C, tag="t1")
-    world("admin", "SetPolicy", component=C, policy=v1.Policy(on_regression=v1.ON_REGRESSION_ROLLBACK))
+    world("admin", "SetPolicy", component=C, policy=policy)
     world("admin", "Release", component=C, tag="t2")
     world("admin", "Ramp", component=C, percent=10)
     for number in range(honest):
@@ -1019,15 +1069,6 @@ def test_beside_others_a_hostile_launcher_brings_no_release_down_under_any_name(
     for number, job in enumerate(failed):
         claimed = f"launcher-{number % 5}"
         world("hostile", "ReportOutcomes", claimed, client_id=f"c{number}", sequence=1, outcomes=[job])
-    if honest:
-        found = world("admin", "GetRollout", component=C).rollout
-        assert (found.evidence.reporters, found.evidence.next_failures) == (6, 0)
-        assert found.evidence.e < found.evidence.limit
-        assert found.state == v1.ROLLOUT_STATE_ROLLING_OUT
-    else:
-        eventually(
-            lambda: world("admin", "GetRollout", component=C).rollout.state == v1.ROLLOUT_STATE_HELD,
-        )
 
 
 def outcomes_of(world: World, who: str, repos: list[str], result: v1.OutcomeResult) -> list[v1.Outcome]:

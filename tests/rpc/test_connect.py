@@ -161,6 +161,13 @@ def test_what_is_not_json_of_the_message_is_an_invalid_field(http: httpx.Client,
     assert len(error["message"]) < 1000
 
 
+def test_a_number_in_json_that_is_too_large_is_an_invalid_field(http: httpx.Client) -> None:
+    """JSON has numbers of any length, and `percent` is a double."""
+    content = b'{"component": "a", "percent": 1' + b"0" * 400 + b"}"
+    answer = http.post("/rampd.v1.RolloutService/Ramp", content=content, headers=JSON)
+    refused(answer, 400, "invalid_argument", "INVALID_FIELD")
+
+
 @pytest.mark.parametrize(
     "kind",
     [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",

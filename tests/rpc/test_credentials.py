@@ -526,6 +526,28 @@ async def test_a_job_gets_its_fallback_if_the_server_refuses_its_caller(
         await result(resolver.close())
 
 
+@pytest.mark.parametrize("face", [Resolver, AsyncResolver])
+async def test_a_refused_resolver_in_mode_rpc_says_so_until_a_call_is_not_refused(
+    server: ScriptedServer, face: type
+) -> None:
+    server.answers["Resolve"] = [REFUSED]
+    resolver = face(server.target, mode="rpc", credentials=Token(new_token()))
+
+    def told() -> tuple[bool, str]:
+        found = resolver.status()
+        return found.connected, found.error
+
+    try:
+        assert told() == (True, "")
+        assert (await result(resolver.resolve(C, repo="acme/app", fallback="t0"))).tag == "t0"
+        assert told() == (False, "The token was revoked.")
+        server.answers["Resolve"] = [ANSWER]
+        assert (await result(resolver.resolve(C, repo="acme/app"))).tag == "t1"
+        assert told() == (True, "")
+    finally:
+        await result(resolver.close())
+
+
 @pytest.mark.parametrize("face", [Admin, AsyncAdmin])
 async def test_a_wait_for_a_release_goes_on_with_another_token_when_the_first_has_ended(
     server: ScriptedServer, face: type

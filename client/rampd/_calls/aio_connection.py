@@ -30,6 +30,9 @@ class AioCaller(Protocol):
     @property
     def target(self) -> str: ...
 
+    @property
+    def refusal(self) -> str: ...
+
     async def call(self, request: Message, response: type[Response], timeout_s: float) -> Response: ...
 
     async def close(self) -> None: ...
@@ -43,6 +46,11 @@ class AioConnection:
         self.target = self._connection.target
         self._threads: ThreadPoolExecutor | None = None
         _connections.add(self)
+
+    @property
+    def refusal(self) -> str:
+        """As `Connection.refusal`."""
+        return self._connection.refusal
 
     async def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
         """Returns the response. Raises RampdError. If the task is cancelled, the thread still goes on until the time-out."""

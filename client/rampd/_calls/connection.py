@@ -36,6 +36,9 @@ class Caller(Protocol):
     @property
     def target(self) -> str: ...
 
+    @property
+    def refusal(self) -> str: ...
+
     def call(self, request: Message, response: type[Response], timeout_s: float) -> Response: ...
 
     def close(self) -> None: ...
@@ -46,6 +49,8 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, *, metadata: Metadata = ()) -> None:
         self.target = endpoint.target
+        self.refusal = ""
+        """Why the credential of the last call was refused. Empty if it was not."""
         self._endpoint = endpoint
         self._metadata = metadata
         self._stamp: object = None
@@ -67,9 +72,16 @@ class Connection:
         began_s = time.monotonic() if began_s is None else began_s
         with call_span(method, self.target) as trace:
             metadata = (*self._metadata, *trace)
-            if method.has_dry_run and request.dry_run:  # type: ignore[attr-defined]  # the method says so
-                self._require_dry_run(timeout_s, began_s, metadata)
-            return self._tried(method, request, response, timeout_s, began_s=began_s, metadata=metadata)
+            refusal = ""
+            try:
+                if method.has_dry_run and request.dry_run:  # type: ignore[attr-defined]  # the method says so
+                    self._require_dry_run(timeout_s, began_s, metadata)
+                return self._tried(method, request, response, timeout_s, began_s=began_s, metadata=metadata)
+            except UnauthenticatedError as error:
+                refusal = error.message
+                raise
+            finally:
+                self.refusal = refusal
 
     def _require_dry_run(self, timeout_s: float, began_s: float, metadata: Metadata) -> None:
         """Raises UnimplementedError if the server would make a change instead of a dry run. It is asked each time, because at the

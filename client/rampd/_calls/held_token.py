@@ -149,7 +149,7 @@ class HeldToken:
         try:
             token, end_s = found
             end_s = None if end_s is None else float(end_s)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UnauthenticatedError(
                 "The credentials must return a token and when it ends (seconds since 1970, or None), but returned something else."
             ) from None

@@ -4,7 +4,6 @@ Pure, and the only copy of the rules: the server uses it, and so does a client t
 `resolve` does no I/O and takes no lock, so any thread may call it while another thread writes.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -34,6 +33,8 @@ __all__ = [
     "is_among",
     "resolve",
 ]
+
+_MOST_S = timedelta.max.total_seconds()
 
 
 class ResolveReason(StrEnum):
@@ -144,7 +145,7 @@ class Resolution:
     @property
     def snapshot_age(self) -> timedelta:
         """The time since the store last confirmed the state; `timedelta.max` if it never did."""
-        return timedelta.max if math.isinf(self._snapshot_age_s) else timedelta(seconds=self._snapshot_age_s)
+        return timedelta(seconds=self._snapshot_age_s) if self._snapshot_age_s < _MOST_S else timedelta.max
 
     @property
     def snapshot_age_s(self) -> float:

@@ -1,8 +1,8 @@
-"""Limits how much one reporter counts, so that no single reporter can cause a rollback.
+"""Limits how much one reporter counts in the relative guard, so that no single reporter can cause a rollback by it.
 
 Once `ENOUGH_REPORTERS` identities have reported in a trial, each counts for at most a third of next's counted failures.
 The cap only removes failures of next. That lowers E, so alpha still holds. If everybody shares one credential, there is
-one identity and no cap.
+one identity and no cap. The absolute guard and the assignment check have no cap: first outcomes are not counted by reporter.
 """
 
 from collections.abc import Mapping, Sequence

@@ -40,7 +40,7 @@ class WatchStatus:
     source: str
     """`server`, `file` (the snapshot file) or `none`. In mode rpc always `server`."""
     connected: bool
-    """Whether a server is sending changes right now."""
+    """Whether a server is sending changes right now. In mode rpc: whether the credential of the last call was not refused."""
     components: int
     deleted: tuple[str, ...]
     """Components that were deleted and for which there are still answers."""
@@ -52,7 +52,7 @@ class WatchStatus:
     """Whether nobody gets next, because the state is older than `next_max_stale` or no server can reach this process."""
     error: str
     """Without a stream: why the last one ended, or why there is none (the thread could not be started, `close()`). With a
-    stream: why its state is stale, otherwise empty.
+    stream: why its state is stale, otherwise empty. In mode rpc: why the credential of the last call was refused.
     """
     snapshot_file_error: str
     """Why the snapshot file could not be read, or not be written the last time. Empty if all went well."""

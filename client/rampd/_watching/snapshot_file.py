@@ -103,7 +103,7 @@ def _moment_of(path: Path) -> Moment | None:
             return None
         head = json.loads(checked[0])
         return Moment(str(head["cursor"]), float(head["confirmed"]), float(head.get("told", 0.0)))
-    except (SnapshotFileError, ValueError, TypeError, KeyError):
+    except (SnapshotFileError, ValueError, TypeError, KeyError, OverflowError):
         return None
 
 
@@ -141,7 +141,7 @@ def read(path: Path) -> Saved | None:
             float(head["confirmed"]),
             float(head.get("told", 0.0)),
         )
-    except (DecodeError, MalformedStateError, ValueError, TypeError, KeyError) as error:
+    except (DecodeError, MalformedStateError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise SnapshotFileError(f"it makes no sense: {error!r}") from error
 
 

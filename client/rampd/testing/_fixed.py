@@ -18,7 +18,7 @@ from rampd._contract.grammar import COMPONENT, PINNED, TAG, Violation, Word, wor
 from rampd._decision.overrides import Choice, Overrides
 from rampd._reporting.outcome_buffer import Outcome, Reports
 from rampd.aio import AsyncResolver
-from rampd.errors import InvalidArgumentError, RampdError
+from rampd.errors import InvalidArgumentError, RampdError, UnauthenticatedError
 from rampd.resolver import Resolver
 
 Response = TypeVar("Response", bound=Message)
@@ -43,6 +43,10 @@ class _Answers:
         self.calls: list[Job] = []
         self.failure: RampdError | None = None
         self.is_closed = False
+
+    @property
+    def refusal(self) -> str:
+        return self.failure.message if isinstance(self.failure, UnauthenticatedError) else ""
 
     def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:  # noqa: ARG002
         if self.is_closed:
@@ -181,6 +185,10 @@ class _AioAnswers:
 
     def __init__(self, answers: _Answers) -> None:
         self._answers = answers
+
+    @property
+    def refusal(self) -> str:
+        return self._answers.refusal
 
     async def call(self, request: Message, response: type[Response], timeout_s: float) -> Response:
         return self._answers.call(request, response, timeout_s)

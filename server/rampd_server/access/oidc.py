@@ -88,7 +88,8 @@ class OidcVerifier:
             )
         except jwt.ExpiredSignatureError:
             raise bad_credentials("The token has expired. Get another one from its issuer.") from None
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, TypeError, OverflowError) as error:
+            # PyJWT 2.10 raises the last two for a time that is none.
             raise bad_credentials(f"The token is not valid: {error}.") from None
 
 

@@ -14,11 +14,14 @@ from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rampd_server.http.context import HttpContext
 from rampd_server.http.evaluation import ErrorCode, Refusal
 from rampd_server.http.health import Health
+from rampd_server.rpc import refused_calls
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
 
 _OFREP: Final = "/ofrep/"
@@ -56,6 +59,7 @@ class Guard:
             wrong = self._wrong(scope)
             if wrong is not None:
                 self._count(scope["path"], wrong.code.upper())
+                _tell(scope, wrong)
             application = self._application if wrong is None else wrong.answer(scope["path"])
             await application(scope, receive, sending)
         except Exception as error:
@@ -96,6 +100,7 @@ class Guard:
                 "permission_denied",
                 "This address asks for no credential, so it answers only to the names of its own machine, such as localhost and "
                 "127.0.0.1. For other names, give the server an --access-file.",
+                "host",
             )
         origin = headers.get("origin")
         if origin is not None and _split(origin).netloc.lower() != host.lower():
@@ -103,8 +108,17 @@ class Guard:
                 HTTPStatus.FORBIDDEN,
                 "permission_denied",
                 "The request comes from a page of another host. Call rampd from a program, or from a page of its own host.",
+                "origin",
             )
         return None
+
+
+def _tell(scope: Scope, wrong: "_Refusal") -> None:
+    """Logs a refusal because of who has sent the request."""
+    if wrong.header:
+        value = Headers(scope=scope).get(wrong.header, "")
+        why = f"{wrong.message} It says {wrong.header}: {value!r:.100}."
+        refused_calls.tell_of_request(scope["path"], HttpContext(Request(scope)).peer, wrong.status.name, why)
 
 
 def words_of(path: str, code: str, message: str) -> Mapping[str, str]:
@@ -136,6 +150,8 @@ class _Refusal(NamedTuple):
     code: str
     """A code of Connect."""
     message: str
+    header: str = ""
+    """The header that shows who has sent the request. Empty: only the form of the request is wrong."""
 
     def answer(self, path: str) -> JSONResponse:
         return JSONResponse(words_of(path, self.code, self.message), self.status, headers={"connection": "close"})

@@ -45,7 +45,7 @@ def _parsed(kind: Descriptor, data: bytes) -> bytes:
     try:
         json_format.Parse(data or b"{}", message)
         return message.SerializeToString()
-    except (json_format.ParseError, DecodeError, RecursionError, ValueError) as error:
+    except (json_format.ParseError, DecodeError, RecursionError, ValueError, OverflowError) as error:
         raise InvalidRequestError([_violation(kind, error)]) from None
 
 

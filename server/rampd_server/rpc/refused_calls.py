@@ -1,4 +1,4 @@
-"""Logs the calls that are refused because of who calls, and slows them down.
+"""Logs the calls and requests that are refused because of who calls, and slows the calls down.
 
 The log has no secret and a limited number of lines a second. A refusal costs the server as much as an answer. So if there are
 many refusals, each one waits for a moment: a hostile client that waits for its answers then takes little of the server's time.
@@ -6,7 +6,7 @@ many refusals, each one waits for a moment: a hostile client that waits for its 
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
@@ -20,6 +20,7 @@ from rampd_server.rpc.call import Call, Context
 _LOGGED: Final = frozenset({Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.ROLE_REQUIRED, Reason.LIMIT_EXCEEDED})
 _LINES_PER_S: Final = 5.0
 _BURST: Final = 50.0
+_MOST_OF_PATH: Final = 200
 
 _HELD_S: Final = {
     **dict.fromkeys((Reason.NO_CREDENTIALS, Reason.BAD_CREDENTIALS, Reason.INVALID_FIELD), 1.0),
@@ -83,19 +84,28 @@ def tell_of_hidden(call: Call, components: Iterable[str]) -> None:
 
 def tell(refusal: RampdError | DeadlineError, method: str, caller: Caller | None, context: Context) -> None:
     """Logs a refusal if its reason is who calls. The next line has the number of refusals that the rate left out."""
+    if isinstance(refusal, RampdError) and (refusal.reason in _LOGGED or refusal.log_message):
+        identity = caller.identity if caller else None
+        _write(method, identity, context.peer, refusal.reason, refusal.log_message or refusal.message)
+
+
+def tell_of_request(path: str, peer: Callable[[], str], reason: str, why: str) -> None:
+    """Logs a request over HTTP that is refused before anybody asks who calls. The rate is the same as for calls."""
+    _write(path.removeprefix("/")[:_MOST_OF_PATH], None, peer, reason, why)
+
+
+def _write(method: str, identity: str | None, peer: Callable[[], str], reason: str, why: str) -> None:
     global _not_logged  # noqa: PLW0603 - one log, one rate
-    if not isinstance(refusal, RampdError) or not (refusal.reason in _LOGGED or refusal.log_message):
-        return
     if _rate.take(1, time.monotonic()):
         _not_logged += 1
         return
     _log.warning(
         "call_refused",
         method=method,
-        identity=caller.identity if caller else None,
-        peer=context.peer(),
-        reason=refusal.reason,
-        why=refusal.log_message or refusal.message,
+        identity=identity,
+        peer=peer(),
+        reason=reason,
+        why=why,
         not_logged=_not_logged,
     )
     _not_logged = 0

@@ -40,6 +40,9 @@ MAX_HEADERS_BYTES = 16 * 1024
 HANDSHAKE_MS = 10_000
 """How long a connection may take until it is ready for calls. A client of rampd gives up earlier."""
 
+SOCKET = "--socket (RAMPD_SOCKET)"
+LAUNCHER_SOCKET = "--launcher-socket (RAMPD_LAUNCHER_SOCKET)"
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -151,18 +154,19 @@ class Server:
         except RuntimeError as error:
             raise StartupError(f"Can't listen on {address}.") from error
 
-    def listen_unix(self, path: Path, *, mode: int = 0o600, group: int | None = None) -> None:
-        """Binds a unix socket, which never has a wider mode than `mode`. Replaces the socket of a dead server. Raises
-        StartupError.
+    def listen_unix(self, path: Path, *, mode: int = 0o600, group: int | None = None, setting: str = SOCKET) -> None:
+        """Binds a unix socket, which never has a wider mode than `mode`. Replaces the socket of a dead server. `setting` is where
+        the path was given. Raises StartupError.
         """
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
             raise StartupError(
                 f"{path} is too long for the path of a unix socket (at most {MAX_SOCKET_PATH} bytes): "
-                "give a shorter --socket (RAMPD_SOCKET)."
+                f"give a shorter {setting}."
             )
         try:
-            make_own(path.parent, "--socket (RAMPD_SOCKET) or --data-dir (RAMPD_DATA_DIR)")
-            _remove_stale(path)
+            # The admin socket is in the data directory if nobody says otherwise.
+            make_own(path.parent, f"{SOCKET} or --data-dir (RAMPD_DATA_DIR)" if setting == SOCKET else setting)
+            _remove_stale(path, setting)
             # The mode must be right from the first moment, so it can't be set afterwards.
             umask = os.umask(0o777 & ~(mode if group is None else 0o600))
             try:
@@ -232,14 +236,14 @@ class Servers:
         await asyncio.gather(*(each.stop(grace_s) for each in self._servers))
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, setting: str) -> None:
     """Removes the socket of a dead server. gRPC would also remove the socket of a server that runs."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise StartupError(f"{path} exists and is not a socket: give another --socket (RAMPD_SOCKET).")
+        raise StartupError(f"{path} exists and is not a socket: give another {setting}.")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(os.fspath(path))
@@ -247,5 +251,5 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
             return
     raise StartupError(
-        f"A server listens on the unix socket {path}: end that server, or give this one another --socket (RAMPD_SOCKET)."
+        f"A server listens on the unix socket {path}: end that server, or give this one another {setting}."
     )

@@ -15,8 +15,10 @@ The file has no credentials.
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -75,8 +77,8 @@ class LastStateFile:
             about = LastServed(
                 epoch=str(head["epoch"]),
                 entry_id=str(head["entry"]),
-                confirmed_s=float(head["confirmed"]),
-                clock_ahead_ms=float(head["clock_ahead_ms"]),
+                confirmed_s=_time(head["confirmed"]),
+                clock_ahead_ms=_finite(head["clock_ahead_ms"]),
                 namespace=feed_entry.read_namespace(head["freeze"]),
                 is_last=head["is_last"] is True,
             )
@@ -86,7 +88,7 @@ class LastStateFile:
                 tuple((rollout, overrides) for rollout, overrides in components if isinstance(rollout, Rollout)),
                 tuple(absent for absent, _ in components if isinstance(absent, Absent)),
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError) as exc:
             raise PrivateFileError(f"its content is not valid: {exc!r}") from exc
 
     def encode(self, rollout: Rollout | Absent, overrides: Iterable[tuple[str, Override]] = ()) -> Iterator[bytes]:
@@ -142,14 +144,27 @@ class LastStateFile:
             with self.path.open("rb") as file:
                 _, _, head = (file.readline(_MAX_HEAD_BYTES) for _ in range(3))
             kept = json.loads(head)
-            confirmed_s = float(kept["confirmed"])
+            confirmed_s = _time(kept["confirmed"])
             has_more = kept["epoch"] == about.epoch and entry_order(kept["entry"]) > entry_order(about.entry_id)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return True
         # If the time in the file is in the future, the clock was set back, and times can't be compared.
         is_future = confirmed_s > time.time() + CLOCK_TOLERANCE_S
         slack_s = 0.0 if has_more else CLOCK_TOLERANCE_S
         return is_future or about.confirmed_s > confirmed_s - slack_s
+
+
+def _time(number: float) -> float:
+    """Returns seconds since 1970. Raises ValueError, OverflowError, OSError and TypeError if the number is no time."""
+    datetime.fromtimestamp(number, UTC)
+    return float(number)
+
+
+def _finite(number: float) -> float:
+    """Raises ValueError, OverflowError and TypeError."""
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no number")
+    return float(number)
 
 
 def _checked(content: bytes) -> tuple[Mapping[str, Any], Iterable[bytes]]:

@@ -379,7 +379,17 @@ def test_ctrl_c_ends_the_wait_for_a_token() -> None:
 
 
 @pytest.mark.parametrize(
-    "found", [None, "token", ("token", "soon"), ("two words", None), ("token\n", None), (7, None), ("rampd_cut", None)]
+    "found",
+    [
+        None,
+        "token",
+        ("token", "soon"),
+        ("token", 10**400),
+        ("two words", None),
+        ("token\n", None),
+        (7, None),
+        ("rampd_cut", None),
+    ],
 )
 def test_the_error_about_a_wrong_result_of_a_callable_does_not_show_it(found: object) -> None:
     def ask() -> tuple[str, float | None]:
@@ -435,7 +445,9 @@ def test_no_traceback_shows_a_token_that_was_cut(monkeypatch: pytest.MonkeyPatch
         assert cut not in shown_with_variables(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["file", "variable", "callable", "callable, no end", "callable, no pair"])
+@pytest.mark.parametrize(
+    "kind", ["file", "variable", "callable", "callable, no end", "callable, absurd end", "callable, no pair"]
+)
 def test_no_traceback_shows_a_token_that_can_t_be_used(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -447,6 +459,7 @@ def test_no_traceback_shows_a_token_that_can_t_be_used(
         "variable": GitLab(),
         "callable": lambda: (f"{cut}\n", None),
         "callable, no end": lambda: (cut, "later"),  # type: ignore[dict-item,return-value]
+        "callable, absurd end": lambda: (cut, 10**400),
         "callable, no pair": lambda: cut,  # type: ignore[dict-item,return-value]
     }[kind]
     with pytest.raises(UnauthenticatedError) as caught:
@@ -468,6 +481,13 @@ def test_the_end_of_a_json_web_token_is_its_claim_exp() -> None:
     assert end_of(json_web_token(sub="x")) is None
     assert end_of(new_token()) is None
     assert end_of("a.b.c") is None
+
+
+@pytest.mark.parametrize("end", ["soon", None, [], 10**400], ids=["text", "null", "list", "too large for a float"])
+def test_an_end_that_is_no_time_is_not_known(end: object) -> None:
+    token = json_web_token(exp=end)
+    assert end_of(token) is None
+    assert sent(Endpoint("127.0.0.1:1", Token(token))) == f"Bearer {token}"
 
 
 def test_a_job_of_gitlab_has_its_token_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:

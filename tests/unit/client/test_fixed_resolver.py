@@ -16,6 +16,7 @@ from rampd import (
     Resolution,
     Resolver,
     ResolveReason,
+    UnauthenticatedError,
     UnavailableError,
 )
 from rampd.testing import AsyncFixedResolver, FixedResolver
@@ -145,6 +146,13 @@ async def test_a_failure_is_raised_until_it_is_cleared(resolver: Any) -> None:
         await result(resolver.resolve("restyler", repo="a"))
     resolver.fail_with(None)
     assert (await result(resolver.resolve("restyler", repo="a"))).tag == "20200301"
+
+
+async def test_a_refused_credential_is_in_the_status_until_it_is_cleared(resolver: Any) -> None:
+    resolver.fail_with(UnauthenticatedError("revoked"))
+    assert (resolver.status().connected, resolver.status().error) == (False, "revoked")
+    resolver.fail_with(None)
+    assert (resolver.status().connected, resolver.status().error) == (True, "")
 
 
 async def test_a_closed_resolver_says_so_and_may_be_closed_again(resolver: Any) -> None:

@@ -246,6 +246,19 @@ def test_a_file_of_a_version_without_an_order_of_states_is_read_and_replaced(pat
     assert save(path, 6)
 
 
+@pytest.mark.parametrize("time_s", [b"1" + b"0" * 400, b'"soon"', b"[]"], ids=["too large for a float", "text", "list"])
+@pytest.mark.parametrize("name", [b"confirmed", b"told"])
+def test_a_file_with_a_time_that_is_none_is_refused_and_replaced(path: Path, name: bytes, time_s: bytes) -> None:
+    magic, _, content = path.read_bytes().split(b"\n", 2)
+    content = content.replace(
+        b'"%s": %s' % (name, {b"confirmed": b"1000.0", b"told": b"900.0"}[name]), b'"%s": %s' % (name, time_s), 1
+    )
+    path.write_bytes(b"\n".join((magic, hashlib.sha256(content).hexdigest().encode(), content)))
+    assert "it makes no sense" in refusal(path)
+    assert save(path, 6)
+    assert snapshot_file.read(path) is not None
+
+
 def test_processes_that_share_a_file_never_replace_it_with_an_older_state(tmp_path: Path) -> None:
     path, workers, numbers = tmp_path / "rampd.snapshot", [], list(range(1, 201))
     for worker in range(4):

@@ -1,20 +1,23 @@
 """What a request has to pass before its route, without a port: what a parser may let through in one piece."""
 
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from rampd_server.access.quotas import Rate
 from rampd_server.http.guard import Guard
+from rampd_server.rpc import refused_calls
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
 
 RESOLVE = "/rampd.v1.ResolverService/Resolve"
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, *, is_local: bool = False) -> None:
         self.counted: list[tuple[str, str]] = []
-        self.guard = Guard(self.inner, self, is_local=False, count=lambda *each: self.counted.append(each))  # type: ignore[arg-type]
+        self.guard = Guard(self.inner, self, is_local=is_local, count=lambda *each: self.counted.append(each))  # type: ignore[arg-type]
         self.is_stopping = False
         self.fails = False
 
@@ -38,6 +41,7 @@ class World:
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
+            "client": ("10.0.0.7", 4711),
             "headers": [(name.encode(), value.encode()) for name, value in (("host", "x"), *headers)],
         }
         await self.guard(scope, receive, send)
@@ -65,6 +69,54 @@ async def test_what_is_refused_is_counted(header: tuple[str, str], status: int, 
     world = World()
     assert await world.status(header) == status
     assert world.counted == [(RESOLVE, code)]
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr(refused_calls, "_rate", Rate(refused_calls._LINES_PER_S, refused_calls._BURST))
+    monkeypatch.setattr(refused_calls, "_not_logged", 0)
+    monkeypatch.setattr(
+        refused_calls._log, "warning", lambda event, **pairs: found.append({"event": event, **pairs}), raising=False
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("is_local", "header", "status", "said"),
+    [
+        (False, ("origin", "http://evil.example"), HTTPStatus.FORBIDDEN, "It says origin: 'http://evil.example'."),
+        (True, ("x", "y"), HTTPStatus.MISDIRECTED_REQUEST, "It says host: 'x'."),
+    ],
+    ids=["a page of another host", "a name of another machine"],
+)
+async def test_a_refusal_because_of_who_has_sent_the_request_is_in_the_log(
+    lines: list[dict[str, Any]], is_local: bool, header: tuple[str, str], status: HTTPStatus, said: str
+) -> None:
+    assert await World(is_local=is_local).status(header) == status
+    [line] = lines
+    assert line.pop("why").endswith(said)
+    assert line == {
+        "event": "call_refused",
+        "method": RESOLVE.removeprefix("/"),
+        "identity": None,
+        "peer": "ipv4:10.0.0.7:4711",
+        "reason": status.name,
+        "not_logged": 0,
+    }
+
+
+async def test_many_such_refusals_and_long_texts_do_not_fill_the_log(lines: list[dict[str, Any]]) -> None:
+    world = World()
+    for _ in range(1000):
+        assert await world.status(("origin", f"http://{'x' * 5000}"), path="/" + "a" * 5000) == 403
+    assert len(lines) < 100
+    assert all(len(line["method"]) + len(line["why"]) < 600 for line in lines)
+
+
+async def test_a_request_with_only_a_wrong_form_is_not_in_the_log(lines: list[dict[str, Any]]) -> None:
+    assert await World().status(("x", "x" * MAX_HEADERS_BYTES)) == 431
+    assert lines == []
 
 
 async def test_a_defect_is_counted() -> None:

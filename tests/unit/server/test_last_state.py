@@ -3,6 +3,7 @@ same store, and it is never older than it says."""
 
 import asyncio
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -38,6 +39,8 @@ from tests.unit.test_rollout_properties import COMMANDS
 ABOUT = LastServed("e1", "5-0", 1000.0, 250.0, Namespace(Freeze("ada", "because", NOW)), is_last=True)
 PINNED = {"acme/app": Override(tag="x"), "acme/*": Override(channel="NEXT"), "b/c": Override("CURRENT", "", NOW)}
 MARK = Quarantine("ada", "bad", NOW)
+ABSURD = "1" + "0" * 400
+"""A number in JSON that is too large for a float."""
 LONGEST_PAUSE_S = 0.1
 """Ten times what is wanted of the event loop."""
 
@@ -127,6 +130,24 @@ def test_a_file_of_another_store_is_refused_under_any_name(file: LastStateFile, 
     assert other.path != file.path != LastStateFile(tmp_path, "embedded", "n").path
     file.path.rename(other.path)
     assert "belongs to another store" in refusal(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *(("confirmed", number) for number in (ABSURD, "1e300", "Infinity", "NaN")),
+        *(("clock_ahead_ms", number) for number in (ABSURD, "Infinity", "NaN")),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_file_with_a_time_that_is_none_is_refused_and_replaced(file: LastStateFile, name: str, number: str) -> None:
+    kept = {"confirmed": "1000.0", "clock_ahead_ms": "250.0"}[name]
+    magic, _, content = file.path.read_bytes().split(b"\n", 2)
+    content = content.replace(f'"{name}":{kept}'.encode(), f'"{name}":{number}'.encode(), 1)
+    file.path.write_bytes(b"\n".join((magic, hashlib.sha256(content).hexdigest().encode(), content)))
+    assert "its content is not valid" in refusal(file)
+    file.write(replace(ABOUT, confirmed_s=time.time()), [])
+    assert file.read() is not None
 
 
 def test_a_component_that_this_version_cannot_read_is_left_out(file: LastStateFile) -> None:

@@ -430,6 +430,12 @@ async def test_a_wrong_end_is_refused(world: World, end: Any) -> None:
     await world.refusal(world.token({"exp": end}))
 
 
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+@pytest.mark.parametrize("begin", [1e400, "soon", None, []], ids=str)
+async def test_a_wrong_beginning_is_refused(world: World, claim: str, begin: Any) -> None:
+    await world.refusal(world.token({claim: begin}))
+
+
 @pytest.mark.parametrize("end", [1e300, 10**400, "9" * 20])
 async def test_a_token_ends_with_the_year_9999_at_the_latest(world: World, end: Any) -> None:
     assert (await world.verify(world.token({"exp": end})))[1] == LATEST_S
