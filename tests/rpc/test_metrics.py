@@ -394,6 +394,33 @@ def test_each_call_has_a_line_with_access_log(store_process: StoreServer, namesp
     assert "secret" not in str(ended)
 
 
+def test_a_call_whose_time_is_over_has_the_same_status_in_its_line(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    """As in the metrics, over gRPC and over HTTP."""
+    settings = {"namespace": namespace, "http": "127.0.0.1:0", "access_log": True}
+    with (
+        capture_logs() as lines,
+        testing.listening(directory, store_process.url, **settings) as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        call("Release", component=C, tag="t1")
+        late = v1.ResolveRequest(component=C, repo=REPO, min_revision=99)
+        with pytest.raises(grpc.RpcError):
+            call.channel.unary_unary(RESOLVE)(late.SerializeToString(), 0.2)
+        answer = httpx.post(
+            f"http://{at.http}{RESOLVE}", headers={**JSON, "connect-timeout-ms": "200"}, content=LATE, timeout=30
+        )
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+
+        def statuses() -> list[str]:
+            ended = [line for line in lines if line["event"] == "call_ended"]
+            return [line["status"] for line in ended if line["method"].endswith("/Resolve")]
+
+        eventually(lambda: len(statuses()) == 2)
+    assert statuses() == ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"]
+
+
 def test_without_access_log_no_call_has_a_line(server: Server) -> None:
     with capture_logs() as lines:
         server.call("Release", component=C, tag="t1")

@@ -238,16 +238,16 @@ class Broken:
 
 
 class FakeContext:
-    """The part of a call's context that a refused call uses."""
+    """The part of a call's context that a refused call uses. `left_s` is what is left of its time."""
 
-    def __init__(self) -> None:
-        self.status: object = None
+    def __init__(self, left_s: float | None = None) -> None:
+        self._left_s = left_s
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def time_remaining(self) -> None:
-        return None
+    def time_remaining(self) -> float | None:
+        return self._left_s
 
     def peer(self) -> str:
         return "nobody"
@@ -281,7 +281,18 @@ async def test_what_the_server_is_to_blame_for_is_an_error_of_its_span(
     assert span.status.description is None
 
 
-async def test_a_call_that_is_cancelled_says_so(spans: Spans) -> None:
+@pytest.mark.parametrize(
+    ("left_s", "error_type", "code", "status"),
+    [
+        (None, "CANCELLED", 1, StatusCode.UNSET),
+        (5.0, "CANCELLED", 1, StatusCode.UNSET),
+        (0.0, "DEADLINE_EXCEEDED", 4, StatusCode.ERROR),
+    ],
+    ids=["without a deadline", "before its deadline", "its time is over"],
+)
+async def test_a_call_that_is_cancelled_says_so(
+    spans: Spans, left_s: float | None, error_type: str, code: int, status: StatusCode
+) -> None:
     began = asyncio.Event()
 
     class Slow:
@@ -292,7 +303,7 @@ async def test_a_call_that_is_cancelled_says_so(spans: Spans) -> None:
 
     handlers = bind({"RolloutService": Slow()}, violations=lambda _: [], door=Door(local(Role.ADMIN)))
     handle = handlers._handlers["/rampd.v1.RolloutService/GetRollout"].unary_unary
-    task = asyncio.create_task(handle(b"", FakeContext()))
+    task = asyncio.create_task(handle(b"", FakeContext(left_s)))
     await began.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -300,7 +311,8 @@ async def test_a_call_that_is_cancelled_says_so(spans: Spans) -> None:
 
     span = spans.one("rampd.v1.RolloutService/GetRollout")
     assert span.attributes is not None
-    assert span.attributes["rpc.grpc.status_code"] == 1
+    assert (span.attributes["error.type"], span.attributes["rpc.grpc.status_code"]) == (error_type, code)
+    assert span.status.status_code is status
 
 
 class TestOff:
