@@ -19,6 +19,7 @@ from rampd_server.domain.errors import DeadlineError
 from rampd_server.listeners import Listening
 from rampd_server.rpc.binding import Call, bind
 from rampd_server.rpc.door import Door, local
+from tests.faults.test_check_sources import answer_to, saying, vector
 from tests.over_http import stubs_over_http
 from tests.servers import Stubs, short_directory, stubs
 from tests.spans import Spans, recording
@@ -472,6 +473,23 @@ def test_prometheus_gets_the_place_in_the_trace(spans: Spans, store_process: Sto
     assert [f"{link.context.trace_id:032x}" for link in asked.links] == [TRACE]
     assert posts[0].attributes is not None
     assert posts[0].attributes["url.full"] == f"{url}/api/v1/query"
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "is_error"),
+    [("200 OK", None, False), ("401 Unauthorized", "401", True), ("500 Internal Server Error", "500", True)],
+)
+async def test_the_span_of_a_question_says_how_prometheus_has_answered(
+    spans: Spans, status: str, error_type: str | None, is_error: bool
+) -> None:
+    with spans.tracer.start_as_current_span("check"):
+        await answer_to(saying(vector("1"), status=status))
+
+    span = spans.one("POST", SpanKind.CLIENT)
+    assert span.attributes is not None
+    assert span.attributes["http.response.status_code"] == int(status[:3])
+    assert span.attributes.get("error.type") == error_type
+    assert (span.status.status_code is StatusCode.ERROR) is is_error
 
 
 class TestLauncher:
