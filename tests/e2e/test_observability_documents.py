@@ -532,6 +532,7 @@ def hold_up(scene: Scene) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(answer_counts, "labels_of", slowly)
             scene.call("Resolve", component=C, repo="acme/pinned")
+        scene.ask.wait_for_scrape()
         return scene.ask.is_firing("RampdEventLoopLag")
 
     scene.call("SetOverride", component=C, repo="acme/pinned", tag="pinned")
