@@ -9,9 +9,7 @@ import asyncio
 import multiprocessing
 import os
 import sys
-import tempfile
 from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
 
 import structlog
 
@@ -48,8 +46,7 @@ async def serve(config: Config, redis_url: str) -> None:
         async with AsyncExitStack() as shared:
             folder = None
             if http is not None:
-                # Only this user can enter it.
-                folder = Path(shared.enter_context(tempfile.TemporaryDirectory(prefix="rampd-")))
+                folder = shared.enter_context(sharing.own_folder())
                 await shared.enter_async_context(sharing.merging(folder, config.workers))
             async with asyncio.TaskGroup() as tasks:
                 for number in range(config.workers):

@@ -9,8 +9,8 @@ from tests.bench.report import Row, table, write_json
 from tests.bench.scale import QUICK, WHOLE
 
 BENCHMARKS = (
-    *("resolve", "access", "metrics", "hostile", "profile", "kinds", "workers", "commands", "ramp", "propagation"),
-    *("size", "memory", "feed", "outcomes", "rollback", "protection"),
+    *("resolve", "access", "metrics", "traces", "hostile", "profile", "kinds", "workers", "commands", "ramp"),
+    *("propagation", "size", "memory", "feed", "outcomes", "rollback", "protection"),
     *("decision", "floor", "peers", "fanout", "crowd", "client", "reporting", "cli"),
 )
 RESULT = Path("build/bench.json")

@@ -1,19 +1,21 @@
 """What metrics cost: Resolve with and without them, Resolve beside clients over HTTP, and a scrape of many components.
 
-All servers but the one with workers run on one core, in turns. The components of the scrape are all being rolled out, which gives them the most series.
+All servers but the one with workers run on one core, in turns. The components of the scrape are all being rolled out: a steady one
+has fewer series. Each check of a component gives it six lines more, which are written anew at each scrape.
 """
 
 import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import httpx
+from google.protobuf.duration_pb2 import Duration
 
 from rampd import v1
 from rampd.v1 import release_service_pb2_grpc, resolver_service_pb2_grpc, rollout_service_pb2_grpc
@@ -28,14 +30,21 @@ from tests.bench.report import Row, at_least, at_most, plain
 from tests.bench.resolve import METHOD, REQUEST, SLICES
 from tests.bench.rounds import in_turns, pooled, ratios
 from tests.bench.scale import Scale
+from tests.faults.test_check_sources import http_server, saying, vector
 from tests.servers import short_directory
 from tests.stores import StoreServer
+from tests.waiting import eventually_async
 
 LEAST = 0.98
 MOST_SCRAPE_MS = 100.0
 MOST_PAUSE_MS = 10.0
 SCRAPES = 20
+CHECKS = 2
 _WORKERS = 4
+_TIMES_AS_MANY = 10
+"""As many components as a server may show: 10,000."""
+_ASKED_S = 600
+_LOOKED_S = 3
 _AT_ONCE = 8
 _JOBS = 10
 
@@ -64,7 +73,7 @@ def _beside(scale: Scale, store: StoreServer) -> list[Row]:
     flags = ("--namespace", "beside", "--http", "127.0.0.1:0")
     with running.rampd(store, *flags) as server:
         running.begin_rollout(server)
-        event_loop.run(_fill(server.target, scale.components))
+        event_loop.run(_fill(server.target, range(scale.components)))
         load = Load(server.target, METHOD, REQUEST)
         url = f"http://{server.event('listening_http')['address']}"
 
@@ -134,48 +143,75 @@ def _asking(url: str, client: _Client) -> Iterator[None]:
 
 def _scrape_of_workers(scale: Scale, store: StoreServer) -> list[Row]:
     """The process that starts the workers puts their scrapes together. All of them share both cores."""
+    most = scale.components * _TIMES_AS_MANY
     flags = ("--namespace", "workers", "--http", "127.0.0.1:0", "--workers", str(_WORKERS))
-    times_ms = []
-    with running.rampd(store, *flags, on=cores.ALL) as server:
-        event_loop.run(_fill(server.target, scale.components))
-        with httpx.Client(trust_env=False, timeout=30) as http:
-            for _ in range(SCRAPES):
-                began_s = time.perf_counter()
-                http.get(f"http://{server.event('listening_http')['address']}/metrics").raise_for_status()
-                times_ms.append((time.perf_counter() - began_s) * 1000)
-                time.sleep(0.1)
-    return [plain(f"a scrape of {scale.components:,} components, --workers {_WORKERS}", times_ms, "ms")]
+    rows = []
+    with running.rampd(store, *flags, "--metrics-components", str(most), on=cores.ALL) as server:
+        url, filled = f"http://{server.event('listening_http')['address']}/metrics", 0
+        for components in (scale.components, most):
+            event_loop.run(_fill(server.target, range(filled, components)))
+            filled = components
+            times_ms = []
+            with httpx.Client(trust_env=False, timeout=30) as http:
+                for _ in range(SCRAPES):
+                    began_s = time.perf_counter()
+                    http.get(url).raise_for_status()
+                    times_ms.append((time.perf_counter() - began_s) * 1000)
+                    time.sleep(0.1)
+            rows.append(plain(f"a scrape of {components:,} components, --workers {_WORKERS}", times_ms, "ms"))
+        left_out = [line for line in server.log if line.get("event") == "worker_not_scraped"]
+    return [*rows, at_most("workers that a scrape lacks", [len(left_out)], "", 0)]
 
 
 def _scrape(scale: Scale, store: StoreServer) -> list[Row]:
-    with cores.on(cores.SERVER), short_directory() as folder:
-        times_ms, pauses_ms, size = event_loop.run(_scrape_here(scale, store.url, folder))
-    named = f"{scale.components:,} components"
-    return [
-        at_most(f"a scrape of {named}", times_ms, "ms", MOST_SCRAPE_MS),
-        at_most("longest pause of the event loop in it", pauses_ms, "ms", MOST_PAUSE_MS),
-        plain("lines of it", [size], ""),
-    ]
+    rows = []
+    for checks in (0, CHECKS):
+        with cores.on(cores.SERVER), short_directory() as folder:
+            times_ms, pauses_ms, size = event_loop.run(_scrape_here(scale, store.url, folder, checks))
+        named = f"{scale.components:,} components" + (f" with {checks} checks each" if checks else "")
+        rows += [
+            at_most(f"a scrape of {named}", times_ms, "ms", MOST_SCRAPE_MS),
+            plain(f"the slowest of {SCRAPES}", [max(times_ms)], "ms"),
+            at_most("the longest pause of the event loop in them", [max(pauses_ms)], "ms", MOST_PAUSE_MS),
+            plain("lines of one", [size], ""),
+        ]
+    return rows
 
 
-async def _scrape_here(scale: Scale, url: str, folder: Path) -> tuple[list[float], list[float], int]:
+async def _scrape_here(scale: Scale, url: str, folder: Path, checks: int) -> tuple[list[float], list[float], int]:
     """Runs the server on the loop of this process, so that the pauses of the loop can be seen."""
     logs.hand_to_standard_library()
     here = Address("127.0.0.1", 0)
-    config = Config(
-        data_dir=folder, listen=(here,), http=here, insecure_admin=True, namespace="here", wait_for_store=False
-    )
-    async with app.running(config, url) as listening:
-        await _fill(str(listening.grpc), scale.components)
-        times_ms, pauses_ms, lines = [], [], 0
-        for _ in range(SCRAPES):
-            async with _watched() as pauses:
-                began_s = time.perf_counter()
-                lines = await _ask(listening)
-                times_ms.append((time.perf_counter() - began_s) * 1000)
-            pauses_ms.append(max(pauses) * 1000)
-            await asyncio.sleep(0.1)
+    async with http_server(saying(vector("0.25"))) as (port, questions):
+        config = Config(
+            data_dir=folder,
+            listen=(here,),
+            http=here,
+            insecure_admin=True,
+            namespace=f"here-{checks}",
+            wait_for_store=False,
+            prometheus_url=f"http://127.0.0.1:{port}",
+        )
+        async with app.running(config, url) as listening:
+            await _fill(str(listening.grpc), range(scale.components), checks=checks)
+            await _all_asked(questions, scale.components * checks)
+            times_ms, pauses_ms, lines = [], [], 0
+            for _ in range(SCRAPES):
+                async with _watched() as pauses:
+                    began_s = time.perf_counter()
+                    lines = await _ask(listening)
+                    times_ms.append((time.perf_counter() - began_s) * 1000)
+                pauses_ms.append(max(pauses) * 1000)
+                await asyncio.sleep(0.1)
     return times_ms, pauses_ms, lines
+
+
+async def _all_asked(questions: list[bytes], checks: int) -> None:
+    """Waits until each check was asked once. It is not asked again for an hour."""
+    # The policy itself was judged with a question for 1970.
+    await eventually_async(lambda: sum(b"&time=0" not in each for each in questions) >= checks, _ASKED_S)
+    # Automation looks at the answers.
+    await asyncio.sleep(_LOOKED_S if checks else 0)
 
 
 @contextlib.asynccontextmanager
@@ -211,9 +247,13 @@ async def _ask(listening: Listening) -> int:
     return lines
 
 
-async def _fill(target: str, components: int) -> None:
-    """Makes components with a rollout at 10 % and outcomes of both channels."""
+async def _fill(target: str, numbers: Sequence[int], *, checks: int = 0) -> None:
+    """Makes components with a rollout at 50 % and outcomes of both channels."""
     turns = asyncio.Semaphore(_AT_ONCE)
+    asked = [
+        v1.Check(name=f"check-{number}", query=f"vector({number})", max=1, interval=Duration(seconds=3600))
+        for number in range(checks)
+    ]
     async with grpc.aio.insecure_channel(target) as channel:
         releases = release_service_pb2_grpc.ReleaseServiceStub(channel)
         rollouts = rollout_service_pb2_grpc.RolloutServiceStub(channel)
@@ -221,8 +261,10 @@ async def _fill(target: str, components: int) -> None:
 
         async def fill(component: str) -> None:
             async with turns:
-                for tag in ("t1", "t2"):
-                    await releases.Release(v1.ReleaseRequest(component=component, tag=tag))
+                await releases.Release(v1.ReleaseRequest(component=component, tag="t1"))
+                if asked:
+                    await rollouts.SetPolicy(v1.SetPolicyRequest(component=component, policy=v1.Policy(checks=asked)))
+                await releases.Release(v1.ReleaseRequest(component=component, tag="t2"))
                 await rollouts.Ramp(v1.RampRequest(component=component, percent=50))
                 outcomes = []
                 for number in range(_JOBS):
@@ -236,4 +278,4 @@ async def _fill(target: str, components: int) -> None:
                     v1.ReportOutcomesRequest(client_id=component, sequence=1, outcomes=outcomes)
                 )
 
-        await asyncio.gather(*(fill(f"c{number:04}") for number in range(components)))
+        await asyncio.gather(*(fill(f"c{number:04}") for number in numbers))

@@ -38,20 +38,23 @@ def store(directory: Path | None = None, on: set[int] = cores.LOAD) -> Iterator[
 
 
 @contextlib.contextmanager
-def starting(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
+def starting(
+    store: StoreServer, *flags: str, on: set[int] = cores.SERVER, **environment: str
+) -> Iterator[ServerProcess]:
     """Starts a server that listens, and may not serve yet."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(short_directory())
         with cores.on(on):
-            server = stack.enter_context(rampd_server(directory, "--insecure-admin", "--redis-url", store.url, *flags))
+            given = ("--insecure-admin", "--redis-url", store.url, *flags)
+            server = stack.enter_context(rampd_server(directory, *given, **environment))
         server.event("listening")
         yield server
 
 
 @contextlib.contextmanager
-def rampd(store: StoreServer, *flags: str, on: set[int] = cores.SERVER) -> Iterator[ServerProcess]:
+def rampd(store: StoreServer, *flags: str, on: set[int] = cores.SERVER, **environment: str) -> Iterator[ServerProcess]:
     """Starts a server, and waits until it serves."""
-    with starting(store, *flags, on=on) as server:
+    with starting(store, *flags, on=on, **environment) as server:
         server.event("serving", within_s=120)
         yield server
 

@@ -11,7 +11,8 @@ from tests.servers import require
 LEAST = Scale(rounds=2, calls=1_000, overrides=2_000, components=5)
 
 
-@pytest.mark.parametrize("name", ["cli", "client", "crowd", "fanout", "floor", "metrics"])
+@pytest.mark.parametrize("name", ["cli", "client", "crowd", "fanout", "floor", "metrics", "traces"])
+@pytest.mark.timeout(300)
 def test_a_benchmark_runs_to_its_end_and_gives_figures(name: str):
     rows = importlib.import_module(f"tests.bench.{name}").run(LEAST)
 

@@ -165,9 +165,10 @@ def test_a_worker_that_hangs_does_not_keep_the_others_from_being_scraped(directo
             # A third of the connections goes to the worker that hangs.
             eventually(lambda: scraped_in(http, 4, found.append), suppressed=httpx.HTTPError)
             assert resolves(found[0]) == 20
+            assert server.event("worker_not_scraped")["worker"] in {0, 1, 2}
         finally:
             os.kill(hanging, signal.SIGCONT)
-        assert resolves(scrape(http)) == 20
+        eventually(lambda: resolves(scrape(http)) == 20 and server.event("worker_scraped_again"))
 
 
 def scraped_in(http: str, seconds: float, take: Callable[[Scraped], None]) -> bool:

@@ -226,7 +226,7 @@ def test_the_time_of_a_call_counts_while_its_body_is_waited_for(url: str, path: 
         while part := connection.recv(65536):
             said += part
     assert b'"deadline_exceeded"' in said
-    assert b"The time that the caller gave for the call was over before its request was read." in said
+    assert b"The time that the caller gave for the call is over. No method has had the call" in said
 
 
 def test_the_answer_of_a_stream_begins_after_its_request(url: str) -> None:

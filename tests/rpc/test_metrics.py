@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import platform
 import resource
 import socket
 import ssl
@@ -11,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,7 +167,7 @@ def test_the_story_ends_with_failures_and_a_rollback(server: Server) -> None:
     assert found("rampd_rpc_duration_seconds_count", method="Resolve") == 16
     assert found("rampd_rpc_duration_seconds_bucket", method="Resolve", le="+Inf") == 16
     assert found("rampd_copy_stale") == 0
-    assert found("rampd_build_info", **found.all("rampd_build_info")[0]) == 1
+    assert found("rampd_build_info", version=metadata.version("rampd"), python=platform.python_version()) == 1
     lag = "rampd_feed_lag_seconds"
     assert found(f"{lag}_count") == found("rampd_store_commands_total", command="commit_rollout")
     lag_s = found(f"{lag}_sum")
@@ -394,6 +396,33 @@ def test_each_call_has_a_line_with_access_log(store_process: StoreServer, namesp
     assert "secret" not in str(ended)
 
 
+def test_a_call_whose_time_is_over_has_the_same_status_in_its_line(
+    store_process: StoreServer, namespace: str, directory: Path
+) -> None:
+    """As in the metrics, over gRPC and over HTTP."""
+    settings = {"namespace": namespace, "http": "127.0.0.1:0", "access_log": True}
+    with (
+        capture_logs() as lines,
+        testing.listening(directory, store_process.url, **settings) as at,
+        stubs(str(at.grpc)) as call,
+    ):
+        call("Release", component=C, tag="t1")
+        late = v1.ResolveRequest(component=C, repo=REPO, min_revision=99)
+        with pytest.raises(grpc.RpcError):
+            call.channel.unary_unary(RESOLVE)(late.SerializeToString(), 0.2)
+        answer = httpx.post(
+            f"http://{at.http}{RESOLVE}", headers={**JSON, "connect-timeout-ms": "200"}, content=LATE, timeout=30
+        )
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+
+        def statuses() -> list[str]:
+            ended = [line for line in lines if line["event"] == "call_ended"]
+            return [line["status"] for line in ended if line["method"].endswith("/Resolve")]
+
+        eventually(lambda: len(statuses()) == 2)
+    assert statuses() == ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"]
+
+
 def test_without_access_log_no_call_has_a_line(server: Server) -> None:
     with capture_logs() as lines:
         server.call("Release", component=C, tag="t1")
@@ -607,8 +636,10 @@ def test_a_server_that_has_lost_its_store_says_nothing_of_components(
         assert found("rampd_store_errors_total", reason="STORE_UNAVAILABLE") > 0
         age = found("rampd_copy_age_seconds")
         assert age is not None
+        assert age > 1
         proxy.is_silent.clear()
         eventually(lambda: scrape(at.http)("rampd_copy_stale") == 0)
+        eventually(lambda: scrape(at.http)("rampd_copy_age_seconds") < 1)
         after = scrape(at.http)
         assert states(after)["ROLLING_OUT"] == 1
         assert after("rampd_store_reconnects_total") > 0

@@ -19,6 +19,7 @@ from rampd_server.domain.errors import DeadlineError
 from rampd_server.listeners import Listening
 from rampd_server.rpc.binding import Call, bind
 from rampd_server.rpc.door import Door, local
+from tests.faults.test_check_sources import answer_to, saying, vector
 from tests.over_http import stubs_over_http
 from tests.servers import Stubs, short_directory, stubs
 from tests.spans import Spans, recording
@@ -238,16 +239,16 @@ class Broken:
 
 
 class FakeContext:
-    """The part of a call's context that a refused call uses."""
+    """The part of a call's context that a refused call uses. `left_s` is what is left of its time."""
 
-    def __init__(self) -> None:
-        self.status: object = None
+    def __init__(self, left_s: float | None = None) -> None:
+        self._left_s = left_s
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def time_remaining(self) -> None:
-        return None
+    def time_remaining(self) -> float | None:
+        return self._left_s
 
     def peer(self) -> str:
         return "nobody"
@@ -281,7 +282,18 @@ async def test_what_the_server_is_to_blame_for_is_an_error_of_its_span(
     assert span.status.description is None
 
 
-async def test_a_call_that_is_cancelled_says_so(spans: Spans) -> None:
+@pytest.mark.parametrize(
+    ("left_s", "error_type", "code", "status"),
+    [
+        (None, "CANCELLED", 1, StatusCode.UNSET),
+        (5.0, "CANCELLED", 1, StatusCode.UNSET),
+        (0.0, "DEADLINE_EXCEEDED", 4, StatusCode.ERROR),
+    ],
+    ids=["without a deadline", "before its deadline", "its time is over"],
+)
+async def test_a_call_that_is_cancelled_says_so(
+    spans: Spans, left_s: float | None, error_type: str, code: int, status: StatusCode
+) -> None:
     began = asyncio.Event()
 
     class Slow:
@@ -292,7 +304,7 @@ async def test_a_call_that_is_cancelled_says_so(spans: Spans) -> None:
 
     handlers = bind({"RolloutService": Slow()}, violations=lambda _: [], door=Door(local(Role.ADMIN)))
     handle = handlers._handlers["/rampd.v1.RolloutService/GetRollout"].unary_unary
-    task = asyncio.create_task(handle(b"", FakeContext()))
+    task = asyncio.create_task(handle(b"", FakeContext(left_s)))
     await began.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -300,7 +312,8 @@ async def test_a_call_that_is_cancelled_says_so(spans: Spans) -> None:
 
     span = spans.one("rampd.v1.RolloutService/GetRollout")
     assert span.attributes is not None
-    assert span.attributes["rpc.grpc.status_code"] == 1
+    assert (span.attributes["error.type"], span.attributes["rpc.grpc.status_code"]) == (error_type, code)
+    assert span.status.status_code is status
 
 
 class TestOff:
@@ -460,6 +473,23 @@ def test_prometheus_gets_the_place_in_the_trace(spans: Spans, store_process: Sto
     assert [f"{link.context.trace_id:032x}" for link in asked.links] == [TRACE]
     assert posts[0].attributes is not None
     assert posts[0].attributes["url.full"] == f"{url}/api/v1/query"
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "is_error"),
+    [("200 OK", None, False), ("401 Unauthorized", "401", True), ("500 Internal Server Error", "500", True)],
+)
+async def test_the_span_of_a_question_says_how_prometheus_has_answered(
+    spans: Spans, status: str, error_type: str | None, is_error: bool
+) -> None:
+    with spans.tracer.start_as_current_span("check"):
+        await answer_to(saying(vector("1"), status=status))
+
+    span = spans.one("POST", SpanKind.CLIENT)
+    assert span.attributes is not None
+    assert span.attributes["http.response.status_code"] == int(status[:3])
+    assert span.attributes.get("error.type") == error_type
+    assert (span.status.status_code is StatusCode.ERROR) is is_error
 
 
 class TestLauncher:

@@ -195,6 +195,7 @@ RULES = (
             "rampd_server.access.globs",
             "rampd_server.domain",
             "rampd_server.ports",
+            "rampd_server.process.outage",
             "rampd_server.replica",
             "rampd._decision",
             "rampd._evidence",

@@ -153,3 +153,34 @@ def test_the_vectors_cover_every_rule_and_common_mistakes_of_other_implementatio
     assert any(int(job["answer"]["release"]) > 2**53 for _, job in VECTORS)
     buckets = {job["answer"]["bucket"] for _, job in VECTORS}
     assert {None, 0, 999, 1000, 9998, 9999} <= buckets
+
+
+def names_for(group: dict[str, Any], job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The overrides whose name fits a job's repo, the longest name first, also those that have ended."""
+    segments = job["repo"].split("/")
+    names = [job["repo"], *("/".join(segments[:length]) + "/*" for length in range(len(segments) - 1, 0, -1))]
+    overrides = {override["repo"]: override for override in group["state"].get("overrides", [])}
+    return [overrides[name] for name in names if name in overrides]
+
+
+@pytest.mark.parametrize("is_prefix", [False, True], ids=["a repo's own", "of a prefix"])
+def test_the_vectors_have_overrides_of_both_kinds_before_and_after_their_end(is_prefix: bool) -> None:
+    """Given an override, expect a job that gets it, and one just before and one exactly at its end."""
+    fitting = [(job, each) for group, job in VECTORS for each in names_for(group, job)]
+    of_kind = [(job, each) for job, each in fitting if each["repo"].endswith("/*") is is_prefix]
+    assert len(of_kind) >= 10
+    left_ms = {
+        milliseconds(each["expire_time"]) - milliseconds(job["now"]) for job, each in of_kind if "expire_time" in each
+    }
+    assert {1, 0} <= left_ms
+
+
+def test_the_vectors_have_prefixes_within_prefixes_and_repos_within_them() -> None:
+    fitting = [[each["repo"] for each in names_for(group, job)] for group, job in VECTORS]
+    nested = [names for names in fitting if len([name for name in names if name.endswith("/*")]) >= 2]
+    assert len(nested) >= 5
+    assert any(len(names) >= 2 and not names[0].endswith("/*") for names in fitting)
+    # A prefix does not stand for itself, nor for a name that only begins in the same way.
+    prefixes = {(group["shows"], f"{job['repo']}/*") for group, job in VECTORS}
+    named = {(group["shows"], each["repo"]) for group in GROUPS for each in group["state"].get("overrides", [])}
+    assert len(prefixes & named) >= 3

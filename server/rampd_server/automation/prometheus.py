@@ -128,6 +128,8 @@ class Prometheus:
             headers["Authorization"] = f"Bearer {await asyncio.to_thread(read_token, self._token_file)}"
         url = f"{self._place}{_PATH}"
         async with self._client.stream("POST", url, data=form, headers=headers) as response:
+            if self._spans is not None:
+                self._spans.answered(response.status_code)
             body = bytearray()
             async for piece in response.aiter_raw():
                 body += piece

@@ -153,7 +153,7 @@ async def _run(handling: Coroutine[Any, Any, Any], context: HttpContext, request
             return task.result()
         if gone.done():
             raise CallError.plain(code_pb2.CANCELLED, "The caller has gone.")
-        raise CallError.plain(code_pb2.DEADLINE_EXCEEDED, "The time that the caller gave for the call is over.")
+        raise CallError.late()
     except asyncio.CancelledError:
         # Only a server that stops cancels a request: see server.py.
         if (current := asyncio.current_task()) is None or not current.uncancel() == 0:

@@ -227,10 +227,7 @@ async def _in_time(ends_s: float | None) -> AsyncIterator[None]:
         async with asyncio.timeout_at(ends_s):
             yield
     except TimeoutError:
-        raise CallError.plain(
-            code_pb2.DEADLINE_EXCEEDED,
-            "The time that the caller gave for the call was over before its request was read.",
-        ) from None
+        raise CallError.late(was_handled=False) from None
 
 
 async def _refuse(request: Request, door: Door, field: str, wrong: str) -> NoReturn:

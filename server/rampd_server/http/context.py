@@ -36,6 +36,12 @@ class CallError(Exception):
         """An error that the protocol has, and no method of rampd."""
         return cls(status_pb2.Status(code=code, message=message))
 
+    @classmethod
+    def late(cls, *, was_handled: bool = True) -> "CallError":
+        """The error of a call whose time is over. Not `was_handled`: no method has had the call."""
+        more = "" if was_handled else " No method has had the call, so it has changed nothing."
+        return cls.plain(code_pb2.DEADLINE_EXCEEDED, f"The time that the caller gave for the call is over.{more}")
+
     @property
     def reason(self) -> str:
         """That of rampd; empty if it has none."""

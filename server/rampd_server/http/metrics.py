@@ -21,7 +21,8 @@ from rampd_server.rpc.door import Door
 _READS: Final = PERMISSIONS["ListRollouts"]
 """Who may read rollouts may read metrics."""
 _NOT_NOW: Final = NoSnapshotError(
-    "The process that adds up the metrics of all workers does not answer. Ask again in a moment."
+    "The metrics of all workers can't be put together: the process that does it, or each worker, does not answer. Ask again in a "
+    "moment."
 )
 
 

@@ -18,7 +18,7 @@ class Outage:
     """Logs `lost` while something is away, and `found` once it is back. A caller may call `tell` for every failure."""
 
     def __init__(
-        self, lost: str, found: str, *, monotonic: Callable[[], float] = time.monotonic, **fields: str
+        self, lost: str, found: str, *, monotonic: Callable[[], float] = time.monotonic, **fields: str | int
     ) -> None:
         """`fields` stand in each log line."""
         self._lost = lost

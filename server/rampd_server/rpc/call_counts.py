@@ -8,12 +8,10 @@ import grpc
 
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.metrics.counting import Counts, Histogram, Labels
-from rampd_server.rpc.error_status import ending_of
+from rampd_server.rpc.error_status import ending_of, status_without_answer
 
 UNKNOWN: Final = "_unknown"
 """The label `method` of calls to methods that there are not. No method has this name."""
-_LATE_S: Final = 0.01
-"""A call that ends so shortly before its deadline has ended with it: timers are not exact."""
 _OK: Final = grpc.StatusCode.OK.name
 
 
@@ -47,9 +45,7 @@ class MethodCalls:
 
     def cancelled(self, left_s: float | None) -> None:
         """The caller has gone, or its time is over. `left_s` is what is left of the time."""
-        is_late = left_s is not None and left_s <= _LATE_S
-        status = grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
-        self._refused.add(status.name, "")
+        self._refused.add(status_without_answer(left_s).name, "")
 
     def without_handler(self, status: str, reason: str) -> None:
         """A call got its answer or its refusal before a handler had it. It was not timed."""

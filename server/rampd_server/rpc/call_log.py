@@ -12,7 +12,7 @@ import structlog
 from rampd_server.access.grants import Caller
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.rpc.call import Context
-from rampd_server.rpc.error_status import ending_of
+from rampd_server.rpc.error_status import ending_of, status_without_answer
 
 Handle = Callable[[bytes, Context], Awaitable[Any]]
 Abort = Callable[[Context, RampdError | DeadlineError], Awaitable[None]]
@@ -44,7 +44,7 @@ def around(method: str, handle: Handle) -> Handle:
             return await handle(data, context)
         except (asyncio.CancelledError, grpc.aio.BaseError):
             if ended.status == grpc.StatusCode.OK.name:
-                ended.status = grpc.StatusCode.CANCELLED.name
+                ended.status = status_without_answer(context.time_remaining()).name
             raise
         finally:
             _ended.reset(token)

@@ -12,7 +12,7 @@ from opentelemetry.trace import Span, SpanKind, get_current_span
 from rampd import v1
 from rampd_server.domain.errors import DeadlineError, RampdError
 from rampd_server.rpc.call import Call, Context
-from rampd_server.rpc.error_status import abort, ending_of
+from rampd_server.rpc.error_status import abort, ending_of, status_without_answer
 from rampd_server.tracing.spans import ERROR_TYPE, Attributes, Spans, fail
 from rampd_server.tracing.trace_context import context_of
 
@@ -57,8 +57,9 @@ class CallSpans:
                 try:
                     answer = await handle(data, context)
                 except BaseException as error:
-                    if _is_cancelled(error):
-                        self._end(span, grpc.StatusCode.CANCELLED, grpc.StatusCode.CANCELLED.name)
+                    if _is_without_answer(error):
+                        status = status_without_answer(context.time_remaining())
+                        self._end(span, status, status.name)
                     raise
                 if self._is_grpc:
                     span.set_attribute("rpc.grpc.status_code", 0)
@@ -113,8 +114,10 @@ class CallSpans:
             span.set_attribute(ERROR_TYPE, error_type)
 
 
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether the caller has gone or the server stops. A call that is refused ends with another error, and `abort` has noted it."""
+def _is_without_answer(error: BaseException) -> bool:
+    """Whether the caller has gone, its time is over, or the server stops. A call that is refused ends with another error, and `abort`
+    has noted it.
+    """
     if isinstance(error, grpc.aio.BaseError):
         return not isinstance(error, grpc.aio.AbortError)
     return isinstance(error, asyncio.CancelledError)

@@ -53,6 +53,8 @@ _MAX_METADATA_SUM = 600
 _MAX_FIELD = 128
 _MAX_DESCRIPTION = 400
 _MAX_VIOLATIONS_SUM = 2000
+_LATE_S = 0.01
+"""A call that ends so shortly before its deadline has ended with it: timers are not exact."""
 
 
 def ending_of(error: RampdError | DeadlineError) -> tuple[grpc.StatusCode, str]:
@@ -60,6 +62,14 @@ def ending_of(error: RampdError | DeadlineError) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, RampdError):
         return STATUS_CODES[error.reason], error.reason.value
     return grpc.StatusCode.DEADLINE_EXCEEDED, ""
+
+
+def status_without_answer(left_s: float | None) -> grpc.StatusCode:
+    """The status of a call that ends without an answer and without a refusal: its caller has gone, or its time is over. `left_s` is
+    what is left of the time; None if the caller set no deadline.
+    """
+    is_late = left_s is not None and left_s <= _LATE_S
+    return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
 
 
 def to_status(error: RampdError) -> status_pb2.Status:

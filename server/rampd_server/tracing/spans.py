@@ -13,6 +13,8 @@ from rampd_server.tracing.trace_context import span_context_of
 
 SCOPE: Final = "rampd_server"
 ERROR_TYPE: Final = "error.type"
+_FIRST_ERROR: Final = 400
+"""The statuses of HTTP from here on are errors for who has asked, as the conventions of OpenTelemetry have it."""
 
 Attributes = Mapping[str, str | bool | int | float]
 
@@ -76,6 +78,14 @@ class Spans:
     def fail(span: Span, error: BaseException) -> None:
         """Says that what a span stands for has ended with an error."""
         fail(span, str(getattr(error, "reason", "") or type(error).__name__))
+
+    @staticmethod
+    def answered(status: int) -> None:
+        """Notes in the current span the status with which another server has answered over HTTP."""
+        span = trace.get_current_span()
+        span.set_attribute("http.response.status_code", status)
+        if status >= _FIRST_ERROR:
+            fail(span, str(status))
 
     @staticmethod
     def headers() -> dict[str, str]:

@@ -43,7 +43,10 @@ class Servicer:
 
 
 class FakeContext:
-    """A call that a handler has taken up."""
+    """A call that a handler has taken up. `left_s` is what is left of its time."""
+
+    def __init__(self, left_s: float | None = None) -> None:
+        self._left_s = left_s
 
     async def write(self, _data: bytes) -> None:
         pass
@@ -51,8 +54,8 @@ class FakeContext:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def time_remaining(self) -> None:
-        return None
+    def time_remaining(self) -> float | None:
+        return self._left_s
 
     def peer(self) -> str:
         return "ipv4:127.0.0.1:1"
@@ -64,7 +67,9 @@ class FakeContext:
         raise grpc.aio.AbortError
 
 
-async def line_of(method: str, ends: BaseException | None = None, *, role: Role = Role.ADMIN) -> EventDict:
+async def line_of(
+    method: str, ends: BaseException | None = None, *, role: Role = Role.ADMIN, left_s: float | None = None
+) -> EventDict:
     """Makes a call. Returns the one line that it has written."""
     servicer = Servicer()
     servicer.ends = ends
@@ -77,7 +82,7 @@ async def line_of(method: str, ends: BaseException | None = None, *, role: Role 
     handler = handlers._handlers[f"/rampd.v1.{method}"]
     handle = handler.unary_unary or handler.unary_stream
     with capture_logs() as lines, contextlib.suppress(grpc.aio.AbortError, asyncio.CancelledError):
-        await asyncio.create_task(handle(RAMP if method.endswith("Ramp") else b"", FakeContext()))
+        await asyncio.create_task(handle(RAMP if method.endswith("Ramp") else b"", FakeContext(left_s)))
     [line] = [line for line in lines if line["event"] == "call_ended"]
     seconds = line.pop("seconds")
     assert 0 <= seconds < 60
@@ -106,6 +111,15 @@ async def test_a_call_has_a_line_that_says_who_called_and_how_it_ended(
         "identity": "anonymous",
         "peer": "ipv4:127.0.0.1:1",
     }
+
+
+@pytest.mark.parametrize("method", ["RolloutService/Ramp", "ResolverService/Watch"])
+@pytest.mark.parametrize(("left_s", "status"), [(0.0, "DEADLINE_EXCEEDED"), (5.0, "CANCELLED")])
+async def test_a_call_whose_time_is_over_is_not_one_whose_caller_has_gone(
+    method: str, left_s: float, status: str
+) -> None:
+    line = await line_of(method, asyncio.CancelledError(), left_s=left_s)
+    assert (line["status"], line["reason"]) == (status, "")
 
 
 async def test_a_deadline_that_is_over_and_a_missing_role_are_in_the_line() -> None:
