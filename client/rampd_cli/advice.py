@@ -38,6 +38,7 @@ _BY_REASON: Final = {
     "TAG_MISMATCH": "status {component}",
     "NOT_RAMPED": "ramp {component} PERCENT",
     "HELD": "ramp {component} PERCENT",
+    "FROZEN": "unfreeze {component}",
     "NO_PREVIOUS": "release {component} TAG --expedite",
     "TAG_QUARANTINED": "quarantine remove {component} {tag}",
     "QUEUE_REJECTS": "status {component}",
@@ -65,8 +66,8 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
     """
     reason, metadata = getattr(error, "reason", ""), getattr(error, "metadata", {})
     shape = _BY_REASON.get(reason, "")
-    if reason == "FROZEN":
-        shape = "unfreeze --all" if metadata.get("scope") == "all" else "unfreeze {component}"
+    if reason == "FROZEN" and metadata.get("scope") == "all":
+        shape = "unfreeze --all"
     elif reason == "TAG_QUARANTINED" and command == "release":
         shape = "release {component} {tag} --force"
     elif reason == "NO_ROLLOUT" and command == "rollback":
