@@ -1,8 +1,6 @@
-"""Writes docs/cli.md and the man page docs/rampd.1 from the code of `rampd`.
+"""Writes docs/cli.md, the man page docs/rampd.1 and docs/policy.schema.json from the code of `rampd`: `make docs`.
 
-    .venv/bin/python -m tests.cli_document
-
-A test compares both files with the code. The two have the same content; only the last step, the markup, differs.
+Tests compare the files with the code. The page and the man page have the same content; only the last step, the markup, differs.
 """
 
 import ast
@@ -22,6 +20,7 @@ from rampd_cli import arguments, changing, failures, profiles
 from rampd_cli.app import SECTIONS, root
 from rampd_cli.command import SHARED, Command
 from rampd_cli.command import Group as CommandGroup
+from rampd_cli.policies.schema import schema_text
 
 DOCS = Path(__file__).parents[1] / "docs"
 FOR_CHANGES = tuple(each.name for each in fields(changing.How))
@@ -157,7 +156,10 @@ def of_all_commands() -> Iterator[Block]:
         [
             ("`--server ADDRESS`", "`HOST:PORT`, `https://HOST:PORT` with TLS, or `unix:PATH`."),
             ("`RAMPD_SERVER`", "The same. It gives way to a `--profile` on the command line."),
-            ("a profile", "`--profile`, else `RAMPD_PROFILE`, else the default one of the configuration file."),
+            (
+                "a profile",
+                "`--profile`, otherwise `RAMPD_PROFILE`, otherwise the default one of the configuration file.",
+            ),
             (
                 "this machine",
                 "A socket of a server that you or root started: `.rampd/rampd.sock` here, `~/.local/state/rampd/rampd.sock`, "
@@ -166,7 +168,7 @@ def of_all_commands() -> Iterator[Block]:
         ]
     )
     yield Text(
-        "Credentials come from the environment, else from the profile. Those of a profile go to the server of the profile only, "
+        "Credentials come from the environment, otherwise from the profile. Those of a profile go to the server of the profile only, "
         "unless you name the profile with `--profile`."
     )
     yield Heading(2, "Environment")
@@ -349,3 +351,4 @@ FILES = {DOCS / "cli.md": markdown, DOCS / "rampd.1": roff}
 if __name__ == "__main__":
     for path, written_as in FILES.items():
         path.write_text(written_as(document()))
+    (DOCS / "policy.schema.json").write_text(schema_text())
