@@ -21,7 +21,7 @@ class Exit(IntEnum):
     """The exit codes of `rampd`."""
 
     DONE = 0
-    """The command did what it was asked to do, or it was so already."""
+    """The command did what it was asked to do, or nothing had to change."""
     REFUSED = 1
     """The server refused the call."""
     USAGE = 2

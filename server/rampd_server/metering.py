@@ -96,7 +96,7 @@ class Metering:
         return found
 
     async def keep(self) -> None:
-        """Forgets from time to time, for ever, what no scrape needs. Nobody may scrape."""
+        """Forgets from time to time, for ever, what no scrape needs. This is also needed when nobody scrapes."""
         assert self._collector is not None  # noqa: S101 - the collector is made before anything runs
         await self._collector.keep()
 

@@ -72,7 +72,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
         self.retry_after_s = retry_after_s
 
     def body(self, key: str | None = None) -> Json:
-        """`key` is the flag. `errorDetails` is always there, because providers read it without a look."""
+        """`key` is the flag. `errorDetails` is always there, because providers read it without checking that it is there."""
         answer: dict[str, Any] = {} if key is None else {"key": key}
         answer |= {"errorCode": self.code, "errorDetails": self.details}
         return answer | ({"metadata": {"rampd_reason": self.reason}} if self.reason else {})

@@ -81,11 +81,11 @@ class Guard:
             text = f"The target of a request has at most {MAX_HEADERS_BYTES:,} bytes. Send more as the body of a POST."
             return _Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "resource_exhausted", text)
         if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADERS_BYTES:
-            # What comes in one piece is not bound by the parser.
+            # The parser has no limit for headers that come in one piece.
             text = f"The headers of a request have at most {MAX_HEADERS_BYTES:,} bytes together."
             return _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "resource_exhausted", text)
         if "transfer-encoding" in headers and "content-length" in headers:
-            # The two may differ, and a proxy in between may go by the other one.
+            # The two may differ, and a proxy in between may use the other one.
             return _Refusal(
                 HTTPStatus.BAD_REQUEST, "invalid_argument", "Send content-length or transfer-encoding, not both."
             )
@@ -109,7 +109,7 @@ class Guard:
 
 def words_of(path: str, code: str, message: str) -> Mapping[str, str]:
     """An error without details as JSON, in the words of the protocol that a path belongs to. `code` is one of Connect."""
-    # Providers of OpenFeature read errorCode without a look.
+    # Providers of OpenFeature read errorCode without checking that it is there.
     return Refusal(ErrorCode.GENERAL, message).body() if path.startswith(_OFREP) else {"code": code, "message": message}
 
 

@@ -1,7 +1,7 @@
 """Which answers of a bulk evaluation are still right, so that a client that asks again costs little.
 
-An answer changes with the state, when an override ends, and when the state becomes stale. Nothing is kept over any of these. Nothing
-is kept for more than an hour, either: to a caller that asks for weeks, an answer is made now and then, so that rampd sees its repo.
+An answer changes with the state, when an override ends, and when the state becomes stale. Each of these ends what is kept. An ETag is
+kept for an hour at most, so that rampd sees the repo of a caller that asks the same for weeks.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Unchanged:
     ) -> None:
         """Keeps the ETag of an answer for `components` that was made since `state`."""
         if not components:
-            # Nobody has looked at the question, which may be long.
+            # Without components nothing has checked the length of the question.
             return
         if state != self.state or not all(
             result.HasField("response") and not result.response.stale for result in answer.results

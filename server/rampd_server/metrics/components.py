@@ -53,7 +53,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was written of a component, and from what. It is written again when one of these is another one."""
+    """What was written of a component, and from what. It is written again when one of these changes."""
 
     rollout: Rollout
     is_frozen: bool

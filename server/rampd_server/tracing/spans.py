@@ -60,7 +60,7 @@ class Spans:
     @contextmanager
     def client(self, name: str, attributes: Attributes) -> Iterator[Span]:
         """A span for a request of this server to another, as a part of the current span. An error that leaves the block is its
-        error. Outside of a span there is none: what a server does each second is nobody's trace.
+        error. Outside of a span it makes none: periodic work belongs to no trace.
         """
         if not trace.get_current_span().is_recording():
             yield trace.INVALID_SPAN
