@@ -28,7 +28,7 @@ FOR_CHANGES = tuple(each.name for each in fields(changing.How))
 ENVIRONMENT = {
     "RAMPD_SERVER": "The server, as `--server`.",
     "RAMPD_PROFILE": "The profile of the configuration file, as `--profile`.",
-    "RAMPD_TOKEN": "The token that proves who you are. A token is never on the command line, where other users could see it.",
+    "RAMPD_TOKEN": "The token that proves who you are. No option takes a token, because other users can read a command line.",
     "RAMPD_TOKEN_FILE": "A file with the token.",
     "RAMPD_CERT_FILE": "The certificate that proves who you are, instead of a token. It needs `RAMPD_KEY_FILE`.",
     "RAMPD_KEY_FILE": "The key of the certificate.",
@@ -83,7 +83,7 @@ def document() -> Iterator[Block]:
     """The content of both files."""
     yield Text(
         "`rampd` shows and changes which version of a component each job runs. It comes with `pip install 'rampd[cli]'`. "
-        "`rampd --help` lists the commands, and `rampd COMMAND --help` says what is here about a command."
+        "`rampd --help` lists the commands, and `rampd COMMAND --help` shows what this page says about a command."
     )
     yield Text(
         "`man rampd` has the same text. `man` finds the page if the environment with `rampd` is active. Otherwise: "
@@ -131,10 +131,10 @@ def of_all_commands() -> Iterator[Block]:
     yield Terms([described(by_name[name], ctx) for name in FOR_CHANGES])
     yield Text(
         "A change that can't be taken back asks before it is made. Without a terminal it fails, and names `--yes`. "
-        "What a person has seen is what is changed: if the component has changed meanwhile, the change is refused."
+        "If the component has changed since the question, the change is refused."
     )
     yield Heading(2, "Options of every command")
-    yield Text("They can also stand before the command: `rampd -o json status`.")
+    yield Text("You can also write them before the command: `rampd -o json status`.")
     yield Terms([described(by_name[name], ctx) for name in SHARED])
     yield Heading(2, "Arguments")
     yield Terms([(kind, _of_argument(each)) for kind, each in KINDS.items()])
@@ -155,7 +155,7 @@ def of_all_commands() -> Iterator[Block]:
     yield Terms(
         [
             ("`--server ADDRESS`", "`HOST:PORT`, `https://HOST:PORT` with TLS, or `unix:PATH`."),
-            ("`RAMPD_SERVER`", "The same. It gives way to a `--profile` on the command line."),
+            ("`RAMPD_SERVER`", "The same. A `--profile` on the command line wins over it."),
             (
                 "a profile",
                 "`--profile`, otherwise `RAMPD_PROFILE`, otherwise the default one of the configuration file.",

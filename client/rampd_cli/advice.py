@@ -29,7 +29,7 @@ _OF_VERB: Final = {
     "whoami": "doctor",
     "getserver": "doctor",
 }
-"""The commands for verbs of the API that have another name there."""
+"""The commands for verbs of the API, where the command has another name than the verb."""
 _BY_REASON: Final = {
     "COMPONENT_NOT_FOUND": "status",
     "RELEASE_NOT_FOUND": "status {component}",
@@ -98,7 +98,7 @@ def next_after(verb: str, response: Any, given: Mapping[str, Any]) -> str:
 
 
 def _waits(rollout: Any) -> bool:
-    """Whether a release could start, but for a freeze."""
+    """Whether only a freeze keeps a release from starting."""
     return bool(rollout.queue) and not rollout.HasField("next")
 
 

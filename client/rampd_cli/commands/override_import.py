@@ -85,7 +85,7 @@ def command(
       acme/old,,,,true
 
     Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
-    interrupted, type it again: it goes on where it was.
+    interrupted, type it again: it continues where it ended.
 
     \b
       rampd override import restyler overrides.csv

@@ -31,7 +31,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Never fails: what can't be taken apart is OTHER."""
+        """Never raises: an address that can't be taken apart is OTHER."""
         if text.startswith("unix://"):
             return cls(text, Kind.SOCKET, path=unquote(text.removeprefix("unix://"), errors="surrogateescape"))
         if text.startswith("unix:"):
