@@ -135,6 +135,7 @@ RULES = (
     Rule("rampd._evidence", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
     Rule("rampd._contract.placeholders", never=IMPURE),
+    Rule("rampd._contract.policy_rules", never=IMPURE),
     Rule("rampd._contract.wording", never=IMPURE),
     # The server, from its core outwards.
     Rule(
@@ -151,6 +152,7 @@ RULES = (
             "rampd._evidence",
             "rampd._contract.grammar",
             "rampd._contract.placeholders",
+            "rampd._contract.policy_rules",
             "rampd._contract.wording",
         ),
     ),
@@ -433,6 +435,7 @@ PLANTED = {
         ("import logging", "rampd._contract.grammar imports logging"),
     ],
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
+    "client/rampd/_contract/policy_rules.py": [("import random", "rampd._contract.policy_rules imports random")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/_calls/connection.py": [
         ("from opentelemetry import trace", "rampd._calls.connection imports opentelemetry.trace"),
