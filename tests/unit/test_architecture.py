@@ -141,7 +141,14 @@ RULES = (
     Rule(
         "rampd_server",
         never=("rampd",),
-        allowed=("rampd.v1", "rampd._decision", "rampd._evidence", "rampd._contract", "rampd._runtime.private_file"),
+        allowed=(
+            "rampd.v1",
+            "rampd._decision",
+            "rampd._evidence",
+            "rampd._contract",
+            "rampd._runtime.file_stamp",
+            "rampd._runtime.private_file",
+        ),
     ),
     Rule(
         "rampd_server.domain",
@@ -223,11 +230,12 @@ RULES = (
             "rampd_server.access",
             "rampd_server.domain.errors",
             "rampd_server.domain.refusals",
-            "rampd_server.process.file_stamp",
             "rampd_server.process.regular_file",
             *COUNTS,
             "rampd._contract.grammar",
+            "rampd._contract.loopback",
             "rampd._contract.token",
+            "rampd._runtime.file_stamp",
             "rampd._runtime.private_file",
         ),
     ),
@@ -291,6 +299,14 @@ HOMES = {
     "MAX_MESSAGE_BYTES": "rampd._contract.grammar",
     "ACTOR": "rampd._contract.grammar",
     "ACTOR_KEY": "rampd._contract.grammar",
+}
+
+
+# What is easily written again, each with its only file.
+WRITTEN_ONCE = {
+    "register_at_fork": "client/rampd/_runtime/fork_gate.py",
+    "ip_address(": "client/rampd/_contract/loopback.py",
+    "st_ctime_ns": "client/rampd/_runtime/file_stamp.py",
 }
 
 
@@ -383,6 +399,12 @@ def test_each_shared_definition_of_server_and_client_exists_once(name: str) -> N
     paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py")]
     homes = [path for path in paths if "v1" not in path.parts and is_defined(path.read_text())]
     assert homes == [ROOT / "client" / f"{HOMES[name].replace('.', '/')}.py"]
+
+
+@pytest.mark.parametrize(("text", "home"), WRITTEN_ONCE.items(), ids=str)
+def test_what_one_module_does_for_all_is_written_in_no_other_module(text: str, home: str) -> None:
+    paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py") if "v1" not in path.parts]
+    assert [path for path in paths if text in path.read_text()] == [ROOT / home]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)

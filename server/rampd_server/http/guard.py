@@ -5,7 +5,6 @@ page is refused, and a server that asks for no credential answers only to the na
 """
 
 import asyncio
-import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rampd._contract.loopback import is_loopback
 from rampd_server.http.evaluation import ErrorCode, Refusal
 from rampd_server.http.health import Health
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
@@ -90,7 +90,7 @@ class Guard:
                 HTTPStatus.BAD_REQUEST, "invalid_argument", "Send content-length or transfer-encoding, not both."
             )
         host = headers.get("host", "")
-        if self._is_local and not _is_loopback(host):
+        if self._is_local and not is_loopback(_split(f"//{host}").hostname or ""):
             return _Refusal(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "permission_denied",
@@ -111,16 +111,6 @@ def words_of(path: str, code: str, message: str) -> Mapping[str, str]:
     """An error without details as JSON, in the words of the protocol that a path belongs to. `code` is one of Connect."""
     # Providers of OpenFeature read errorCode without checking that it is there.
     return Refusal(ErrorCode.GENERAL, message).body() if path.startswith(_OFREP) else {"code": code, "message": message}
-
-
-def _is_loopback(host: str) -> bool:
-    name = _split(f"//{host}").hostname or ""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(url: str) -> SplitResult:
