@@ -188,7 +188,7 @@ _PERCENT = _number(
 _TIME = Rule("a valid time from 1970 to 9999", _is_time)
 _DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
 _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
-_EVENT_ID = _pattern("the id of an event, such as 1795475919747-3120985532", "[0-9]{1,18}-[0-9]{1,18}")
+_EVENT_ID = _pattern("the id of an event, such as 1795475919747-3120985532", grammar.EVENT_ID)
 _PAGE_SIZE = _whole_number(0, MAX_PAGE)
 
 FIELDS: Mapping[str, Rule] = {

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from rampd import v1
 from rampd._decision.resolution import ComponentSnapshot
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale
 from rampd_server.http.evaluation import Question
 from rampd_server.ports import FeedEntry
 from rampd_server.replica.replica import Replica
@@ -43,7 +43,7 @@ class Unchanged:
     def etag(self, asked: Asked) -> str | None:
         """The ETag of the answer, if it is known and still right."""
         etag, end_ms = self._etags.get(asked, (None, 0))
-        if etag is None or self._replica.damaged or self._replica.age_s >= STALE_AFTER_S:
+        if etag is None or self._replica.damaged or is_stale(self._replica.age_s):
             return None
         return etag if self._replica.likely_ms() < end_ms else None
 
