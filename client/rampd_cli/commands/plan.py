@@ -63,7 +63,7 @@ def command(
       rampd plan restyler --jobs-per-hour 400 --policy p.yaml
     """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
-    from rampd_cli.planning.finding import Guards, Traffic, chances  # noqa: PLC0415
+    from rampd_cli.planning.detection import Guards, Traffic, chances  # noqa: PLC0415
     from rampd_cli.planning.timeline import timeline  # noqa: PLC0415
 
     policy = _of_file(session, file, component) if file else session.admin().get_policy(component)
