@@ -79,8 +79,8 @@ class Spans:
 
     @staticmethod
     def headers() -> dict[str, str]:
-        """The headers that tell another server of the current span. What else a caller has sent, its baggage, may have a repo in
-        it, and goes no further.
+        """The headers that name the current span to another server. The baggage of a caller is not among them, because it may have a
+        repo in it.
         """
         carrier: dict[str, str] = {}
         propagate.inject(carrier, trace.set_span_in_context(trace.get_current_span(), Context()))
@@ -88,7 +88,7 @@ class Spans:
 
 
 def fail(span: Span, error_type: str) -> None:
-    """Says that what a span stands for has failed. Without the message, which may have a repo in it."""
+    """Says that what a span stands for has failed. The message is left out, because it may have a repo in it."""
     span.set_attribute(ERROR_TYPE, error_type)
     span.set_status(Status(StatusCode.ERROR))
 
