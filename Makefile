@@ -23,7 +23,7 @@ PROTOS := $(sort $(wildcard proto/rampd/v1/*.proto))
 BASELINE := proto/baseline.binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint gen baseline bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
+.PHONY: help run test check format lint gen docs baseline record-schema bench bench-rollout stats soak mutants nightly hooks clean python free linux h2load redis-server
 
 # $(call need,program,package): stops a target whose program is missing, before anything is installed or started.
 need = @command -v $(1) >/dev/null || \
@@ -63,12 +63,18 @@ gen: .venv-gen/.made ## Generates client/rampd/v1 from proto/. Commit both folde
 	.venv-gen/bin/python -m grpc_tools.protoc -I proto \
 	    --include_source_info --descriptor_set_out='$(GENERATED)/rampd/v1/descriptors.binpb' $(PROTOS)
 
+docs: .venv/.dev ## Writes docs/cli.md, the man page docs/rampd.1 and docs/policy.schema.json from the code of `rampd`.
+	$(BIN)/python -m tests.cli_document
+
 check: lint test ## Runs the same as CI: lint and all tests. One test compares the generated code with proto/.
 
 ##@ Now and then
 
 baseline: .venv/.dev ## Records proto/ as the API that users have. Part of each release: later changes must not break it.
 	$(BIN)/buf build --exclude-source-info --output $(BASELINE)
+
+record-schema: .venv/.dev ## Records the form of the data in Redis, after a change that raises SCHEMA. A test compares it with the code.
+	$(BIN)/python -m tests.contract.test_schema
 
 bench: linux h2load .venv/.bench ## Measures rampd, and prints the tables of docs/performance.md. Needs Linux, two cores and h2load.
 	$(BIN)/python -m tests.bench

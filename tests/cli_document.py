@@ -1,8 +1,6 @@
-"""Writes docs/cli.md and the man page docs/rampd.1 from the code of `rampd`.
+"""Writes docs/cli.md, the man page docs/rampd.1 and docs/policy.schema.json from the code of `rampd`: `make docs`.
 
-    .venv/bin/python -m tests.cli_document
-
-A test compares both files with the code. The two have the same content; only the last step, the markup, differs.
+Tests compare the files with the code. The page and the man page have the same content; only the last step, the markup, differs.
 """
 
 import ast
@@ -22,6 +20,7 @@ from rampd_cli import arguments, changing, failures, profiles
 from rampd_cli.app import SECTIONS, root
 from rampd_cli.command import SHARED, Command
 from rampd_cli.command import Group as CommandGroup
+from rampd_cli.policies.schema import schema_text
 
 DOCS = Path(__file__).parents[1] / "docs"
 FOR_CHANGES = tuple(each.name for each in fields(changing.How))
@@ -29,7 +28,7 @@ FOR_CHANGES = tuple(each.name for each in fields(changing.How))
 ENVIRONMENT = {
     "RAMPD_SERVER": "The server, as `--server`.",
     "RAMPD_PROFILE": "The profile of the configuration file, as `--profile`.",
-    "RAMPD_TOKEN": "The token that proves who you are. A token is never on the command line, where other users could see it.",
+    "RAMPD_TOKEN": "The token that proves who you are. No option takes a token, because other users can read a command line.",
     "RAMPD_TOKEN_FILE": "A file with the token.",
     "RAMPD_CERT_FILE": "The certificate that proves who you are, instead of a token. It needs `RAMPD_KEY_FILE`.",
     "RAMPD_KEY_FILE": "The key of the certificate.",
@@ -84,7 +83,7 @@ def document() -> Iterator[Block]:
     """The content of both files."""
     yield Text(
         "`rampd` shows and changes which version of a component each job runs. It comes with `pip install 'rampd[cli]'`. "
-        "`rampd --help` lists the commands, and `rampd COMMAND --help` says what is here about a command."
+        "`rampd --help` lists the commands, and `rampd COMMAND --help` shows what this page says about a command."
     )
     yield Text(
         "`man rampd` has the same text. `man` finds the page if the environment with `rampd` is active. Otherwise: "
@@ -132,10 +131,10 @@ def of_all_commands() -> Iterator[Block]:
     yield Terms([described(by_name[name], ctx) for name in FOR_CHANGES])
     yield Text(
         "A change that can't be taken back asks before it is made. Without a terminal it fails, and names `--yes`. "
-        "What a person has seen is what is changed: if the component has changed meanwhile, the change is refused."
+        "If the component has changed since the question, the change is refused."
     )
     yield Heading(2, "Options of every command")
-    yield Text("They can also stand before the command: `rampd -o json status`.")
+    yield Text("You can also write them before the command: `rampd -o json status`.")
     yield Terms([described(by_name[name], ctx) for name in SHARED])
     yield Heading(2, "Arguments")
     yield Terms([(kind, _of_argument(each)) for kind, each in KINDS.items()])
@@ -156,8 +155,11 @@ def of_all_commands() -> Iterator[Block]:
     yield Terms(
         [
             ("`--server ADDRESS`", "`HOST:PORT`, `https://HOST:PORT` with TLS, or `unix:PATH`."),
-            ("`RAMPD_SERVER`", "The same. It gives way to a `--profile` on the command line."),
-            ("a profile", "`--profile`, else `RAMPD_PROFILE`, else the default one of the configuration file."),
+            ("`RAMPD_SERVER`", "The same. A `--profile` on the command line wins over it."),
+            (
+                "a profile",
+                "`--profile`, otherwise `RAMPD_PROFILE`, otherwise the default one of the configuration file.",
+            ),
             (
                 "this machine",
                 "A socket of a server that you or root started: `.rampd/rampd.sock` here, `~/.local/state/rampd/rampd.sock`, "
@@ -166,7 +168,7 @@ def of_all_commands() -> Iterator[Block]:
         ]
     )
     yield Text(
-        "Credentials come from the environment, else from the profile. Those of a profile go to the server of the profile only, "
+        "Credentials come from the environment, otherwise from the profile. Those of a profile go to the server of the profile only, "
         "unless you name the profile with `--profile`."
     )
     yield Heading(2, "Environment")
@@ -349,3 +351,4 @@ FILES = {DOCS / "cli.md": markdown, DOCS / "rampd.1": roff}
 if __name__ == "__main__":
     for path, written_as in FILES.items():
         path.write_text(written_as(document()))
+    (DOCS / "policy.schema.json").write_text(schema_text())

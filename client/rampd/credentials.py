@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from rampd._contract.loopback import is_loopback
 from rampd._contract.small_file import content_of
 from rampd._contract.token import Secret, end_of, token_violation
 from rampd.errors import InvalidArgumentError, UnauthenticatedError
@@ -22,7 +23,6 @@ __all__ = ["ClientCertificate", "Credentials", "GitHubActions", "GitLab", "Token
 
 _TIMEOUT_S: Final = 10.0
 _MAX_BYTES: Final = 1 << 20
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Token:
@@ -121,7 +121,7 @@ class GitHubActions:
                 "This is not a job of GitHub Actions with an identity: give the job `permissions: id-token: write`."
             )
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
             raise UnauthenticatedError("ACTIONS_ID_TOKEN_REQUEST_URL is not an https:// address.")
         joint = "&" if parts.query else "?"
         request = urllib.request.Request(  # noqa: S310 - checked above

@@ -155,7 +155,9 @@ class UnauthenticatedError(RampdError):
 
 
 class PermissionDeniedError(RampdError):
-    """Raised when the caller lacks a role: ROLE_REQUIRED, with the role in `metadata`."""
+    """Raised when the caller lacks a role, or its grant denies the call: ROLE_REQUIRED. `metadata` has the least `role` that
+    may make the call, and `component` if the grant does not include this component.
+    """
 
     reason = "PERMISSION_DENIED"
 

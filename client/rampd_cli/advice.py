@@ -29,7 +29,7 @@ _OF_VERB: Final = {
     "whoami": "doctor",
     "getserver": "doctor",
 }
-"""The commands for verbs of the API that have another name there."""
+"""The commands for verbs of the API, where the command has another name than the verb."""
 _BY_REASON: Final = {
     "COMPONENT_NOT_FOUND": "status",
     "RELEASE_NOT_FOUND": "status {component}",
@@ -38,6 +38,7 @@ _BY_REASON: Final = {
     "TAG_MISMATCH": "status {component}",
     "NOT_RAMPED": "ramp {component} PERCENT",
     "HELD": "ramp {component} PERCENT",
+    "FROZEN": "unfreeze {component}",
     "NO_PREVIOUS": "release {component} TAG --expedite",
     "TAG_QUARANTINED": "quarantine remove {component} {tag}",
     "QUEUE_REJECTS": "status {component}",
@@ -65,8 +66,8 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
     """
     reason, metadata = getattr(error, "reason", ""), getattr(error, "metadata", {})
     shape = _BY_REASON.get(reason, "")
-    if reason == "FROZEN":
-        shape = "unfreeze --all" if metadata.get("scope") == "all" else "unfreeze {component}"
+    if reason == "FROZEN" and metadata.get("scope") == "all":
+        shape = "unfreeze --all"
     elif reason == "TAG_QUARANTINED" and command == "release":
         shape = "release {component} {tag} --force"
     elif reason == "NO_ROLLOUT" and command == "rollback":
@@ -97,7 +98,7 @@ def next_after(verb: str, response: Any, given: Mapping[str, Any]) -> str:
 
 
 def _waits(rollout: Any) -> bool:
-    """Whether a release could start, but for a freeze."""
+    """Whether only a freeze keeps a release from starting."""
     return bool(rollout.queue) and not rollout.HasField("next")
 
 

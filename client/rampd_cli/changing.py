@@ -66,7 +66,11 @@ def change_options(function: _Function) -> _Function:
                 help="A repeat with the same ID within 24 hours changes nothing.",
             ),
             click.option(
-                "-y", "--yes", is_flag=True, default=False, help="Do not ask. Only what has no way back asks."
+                "-y",
+                "--yes",
+                is_flag=True,
+                default=False,
+                help="Do not ask. Only a change that can't be taken back asks.",
             ),
         )
     ):
@@ -122,7 +126,7 @@ def _confirmed(
         # There is no revision to show before the first release of a component, nor of one whose data is damaged.
         with suppress(NotFoundError, InternalError):
             expected = session.admin().get_rollout(component).revision
-    # Also without a terminal: a refusal says more than that nobody can be asked.
+    # Also without a terminal, because the server may refuse the change, and its refusal says why.
     try:
         would = method(component, dry_run=True, **{**call, "expected_revision": expected})
     except UnimplementedError:

@@ -21,7 +21,7 @@ MOST: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What stands on the line."""
+    """What a person has typed so far."""
 
     session: Session
     component: str

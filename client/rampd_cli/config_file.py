@@ -13,8 +13,8 @@ from rampd_cli.profiles import Profiles, checked_profiles, config_path
 
 
 def change_config(edit: Callable[[Any], None]) -> Profiles:
-    """Lets `edit` change the file, as a document of tomlkit, and returns what it has then. Raises WrongUseError and UsageError,
-    and then the file is as it was.
+    """Lets `edit` change the file, as a document of tomlkit, and returns the profiles that it has then. Raises WrongUseError and
+    UsageError; then the file is not changed.
     """
     import tomlkit  # noqa: PLC0415 - only `rampd config` changes the file
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415 - as above

@@ -21,7 +21,7 @@ class Exit(IntEnum):
     """The exit codes of `rampd`."""
 
     DONE = 0
-    """The command did what it was asked to do, or it was so already."""
+    """The command did what it was asked to do, or nothing had to change."""
     REFUSED = 1
     """The server refused the call."""
     USAGE = 2
@@ -35,7 +35,7 @@ class Exit(IntEnum):
     DIFFERENT = 6
     """`rampd policy diff --exit-code`: there is a difference."""
     NOT_WRITTEN = 74
-    """The answer could not be written, as on a full disk. What was to be changed is changed."""
+    """The answer could not be written, for example because the disk is full. If the command makes a change, the change is made."""
     TIMED_OUT = 124
     """`rampd wait`: the time of `--timeout` is over."""
     INTERRUPTED = 130
@@ -78,7 +78,7 @@ _REASONS: Mapping[int, str] = {
 
 
 def is_failure(error: Exception) -> "TypeGuard[click.ClickException | RampdError]":
-    """Whether `tell` can tell it. Any other error is a defect of `rampd`."""
+    """Whether `tell` can print the error. Any other error is a defect of `rampd`."""
     if isinstance(error, click.ClickException):
         return True
     from rampd.errors import RampdError  # noqa: PLC0415 - no error of rampd without a call
@@ -124,7 +124,7 @@ def tell_not_written(error: OSError, output: str) -> int:
 
 
 def defect(error: Exception) -> "RampdError":
-    """Returns an error that `tell` can tell, for one that it can't."""
+    """Wraps a defect in an InternalError, so that `tell` can print it."""
     from rampd.errors import InternalError  # noqa: PLC0415 - no error without a defect
 
     at = traceback.extract_tb(error.__traceback__)[-1]

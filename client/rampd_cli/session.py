@@ -43,7 +43,7 @@ class Settings:
 
 
 def _given(ctx: click.Context, name: str) -> Any:
-    """The value of an option of every command: what stands nearest to the command's own arguments wins."""
+    """The value of an option of every command: the one nearest to the command's own arguments wins."""
     value, at = ctx.params[name], ctx
     while at.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
         if at.parent is None:
@@ -166,7 +166,7 @@ class Session:
             raise DeclinedError("Nothing was changed.")
 
     def _actor(self, place: Place) -> str:
-        """The name in the history that nothing proves: only where no credential does."""
+        """The name to claim in the history, which nothing proves. Empty if a credential proves who calls."""
         if self._settings.actor or self.profile.actor:
             return self._settings.actor or self.profile.actor
         if place.profile.token_file or place.profile.cert_file or has_proof(os.environ):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("profile", "setting", "value")
 """The columns of the answer of a change of a setting."""
 _REFUSED: Final = (
-    "A token never stands on a command line or in the configuration file, where others can read it. Write it into a file that only "
+    "Do not write a token on the command line or in the configuration file: others can read both. Write it into a file that only "
     "you can read, and type: rampd config set token_file FILE"
 )
 _FILES: Final = ("token_file", "ca_file", "cert_file", "key_file")
@@ -98,6 +98,6 @@ def _what_is_wrong(setting: str, value: str) -> str:
     try:
         Admin(value).close()
     except InvalidArgumentError as error:
-        # Credentials of the environment are not the file's.
+        # Other violations are about credentials in the environment, not about this setting.
         return "; ".join(f"server {wrong}" for field, wrong in error.violations if field == "target")
     return ""

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr of the process: there, able to take every character, and whether somebody reads."""
+"""stdin, stdout and stderr of the process: opens closed ones, escapes what they can't write, and notices that nobody reads."""
 
 import codecs
 import io
@@ -28,7 +28,7 @@ def ready() -> None:
 
 
 def throw_away(stream: TextIO) -> None:
-    """Lets a stream that nobody takes end in nothing. Otherwise Python would complain when it flushes the stream at the end."""
+    """Discards what is written to a stream that nobody reads. Otherwise Python would complain when it flushes the stream at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -53,5 +53,5 @@ def pause(seconds: float) -> None:
     found = poll.poll(seconds * 1000)
     if any(state & (select.POLLERR | select.POLLHUP) for _, state in found):
         raise BrokenPipeError
-    if found:  # a system that can't tell it of this kind of file
+    if found:  # this system can't wait for the reader of such a file
         time.sleep(seconds)

@@ -35,7 +35,7 @@ from rampd_server.process.outage import Outage
 from rampd_server.process.redis_url import place_of
 from rampd_server.process.startup import StartupError, ungrouped
 from rampd_server.process.welcome import welcome
-from rampd_server.replica.remembering import Remembering
+from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.replica import Replica
 from rampd_server.rpc.preview import SeenPreviewer
 from rampd_server.rpc.release import ReleaseServicer
@@ -109,11 +109,11 @@ async def running(
     controller = Controller(service, replica, counted, checks=checks, decisions=metering and metering.decisions)
     release_watches = ReleaseWatches(service, replica, controller.waits_for)
     caretaker = Caretaker(service, replica, store, counted)
-    remembering = Remembering(replica, _memory(config, redis_url))
+    last_state = LastStateKeeper(replica, _last_state_file(config, redis_url))
     beside: list[Callable[[], Coroutine[None, None, None]]] = [
         *(caretaker.run, checks.run, controller.run, partial(controller.follow, outcomes.counted), seen.run),
         partial(open_files.tell_when_near, listeners.max_connections),
-        *([remembering.run] if is_first else []),
+        *([last_state.run] if is_first else []),
         *([metering.loop_lag.run, metering.keep] if metering else []),
     ]
     servicers = {
@@ -134,8 +134,8 @@ async def running(
             ),
         ),
     }
-    remembering.recall()
-    start = _Start(store, replica, remembering)
+    last_state.recall()
+    start = _Start(store, replica, last_state)
     shared = AsyncExitStack()
     try:
         is_prepared = await start.look(may_wait=config.wait_for_store)
@@ -164,7 +164,7 @@ async def running(
         finally:
             watches.close()
             release_watches.close()
-            await _end(servers, http, *([remembering] if is_first else []), seen)
+            await _end(servers, http, *([last_state] if is_first else []), seen)
     finally:
         await shared.aclose()
         if prometheus is not None:
@@ -178,7 +178,7 @@ async def _begin(servers: Servers, http: HttpServer | None) -> None:
         await http.start()
 
 
-async def _end(servers: Servers, http: HttpServer | None, *last: SeenRepos | Remembering) -> None:
+async def _end(servers: Servers, http: HttpServer | None, *last: SeenRepos | LastStateKeeper) -> None:
     """Stops what callers talk to, and then writes for the last time."""
     await asyncio.gather(servers.stop(_GRACE_S), *([] if http is None else [http.stop(_GRACE_S)]))
     for each in last:
@@ -202,7 +202,7 @@ async def serve(config: Config, redis_url: str, *, worker: Worker | None = None)
             await asyncio.Event().wait()
 
 
-def _memory(config: Config, redis_url: str) -> LastStateFile:
+def _last_state_file(config: Config, redis_url: str) -> LastStateFile:
     store = "embedded" if is_embedded(redis_url, config.data_dir) else place_of(redis_url)
     return LastStateFile(config.data_dir, store, config.namespace)
 
@@ -296,10 +296,10 @@ async def _tell_health(replica: Replica, servers: Servers) -> None:
 class _Start:
     """Checks that the store is suitable, and that it is the store that this server served last."""
 
-    def __init__(self, store: RedisStore, replica: Replica, remembering: Remembering) -> None:
+    def __init__(self, store: RedisStore, replica: Replica, last_state: LastStateKeeper) -> None:
         self._store = store
         self._replica = replica
-        self._remembering = remembering
+        self._last_state = last_state
 
     async def look(self, *, may_wait: bool) -> bool:
         """Whether the store answers and is ready. Raises StartupError, before anything listens, if the start must end.
@@ -342,9 +342,9 @@ class _Start:
                         f"The namespace has data but no epoch: it was emptied or restored in part. "
                         f"{ways_on(self._store.adopt_command)}"
                     )
-                if self._remembering.trouble:
+                if self._last_state.trouble:
                     raise StoreResetError(
-                        f"The namespace is empty. {self._remembering.trouble}, so this server does not know whether the "
+                        f"The namespace is empty. {self._last_state.trouble}, so this server does not know whether the "
                         f"namespace was emptied. If it is new, remove that file. {ways_on(self._store.adopt_command)}"
                     )
                 await self._store.begin_epoch(adopted=False)

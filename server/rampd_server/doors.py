@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from rampd._runtime.file_stamp import stamp_of
 from rampd_server.access import following
 from rampd_server.access.access_file import AccessFileError
 from rampd_server.access.credentials import Credentials, Verifier
@@ -12,7 +13,6 @@ from rampd_server.access.grants import Caller, Proof
 from rampd_server.access.rpc_roles import Role
 from rampd_server.metrics.counting import Reloads
 from rampd_server.process.config import Config
-from rampd_server.process.file_stamp import stamp_of
 from rampd_server.process.startup import StartupError
 from rampd_server.rpc.binding import NAMES
 from rampd_server.rpc.door import Door, local

@@ -23,8 +23,8 @@ from rampd_server.rpc.answer_counts import AnswerCounts
 from rampd_server.rpc.call_counts import Calls
 from rampd_server.rpc.certificates import Certificates
 from rampd_server.rpc.watch.watch import Watches
-from rampd_server.service.outcome_counts import OutcomeCounts
 from rampd_server.service.service import Service
+from rampd_server.service.verdict_counts import VerdictCounts
 from rampd_server.storage.link import Link
 
 _FILES = ("certificate", "access_file")
@@ -46,7 +46,7 @@ class Metering:
         self._jobs, self._failures = jobs, failures
         self.calls = Calls()
         self.answers = AnswerCounts(self._resolves, replica.get)
-        self.outcomes = OutcomeCounts(jobs, failures)
+        self.outcomes = VerdictCounts(jobs, failures)
         self.decisions = ByComponent(self._shown.name_of, expected=SUDDEN)
         self.loop_lag = LoopLag()
         self._feed_lag = FeedLag(replica)
@@ -96,7 +96,7 @@ class Metering:
         return found
 
     async def keep(self) -> None:
-        """Forgets from time to time, for ever, what no scrape needs. Nobody may scrape."""
+        """Forgets from time to time, for ever, what no scrape needs. This is also needed when nobody scrapes."""
         assert self._collector is not None  # noqa: S101 - the collector is made before anything runs
         await self._collector.keep()
 

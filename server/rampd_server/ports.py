@@ -517,7 +517,7 @@ class LastStateError(Exception):
     """Raised when there is a last state that must not be used. The message has the place and the reason."""
 
 
-class Memory(Protocol):
+class LastStateStore(Protocol):
     """The place where a server keeps the state of one store and namespace for its next start. Its methods block."""
 
     def read(self) -> LastState | None:

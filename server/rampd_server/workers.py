@@ -63,13 +63,13 @@ async def _keep(config: Config, redis_url: str, worker: Worker) -> None:
             log.error(
                 "worker_not_started",
                 worker=worker.number,
-                what_it_means="the other workers go on with the files of before",
-                what_to_do="the reason stands in its messages; it is started again until it can be",
+                what_it_means="the other workers go on with the earlier files",
+                what_to_do=f"its log lines have the reason; rampd starts it again every {_NOT_STARTED_S:g} s until it can start",
             )
             await asyncio.sleep(_NOT_STARTED_S)
             continue
         if code == NOT_STARTED:
-            raise StartupError(f"Worker {worker.number} could not start. The reason stands in its messages.")
+            raise StartupError(f"Worker {worker.number} could not start. Its log lines have the reason.")
         has_died = True
         log.error("worker_died", worker=worker.number, code=code)
         await asyncio.sleep(_RETRY_S)

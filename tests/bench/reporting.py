@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from rampd._calls.endpoint import Endpoint
 from rampd._decision.resolution import Channel, Decision, Resolution, ResolveReason
-from rampd._reporting.outcome_buffer import CAPACITY, Outcome, Reporting
+from rampd._reporting.outcome_buffer import CAPACITY, Outcome, OutcomeBuffer
 from rampd._reporting.report_thread import Reporter
 from rampd.testing import FixedResolver
 from tests.bench.report import Row, at_most, plain
@@ -31,19 +31,19 @@ def nanoseconds(call: Callable[[], object], setup: Callable[[], object] = lambda
 
 
 def enqueue() -> list[float]:
-    reporting = Reporting()
+    reporting = OutcomeBuffer()
     return nanoseconds(lambda: reporting.add(OUTCOME), reporting.renew)
 
 
 def enqueue_to_a_full_buffer() -> list[float]:
-    reporting = Reporting()
+    reporting = OutcomeBuffer()
     for _ in range(CAPACITY):
         reporting.add(OUTCOME)
     return nanoseconds(lambda: reporting.add(OUTCOME))
 
 
 def job() -> list[float]:
-    reporting = Reporting()
+    reporting = OutcomeBuffer()
     resolver = Answering({"restyler": "20200301"})
     resolver._recorder.add = reporting.add  # type: ignore[method-assign,assignment]
 
@@ -64,7 +64,7 @@ def enqueue_beside_the_thread() -> list[float]:
 
 
 def make_batch() -> list[float]:
-    reporting = Reporting()
+    reporting = OutcomeBuffer()
 
     def fill() -> None:
         reporting.renew()

@@ -5,10 +5,24 @@ import pytest
 from rampd import v1
 from rampd.errors import RampdError
 from rampd.v1 import release_service_pb2, rollout_service_pb2
-from rampd_cli.advice import command_of_verb, next_after, next_command
+from rampd_cli.advice import _BY_REASON, command_of_verb, next_after, next_command
 from rampd_cli.app import SECTIONS, root
 from tests.cli.conftest import AtTerminal, Run
 
+WITHOUT_ADVICE = {
+    "INVALID_FIELD": "the message says which value is wrong",
+    "REQUEST_ID_REUSED": "the message says what to do with the request id",
+    "TOO_LARGE": "the message says which limit there is",
+    "CONTENTION": "the same command, again",
+    "LIMIT_EXCEEDED": "the same command, later",
+    "STORE_UNAVAILABLE": "the message is for those who run the server",
+    "STORE_RESET": "as above",
+    "STORE_CORRUPT": "as above",
+    "NO_SNAPSHOT": "as above",
+    "NOT_IMPLEMENTED": "a newer server has it",
+    "INTERNAL": "a defect",
+}
+"""Reasons after which no command helps, each with why."""
 COMMANDS = {name for section in SECTIONS.values() for name in section}
 VERBS = [
     method.name
@@ -41,6 +55,12 @@ def test_a_command_that_there_is_not_leads_to_the_right_one(run: Run, typed: lis
     assert said in ran.err
 
 
+def test_each_reason_of_the_api_has_a_command_or_a_cause_to_have_none() -> None:
+    """Given a new reason, expect that somebody decides which command a person types next."""
+    reasons = {name.removeprefix("ERROR_REASON_") for name, _ in v1.ErrorReason.items()} - {"UNSPECIFIED"}
+    assert WITHOUT_ADVICE.keys() == reasons - _BY_REASON.keys()
+
+
 @pytest.mark.parametrize(
     ("reason", "metadata", "command", "expected"),
     [
@@ -64,8 +84,6 @@ def test_a_reason_leads_to_a_command(reason: str, metadata: dict[str, str], comm
 
 def test_each_command_line_of_the_advice_is_one(run: Run) -> None:
     """Given the command of each reason, expect that `rampd` has it."""
-    from rampd_cli.advice import _BY_REASON
-
     for line in _BY_REASON.values():
         words = line.split()
         assert words[0] in COMMANDS

@@ -10,7 +10,7 @@ import pytest
 from rampd import v1
 from rampd.testing import RampdServer
 from rampd_cli.commands import plan
-from rampd_cli.planning.finding import Guards, Traffic, chances
+from rampd_cli.planning.detection import Guards, Traffic, chances
 from rampd_cli.planning.timeline import timeline
 from rampd_server.domain.rollout.automation_policy import Automation
 from tests.cli.conftest import Run

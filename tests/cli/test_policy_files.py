@@ -210,9 +210,7 @@ def test_a_bad_file_is_bad_for_the_schema(text: str) -> None:
 
 
 def test_the_schema_in_docs_is_the_schema_of_the_command() -> None:
-    assert (ROOT / "docs" / "policy.schema.json").read_text() == schema_text(), (
-        "type: rampd policy schema > docs/policy.schema.json"
-    )
+    assert (ROOT / "docs" / "policy.schema.json").read_text() == schema_text(), "type: make docs"
 
 
 def test_each_field_of_the_schema_has_the_comment_of_the_proto() -> None:

@@ -26,8 +26,8 @@ from rampd_server.domain.rollout.model import MAX_LOST, Absent, Freeze, LostRevi
 from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.progress import Progress
 from rampd_server.ports import SELF, Author, ConflictError, Namespace, Override, Result
+from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.reading import Reading
-from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import State
 from rampd_server.rpc.resolver import ResolverServicer
@@ -906,11 +906,11 @@ async def test_a_server_that_was_started_again_knows_what_was_deleted(
     """Given a deletion, a restart and a loss, expect that the component comes back at a revision that nobody has seen."""
     gone = await run(service, commands.Ramp(3000), commands.DeleteComponent())
     memory = LastStateFile(tmp_path, "here", "default")
-    await Remembering(replica, memory).end()
+    await LastStateKeeper(replica, memory).end()
     await go_back()
 
     started = Replica(store)
-    Remembering(started, memory).recall()
+    LastStateKeeper(started, memory).recall()
     await started.read_again()
 
     assert present(started).revision == gone.result.revision + 1
@@ -1029,12 +1029,12 @@ async def test_a_server_with_a_deadline_to_confirm_in_its_last_state_starts(
     """Given a deadline to confirm in the last state, expect that the server starts with it and compares it once the store is read."""
     await run(service, commands.Ramp(3000, confirm_within_ms=60_000))
     memory = LastStateFile(tmp_path, "here", "default")
-    await Remembering(replica, memory).end()
+    await LastStateKeeper(replica, memory).end()
 
     started = Replica(store)
     controller = Controller(Service(store, started), started, store)
     with capture_logs() as lines:
-        Remembering(started, memory).recall()
+        LastStateKeeper(started, memory).recall()
     assert [line["event"] for line in lines] == ["last_state_read"]
     assert present(started) == present(replica)
     assert not controller._deadlines
@@ -1047,7 +1047,7 @@ async def test_a_server_recalls_its_last_state_though_a_listener_fails(
     service: Service, replica: Replica, store: RedisStore, tmp_path: Path
 ):
     memory = LastStateFile(tmp_path, "here", "default")
-    await Remembering(replica, memory).end()
+    await LastStateKeeper(replica, memory).end()
     started = Replica(store)
 
     class Fails:
@@ -1057,7 +1057,7 @@ async def test_a_server_recalls_its_last_state_though_a_listener_fails(
             raise RuntimeError
 
     started.subscribe(Fails())
-    Remembering(started, memory).recall()
+    LastStateKeeper(started, memory).recall()
 
     assert present(started) == present(replica)
 

@@ -1,7 +1,6 @@
 """The form of the data: written data have the form of their schema number, and data of earlier schemas are read.
 
-If the first test fails, the form has changed: raise SCHEMA, and record the new form:
-`.venv/bin/python -m tests.contract.test_schema`.
+If the first test fails, the form has changed: raise SCHEMA, and record the new form with `make record-schema`.
 """
 
 import asyncio

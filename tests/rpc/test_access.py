@@ -341,6 +341,7 @@ def test_a_release_of_a_component_outside_the_grant_creates_nothing(two: World) 
         "ROLE_REQUIRED",
         "ci-of-one may release restyler*, but not brand-new.",
     )
+    assert metadata_of(error) == {"role": "ci", "component": "brand-new"}
     assert two.reason("admin", "GetRollout", component="brand-new") == "COMPONENT_NOT_FOUND"
     assert two("ci-of-one", "Release", component="restyler-new", tag="t1").release == 1
 
@@ -348,6 +349,7 @@ def test_a_release_of_a_component_outside_the_grant_creates_nothing(two: World) 
 def test_an_admin_of_some_components_may_not_freeze_the_whole_namespace(two: World) -> None:
     error = two.refusal("admin-of-one", "Freeze", all=True)
     assert error.details() == "admin-of-one is for restyler*, and `all` is for every component."
+    assert metadata_of(error) == {"role": "admin", "component": "*"}
     assert two("admin-of-one", "Freeze", component=C).changed
     assert "all" not in two("admin-of-one", "WhoAmI").flags
 
@@ -370,8 +372,13 @@ def test_a_watchdog_may_lower_exposure_and_nothing_else(two: World) -> None:
 
 def test_deny_takes_methods_and_flags_from_a_role(two: World) -> None:
     grant(two, "careful", "operator", 'deny = ["Revert", "expedite"]')
-    assert two.reason("careful", "Revert", component=C, tag="t1") == "ROLE_REQUIRED"
-    assert two.reason("careful", "Release", component=C, tag="t9", expedite=True) == "ROLE_REQUIRED"
+    for what, method, fields in (
+        ("call Revert", "Revert", {"tag": "t1"}),
+        ("set `expedite` in Release", "Release", {"tag": "t9", "expedite": True}),
+    ):
+        error = two.refusal("careful", method, component=C, **fields)
+        assert (reason_of(error), metadata_of(error)) == ("ROLE_REQUIRED", {"role": "operator"})
+        assert error.details() == f"careful may not {what}: its grant denies that. An admin can change the grant."
     assert two("careful", "Release", component=C, tag="t9").disposition
     assert two("careful", "Ramp", component=C, percent=3).changed
 

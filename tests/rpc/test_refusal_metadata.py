@@ -8,9 +8,11 @@ import grpc
 import pytest
 from redis import Redis
 
+from rampd import v1
 from rampd_server import testing
 from rampd_server.domain.errors import Reason
 from rampd_server.storage.schema import SCHEMA
+from tests.rpc.access_table import Tokens, send
 from tests.servers import Stubs, metadata_of, reason_of, short_directory, stubs
 from tests.stores import VALKEY, store_server
 from tests.unit.server.test_errors import HOMES
@@ -25,6 +27,8 @@ class World:
 
     call: Stubs
     redis: Redis
+    url: str
+    """Of the store."""
 
     def refusal(self, method: str, **fields: object) -> tuple[str, dict[str, str]]:
         """Returns the reason and the metadata of a call that is refused."""
@@ -43,7 +47,7 @@ def world() -> Iterator[World]:
         Redis.from_url(store.url, decode_responses=True) as redis,
     ):
         call("Release", component=C, tag="t1", request_id="r-1")
-        yield World(call, redis)
+        yield World(call, redis, store.url)
 
 
 Refusal = tuple[str, dict[str, str]]
@@ -86,11 +90,26 @@ def a_revision_that_does_not_come(world: World) -> tuple[Refusal, Refusal]:
     return refusal, ("NO_SNAPSHOT", {"revision": "1"})
 
 
+def a_component_outside_of_the_grant(world: World) -> tuple[Refusal, Refusal]:
+    with short_directory() as directory:
+        tokens = Tokens(directory / "access.toml")
+        tokens.grant("deployer", "operator", f'components = ["{C}"]')
+        with (
+            testing.run(directory, world.url, access_file=tokens.path, insecure_admin=False) as target,
+            grpc.insecure_channel(target) as channel,
+            pytest.raises(grpc.RpcError) as caught,
+        ):
+            send(channel, "Release", v1.ReleaseRequest(component="website", tag="t1"), tokens.metadata("deployer"))
+    refusal = reason_of(caught.value), metadata_of(caught.value)
+    return refusal, ("ROLE_REQUIRED", {"role": "ci", "component": "website"})
+
+
 CASES: Mapping[tuple[Reason, str], Callable[[World], tuple[Refusal, Refusal]]] = {
     (Reason.REQUEST_ID_REUSED, "method"): another_tag_with_a_used_request_id,
     (Reason.REQUEST_ID_REUSED, "differs"): another_tag_with_a_used_request_id,
     (Reason.RELEASE_NOT_FOUND, "release"): a_release_that_is_not_kept,
     (Reason.RELEASE_NOT_FOUND, "tag"): a_tag_that_was_never_current,
+    (Reason.ROLE_REQUIRED, "component"): a_component_outside_of_the_grant,
     (Reason.STORE_UNAVAILABLE, "code"): a_store_without_memory,
     (Reason.STORE_UNAVAILABLE, "found"): a_newer_schema,
     (Reason.STORE_UNAVAILABLE, "known"): a_newer_schema,

@@ -352,7 +352,7 @@ async def test_an_error_while_reporting_fails_no_job(
         raise MemoryError
 
     answer = await result(resolver.resolve(C, repo="acme/app"))
-    monkeypatch.setattr(rampd._reporting.outcome_buffer.Reporting, "add", fail)
+    monkeypatch.setattr(rampd._reporting.outcome_buffer.OutcomeBuffer, "add", fail)
     async with block(resolver):
         pass
     resolver.report(answer, C, repo="acme/app", succeeded=True, duration=1.0)

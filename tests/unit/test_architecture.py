@@ -135,12 +135,20 @@ RULES = (
     Rule("rampd._evidence", never=IMPURE),
     Rule("rampd._contract.grammar", never=IMPURE),
     Rule("rampd._contract.placeholders", never=IMPURE),
+    Rule("rampd._contract.policy_rules", never=IMPURE),
     Rule("rampd._contract.wording", never=IMPURE),
     # The server, from its core outwards.
     Rule(
         "rampd_server",
         never=("rampd",),
-        allowed=("rampd.v1", "rampd._decision", "rampd._evidence", "rampd._contract", "rampd._runtime.private_file"),
+        allowed=(
+            "rampd.v1",
+            "rampd._decision",
+            "rampd._evidence",
+            "rampd._contract",
+            "rampd._runtime.file_stamp",
+            "rampd._runtime.private_file",
+        ),
     ),
     Rule(
         "rampd_server.domain",
@@ -151,6 +159,7 @@ RULES = (
             "rampd._evidence",
             "rampd._contract.grammar",
             "rampd._contract.placeholders",
+            "rampd._contract.policy_rules",
             "rampd._contract.wording",
         ),
     ),
@@ -222,11 +231,12 @@ RULES = (
             "rampd_server.access",
             "rampd_server.domain.errors",
             "rampd_server.domain.refusals",
-            "rampd_server.process.file_stamp",
             "rampd_server.process.regular_file",
             *COUNTS,
             "rampd._contract.grammar",
+            "rampd._contract.loopback",
             "rampd._contract.token",
+            "rampd._runtime.file_stamp",
             "rampd._runtime.private_file",
         ),
     ),
@@ -290,6 +300,14 @@ HOMES = {
     "MAX_MESSAGE_BYTES": "rampd._contract.grammar",
     "ACTOR": "rampd._contract.grammar",
     "ACTOR_KEY": "rampd._contract.grammar",
+}
+
+
+# What is easily written again, each with its only file.
+WRITTEN_ONCE = {
+    "register_at_fork": "client/rampd/_runtime/fork_gate.py",
+    "ip_address(": "client/rampd/_contract/loopback.py",
+    "st_ctime_ns": "client/rampd/_runtime/file_stamp.py",
 }
 
 
@@ -384,6 +402,12 @@ def test_each_shared_definition_of_server_and_client_exists_once(name: str) -> N
     assert homes == [ROOT / "client" / f"{HOMES[name].replace('.', '/')}.py"]
 
 
+@pytest.mark.parametrize(("text", "home"), WRITTEN_ONCE.items(), ids=str)
+def test_what_one_module_does_for_all_is_written_in_no_other_module(text: str, home: str) -> None:
+    paths = [path for root in ("client", "server") for path in (ROOT / root).rglob("*.py") if "v1" not in path.parts]
+    assert [path for path in paths if text in path.read_text()] == [ROOT / home]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.where)
 def test_every_module_of_a_rule_exists(rule: Rule) -> None:
     assert rule.where in MODULES
@@ -434,6 +458,7 @@ PLANTED = {
         ("import logging", "rampd._contract.grammar imports logging"),
     ],
     "client/rampd/_contract/placeholders.py": [("import random", "rampd._contract.placeholders imports random")],
+    "client/rampd/_contract/policy_rules.py": [("import random", "rampd._contract.policy_rules imports random")],
     "client/rampd/_contract/wording.py": [("import time", "rampd._contract.wording imports time")],
     "client/rampd/_calls/connection.py": [
         ("from opentelemetry import trace", "rampd._calls.connection imports opentelemetry.trace"),

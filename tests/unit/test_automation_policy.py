@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
+from rampd import v1
+from rampd._contract import validation
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.rollout import commands
 from rampd_server.domain.rollout.automation_policy import Automation, Check, OnRegression, Step, violations
@@ -50,6 +53,15 @@ def test_a_typical_plan_is_valid():
 )
 def test_settings_that_contradict_each_other_are_named_all_at_once(changes: dict, found: list[str]):
     assert wrong(**changes) == found
+
+
+def test_client_and_server_find_the_same_contradictions_and_say_the_same_sentences():
+    step = v1.Step(percent=99, hold=Duration(seconds=3600))
+    policy = v1.Policy(steps=[step], max_percent=50.5, stuck_after=Duration(seconds=3600))
+    stored = Automation(steps=(Step(9900, hold_ms=HOUR_MS),), max_basis_points=5050, stuck_after_ms=HOUR_MS)
+    found = violations(stored)
+    assert [field for field, _ in found] == ["policy.steps[0].percent", "policy.stuck_after"]
+    assert validation.violations(v1.SetPolicyRequest(component="a", policy=policy)) == found
 
 
 def test_the_error_for_a_plan_that_ends_at_100_percent_says_what_to_do():

@@ -24,7 +24,7 @@ NOT_FOR_PEOPLE = {"GRPC_VERBOSITY", "COMP_LINE", "COMP_WORDBREAKS", "_RAMPD_COMP
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_file_is_what_the_code_says(path: Path) -> None:
-    assert path.read_text() == FILES[path](document()), "type: .venv/bin/python -m tests.cli_document"
+    assert path.read_text() == FILES[path](document()), "type: make docs"
 
 
 def commands(group: click.Group = root, parent: click.Context | None = None) -> list[tuple[str, Command]]:

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from rampd import v1
 from rampd.v1 import rollout_service_pb2
+from rampd_cli.advice import command_of_verb
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.storage.codec.rollout_hash import FIELDS
 
@@ -20,6 +21,7 @@ CONTRACT = "client/rampd/_contract/field_rules.py"
 DOMAIN = "server/rampd_server/domain/rollout"
 RPC = "server/rampd_server/rpc"
 CODEC = "server/rampd_server/storage/codec"
+COMMANDS = "client/rampd_cli/commands/"
 
 Pattern = Callable[[str], str | list[str]]
 """What a place has of a verb or a field, by its name in the proto: a pattern, or several."""
@@ -50,6 +52,8 @@ PLACES_OF_A_VERB: Mapping[str, Pattern] = {
     "client/rampd/_verbs/verbs.py": lambda verb: rf"def {snake(verb)}\(",
     "client/rampd/admin.py": lambda verb: rf"\b{snake(verb)} = ",
     "client/rampd/aio.py": lambda verb: rf"\b{snake(verb)} = ",
+    COMMANDS: lambda verb: rf'session, "{snake(verb)}"|\b{snake(verb)}\(session\.admin',
+    "client/rampd_cli/app.py": lambda verb: rf'"{command_of_verb(verb).partition(" ")[0]}": "',
 }
 
 # `component` names the target, `all` and `confirm` are not fields of a command, and a policy has its own list.
@@ -79,6 +83,7 @@ PLACES_OF_A_REQUEST_FIELD: Mapping[str, Pattern] = {
     f"{DOMAIN}/commands.py": lambda name: rf"    {in_domain(name, REQUEST_FIELDS[name])}: ",
     f"{RPC}/rollout.py": r"request\.{}\b".format,
     "client/rampd/_verbs/verbs.py": r"\b{}: ".format,
+    COMMANDS: r"\b{}=".format,
 }
 PLACES_OF_A_POLICY_FIELD: Mapping[str, Pattern] = {
     "proto/rampd/v1/rollout.proto": r" {} = \d".format,
@@ -103,6 +108,12 @@ PLACES_OF_A_SHOWN_FIELD: Mapping[str, Pattern] = {
 def wanted(pattern: Pattern, name: str) -> list[str]:
     found = pattern(name)
     return [found] if isinstance(found, str) else found
+
+
+def text_of(path: str) -> str:
+    """Returns the text of a place: a file, or all files of a folder."""
+    place = ROOT / path
+    return "\n".join(each.read_text() for each in ([place] if place.is_file() else sorted(place.glob("*.py"))))
 
 
 def missing(names: Iterable[str], pattern: Pattern, text: str) -> list[str]:
@@ -131,19 +142,19 @@ EVERY_PLACE = [
 
 @pytest.mark.parametrize(("names", "pattern", "path"), EVERY_PLACE)
 def test_a_listed_place_names_each_verb_or_field(names: list[str], pattern: Pattern, path: str) -> None:
-    assert missing(names, pattern, (ROOT / path).read_text()) == []
+    assert missing(names, pattern, text_of(path)) == []
 
 
 @pytest.mark.parametrize(("names", "pattern", "path"), EVERY_PLACE)
 def test_a_forgotten_place_is_found(names: list[str], pattern: Pattern, path: str) -> None:
     """Given a place without the lines of one verb or field, expect that this one is reported as missing."""
     forgotten = names[-1]
-    lines = (ROOT / path).read_text().splitlines()
+    lines = text_of(path).splitlines()
     text = "\n".join(line for line in lines if not any(re.search(each, line) for each in wanted(pattern, forgotten)))
     assert forgotten in missing(names, pattern, text)
 
 
 def test_the_guide_lists_exactly_these_places() -> None:
-    in_guide = [re.findall("`([^`]+)`", line) for line in re.findall(r"(?m)^\d\. (.*?):", GUIDE)]
+    in_guide = [re.findall("`([^`]+)`", line) for line in re.findall(r"(?m)^\d+\. (.*?):", GUIDE)]
     of_tests = [path for _, places in LISTS.values() for path in places]
     assert sorted(path for paths in in_guide for path in paths) == sorted(of_tests)

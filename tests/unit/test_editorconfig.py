@@ -1,6 +1,7 @@
 """The tree follows `.editorconfig`, so an editor that applies it changes nothing."""
 
 import configparser
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_every_text_follows_the_general_rules(rules: configparser.ConfigParser) 
             wrong.append(str(path.relative_to(ROOT)))
     assert len(texts()) > 400
     assert wrong == []
+
+
+def test_scripts_and_messages_are_indented_by_two(rules: configparser.ConfigParser) -> None:
+    assert rules["*.{lua,proto,js,json,md,yaml}"]["indent_size"] == "2"
+    firsts = {
+        path.name: re.search("^( +)[^ ]", path.read_text(), re.MULTILINE)
+        for path in texts()
+        if path.suffix in {".lua", ".proto"}
+    }
+    assert len(firsts) > 20
+    assert {name for name, first in firsts.items() if first and len(first[1]) != 2} == set()
 
 
 def test_only_the_makefile_is_indented_by_tabs(rules: configparser.ConfigParser) -> None:

@@ -59,6 +59,7 @@ def test_make_without_a_target_lists_the_daily_targets_first() -> None:
         "format",
         "lint",
         "gen",
+        "docs",
         "check",
     ]
     assert every_day.startswith("Every day:")

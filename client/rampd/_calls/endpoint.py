@@ -1,6 +1,5 @@
 """The server that a client talks to: its address, the authorities for its certificate, and the client's credentials."""
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Callable
@@ -12,8 +11,10 @@ import grpc
 from rampd._calls.channel import Options, open_channel
 from rampd._calls.held_token import HeldToken
 from rampd._calls.target import checked_target, is_tls, place_of
+from rampd._contract.loopback import is_loopback
 from rampd._contract.small_file import content_of
 from rampd._contract.token import Secret
+from rampd._runtime.file_stamp import stamp_of
 from rampd._runtime.log import log
 from rampd.credentials import ClientCertificate, Credentials, Token, TokenFile
 from rampd.errors import InvalidArgumentError, RampdError
@@ -67,7 +68,7 @@ class Endpoint:
 
     def stamp(self) -> object:
         """Returns a value that differs after a file of TLS has changed. Then the channel has to be opened again."""
-        return tuple(map(_stamp, self._paths))
+        return tuple(map(stamp_of, self._paths))
 
     def authorization(self, timeout_s: float = TOKEN_S) -> tuple[tuple[str, str], ...]:
         """Returns the metadata that proves who calls. It may wait for a token, so do not call it inside the gate of forks.
@@ -98,13 +99,7 @@ def is_local(target: str) -> bool:
     """Returns whether all that is sent to a checked target stays on this machine."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
-    host = place_of(target).rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(place_of(target).rpartition(":")[0].strip("[]"))
 
 
 _Parts: TypeAlias = tuple[Callable[[], tuple[str, float | None]] | None, ClientCertificate | None]
@@ -156,15 +151,6 @@ def _authorities(path: Path) -> bytes:
     else:
         return content
     raise InvalidArgumentError(violations=[("ca_file", f"{path} {reason}")])
-
-
-def _stamp(path: Path) -> object:
-    """Returns a value that differs after a file, or the link to it, has changed: its content, its place, its owner or its mode."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def _wrong(text: str) -> InvalidArgumentError:

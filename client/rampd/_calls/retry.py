@@ -14,8 +14,8 @@ _BACKOFF = Backoff(first_s=0.02, most_s=0.5)
 class Attempts:
     """The tries of one call, all within one deadline.
 
-    gRPC itself tries again after UNAVAILABLE, and after CANCELLED by the server. CONTENTION is tried again here, because the
-    retries of gRPC know only status codes and no reasons.
+    gRPC itself tries again after UNAVAILABLE, and after CANCELLED by the server. CONTENTION, and every error
+    with `retry_after_s`, is tried again here, because the retries of gRPC know only status codes.
     """
 
     __slots__ = ("_chance", "_deadline", "_failures")

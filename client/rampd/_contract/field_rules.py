@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rampd import v1
 from rampd._contract import grammar
 from rampd._contract.grammar import MAX_BATCH, MAX_PAGE, Violation, Word, is_percent, shown, word_violation
+from rampd._contract.policy_rules import contradictions
 from rampd._contract.wording import exact, whole_span
 
 _NANOS_PER_S = 1_000_000_000
@@ -187,7 +188,7 @@ _PERCENT = _number(
 _TIME = Rule("a valid time from 1970 to 9999", _is_time)
 _DURATION = Rule("a duration from 0 s to 366 days", _is_duration)
 _LASTING = Rule("a duration from 1 ms to 366 days", _is_lasting)
-_EVENT_ID = _pattern("the id of an event, such as 1795475919747-3120985532", "[0-9]{1,18}-[0-9]{1,18}")
+_EVENT_ID = _pattern("the id of an event, such as 1795475919747-3120985532", grammar.EVENT_ID)
 _PAGE_SIZE = _whole_number(0, MAX_PAGE)
 
 FIELDS: Mapping[str, Rule] = {
@@ -363,27 +364,25 @@ def _delete_component(message: v1.DeleteComponentRequest) -> Iterator[Violation]
 
 def _policy(message: v1.Policy) -> Iterator[Violation]:
     yield from _duplicates("checks", [check.name for check in message.checks], ".name")
-    holds_s = (_seconds(step.hold) for step in message.steps)
-    longest_s = max((hold_s for hold_s in holds_s if hold_s <= _MAX_HOLD_S), default=0)
-    if message.HasField("stuck_after") and _seconds(message.stuck_after) <= longest_s:
-        yield (
-            "stuck_after",
-            f"must be longer than the longest hold, {whole_span(round(longest_s * 1000))}; got {_shown(message.stuck_after)}",
-        )
     if len(message.steps) > _MAX_STEPS:
         return
     for index, (before, step) in enumerate(pairwise(message.steps), start=1):
         if is_percent(before.percent) and step.percent <= before.percent:
             yield f"steps[{index}].percent", f"must be more than the percent of the step before; got {step.percent:g}"
-    if not message.HasField("max_percent") or not is_percent(message.max_percent):
-        return
-    for index, step in enumerate(message.steps):
-        if step.percent > message.max_percent:
-            yield (
-                f"steps[{index}].percent",
-                f"must be at most max_percent, {message.max_percent:g} (raise it, or leave the step out: {_TO_EVERYBODY}); "
-                f"got {step.percent:g}",
-            )
+    # A value that is beyond its own limit contradicts nothing else.
+    holds_ms = (_milliseconds(step.hold) for step in message.steps)
+    yield from contradictions(
+        [
+            (step.percent, ms if ms <= _MAX_HOLD_S * 1000 else 0)
+            for step, ms in zip(message.steps, holds_ms, strict=True)
+        ],
+        message.max_percent if message.HasField("max_percent") and is_percent(message.max_percent) else None,
+        _milliseconds(message.stuck_after) if message.HasField("stuck_after") else None,
+    )
+
+
+def _milliseconds(duration: Duration) -> int:
+    return round(_seconds(duration) * 1000)
 
 
 def _check(message: v1.Check) -> Iterator[Violation]:

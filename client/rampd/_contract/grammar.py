@@ -161,6 +161,9 @@ ACTOR = _name(
 ACTOR_KEY = "x-rampd-actor"
 """The metadata key under which a caller says who it is; its value is an `ACTOR`."""
 
+EVENT_ID = "[0-9]{1,18}-[0-9]{1,18}"
+"""The id of an event in a history, as a regular expression."""
+
 # At least one path segment, and the last one not empty. `https://example.org/*` is valid. `/*` and `a//*` match no repo.
 _is_prefix = re.compile(r"[^*]*[^*/]/\*").fullmatch
 

@@ -76,7 +76,7 @@ class Reports:
     """Why the last ignored outcome was ignored."""
 
 
-class Reporting:
+class OutcomeBuffer:
     """A buffer of outcomes, and the batch that is under way."""
 
     def __init__(

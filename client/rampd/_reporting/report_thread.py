@@ -10,7 +10,7 @@ from rampd import v1
 from rampd._calls.connection import Caller, Connection
 from rampd._calls.endpoint import Endpoint
 from rampd._contract.wording import counted
-from rampd._reporting.outcome_buffer import Outcome, Reporting, Reports, can_place
+from rampd._reporting.outcome_buffer import Outcome, OutcomeBuffer, Reports, can_place
 from rampd._runtime.daemon_thread import Worker
 from rampd._runtime.fork_gate import CUT_OFF, Living, is_cut_off
 from rampd._runtime.log import log
@@ -41,7 +41,7 @@ class Reporter:
     def __init__(self, endpoint: Endpoint) -> None:
         self._target = endpoint.target
         self._connection: Caller = Connection(endpoint)
-        self._reporting = Reporting()
+        self._reporting = OutcomeBuffer()
         self._closed = False
         self._forget()
         _all.add(self)

@@ -14,7 +14,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 Streamed_co = TypeVar("Streamed_co", bound=Message, covariant=True)
 
 
-class Change(TypedDict, total=False):
+class ChangeOptions(TypedDict, total=False):
     """Every call that changes something also takes these arguments.
 
     `request_id`: an idempotency key, remembered for 24 h. A repeat changes nothing and gets the first answer. Default: a new
@@ -86,7 +86,9 @@ class Follow(Generic[Streamed_co]):
     timeout: float | None
 
 
-def change_of(request: type[Message], response: type[Response], change: Change, **fields: object) -> Ask[Response]:
+def change_of(
+    request: type[Message], response: type[Response], change: ChangeOptions, **fields: object
+) -> Ask[Response]:
     """Returns a call that changes something. Raises InvalidArgumentError."""
     made = make(
         request,

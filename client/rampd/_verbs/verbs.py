@@ -14,7 +14,7 @@ from rampd import v1
 from rampd._calls.request import make
 from rampd._contract.grammar import shown
 from rampd._decision.overrides import Channel
-from rampd._verbs.pending_call import Ask, Change, Follow, Pages, Read, change_of
+from rampd._verbs.pending_call import Ask, ChangeOptions, Follow, Pages, Read, change_of
 from rampd.errors import InvalidArgumentError
 
 # ReleaseService
@@ -27,7 +27,7 @@ def release(
     attributes: Mapping[str, str] | None = None,
     expedite: bool = False,
     force: bool = False,
-    **change: Unpack[Change],
+    **change: Unpack[ChangeOptions],
 ) -> Ask[v1.ReleaseResponse]:
     """Hands in a tag. The release becomes next at 0 %, or waits. With `expedite` it becomes current at once.
 
@@ -49,7 +49,7 @@ def release(
     )
 
 
-def cancel_release(component: str, release: int, **change: Unpack[Change]) -> Ask[v1.CancelReleaseResponse]:
+def cancel_release(component: str, release: int, **change: Unpack[ChangeOptions]) -> Ask[v1.CancelReleaseResponse]:
     """Takes the release with this number out of the queue. Raises NotFoundError, FailedPreconditionError (NOT_QUEUED)."""
     return change_of(v1.CancelReleaseRequest, v1.CancelReleaseResponse, change, component=component, release=release)
 
@@ -99,7 +99,7 @@ def ramp(
     *,
     tag: str = "",
     confirm_within: timedelta | None = None,
-    **change: Unpack[Change],
+    **change: Unpack[ChangeOptions],
 ) -> Ask[v1.RampResponse]:
     """Sets next's percent, up or down: 0 to 100, with at most two decimals. From HELD it resumes the rollout.
 
@@ -119,13 +119,13 @@ def ramp(
     )
 
 
-def confirm(component: str, *, tag: str = "", **change: Unpack[Change]) -> Ask[v1.ConfirmResponse]:
+def confirm(component: str, *, tag: str = "", **change: Unpack[ChangeOptions]) -> Ask[v1.ConfirmResponse]:
     """Keeps a ramp that was made with `confirm_within`. Raises FailedPreconditionError (NOTHING_TO_CONFIRM, HELD)."""
     return change_of(v1.ConfirmRequest, v1.ConfirmResponse, change, component=component, tag=tag)
 
 
 def rollback(
-    component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[Change]
+    component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[ChangeOptions]
 ) -> Ask[v1.RollbackResponse]:
     """Sets next to 0 % and keeps it. The rollout is then HELD. Works during a freeze.
 
@@ -138,7 +138,7 @@ def rollback(
 
 
 def finalize(
-    component: str, *, tag: str = "", force: bool = False, **change: Unpack[Change]
+    component: str, *, tag: str = "", force: bool = False, **change: Unpack[ChangeOptions]
 ) -> Ask[v1.FinalizeResponse]:
     """Makes next current. The first release of the queue becomes next at 0 %. `force`: even if nobody has tried next.
 
@@ -149,7 +149,7 @@ def finalize(
 
 
 def abandon(
-    component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[Change]
+    component: str, *, tag: str = "", quarantine: bool = False, **change: Unpack[ChangeOptions]
 ) -> Ask[v1.AbandonResponse]:
     """Drops next. The first release of the queue becomes next at 0 %. Works during a freeze.
 
@@ -160,7 +160,7 @@ def abandon(
 
 
 def revert(
-    component: str, *, tag: str = "", quarantine: bool = True, **change: Unpack[Change]
+    component: str, *, tag: str = "", quarantine: bool = True, **change: Unpack[ChangeOptions]
 ) -> Ask[v1.RevertResponse]:
     """Makes a previous current the current release again, at once. Works during a freeze.
 
@@ -172,12 +172,12 @@ def revert(
     return change_of(v1.RevertRequest, v1.RevertResponse, change, component=component, tag=tag, quarantine=quarantine)
 
 
-def pause(component: str, **change: Unpack[Change]) -> Ask[v1.PauseResponse]:
+def pause(component: str, **change: Unpack[ChangeOptions]) -> Ask[v1.PauseResponse]:
     """Stops automation from raising exposure. The guards go on. Raises FailedPreconditionError (NO_ROLLOUT, HELD)."""
     return change_of(v1.PauseRequest, v1.PauseResponse, change, component=component)
 
 
-def resume(component: str, **change: Unpack[Change]) -> Ask[v1.ResumeResponse]:
+def resume(component: str, **change: Unpack[ChangeOptions]) -> Ask[v1.ResumeResponse]:
     """Lets automation raise exposure again. Raises FailedPreconditionError (NO_ROLLOUT, HELD, FROZEN)."""
     return change_of(v1.ResumeRequest, v1.ResumeResponse, change, component=component)
 
@@ -187,7 +187,7 @@ def freeze(
     *,
     all: bool = False,  # noqa: A002 - the word of rampd.v1
     expire_time: datetime | None = None,
-    **change: Unpack[Change],
+    **change: Unpack[ChangeOptions],
 ) -> Ask[v1.FreezeResponse]:
     """Freezes a component, or with `all` the namespace: until `expire_time` or `unfreeze`, no release starts, rises or is
     finalized.
@@ -199,18 +199,18 @@ def unfreeze(
     component: str = "",
     *,
     all: bool = False,  # noqa: A002 - the word of rampd.v1
-    **change: Unpack[Change],
+    **change: Unpack[ChangeOptions],
 ) -> Ask[v1.UnfreezeResponse]:
     """Ends the freeze of a component, or with `all` the freeze of the namespace. Neither ends the other."""
     return change_of(v1.UnfreezeRequest, v1.UnfreezeResponse, change, component=component, all=all)
 
 
-def quarantine(component: str, tag: str, **change: Unpack[Change]) -> Ask[v1.QuarantineResponse]:
+def quarantine(component: str, tag: str, **change: Unpack[ChangeOptions]) -> Ask[v1.QuarantineResponse]:
     """Quarantines a tag: it can't be released, ramped up, finalized or reverted to. If next has it, next is rolled back."""
     return change_of(v1.QuarantineRequest, v1.QuarantineResponse, change, component=component, tag=tag)
 
 
-def unquarantine(component: str, tag: str, **change: Unpack[Change]) -> Ask[v1.UnquarantineResponse]:
+def unquarantine(component: str, tag: str, **change: Unpack[ChangeOptions]) -> Ask[v1.UnquarantineResponse]:
     """Ends the quarantine of a tag."""
     return change_of(v1.UnquarantineRequest, v1.UnquarantineResponse, change, component=component, tag=tag)
 
@@ -221,7 +221,9 @@ def list_quarantine(component: str, *, page_size: int = 0, **read: Unpack[Read])
     return Pages(request, v1.ListQuarantineResponse, attrgetter("tags"), read.get("timeout"))
 
 
-def delete_component(component: str, *, confirm: str, **change: Unpack[Change]) -> Ask[v1.DeleteComponentResponse]:
+def delete_component(
+    component: str, *, confirm: str, **change: Unpack[ChangeOptions]
+) -> Ask[v1.DeleteComponentResponse]:
     """Deletes a component with its queue, quarantine and overrides; `confirm` is its name again. Its history stays."""
     return change_of(
         v1.DeleteComponentRequest, v1.DeleteComponentResponse, change, component=component, confirm=confirm
@@ -238,7 +240,7 @@ def set_override(
     channel: Channel | None = None,
     tag: str = "",
     expire_time: datetime | None = None,
-    **change: Unpack[Change],
+    **change: Unpack[ChangeOptions],
 ) -> Ask[v1.SetOverrideResponse]:
     """Pins a repo, or all repos below a prefix of whole path segments (`acme/*`, `group/sub/*`), to a channel or a
     tag, until `expire_time`. The override of the repo itself wins over a prefix, and a longer prefix over a shorter one.
@@ -259,13 +261,13 @@ def set_override(
     )
 
 
-def delete_override(component: str, repo: str, **change: Unpack[Change]) -> Ask[v1.DeleteOverrideResponse]:
+def delete_override(component: str, repo: str, **change: Unpack[ChangeOptions]) -> Ask[v1.DeleteOverrideResponse]:
     """Deletes the override of a repo or a prefix, written as it was set. Raises NotFoundError (OVERRIDE_NOT_FOUND)."""
     return change_of(v1.DeleteOverrideRequest, v1.DeleteOverrideResponse, change, component=component, repo=repo)
 
 
 def batch_set_overrides(
-    component: str, overrides: Iterable[v1.OverrideChange], **change: Unpack[Change]
+    component: str, overrides: Iterable[v1.OverrideChange], **change: Unpack[ChangeOptions]
 ) -> Ask[v1.BatchSetOverridesResponse]:
     """Sets and deletes 1 to 1000 overrides, all or none. They make one revision and one history entry."""
     return change_of(
@@ -284,7 +286,7 @@ def list_overrides(component: str, *, prefix: str = "", page_size: int = 0, **re
 
 
 def set_policy(
-    component: str, policy: v1.Policy, *, update_mask: Iterable[str] = (), **change: Unpack[Change]
+    component: str, policy: v1.Policy, *, update_mask: Iterable[str] = (), **change: Unpack[ChangeOptions]
 ) -> Ask[v1.SetPolicyResponse]:
     """Changes the settings of a component that `policy` has.
 

@@ -11,7 +11,7 @@ from rampd_cli.session import Session
 def command(_session: Session, shell: str) -> None:
     """Prints the script that completes commands, options, components, tags and repos in your shell.
 
-    Names come from the server, if it answers at once. Which server that is depends on the line, as for every command.
+    Names come from the server, if it answers at once. The options on the line say which server, as for every command.
 
     For bash, in ~/.bashrc:
 

@@ -12,7 +12,7 @@ from rampd_cli.shown import Shown
 @make_command("get", columns=("value",))
 @click.argument("setting", type=click.Choice(SETTINGS))
 def command(session: Session, setting: str) -> None:
-    """Shows one setting of a profile: of --profile, or of the default one. An empty line if it is not set.
+    """Shows one setting of a profile: of --profile, or of the default one. Prints an empty line if it is not set.
 
     \b
       rampd config get server --profile production

@@ -8,7 +8,7 @@ from rampd_cli.shown import Shown
 
 @make_command("path", columns=("path",))
 def command(session: Session) -> None:
-    """Shows where the configuration file is, also if there is none yet.
+    """Shows where the configuration file is, or where it will be.
 
     \b
       cat "$(rampd config path)"

@@ -15,7 +15,7 @@ from rampd_cli.setting import COLUMNS, checked_setting, profile_to_change, shown
 @click.argument("setting")
 @click.argument("value")
 def command(session: Session, setting: str, value: str) -> None:
-    """Sets a setting of a profile: of --profile, or of the default one. Makes the profile if there is none.
+    """Sets a setting of a profile: of --profile, or of the default one. Creates the profile if it does not exist.
 
     \b
       rampd config set server https://rampd.example.com:50051 --profile production

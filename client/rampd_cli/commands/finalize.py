@@ -13,7 +13,7 @@ from rampd_cli.session import Session
 @make_command("finalize", columns=COLUMNS)
 @click.argument("component", type=COMPONENT)
 @click.option("--tag", type=TAG, default="", help="Only if this is the tag of next.")
-@click.option("--force", is_flag=True, default=False, help="Even if next is at 0 %, so that nobody has tried it. Asks.")
+@click.option("--force", is_flag=True, default=False, help="Finalize a next at 0 %, which nobody has tried. Asks.")
 @change_options
 def command(session: Session, component: str, tag: str, force: bool, **options: Any) -> int:
     """Makes next current. The first release of the queue becomes next at 0 %.

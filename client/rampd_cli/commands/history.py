@@ -41,9 +41,9 @@ _MOST = 1_000_000_000
 def command(session: Session, component: str, follow: bool, since: datetime | None, limit: int | None) -> int:
     """Shows who changed what, when and why: in one component, or in all.
 
-    The newest event is the last one, in every form of output. "(claimed)" after a name: no credential proves it.
+    The newest event is the last one, in every form of output. "(claimed)" after a name means that no credential proves it.
 
-    With --follow, a server may restart: no event is missing, and none comes twice. JSON has a line for each event.
+    With --follow, no event is missing and none comes twice, even if the server restarts. JSON has a line for each event.
 
     \b
       rampd history restyler --since 1d

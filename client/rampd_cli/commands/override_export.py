@@ -34,8 +34,8 @@ def command(session: Session, component: str, file: str, form: str | None) -> No
     \b
       rampd override export restyler overrides.csv
 
-    The values are as they are. A spreadsheet takes a repo or a tag that begins with = + - or @ for a formula: import such a file
-    as text.
+    The file has each value unchanged. A spreadsheet takes a repo or a tag that begins with = + - or @ for a formula: import such a
+    file as text.
     """
     overrides = list(session.admin().list_overrides(component, page_size=1000, timeout=30))
     lines = written(overrides, form or format_of(file, b""))

@@ -14,9 +14,9 @@ from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.override_files.changes import Changes, changes
 from rampd_cli.override_files.rows import FORMATS, MOST_BYTES, Refused, Row, format_of, read_rows
-from rampd_cli.progress import progress
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown
+from rampd_cli.work_bar import progress
 
 if TYPE_CHECKING:
     from rampd import v1
@@ -85,7 +85,7 @@ def command(
       acme/old,,,,true
 
     Every row is checked before the first is sent. Only rows that change something are sent, a thousand at a time. If the import is
-    interrupted, type it again: it goes on where it was.
+    interrupted, type it again: it continues where it ended.
 
     \b
       rampd override import restyler overrides.csv

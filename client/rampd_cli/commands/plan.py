@@ -33,7 +33,7 @@ _DEFAULTS: Final = {"alpha": 0.01, "tolerance": 1.0, "max_failure_rate": 0.0}
     type=click.IntRange(min=1, max=int(_MOST)),
     default=None,
     metavar="N",
-    help="How many repos these jobs are of. A repo counts once in a rollout. Default: each job is of another repo.",
+    help="How many repos have these jobs. A repo counts once in a rollout. Default: each job has a repo of its own.",
 )
 @click.option(
     "--policy", "file", type=FILE, default="", metavar="FILE", help="The policy in this file, not the one in force."
@@ -56,14 +56,14 @@ def command(
     """Shows what the policy will do with a release, and when. Then it shows after how many jobs and how much time a release is
     found that fails 2, 5, 10, 50 or 100 % of its jobs.
 
-    The second part is a simulation with the guards that the server runs. With --policy, nothing has to be set to try it.
+    The second part is a simulation with the guards that the server runs. With --policy, you can try a policy without setting it.
 
     \b
       rampd plan restyler --jobs-per-hour 400
       rampd plan restyler --jobs-per-hour 400 --policy p.yaml
     """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
-    from rampd_cli.planning.finding import Guards, Traffic, chances  # noqa: PLC0415
+    from rampd_cli.planning.detection import Guards, Traffic, chances  # noqa: PLC0415
     from rampd_cli.planning.timeline import timeline  # noqa: PLC0415
 
     policy = _of_file(session, file, component) if file else session.admin().get_policy(component)

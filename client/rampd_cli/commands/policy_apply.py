@@ -31,9 +31,9 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
     """Sets the policies that files have: YAML or JSON, `-` is stdin. A file says the whole policy of each component that it names:
     a field that it leaves out goes back to its default.
 
-    Everything that is wrong is shown at once, as FILE:LINE, before anything is written. Then the server checks each policy, and
-    still nothing is written. A policy that somebody has changed since then is left alone. If the command is interrupted, type it
-    again.
+    Everything that is wrong is shown at once, as FILE:LINE, before anything is written. The server checks all policies before the
+    first is set. If somebody changes a policy in between, the command does not change this policy. If the command is interrupted,
+    type it again.
 
     \b
       policies:

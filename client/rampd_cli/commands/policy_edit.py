@@ -30,8 +30,8 @@ _WRONG: Final = "# WRONG: "
 def command(session: Session, component: str, note: str) -> None:
     """Opens the policy of a component in $VISUAL or $EDITOR, and sets it when you save and close.
 
-    If something is wrong, the editor opens again, and says it above the line. If somebody else has changed the policy meanwhile,
-    it is refused, and your text is kept in a file.
+    If a line is wrong, the editor opens again, and the text above the line says why. If somebody else has changed the policy
+    meanwhile, your change is refused, and your text is kept in a file.
 
     \b
       rampd policy edit restyler --note "slower steps"

@@ -22,11 +22,11 @@ from rampd_cli.session import Session
 @click.option(
     "--quarantine/--no-quarantine",
     default=True,
-    help="Refuse the tag that is left until somebody lifts the quarantine. Default: --quarantine.",
+    help="Refuse the bad tag until somebody lifts the quarantine. Default: --quarantine.",
 )
 @change_options
 def command(session: Session, component: str, to: str, quarantine: bool, **options: Any) -> int:
-    """Makes the version before current current again, for everybody at once.
+    """Makes the previous version current again, for everybody at once.
 
     Without --to it goes back only once: a repeat changes nothing, and says who reverted what.
 

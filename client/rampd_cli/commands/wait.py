@@ -39,11 +39,12 @@ def command(
 
     RELEASE is a tag or a number. Without it: next, otherwise the newest of the queue, otherwise current.
 
-    It shows the way there: a live view on a terminal, a line for each change in a pipe. With -o json it writes only the
+    It shows the progress: a live view on a terminal, a line for each change in a pipe. With -o json it writes only the
     release, at the end. It goes on while a server restarts.
 
-    Exit codes: 0 it is there, or past it; 1 there is no such release, so hand it in first; 4 it can't happen any more, or not without a person (held, paused because something
-    is wrong); 124 the time is over; 3 no server answers; 130 Ctrl-C.
+    Exit codes: 0 the goal is reached, or was passed; 1 there is no such release, so hand it in first; 4 the goal can't be
+    reached any more, or not without a person (held, paused because something is wrong); 124 the time is over; 3 no server
+    answers; 130 Ctrl-C.
 
     \b
       rampd wait restyler 20200409 --timeout 2h

@@ -1,10 +1,11 @@
 """The address of a server, taken apart."""
 
-import ipaddress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
 from urllib.parse import unquote
+
+from rampd._contract.loopback import is_loopback
 
 
 class Kind(Enum):
@@ -31,7 +32,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Never fails: what can't be taken apart is OTHER."""
+        """Never raises: an address that can't be taken apart is OTHER."""
         if text.startswith("unix://"):
             return cls(text, Kind.SOCKET, path=unquote(text.removeprefix("unix://"), errors="surrogateescape"))
         if text.startswith("unix:"):
@@ -46,12 +47,7 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether all that is sent there stays on this machine."""
-        if self.kind is not Kind.TCP or self.host == "localhost":
-            return self.kind is not Kind.OTHER
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return self.kind is Kind.SOCKET or (self.kind is Kind.TCP and is_loopback(self.host))
 
     @property
     def place(self) -> str:

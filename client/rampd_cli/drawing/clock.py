@@ -1,4 +1,4 @@
-"""Moments, as people read them: the time of day, how long ago, how long still."""
+"""Moments, as people read them: the time of day, how long ago, how long until then."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

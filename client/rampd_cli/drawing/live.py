@@ -44,8 +44,8 @@ def live_view(console: Console) -> Iterator[LiveView]:
 
 @contextmanager
 def restored_after_kill() -> Iterator[None]:
-    """For as long as the block lasts, a `kill` or the end of the terminal leaves it as Ctrl-C does: so what rich has hidden comes
-    back.
+    """While the block runs, a `kill` or the end of the terminal ends the process with an exception, as Ctrl-C does. So rich restores
+    the terminal.
     """
     before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -26,7 +26,7 @@ def screen_of(console: "Console", height: int | None = None) -> Screen:
 
 
 def print_lines(console: "Console", lines: "Sequence[Text]") -> None:
-    """Writes lines that are made for the width already. A line that is longer is not cut: the terminal continues it."""
+    """Writes lines that fit the width already. It does not cut a longer line: the terminal continues it."""
     from rich.text import Text  # noqa: PLC0415 - a module that only names a Screen needs no rich
 
     console.print(Text("\n").join(lines), no_wrap=True, overflow="ignore", crop=False)

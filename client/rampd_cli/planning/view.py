@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rampd import v1
-    from rampd_cli.planning.finding import Chances, Found, Traffic
+    from rampd_cli.planning.detection import Chances, Found, Traffic
     from rampd_cli.planning.timeline import Stage
 
 COLUMNS: Final = ("what", "percent", "from_s", "from_jobs", "to_s", "to_jobs", "text")

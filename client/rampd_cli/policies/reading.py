@@ -150,7 +150,7 @@ class _Reader:
 
         written = WrittenPolicy(component, self.name, pair.line, v1.Policy())
         self._fill(written, written.policy, pair.value, "")
-        # What could not be read is wrong once.
+        # A value that could not be read is reported only once.
         found = [each for each in violations(written.policy) if not any(map(each[0].startswith, written.unread))]
         self.problems += written.problems(found)
         return written

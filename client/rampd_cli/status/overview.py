@@ -134,7 +134,7 @@ def _top(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
 
 
 def _others(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
-    """What is not steady: a line for each, and beneath it why it stands like that and what to type."""
+    """A line for each component that is not steady, and beneath it the reason and what to type."""
     if not rows:
         return
     layout = _layout(rows, screen.width)

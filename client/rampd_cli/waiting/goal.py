@@ -18,7 +18,7 @@ class Goal:
     """For `percent`: the share that is enough."""
 
     def __str__(self) -> str:
-        """Writes it as it follows `is`: `next`, `at 50 %`."""
+        """Writes the goal for a sentence, after the word `is`: `next`, `at 50 %`."""
         return f"at {self.percent:.10g} %" if self.name == "percent" else self.name
 
 

@@ -10,26 +10,26 @@ from rampd_cli.drawing.bar import bar
 from rampd_cli.drawing.clock import duration
 from rampd_cli.drawing.share import percent
 from rampd_cli.waiting.goal import Goal
-from rampd_cli.waiting.verdict import Place, place
+from rampd_cli.waiting.verdict import Where, where_of
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _BAR: Final = 40
 _STYLES: Final = {
-    Place.QUEUED: palette.WAITS,
-    Place.ROLLING_OUT: palette.MOVES,
-    Place.CURRENT: palette.GOOD,
-    Place.RETIRED: palette.GOOD,
+    Where.QUEUED: palette.WAITS,
+    Where.ROLLING_OUT: palette.MOVES,
+    Where.CURRENT: palette.GOOD,
+    Where.RETIRED: palette.GOOD,
 }
-_WORDS: Final = {Place.QUEUED: "queued", Place.ROLLING_OUT: "rolling out", Place.CURRENT: "current"}
+_WORDS: Final = {Where.QUEUED: "queued", Where.ROLLING_OUT: "rolling out", Where.CURRENT: "current"}
 
 
 def cells(seen: v1.WatchReleaseResponse) -> tuple[str, ...]:
     """Returns the columns of `rampd wait` after the time."""
     release = seen.release
     share = f"{_share(seen):.10g}"
-    return seen.rollout.component, str(release.number), release.tag, place(seen), share, seen.message
+    return seen.rollout.component, str(release.number), release.tag, where_of(seen), share, seen.message
 
 
 def lines(
@@ -42,7 +42,7 @@ def lines(
 
     drawn = []
     if seen is not None:
-        where, share = place(seen), _share(seen)
+        where, share = where_of(seen), _share(seen)
         style = _STYLES.get(where, palette.BAD)
         name = f"{one_line(seen.rollout.component)} {one_line(seen.release.tag)} (release {seen.release.number})"
         drawn += paragraph(f"{name}, until it is {goal}", width, style=palette.TITLE)
@@ -62,7 +62,7 @@ def lines(
 
 def _share(seen: v1.WatchReleaseResponse) -> float:
     """The share of buckets that get the release, 0 to 100."""
-    where = place(seen)
-    if where is Place.CURRENT:
+    where = where_of(seen)
+    if where is Where.CURRENT:
         return 100.0
-    return seen.rollout.next_percent if where in {Place.ROLLING_OUT, Place.PAUSED} else 0.0
+    return seen.rollout.next_percent if where in {Where.ROLLING_OUT, Where.PAUSED} else 0.0

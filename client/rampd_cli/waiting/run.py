@@ -11,7 +11,7 @@ from rampd_cli.failures import TimedOutError
 from rampd_cli.shown import Shown
 from rampd_cli.waiting.chosen import chosen
 from rampd_cli.waiting.goal import Goal
-from rampd_cli.waiting.verdict import Place, Verdict, place, verdict
+from rampd_cli.waiting.verdict import Verdict, Where, verdict, where_of
 from rampd_cli.waiting.views import view_of
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def _followed(
 
 
 def _failed(component: str, seen: v1.WatchReleaseResponse, goal: Goal) -> ReleaseFailedError:
-    where = place(seen)
-    if where in {Place.HELD, Place.PAUSED}:
+    where = where_of(seen)
+    if where in {Where.HELD, Where.PAUSED}:
         told = f"{one_line(seen.message)} To wait until somebody acts: --keep-waiting"
     else:
         told = f"{_name(component, seen.release)} can't be {goal} any more. {one_line(seen.message)}"

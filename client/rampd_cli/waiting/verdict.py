@@ -17,7 +17,7 @@ class Verdict(Enum):
     """It can't happen any more, or not without a person who acts."""
 
 
-class Place(StrEnum):
+class Where(StrEnum):
     """Where a release is."""
 
     QUEUED = "QUEUED"
@@ -37,36 +37,36 @@ _YES, _WAIT, _NO = Verdict.REACHED, Verdict.WAIT, Verdict.FAILED
 # The columns are those of NAMES. With --keep-waiting, PAUSED and HELD fail nobody.
 _TABLE: Final = {
     #                  current  next   held   ended  percent
-    Place.QUEUED:      (_WAIT, _WAIT, _WAIT, _WAIT, _WAIT),
-    Place.ROLLING_OUT: (_WAIT, _YES,  _WAIT, _WAIT, _WAIT),
-    Place.PAUSED:      (_NO,   _YES,  _WAIT, _WAIT, _NO),
-    Place.HELD:        (_NO,   _YES,  _YES,  _WAIT, _NO),
-    Place.CURRENT:     (_YES,  _YES,  _NO,   _YES,  _YES),
-    Place.RETIRED:     (_YES,  _YES,  _NO,   _YES,  _YES),
-    Place.ABANDONED:   (_NO,   _NO,   _NO,   _YES,  _NO),
-    Place.CANCELLED:   (_NO,   _NO,   _NO,   _YES,  _NO),
-    Place.SUPERSEDED:  (_NO,   _NO,   _NO,   _YES,  _NO),
+    Where.QUEUED:      (_WAIT, _WAIT, _WAIT, _WAIT, _WAIT),
+    Where.ROLLING_OUT: (_WAIT, _YES,  _WAIT, _WAIT, _WAIT),
+    Where.PAUSED:      (_NO,   _YES,  _WAIT, _WAIT, _NO),
+    Where.HELD:        (_NO,   _YES,  _YES,  _WAIT, _NO),
+    Where.CURRENT:     (_YES,  _YES,  _NO,   _YES,  _YES),
+    Where.RETIRED:     (_YES,  _YES,  _NO,   _YES,  _YES),
+    Where.ABANDONED:   (_NO,   _NO,   _NO,   _YES,  _NO),
+    Where.CANCELLED:   (_NO,   _NO,   _NO,   _YES,  _NO),
+    Where.SUPERSEDED:  (_NO,   _NO,   _NO,   _YES,  _NO),
 }  # fmt: skip
 
 
-def place(seen: v1.WatchReleaseResponse) -> Place:
+def where_of(seen: v1.WatchReleaseResponse) -> Where:
     """Returns where a release is. A state that this version does not know counts as QUEUED: the wait goes on."""
     release, rollout = seen.release, seen.rollout
     name = str(v1.ReleaseState(release.state)).removeprefix("RELEASE_STATE_")
     if name != "NEXT":
-        return Place(name) if name in Place.__members__ else Place.QUEUED
+        return Where(name) if name in Where.__members__ else Where.QUEUED
     if rollout.state == v1.ROLLOUT_STATE_HELD:
-        return Place.HELD
+        return Where.HELD
     is_defect = rollout.pause.cause not in {v1.PAUSE_CAUSE_UNSPECIFIED, v1.PAUSE_CAUSE_APPROVAL}
-    return Place.PAUSED if rollout.paused and is_defect else Place.ROLLING_OUT
+    return Where.PAUSED if rollout.paused and is_defect else Where.ROLLING_OUT
 
 
 def verdict(seen: v1.WatchReleaseResponse, goal: Goal, *, keeps_waiting: bool) -> Verdict:
     """Returns what a state of a release means for a goal. `keeps_waiting`: somebody may still ramp or resume it."""
-    where = place(seen)
-    is_under_way = where in {Place.ROLLING_OUT, Place.PAUSED}
+    where = where_of(seen)
+    is_under_way = where in {Where.ROLLING_OUT, Where.PAUSED}
     if goal.name == "percent" and is_under_way and seen.rollout.next_percent >= goal.percent:
         return Verdict.REACHED
     found = _TABLE[where][NAMES.index(goal.name)]
-    needs_person = where in {Place.PAUSED, Place.HELD}
+    needs_person = where in {Where.PAUSED, Where.HELD}
     return Verdict.WAIT if keeps_waiting and needs_person and found is Verdict.FAILED else found

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from rampd._contract.grammar import ACTOR, word_violation
+from rampd._contract.grammar import ACTOR, COMPONENT, word_violation
+from rampd._contract.loopback import is_loopback
 from rampd_server.access.globs import EVERY_COMPONENT
 from rampd_server.access.grants import LATEST_S, Grant, Limits, Trust
 from rampd_server.access.rpc_roles import Role
@@ -28,8 +29,8 @@ workflow.
 _PROOFS: Final = frozenset({"tokens", "certificates", "oidc", "everybody"})
 """Settings of a grant that prove it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_GLOB: Final = re.compile(r"[a-z0-9*]([a-z0-9._*-]{0,61}[a-z0-9*])?")
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 NO_GRANTS: Final = "# A caller needs a grant here."
 """What a file without grants has, so that it differs from a file that was cut."""
 _MAX_BYTES: Final = 4 << 20
@@ -99,7 +100,7 @@ def _name(value: str) -> str:
 
 
 def _glob(value: str) -> str:
-    if _GLOB.fullmatch(value) is None:
+    if not COMPONENT.matches(value.replace("*", "x")):
         raise ValueError(f"{value!r} is not a component's name, with * for any characters")
     return value
 
@@ -126,7 +127,7 @@ def _end(value: object) -> datetime:
 
 def _issuer(value: str) -> str:
     url = urlsplit(value)
-    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
         raise ValueError(f"{value!r} is not an https:// address")
     if not url.hostname or url.query or url.fragment or url.username is not None:
         raise ValueError(f"{value!r} is not the address of an issuer, as it stands in `iss` of its tokens")

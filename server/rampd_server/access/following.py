@@ -9,12 +9,12 @@ from typing import Final
 
 import structlog
 
+from rampd._runtime.file_stamp import Stamp, stamp_of
 from rampd._runtime.private_file import name_of_user
 from rampd_server.access import access_file
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.metrics.counting import Reloads
-from rampd_server.process.file_stamp import Stamp, stamp_of
 
 _LOOK_S: Final = 2.0
 

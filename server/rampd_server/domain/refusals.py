@@ -141,8 +141,8 @@ def bad_credentials(message: str) -> RefusedError:
     return RefusedError(Reason.BAD_CREDENTIALS, message)
 
 
-def role_required(message: str, *, role: str) -> RefusedError:
-    return RefusedError(Reason.ROLE_REQUIRED, message, role=role)
+def role_required(message: str, *, role: str, component: str | None = None) -> RefusedError:
+    return RefusedError(Reason.ROLE_REQUIRED, message, role=role, component=component)
 
 
 def not_implemented(what: str) -> RampdError:

@@ -39,7 +39,7 @@ class Parts:
     """Whether the API is described to everybody."""
 
     def stop(self) -> None:
-        """Refuses what comes from now on."""
+        """Refuses every request from now on."""
         self.health.is_stopping = True
         self.handlers.hold()
         self.handlers.refuse()

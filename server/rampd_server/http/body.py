@@ -15,8 +15,8 @@ from rampd_server.http.context import CallError
 from rampd_server.rpc.door import Door
 
 LARGE_BYTES: Final = 8 * 1024
-"""What the server takes of a caller before it knows who that is. What is larger is also worked on outside of the event loop: JSON of
-so many bytes takes it up to 15 ms, a hundred times as long as a Resolve.
+"""The largest body that the server takes before it knows who calls. A larger body is also worked on outside of the event loop: JSON of
+this size takes up to 15 ms, a hundred times as long as a Resolve.
 """
 BODY_S: Final = 30.0
 """How long a caller may take to send a body."""
@@ -26,7 +26,7 @@ _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
 
 
 async def read(request: Request, door: Door, encoding: str = "identity") -> bytes:
-    """Returns the body, without its compression. Who sends a large one has to be proven first. Raises CallError."""
+    """Returns the body, decompressed. The caller of a large one has to prove who it is first. Raises CallError."""
     data = await beginning(request, door, MAX_MESSAGE_BYTES)
     if len(data) > MAX_MESSAGE_BYTES:
         await refuse(_too_large(), request)
@@ -34,7 +34,7 @@ async def read(request: Request, door: Door, encoding: str = "identity") -> byte
 
 
 async def expanded(data: bytes, request: Request, door: Door, encoding: str) -> bytes:
-    """Returns data without their compression. Who sends what gets large has to be proven first. Raises CallError."""
+    """Returns data, decompressed. If they get large, the caller has to prove who it is first. Raises CallError."""
     if encoding != GZIP or not data:
         return data
     try:
@@ -51,8 +51,8 @@ async def expanded(data: bytes, request: Request, door: Door, encoding: str) -> 
 
 
 async def beginning(request: Request, door: Door, limit: int) -> bytes:
-    """Returns the body. Of a body with more than `limit` bytes, returns a part that also has more. Who sends a large one has to
-    be proven first. Raises CallError.
+    """Returns the body. Of a body with more than `limit` bytes, returns a part that also has more. The caller of a large one has to
+    prove who it is first. Raises CallError.
     """
     data = bytearray()
     is_proven = False

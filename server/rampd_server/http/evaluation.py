@@ -72,7 +72,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
         self.retry_after_s = retry_after_s
 
     def body(self, key: str | None = None) -> Json:
-        """`key` is the flag. `errorDetails` is always there, because providers read it without a look."""
+        """`key` is the flag. `errorDetails` is always there, because providers read it without checking that it is there."""
         answer: dict[str, Any] = {} if key is None else {"key": key}
         answer |= {"errorCode": self.code, "errorDetails": self.details}
         return answer | ({"metadata": {"rampd_reason": self.reason}} if self.reason else {})
@@ -135,7 +135,7 @@ def _text(context: Json, name: str, example: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair, which JSON can write, and no message can carry.
+        # JSON can have half of a surrogate pair. A message can't.
         raise Refusal(ErrorCode.INVALID_CONTEXT, f"{name} of the context is no valid Unicode.") from None
     return value
 
@@ -255,8 +255,8 @@ def bulk_refusal(status: status_pb2.Status) -> Refusal:
 
 
 def etag(components: Sequence[str], answer: v1.BatchResolveResponse) -> str:
-    """Is the same as long as `flags` are the same, on each server. It changes with time too: when an override expires, or the state
-    becomes stale.
+    """Returns an ETag, which is the same on each server as long as `flags` are the same. It also changes with time: when an override
+    expires, and when the state becomes stale.
     """
     lasting = v1.BatchResolveResponse()
     lasting.CopyFrom(answer)

@@ -5,7 +5,6 @@ page is refused, and a server that asks for no credential answers only to the na
 """
 
 import asyncio
-import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rampd._contract.loopback import is_loopback
 from rampd_server.http.context import HttpContext
 from rampd_server.http.evaluation import ErrorCode, Refusal
 from rampd_server.http.health import Health
@@ -85,16 +85,16 @@ class Guard:
             text = f"The target of a request has at most {MAX_HEADERS_BYTES:,} bytes. Send more as the body of a POST."
             return _Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "resource_exhausted", text)
         if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADERS_BYTES:
-            # What comes in one piece is not bound by the parser.
+            # The parser has no limit for headers that come in one piece.
             text = f"The headers of a request have at most {MAX_HEADERS_BYTES:,} bytes together."
             return _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "resource_exhausted", text)
         if "transfer-encoding" in headers and "content-length" in headers:
-            # The two may differ, and a proxy in between may go by the other one.
+            # The two may differ, and a proxy in between may use the other one.
             return _Refusal(
                 HTTPStatus.BAD_REQUEST, "invalid_argument", "Send content-length or transfer-encoding, not both."
             )
         host = headers.get("host", "")
-        if self._is_local and not _is_loopback(host):
+        if self._is_local and not is_loopback(_split(f"//{host}").hostname or ""):
             return _Refusal(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "permission_denied",
@@ -123,18 +123,8 @@ def _tell(scope: Scope, wrong: "_Refusal") -> None:
 
 def words_of(path: str, code: str, message: str) -> Mapping[str, str]:
     """An error without details as JSON, in the words of the protocol that a path belongs to. `code` is one of Connect."""
-    # Providers of OpenFeature read errorCode without a look.
+    # Providers of OpenFeature read errorCode without checking that it is there.
     return Refusal(ErrorCode.GENERAL, message).body() if path.startswith(_OFREP) else {"code": code, "message": message}
-
-
-def _is_loopback(host: str) -> bool:
-    name = _split(f"//{host}").hostname or ""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(url: str) -> SplitResult:

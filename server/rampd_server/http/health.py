@@ -17,10 +17,10 @@ _DECISIVE = (READS, WRITES)
 
 
 class Health:
-    """Looks at the copy at each question and keeps nothing, so that no answer outlives its reason."""
+    """Looks at the copy at each question and keeps nothing, so that an answer is never older than its question."""
 
     def __init__(self, replica: Replica, *, is_open: bool = False) -> None:
-        """`is_open`: whoever can ask may read everything anyway. Otherwise no message is told, which may name the store."""
+        """`is_open`: everybody who can ask may read everything. Otherwise an answer has no message, because a message may name the store."""
         self._replica = replica
         self._is_open = is_open
         self.is_stopping = False

@@ -7,9 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from rampd_server.access.rpc_roles import least
 from rampd_server.domain.errors import NoSnapshotError
-from rampd_server.domain.refusals import role_required
 from rampd_server.http.call import caller_of, refuse
 from rampd_server.http.context import CallError
 from rampd_server.http.errors import error_response
@@ -17,6 +15,7 @@ from rampd_server.metrics.collector import Scraped
 from rampd_server.metrics.text import CONTENT_TYPE
 from rampd_server.rpc.binding import PERMISSIONS
 from rampd_server.rpc.door import Door
+from rampd_server.rpc.permissions import role_refusal
 
 _READS: Final = PERMISSIONS["ListRollouts"]
 """Who may read rollouts may read metrics."""
@@ -33,12 +32,7 @@ def routes(scraped: Scraped, door: Door) -> list[BaseRoute]:
         try:
             caller = await caller_of(door, request)
             if not caller.grant.may(_READS.name, _READS.roles):
-                error = role_required(
-                    f"{caller.identity} has the role {caller.grant.role} and may not read metrics: that needs the role "
-                    f"{least(_READS.roles)}. An admin changes the grant.",
-                    role=least(_READS.roles) or "",
-                )
-                await refuse(error, request, caller)
+                await refuse(role_refusal(caller.grant, "read metrics", _READS.roles), request, caller)
             pieces = scraped.text(caller.grant.components)
             try:
                 first = await anext(pieces)

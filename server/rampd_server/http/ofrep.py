@@ -106,7 +106,7 @@ class _Flags:
                 _require_json(request)
                 return evaluation.question_of(await body.beginning(request, self._door, MAX_CONTEXT_BYTES))
             except Refusal:
-                # Who is not let in learns this first, and a wrong question counts like a right one.
+                # Credentials are checked before the question is refused, and a wrong question counts against the limits, too.
                 await caller_of(self._door, request)
                 raise
 
@@ -125,7 +125,7 @@ class _Flags:
         self._handlers.count(_BATCH, code_pb2.Code.Name(code_pb2.OK))
 
     async def _require(self, caller: Caller, request: Request) -> None:
-        """Raises CallError, if a caller may not resolve, or this server has no state."""
+        """Raises CallError if a caller may not resolve, or if this server has no state."""
         try:
             # The handlers ask for this too, but not where no component is there to resolve.
             PERMISSIONS["BatchResolve"].require(
@@ -136,7 +136,7 @@ class _Flags:
             await refuse(error, request, caller)
 
     def _seen_by(self, grant: Grant) -> list[str]:
-        """The names of the components that are there for a caller, damaged ones too, in their order."""
+        """The names of the components that a caller may see, in order. Damaged components are among them."""
         names = {known.rollout.component for known in self._replica.components()} | self._replica.damaged.keys()
         return sorted(names if grant.sees_every_component else filter(grant.sees, names))
 
@@ -150,7 +150,7 @@ def _require_json(request: Request) -> None:
     """Raises Refusal."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:
-        # Nothing else: a browser sends text and forms for any page without a question.
+        # Only JSON: a browser sends other types to another host without a preflight request.
         raise Refusal(
             ErrorCode.PARSE_ERROR,
             f"Send the context as JSON, with the header content-type: {_JSON}; got {kind or 'none'}.",

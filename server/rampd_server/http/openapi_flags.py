@@ -28,7 +28,7 @@ _METADATA: Final = {
 
 
 def paths() -> _Schema:
-    """What is served, by its path."""
+    """Returns what `/openapi.json` says about flags, by path."""
     not_found = {"404": "FLAG_NOT_FOUND: there is no such component for the caller."}
     one = _operation("EvaluateFlag", "Evaluates the flag of a component", _FLAG, _OF_EACH | not_found)
     every = _operation("EvaluateFlags", f"Evaluates all flags, at most {MAX_BATCH}", _BULK, _OF_EACH)

@@ -139,7 +139,7 @@ class HttpServer:
         self._telling_time.cancel()
 
     def _read(self, listener: socket) -> None:
-        """Takes connections from now on. The servers of the loop do not tell of a connection before its handshake has ended."""
+        """Takes connections from now on. asyncio's own servers announce a connection only after its handshake, so they are not used."""
         if listener.fileno() >= 0:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 

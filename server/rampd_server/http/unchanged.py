@@ -1,7 +1,7 @@
 """Which answers of a bulk evaluation are still right, so that a client that asks again costs little.
 
-An answer changes with the state, when an override ends, and when the state becomes stale. Nothing is kept over any of these. Nothing
-is kept for more than an hour, either: to a caller that asks for weeks, an answer is made now and then, so that rampd sees its repo.
+An answer changes with the state, when an override ends, and when the state becomes stale. Each of these ends what is kept. An ETag is
+kept for an hour at most, so that rampd sees the repo of a caller that asks the same for weeks.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from rampd import v1
 from rampd._decision.resolution import ComponentSnapshot
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale
 from rampd_server.http.evaluation import Question
 from rampd_server.ports import FeedEntry
 from rampd_server.replica.replica import Replica
@@ -43,7 +43,7 @@ class Unchanged:
     def etag(self, asked: Asked) -> str | None:
         """The ETag of the answer, if it is known and still right."""
         etag, end_ms = self._etags.get(asked, (None, 0))
-        if etag is None or self._replica.damaged or self._replica.age_s >= STALE_AFTER_S:
+        if etag is None or self._replica.damaged or is_stale(self._replica.age_s):
             return None
         return etag if self._replica.likely_ms() < end_ms else None
 
@@ -52,7 +52,7 @@ class Unchanged:
     ) -> None:
         """Keeps the ETag of an answer for `components` that was made since `state`."""
         if not components:
-            # Nobody has looked at the question, which may be long.
+            # Without components nothing has checked the length of the question.
             return
         if state != self.state or not all(
             result.HasField("response") and not result.response.stale for result in answer.results

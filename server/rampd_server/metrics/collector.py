@@ -133,7 +133,7 @@ class Collector:
             found[family].append(sample)
 
     async def keep(self) -> None:
-        """Forgets from time to time, for ever, what a scrape would not read any more: perhaps nobody scrapes."""
+        """Forgets from time to time, for ever, what a scrape would not read any more. This is also needed when nobody scrapes."""
         while True:
             await asyncio.sleep(_SETTLE_S)
             await self._settle(await _Turn.begun(self._gate))

@@ -53,7 +53,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was written of a component, and from what. It is written again when one of these is another one."""
+    """What was written of a component, and from what. It is written again when one of these changes."""
 
     rollout: Rollout
     is_frozen: bool
@@ -190,5 +190,5 @@ def _state_of(reading: CheckReading) -> str:
 
 
 def _is_of_present_trial(before: Rollout, now: Rollout) -> bool:
-    """Whether what a look saw still says something: it was about the same next, in the same trial."""
+    """Whether the result of a look still counts: it was about the same next, in the same trial."""
     return now.next is not None and (before.next, before.trial) == (now.next, now.trial)

@@ -68,7 +68,7 @@ class Reloads(Counts):
 
 
 class Histogram:
-    """How often something took how long."""
+    """The durations of something, counted by buckets."""
 
     __slots__ = ("_buckets", "bounds", "sum_s")
 

@@ -24,7 +24,7 @@ class Merge(StrEnum):
 
     SUM = "sum"
     MAX = "max"
-    """Of a counter: of each two scrapes, what the worker that has counted most has added."""
+    """Of a counter: between two scrapes, the largest increase of any worker."""
     ONE = "one"
     """Of the first worker that has the series, and whose copy is confirmed if the family is of components."""
 

@@ -15,7 +15,7 @@ _EVERY_S: Final = 0.2
 
 
 class FeedLag:
-    """From the commit of a change until the copy has it. A change that a reading of everything brings does not count."""
+    """The time from the commit of a change until the copy has it. A change that comes with a reading of everything does not count."""
 
     def __init__(self, replica: Replica) -> None:
         self.seconds = Histogram()

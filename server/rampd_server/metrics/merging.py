@@ -19,11 +19,11 @@ _NOT_FOR_SOME: Final = frozenset({families.COMPONENTS, families.COMPONENTS_SUMME
 
 @dataclass(frozen=True)
 class Scrape:
-    """What one worker has answered."""
+    """The answer of one worker."""
 
     worker: int
     run: str
-    """Another one for each process."""
+    """A new value for each process."""
     samples: Mapping[str, float]
     """By the whole name of the series."""
 

@@ -1,7 +1,7 @@
 """Makes handlers of grpc.aio for the services of `rampd.v1` from their descriptors.
 
-Every call passes the same stations: parse, check the fields, check the caller's role, call the servicer, and answer or
-map the error. The stations are put together once per method. There are no interceptors, because each would cost time on
+Every call passes the same steps: parse, check the fields, check the caller's role, call the servicer, and answer or
+map the error. The steps are put together once per method. There are no interceptors, because each would cost time on
 every Resolve.
 """
 
@@ -186,8 +186,8 @@ class Handlers(grpc.GenericRpcHandler):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stations:
-    """What every call of one method passes before and after its servicer."""
+class _Steps:
+    """The steps of every call of one method, before and after its servicer."""
 
     name: str
     read: Callable[[bytes, Context], Any]
@@ -213,7 +213,7 @@ def _bind_method(
     system: str,
     logs_calls: bool,
 ) -> _Binding:
-    stations = _Stations(
+    steps = _Steps(
         _full_name(method),
         _reader(method, violations),
         door,
@@ -227,11 +227,11 @@ def _bind_method(
     around: list[Callable[[_Handle], _Handle]] = []
     spans = _spans(method, system)
     if spans is not None:
-        stations = replace(stations, abort=spans.abort)
+        steps = replace(steps, abort=spans.abort)
     if logs_calls:
-        count, refuse = call_log.noting_caller(stations.count), call_log.noting_refusal(stations.abort)
-        stations = replace(stations, count=count, abort=refuse)
-        around.append(partial(call_log.around, stations.name))
+        count, refuse = call_log.noting_caller(steps.count), call_log.noting_refusal(steps.abort)
+        steps = replace(steps, count=count, abort=refuse)
+        around.append(partial(call_log.around, steps.name))
     if spans is not None:
         around.append(spans.around)
     # Bytes go in and out of gRPC, so that a request that does not parse ends here as well, not in gRPC.
@@ -239,11 +239,11 @@ def _bind_method(
         stream = answer or _not_there_stream(method.name)
         stream = stream if spans is None else spans.noting_stream(stream)
         return lambda known: grpc.unary_stream_rpc_method_handler(
-            _wrapped(_streaming(stations, stream, streams, known), around)
+            _wrapped(_streaming(steps, stream, streams, known), around)
         )
     unary = answer or _not_there(method.name)
     unary = unary if spans is None else spans.noting(unary)
-    return lambda known: grpc.unary_unary_rpc_method_handler(_wrapped(_unary(stations, unary, known), around))
+    return lambda known: grpc.unary_unary_rpc_method_handler(_wrapped(_unary(steps, unary, known), around))
 
 
 def _wrapped(handle: "_Handle", around: Iterable[Callable[["_Handle"], "_Handle"]]) -> "_Handle":
@@ -263,10 +263,10 @@ def _spans(method: MethodDescriptor, system: str) -> "CallSpans | None":
 
 
 def _unary(
-    stations: _Stations, answer: Callable[[Any, Call], Awaitable[Any] | bytes], known: _Known
+    steps: _Steps, answer: Callable[[Any, Call], Awaitable[Any] | bytes], known: _Known
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    read, door, count, admit, encode = stations.read, stations.door, stations.count, stations.admit, stations.encode
-    calls, clock = stations.calls, time.perf_counter
+    read, door, count, admit, encode = steps.read, steps.door, steps.count, steps.admit, steps.encode
+    calls, clock = steps.calls, time.perf_counter
     observe = None if calls is None else calls.observe
 
     async def handle(data: bytes, context: Context) -> bytes:
@@ -289,25 +289,25 @@ def _unary(
                 if calls is not None:
                     calls.cancelled(context.time_remaining())
                 raise
-            refusal = _defect(stations.name, error)
+            refusal = _defect(steps.name, error)
         else:
             if observe is not None:
                 observe(clock() - began_s)
             return encoded
         if calls is not None:
             calls.refused(refusal, began_s)
-        refused_calls.tell(refusal, stations.name, caller, context)
+        refused_calls.tell(refusal, steps.name, caller, context)
         await refused_calls.hold(refusal, caller, context)
-        await stations.abort(context, refusal)
+        await steps.abort(context, refusal)
         raise AssertionError
 
     return handle
 
 
 def _streaming(
-    stations: _Stations, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams, known: _Known
+    steps: _Steps, answer: Callable[[Any, Call], AsyncGenerator[Any]], streams: Streams, known: _Known
 ) -> Callable[[bytes, Context], Awaitable[None]]:
-    door, count, encode, calls = stations.door, stations.count, stations.encode, stations.calls
+    door, count, encode, calls = steps.door, steps.count, steps.encode, steps.calls
 
     async def handle(data: bytes, context: Context) -> None:
         caller, began_s = None, time.perf_counter()
@@ -316,12 +316,12 @@ def _streaming(
                 caller = await door.prove(context)
             if caller is not None:
                 count(caller)
-            request = stations.read(data, context)
+            request = steps.read(data, context)
             if caller is None:
                 count(caller := await door.prove(context))
             # The stream counts only after the caller is proven. So other clients can't use up the streams of proven callers.
             with streams.one_more():
-                call = stations.admit(request, context, caller)
+                call = steps.admit(request, context, caller)
                 # A cancelled call closes the generator here, not later when it is garbage-collected.
                 async with door.while_proven(context, caller), aclosing(answer(request, call)) as responses:
                     async for response in responses:
@@ -333,16 +333,16 @@ def _streaming(
                 if calls is not None:
                     calls.cancelled(context.time_remaining())
                 raise
-            refusal = _defect(stations.name, error)
+            refusal = _defect(steps.name, error)
         else:
             if calls is not None:
                 calls.ended()
             return
         if calls is not None:
             calls.refused(refusal, began_s)
-        refused_calls.tell(refusal, stations.name, caller, context)
+        refused_calls.tell(refusal, steps.name, caller, context)
         await refused_calls.hold(refusal, caller, context)
-        await stations.abort(context, refusal)
+        await steps.abort(context, refusal)
 
     return handle
 

@@ -28,7 +28,7 @@ class MethodCalls:
         self.observe = self.seconds.observe
         """Counts a call that got its answer, by its seconds: an answer costs no more than this."""
         self._ended = 0
-        """Added to the calls that were timed, it gives those that got an answer. A stream is not timed."""
+        """Answered calls = timed calls + this number. A stream is not timed."""
         self._refused = Counts()
 
     def refused(self, refusal: RampdError | DeadlineError, began_s: float) -> None:

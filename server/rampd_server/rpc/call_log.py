@@ -62,7 +62,7 @@ def around(method: str, handle: Handle) -> Handle:
 
 
 def noting_caller(count: Callable[[Caller], None]) -> Callable[[Caller], None]:
-    """What counts the calls of a caller. It is told as soon as the caller is known."""
+    """Returns a function that counts the calls of a caller. It is called as soon as the caller is known."""
 
     def noted(caller: Caller) -> None:
         _ended.get().identity = caller.identity
@@ -72,7 +72,7 @@ def noting_caller(count: Callable[[Caller], None]) -> Callable[[Caller], None]:
 
 
 def noting_refusal(abort: Abort) -> Abort:
-    """What ends a call with a refusal."""
+    """Returns a function that ends a call with a refusal."""
 
     async def noted(context: Context, refusal: RampdError | DeadlineError) -> None:
         ended = _ended.get()

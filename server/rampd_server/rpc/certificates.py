@@ -16,8 +16,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from rampd._runtime.file_stamp import Stamp, stamp_of
 from rampd_server.metrics.counting import Reloads
-from rampd_server.process.file_stamp import Stamp, stamp_of
 from rampd_server.process.regular_file import content_of
 from rampd_server.process.startup import StartupError
 

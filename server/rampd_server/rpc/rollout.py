@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from rampd import v1
+from rampd._contract.grammar import EVENT_ID
 from rampd_server.access.rpc_roles import REQUEST_FLAGS
 from rampd_server.domain.errors import StoreCorruptError
 from rampd_server.domain.evidence.admission import trial_of
@@ -36,7 +37,7 @@ _DRY_RUN = "dry_run"
 """A flag that every caller may set. Clients look for it before they send a dry run, because a server that does not know the field
 would make the change.
 """
-_EVENT_ID = re.compile("[0-9]{1,18}-[0-9]{1,18}", re.ASCII)
+_EVENT_ID = re.compile(EVENT_ID)
 
 
 class RolloutServicer:

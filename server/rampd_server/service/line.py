@@ -21,7 +21,7 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self._door = asyncio.Lock()
+        self._queue = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._lost_s = -math.inf
 
@@ -51,7 +51,7 @@ class Line:
             async with self._lock:
                 yield
         else:
-            # Only the first of the writers that are not urgent waits for the lock. The others wait at the door, which
-            # urgent writers do not pass.
-            async with self._door, self._lock:
+            # Only the first of the writers that are not urgent waits for the lock. The others wait in the queue, in which
+            # urgent writers do not wait.
+            async with self._queue, self._lock:
                 yield

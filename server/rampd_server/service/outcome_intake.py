@@ -15,7 +15,7 @@ from rampd_server.domain.refusals import contention
 from rampd_server.domain.rollout.model import Rollout
 from rampd_server.ports import ConflictError, OutcomeBatch, OutcomeStore, Receipt
 from rampd_server.replica.replica import Replica
-from rampd_server.service.outcome_counts import OutcomeCounts
+from rampd_server.service.verdict_counts import VerdictCounts
 
 _ATTEMPTS = 5
 _CHUNK = 100
@@ -83,7 +83,7 @@ class Outcomes:
         self,
         store: OutcomeStore,
         replica: Replica,
-        counts: OutcomeCounts | None = None,
+        counts: VerdictCounts | None = None,
         note_seen: Callable[[str, str], None] | None = None,
     ) -> None:
         """`note_seen` is told the component and the repo of each accepted outcome."""

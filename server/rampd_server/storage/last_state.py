@@ -55,7 +55,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LastStateFile:
-    """A `Memory` in a file. `store` names the store, without credentials."""
+    """A `LastStateStore` in a file. `store` names the store, without credentials."""
 
     def __init__(self, directory: Path, store: str, namespace: str) -> None:
         self._store = store

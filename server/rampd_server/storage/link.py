@@ -28,7 +28,6 @@ from rampd_server.tracing import switch
 
 DEADLINE_S: Final = 1.0
 """How long a call of Redis may take."""
-"""One second more than the feed waits for an entry. A connection that is silent for longer is closed."""
 _MAX_CONNECTIONS: Final = 32
 
 

@@ -62,7 +62,7 @@ class Spans:
     @contextmanager
     def client(self, name: str, attributes: Attributes) -> Iterator[Span]:
         """A span for a request of this server to another, as a part of the current span. An error that leaves the block is its
-        error. Outside of a span there is none: what a server does each second is nobody's trace.
+        error. Outside of a span it makes none: periodic work belongs to no trace.
         """
         if not trace.get_current_span().is_recording():
             yield trace.INVALID_SPAN
@@ -89,8 +89,8 @@ class Spans:
 
     @staticmethod
     def headers() -> dict[str, str]:
-        """The headers that tell another server of the current span. What else a caller has sent, its baggage, may have a repo in
-        it, and goes no further.
+        """The headers that name the current span to another server. The baggage of a caller is not among them, because it may have a
+        repo in it.
         """
         carrier: dict[str, str] = {}
         propagate.inject(carrier, trace.set_span_in_context(trace.get_current_span(), Context()))
@@ -98,7 +98,7 @@ class Spans:
 
 
 def fail(span: Span, error_type: str) -> None:
-    """Says that what a span stands for has failed. Without the message, which may have a repo in it."""
+    """Says that what a span stands for has failed. The message is left out, because it may have a repo in it."""
     span.set_attribute(ERROR_TYPE, error_type)
     span.set_status(Status(StatusCode.ERROR))
 

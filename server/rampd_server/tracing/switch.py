@@ -1,4 +1,4 @@
-"""Whether there are traces. Parts ask once, when they are made, and are as they were where there are none."""
+"""Whether there are traces. Each part asks once, when it is made. Without traces it does nothing more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _API = "opentelemetry"
 
 
 def spans() -> Spans | None:
-    """What makes spans. None without the API of OpenTelemetry, or without a tracer provider: then nobody looks at spans."""
+    """Returns what makes spans. None without the API of OpenTelemetry, or without a tracer provider: then nobody looks at spans."""
     try:
         from rampd_server.tracing.spans import Spans  # noqa: PLC0415 - the API may be missing
     except ModuleNotFoundError as error:
@@ -23,7 +23,9 @@ def spans() -> Spans | None:
 
 
 def place() -> Callable[[], Mapping[str, str]]:
-    """What tells the trace and the span that the current code runs in, for the log. Nothing without the API of OpenTelemetry."""
+    """Returns a function that returns the trace and the span of the running code, for the log. It returns nothing without the API of
+    OpenTelemetry.
+    """
     try:
         from rampd_server.tracing.trace_context import here  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -33,7 +35,9 @@ def place() -> Callable[[], Mapping[str, str]]:
 
 
 def caller() -> Callable[[Iterable[tuple[str, str | bytes]]], str | None]:
-    """What finds a caller's place in a trace in the metadata of a call, as a `traceparent`. Nothing without the API."""
+    """Returns a function that finds a caller's place in a trace in the metadata of a call, as a `traceparent`. It finds nothing without
+    the API.
+    """
     try:
         from rampd_server.tracing.trace_context import traceparent_of  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -16,8 +16,8 @@ _BAGGAGE = "baggage"
 def context_of(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
     """The context that a caller sent, read by the propagators that the process has (OTEL_PROPAGATORS). Without one, it is empty.
 
-    Without the caller's baggage, of which rampd makes no use. Of a wrong one, the API would write up to 181 lines into the log, or
-    all of it, and whoever reaches the port can send one.
+    The caller's baggage is left out, because rampd does not use it. Everybody who reaches the port can send wrong baggage, and the API
+    would write up to 181 lines about it into the log, or all of it.
     """
     texts = {key: value for key, value in metadata if isinstance(value, str) and key != _BAGGAGE}
     return propagate.extract(texts, Context())

@@ -18,7 +18,7 @@ from rampd import (
 )
 from rampd._contract.validation import violations
 from rampd._decision.resolution import Decision
-from rampd._reporting.outcome_buffer import GATHER_S, Outcome, Reporting, can_place, checked
+from rampd._reporting.outcome_buffer import GATHER_S, Outcome, OutcomeBuffer, can_place, checked
 
 LOST = UnavailableError("nobody there")
 
@@ -44,8 +44,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def reporting(clock: Clock) -> Reporting:
-    return Reporting(capacity=5000, clock=clock, chance=lambda: 1.0)
+def reporting(clock: Clock) -> OutcomeBuffer:
+    return OutcomeBuffer(capacity=5000, clock=clock, chance=lambda: 1.0)
 
 
 def jobs(batch: v1.ReportOutcomesRequest | None) -> list[str]:
@@ -53,7 +53,7 @@ def jobs(batch: v1.ReportOutcomesRequest | None) -> list[str]:
     return [each.job_id for each in batch.outcomes]
 
 
-def test_a_message_has_the_resolution_and_the_outcome(reporting: Reporting) -> None:
+def test_a_message_has_the_resolution_and_the_outcome(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome("42", succeeded=False))
     batch = reporting.batch()
     assert batch is not None
@@ -74,7 +74,7 @@ def test_a_message_has_the_resolution_and_the_outcome(reporting: Reporting) -> N
 
 
 def test_a_first_outcome_waits_a_little_for_others_and_a_full_batch_is_sent_at_once(
-    reporting: Reporting, clock: Clock
+    reporting: OutcomeBuffer, clock: Clock
 ) -> None:
     assert reporting.pause_s() is None
     assert reporting.add(outcome())
@@ -86,7 +86,7 @@ def test_a_first_outcome_waits_a_little_for_others_and_a_full_batch_is_sent_at_o
     assert reporting.pause_s() == 0
 
 
-def test_a_batch_stays_the_same_until_it_is_answered(reporting: Reporting) -> None:
+def test_a_batch_stays_the_same_until_it_is_answered(reporting: OutcomeBuffer) -> None:
     for number in range(1500):
         reporting.add(outcome(str(number)))
     first = reporting.batch()
@@ -106,7 +106,7 @@ def test_a_batch_stays_the_same_until_it_is_answered(reporting: Reporting) -> No
     assert (status.sent, status.buffered, status.dropped, status.error) == (1000, 501, 0, "")
 
 
-def test_pauses_grow_up_to_ten_seconds_and_end_with_an_answer(reporting: Reporting) -> None:
+def test_pauses_grow_up_to_ten_seconds_and_end_with_an_answer(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     reporting.batch()
     pauses = []
@@ -123,7 +123,7 @@ def test_pauses_grow_up_to_ten_seconds_and_end_with_an_answer(reporting: Reporti
     assert reporting.pause_s() == pytest.approx(0.1)
 
 
-def test_a_missing_permission_is_tried_again_after_a_long_pause(reporting: Reporting) -> None:
+def test_a_missing_permission_is_tried_again_after_a_long_pause(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     reporting.batch()
     reporting.failed(PermissionDeniedError("no"))
@@ -131,7 +131,7 @@ def test_a_missing_permission_is_tried_again_after_a_long_pause(reporting: Repor
     assert reporting.status().buffered == 1
 
 
-def test_refused_credentials_are_tried_again_by_a_growing_pause(reporting: Reporting) -> None:
+def test_refused_credentials_are_tried_again_by_a_growing_pause(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     reporting.batch()
     pauses = []
@@ -141,7 +141,7 @@ def test_refused_credentials_are_tried_again_by_a_growing_pause(reporting: Repor
     assert pauses == pytest.approx([1, 2, 4, 8, 16, 30, 30])
 
 
-def test_a_server_that_says_when_to_come_back_is_left_alone_for_as_long(reporting: Reporting) -> None:
+def test_a_server_that_says_when_to_come_back_is_left_alone_for_as_long(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     reporting.batch()
     limit = ResourceExhaustedError("no", reason="LIMIT_EXCEEDED")
@@ -151,14 +151,14 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_for_as_long(reportin
 
 
 def test_a_full_buffer_drops_the_oldest_and_counts_them(clock: Clock) -> None:
-    reporting = Reporting(capacity=3, clock=clock)
+    reporting = OutcomeBuffer(capacity=3, clock=clock)
     for number in range(5):
         reporting.add(outcome(str(number)))
     assert jobs(reporting.batch()) == ["2", "3", "4"]
     assert reporting.status().dropped == 2
 
 
-def test_a_batch_that_is_wrong_in_itself_is_dropped_and_the_next_one_goes(reporting: Reporting) -> None:
+def test_a_batch_that_is_wrong_in_itself_is_dropped_and_the_next_one_goes(reporting: OutcomeBuffer) -> None:
     for _ in range(1001):
         reporting.add(outcome())
     reporting.batch()
@@ -167,7 +167,7 @@ def test_a_batch_that_is_wrong_in_itself_is_dropped_and_the_next_one_goes(report
     assert reporting.status().dropped == 1000
 
 
-def test_a_server_without_outcomes_is_asked_again_after_ten_minutes(reporting: Reporting, clock: Clock) -> None:
+def test_a_server_without_outcomes_is_asked_again_after_ten_minutes(reporting: OutcomeBuffer, clock: Clock) -> None:
     reporting.add(outcome())
     reporting.batch()
     reporting.failed(UnimplementedError("not yet"))
@@ -181,7 +181,7 @@ def test_a_server_without_outcomes_is_asked_again_after_ten_minutes(reporting: R
     assert reporting.add(outcome())
 
 
-def test_outcomes_that_the_server_ignores_are_counted_with_the_last_reason(reporting: Reporting) -> None:
+def test_outcomes_that_the_server_ignores_are_counted_with_the_last_reason(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     reporting.batch()
     answer = v1.ReportOutcomesResponse()
@@ -191,7 +191,7 @@ def test_outcomes_that_the_server_ignores_are_counted_with_the_last_reason(repor
     assert (status.sent, status.ignored, status.last_ignored) == (1, 1, "REVISION_TOO_OLD: too old")
 
 
-def test_after_the_end_remaining_and_new_outcomes_are_dropped(reporting: Reporting) -> None:
+def test_after_the_end_remaining_and_new_outcomes_are_dropped(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     assert reporting.finish() == 1
     assert not reporting.add(outcome())
@@ -199,7 +199,7 @@ def test_after_the_end_remaining_and_new_outcomes_are_dropped(reporting: Reporti
     assert reporting.batch() is None
 
 
-def test_a_child_is_another_client_with_nothing_to_send(reporting: Reporting) -> None:
+def test_a_child_is_another_client_with_nothing_to_send(reporting: OutcomeBuffer) -> None:
     reporting.add(outcome())
     parents = reporting.batch()
     reporting.renew()
@@ -232,7 +232,7 @@ def test_all_fields_of_an_outcome_from_a_caller_are_checked_at_once() -> None:
     assert fields == ["component", "repo", "job_id", "resolution", "succeeded", "duration"]
 
 
-def test_the_longest_duration_is_the_same_for_client_and_server(reporting: Reporting) -> None:
+def test_the_longest_duration_is_the_same_for_client_and_server(reporting: OutcomeBuffer) -> None:
     longest = outcome()._replace(duration_s=366 * 86400.0)
     reporting.add(checked(longest))
     batch = reporting.batch()

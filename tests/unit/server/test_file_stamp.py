@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rampd_server.process.file_stamp import stamp_of
+from rampd._runtime.file_stamp import stamp_of
 
 
 @pytest.mark.parametrize("what", ["content", "content with the old time", "place", "mode", "gone"])

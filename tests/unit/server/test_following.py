@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from rampd._contract.token import digest_of, new_token
+from rampd._runtime.file_stamp import stamp_of
 from rampd_server.access import following
 from rampd_server.access.access_file import AccessFileError, AccessList
 from rampd_server.access.credentials import Credentials
 from rampd_server.access.grants import Grant, Trust
 from rampd_server.metrics.counting import Reloads
-from rampd_server.process.file_stamp import stamp_of
 from rampd_server.rpc.binding import NAMES
 from tests.waiting import eventually_async
 

@@ -26,9 +26,9 @@ from rampd_server.domain.rollout.moves import Context
 from rampd_server.domain.rollout.transition import transition
 from rampd_server.ports import Head, LastServed, LastState, LastStateError, Namespace, Override, Store
 from rampd_server.process import redis_url
-from rampd_server.replica import remembering
+from rampd_server.replica import last_state_keeper
+from rampd_server.replica.last_state_keeper import LastStateKeeper
 from rampd_server.replica.projection import choice_of
-from rampd_server.replica.remembering import Remembering
 from rampd_server.replica.replica import Replica
 from rampd_server.replica.state import Component
 from rampd_server.storage.last_state import LastStateFile, _read_components
@@ -362,7 +362,7 @@ async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monke
     waited: list[float] = []
     is_over = asyncio.Event()
     kept, replica = Kept(), loaded()
-    keeping = Remembering(replica, kept)
+    keeping = LastStateKeeper(replica, kept)
 
     async def comes(event: asyncio.Event, within_s: float) -> bool:
         waited.append(within_s)
@@ -371,7 +371,7 @@ async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monke
             await asyncio.Event().wait()
         return event.is_set()
 
-    monkeypatch.setattr(remembering, "_comes", comes)
+    monkeypatch.setattr(last_state_keeper, "_comes", comes)
     running = asyncio.create_task(keeping.run())
     await is_over.wait()
     assert waited == [10.0, 50.0, 10.0, 50.0]
@@ -387,14 +387,14 @@ async def test_a_change_is_kept_at_the_next_turn_and_another_epoch_at_once(monke
 
 async def test_a_state_that_was_only_recalled_is_not_written() -> None:
     kept = Kept()
-    await Remembering(recalled(), kept).end()
+    await LastStateKeeper(recalled(), kept).end()
     assert kept.written == []
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a defect")])
 async def test_a_failed_write_is_tried_again_and_ends_nothing(error: Exception) -> None:
     kept = Kept()
-    keeping = Remembering(loaded(), kept)
+    keeping = LastStateKeeper(loaded(), kept)
     kept.error = error
     await keeping._write(is_last=False)
     assert keeping._is_changed.is_set()
@@ -409,7 +409,7 @@ async def test_the_event_loop_continues_while_a_large_state_is_written(tmp_path:
     overrides = Overrides()
     overrides.set_all((filling.repo(number), choice_of(filling.override(number))) for number in range(200_000))
     file = file_in(tmp_path)
-    writing = asyncio.create_task(Remembering(loaded(overrides), file)._write(is_last=False))
+    writing = asyncio.create_task(LastStateKeeper(loaded(overrides), file)._write(is_last=False))
     longest_s, began_s = 0.0, time.thread_time()
     while not writing.done():
         await asyncio.sleep(0)

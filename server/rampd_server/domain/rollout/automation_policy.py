@@ -3,11 +3,10 @@
 Durations are integers, milliseconds; shares are integers, basis points; rates are fractions, 0 to 1.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rampd_server.domain.wording import percent, whole_span
+from rampd._contract.policy_rules import contradictions
 
 
 class OnRegression(StrEnum):
@@ -89,20 +88,6 @@ def violations(automation: Automation) -> list[tuple[str, str]]:
     """Returns the settings that contradict each other, even if they came with different requests: (field of
     `rampd.v1.SetPolicyRequest`, what is wrong with it). `rampd._contract.field_rules` has the limits of each setting.
     """
-    return [(f"policy.{field}", text) for field, text in _violations(automation)]
-
-
-def _violations(automation: Automation) -> Iterator[tuple[str, str]]:
-    for place, step in enumerate(automation.steps):
-        if step.basis_points > automation.max_basis_points:
-            yield (
-                f"steps[{place}].percent",
-                f"is over max_percent, {percent(automation.max_basis_points)}: raise max_percent, or leave the step out. "
-                "Set auto_finalize to make next current after the last step, without a step of 100.",
-            )
-    longest_ms = max((step.hold_ms for step in automation.steps), default=0)
-    if automation.stuck_after_ms is not None and automation.stuck_after_ms <= longest_ms:
-        yield (
-            "stuck_after",
-            f"must be longer than the longest hold, {whole_span(longest_ms)}: otherwise that step would always be stuck",
-        )
+    steps = [(step.basis_points / 100, step.hold_ms) for step in automation.steps]
+    found = contradictions(steps, automation.max_basis_points / 100, automation.stuck_after_ms)
+    return [(f"policy.{field}", text) for field, text in found]

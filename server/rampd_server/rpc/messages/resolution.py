@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from rampd import v1
 from rampd._decision.bucketing import BUCKETS
 from rampd._decision.resolution import Decision, Resolution
-from rampd._decision.staleness import STALE_AFTER_S
+from rampd._decision.staleness import is_stale
 
 _NANOS_PER_MS = 1_000_000
 _USUAL_AGES_MS = 2_000
@@ -81,7 +81,7 @@ def _fixed(decision: Decision, revision: int) -> v1.ResolveResponse:
 def _age(ms: int) -> bytes:
     seconds, rest_ms = divmod(ms, 1000)
     age = Duration(seconds=seconds, nanos=rest_ms * _NANOS_PER_MS)
-    return v1.ResolveResponse(stale=ms >= STALE_AFTER_S * 1000, snapshot_age=age).SerializeToString()
+    return v1.ResolveResponse(stale=is_stale(ms / 1000), snapshot_age=age).SerializeToString()
 
 
 _buckets = [v1.ResolveResponse(bucket=bucket).SerializeToString() for bucket in range(BUCKETS)]

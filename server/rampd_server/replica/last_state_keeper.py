@@ -17,7 +17,7 @@ import structlog
 
 from rampd._decision.resolution import Choice, ComponentSnapshot
 from rampd_server.domain.rollout.model import Rollout
-from rampd_server.ports import FeedEntry, LastStateError, Memory, Override
+from rampd_server.ports import FeedEntry, LastStateError, LastStateStore, Override
 from rampd_server.process.outage import Outage
 from rampd_server.replica.projection import override_of
 from rampd_server.replica.replica import Replica
@@ -49,14 +49,14 @@ class _Taken:
             yield repo, override
 
 
-class Remembering:
-    """Copies the state between a replica and a memory. Call `recall` first, `run` while the server lives, and `end`
+class LastStateKeeper:
+    """Copies the state between a replica and its last state in a file. Call `recall` first, `run` while the server lives, and `end`
     last.
     """
 
-    def __init__(self, replica: Replica, memory: Memory) -> None:
+    def __init__(self, replica: Replica, kept: LastStateStore) -> None:
         self._replica = replica
-        self._memory = memory
+        self._kept = kept
         self._epoch = ""
         self._is_changed = asyncio.Event()
         self._is_urgent = asyncio.Event()
@@ -70,7 +70,7 @@ class Remembering:
     def recall(self) -> None:
         """Gives the replica the state that this server served last, if there is one."""
         try:
-            state = self._memory.read()
+            state = self._kept.read()
         except LastStateError as error:
             self.trouble = str(error)
             log.warning("last_state_not_read", error=self.trouble)
@@ -91,7 +91,7 @@ class Remembering:
         """Writes the state whenever it is due, for ever. A write that fails is tried again."""
         await self._replica.loaded.wait()
         with contextlib.suppress(OSError):  # the write that follows logs what is wrong
-            await asyncio.to_thread(self._memory.clean)
+            await asyncio.to_thread(self._kept.clean)
         while True:
             began_s = time.monotonic()
             if self._is_changed.is_set() or self._replica.is_confirmed:
@@ -122,13 +122,13 @@ class Remembering:
                 _Taken(known.rollout, known.overrides.by_repo.copy(), known.overrides.by_prefix.copy())
                 for known in self._replica.components()
             ]
-            pieces = [self._memory.encode(absent) for absent in self._replica.gone()]
-            pieces += [self._memory.encode(each.rollout, each.overrides()) for each in taken]
+            pieces = [self._kept.encode(absent) for absent in self._replica.gone()]
+            pieces += [self._kept.encode(each.rollout, each.overrides()) for each in taken]
             lines = []
             for line in chain.from_iterable(pieces):
                 lines.append(line)
                 await asyncio.sleep(0)
-            await asyncio.to_thread(self._memory.write, about, lines)
+            await asyncio.to_thread(self._kept.write, about, lines)
         except OSError as error:
             self._is_changed.set()
             self._outage.tell(f"{error.strerror or error}: {error.filename or 'the data directory'}")

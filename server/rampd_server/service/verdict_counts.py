@@ -1,4 +1,4 @@
-"""Counts what becomes of outcomes: each once, when the store has counted it."""
+"""Counts for the metrics how many outcomes were accepted or ignored: each once, when the store has counted it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rampd_server.metrics.counting import ByComponent, Count, Counts
 _CHANNELS: Final = {False: "current", True: "next", None: "none"}
 
 
-class OutcomeCounts:
+class VerdictCounts:
     """`jobs` and `failures` count accepted outcomes by channel."""
 
     def __init__(self, jobs: ByComponent, failures: ByComponent) -> None:

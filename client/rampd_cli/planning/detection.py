@@ -93,7 +93,7 @@ class _Run:
         self._rate = failure_rate
         self._random = random
         self._per_s = traffic.jobs_per_hour / 3600
-        # A twentieth of ten repos is half a repo: in every second run it is one.
+        # 5 % of ten repos is half a repo. So in half of the runs it is one repo, otherwise none.
         self._part = random.random()
         self._failed: set[int] = set()
         self._first_failures: dict[int, Split] = {}
@@ -197,7 +197,7 @@ class _Run:
         if not limit:
             return False
         repos = self._traffic.repos
-        # The absolute guard looks at the first job of each repo: had this repo a job before, which did not fail?
+        # The absolute guard looks at the first job of each repo. So it is drawn whether this repo had a job before that did not fail.
         is_first = not repos or self._random.random() < math.exp(-(self._jobs - 1) * (1 - self._rate) / repos)
         self._failed_outcomes += is_first
         if not is_first:
