@@ -1,7 +1,10 @@
 """`rampd policy`: policies as files."""
 
 import json
+import os
 import stat
+import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from rampd.errors import AbortedError, UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run
 
 FILE = """\
 policies:
@@ -344,3 +347,62 @@ def test_a_policy_whose_answer_was_lost_is_not_said_to_be_unset(
         3,
         "Set: nothing. Perhaps set: restyler. Not set: other. Type the command again for the rest.",
     )
+
+
+ENDS = {
+    "exit 3": (2, "Editing failed"),
+    "kill -9 $$": (2, "Editing failed"),
+    "printf '# caf\\351\\n' >> \"$1\"": (2, "is not UTF-8"),
+    "kill -INT $PPID; sleep 0.1": (130, "Nothing was changed."),
+}
+"""What an editor does at last, and how the command ends."""
+
+
+@pytest.mark.parametrize("last", ENDS, ids=["fails", "is killed", "writes Latin-1", "Ctrl-C"])
+def test_no_editor_loses_the_text(
+    admin: Any, rampd_server: RampdServer, editor: Any, tmp_path: Path, last: str
+) -> None:
+    editor(f'echo "# hours of work" >> "$1"; {last}')
+
+    ran = subprocess.run(
+        [*RAMPD, "policy", "edit", "restyler"],
+        env={**os.environ, "RAMPD_SERVER": rampd_server.target, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )
+
+    code, said = ENDS[last]
+    assert (ran.returncode, said in ran.stderr) == (code, True)
+    (kept,) = tmp_path.glob("rampd-policy-*.yaml")
+    assert b"# hours of work\n" in kept.read_bytes()
+    assert f"Your text is in {kept}." in ran.stderr
+
+
+@pytest.mark.parametrize("command", ['sed -i "s/{}/{alpha: 7}/" "$1"', ': > "$1"', 'rm "$1"'])
+def test_an_editor_that_nobody_sits_at_ends(
+    rampd: Run, admin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    script = tmp_path / "editor"
+    script.write_text(f'#!/bin/sh\necho >> "$0.calls"\n[ $(wc -l < "$0.calls") -lt 5 ] || exit 9\n{command}\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(script))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert ran.code == (2 if command.startswith("rm") else 5)
+    assert "alpha must be a number" in ran.err or "alpha" not in command
+    kept = [path.read_text() for path in tmp_path.glob("rampd-policy-*.yaml")]
+    assert ["alpha: 7" in text and "WRONG" not in text for text in kept] == ([True] if "alpha" in command else [])
+    assert admin.get_rollout("restyler").revision == 1
+
+
+def test_an_editor_that_is_no_command_is_wrong_use(rampd: Run, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "vi 'x")
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert (ran.code, "is no command" in ran.err) == (2, True)
