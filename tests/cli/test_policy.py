@@ -5,10 +5,11 @@ import os
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from rampd import v1
@@ -17,6 +18,7 @@ from rampd.testing import RampdServer
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
 from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 
 FILE = """\
 policies:
@@ -406,3 +408,43 @@ def test_an_editor_that_is_no_command_is_wrong_use(rampd: Run, admin: Any, monke
     ran = rampd("policy", "edit", "restyler")
 
     assert (ran.code, "is no command" in ran.err) == (2, True)
+
+
+@pytest.fixture
+def scripted(settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    """A server that lists `lost` and `restyler`, and has the policy of the second one only."""
+    has = v1.Rollout(component="restyler", revision=3, policy=v1.Policy(alpha=0.2))
+    with scripted_server() as server:
+        monkeypatch.setenv("RAMPD_SERVER", server.target)
+        server.answers["ListRollouts"] = [v1.ListRolloutsResponse(rollouts=[v1.Rollout(component="lost"), has])]
+        server.answers["GetRollout"] = [
+            status(grpc.StatusCode.NOT_FOUND, "COMPONENT_NOT_FOUND", "lost does not exist."),
+            v1.GetRolloutResponse(rollout=has),
+        ]
+        server.answers["GetPolicy"] = [v1.GetPolicyResponse(policy=v1.Policy(alpha=0.2))]
+        yield server
+
+
+def test_a_component_that_is_deleted_meanwhile_is_left_out(run: Run, scripted: ScriptedServer) -> None:
+    ran = run("policy", "show", "-o", "json")
+
+    assert (ran.code, ran.err, list(ran.json["policies"])) == (0, "", ["restyler"])
+
+
+@pytest.mark.parametrize("output", ["json", "plain"])
+def test_a_damaged_component_leaves_the_others_their_policies(
+    run: Run, scripted: ScriptedServer, file: Any, output: str
+) -> None:
+    damaged = status(grpc.StatusCode.INTERNAL, "STORE_CORRUPT", "lost is damaged.", key="lost")
+    for words, code in ((("show",), 1), (("diff", "--prune", file("policies: {}")), 0)):
+        scripted.answers["GetRollout"].insert(0, damaged)
+        del scripted.answers["GetRollout"][1:-1]
+
+        ran = run("policy", *words, "-o", output)
+
+        assert (ran.code, "restyler" in ran.out) == (code, True)
+        if code or output == "plain":
+            assert "lost is damaged." in ran.err
+        if output == "json":
+            assert bool(ran.err) == bool(code)
+            assert not ran.err or json.loads(ran.err)["reason"] == "STORE_CORRUPT"

@@ -43,8 +43,7 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
             - percent: 5
               hold: 10m
     """
-    admin = session.admin()
-    plans = planned(admin, wanted_of(session, files), prune=prune)
+    plans = planned(session, wanted_of(session, files), prune=prune)
     changing = [plan for plan in plans if plan.differences]
     would = _checked(session, changing, note, is_dry_run=dry_run)
     if changing and session.output == "table":
