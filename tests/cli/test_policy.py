@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from rampd import v1
-from rampd.errors import AbortedError, UnavailableError
+from rampd.errors import AbortedError, InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
@@ -448,3 +448,19 @@ def test_a_damaged_component_leaves_the_others_their_policies(
         if output == "json":
             assert bool(ran.err) == bool(code)
             assert not ran.err or json.loads(ran.err)["reason"] == "STORE_CORRUPT"
+
+
+def test_a_refusal_after_the_first_policy_is_no_wrong_use(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = policy_apply.set_policy
+
+    def refused(client: Any, has: Any, *more: Any) -> Any:
+        if has.component == "worker":
+            raise InvalidArgumentError("no", reason="INVALID_FIELD", violations=[("policy.alpha", "no")])
+        return real(client, has, *more)
+
+    monkeypatch.setattr(policy_apply, "set_policy", refused)
+
+    assert rampd("policy", "apply", file("policies: {worker: {alpha: 0.2}}")).code == 2
+    assert rampd("policy", "apply", file("policies: {restyler: {alpha: 0.2}, worker: {alpha: 0.2}}")).code == 1

@@ -9,6 +9,7 @@ from rampd_cli.arguments import FILE
 from rampd_cli.changing import COLUMNS
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
+from rampd_cli.failures import mark_partly_done
 from rampd_cli.policies.applying import Planned, checked, planned, refuse, set_policy, wanted_of
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_data, terminal
@@ -88,6 +89,8 @@ def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
         text = f"Set: {', '.join(_names(answers)) or 'nothing'}.{unknown}{rest} Type the command again for the rest."
         if isinstance(error, RampdError):
             error.add_note(text)
+            if answers:
+                mark_partly_done(error)
         else:
             session.tell(f"\n{text}")
         raise
