@@ -91,7 +91,7 @@ def _tell(error: BaseException, file: EditedFile) -> None:
     said = f"Your text is in {file.path}."
     then = f"{said} Then: rampd policy diff FILE, and rampd policy apply FILE"
     if isinstance(error, click.ClickException):
-        error.message = f"{error.message} {said}"
+        error.message = f"{error.message} {said}"  # type: ignore[misc]  # click calls it final
     elif isinstance(error, KeyboardInterrupt):
         done = "Nothing was changed." if file.is_open else "The policy may have been set."
         click.echo(f"\n{done} {then}", err=True)
