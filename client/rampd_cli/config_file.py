@@ -9,7 +9,7 @@ from typing import Any
 
 from rampd._runtime import private_file
 from rampd_cli.failures import WrongUseError
-from rampd_cli.profiles import Profiles, checked_profiles, config_path
+from rampd_cli.profiles import Profiles, checked_profiles, config_path, text_of
 
 
 def change_config(edit: Callable[[Any], None]) -> Profiles:
@@ -24,7 +24,8 @@ def change_config(edit: Callable[[Any], None]) -> Profiles:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _turn(path):
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            # A file that is refused stays refused: written again, it would look like this person's own.
+            text = text_of(path) if path.exists() else ""
             # Without a line end at the end of the file, tomlkit would add to the last line.
             document = tomlkit.parse(text if not text or text.endswith("\n") else f"{text}\n")
             checked_profiles(config_path(), document.unwrap())

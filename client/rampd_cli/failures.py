@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import click
 
@@ -70,6 +70,7 @@ class TimedOutError(click.ClickException):
     exit_code = Exit.TIMED_OUT
 
 
+_PARTLY_DONE: Final = "rampd_cli_partly_done"
 _REASONS: Mapping[int, str] = {
     Exit.DECLINED: "DECLINED",
     Exit.NOT_WRITTEN: "NOT_WRITTEN",
@@ -134,6 +135,11 @@ def defect(error: Exception) -> "RampdError":
     )
 
 
+def mark_partly_done(error: "RampdError") -> None:
+    """Says of an error that the command had changed something before. So its exit code is not that of wrong use."""
+    setattr(error, _PARTLY_DONE, True)
+
+
 def exit_of(error: "RampdError") -> int:
     """Returns the exit code for an error of a call."""
     from rampd import errors  # noqa: PLC0415 - no error without a call
@@ -142,7 +148,7 @@ def exit_of(error: "RampdError") -> int:
         return Exit.NOT_REACHED
     if isinstance(error, errors.ReleaseFailedError):
         return Exit.ENDED_BADLY
-    if isinstance(error, errors.InvalidArgumentError) and error.violations:
+    if isinstance(error, errors.InvalidArgumentError) and error.violations and not getattr(error, _PARTLY_DONE, False):
         return Exit.USAGE
     return Exit.REFUSED
 

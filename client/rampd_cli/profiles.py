@@ -77,9 +77,7 @@ def read_profiles() -> Profiles:
     """Reads the configuration file. Raises UsageError, with the place of the mistake."""
     path = config_path()
     try:
-        with path.open(encoding="utf-8") as file:
-            _require_own(path, os.fstat(file.fileno()))
-            text = file.read()
+        text = text_of(path)
     except FileNotFoundError:
         return Profiles(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -92,6 +90,15 @@ def read_profiles() -> Profiles:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise click.UsageError(f"{path} is not TOML: {error}.") from None
     return checked_profiles(path, content)
+
+
+def text_of(path: Path) -> str:
+    """Reads a configuration file. Raises UsageError for a file that somebody else could have written, OSError and
+    UnicodeDecodeError.
+    """
+    with path.open(encoding="utf-8") as file:
+        _require_own(path, os.fstat(file.fileno()))
+        return file.read()
 
 
 def _require_own(path: Path, found: os.stat_result) -> None:

@@ -159,6 +159,8 @@ class Session:
         except KeyboardInterrupt:
             self.tell("\nNothing was changed.")
             raise
+        except UnicodeDecodeError:  # keys of another encoding: no answer that could be a yes
+            line = "\n"
         if not line:
             self.tell("")
             raise DeclinedError("There was no answer. Nothing was changed.")

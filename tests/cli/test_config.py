@@ -272,3 +272,18 @@ def test_a_file_of_another_user_is_refused(run: Run, path: Path, monkeypatch: py
     ran = run("status", "--profile", "a")
 
     assert (ran.code, "belongs to another user" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [("set", "output", "json"), ("unset", "server"), ("use", "other")], ids=lambda words: words[0]
+)
+def test_a_file_that_is_refused_is_not_written_again_as_ones_own(run: Run, path: Path, words: tuple[str, ...]) -> None:
+    text = '[profiles.here]\nserver = "a:1"\n[profiles.other]\nserver = "b:1"\n'
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    path.chmod(0o666)
+
+    ran = run("config", *words, "--profile", "here")
+
+    assert (ran.code, "chmod go-w" in ran.err) == (2, True)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == (text, 0o666)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from rampd import Resolver, v1
-from rampd.errors import UnavailableError
+from rampd.errors import InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
 from rampd_cli.override_files.rows import CSV, JSON_LINES, read_rows
 from tests.cli.conftest import AtTerminal, Run
+from tests.rpc.scripted_server import scripted_server
 
 LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
 HEADER = "repo,channel,tag,expire_time,delete\n"
@@ -303,3 +304,64 @@ def test_a_dry_run_of_several_batches_says_that_no_batch_knows_the_others(
     )
 
     assert "about 1 would get another version, if each thousand rows were set alone:" in " ".join(ran.out.split())
+
+
+@pytest.mark.parametrize("stays", ["as it was", "changed", "gone"])
+def test_replace_deletes_only_what_a_person_was_asked_about(
+    person: AtTerminal, component: str, shared_server: RampdServer, monkeypatch: pytest.MonkeyPatch, stays: str
+) -> None:
+    """Given somebody else who changes an override while the question stands, expect a refusal."""
+    from rampd_cli.session import Session
+
+    admin, confirm = shared_server.admin(), Session.confirm
+    admin.release(component, "1.0")
+    admin.set_override(component, "acme/old", tag="1.0")
+
+    def late(self: Session, question: str, *, answer: str = "") -> None:
+        confirm(self, question, answer=answer)
+        if stays == "changed":
+            admin.set_override(component, "acme/old", tag="2.0")
+        elif stays == "gone":
+            admin.delete_override(component, "acme/old")
+
+    monkeypatch.setattr(Session, "confirm", late)
+
+    Path("o.csv").write_text(f"{HEADER}a/b,next,,,\n")
+
+    screen = person("override", "import", component, "o.csv", "--replace", typed="y\n")
+
+    assert (screen.code, "(REVISION_MISMATCH)" in screen.text) == ((1, True) if stays == "changed" else (0, False))
+    assert [each.repo for each in admin.list_overrides(component)] == ["acme/old" if stays == "changed" else "a/b"]
+
+
+def test_a_refusal_after_the_first_batch_is_no_wrong_use(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a server that refuses a row of a batch, expect another code than where nothing was changed."""
+    name = file(HEADER + "".join(f"acme/{number:05},next,,,\n" for number in range(1_500)))
+    real = override_import._batch
+
+    def refused(method: Any, component: str, rows: Any, *args: Any, **more: Any) -> None:
+        if len(rows) <= most:
+            raise InvalidArgumentError("no", reason="INVALID_FIELD", violations=[("overrides[0].repo", "no")])
+        real(method, component, rows, *args, **more)
+
+    monkeypatch.setattr(override_import, "_batch", refused)
+
+    most = 1_000
+    assert rampd("override", "import", "restyler", name).code == 2
+    most = 500
+    assert rampd("override", "import", "restyler", name).code == 1
+
+
+@pytest.mark.parametrize("override", [v1.Override(repo="a/b"), v1.Override(repo="a/b", channel=7)])  # type: ignore[arg-type]
+def test_an_override_of_a_later_server_is_not_exported_as_another_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, override: v1.Override
+) -> None:
+    with scripted_server() as server:
+        monkeypatch.setenv("RAMPD_SERVER", server.target)
+        server.answers["ListOverrides"] = [v1.ListOverridesResponse(overrides=[override])]
+
+        ran = run("override", "export", "restyler")
+
+    assert (ran.code, ran.out, "does not know" in ran.err) == (1, "", True)

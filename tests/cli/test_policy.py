@@ -1,19 +1,24 @@
 """`rampd policy`: policies as files."""
 
 import json
+import os
 import stat
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from rampd import v1
-from rampd.errors import AbortedError, UnavailableError
+from rampd.errors import AbortedError, InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 
 FILE = """\
 policies:
@@ -344,3 +349,118 @@ def test_a_policy_whose_answer_was_lost_is_not_said_to_be_unset(
         3,
         "Set: nothing. Perhaps set: restyler. Not set: other. Type the command again for the rest.",
     )
+
+
+ENDS = {
+    "exit 3": (2, "Editing failed"),
+    "kill -9 $$": (2, "Editing failed"),
+    "printf '# caf\\351\\n' >> \"$1\"": (2, "is not UTF-8"),
+    "kill -INT $PPID; sleep 0.1": (130, "Nothing was changed."),
+}
+"""What an editor does at last, and how the command ends."""
+
+
+@pytest.mark.parametrize("last", ENDS, ids=["fails", "is killed", "writes Latin-1", "Ctrl-C"])
+def test_no_editor_loses_the_text(
+    admin: Any, rampd_server: RampdServer, editor: Any, tmp_path: Path, last: str
+) -> None:
+    editor(f'echo "# hours of work" >> "$1"; {last}')
+
+    ran = subprocess.run(
+        [*RAMPD, "policy", "edit", "restyler"],
+        env={**os.environ, "RAMPD_SERVER": rampd_server.target, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )
+
+    code, said = ENDS[last]
+    assert (ran.returncode, said in ran.stderr) == (code, True)
+    (kept,) = tmp_path.glob("rampd-policy-*.yaml")
+    assert b"# hours of work\n" in kept.read_bytes()
+    assert f"Your text is in {kept}." in ran.stderr
+
+
+@pytest.mark.parametrize("command", ['sed -i "s/{}/{alpha: 7}/" "$1"', ': > "$1"', 'rm "$1"'])
+def test_an_editor_that_nobody_sits_at_ends(
+    rampd: Run, admin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    script = tmp_path / "editor"
+    script.write_text(f'#!/bin/sh\necho >> "$0.calls"\n[ $(wc -l < "$0.calls") -lt 5 ] || exit 9\n{command}\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(script))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert ran.code == (2 if command.startswith("rm") else 5)
+    assert "alpha must be a number" in ran.err or "alpha" not in command
+    kept = [path.read_text() for path in tmp_path.glob("rampd-policy-*.yaml")]
+    assert ["alpha: 7" in text and "WRONG" not in text for text in kept] == ([True] if "alpha" in command else [])
+    assert admin.get_rollout("restyler").revision == 1
+
+
+def test_an_editor_that_is_no_command_is_wrong_use(rampd: Run, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "vi 'x")
+
+    ran = rampd("policy", "edit", "restyler")
+
+    assert (ran.code, "is no command" in ran.err) == (2, True)
+
+
+@pytest.fixture
+def scripted(settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    """A server that lists `lost` and `restyler`, and has the policy of the second one only."""
+    has = v1.Rollout(component="restyler", revision=3, policy=v1.Policy(alpha=0.2))
+    with scripted_server() as server:
+        monkeypatch.setenv("RAMPD_SERVER", server.target)
+        server.answers["ListRollouts"] = [v1.ListRolloutsResponse(rollouts=[v1.Rollout(component="lost"), has])]
+        server.answers["GetRollout"] = [
+            status(grpc.StatusCode.NOT_FOUND, "COMPONENT_NOT_FOUND", "lost does not exist."),
+            v1.GetRolloutResponse(rollout=has),
+        ]
+        server.answers["GetPolicy"] = [v1.GetPolicyResponse(policy=v1.Policy(alpha=0.2))]
+        yield server
+
+
+def test_a_component_that_is_deleted_meanwhile_is_left_out(run: Run, scripted: ScriptedServer) -> None:
+    ran = run("policy", "show", "-o", "json")
+
+    assert (ran.code, ran.err, list(ran.json["policies"])) == (0, "", ["restyler"])
+
+
+@pytest.mark.parametrize("output", ["json", "plain"])
+def test_a_damaged_component_leaves_the_others_their_policies(
+    run: Run, scripted: ScriptedServer, file: Any, output: str
+) -> None:
+    damaged = status(grpc.StatusCode.INTERNAL, "STORE_CORRUPT", "lost is damaged.", key="lost")
+    for words, code in ((("show",), 1), (("diff", "--prune", file("policies: {}")), 0)):
+        scripted.answers["GetRollout"].insert(0, damaged)
+        del scripted.answers["GetRollout"][1:-1]
+
+        ran = run("policy", *words, "-o", output)
+
+        assert (ran.code, "restyler" in ran.out) == (code, True)
+        if code or output == "plain":
+            assert "lost is damaged." in ran.err
+        if output == "json":
+            assert bool(ran.err) == bool(code)
+            assert not ran.err or json.loads(ran.err)["reason"] == "STORE_CORRUPT"
+
+
+def test_a_refusal_after_the_first_policy_is_no_wrong_use(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = policy_apply.set_policy
+
+    def refused(client: Any, has: Any, *more: Any) -> Any:
+        if has.component == "worker":
+            raise InvalidArgumentError("no", reason="INVALID_FIELD", violations=[("policy.alpha", "no")])
+        return real(client, has, *more)
+
+    monkeypatch.setattr(policy_apply, "set_policy", refused)
+
+    assert rampd("policy", "apply", file("policies: {worker: {alpha: 0.2}}")).code == 2
+    assert rampd("policy", "apply", file("policies: {restyler: {alpha: 0.2}, worker: {alpha: 0.2}}")).code == 1

@@ -1,8 +1,10 @@
 """`rampd` asks a person only where there is no way back, and what the person saw is what is changed."""
 
+import io
 import os
 import pty
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -200,3 +202,17 @@ def _seen_until(terminal: int, text: str) -> str:
         except OSError:
             break
     return seen.decode()
+
+
+def test_an_answer_of_another_encoding_is_a_no(
+    cli: Run, admin: Admin, released: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rampd_cli.session import Session
+
+    monkeypatch.setattr(Session, "is_interactive", True)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xe9\n"), encoding="utf-8"))
+
+    ran = cli("delete", released)
+
+    assert (ran.code, "Nothing was changed." in ran.err) == (5, True)
+    assert admin.get_rollout(released).current.tag == "1.0"

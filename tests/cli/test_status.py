@@ -14,6 +14,7 @@ from rampd import Admin, v1
 from rampd.testing import RampdServer
 from rampd_cli.commands.status import COLUMNS
 from rampd_cli.status import reading
+from rampd_cli.status.rows import row
 from rampd_server.testing import run as server_on
 from tests.cli.conftest import RAMPD, Run
 from tests.cli.terminal import ALTERNATE_SCREEN, CURSOR, NORMAL_SCREEN, in_pipe, on_terminal
@@ -163,6 +164,12 @@ def test_the_jobs_of_a_steady_component_are_shown_too(rampd: Run, rampd_server: 
     resolver.close()
 
     assert "Most failures: restyler 100 % of 20 jobs." in rampd("status", "-o", "table").out
+
+
+def test_a_state_of_a_later_server_is_shown_by_its_number() -> None:
+    rollout = v1.Rollout(component="restyler", state=42)  # type: ignore[arg-type]  # what no version here knows
+
+    assert cells(list(row(rollout)))["state"] == "42"
 
 
 async def break_it(server: StoreServer, component: str) -> None:

@@ -11,7 +11,7 @@ import click
 
 from rampd_cli.arguments import COMPONENT, FILE
 from rampd_cli.command import command as make_command
-from rampd_cli.failures import WrongUseError
+from rampd_cli.failures import WrongUseError, mark_partly_done
 from rampd_cli.override_files.changes import Changes, changes
 from rampd_cli.override_files.rows import FORMATS, MOST_BYTES, Refused, Row, format_of, read_rows
 from rampd_cli.session import Session
@@ -101,18 +101,36 @@ def command(
             "command again with --skip-invalid."
         )
     admin = session.admin()
-    found = changes(
-        rows, admin.list_overrides(component, page_size=_BATCH, timeout=_TIMEOUT_S), time.time(), replace=replace
-    )
+
+    def compared() -> Changes:
+        overrides = admin.list_overrides(component, page_size=_BATCH, timeout=_TIMEOUT_S)
+        return changes(rows, overrides, time.time(), replace=replace)
+
+    found = compared()
     if found.removed and not yes and not dry_run:
         session.confirm(
-            f"{len(found.removed):,} overrides of {component} are not in {file}, such as that of {found.removed[0]}. They are deleted. "
-            "Go on?"
+            f"{len(found.removed):,} overrides of {component} are not in {file}, such as that of {found.removed[0].repo}. They are "
+            "deleted. Go on?"
         )
+        seen, found = found, compared()
+        _require_seen(component, seen, found)
     done = _send(session, component, found, file, note, is_dry_run=dry_run)
     if not done.revision:
         done.revision = admin.get_rollout(component).revision
     session.show(_shown(component, found, refused, done, is_dry_run=dry_run))
+
+
+def _require_seen(component: str, seen: Changes, found: Changes) -> None:
+    """Raises AbortedError if an override would be deleted that is not as it was when the person was asked."""
+    from rampd.errors import AbortedError  # noqa: PLC0415 - it is slow to import
+
+    asked = {each.repo: each for each in seen.removed}
+    if changed := next((each.repo for each in found.removed if asked.get(each.repo) != each), ""):
+        raise AbortedError(
+            f"The override of {changed} has changed since you were asked. Nothing was imported. Type the command again.",
+            reason="REVISION_MISMATCH",
+            metadata={"component": component, "repo": changed},
+        )
 
 
 def _content(file: str) -> bytes:
@@ -156,7 +174,7 @@ def _send(session: Session, component: str, found: Changes, file: str, note: str
     from rampd import v1  # noqa: PLC0415 - it is slow to import
     from rampd.errors import RampdError  # noqa: PLC0415
 
-    rows = [*found.rows, *(Row(0, v1.OverrideChange(repo=repo, delete=True)) for repo in found.removed)]
+    rows = [*found.rows, *(Row(0, v1.OverrideChange(repo=each.repo, delete=True)) for each in found.removed)]
     done = _Done()
     with progress(session, f"{'Asked' if is_dry_run else 'Imported'} overrides", len(rows)) as tell:
         for at in range(0, len(rows), _BATCH):
@@ -179,6 +197,8 @@ def _send(session: Session, component: str, found: Changes, file: str, note: str
                     for line in _lines(error, rows[at : at + _BATCH]):
                         error.add_note(f"{file}:{line}")
                     error.add_note(text)
+                    if at and not is_dry_run:
+                        mark_partly_done(error)
                 raise
             tell(min(at + _BATCH, len(rows)))
     return done

@@ -9,6 +9,7 @@ from rampd_cli.arguments import FILE
 from rampd_cli.changing import COLUMNS
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
+from rampd_cli.failures import mark_partly_done
 from rampd_cli.policies.applying import Planned, checked, planned, refuse, set_policy, wanted_of
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown, as_data, terminal
@@ -43,8 +44,7 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
             - percent: 5
               hold: 10m
     """
-    admin = session.admin()
-    plans = planned(admin, wanted_of(session, files), prune=prune)
+    plans = planned(session, wanted_of(session, files), prune=prune)
     changing = [plan for plan in plans if plan.differences]
     would = _checked(session, changing, note, is_dry_run=dry_run)
     if changing and session.output == "table":
@@ -89,6 +89,8 @@ def _set(session: Session, plans: Sequence[Planned], note: str) -> list[Any]:
         text = f"Set: {', '.join(_names(answers)) or 'nothing'}.{unknown}{rest} Type the command again for the rest."
         if isinstance(error, RampdError):
             error.add_note(text)
+            if answers:
+                mark_partly_done(error)
         else:
             session.tell(f"\n{text}")
         raise

@@ -33,7 +33,7 @@ def command(session: Session, files: tuple[str, ...], prune: bool, exit_code: bo
     \b
       rampd policy diff policies/*.yaml
     """
-    plans = [each for each in planned(session.admin(), wanted_of(session, files), prune=prune) if each.differences]
+    plans = [each for each in planned(session, wanted_of(session, files), prune=prune) if each.differences]
     session.show(differing(plans))
     return Exit.DIFFERENT if plans and exit_code else Exit.DONE
 

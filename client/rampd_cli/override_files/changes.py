@@ -19,13 +19,14 @@ class Changes:
     """Rows whose repo has this override already, or none, if the row deletes it."""
     expired: int
     """Rows whose time is over."""
-    removed: Sequence[str]
-    """Repos with an override that the file does not have. Empty unless the file is to replace all overrides."""
+    removed: Sequence["v1.Override"]
+    """The overrides that the file does not have, by repo. Empty unless the file is to replace all overrides."""
 
 
 def changes(rows: Iterable[Row], overrides: Iterable["v1.Override"], now_s: float, *, replace: bool) -> Changes:
     """Compares rows with the overrides that there are. So what an import set before it was interrupted is not set again."""
-    has = {each.repo: _choice(each) for each in overrides}
+    present = {each.repo: each for each in overrides}
+    has = {repo: _choice(each) for repo, each in present.items()}
     differing: list[Row] = []
     same = expired = 0
     named = set()
@@ -38,7 +39,9 @@ def changes(rows: Iterable[Row], overrides: Iterable["v1.Override"], now_s: floa
             same += 1
         else:
             differing.append(row)
-    return Changes(differing, same, expired, sorted(has.keys() - named) if replace else [])
+    return Changes(
+        differing, same, expired, [present[repo] for repo in sorted(present.keys() - named)] if replace else []
+    )
 
 
 def _choice(each: "v1.Override | v1.OverrideChange") -> tuple[int, str, int | None]:

@@ -158,7 +158,9 @@ def _time(text: str) -> datetime | None:
 
 
 def written(overrides: Iterable["v1.Override"], form: str) -> Iterator[str]:
-    """Yields the lines of a file that has overrides, with their line ends."""
+    """Yields the lines of a file that has overrides, with their line ends. Raises UnimplementedError for an override of a later
+    server: no other one may stand in its place.
+    """
     if form == CSV:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -184,8 +186,15 @@ def _values(override: "v1.Override") -> dict[str, str]:
     values = {"repo": override.repo}
     if override.tag:
         values["tag"] = override.tag
-    else:
+    elif 0 < override.channel <= len(_CHANNELS):
         values["channel"] = _CHANNELS[override.channel - 1]
+    else:
+        from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
+
+        raise UnimplementedError(
+            f"The override of {override.repo} is of a kind that this rampd does not know, because it is older than the server. "
+            "Update rampd: pip install --upgrade 'rampd[cli]'"
+        )
     if override.HasField("expire_time"):
         values["expire_time"] = override.expire_time.ToJsonString()
     return values

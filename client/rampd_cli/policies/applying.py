@@ -1,6 +1,6 @@
 """Sets the policies that files want: every one is checked by the server before the first is written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +10,7 @@ from rampd_cli.policies.reading import Problem, WrittenPolicy, read_files
 
 if TYPE_CHECKING:
     from rampd import Admin, v1
+    from rampd.errors import RampdError
     from rampd_cli.session import Session
 
 _TRIES: Final = 3
@@ -72,17 +73,49 @@ def present(admin: "Admin", component: str) -> Present:
     return Present(component, rollout.revision, rollout.policy, admin.get_policy(component))
 
 
-def planned(admin: "Admin", found: Iterable[WrittenPolicy], *, prune: bool = False) -> list[Planned]:
+def every(session: "Session", on_damage: "Callable[[RampdError], None] | None" = None) -> Iterator[Present]:
+    """Yields the policy of every component. One that was deleted meanwhile is left out, and so is one that is damaged: `on_damage`
+    gets its error, otherwise a person reads it. Raises RampdError.
+    """
+    from rampd.errors import InternalError, NotFoundError  # noqa: PLC0415 - it is slow to import
+
+    admin = session.admin()
+    for listed in admin.list_rollouts(page_size=1000):
+        try:
+            yield present(admin, listed.component)
+        except NotFoundError as error:
+            if error.reason != "COMPONENT_NOT_FOUND":
+                raise
+        except InternalError as error:
+            if error.reason != "STORE_CORRUPT":
+                raise
+            if on_damage is not None:
+                on_damage(error)
+            else:
+                tell_left_out(session, error)
+
+
+def tell_left_out(session: "Session", error: "RampdError") -> None:
+    """Says that a damaged component is left out."""
+    from rampd._contract.wording import one_line  # noqa: PLC0415 - few commands ask for all
+
+    session.tell(f"rampd: left out: {one_line(error.message)}")
+
+
+def planned(session: "Session", found: Iterable[WrittenPolicy], *, prune: bool = False) -> list[Planned]:
     """Compares what files want with what the server has. With `prune` also for every component that no file names. Raises
     RampdError.
     """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
 
-    plans = [_planned(present(admin, each.component), each.policy, each) for each in found]
+    plans = [_planned(present(session.admin(), each.component), each.policy, each) for each in found]
     if prune:
         named = {each.component for each in plans}
-        others = [each.component for each in admin.list_rollouts(page_size=1000) if each.component not in named]
-        plans += [each for name in others if (each := _planned(present(admin, name), v1.Policy(), None)).differences]
+        plans += [
+            each
+            for has in every(session)
+            if has.component not in named and (each := _planned(has, v1.Policy(), None)).differences
+        ]
     return plans
 
 

@@ -27,7 +27,7 @@ def row(rollout: v1.Rollout) -> tuple[str, ...]:
     has_next = rollout.HasField("next")
     return (
         rollout.component,
-        v1.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_") if rollout.state else "",
+        _state(rollout.state),
         _WAITS.get(found.kind, ""),
         rollout.current.tag,
         rollout.next.tag,
@@ -38,6 +38,13 @@ def row(rollout: v1.Rollout) -> tuple[str, ...]:
         *_cells(jobs.current),
         *_cells(jobs.next),
     )
+
+
+def _state(state: int) -> str:
+    """A server of a later version may have a state without a name here: it is a number then."""
+    if state in v1.RolloutState.values():
+        return v1.RolloutState.Name(state).removeprefix("ROLLOUT_STATE_") if state else ""
+    return str(state)
 
 
 def row_of_deleted(component: str) -> tuple[str, ...]:
