@@ -312,7 +312,7 @@ def test_tls_is_1_2_or_later(directory: Path, authority: Authority, version: str
                     context.wrap_socket(connection, server_hostname="localhost")
 
 
-@pytest.mark.parametrize("verbosity", [None, "ERROR"], ids=["default", "asked for"])
+@pytest.mark.parametrize("verbosity", [None, "INFO"], ids=["default", "asked for"])
 def test_callers_who_fail_the_handshake_do_not_fill_the_log(
     directory: Path, authority: Authority, verbosity: str | None
 ) -> None:

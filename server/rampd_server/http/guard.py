@@ -115,8 +115,8 @@ class Guard:
 
 def _tell(scope: Scope, wrong: "_Refusal") -> None:
     """Logs a refusal because of who has sent the request."""
-    if wrong.header:
-        value = Headers(scope=scope).get(wrong.header, "")
+    value = Headers(scope=scope).get(wrong.header, "") if wrong.header else ""
+    if value:
         why = f"{wrong.message} It says {wrong.header}: {value!r:.100}."
         refused_calls.tell_of_request(scope["path"], HttpContext(Request(scope)).peer, wrong.status.name, why)
 
