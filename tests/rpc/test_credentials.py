@@ -121,15 +121,13 @@ def serving(url: str, authority: Authority, pair: Pair, **settings: Any) -> Iter
         authority.write(directory)
         given = {"access_file": tokens.path, "insecure_admin": False, "namespace": settings.pop("namespace")}
         tls = {"listen": [Address("127.0.0.1", 0, True)], "tls_cert": certificate[0], "tls_key": certificate[1]}
-        with (
-            testing.run(directory, url, **given) as plain,
-            testing.run(other, url, **given, **tls, **settings) as secure,
-        ):
-            port = secure.rpartition(":")[2]
-            place = Place(plain, f"https://127.0.0.1:{port}", tokens, directory, authority, certificate)
+        with testing.run(directory, url, **given) as plain:
+            # Released before the other server starts, because it would see the release a moment later than this one.
             with Admin(plain, credentials=Token(tokens.of["ops"])) as admin:
                 admin.release(C, "t1")
-            yield place
+            with testing.run(other, url, **given, **tls, **settings) as secure:
+                port = secure.rpartition(":")[2]
+                yield Place(plain, f"https://127.0.0.1:{port}", tokens, directory, authority, certificate)
 
 
 @pytest.fixture
