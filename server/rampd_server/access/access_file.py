@@ -29,8 +29,6 @@ workflow.
 _PROOFS: Final = frozenset({"tokens", "certificates", "oidc", "everybody"})
 """Settings of a grant that prove it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-
-
 NO_GRANTS: Final = "# A caller needs a grant here."
 """What a file without grants has, so that it differs from a file that was cut."""
 _MAX_BYTES: Final = 4 << 20

@@ -49,7 +49,9 @@ class ResolverServicer(OutcomesServicer):
         return encode(self._resolve(request, self._replica.age_s))
 
     async def _resolve_later(self, request: v1.ResolveRequest) -> bytes:
-        await self._catch_up(request)
+        for error in await self._catch_up([request]):
+            if error is not None:
+                raise error
         return encode(self._resolve(request, self._replica.age_s))
 
     def watch(self, request: v1.WatchRequest, call: Call) -> AsyncGenerator[bytes]:
@@ -110,44 +112,44 @@ class ResolverServicer(OutcomesServicer):
         waiting = [
             (index, each) for index, each in enumerate(requests) if each.min_revision and call.sees(each.component)
         ]
-        if not waiting:
-            return {}
-        caught_up = await asyncio.gather(*(self._catch_up(each) for _, each in waiting), return_exceptions=True)
-        behind: dict[int, RampdError] = {}
-        for (index, _), error in zip(waiting, caught_up, strict=True):
-            if isinstance(error, RampdError):
-                behind[index] = error
-            elif error is not None:
-                raise error
-        return behind
+        errors = await self._catch_up([each for _, each in waiting])
+        return {index: error for (index, _), error in zip(waiting, errors, strict=True) if error is not None}
 
-    async def _catch_up(self, request: v1.ResolveRequest) -> None:
-        is_there = await self._replica.wait_for(request.component, request.min_revision, timeout_s=CATCH_UP_S)
-        if is_there and await self._is_of_the_store(request):
-            return
+    async def _catch_up(self, requests: Sequence[v1.ResolveRequest]) -> list[RampdError | None]:
+        """Waits for the revision of each request. Returns why it did not come, or None, for each.
+
+        The store is asked once for all: after a failover that lost a revision, another change may have its number. If the store
+        does not answer, the copy decides.
+        """
+        there = await asyncio.gather(*(self._is_there(each, CATCH_UP_S) for each in requests))
+        if self._replica.is_confirmed:
+            with contextlib.suppress(RampdError):
+                await self._replica.require_history(
+                    {each.component for each, is_there in zip(requests, there, strict=True) if is_there}
+                )
+        return [
+            None if is_there and await self._is_there(each, 0) else self._behind(each)
+            for each, is_there in zip(requests, there, strict=True)
+        ]
+
+    def _is_there(self, request: v1.ResolveRequest, timeout_s: float) -> Coroutine[None, None, bool]:
+        return self._replica.wait_for(request.component, request.min_revision, timeout_s=timeout_s)
+
+    def _behind(self, request: v1.ResolveRequest) -> RampdError:
         known = self._replica.get(request.component)
         if known is None:
-            raise self._replica.damage(request.component) or component_not_found(component=request.component)
+            return self._replica.damage(request.component) or component_not_found(component=request.component)
         if known.rollout.has_lost(request.min_revision):
-            raise NoSnapshotError(
+            return NoSnapshotError(
                 f"The store has lost revision {request.min_revision} of {request.component}, so the revision will not come. "
                 "Ask without min_revision.",
                 revision=known.rollout.revision,
             )
-        raise NoSnapshotError(
+        return NoSnapshotError(
             f"{request.component} is at revision {known.rollout.revision} here, and revision {request.min_revision} "
             f"did not come in {CATCH_UP_S:g} s. Try again, or ask without min_revision.",
             revision=known.rollout.revision,
         )
-
-    async def _is_of_the_store(self, request: v1.ResolveRequest) -> bool:
-        """Whether the revision is still that of the store. After a failover that lost it, another change may have its number. If
-        the store does not answer, the copy decides.
-        """
-        if self._replica.is_confirmed:
-            with contextlib.suppress(RampdError):
-                await self._replica.require_history([request.component])
-        return await self._replica.wait_for(request.component, request.min_revision, timeout_s=0)
 
 
 def _held_to_limit(answer: bytes, jobs: int) -> bytes:
