@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from rampd_server.access.quotas import Rate
 from rampd_server.http.guard import Guard
-from rampd_server.rpc import refused_calls
 from rampd_server.rpc.server import MAX_HEADERS_BYTES
+from tests.refused_lines import lines
+
+__all__ = ["lines"]
 
 RESOLVE = "/rampd.v1.ResolverService/Resolve"
 
@@ -69,17 +70,6 @@ async def test_what_is_refused_is_counted(header: tuple[str, str], status: int, 
     world = World()
     assert await world.status(header) == status
     assert world.counted == [(RESOLVE, code)]
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    monkeypatch.setattr(refused_calls, "_rate", Rate(refused_calls._LINES_PER_S, refused_calls._BURST))
-    monkeypatch.setattr(refused_calls, "_not_logged", 0)
-    monkeypatch.setattr(
-        refused_calls._log, "warning", lambda event, **pairs: found.append({"event": event, **pairs}), raising=False
-    )
-    return found
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from rampd_server.domain import refusals
 from rampd_server.domain.errors import DeadlineError, InvalidRequestError, LimitExceededError, RampdError
 from rampd_server.rpc import refused_calls
 from rampd_server.rpc.error_status import to_status
+from tests.refused_lines import lines
+
+__all__ = ["lines"]
 
 CALLER = Caller(Grant("ci-restyler", Role.CI), Proof.TOKEN)
 
@@ -28,17 +31,6 @@ class Context:
 
     def time_remaining(self) -> float | None:
         return self._left_s
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    monkeypatch.setattr(refused_calls, "_rate", Rate(refused_calls._LINES_PER_S, refused_calls._BURST))
-    monkeypatch.setattr(refused_calls, "_not_logged", 0)
-    monkeypatch.setattr(
-        refused_calls._log, "warning", lambda event, **pairs: found.append({"event": event, **pairs}), raising=False
-    )
-    return found
 
 
 def tell(refusal: RampdError | DeadlineError, caller: Caller | None = CALLER) -> None:
