@@ -1,6 +1,7 @@
 """A copy of the repository in which one mutation at a time is made, and tests are run against it."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -17,10 +19,13 @@ from tests.mutants.mutations import ROOT, Mutation
 LIMIT_S = 150
 """Of one run. pytest ends a test that hangs a little earlier, and shows where."""
 _TEST_LIMIT_S = 120
-_UNUSED_PLUGIN = "no:schemathesis"
-"""Its import takes longer than most tests."""
 _BASELINE_LIMIT_S = 900
 """Of all tests together without a mutation."""
+_FOR_A_FORK = (
+    *("-p", "no:schemathesis"),  # Its import takes longer than most tests.
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # pytest_server has imported what pytest would rewrite.
+)
+_QUIETLY = ("-q", "-p", "no:cacheprovider")
 _COPIED = ("client", "server", "proto", "tests", "docs", "pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md")
 _IMPORTED = "import rampd, rampd_server; print(rampd.__file__); print(rampd_server.__file__)"
 _PASSED, _FAILED = 0, 1
@@ -56,6 +61,17 @@ class Scratch:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAMPD_", "PYTEST_"))}
         self._environment = kept | {"PYTHONPATH": os.pathsep.join(str(folder / name) for name in ("client", "server"))}
         self._marks = 0
+        self._server = subprocess.Popen(
+            (sys.executable, "-m", "tests.mutants.pytest_server"),
+            cwd=folder,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        self._server.communicate()
 
     def check(self) -> None:
         """Checks that imports come from the copy. Otherwise no mutation would change anything."""
@@ -86,7 +102,7 @@ class Scratch:
             return Verdict.STALE
         try:
             self._write(path, mutation.apply(text))
-            code, output = self._run("-x", "-p", _UNUSED_PLUGIN, f"--timeout={_TEST_LIMIT_S}", mutation.test)
+            code, output = self._run_in_fork("-x", f"--timeout={_TEST_LIMIT_S}", mutation.test)
         finally:
             self._write(path, text)
         if code == _PASSED:
@@ -104,11 +120,10 @@ class Scratch:
         self._marks += 1
         os.utime(path, (self._marks, self._marks))
 
-    def _run(self, *arguments: str, limit_s: float = LIMIT_S) -> tuple[int, str]:
+    def _run(self, *arguments: str, limit_s: float) -> tuple[int, str]:
         """Returns the exit code of pytest and its output. A run that takes too long has failed."""
-        command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
         process = subprocess.Popen(
-            command,
+            (sys.executable, "-m", "pytest", *_QUIETLY, *arguments),
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -119,14 +134,34 @@ class Scratch:
         try:
             output, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            return _FAILED, f"Timeout (>{limit_s} s) of {arguments[-1]}"
+            return _FAILED, f"Timeout (>{limit_s} s)"
         else:
             return process.returncode, output
         finally:
-            # Together with all processes that the test has left.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             process.wait()
+
+    def _run_in_fork(self, *arguments: str) -> tuple[int, str]:
+        """As _run, in a process that has the imports. A run that takes too long has failed."""
+        assert self._server.stdin
+        assert self._server.stdout
+        printed = self._folder / "printed"
+        json.dump(((*_QUIETLY, *_FOR_A_FORK, *arguments), str(printed)), self._server.stdin)
+        print(file=self._server.stdin, flush=True)
+        group = int(self._server.stdout.readline())
+        limit = threading.Timer(LIMIT_S, _kill_group, (group,))
+        limit.start()
+        code = int(self._server.stdout.readline())
+        limit.cancel()
+        _kill_group(group)
+        output = printed.read_text("utf-8", "replace")
+        return (_FAILED, f"Timeout (>{LIMIT_S} s)\n{output}") if code == -signal.SIGKILL else (code, output)
+
+
+def _kill_group(group: int) -> None:
+    """Ends a run of pytest, together with all processes that its tests have left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _is_of(found: str, test: str) -> bool:
@@ -152,4 +187,5 @@ def scratch() -> Iterator[Scratch]:
                 shutil.copy(ROOT / each, folder / each)
         made = Scratch(folder)
         made.check()
-        yield made
+        with contextlib.closing(made):
+            yield made
