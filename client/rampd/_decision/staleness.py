@@ -17,6 +17,6 @@ def is_stale(age_s: float) -> bool:
 
 def withholds_next(age_s: float, next_max_stale_s: float = NEXT_MAX_STALE_S) -> bool:
     """Whether a state of this age is too old to give next to anybody: a job that would get next gets current, with the reason
-    STALE.
+    STALE. `resolution.resolve` has the same comparison, because a call costs time there.
     """
     return age_s > next_max_stale_s
