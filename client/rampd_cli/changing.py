@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from rampd_cli.advice import next_after
+from rampd_cli.advice import after_change
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
 from rampd_cli.shown import Shown
@@ -108,7 +108,7 @@ def change(
     response = _made(session, method, component, call, again)
     if then is not None:
         return then(response)
-    following = next_after(verb, response, arguments)
+    following = after_change(verb, response, arguments)
     session.show(shown(response, component=component, stands=True, following=following))
     return Exit.DONE
 
@@ -167,7 +167,7 @@ def shown(
     response: Any, *, component: str = "", is_dry_run: bool = False, stands: bool = False, following: str = ""
 ) -> Shown:
     """Returns the answer of a change. `stands`: whether a person also sees where the component stands now. `following`: the
-    command line that a person may type next.
+    line that says what a person may type next.
     """
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that shows something
 
@@ -182,7 +182,7 @@ def shown(
 
             console.print(summary(response.rollout), soft_wrap=True, style="dim")
         if following:
-            console.print(f"Next: {following}", soft_wrap=True)
+            console.print(following, soft_wrap=True)
 
     return Shown(response, [row], draw)
 

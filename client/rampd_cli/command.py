@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from rampd_cli.advice import command_of_verb, next_command
+from rampd_cli.advice import after_refusal, command_of_verb
 from rampd_cli.arguments import PROFILE
 from rampd_cli.failures import Exit, defect, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
@@ -86,7 +86,7 @@ class Command(click.Command):
                 if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):
                     raise
                 told = error if is_failure(error) else defect(error)
-                return tell(told, _output_of(session), next_command(told, str(ctx.info_name), given))
+                return tell(told, _output_of(session), after_refusal(told, str(ctx.info_name), given))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own: list[tuple[str, str]] = []

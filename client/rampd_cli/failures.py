@@ -87,10 +87,10 @@ def is_failure(error: Exception) -> "TypeGuard[click.ClickException | RampdError
     return isinstance(error, RampdError)
 
 
-def tell(error: "click.ClickException | RampdError", output: str, command: str = "") -> int:
+def tell(error: "click.ClickException | RampdError", output: str, following: str = "") -> int:
     """Writes an error to stderr, as JSON if the output is JSON or YAML, and returns the exit code.
 
-    A person also reads the notes of the error (`add_note`), and `command`, the command line to type next.
+    A person also reads the notes of the error (`add_note`), and `following`, the line that says what to type next.
     """
     if isinstance(error, click.ClickException):
         code, reason = error.exit_code, _REASONS.get(error.exit_code, "USAGE")
@@ -107,8 +107,8 @@ def tell(error: "click.ClickException | RampdError", output: str, command: str =
         _write(f"rampd: {message}" if isinstance(error, click.ClickException) else f"rampd: {message} ({reason})")
         for note in getattr(error, "__notes__", ()):
             _write(note)
-        if command:
-            _write(f"Next: {command}")
+        if following:
+            _write(following)
     return code
 
 
