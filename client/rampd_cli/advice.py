@@ -74,10 +74,10 @@ def command_of_verb(verb: str) -> str:
     return _OF_VERB.get(verb.lower(), verb.lower())
 
 
-def after_refusal(error: Exception, command: str, given: Mapping[str, Any]) -> str:
+def after_refusal(error: Exception, command: str, given: Mapping[str, Any], at: str = "") -> str:
     """Returns the line that says what to type after an error of a call; empty if no command helps.
 
-    `command` is the name of the command that failed, and `given` are its arguments.
+    `command` is the name of the command that failed, and `given` are its arguments. `at`: see `Session.at`.
     """
     reason, metadata = getattr(error, "reason", ""), getattr(error, "metadata", {})
     shape = _BY_REASON.get(reason, "")
@@ -87,14 +87,14 @@ def after_refusal(error: Exception, command: str, given: Mapping[str, Any]) -> s
         shape = "revert {component}"
     elif reason == "NOT_QUEUED" and metadata.get("state") == "NEXT":
         shape = "abandon {component}"
-    return _line(shape, component=_component(given), freeze="the freeze")
+    return _line(shape, component=_component(given), freeze="the freeze", at=at)
 
 
-def after_change(verb: str, response: Any, given: Mapping[str, Any]) -> str:
+def after_change(verb: str, response: Any, given: Mapping[str, Any], at: str = "") -> str:
     """Returns the line that says what to type after a change that was made, or that was made before; empty if nothing is left to
     do.
 
-    `verb` is the name of the method of Admin, and `given` are its arguments.
+    `verb` is the name of the method of Admin, and `given` are its arguments. `at`: see `Session.at`.
     """
     if not response.HasField("rollout"):
         return ""
@@ -108,14 +108,14 @@ def after_change(verb: str, response: Any, given: Mapping[str, Any]) -> str:
     elif rollout.freezes and (verb == "unfreeze" or (verb == "release" and _waits(rollout))):
         shape = "status {component}" if any(freeze.all for freeze in rollout.freezes) else "unfreeze {component}"
     freeze = _freeze(rollout.freezes[0]) if rollout.freezes else ""
-    return _line(shape, component=_component({"component": rollout.component}), freeze=freeze, tag=tag)
+    return _line(shape, component=_component({"component": rollout.component}), freeze=freeze, tag=tag, at=at)
 
 
-def _line(shape: str, **parts: str) -> str:
+def _line(shape: str, *, at: str, **parts: str) -> str:
     if not shape:
         return ""
     purpose = f", {_PURPOSES[shape].format(**parts)}" if shape in _PURPOSES else ""
-    return f"Next{purpose}: rampd {shape.format(**parts)}"
+    return f"Next{purpose}: rampd {shape.format(**parts)}{at}"
 
 
 def _freeze(freeze: Any) -> str:

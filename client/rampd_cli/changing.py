@@ -108,7 +108,7 @@ def change(
     response = _made(session, method, component, call, again)
     if then is not None:
         return then(response)
-    following = after_change(verb, response, arguments)
+    following = after_change(verb, response, arguments, session.at)
     session.show(shown(response, component=component, stands=True, following=following))
     return Exit.DONE
 

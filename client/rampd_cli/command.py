@@ -86,7 +86,7 @@ class Command(click.Command):
                 if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):
                     raise
                 told = error if is_failure(error) else defect(error)
-                return tell(told, _output_of(session), after_refusal(told, str(ctx.info_name), given))
+                return tell(told, _output_of(session), after_refusal(told, str(ctx.info_name), given, session.at))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own: list[tuple[str, str]] = []

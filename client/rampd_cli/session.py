@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from rampd_cli.failures import DeclinedError, WrongUseError
-from rampd_cli.place import Place, has_proof, place_of
+from rampd_cli.place import Place, has_proof, place_of, typed
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
 
@@ -67,6 +67,18 @@ class Session:
     def profile_name(self) -> str:
         """The name of the profile that was asked for. Empty: the default one of the configuration file."""
         return self._settings.profile or os.environ.get("RAMPD_PROFILE", "")
+
+    @property
+    def typed_profile(self) -> str:
+        """The profile of the command line. Empty: none is named there."""
+        return self._settings.profile
+
+    @property
+    def at(self) -> str:
+        """What a command line ends with that a person copies, so that it reaches the same server: the options that the person has
+        typed. What the environment and the configuration file say holds for the next command, too.
+        """
+        return typed(self._settings.server[:1], self.typed_profile)
 
     @property
     def profile(self) -> Profile:

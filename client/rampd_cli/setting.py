@@ -23,14 +23,14 @@ _FIRST: Final = "default"
 """The name of the first profile, if the person gives none."""
 
 
-def checked_setting(setting: str, value: str) -> str | bool:
-    """Returns the value of a setting as the file has it. Raises WrongUseError."""
+def checked_setting(setting: str, value: str, *, at: str = "") -> str | bool:
+    """Returns the value of a setting as the file has it. Raises WrongUseError. `at`: see `Session.at`."""
     if setting == "token" or _is_token(value):
-        raise WrongUseError(_REFUSED)
+        raise WrongUseError(f"{_REFUSED}{at}")
     if setting not in SETTINGS:
         raise WrongUseError(f"There is no setting {setting!r}. There are: {', '.join(SETTINGS)}.")
     if not value:
-        raise WrongUseError(f"{setting} needs a value. To remove it: rampd config unset {setting}")
+        raise WrongUseError(f"{setting} needs a value. To remove it: rampd config unset {setting}{at}")
     if setting == "utc":
         if value.lower() not in _TRUTHS:
             raise WrongUseError(f"utc is true or false; got {value!r}.")

@@ -1,9 +1,12 @@
 """Which command to type after a refusal, and which command does what a verb of the API does."""
 
+import shlex
+
 import pytest
 
 from rampd import v1
 from rampd.errors import RampdError
+from rampd.testing import RampdServer
 from rampd.v1 import release_service_pb2, rollout_service_pb2
 from rampd_cli.advice import _BY_REASON, _PURPOSES, after_change, after_refusal, command_of_verb
 from rampd_cli.app import SECTIONS, root
@@ -184,3 +187,36 @@ def test_a_current_in_quarantine_leads_to_the_version_before_it(before: list[str
     said = after_change("quarantine", v1.QuarantineResponse(rollout=rollout, changed=True), {"tag": "1.0"})
 
     assert said == expected if expected else "--expedite" in said
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before the command", "after it"])
+def test_a_command_that_is_copied_reaches_the_server_that_was_typed(
+    run: Run, shared_server: RampdServer, component: str, is_before: bool
+) -> None:
+    """Given a server that only the command line names, expect that the line of the advice has it, and works."""
+    at = ["--server", shared_server.target]
+
+    def typed(*words: str) -> list[str]:
+        return [*at, *words] if is_before else [*words, *at]
+
+    assert run(*typed("release", component, "1.0")).code == 0
+    refused = run(*typed("ramp", component, "10"))
+    line = refused.err.splitlines()[-1]
+
+    assert (refused.code, line) == (1, f"Next: rampd status {component} --server {shared_server.target}")
+    assert run(*shlex.split(line)[2:]).code == 0
+
+
+def test_advice_names_the_profile_that_was_typed_and_not_the_one_in_force(run: Run, shared_server: RampdServer) -> None:
+    run("config", "set", "server", shared_server.target, "--profile", "prod")
+
+    typed = run("ramp", "nobody", "10", "--profile", "prod").err.splitlines()[-1]
+    in_force = run("ramp", "nobody", "10").err.splitlines()[-1]
+
+    assert (typed, in_force) == ("Next: rampd status --profile prod", "Next: rampd status")
+
+
+def test_a_server_that_is_not_reached_is_the_one_that_doctor_looks_at(run: Run) -> None:
+    ran = run("status", "--server", "127.0.0.1:1")
+
+    assert (ran.code, ran.err.splitlines()[-1]) == (3, "Next: rampd doctor --server 127.0.0.1:1")

@@ -137,6 +137,19 @@ class TestReach:
         asked = unreached(knock=Knock.REFUSED, caller_error=None, is_unnamed=True)
         assert "export RAMPD_SERVER=" in found(connection.reach(asked))[1]
 
+    @pytest.mark.parametrize(
+        ("typed", "expected"),
+        [
+            ({"why": "--server"}, f"rampd doctor --server {REMOTE}"),
+            ({"why": "--server", "profile": "prod"}, f"rampd doctor --server {REMOTE} --profile prod"),
+            ({"why": "RAMPD_SERVER"}, "rampd doctor"),
+            ({"why": "the profile prod", "profile": "prod"}, "rampd doctor --profile prod"),
+        ],
+    )
+    def test_to_ask_again_a_person_types_what_was_typed_before(self, typed: dict[str, str], expected: str) -> None:
+        asked = replace(facts(REMOTE, a_server(store_problem="no")), **typed)
+        assert found(store.store(asked))[1].endswith(f"then type: {expected}")
+
     def test_another_program_at_the_port_is_named_with_what_grpc_says(self) -> None:
         result, text = found(connection.reach(unreached()))
         assert result == "problem"

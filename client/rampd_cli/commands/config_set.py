@@ -21,7 +21,7 @@ def command(session: Session, setting: str, value: str) -> None:
       rampd config set server https://rampd.example.com:50051 --profile production
       rampd config set token_file ~/.config/rampd/token --profile production
     """
-    new, name = checked_setting(setting, value), profile_to_change(session)
+    new, name = checked_setting(setting, value, at=session.at), profile_to_change(session)
 
     def edit(document: Any) -> None:
         import tomlkit  # noqa: PLC0415 - only `rampd config` changes the file

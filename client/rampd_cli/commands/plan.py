@@ -70,7 +70,7 @@ def command(
     if not policy.steps:
         raise WrongUseError(
             f"{component} has no plan: its policy has no steps, so people ramp it. To try a plan: rampd policy show "
-            f"{component} > p.yaml, add steps, then rampd plan {component} --jobs-per-hour N --policy p.yaml"
+            f"{component}{session.at} > p.yaml, add steps, then rampd plan {component} --jobs-per-hour N --policy p.yaml{session.at}"
         )
     rate, rate_is = _rate(session, component, current_failure_rate, is_needed=not file)
     is_by_repo = policy.unit != v1.UNIT_JOB and repos is not None
@@ -92,6 +92,7 @@ def command(
                     for each in RATES
                 ],
                 rate_is,
+                session.at,
             )
         )
     )

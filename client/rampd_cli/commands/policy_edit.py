@@ -34,7 +34,8 @@ def command(session: Session, component: str, note: str) -> None:
     admin = session.admin()
     has = present(admin, component)
     problems: list[Problem] = []
-    with edited_file(_HEAD.format(component=component) + file_of([(component, has.own, has.all)])) as file:
+    text = _HEAD.format(component=component) + file_of([(component, has.own, has.all)])
+    with edited_file(text, at=session.at) as file:
         while True:
             written, problems = _read(component, file.edit(problems))
             if written is not None and not problems:

@@ -33,6 +33,7 @@ def _about(session: Session, place: Place) -> Facts:
         why=place.why,
         now=datetime.now(UTC),
         client_version=metadata.version("rampd"),
+        profile=session.typed_profile,
         proof=_proof(place),
         is_unnamed=place.server == LOOPBACK and place.why == "this machine",
     )

@@ -36,6 +36,8 @@ class Plan:
     """By failure rate; None where a release with this rate is no worse than the policy allows."""
     rate_is: str
     """Where the failure rate of current comes from."""
+    at: str = ""
+    """See `Session.at`."""
 
 
 def shown(plan: Plan) -> Shown:
@@ -86,11 +88,11 @@ def _needs(plan: Plan, stage: "Stage") -> str:
 
 
 def _approval(plan: Plan, stage: "Stage") -> str:
-    return f", then rampd resume {plan.component}" if stage.approval else ""
+    return f", then rampd resume {plan.component}{plan.at}" if stage.approval else ""
 
 
 def _end(plan: Plan) -> str:
-    return "becomes current" if plan.policy.auto_finalize else f"waits for rampd finalize {plan.component}"
+    return "becomes current" if plan.policy.auto_finalize else f"waits for rampd finalize {plan.component}{plan.at}"
 
 
 def _reaction(plan: Plan) -> Iterator[str]:

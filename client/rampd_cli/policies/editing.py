@@ -71,9 +71,9 @@ class EditedFile:
 
 
 @contextmanager
-def edited_file(text: str) -> Iterator[EditedFile]:
+def edited_file(text: str, *, at: str = "") -> Iterator[EditedFile]:
     """Gives a file with a text. If the block ends with an error, the file stays if a person has written anything into it, and the
-    error says where it is.
+    error says where it is. `at`: see `Session.at`.
     """
     handle, name = mkstemp(prefix="rampd-policy-", suffix=".yaml")
     os.close(handle)
@@ -82,14 +82,14 @@ def edited_file(text: str) -> Iterator[EditedFile]:
         yield file
     except BaseException as error:
         if file.kept():
-            _tell(error, file)
+            _tell(error, file, at)
         raise
     file.path.unlink(missing_ok=True)
 
 
-def _tell(error: BaseException, file: EditedFile) -> None:
+def _tell(error: BaseException, file: EditedFile, at: str) -> None:
     said = f"Your text is in {file.path}."
-    then = f"{said} Then: rampd policy diff FILE, and rampd policy apply FILE"
+    then = f"{said} Then: rampd policy diff FILE{at}, and rampd policy apply FILE{at}"
     if isinstance(error, click.ClickException):
         error.message = f"{error.message} {said}"  # type: ignore[misc]  # click calls it final
     elif isinstance(error, KeyboardInterrupt):

@@ -153,42 +153,45 @@ def frozen(freeze: v1.FreezeStatus, clock: Clock) -> str:
     return _with_why(f"{what}{by}{ends}", one_line(freeze.note))
 
 
-def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False) -> list[tuple[str, str]]:
+def ways(rollout: v1.Rollout, found: Standing, *, is_quarantined: bool = False, at: str = "") -> list[tuple[str, str]]:
     """Returns what a person can type about it, and what for. Empty if nothing is to be done. `is_quarantined`: whether the tag of
-    next is in quarantine.
+    next is in quarantine. `at`: see `Session.at`.
     """
     name = one_line(rollout.component)
-    again, back = ("to go on", f"rampd resume {name}"), ("to take it back", f"rampd rollback {name}")
+    again, back = ("to go on", f"rampd resume {name}{at}"), ("to take it back", f"rampd rollback {name}{at}")
     match found.kind:
         case Kind.UNCONFIRMED:
-            return [("to keep it", f"rampd confirm {name}"), back]
+            return [("to keep it", f"rampd confirm {name}{at}"), back]
         case Kind.PROBLEM:
             return [back, again]
         case Kind.APPROVAL:
             return [again, back]
         case Kind.HELD:
             lift = (
-                f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))} && "
+                f"rampd quarantine remove {name} {shlex.quote(one_line(rollout.next.tag))}{at} && "
                 if is_quarantined
                 else ""
             )
-            return [("to drop it", f"rampd abandon {name}"), ("to try it again", f"{lift}rampd ramp {name} PERCENT")]
+            return [
+                ("to drop it", f"rampd abandon {name}{at}"),
+                ("to try it again", f"{lift}rampd ramp {name} PERCENT{at}"),
+            ]
         case Kind.PAUSED:
             return [again]
         case Kind.FROZEN if any(not freeze.all for freeze in rollout.freezes):
-            return [("to end the freeze", f"rampd unfreeze {name}")]
+            return [("to end the freeze", f"rampd unfreeze {name}{at}")]
         case _:
             return []
 
 
-def ways_back(rollout: v1.Rollout, found: Standing) -> list[tuple[str, str]]:
-    """Returns what a person can type if a version turns out to be bad, though nothing waits for them."""
+def ways_back(rollout: v1.Rollout, found: Standing, *, at: str = "") -> list[tuple[str, str]]:
+    """Returns what a person can type if a version turns out to be bad, though nothing waits for them. `at`: see `Session.at`."""
     name = one_line(rollout.component)
     if found.kind in {Kind.PAUSED, Kind.FROZEN, Kind.ROLLING_OUT} and rollout.HasField("next"):
-        return [("to take next back", f"rampd rollback {name}")]
+        return [("to take next back", f"rampd rollback {name}{at}")]
     before = next((each.tag for each in rollout.previous if each.tag != rollout.current.tag), "")
     if found.kind in {Kind.STEADY, Kind.FROZEN} and before:
-        return [(f"to go back to {one_line(before)}", f"rampd revert {name}")]
+        return [(f"to go back to {one_line(before)}", f"rampd revert {name}{at}")]
     return []
 
 
