@@ -10,6 +10,10 @@ from rampd_cli.diagnosis.finding import Finding, ok, problem, warning
 SOON: Final = timedelta(days=14)
 """What ends earlier than this should be renewed."""
 _REACH, _TLS = "reach", "tls"
+_START_AGAIN: Final = (
+    "If a server should run there, start that one, as it was started before. How: systemctl status rampd, or ask who set it up. "
+    "Any other way of starting one may give you another server, without your components."
+)
 
 
 def reach(facts: Facts) -> Finding:
@@ -48,7 +52,8 @@ def _what_is_wrong(facts: Facts, where: str) -> str:
         case Knock.UNKNOWN_HOST:
             return f"There is no host {address.host} ({facts.why}): {facts.knock_detail}."
         case Knock.REFUSED if facts.is_unnamed:
-            return "No server was named, and none runs on this machine."
+            before = f" One has run here: its data are in {' and '.join(facts.data)}." if facts.data else ""
+            return f"No server was named, and none runs on this machine.{before}"
         case Knock.REFUSED:
             return f"Nothing listens at {where}."
         case Knock.SILENT:
@@ -66,10 +71,10 @@ def _what_to_do(facts: Facts) -> str:
     match facts.knock:
         case Knock.UNKNOWN_HOST:
             return "Correct the name. If it is right, look at the DNS of this machine: getent hosts " + address.host
-        case Knock.REFUSED if facts.is_unnamed:
-            return "Name a server: export RAMPD_SERVER=HOST:PORT. Or start one here: rampd-server"
+        case Knock.REFUSED if facts.is_unnamed and not facts.data:
+            return "Name a server: export RAMPD_SERVER=HOST:PORT. If there is none yet, start one here: rampd-server"
         case Knock.REFUSED | Knock.NO_SOCKET if address.is_local:
-            return f"Start the server: rampd-server. Or name another one: {facts.command('doctor', server='HOST:PORT')}"
+            return f"{_START_AGAIN} To ask another server: {facts.command('doctor', server='HOST:PORT')}"
         case Knock.FORBIDDEN:
             return (
                 "Type the command as the user of the server, or let a group open the socket: rampd-server --socket-mode 660 "

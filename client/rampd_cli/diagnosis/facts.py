@@ -93,6 +93,8 @@ class Facts:
     """Where the credential comes from, for a person. Empty: there is none."""
     is_unnamed: bool = False
     """Whether nobody has named a server."""
+    data: tuple[str, ...] = ()
+    """The folders with data of servers of this machine, if nobody has named a server."""
     wrong: "RampdError | None" = None
     """Why the client refuses to connect."""
     knock: Knock = Knock.NOT_TRIED
