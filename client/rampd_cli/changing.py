@@ -86,6 +86,7 @@ def change(
     *,
     asks: str = "",
     answer: str = "",
+    seen: int | None = None,
     then: Callable[[Any], int] | None = None,
     **arguments: Any,
 ) -> int:
@@ -93,6 +94,7 @@ def change(
 
     `asks`: why there is no way back, in a sentence. Then the person sees what will happen, and is asked. What the person saw
     is what is changed: another revision is refused. `answer`: what the person has to type to go on, instead of `y`.
+    `seen`: the revision at which `asks` was found out, also if there is nothing to ask.
     `then`: what follows the change; it gets the answer, shows what there is to show, and returns the exit code.
     """
     how = How.taken_from(options)
@@ -102,9 +104,13 @@ def change(
         session.show(shown(method(component, dry_run=True, **call), component=component, is_dry_run=True))
         return Exit.DONE
     again = ""
+    if how.expect_revision is None:
+        call["expected_revision"] = seen
     if asks and not how.yes:
-        call["expected_revision"] = expected = _confirmed(session, method, component, call, asks, answer)
-        again = " --yes" if expected == how.expect_revision else f" --yes --expect-revision {expected}"
+        call["expected_revision"] = _confirmed(session, method, component, call, asks, answer)
+        again = " --yes"
+    if (expected := call["expected_revision"]) != how.expect_revision:
+        again += f" --expect-revision {expected}"
     response = _made(session, method, component, call, again)
     if then is not None:
         return then(response)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rampd import Admin
+from rampd import Admin, v1
 from rampd.testing import RampdServer
 from tests.cli.conftest import RAMPD, AtTerminal, Run
 
@@ -106,6 +106,36 @@ def test_what_changed_since_it_was_shown_is_not_changed_again(
 
     assert (screen.code, "(REVISION_MISMATCH)" in screen.text) == (1, True)
     assert admin.get_rollout(released).current.tag == "1.0"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [["0.1", "0.2", "1.0"], ["0.1", "1.0"]],
+    ids=["beyond one", "by one"],
+)
+def test_going_back_goes_no_further_than_what_was_seen(
+    person: AtTerminal,
+    admin: Admin,
+    component: str,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[str],
+) -> None:
+    """Given a newer version that becomes current after `rampd` has looked how far it goes back, expect a refusal."""
+    from rampd_cli.commands import revert
+
+    for tag in before:
+        admin.release(component, tag, expedite=True)
+    beyond_one = revert._beyond_one
+
+    def late(rollout: v1.Rollout, to: str) -> str:
+        admin.release(component, "2.0", expedite=True)
+        return beyond_one(rollout, to)
+
+    monkeypatch.setattr(revert, "_beyond_one", late)
+    screen = person("revert", component, "--to", "0.1", typed="y\n")
+
+    assert (screen.code, "(REVISION_MISMATCH)" in screen.text, "[y/N]" in screen.text) == (1, True, False)
+    assert admin.get_rollout(component).current.tag == "2.0"
 
 
 def test_what_is_so_already_needs_no_question(person: AtTerminal, admin: Admin, component: str) -> None:
