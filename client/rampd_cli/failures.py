@@ -4,14 +4,13 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 import click
 
-from rampd_cli.streams import throw_away
+from rampd_cli.streams import may_be_lost
 
 if TYPE_CHECKING:
     from rampd.errors import RampdError
@@ -102,7 +101,8 @@ def tell(error: "click.ClickException | RampdError", output: str, following: str
     elif isinstance(error, click.UsageError):
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
-        click.UsageError(one_line(error.format_message(), keep="\n"), error.ctx).show(sys.stderr)
+        with may_be_lost(sys.stderr):
+            click.UsageError(one_line(error.format_message(), keep="\n"), error.ctx).show(sys.stderr)
     else:
         _write(f"rampd: {message}" if isinstance(error, click.ClickException) else f"rampd: {message} ({reason})")
         for note in getattr(error, "__notes__", ()):
@@ -114,13 +114,9 @@ def tell(error: "click.ClickException | RampdError", output: str, following: str
 
 def tell_not_written(error: OSError, output: str) -> int:
     """Says on stderr that stdout takes nothing more, and returns the exit code."""
-    with suppress(OSError):
-        tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            throw_away(stream)
+    tell(NotWrittenError(f"The answer can't be written: {error.strerror}."), output)
+    with may_be_lost(sys.stdout):
+        sys.stdout.flush()
     return Exit.NOT_WRITTEN
 
 
@@ -157,4 +153,5 @@ def _write(line: str) -> None:
     from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
     # A message may quote a note or a tag of another person. The escapes are escapes of JSON, too.
-    click.echo(one_line(line), err=True)
+    with may_be_lost(sys.stderr):
+        click.echo(one_line(line), err=True)

@@ -16,6 +16,7 @@ from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.place import Place, has_proof, place_of, typed
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
+from rampd_cli.streams import may_be_lost
 
 if TYPE_CHECKING:
     from rampd import Admin, Resolver
@@ -149,7 +150,8 @@ class Session:
     def tell(self, text: str) -> None:
         """Writes a text for a person to stderr. A program that reads stderr gets only an error there."""
         if sys.stderr.isatty() or self.output not in {"json", "yaml"}:
-            click.echo(text, err=True)
+            with may_be_lost(sys.stderr):
+                click.echo(text, err=True)
 
     def confirm(self, question: str, *, answer: str = "") -> None:
         """Asks a person. Raises DeclinedError if the answer is no, and WrongUseError if there is nobody to ask.
@@ -173,6 +175,8 @@ class Session:
             raise
         except UnicodeDecodeError:  # keys of another encoding: no answer that could be a yes
             line = "\n"
+        except OSError:  # the terminal is gone
+            line = ""
         if not line:
             self.tell("")
             raise DeclinedError("There was no answer. Nothing was changed.")

@@ -7,6 +7,8 @@ import os
 import select
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
@@ -30,6 +32,17 @@ def ready() -> None:
 def throw_away(stream: TextIO) -> None:
     """Discards what is written to a stream that nobody reads. Otherwise Python would complain when it flushes the stream at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def may_be_lost(stream: TextIO) -> Iterator[None]:
+    """While the block writes to a stream, nobody may be there to read it: the terminal is gone, or the disk is full. That changes
+    nothing about how the command ends, and its exit code says it.
+    """
+    try:
+        yield
+    except OSError:
+        throw_away(stream)
 
 
 def _escapes(error: UnicodeError) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -210,10 +211,26 @@ def test_ctrl_c_at_a_question_changes_nothing(
     assert admin.get_rollout(released).current.tag == "1.0"
 
 
-def _started(words: list[str], terminal: int, stdout: object = None) -> "subprocess.Popen[bytes]":
+def test_without_its_terminal_a_question_has_no_answer(
+    cli: Run, admin: Admin, released: str, shared_server: RampdServer
+) -> None:
+    """Given a terminal that is closed at the question, and a command that outlives it as after `nohup`, expect nothing changed."""
+    ours, theirs = pty.openpty()
+    process = _started(["delete", released], theirs, before=("sh", "-c", 'trap "" HUP; exec "$@"', "sh"))
+    _seen_until(ours, "to go on: ")
+
+    os.close(ours)
+
+    assert process.wait(300) == 5
+    assert admin.get_rollout(released).current.tag == "1.0"
+
+
+def _started(
+    words: list[str], terminal: int, stdout: object = None, before: Sequence[str] = ()
+) -> "subprocess.Popen[bytes]":
     """Starts `rampd` with a terminal, in a process of its own."""
     process = subprocess.Popen(
-        [*RAMPD, *words],
+        [*before, *RAMPD, *words],
         stdin=terminal,
         stdout=terminal if stdout is None else stdout,  # type: ignore[arg-type]
         stderr=terminal,
