@@ -102,6 +102,35 @@ def test_each_command_reaches_the_server_that_was_typed(is_detail: bool) -> None
     assert len(re.findall(f"rampd (?:{commands}) ", text)) == text.count(" --server h:1") > 5
 
 
+STOPPED = {
+    "held": rollouts.held(),
+    "paused": rollouts.paused(),
+    "paused by rampd": rollouts.paused("restyler", v1.PAUSE_CAUSE_CHECK_FAILED),
+    "approval": rollouts.paused("restyler", v1.PAUSE_CAUSE_APPROVAL),
+}
+
+
+@pytest.mark.parametrize("is_detail", [True, False], ids=["one", "all"])
+@pytest.mark.parametrize("is_all", [True, False], ids=["everything", "it alone"])
+@pytest.mark.parametrize("rollout", STOPPED.values(), ids=STOPPED)
+def test_what_is_frozen_is_not_told_to_go_on_but_by_whom_and_how_the_freeze_ends(
+    rollout: v1.Rollout, is_all: bool, is_detail: bool
+) -> None:
+    stopped = v1.Rollout.FromString(rollout.SerializeToString())
+    known = Known([rollouts.frozen(stopped, is_all=is_all)], [Detail(stopped)] if is_detail else None)
+    text = text_of(known, 200)
+    stopped.freezes[0].ClearField("expire_time")
+    without_end = text_of(known, 200)
+
+    assert "rampd resume" not in text
+    assert "rampd ramp" not in text
+    assert "rozen by grace since 11:05 UTC until " in text
+    assert ("rampd unfreeze restyler" in text) is not is_all
+    assert "unfreeze --all" not in text
+    assert "It lasts until somebody ends it" in without_end
+    assert ("rampd unfreeze --all" in without_end) is is_all
+
+
 def test_the_quarantine_says_whether_current_or_next_is_in_it() -> None:
     found = Detail(rollouts.ramping(), quarantined=[*(f"old-{number}" for number in range(25)), "20200409", "20200301"])
 

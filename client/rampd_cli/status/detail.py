@@ -38,7 +38,7 @@ def detail(found: Detail, clock: Clock, screen: Screen, *, at: str = "") -> list
         ("Evidence", _evidence(rollout, screen)),
         ("Plan", _plan(rollout, screen)),
         ("Next", _paragraph(what_is_next(rollout, found.events, clock), screen)),
-        ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock), screen))),
+        ("Frozen", (line for freeze in rollout.freezes for line in _paragraph(frozen(freeze, clock, at=at), screen))),
         ("Attributes", (line for text in _attributes(rollout) for line in _paragraph(text, screen))),
         ("Queue", _paragraph(_tags(rollout.queue), screen)),
         ("Previous", _paragraph(_tags(rollout.previous), screen)),

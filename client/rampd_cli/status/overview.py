@@ -17,7 +17,7 @@ from rampd_cli.drawing.paragraph import labelled, paragraph
 from rampd_cli.drawing.screen import Screen
 from rampd_cli.drawing.share import failure_rate, percent
 from rampd_cli.drawing.short import shortened
-from rampd_cli.status.standing import Kind, Standing, frozen, standing, told, ways
+from rampd_cli.status.standing import Kind, Standing, frozen, frozen_itself, standing, told, ways
 
 EMPTY: Final = (
     "There is no component here, or none that you may see. Hand in the first tag: rampd release COMPONENT TAG"
@@ -87,7 +87,7 @@ def overview(
     rows = sorted((_row(each, clock, is_quarantined=each.component in quarantined) for each in rollouts), key=_place)
     steady = [row for row in rows if row.standing.kind is Kind.STEADY]
     others = rows[: len(rows) - len(steady)]
-    lines = [*_top(rows, clock, screen), *_others(others, clock, screen, at)]
+    lines = [*_top(rows, clock, screen, at), *_others(others, clock, screen, at)]
     if steady and not (others and others[-1].group == steady[0].group):
         lines += [Text(), Text(steady[0].group, style=palette.TITLE)]
     failing = _failing(steady, screen)
@@ -120,7 +120,7 @@ def _row(rollout: v1.Rollout, clock: Clock, *, is_quarantined: bool) -> _Row:
     )
 
 
-def _top(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
+def _top(rows: Sequence[_Row], clock: Clock, screen: Screen, at: str) -> Iterator[Text]:
     counts = dict.fromkeys(_GROUPS, 0)
     for row in rows:
         counts[row.group] += 1
@@ -130,7 +130,7 @@ def _top(rows: Sequence[_Row], clock: Clock, screen: Screen) -> Iterator[Text]:
     yield from paragraph(f"{counted(len(rows), 'component')}: {said}.", screen.width)
     everything = next((freeze for row in rows for freeze in row.rollout.freezes if freeze.all), None)
     if everything is not None:
-        yield from paragraph(frozen(everything, clock), screen.width, style=palette.WAITS)
+        yield from paragraph(frozen(everything, clock, at=at), screen.width, style=palette.WAITS)
 
 
 def _others(rows: Sequence[_Row], clock: Clock, screen: Screen, at: str) -> Iterator[Text]:
@@ -214,7 +214,8 @@ def _about(row: _Row, clock: Clock, screen: Screen, layout: _Layout | None, at: 
     said = told(row.rollout, row.standing, clock)
     is_told = layout is not None and layout.is_wide and row.standing.kind is Kind.ROLLING_OUT
     waiting = "" if layout is not None and layout.is_wide else _queue(row.rollout)
-    sentence = " ".join(filter(None, ("" if is_told else said, waiting)))
+    freeze = "" if row.standing.kind is Kind.FROZEN else frozen_itself(row.rollout, clock)
+    sentence = " ".join(filter(None, ("" if is_told else said, freeze, waiting)))
     yield from paragraph(sentence, screen.width, indent=_INDENT)
     yield from _ways(row, screen, at)
 
