@@ -384,6 +384,7 @@ def test_a_freeze_of_all_has_a_star_for_its_component(rampd: Run) -> None:
     frozen = rampd("freeze", "--all", "--note", "holidays")
     rampd("release", "restyler", "1.0")
     rampd("release", "restyler", "2.0")
+    would = rampd("unfreeze", "--all", "--dry-run")
     refused = rampd("release", "restyler", "3.0", "--expedite", "--yes")
     thawed = rampd("unfreeze", "--all")
 
@@ -391,6 +392,8 @@ def test_a_freeze_of_all_has_a_star_for_its_component(rampd: Run) -> None:
     assert "(holidays)" in refused.err
     assert refused.err.splitlines()[-1] == "Next: rampd status restyler"
     assert thawed.rows[0][:2] == ["*", "yes"]
+    assert "It starts 1 release at 0 %: restyler (2.0)." in would.rows[0][3]
+    assert "It starts 1 release at 0 %: restyler (2.0)." in thawed.rows[0][3]
     assert rampd("unfreeze", "--all").rows[0][:2] == ["*", "no"]
 
 

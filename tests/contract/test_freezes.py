@@ -98,6 +98,47 @@ async def test_a_freeze_of_all_says_which_freeze_it_replaces(store: RedisStore, 
     )
 
 
+async def test_a_freeze_of_all_names_what_it_stops_and_its_end_what_it_starts(store: RedisStore):
+    """Given rollouts that rise, and others that do not, expect the same sentence of the dry run and of the change."""
+    dry = Author("ada", "Freeze", "", is_dry_run=True)
+    async with following(store) as replica:
+        service = Service(store, replica)
+
+        async def do(component: str, *made: commands.Command) -> None:
+            for command in made:
+                await service.execute(component, command, ADA)
+
+        first, second, third = (commands.Release(tag) for tag in ("1", "2", "3"))
+        await do("moves", first, second, commands.Ramp(1000))
+        await do("held", first, second, commands.Rollback())
+        await do("paused", first, second, commands.Pause())
+        await do("frozen", first, second, commands.Freeze(None))
+        await do("steady", first)
+        stops = "The namespace is frozen now. It stops 1 rollout: moves (2 at 10 %)."
+        assert [(await service.freeze_all(None, author)).message for author in (dry, ADA)] == [stops, stops]
+        await do("steady", second, third)
+        await do("frozen", commands.Abandon(), third)
+
+        starts = "The namespace is not frozen now. It starts 1 release at 0 %: steady (2). It lets 1 rollout go on: moves (2 at 10 %)."
+        assert [(await service.unfreeze_all(author)).message for author in (dry, ADA)] == [starts, starts]
+        stored = (await store.read("steady")).rollout
+        assert isinstance(stored, Rollout)
+        assert stored.next_release is not None
+
+
+async def test_a_freeze_of_all_names_ten_and_counts_the_others(store: RedisStore):
+    async with following(store) as replica:
+        service = Service(store, replica)
+        for number in range(12):
+            for tag in ("1", "2"):
+                await service.execute(f"c{number:02}", commands.Release(tag), ADA)
+
+        message = (await service.freeze_all(None, ADA)).message
+
+    named = ", ".join(f"c{number:02} (2 at 0 %)" for number in range(10))
+    assert message == f"The namespace is frozen now. It stops 12 rollouts: {named} and 2 more."
+
+
 async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
     store: RedisStore, other: Service, behind: Replica, monkeypatch: pytest.MonkeyPatch
 ):
