@@ -6,7 +6,7 @@ from dataclasses import replace
 from rampd_server.domain import refusals
 from rampd_server.domain.errors import InvalidRequestError
 from rampd_server.domain.rollout import commands, model, moves
-from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts
+from rampd_server.domain.rollout.advice import everybody_gets, what_frees, what_starts, who_froze
 from rampd_server.domain.rollout.automation_policy import Automation, violations
 from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import Freeze, Rollout
@@ -95,8 +95,8 @@ def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) ->
     else:
         message = f"{rollout.component} is not frozen any more."
     thawed = start_head(replace(rollout, freeze=None), context)
-    if freezes(thawed, context):
-        message += " The whole namespace is still frozen: Unfreeze with `all`."
+    for freeze_all in freezes(thawed, context):
+        message += f" The whole namespace is still frozen by {who_froze(freeze_all)}{until(freeze_all)}."
     return Done(thawed, message)
 
 

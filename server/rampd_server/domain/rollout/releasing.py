@@ -11,6 +11,7 @@ from rampd_server.domain.rollout.advice import (
     what_resumes,
     what_starts,
     what_thaws,
+    who_froze,
 )
 from rampd_server.domain.rollout.effect import Done
 from rampd_server.domain.rollout.model import (
@@ -159,7 +160,7 @@ def what_blocks(rollout: Rollout, context: Context) -> str:
     next_release = rollout.next_release
     thaw = ", then ".join(what_thaws(rollout, context))
     if next_release is None:
-        by = " and ".join(freeze.actor for freeze in freezes(rollout, context))
+        by = " and ".join(map(who_froze, freezes(rollout, context)))
         return f"frozen by {by}. {thaw} starts it." if by else "the freeze has ended, and it starts in a moment."
     start = f", and {thaw} starts the head of the queue." if thaw else " and starts the head of the queue."
     if rollout.held_reason:
