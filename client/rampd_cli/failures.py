@@ -30,7 +30,7 @@ class Exit(IntEnum):
     ENDED_BADLY = 4
     """`rampd wait`: what was waited for can't happen any more, or not without a person."""
     DECLINED = 5
-    """A person answered a question with no."""
+    """A person answered a question with no, or gave no answer, because the terminal is gone, for example. Nothing was changed."""
     DIFFERENT = 6
     """`rampd policy diff --exit-code`: there is a difference."""
     NOT_WRITTEN = 74
@@ -52,7 +52,7 @@ class WrongUseError(click.ClickException):
 
 
 class DeclinedError(click.ClickException):
-    """Raised when a person answers a question with no."""
+    """Raised when a person answers a question with no, or not at all."""
 
     exit_code = Exit.DECLINED
 

@@ -1,6 +1,7 @@
 """The file in which a person edits a policy. It is kept, unless it has nothing that was not there before."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.policies.reading import Problem
+from rampd_cli.streams import may_be_lost
 
 _WRONG: Final = "# WRONG: "
 
@@ -94,7 +96,8 @@ def _tell(error: BaseException, file: EditedFile, at: str) -> None:
         error.message = f"{error.message} {said}"  # type: ignore[misc]  # click calls it final
     elif isinstance(error, KeyboardInterrupt):
         done = "Nothing was changed." if file.is_open else "The policy may have been set."
-        click.echo(f"\n{done} {then}", err=True)
+        with may_be_lost(sys.stderr):
+            click.echo(f"\n{done} {then}", err=True)
     else:
         error.add_note(then)
 
