@@ -16,7 +16,7 @@ from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.place import Place, has_proof, place_of, typed
 from rampd_cli.profiles import Profile, read_profiles
 from rampd_cli.shown import Shown, show
-from rampd_cli.streams import may_be_lost
+from rampd_cli.streams import hang_up_is_an_error, may_be_lost
 
 if TYPE_CHECKING:
     from rampd import Admin, Resolver
@@ -167,9 +167,10 @@ class Session:
 
         wanted = f"Type {one_line(answer)} to go on" if answer else "[y/N]"
         try:
-            click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
-            # Not `input`, which would write to stdout.
-            line = sys.stdin.readline()
+            with hang_up_is_an_error():
+                click.echo(f"{one_line(question)} {wanted}: ", nl=False, err=True)
+                # Not `input`, which would write to stdout.
+                line = sys.stdin.readline()
         except KeyboardInterrupt:
             self.tell("\nNothing was changed.")
             raise

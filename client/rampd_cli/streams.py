@@ -5,11 +5,13 @@ import io
 import json
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO
+from types import FrameType
+from typing import Final, NoReturn, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
 
@@ -43,6 +45,20 @@ def may_be_lost(stream: TextIO) -> Iterator[None]:
         yield
     except OSError:
         throw_away(stream)
+
+
+@contextmanager
+def hang_up_is_an_error() -> Iterator[None]:
+    """While the block waits for a person at a terminal, the end of the terminal raises OSError. Otherwise it would end the process."""
+    before = signal.signal(signal.SIGHUP, _hung_up)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _hung_up(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise OSError("The terminal is gone.")
 
 
 def _escapes(error: UnicodeError) -> tuple[str, int]:

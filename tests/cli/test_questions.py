@@ -211,12 +211,15 @@ def test_ctrl_c_at_a_question_changes_nothing(
     assert admin.get_rollout(released).current.tag == "1.0"
 
 
+@pytest.mark.parametrize(
+    "before", [(), ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")], ids=["hung up", "as after nohup"]
+)
 def test_without_its_terminal_a_question_has_no_answer(
-    cli: Run, admin: Admin, released: str, shared_server: RampdServer
+    cli: Run, admin: Admin, released: str, shared_server: RampdServer, before: Sequence[str]
 ) -> None:
-    """Given a terminal that is closed at the question, and a command that outlives it as after `nohup`, expect nothing changed."""
+    """Given a terminal that is closed at the question, expect nothing changed, also if the command outlives the terminal."""
     ours, theirs = pty.openpty()
-    process = _started(["delete", released], theirs, before=("sh", "-c", 'trap "" HUP; exec "$@"', "sh"))
+    process = _started(["delete", released], theirs, before=before)
     _seen_until(ours, "to go on: ")
 
     os.close(ours)
