@@ -55,7 +55,6 @@ _BY_REASON: Final = {
     "ROLE_REQUIRED": "doctor",
     "UNAVAILABLE": "doctor",
 }
-
 _TO_BEFORE: Final = "revert {component} --to {tag}"
 _PURPOSES: Final = {
     "unfreeze {component}": "to end {freeze}, if you know that its reason is gone",
