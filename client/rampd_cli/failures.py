@@ -135,6 +135,15 @@ def defect(error: Exception) -> "RampdError":
     )
 
 
+def of_newer_server(what: str) -> "RampdError":
+    """Returns the error for what only a newer server knows: `restyler has a state (9)`. A guess would be a wrong answer."""
+    from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
+
+    return UnimplementedError(
+        f"{what} that this rampd does not know, because it is older than the server. Update rampd: pip install --upgrade 'rampd[cli]'"
+    )
+
+
 def mark_partly_done(error: "RampdError") -> None:
     """Says of an error that the command had changed something before. So its exit code is not that of wrong use."""
     setattr(error, _PARTLY_DONE, True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from rampd_cli.failures import of_newer_server
+
 if TYPE_CHECKING:
     from rampd import v1
 
@@ -197,12 +199,7 @@ def _values(override: "v1.Override") -> dict[str, str]:
     elif 0 < override.channel <= len(_CHANNELS):
         values["channel"] = _CHANNELS[override.channel - 1]
     else:
-        from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
-
-        raise UnimplementedError(
-            f"The override of {override.repo} is of a kind that this rampd does not know, because it is older than the server. "
-            "Update rampd: pip install --upgrade 'rampd[cli]'"
-        )
+        raise of_newer_server(f"The override of {override.repo} is of a kind")
     if override.HasField("expire_time"):
         values["expire_time"] = override.expire_time.ToJsonString()
     return values
