@@ -11,7 +11,7 @@ import click
 from rampd_cli.advice import next_after
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown
+from rampd_cli.shown import Shown, as_dry_run
 
 COLUMNS: Final = ("component", "changed", "revision", "message")
 """The columns of the answer of a change. `component` is `*` for the whole namespace. `changed` is `yes`, `no`, or for a dry run
@@ -184,7 +184,7 @@ def shown(
         if following:
             console.print(f"Next: {following}", soft_wrap=True)
 
-    return Shown(response, [row], draw)
+    return Shown(as_dry_run(response) if is_dry_run else response, [row], draw)
 
 
 def _would(response: Any) -> str:

@@ -173,6 +173,7 @@ def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
     ran = rampd("policy", "apply", file(), "--dry-run")
 
     assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "would"])
+    assert rampd("policy", "apply", file(), "--dry-run", "-o", "json").json["dryRun"] is True
     assert admin.get_rollout("restyler").revision == 1
 
 

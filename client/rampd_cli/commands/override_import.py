@@ -14,7 +14,7 @@ from rampd_cli.override_files.changes import Changes
 from rampd_cli.override_files.rows import FORMATS, MOST_BYTES, Refused, Row, UnreadableError, format_of, read_rows
 from rampd_cli.override_files.sending import BATCH, Done, Wanted, compare, send
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown
+from rampd_cli.shown import Shown, as_dry_run
 from rampd_cli.work_bar import progress
 
 _COLUMNS: Final = ("component", "set", "deleted", "same", "expired", "refused", "revision")
@@ -185,14 +185,13 @@ def _shown(component: str, found: Changes, refused: Sequence[Refused], done: Don
             for line in done.moves[:_MOVES]:
                 console.print(f"  {one_line(line)}", soft_wrap=True)
 
+    data = dict(zip(_COLUMNS[1:6], counts, strict=True)) | {
+        "component": component,
+        "revision": str(done.revision),  # as in the JSON of the API
+        "refusedRows": [{"line": each.line, "text": each.text} for each in refused],
+    }
     return Shown(
-        dict(zip(_COLUMNS[1:6], counts, strict=True))
-        | {
-            "component": component,
-            "revision": str(done.revision),  # as in the JSON of the API
-            "refusedRows": [{"line": each.line, "text": each.text} for each in refused],
-        }
-        | ({"dryRun": True} if is_dry_run else {}),
+        as_dry_run(data) if is_dry_run else data,
         [(component, *map(str, counts), str(done.revision))],
         draw,
     )

@@ -12,7 +12,7 @@ from rampd_cli.commands.policy_diff import differing
 from rampd_cli.failures import mark_partly_done
 from rampd_cli.policies.applying import Planned, checked, planned, refuse, set_policy, wanted_of
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown, as_data, terminal
+from rampd_cli.shown import Shown, as_data, as_dry_run, terminal
 
 _SAME = "The policy is as the file says."
 
@@ -128,4 +128,5 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
         verb = "It would set" if is_dry_run else "Set"
         console.print(f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
 
-    return Shown({"responses": [as_data(answer) for answer in answers]}, rows, draw)
+    data = {"responses": [as_data(answer) for answer in answers]}
+    return Shown(as_dry_run(data) if is_dry_run else data, rows, draw)
