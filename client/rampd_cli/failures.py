@@ -99,6 +99,8 @@ def tell(error: "click.ClickException | RampdError", output: str, command: str =
         code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(message, err=True)  # the help, which begins with the usage
     elif isinstance(error, click.UsageError):
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
