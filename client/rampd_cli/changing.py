@@ -1,8 +1,8 @@
 """What every command that changes something does: a dry run, a question where there is no way back, the call, the answer."""
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -111,6 +111,16 @@ def change(
     following = next_after(verb, response, arguments)
     session.show(shown(response, component=component, stands=True, following=following))
     return Exit.DONE
+
+
+@contextmanager
+def before_the_change(session: Session) -> Iterator[None]:
+    """While the block runs, nothing is written. After Ctrl-C the person reads so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.tell("\nNothing was changed.")
+        raise
 
 
 def _confirmed(

@@ -12,6 +12,7 @@ import pytest
 from rampd import Resolver, v1
 from rampd.errors import InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
+from rampd_cli.commands import override_import
 from rampd_cli.override_files import sending
 from rampd_cli.override_files.rows import CSV, JSON_LINES, UnreadableError, read_rows
 from tests.cli.conftest import AtTerminal, Run
@@ -293,6 +294,19 @@ def test_ctrl_c_says_how_far_the_import_came(
 
     assert ran.code == 130
     assert "Of 1,001 changes, at least 1,000 are made. Type the command again: it goes on there." in ran.err
+
+
+def test_ctrl_c_before_the_first_row_is_sent_says_that_nothing_was_changed(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(override_import, "compare", pressed)
+
+    ran = rampd("override", "import", "restyler", file(f"{HEADER}a/b,next,,,\n"))
+
+    assert (ran.code, ran.out, ran.err.strip()) == (130, "", "Nothing was changed.")
 
 
 def test_a_person_sees_a_bar_and_is_asked_before_overrides_are_deleted(

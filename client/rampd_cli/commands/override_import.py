@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from rampd_cli.arguments import COMPONENT, FILE
+from rampd_cli.changing import before_the_change
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.override_files.changes import Changes
@@ -73,13 +74,15 @@ def command(
     \b
       rampd override import restyler overrides.csv
     """
-    content = _content(file)
-    rows, refused = _checked(session, file, content, form or format_of(file, content))
+    with before_the_change(session):
+        content = _content(file)
+        rows, refused = _checked(session, file, content, form or format_of(file, content))
     _tell(session, file, refused)
     if refused and (replace or not skip_invalid or not rows):
         raise WrongUseError(_refusal(session, file, rows, refused, replace=replace, skip_invalid=skip_invalid))
     wanted = Wanted(component, file, rows, replace, note)
-    found = compare(session, wanted)
+    with before_the_change(session):
+        found = compare(session, wanted)
     if (removed := found.changes.removed) and not yes and not dry_run:
         session.confirm(_question(component, file, removed))
     done = send(session, wanted, found, is_dry_run=dry_run)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from rampd_cli.arguments import FILE
-from rampd_cli.changing import COLUMNS
+from rampd_cli.changing import COLUMNS, before_the_change
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
 from rampd_cli.failures import mark_partly_done
@@ -44,9 +44,10 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
             - percent: 5
               hold: 10m
     """
-    plans = planned(session, wanted_of(session, files), prune=prune)
-    changing = [plan for plan in plans if plan.differences]
-    would = _checked(session, changing, note, is_dry_run=dry_run)
+    with before_the_change(session):
+        plans = planned(session, wanted_of(session, files), prune=prune)
+        changing = [plan for plan in plans if plan.differences]
+        would = _checked(session, changing, note, is_dry_run=dry_run)
     if changing and session.output == "table":
         differing(changing).draw(terminal())
     if dry_run:
