@@ -42,12 +42,12 @@ def command(
     It shows the progress: a live view on a terminal, a line for each change in a pipe. With -o json it writes only the
     release, at the end. It ends if nobody reads the pipe any more.
 
-    Once a server has answered, the wait goes on for as long as none answers, such as during a restart, until --timeout.
+    Once a server has answered, the wait goes on until --timeout, also while none answers, such as during a restart.
 
     A release that became current and was replaced by another one has passed current, next and each percent. A release that was
     reverted has not: people went back from it. Nor has one that was abandoned, cancelled, superseded or deleted with its
-    component. A quarantine matters if it takes the release away: a tag in the queue is cancelled, next is held, and current
-    stays current.
+    component. --until ended is reached in each of these ways, unless the component was deleted. A quarantine matters if it takes
+    the release away: a tag in the queue is cancelled, next is held, and current stays current.
 
     Exit codes: 0 the goal is reached, or was passed; 1 there is no such release, so hand it in first; 4 the goal can't be
     reached any more, or not without a person (held, paused because something is wrong); 124 the time is over; 3 no server
