@@ -40,7 +40,8 @@ def wait(
 def _followed(
     session: "Session", component: str, release: v1.Release, goal: Goal, *, ends_s: float | None, keeps_waiting: bool
 ) -> v1.Release:
-    last, lost = None, ""
+    last = None
+    lost = ""
     with ending_with_reader(), view_of(session, goal) as view:
 
         def lose(error: RampdError) -> None:

@@ -4,7 +4,7 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from rampd import v1
-from rampd._contract.release_end import REVERTED
+from rampd._contract.release_end import is_reverted
 from rampd_cli.waiting.goal import NAMES, Goal
 
 
@@ -57,7 +57,7 @@ def where_of(seen: v1.WatchReleaseResponse) -> Where:
     """Returns where a release is. A state that this version does not know counts as QUEUED: the wait goes on."""
     release, rollout = seen.release, seen.rollout
     name = str(v1.ReleaseState(release.state)).removeprefix("RELEASE_STATE_")
-    if name == "RETIRED" and release.end_reason.startswith(REVERTED):
+    if name == "RETIRED" and is_reverted(release):
         return Where.REVERTED
     if name != "NEXT":
         return Where(name) if name in Where.__members__ else Where.QUEUED
