@@ -133,6 +133,10 @@ def of_all_commands() -> Iterator[Block]:
         "A change that can't be taken back asks before it is made. Without a terminal it fails, and names `--yes`. "
         "If the component has changed since the question, the change is refused."
     )
+    yield Text(
+        "The answer to `--dry-run` is that of the change, so `changed` says whether the change would change anything. In a pipe it is "
+        "`would` instead of `yes`. With `-o json` and `-o yaml`, the answer has `dryRun: true`, which no other answer has."
+    )
     yield Heading(2, "Options of every command")
     yield Text("You can also write them before the command: `rampd -o json status`.")
     yield Terms([described(by_name[name], ctx) for name in SHARED])

@@ -123,13 +123,13 @@ class Admin(OnePerProcess):
         until_paused: bool | None = None,
         timeout: float | None = None,
     ) -> v1.Release:
-        """Waits until a release has been rolled out. Returns the release: CURRENT, or RETIRED if it is no longer current.
+        """Waits until a release has been rolled out. Returns the release: CURRENT, or RETIRED if another one has taken its place.
 
             number = admin.release("restyler", "20200409").release
             admin.wait_for_release("restyler", number, timeout=3600)
 
         If a server has answered once and then stops, the wait goes on. `timeout` is in seconds; without it the wait has
-        no limit. Raises ReleaseFailedError, whose `reason` is HELD, PAUSED, ABANDONED, CANCELLED or SUPERSEDED;
+        no limit. Raises ReleaseFailedError, whose `reason` is HELD, PAUSED, REVERTED, ABANDONED, CANCELLED or SUPERSEDED;
         DeadlineExceededError; NotFoundError. With `until_held=False` it waits on while HELD: somebody may ramp it again.
 
         PAUSED means that automation paused the rollout because something is wrong, and that a person must act. With

@@ -1,8 +1,8 @@
 """What every command that changes something does: a dry run, a question where there is no way back, the call, the answer."""
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -11,7 +11,7 @@ import click
 from rampd_cli.advice import after_change
 from rampd_cli.failures import Exit
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown
+from rampd_cli.shown import Shown, as_dry_run
 
 COLUMNS: Final = ("component", "changed", "revision", "message")
 """The columns of the answer of a change. `component` is `*` for the whole namespace. `changed` is `yes`, `no`, or for a dry run
@@ -119,6 +119,16 @@ def change(
     return Exit.DONE
 
 
+@contextmanager
+def before_the_change(session: Session) -> Iterator[None]:
+    """While the block runs, nothing is written. After Ctrl-C the person reads so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.tell("\nNothing was changed.")
+        raise
+
+
 def _confirmed(
     session: Session, method: Callable[..., Any], component: str, call: Mapping[str, Any], asks: str, answer: str
 ) -> int | None:
@@ -190,7 +200,7 @@ def shown(
         if following:
             console.print(following, soft_wrap=True)
 
-    return Shown(response, [row], draw)
+    return Shown(as_dry_run(response) if is_dry_run else response, [row], draw)
 
 
 def _would(response: Any) -> str:

@@ -98,6 +98,8 @@ def tell(error: "click.ClickException | RampdError", output: str, following: str
         code, reason, message, metadata = exit_of(error), error.reason, error.message, error.metadata
     if output in {"json", "yaml"}:
         _write(json.dumps({"reason": reason, "message": message, "metadata": metadata}, ensure_ascii=False))
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(message, err=True)  # the help, which begins with the usage
     elif isinstance(error, click.UsageError):
         from rampd._contract.wording import one_line  # noqa: PLC0415 - only for a command that fails
 
@@ -128,6 +130,15 @@ def defect(error: Exception) -> "RampdError":
     return InternalError(
         f"rampd can't go on. It has a defect, or the server answered what makes no sense: {type(error).__name__}: {error} "
         f"({Path(at.filename).name}, line {at.lineno})"
+    )
+
+
+def of_newer_server(what: str) -> "RampdError":
+    """Returns the error for what only a newer server knows: `restyler has a state (9)`. A guess would be a wrong answer."""
+    from rampd.errors import UnimplementedError  # noqa: PLC0415 - it is slow to import
+
+    return UnimplementedError(
+        f"{what} that this rampd does not know, because it is older than the server. Update rampd: pip install --upgrade 'rampd[cli]'"
     )
 
 

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Final, NoReturn, TextIO
 
 _ESCAPES: Final = "rampd_escapes"
+_GONE: Final = select.POLLERR | select.POLLHUP
 
 
 def ready() -> None:
@@ -72,15 +74,61 @@ def pause(seconds: float) -> None:
     """Waits. Raises BrokenPipeError as soon as the program that reads stdout has ended: there may be nothing to write for hours, and
     so no write that fails.
     """
-    try:
-        place = sys.stdout.fileno()
-    except (OSError, ValueError):  # stdout is no file
+    place = _place()
+    if place is None:
         time.sleep(seconds)
         return
     poll = select.poll()
     poll.register(place, 0)
     found = poll.poll(seconds * 1000)
-    if any(state & (select.POLLERR | select.POLLHUP) for _, state in found):
+    if any(state & _GONE for _, state in found):
         raise BrokenPipeError
     if found:  # this system can't wait for the reader of such a file
         time.sleep(seconds)
+
+
+@contextmanager
+def ending_with_reader() -> Iterator[None]:
+    """Does in a block that waits for something else what `pause` does: raises BrokenPipeError as soon as the program that reads stdout
+    has ended. A thread looks for that, and a signal interrupts the block. A terminal sends a signal of its own.
+    """
+    place = _place()
+    if place is None or sys.stdout.isatty():
+        yield
+        return
+    has_ended = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if has_ended.is_set():
+            raise BrokenPipeError
+
+    before = signal.signal(signal.SIGPIPE, interrupt)
+    ours, theirs = os.pipe()
+    looking = threading.Thread(target=_look, args=(place, ours, has_ended), daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        os.close(theirs)  # the thread ends
+        looking.join()
+        os.close(ours)
+        signal.signal(signal.SIGPIPE, before)
+
+
+def _look(place: int, end: int, has_ended: threading.Event) -> None:
+    """Interrupts the main thread when nobody reads `place` any more. Ends when the other side of `end` is closed."""
+    poll = select.poll()
+    poll.register(place, 0)
+    poll.register(end, 0)
+    found = dict(poll.poll())
+    if end not in found and found[place] & _GONE:
+        has_ended.set()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
+
+
+def _place() -> int | None:
+    """The number of stdout. None if it is no file."""
+    try:
+        return sys.stdout.fileno()
+    except (OSError, ValueError):
+        return None

@@ -356,6 +356,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     assert (plain.code, plain.err, plain.rows[0][1]) == (0, "", "would")
     assert plain.rows[0][3].startswith("Dry run, nothing is changed. ")
     assert (as_json.json["changed"], as_json.json["message"] in plain.out) == (True, True)
+    assert as_json.json["dryRun"] is True
     assert admin.get_rollout(component) == before
 
 

@@ -1,5 +1,7 @@
 """How `rampd` answers: on stdout for people, pipes and programs, on stderr for errors, and with an exit code."""
 
+import pytest
+
 from rampd_cli.commands import override_list
 from tests.cli.conftest import Run
 
@@ -43,6 +45,24 @@ def test_the_help_says_the_columns_of_a_pipe_and_the_exit_codes(run: Run) -> Non
     assert f"Columns of -o plain, separated by tabs: {', '.join(override_list.command.columns)}" in said
     assert "Exit codes: 0 done, or nothing had to change; 1 refused;" in run("--help").out
     assert "1 there is no such release" in " ".join(run("wait", "--help").out.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["override"], ["policy"], ["quarantine"], ["queue"], ["config"], ["config", "--utc"]]
+)
+def test_a_command_that_needs_another_one_shows_its_usage_once(run: Run, words: list[str]) -> None:
+    ran = run(*words)
+
+    assert (ran.code, ran.out, ran.err.count("Usage: rampd")) == (2, "", 1)
+    assert ("Commands:" in ran.err) == (len(words) == 1)
+
+
+def test_only_the_answer_to_a_dry_run_says_that_it_is_one(rampd: Run) -> None:
+    dry = rampd("release", "restyler", "1.0", "--dry-run", "-o", "json").json
+    made = rampd("release", "restyler", "1.0", "-o", "json").json
+
+    assert (dry["dryRun"], dry["changed"]) == (True, True)
+    assert "dryRun" not in made
 
 
 def test_rampd_alone_shows_the_help(run: Run) -> None:

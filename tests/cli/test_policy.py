@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,7 @@ def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
     ran = rampd("policy", "apply", file(), "--dry-run")
 
     assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "would"])
+    assert rampd("policy", "apply", file(), "--dry-run", "-o", "json").json["dryRun"] is True
     assert admin.get_rollout("restyler").revision == 1
 
 
@@ -448,6 +451,112 @@ def test_a_damaged_component_leaves_the_others_their_policies(
         if output == "json":
             assert bool(ran.err) == bool(code)
             assert not ran.err or json.loads(ran.err)["reason"] == "STORE_CORRUPT"
+
+
+PRUNED = "policies:\n  restyler: {alpha: 0.2, auto_start: true}\n  worker: {alpha: 0.3, steps: [{percent: 5}, {percent: 25}]}\n"
+WANTED = {
+    "restyler": v1.Policy(alpha=0.2, auto_start=True),
+    "worker": v1.Policy(alpha=0.3, steps=[v1.Step(percent=5), v1.Step(percent=25)]),
+    "mailer": v1.Policy(),
+}
+_KILLED_AT = """
+import os, signal, sys
+from rampd_cli.__main__ import main
+from rampd_cli.policies import applying
+
+real, left = applying._set, [int(sys.argv.pop(1))]
+
+def _set(*args, **more):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    answer = real(*args, **more)
+    if not left[0] and not more.get("dry_run"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+applying._set = _set
+sys.exit(main())
+"""
+"""`rampd`, which is killed when the server has been asked so often about a policy: three times to check, three times to set."""
+
+
+BEFORE = {
+    "restyler": v1.Policy(),
+    "worker": v1.Policy(max_percent=50),
+    "mailer": v1.Policy(alpha=0.4, auto_start=True),
+}
+"""Three components with policies. The file names two of them."""
+
+
+def set_policies(admin: Any, wanted: Mapping[str, v1.Policy]) -> None:
+    for name, policy in wanted.items():
+        admin.set_policy(name, policy, update_mask=[field.name for field in v1.Policy.DESCRIPTOR.fields])
+
+
+def policies(admin: Any) -> dict[str, v1.Policy]:
+    return {name: admin.get_rollout(name).policy for name in WANTED}
+
+
+def test_an_apply_that_is_killed_leaves_whole_policies_and_its_repeat_the_wanted_ones(
+    rampd: Run, admin: Any, rampd_server: RampdServer, file: Any
+) -> None:
+    admin.release("mailer", "1.0")
+    words = ("policy", "apply", file(PRUNED), "--prune", "--yes")
+    for asked in range(7):
+        set_policies(admin, BEFORE)
+
+        killed = killed_at(asked, words, rampd_server.target)
+
+        assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b""), killed.stderr
+        done = max(asked - 3, 0)
+        assert list(policies(admin).values()) == [*list(WANTED.values())[:done], *list(BEFORE.values())[done:]]
+
+        again = rampd(*words)
+
+        assert (again.code, policies(admin)) == (0, WANTED)
+        assert [row[1] for row in again.rows].count("yes") == 3 - done
+
+
+def killed_at(asked: int, words: Sequence[str], target: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, "-c", _KILLED_AT, str(asked), *words],
+        env={**os.environ, "RAMPD_SERVER": target},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+INTERRUPTED = {
+    0: "Nothing was changed.",
+    2: "Nothing was changed.",
+    3: "Set: nothing. Perhaps set: restyler. Not set: worker, mailer. Type the command again for the rest.",
+    5: "Set: restyler, worker. Perhaps set: mailer. Type the command again for the rest.",
+}
+"""After how many questions about a policy somebody presses Ctrl-C, and what is said."""
+
+
+def test_ctrl_c_during_an_apply_says_what_was_done_and_what_was_not(
+    rampd: Run, admin: Any, file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.release("mailer", "1.0")
+    real = applying._set
+
+    def pressed(*args: Any, **more: Any) -> Any:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return real(*args, **more)
+
+    monkeypatch.setattr(applying, "_set", pressed)
+    for asked, said in INTERRUPTED.items():
+        set_policies(admin, BEFORE)
+        left = [None] * asked
+
+        ran = rampd("policy", "apply", file(PRUNED), "--prune", "--yes")
+
+        assert (ran.code, ran.out, ran.err.strip()) == (130, "", said)
 
 
 def test_a_refusal_after_the_first_policy_is_no_wrong_use(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rampd import v1
 from rampd._calls.timeout import checked_timeout
+from rampd._contract.release_end import is_reverted
 from rampd._runtime.backoff import Backoff, after
 from rampd._runtime.backoff import chance as of_the_system
 from rampd._verbs.verbs import watch_release
@@ -61,7 +62,7 @@ class Waiting:
         return response.release.state in _ROLLED_OUT or bool(self._failure(response))
 
     def result(self, last: v1.WatchReleaseResponse) -> v1.Release:
-        """Returns the release of the last response if it was rolled out. Raises ReleaseFailedError."""
+        """Returns the release of the last response if it was rolled out, and people did not go back. Raises ReleaseFailedError."""
         if reason := self._failure(last):
             raise _failed(last, reason)
         return last.release
@@ -70,6 +71,8 @@ class Waiting:
         release, rollout = response.release, response.rollout
         if release.state in _FAILED:
             return v1.ReleaseState.Name(release.state).removeprefix("RELEASE_STATE_")
+        if release.state == v1.RELEASE_STATE_RETIRED and is_reverted(release):
+            return "REVERTED"
         if release.state != v1.RELEASE_STATE_NEXT:
             return ""
         if rollout.state == v1.ROLLOUT_STATE_HELD:

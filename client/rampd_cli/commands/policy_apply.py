@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from rampd_cli.arguments import FILE
-from rampd_cli.changing import COLUMNS
+from rampd_cli.changing import COLUMNS, before_the_change
 from rampd_cli.command import command as make_command
 from rampd_cli.commands.policy_diff import differing
 from rampd_cli.failures import mark_partly_done
 from rampd_cli.policies.applying import Planned, checked, planned, refuse, set_policy, wanted_of
 from rampd_cli.session import Session
-from rampd_cli.shown import Shown, as_data, terminal
+from rampd_cli.shown import Shown, as_data, as_dry_run, terminal
 
 _SAME = "The policy is as the file says."
 
@@ -44,9 +44,10 @@ def command(session: Session, files: tuple[str, ...], prune: bool, note: str, dr
             - percent: 5
               hold: 10m
     """
-    plans = planned(session, wanted_of(session, files), prune=prune)
-    changing = [plan for plan in plans if plan.differences]
-    would = _checked(session, changing, note, is_dry_run=dry_run)
+    with before_the_change(session):
+        plans = planned(session, wanted_of(session, files), prune=prune)
+        changing = [plan for plan in plans if plan.differences]
+        would = _checked(session, changing, note, is_dry_run=dry_run)
     if changing and session.output == "table":
         differing(changing).draw(terminal())
     if dry_run:
@@ -128,4 +129,5 @@ def _summary(plans: Sequence[Planned], answers: Sequence[Any], *, is_dry_run: bo
         verb = "It would set" if is_dry_run else "Set"
         console.print(f"{verb} {counted(done, 'policy').replace('policys', 'policies')}; {len(rows) - done} as before.")
 
-    return Shown({"responses": [as_data(answer) for answer in answers]}, rows, draw)
+    data = {"responses": [as_data(answer) for answer in answers]}
+    return Shown(as_dry_run(data) if is_dry_run else data, rows, draw)
