@@ -1,5 +1,10 @@
 """How `rampd` answers: on stdout for people, pipes and programs, on stderr for errors, and with an exit code."""
 
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from rampd_cli.commands import override_list
@@ -63,6 +68,47 @@ def test_only_the_answer_to_a_dry_run_says_that_it_is_one(rampd: Run) -> None:
 
     assert (dry["dryRun"], dry["changed"]) == (True, True)
     assert "dryRun" not in made
+
+
+def names_in(answer: object) -> Iterator[str]:
+    if isinstance(answer, dict):
+        yield from answer
+        answer = list(answer.values())
+    if isinstance(answer, list):
+        for each in answer:
+            yield from names_in(each)
+
+
+def test_every_name_in_json_is_written_as_in_the_json_of_the_api(rampd: Run) -> None:
+    """Except what is quoted from files: `policy diff` names the fields as a file does."""
+    rampd("release", "restyler", "1.0")
+    rampd("release", "restyler", "2.0")
+    Path("o.csv").write_text("repo,tag\nacme/app,1.0\nno repo,1.0\n")
+    Path("p.yaml").write_text("policies: {restyler: {auto_start: true, steps: [{percent: 5, min_jobs: 9}]}}")
+    seen = set()
+    for line in (
+        "policy apply p.yaml --dry-run",
+        "policy apply p.yaml",
+        "override import restyler o.csv --skip-invalid",
+        "override list restyler",
+        "status",
+        "status restyler",
+        "history restyler",
+        "explain restyler acme/app",
+        "plan restyler --jobs-per-hour 500",
+        "wait restyler --until next",
+        "policy show",
+        "quarantine add restyler 0.9",
+        "quarantine list restyler",
+        "queue list restyler",
+        "doctor",
+    ):
+        ran = rampd(*line.split(), "-o", "json")
+        seen |= {
+            f"{line}: {name}" for name in names_in(json.loads(ran.out)) if not re.fullmatch("[a-z][A-Za-z0-9]*", name)
+        }
+
+    assert seen == set()
 
 
 def test_rampd_alone_shows_the_help(run: Run) -> None:

@@ -39,7 +39,7 @@ class Compared:
 
     changes: Changes
     guard: int | None
-    """The revision at which nothing has changed since they were read. None: nothing is deleted because of what was read."""
+    """The revision of the component before they were read: at another one, nothing is sent. None: any revision will do."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Done:
 def compare(session: Session, wanted: Wanted) -> Compared:
     """Reads the overrides, and says what the file changes about them. Raises RampdError."""
     admin = session.admin()
-    # The revision is read first: then every change that the overrides may not have moves it.
+    # Before the overrides, so that every change which they may lack gives the component another revision.
     guard = admin.get_rollout(wanted.component).revision if wanted.replace else None
     overrides = admin.list_overrides(wanted.component, page_size=BATCH, timeout=_TIMEOUT_S)
     return Compared(changes(wanted.rows, overrides, time.time(), replace=wanted.replace), guard)

@@ -147,26 +147,26 @@ def _data(plan: Plan, end_s: float) -> dict[str, Any]:
         "steps": [
             {
                 "percent": stage.basis_points / 100,
-                "begins_s": stage.begins_s,
-                "ends_s": stage.ends_s,
+                "beginsSeconds": stage.begins_s,
+                "endsSeconds": stage.ends_s,
                 "needs": _needs(plan, stage),
                 "approval": stage.approval,
             }
             for stage in plan.stages
         ],
-        "end": {"begins_s": end_s, "what": _end(plan)},
+        "end": {"beginsSeconds": end_s, "what": _end(plan)},
         "reactions": list(_reaction(plan)),
         "advice": list(_advice(plan)),
         "releases": [
-            {"failure_rate": rate}
+            {"failureRate": rate}
             | (
-                {"no_worse": True}
+                {"noWorse": True}
                 if found is None
                 else {
                     "runs": found.runs,
                     "found": len(found.found),
                     "half": _of(found.by(_HALF)),
-                    "nine_of_ten": _of(found.by(_MANY)),
+                    "nineOfTen": _of(found.by(_MANY)),
                 }
             )
             for rate, found in zip(RATES, plan.chances, strict=True)
@@ -177,7 +177,7 @@ def _data(plan: Plan, end_s: float) -> dict[str, Any]:
 def _of(found: "Found | None") -> dict[str, float] | None:
     if found is None:
         return None
-    return {"after_s": round(found.after_s), "jobs": round(found.jobs), "jobs_of_next": round(found.next_jobs)}
+    return {"afterSeconds": round(found.after_s), "jobs": round(found.jobs), "jobsOfNext": round(found.next_jobs)}
 
 
 def _draw(console: "Console", plan: Plan, end_s: float) -> None:
