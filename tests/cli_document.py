@@ -117,9 +117,21 @@ def of_command(name: str, group: click.Group, parent: click.Context) -> Iterator
     if own:
         yield Terms([described(each, ctx) for each in own])
     if len(own) < len(options):
-        yield Text("It also takes the options of every change.")
+        yield Text(f"It also takes the options of every change{_but_not(lacking(command))}.")
     if command.columns:
         yield Text(f"Columns of `-o plain`: {', '.join(f'`{each}`' for each in command.columns)}.")
+
+
+def lacking(command: Command) -> set[str]:
+    """The options of every change that a command does not have."""
+    return {*FOR_CHANGES} - {str(each.name) for each in command.params}
+
+
+def _but_not(names: set[str]) -> str:
+    if not names:
+        return ""
+    assert names == {"request_id"}, names
+    return ", but not `--request-id`: it sends many requests, and a repeat sends only those that still change something"
 
 
 def of_all_commands() -> Iterator[Block]:

@@ -76,7 +76,9 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
         shape = "abandon {component}"
     if not shape:
         return ""
-    return f"rampd {shape.format(component=_component(given), tag=_tag(metadata) or _tag(given) or 'TAG')}"
+    # A command for files has no component among its arguments.
+    component = _component({**metadata, **given})
+    return f"rampd {shape.format(component=component, tag=_tag(metadata) or _tag(given) or 'TAG')}"
 
 
 def next_after(verb: str, response: Any, given: Mapping[str, Any]) -> str:

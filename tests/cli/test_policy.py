@@ -15,6 +15,7 @@ import pytest
 from rampd import v1
 from rampd.errors import AbortedError, InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
+from rampd_cli.changing import How
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
 from tests.cli.conftest import RAMPD, AtTerminal, Run
@@ -219,10 +220,10 @@ def test_a_file_that_can_not_be_read_is_wrong_use(rampd: Run) -> None:
 def test_a_policy_that_changed_meanwhile_is_left_alone_and_a_step_is_no_change(admin: Any) -> None:
     has = applying.present(admin, "restyler")
     admin.release("restyler", "2.0")
-    assert applying.set_policy(admin, has, v1.Policy(alpha=0.1), "").changed
+    assert applying.set_policy(admin, has, v1.Policy(alpha=0.1), How()).changed
 
     with pytest.raises(AbortedError):
-        applying.set_policy(admin, has, v1.Policy(alpha=0.2), "")
+        applying.set_policy(admin, has, v1.Policy(alpha=0.2), How())
 
     assert admin.get_policy("restyler").alpha == 0.1
 
@@ -274,6 +275,50 @@ def test_edit_shows_what_the_server_refuses(rampd: Run, admin: Any, editor: Any,
     kept = Path(ran.err.split("Your text is in ")[1].strip().removesuffix("."))
     assert "percent: 96" in kept.read_text()
     kept.unlink()
+
+
+def test_a_dry_run_of_an_edit_says_what_would_happen_and_keeps_the_text(rampd: Run, admin: Any, editor: Any) -> None:
+    editor('sed -i "s/restyler: {}/restyler: {alpha: 0.1}/" "$1"')
+
+    ran = rampd("policy", "edit", "restyler", "--dry-run")
+
+    assert (ran.code, ran.rows[0][:2]) == (0, ["restyler", "would"])
+    assert (admin.get_rollout("restyler").revision, admin.get_policy("restyler").alpha) == (1, 0.01)
+    kept = ran.err.split("rampd policy apply ")[1].strip()
+    assert rampd("policy", "apply", kept).code == 0
+    assert admin.get_policy("restyler").alpha == 0.1
+    Path(kept).unlink()
+
+
+@pytest.mark.parametrize("words", [("edit", "restyler"), ("apply", "p.yaml")], ids=" ".join)
+def test_a_policy_is_set_only_at_the_revision_that_is_expected(
+    rampd: Run, admin: Any, editor: Any, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "p.yaml").write_text("policies: {restyler: {alpha: 0.1}}")
+    editor('sed -i "s/restyler: {}/restyler: {alpha: 0.1}/" "$1"')
+
+    refused = rampd("policy", *words, "--expect-revision", "7", "--yes")
+    assert (refused.code, "restyler is at revision 1, not 7" in refused.err) == (1, True)
+    assert refused.err.endswith("Next: rampd status restyler\n")
+    assert (seen(tmp_path), admin.get_rollout("restyler").revision) == ([], 1)
+
+    assert rampd("policy", *words, "--expect-revision", "1", "--yes").code == 0
+    assert admin.get_policy("restyler").alpha == 0.1
+
+
+def test_a_step_since_the_revision_that_is_expected_is_a_change(admin: Any) -> None:
+    """Given a rollout that has gone on while the policy stayed, expect a refusal: the person asked for this revision."""
+    has = applying.present(admin, "restyler")
+    admin.release("restyler", "2.0")
+
+    with pytest.raises(AbortedError):
+        applying.set_policy(admin, has, v1.Policy(alpha=0.1), How(expect_revision=1))
+
+
+def test_the_revision_of_several_components_can_not_be_expected(rampd: Run, admin: Any, file: Any) -> None:
+    ran = rampd("policy", "apply", file("policies: {restyler: {}, worker: {}}"), "--expect-revision", "1")
+
+    assert (ran.code, "for one component" in ran.err) == (2, True)
 
 
 def test_an_edit_without_a_change_changes_nothing(rampd: Run, admin: Any, editor: Any) -> None:

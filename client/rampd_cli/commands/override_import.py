@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from rampd_cli.arguments import COMPONENT, FILE
+from rampd_cli.changing import How, options_of_many_changes, require_revision
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError, mark_partly_done
 from rampd_cli.override_files.changes import Changes, changes
@@ -62,19 +63,9 @@ class _Done:
 @click.option(
     "--replace", is_flag=True, default=False, help="Also delete every override that the file does not have. Asks first."
 )
-@click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it.")
-@click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing.")
-@click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask.")
+@options_of_many_changes
 def command(
-    session: Session,
-    component: str,
-    file: str,
-    form: str | None,
-    skip_invalid: bool,
-    replace: bool,
-    note: str,
-    dry_run: bool,
-    yes: bool,
+    session: Session, component: str, file: str, form: str | None, skip_invalid: bool, replace: bool, **options: Any
 ) -> None:
     """Sets many overrides from a file, `-` is stdin: CSV with a header, or a change of the API in JSON on each line.
 
@@ -90,6 +81,7 @@ def command(
     \b
       rampd override import restyler overrides.csv
     """
+    how = How.taken_from(options)
     content = _content(file)
     rows, refused = _checked(session, content, form or format_of(file, content))
     _tell(session, file, refused)
@@ -107,17 +99,18 @@ def command(
         return changes(rows, overrides, time.time(), replace=replace)
 
     found = compared()
-    if found.removed and not yes and not dry_run:
+    if found.removed and not how.yes and not how.dry_run:
         session.confirm(
             f"{len(found.removed):,} overrides of {component} are not in {file}, such as that of {found.removed[0].repo}. They are "
             "deleted. Go on?"
         )
         seen, found = found, compared()
         _require_seen(component, seen, found)
-    done = _send(session, component, found, file, note, is_dry_run=dry_run)
+    done = _send(session, component, found, file, how)
     if not done.revision:
         done.revision = admin.get_rollout(component).revision
-    session.show(_shown(component, found, refused, done, is_dry_run=dry_run))
+        require_revision(component, done.revision, how)
+    session.show(_shown(component, found, refused, done, is_dry_run=how.dry_run))
 
 
 def _require_seen(component: str, seen: Changes, found: Changes) -> None:
@@ -169,27 +162,20 @@ def _said(file: str, refused: Sequence[Refused]) -> list[str]:
     return lines
 
 
-def _send(session: Session, component: str, found: Changes, file: str, note: str, *, is_dry_run: bool) -> _Done:
+def _send(session: Session, component: str, found: Changes, file: str, how: How) -> _Done:
     """Sends the changes in batches. If that ends early, the person reads how far it came."""
     from rampd import v1  # noqa: PLC0415 - it is slow to import
-    from rampd.errors import RampdError  # noqa: PLC0415
+    from rampd.errors import AbortedError, RampdError  # noqa: PLC0415
 
     rows = [*found.rows, *(Row(0, v1.OverrideChange(repo=each.repo, delete=True)) for each in found.removed)]
     done = _Done()
-    with progress(session, f"{'Asked' if is_dry_run else 'Imported'} overrides", len(rows)) as tell:
+    with progress(session, f"{'Asked' if how.dry_run else 'Imported'} overrides", len(rows)) as tell:
         for at in range(0, len(rows), _BATCH):
             try:
-                _batch(
-                    session.admin().batch_set_overrides,
-                    component,
-                    rows[at : at + _BATCH],
-                    note,
-                    done,
-                    is_dry_run=is_dry_run,
-                )
+                _batch(session.admin().batch_set_overrides, component, rows[at : at + _BATCH], how, done)
             except (RampdError, KeyboardInterrupt) as error:
-                text = f"At least {at:,} of {len(rows):,} changes are made. Type the command again: it goes on there."
-                if is_dry_run:
+                text = f"At least {at:,} of {len(rows):,} changes are made. {_again(how)}"
+                if how.dry_run or (not at and isinstance(error, AbortedError)):
                     text = "Nothing was changed."
                 if isinstance(error, KeyboardInterrupt):
                     session.tell(f"\n{text}")
@@ -197,18 +183,23 @@ def _send(session: Session, component: str, found: Changes, file: str, note: str
                     for line in _lines(error, rows[at : at + _BATCH]):
                         error.add_note(f"{file}:{line}")
                     error.add_note(text)
-                    if at and not is_dry_run:
+                    if at and not how.dry_run:
                         mark_partly_done(error)
                 raise
             tell(min(at + _BATCH, len(rows)))
     return done
 
 
-def _batch(
-    method: Callable[..., Any], component: str, rows: Sequence[Row], note: str, done: _Done, *, is_dry_run: bool
-) -> None:
+def _again(how: How) -> str:
+    without = "" if how.expect_revision is None else " without --expect-revision"
+    return f"Type the command again{without}: it goes on there."
+
+
+def _batch(method: Callable[..., Any], component: str, rows: Sequence[Row], how: How, done: _Done) -> None:
+    # With the first batch, the component gets another revision than the person expects.
+    expected = {} if done.batches else {"expected_revision": how.expect_revision}
     answer: v1.BatchSetOverridesResponse = method(
-        component, [row.change for row in rows], note=note, dry_run=is_dry_run, timeout=_TIMEOUT_S
+        component, [row.change for row in rows], note=how.note, dry_run=how.dry_run, timeout=_TIMEOUT_S, **expected
     )
     deleted = sum(row.change.delete for row in rows)
     done.deleted += deleted

@@ -11,6 +11,7 @@ from rampd_cli.policies.reading import Problem, WrittenPolicy, read_files
 if TYPE_CHECKING:
     from rampd import Admin, v1
     from rampd.errors import RampdError
+    from rampd_cli.changing import How
     from rampd_cli.session import Session
 
 _TRIES: Final = 3
@@ -123,7 +124,7 @@ def _planned(has: Present, wanted: "v1.Policy", written: WrittenPolicy | None) -
     return Planned(has, wanted, differences(wanted, has.own, has.all), written)
 
 
-def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[Any], list[Problem]]:
+def checked(admin: "Admin", plans: Sequence[Planned], how: "How") -> tuple[list[Any], list[Problem]]:
     """Asks the server what it would answer, and writes nothing. Returns its answers, and everything that it would refuse in the
     files. Raises RampdError for any other refusal.
     """
@@ -132,7 +133,7 @@ def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[A
     answers, problems = [], []
     for plan in plans:
         try:
-            answers.append(_set(admin, plan.present, plan.wanted, note, dry_run=True))
+            answers.append(_set(admin, plan.present, plan.wanted, how, dry_run=True))
         except InvalidArgumentError as error:
             if plan.written is None or not (found := plan.written.refused(error.violations)):
                 raise
@@ -140,33 +141,35 @@ def checked(admin: "Admin", plans: Sequence[Planned], note: str) -> tuple[list[A
     return answers, problems
 
 
-def set_policy(admin: "Admin", has: Present, wanted: "v1.Policy", note: str) -> Any:
+def set_policy(admin: "Admin", has: Present, wanted: "v1.Policy", how: "How") -> Any:
     """Sets a whole policy, if the component still has the policy that was read. Raises RampdError; REVISION_MISMATCH if the
     policy has changed.
 
-    A rollout under way gets a new revision with every step. So after REVISION_MISMATCH, the policy itself is compared.
+    A rollout under way gets a new revision with every step. So after REVISION_MISMATCH, the policy itself is compared, unless the
+    person expects the revision.
     """
     from rampd.errors import AbortedError  # noqa: PLC0415 - it is slow to import
 
+    if how.dry_run or how.expect_revision is not None:
+        return _set(admin, has, wanted, how, dry_run=how.dry_run)
     guard = has
     for _ in range(_TRIES - 1):
         try:
-            return _set(admin, guard, wanted, note)
+            return _set(admin, guard, wanted, how)
         except AbortedError:
             now = present(admin, has.component)
             if now.own != has.own:
                 raise
             guard = replace(has, revision=now.revision)
-    return _set(admin, guard, wanted, note)
+    return _set(admin, guard, wanted, how)
 
 
-def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", note: str, *, dry_run: bool = False) -> Any:
+def _set(admin: "Admin", guard: Present, wanted: "v1.Policy", how: "How", *, dry_run: bool = False) -> Any:
     method: Any = admin.set_policy
     return method(
         guard.component,
         wanted,
         update_mask=[field.name for field in wanted.DESCRIPTOR.fields],
-        expected_revision=None if dry_run else guard.revision,
-        note=note,
         dry_run=dry_run,
+        **how.arguments() | {"expected_revision": None if dry_run else guard.revision},
     )

@@ -22,6 +22,8 @@ class EditedFile:
         self.path = path
         self.is_open = False
         """Whether the editor has it, so that nothing was sent."""
+        self.stays = False
+        """Whether it stays although nothing went wrong."""
         self._first = self._text = text
 
     def edit(self, problems: Sequence[Problem]) -> str:
@@ -72,8 +74,8 @@ class EditedFile:
 
 @contextmanager
 def edited_file(text: str) -> Iterator[EditedFile]:
-    """Gives a file with a text. If the block ends with an error, the file stays if a person has written anything into it, and the
-    error says where it is.
+    """Gives a file with a text, and removes it at the end. If the block ends with an error, the file stays if a person has written
+    anything into it, and the error says where it is.
     """
     handle, name = mkstemp(prefix="rampd-policy-", suffix=".yaml")
     os.close(handle)
@@ -84,7 +86,8 @@ def edited_file(text: str) -> Iterator[EditedFile]:
         if file.kept():
             _tell(error, file)
         raise
-    file.path.unlink(missing_ok=True)
+    if not file.stays:
+        file.path.unlink(missing_ok=True)
 
 
 def _tell(error: BaseException, file: EditedFile) -> None:
