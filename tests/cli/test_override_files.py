@@ -14,7 +14,7 @@ from rampd.errors import InvalidArgumentError, UnavailableError
 from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
 from rampd_cli.override_files.rows import CSV, JSON_LINES, read_rows
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import AtTerminal, Run, piped
 from tests.rpc.scripted_server import scripted_server
 
 LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -289,6 +289,20 @@ def test_an_export_goes_through_a_pipe_with_a_name_and_never_replaces_it(
         assert (tmp_path / "pipe").is_fifo()
     finally:
         os.close(reader)
+
+
+def test_what_another_command_writes_can_be_imported(rampd: Run, admin: Any, tmp_path: Path) -> None:
+    """Given a pipe such as that of `<(…)`, expect all of it."""
+    with piped(tmp_path / "pipe", f"{HEADER}acme/app,next,,,\n"):
+        assert rampd("override", "import", "restyler", "pipe").code == 0
+    assert overrides(admin) == [("acme/app", v1.CHANNEL_NEXT, "")]
+
+
+@pytest.mark.parametrize(("name", "says"), [("/dev/zero", "is larger than 64 MiB"), (".", "Is a directory")])
+def test_a_file_without_an_end_and_a_folder_are_wrong_use(run: Run, name: str, says: str) -> None:
+    ran = run("override", "import", "restyler", name)
+
+    assert (ran.code, says in ran.err) == (2, True)
 
 
 def test_a_program_gets_one_error_with_every_row(rampd: Run, admin: Any, file: Callable[..., str]) -> None:

@@ -18,7 +18,7 @@ from rampd.testing import RampdServer
 from rampd_cli.changing import How
 from rampd_cli.commands import policy_apply
 from rampd_cli.policies import applying
-from tests.cli.conftest import RAMPD, AtTerminal, Run
+from tests.cli.conftest import RAMPD, AtTerminal, Run, piped
 from tests.rpc.scripted_server import ScriptedServer, scripted_server, status
 
 FILE = """\
@@ -215,6 +215,19 @@ def test_a_component_that_does_not_exist_is_refused(rampd: Run, file: Any) -> No
 
 def test_a_file_that_can_not_be_read_is_wrong_use(rampd: Run) -> None:
     assert rampd("policy", "apply", "none.yaml").code == 2
+
+
+@pytest.mark.parametrize(("name", "says"), [("/dev/zero", "is larger than"), (".", "Is a directory")])
+def test_a_file_without_an_end_and_a_folder_are_wrong_use(rampd: Run, name: str, says: str) -> None:
+    ran = rampd("policy", "apply", name)
+
+    assert (ran.code, says in ran.err) == (2, True)
+
+
+def test_what_another_command_writes_can_be_applied(rampd: Run, admin: Any, tmp_path: Path) -> None:
+    """Given a pipe such as that of `<(…)`, expect all of it."""
+    with piped(tmp_path / "pipe", FILE):
+        assert rampd("policy", "apply", "pipe").rows[0][:2] == ["restyler", "yes"]
 
 
 def test_a_policy_that_changed_meanwhile_is_left_alone_and_a_step_is_no_change(admin: Any) -> None:
