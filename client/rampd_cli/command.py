@@ -53,7 +53,21 @@ def _shared_options() -> list[click.Option]:
 SHARED: Final = tuple(str(option.name) for option in _shared_options())
 
 
-class Command(click.Command):
+class _Reading(click.Command):
+    """A command that says of an option that it does not have what to type instead."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            from rampd_cli.mistyped import with_advice  # noqa: PLC0415 - only for a mistake
+
+            error.ctx = error.ctx or ctx
+            raise with_advice(error, ctx, words) from None
+
+
+class Command(_Reading):
     """A command. Its function gets a Session, then its own arguments, and returns an exit code or None for 0."""
 
     def __init__(
@@ -86,7 +100,7 @@ class Command(click.Command):
                 if isinstance(error, click.exceptions.Exit) or (isinstance(error, OSError) and error.filename is None):
                     raise
                 told = error if is_failure(error) else defect(error)
-                return tell(told, _output_of(session), next_command(told, str(ctx.info_name), given))
+                return tell(told, output_of(session), next_command(told, str(ctx.info_name), given))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own: list[tuple[str, str]] = []
@@ -104,7 +118,7 @@ class Command(click.Command):
                 formatter.write_text(", ".join(self.columns))
 
 
-def _output_of(session: Session) -> str:
+def output_of(session: Session) -> str:
     """The output for an error. That of a person if the configuration can't say it: what is wrong with it may be the error."""
     try:
         return session.output
@@ -112,7 +126,7 @@ def _output_of(session: Session) -> str:
         return ""
 
 
-class _Commands(click.Group):
+class _Commands(_Reading, click.Group):
     """Commands. The file of a command is imported when the command is typed."""
 
     sections: Mapping[str, Mapping[str, str]]
