@@ -75,9 +75,12 @@ class Command(_Reading):
         name: str,
         *,
         columns: tuple[str, ...] = (),
+        asks: str = "",
         **settings: Any,
     ) -> None:
         super().__init__(name, **settings)
+        self.asks = asks
+        """What has to be typed so that a person is asked, for the document. Empty if the command never asks."""
         self.columns = columns
         """The columns of `-o plain`. They keep their names and their order; new ones come at the end."""
         self.params += _shared_options()

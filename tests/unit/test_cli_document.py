@@ -1,5 +1,6 @@
 """docs/cli.md and the man page say what the code of `rampd` does, and their examples are commands."""
 
+import inspect
 import re
 import shlex
 import shutil
@@ -12,7 +13,6 @@ import pytest
 
 from rampd_cli import profiles
 from rampd_cli.app import root
-from rampd_cli.command import Command, Group
 from rampd_cli.failures import Exit
 from tests.cli_document import (
     DOCS,
@@ -20,6 +20,7 @@ from tests.cli_document import (
     FILES,
     FOR_CHANGES,
     Typed,
+    commands,
     document,
     lacking,
     markdown,
@@ -45,19 +46,6 @@ OF_THIS_MACHINE = {"config set", "config unset", "config use"}
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_file_is_what_the_code_says(path: Path) -> None:
     assert path.read_text() == FILES[path](document()), "type: make docs"
-
-
-def commands(group: click.Group = root, parent: click.Context | None = None) -> list[tuple[str, Command]]:
-    ctx = click.Context(group, info_name=group.name, parent=parent)
-    found = []
-    for name in group.list_commands(ctx):
-        each = group.get_command(ctx, name)
-        if isinstance(each, Group):
-            found += commands(each, ctx)
-        else:
-            assert isinstance(each, Command)
-            found.append((f"{ctx.command_path} {name}", each))
-    return found
 
 
 def examples() -> list[str]:
@@ -92,6 +80,15 @@ def test_every_command_that_changes_something_has_the_options_of_every_change() 
         "override import": {"request_id"},
         "policy apply": {"request_id"},
     }
+
+
+def test_every_command_that_asks_says_so() -> None:
+    """Given the code of each command, expect that it asks a person if and only if the document says so."""
+    for path, command in commands():
+        assert command.callback is not None
+        code = inspect.getsource(inspect.getmodule(command.callback))
+        assert bool(command.asks) is bool(re.search(r"\.confirm\(|\basks=asks\b", code)), path
+        assert not command.asks or command.asks.startswith(f"`{path}"), path
 
 
 def test_every_variable_that_the_code_reads_is_described() -> None:

@@ -47,7 +47,7 @@ class _Done:
     """Some of the repos that would get another version, a line each."""
 
 
-@make_command("import", columns=_COLUMNS)
+@make_command("import", columns=_COLUMNS, asks="`rampd override import --replace`, if it would delete an override")
 @click.argument("component", type=COMPONENT)
 @click.argument("file", type=FILE)
 @click.option(

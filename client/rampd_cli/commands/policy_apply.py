@@ -17,7 +17,7 @@ from rampd_cli.shown import Shown, as_data, terminal
 _SAME = "The policy is as the file says."
 
 
-@make_command("apply", columns=COLUMNS)
+@make_command("apply", columns=COLUMNS, asks="`rampd policy apply --prune`, if it would reset a policy")
 @click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--prune",

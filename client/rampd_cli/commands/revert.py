@@ -10,7 +10,7 @@ from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
 
 
-@make_command("revert", columns=COLUMNS)
+@make_command("revert", columns=COLUMNS, asks="`rampd revert --to TAG`, if there is a newer previous tag")
 @click.argument("component", type=COMPONENT)
 @click.option(
     "--to",
