@@ -32,7 +32,7 @@ _OF_VERB: Final = {
 """The commands for verbs of the API, where the command has another name than the verb."""
 _BY_REASON: Final = {
     "COMPONENT_NOT_FOUND": "status",
-    "RELEASE_NOT_FOUND": "status {component}",
+    "RELEASE_NOT_FOUND": "history {component}",
     "OVERRIDE_NOT_FOUND": "override list {component}",
     "NO_ROLLOUT": "status {component}",
     "TAG_MISMATCH": "status {component}",
@@ -74,6 +74,8 @@ def next_command(error: Exception, command: str, given: Mapping[str, Any]) -> st
         shape = "revert {component}"
     elif reason == "NOT_QUEUED" and metadata.get("state") == "NEXT":
         shape = "abandon {component}"
+    elif reason == "RELEASE_NOT_FOUND" and command == "cancel":
+        shape = "queue list {component}"
     if not shape:
         return ""
     # A command for files has no component among its arguments.

@@ -68,6 +68,8 @@ def test_each_reason_of_the_api_has_a_command_or_a_cause_to_have_none() -> None:
         ("FROZEN", {"scope": "component"}, "ramp", "rampd unfreeze restyler"),
         ("NOT_QUEUED", {"state": "NEXT"}, "cancel", "rampd abandon restyler"),
         ("NOT_QUEUED", {"state": "CURRENT"}, "cancel", "rampd status restyler"),
+        ("RELEASE_NOT_FOUND", {}, "cancel", "rampd queue list restyler"),
+        ("RELEASE_NOT_FOUND", {}, "wait", "rampd history restyler"),
         ("NO_ROLLOUT", {}, "rollback", "rampd revert restyler"),
         ("NO_ROLLOUT", {}, "ramp", "rampd status restyler"),
         ("TAG_QUARANTINED", {"tag": "9.9"}, "release", "rampd release restyler 9.9 --force"),
