@@ -207,10 +207,67 @@ def test_a_component_in_two_files_is_an_error(rampd: Run, admin: Any, file: Any)
     assert (ran.code, ran.err.splitlines()[0]) == (2, "b.yaml:2: restyler is already in a.yaml:2.")
 
 
-def test_a_component_that_does_not_exist_is_refused(rampd: Run, file: Any) -> None:
-    ran = rampd("policy", "apply", file())
+def test_components_that_do_not_exist_are_refused_with_their_lines(rampd: Run, admin: Any, file: Any) -> None:
+    """Given a file with one component that exists and two that do not, expect both of them, and that nothing is set."""
+    name = file("policies:\n  none: {}\n  restyler: {alpha: 0.2}\n  nobody: {}\n")
 
-    assert (ran.code, "COMPONENT_NOT_FOUND" in ran.err) == (1, True)
+    for words in (("apply",), ("apply", "--dry-run"), ("diff",)):
+        ran = rampd("policy", *words, name)
+
+        error, *more = ran.err.splitlines()
+        assert (ran.code, ran.out, error.endswith("(COMPONENT_NOT_FOUND)")) == (1, "", True)
+        assert more == [
+            "p.yaml:2: There is no component none.",
+            "p.yaml:4: There is no component nobody.",
+            "Next: rampd status",
+        ]
+    assert admin.get_rollout("restyler").revision == 1
+
+
+NO_POLICY = {
+    "": "p.yaml:1: The file is empty. It begins with `policies:`, and has the name of each component below it.",
+    "# later": "p.yaml:1: The file is empty. It begins with `policies:`, and has the name of each component below it.",
+    "policies:": "p.yaml:1: `policies` must have the name of each component, with its policy below it.",
+    "policies: {restyler: {}}\n---\npolicies: {restyler: {}}": (
+        "p.yaml:2: The file begins a second document. Write every component into the first one."
+    ),
+    "policies:\n  a: {}\n  a: {}": "p.yaml:3: The file has 'a' again, which is already on line 2.",
+    "policies:\n  a:": "p.yaml:2: a must have fields, such as `queue_mode`. Write {} for a policy that has only defaults.",
+}
+"""Files from which nobody knows what to set, and what is said about each."""
+
+
+def test_a_file_that_says_no_policy_is_wrong_use_and_resets_nothing(rampd: Run, admin: Any, file: Any) -> None:
+    admin.set_policy("restyler", v1.Policy(alpha=0.2))
+
+    for text, says in NO_POLICY.items():
+        for words in (("apply",), ("apply", "--prune", "--yes"), ("diff",)):
+            ran = rampd("policy", *words, file(text))
+
+            assert (ran.code, ran.out) == (2, "")
+            assert ran.err.splitlines() == [says, "rampd: 1 error. Nothing was changed."]
+    assert admin.get_policy("restyler").alpha == 0.2
+
+
+def test_a_component_without_a_policy_has_that_of_the_defaults(rampd: Run, admin: Any, file: Any) -> None:
+    shown = rampd("policy", "show", "restyler")
+    assert (shown.code, shown.out.splitlines()[:3]) == (
+        0,
+        ["policies:", "  restyler: {}", "    # At their defaults:"],
+    )
+
+    same = rampd("policy", "diff", file(shown.out), "--exit-code")
+    assert (same.code, same.out, same.err) == (0, "", "")
+    assert rampd("policy", "diff", file(shown.out), "-o", "table").out == "There is no difference.\n"
+    applied = rampd("policy", "apply", file(shown.out))
+    assert (applied.code, applied.rows) == (0, [["restyler", "no", "1", "The policy is as the file says."]])
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+def test_a_component_that_does_not_exist_has_no_policy_to_show(rampd: Run, admin: Any, output: str) -> None:
+    ran = rampd("policy", "show", "restyler", "none", "-o", output)
+
+    assert (ran.code, ran.out, "COMPONENT_NOT_FOUND" in ran.err) == (1, "", True)
 
 
 def test_a_file_that_can_not_be_read_is_wrong_use(rampd: Run) -> None:

@@ -109,7 +109,7 @@ def planned(session: "Session", found: Iterable[WrittenPolicy], *, prune: bool =
     """
     from rampd import v1  # noqa: PLC0415 - it is slow to import
 
-    plans = [_planned(present(session.admin(), each.component), each.policy, each) for each in found]
+    plans = [_planned(has, each.policy, each) for each, has in _present(session.admin(), found)]
     if prune:
         named = {each.component for each in plans}
         plans += [
@@ -118,6 +118,22 @@ def planned(session: "Session", found: Iterable[WrittenPolicy], *, prune: bool =
             if has.component not in named and (each := _planned(has, v1.Policy(), None)).differences
         ]
     return plans
+
+
+def _present(admin: "Admin", found: Iterable[WrittenPolicy]) -> list[tuple[WrittenPolicy, Present]]:
+    """Asks for the policy of each component. If some do not exist, the person reads the line of each. Raises RampdError."""
+    from rampd.errors import NotFoundError  # noqa: PLC0415 - it is slow to import
+
+    existing, first = list[tuple[WrittenPolicy, Present]](), list[NotFoundError]()
+    for each in found:
+        try:
+            existing.append((each, present(admin, each.component)))
+        except NotFoundError as error:
+            first = first or [error]
+            first[0].add_note(f"{each.file}:{each.line}: There is no component {each.component}.")
+    if first:
+        raise first[0]
+    return existing
 
 
 def _planned(has: Present, wanted: "v1.Policy", written: WrittenPolicy | None) -> Planned:
