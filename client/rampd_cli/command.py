@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from rampd_cli.advice import command_of_verb, next_command
-from rampd_cli.arguments import PROFILE
+from rampd_cli.arguments import PROFILE, SERVER
 from rampd_cli.failures import Exit, defect, is_failure, tell
 from rampd_cli.session import OUTPUTS, Session, Settings
 from rampd_cli.streams import throw_away
@@ -20,6 +20,7 @@ def _shared_options() -> list[click.Option]:
     return [
         click.Option(
             ["--server"],
+            type=SERVER,
             multiple=True,
             default=(),
             metavar="ADDRESS",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from rampd_cli.arguments import COMPONENT, TAG
+from rampd_cli.arguments import COMPONENT, PREVIOUS
 from rampd_cli.changing import COLUMNS, change, change_options
 from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
@@ -14,7 +14,7 @@ from rampd_cli.session import Session
 @click.argument("component", type=COMPONENT)
 @click.option(
     "--to",
-    type=TAG,
+    type=PREVIOUS,
     default="",
     metavar="TAG",
     help="The previous tag to go back to. Default: the newest. Asks if older.",
