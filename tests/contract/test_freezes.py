@@ -73,9 +73,9 @@ async def test_a_server_that_is_behind_does_not_remove_a_prolonged_freeze(
 ):
     expire_ms = expires_in_ms and behind.now_ms() + expires_in_ms
     end = "" if expire_ms is None else f" until {moment(expire_ms)}"
-    assert (await other.freeze_all(expire_ms, BOB)).message == f"The namespace is frozen now{end}."
+    assert (await other.freeze_all(expire_ms, BOB)).message == f"All components are frozen now{end}."
     again = await other.freeze_all(expire_ms, ADA)
-    assert again.message == f"The namespace is frozen{end}, as before; nothing changed."
+    assert again.message == f"All components are frozen{end}, as before; nothing changed."
 
     await Service(store, behind).expire_freeze_all()
 
@@ -94,7 +94,7 @@ async def test_a_freeze_of_all_says_which_freeze_it_replaces(store: RedisStore, 
 
     assert (
         message
-        == f"The namespace is frozen now until {moment(expire_ms)}. This replaces the freeze by ada without an end."
+        == f"All components are frozen now until {moment(expire_ms)}. This replaces the freeze by ada without an end."
     )
 
 
@@ -113,7 +113,7 @@ async def test_a_freeze_that_is_prolonged_during_its_removal_stays(
     monkeypatch.setattr(store, "head", head)
     await Service(store, behind).expire_freeze_all()
 
-    assert told == ["The namespace is frozen now."]
+    assert told == ["All components are frozen now."]
     freeze = await freeze_of(store)
     assert freeze is not None
     assert freeze.actor == "bob"

@@ -15,7 +15,7 @@ from rampd_cli.session import Session
 
 _HEAD: Final = """\
 # The policy of {component}. Save and close the file to set it. If you save nothing, nothing changes.
-# A setting that is left out is at its default.
+# A setting that is left out is at its default. `rampd policy schema` says what each setting means.
 """
 
 

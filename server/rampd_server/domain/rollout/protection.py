@@ -59,7 +59,7 @@ def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) ->
         message = f"{rollout.component} is not frozen any more."
     thawed = start_head(replace(rollout, freeze=None), context)
     if freezes(thawed, context):
-        message += " The whole namespace is still frozen: Unfreeze with `all`."
+        message += " All components are still frozen: Unfreeze with `all`."
     return Done(thawed, message)
 
 
@@ -106,7 +106,9 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) 
     changed = replace(rollout, policy=policy, unit=unit)
     if changed == rollout:
         return Done(rollout, "The policy already has these values. Nothing changed.")
-    later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
+    later = (
+        f" From the next release on, each {policy.unit.lower()} has a bucket of its own." if unit != policy.unit else ""
+    )
     if policy.automation.steps and rollout.held_reason and rollout.next_release:
         later += f" {rollout.next_release.tag} is held, and the plan does not move it. {what_frees(rollout, context)}"
     if (

@@ -39,7 +39,7 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
     """Raises FROZEN if a freeze is in force."""
     for freeze in freezes(rollout, context):
         is_all = freeze is context.freeze_all
-        scope = "The whole namespace" if is_all else rollout.component
+        scope = "Everything" if is_all else rollout.component
         argument = "all" if is_all else "component"
         raise refusals.frozen(
             f"{scope} is frozen by {freeze.actor}{f' ({inside(one_line(freeze.note))})' if freeze.note else ''}. "
