@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from rampd._contract.wording import inside
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.policies.reading import Problem
 
@@ -37,7 +38,7 @@ class EditedFile:
             self.is_open = False
             text = _without_problems(self._read())
         except click.ClickException as error:
-            raise WrongUseError(f"{error.message.rstrip('.')}. Nothing was changed.") from error
+            raise WrongUseError(f"{inside(error.message)}. Nothing was changed.") from error
         except UnicodeDecodeError as error:
             raise WrongUseError("The text is not UTF-8. Nothing was changed.") from error
         except OSError as error:
@@ -45,7 +46,7 @@ class EditedFile:
         except ValueError as error:
             raise WrongUseError(f"$VISUAL or $EDITOR is no command: {error}. Nothing was changed.") from error
         if text == self._text or not text.strip():
-            still = f"{str(min(problems)).rstrip('.')}. " if problems else ""
+            still = f"{inside(str(min(problems)))}. " if problems else ""
             raise DeclinedError(f"{still}You saved no change. Nothing was changed.")
         self._text = text
         return text
