@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from rampd_cli.absence import is_damaged, is_gone
 from rampd_cli.failures import WrongUseError
 from rampd_cli.policies.differences import Difference, differences
 from rampd_cli.policies.reading import Problem, WrittenPolicy, read_files
@@ -78,17 +79,16 @@ def every(session: "Session", on_damage: "Callable[[RampdError], None] | None" =
     """Yields the policy of every component. One that was deleted meanwhile is left out, and so is one that is damaged: `on_damage`
     gets its error, otherwise a person reads it. Raises RampdError.
     """
-    from rampd.errors import InternalError, NotFoundError  # noqa: PLC0415 - it is slow to import
+    from rampd.errors import RampdError  # noqa: PLC0415 - it is slow to import
 
     admin = session.admin()
     for listed in admin.list_rollouts(page_size=1000):
         try:
             yield present(admin, listed.component)
-        except NotFoundError as error:
-            if error.reason != "COMPONENT_NOT_FOUND":
-                raise
-        except InternalError as error:
-            if error.reason != "STORE_CORRUPT":
+        except RampdError as error:
+            if not is_damaged(error):
+                if is_gone(error):
+                    continue
                 raise
             if on_damage is not None:
                 on_damage(error)
