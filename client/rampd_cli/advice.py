@@ -35,7 +35,7 @@ _OF_VERB: Final = {
 """The commands for verbs of the API, where the command has another name than the verb."""
 _BY_REASON: Final = {
     "COMPONENT_NOT_FOUND": "status",
-    "RELEASE_NOT_FOUND": "status {component}",
+    "RELEASE_NOT_FOUND": "history {component}",
     "OVERRIDE_NOT_FOUND": "override list {component}",
     "NO_ROLLOUT": "status {component}",
     "TAG_MISMATCH": "status {component}",
@@ -86,7 +86,10 @@ def after_refusal(error: Exception, command: str, given: Mapping[str, Any], at: 
         shape = "revert {component}"
     elif reason == "NOT_QUEUED" and metadata.get("state") == "NEXT":
         shape = "abandon {component}"
-    return _line(shape, component=_component(given), freeze="the freeze", at=at)
+    elif reason == "RELEASE_NOT_FOUND" and command == "cancel":
+        shape = "queue list {component}"
+    # A command for files has no component among its arguments.
+    return _line(shape, component=_component({**metadata, **given}), freeze="the freeze", at=at)
 
 
 def after_change(verb: str, response: Any, given: Mapping[str, Any], at: str = "") -> str:

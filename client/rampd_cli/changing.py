@@ -1,9 +1,9 @@
 """What every command that changes something does: a dry run, a question where there is no way back, the call, the answer."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 import click
@@ -26,16 +26,16 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class How:
     """The options that every change has."""
 
-    note: str
-    dry_run: bool
-    expect_revision: int | None
-    request_id: str
-    yes: bool
+    note: str = ""
+    dry_run: bool = False
+    expect_revision: int | None = None
+    request_id: str = ""
+    yes: bool = False
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> "How":
         """Takes these options out of the options of a command."""
-        return cls(**{name: options.pop(name) for name in cls.__slots__})
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
 
     def arguments(self) -> dict[str, Any]:
         """Returns them as arguments of a method of Admin."""
@@ -46,36 +46,57 @@ class How:
         }
 
 
+_OPTIONS: Final = {
+    "note": click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it."),
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."
+    ),
+    "expect_revision": click.option(
+        "--expect-revision", type=int, default=None, metavar="N", help="Only if the component is at this revision."
+    ),
+    "request_id": click.option(
+        "--request-id", default="", metavar="ID", help="A repeat with the same ID within 24 hours changes nothing."
+    ),
+    "yes": click.option(
+        "-y",
+        "--yes",
+        is_flag=True,
+        default=False,
+        help="Do not ask. Only a change that can't be taken back asks.",
+    ),
+}
+"""By the fields of `How`."""
+
+
 def change_options(function: _Function) -> _Function:
     """Adds the options of `How` to a command. Its function gets them as keyword arguments."""
-    for option in reversed(
-        (
-            click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it."),
-            click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing."),
-            click.option(
-                "--expect-revision",
-                type=int,
-                default=None,
-                metavar="N",
-                help="Only if the component is at this revision.",
-            ),
-            click.option(
-                "--request-id",
-                default="",
-                metavar="ID",
-                help="A repeat with the same ID within 24 hours changes nothing.",
-            ),
-            click.option(
-                "-y",
-                "--yes",
-                is_flag=True,
-                default=False,
-                help="Do not ask. Only a change that can't be taken back asks.",
-            ),
-        )
-    ):
-        function = option(function)
+    return _with_options(function, _OPTIONS)
+
+
+def options_of_many_changes(function: _Function) -> _Function:
+    """As `change_options`, for a command that sends many requests. A request id is that of one request, so it takes none."""
+    return _with_options(function, [name for name in _OPTIONS if name != "request_id"])
+
+
+def _with_options(function: _Function, names: Collection[str]) -> _Function:
+    for name in reversed([*names]):
+        function = _OPTIONS[name](function)
     return function
+
+
+def require_revision(component: str, revision: int, how: How) -> None:
+    """Raises AbortedError, as the server would, if a component is not at the revision that the person expects: for a command that
+    does more than one call.
+    """
+    if how.expect_revision in {None, revision}:
+        return
+    from rampd.errors import AbortedError  # noqa: PLC0415 - only for a refusal
+
+    raise AbortedError(
+        f"{component} is at revision {revision}, not {how.expect_revision}: somebody changed it. Look at it, and decide again.",
+        reason="REVISION_MISMATCH",
+        metadata={"component": component, "expected": str(how.expect_revision), "actual": str(revision)},
+    )
 
 
 def change(

@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+from click.shell_completion import CompletionItem
+
+from rampd_cli.arguments import FILE, SERVER, starting
 from rampd_cli.failures import WrongUseError
 from rampd_cli.profiles import SETTINGS, Profiles, read_profiles
 from rampd_cli.session import OUTPUTS, Session
@@ -21,6 +25,29 @@ _FILES: Final = ("token_file", "ca_file", "cert_file", "key_file")
 _TRUTHS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _FIRST: Final = "default"
 """The name of the first profile, if the person gives none."""
+
+
+class SettingName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """The name of a setting, which a shell can complete. `checked_setting` checks it, and says more than click about a wrong one."""
+
+    name = "setting"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return starting(incomplete, SETTINGS)
+
+
+class SettingValue(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """The value of the setting before it on the line, which a shell can complete."""
+
+    name = "value"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        setting = ctx.params.get("setting")
+        if setting in _FILES:
+            return FILE.shell_complete(ctx, param, incomplete)
+        if setting == "server":
+            return SERVER.shell_complete(ctx, param, incomplete)
+        return starting(incomplete, {"output": OUTPUTS, "utc": ("true", "false")}.get(str(setting), ()))
 
 
 def checked_setting(setting: str, value: str, *, at: str = "") -> str | bool:

@@ -77,6 +77,8 @@ def test_each_reason_of_the_api_has_a_command_or_a_cause_to_have_none() -> None:
         ("HELD", {}, "confirm", "Next: rampd status restyler"),
         ("NOT_QUEUED", {"state": "NEXT"}, "cancel", "Next, to drop next: rampd abandon restyler"),
         ("NOT_QUEUED", {"state": "CURRENT"}, "cancel", "Next: rampd status restyler"),
+        ("RELEASE_NOT_FOUND", {}, "cancel", "Next: rampd queue list restyler"),
+        ("RELEASE_NOT_FOUND", {}, "wait", "Next: rampd history restyler"),
         (
             "NO_ROLLOUT",
             {},

@@ -151,6 +151,25 @@ def test_the_queue_is_listed_and_a_release_leaves_it_by_tag_or_by_number(cli: Ru
     assert (unknown.code, json.loads(unknown.err)["reason"]) == (1, "RELEASE_NOT_FOUND")
 
 
+def test_a_cancel_is_told_as_every_other_change_is(cli: Run, person: AtTerminal, ramping: str) -> None:
+    cli("release", ramping, "4.0")
+
+    first = person("queue", "cancel", ramping, "3.0")
+    assert first.text.splitlines() == [
+        "3.0 is out of the queue. 4.0 waits at position 1: 2.0 is being rolled out. Finalize or Abandon ends that.",
+        f"{ramping}: next 2.0 at 10 %, current 1.0, 1 release in the queue. Revision 6.",
+    ]
+    assert cli("queue", "cancel", ramping, "4.0").rows == [
+        [ramping, "yes", "7", "4.0 is out of the queue. Nothing waits any more."]
+    ]
+    assert cli("queue", "cancel", ramping, "4.0").rows == [[ramping, "no", "7", "4.0 was cancelled already."]]
+    assert cli("queue", "cancel", ramping, "2.0").err.splitlines() == [
+        "rampd: 2.0 is next, not in the queue. Abandon drops it. (NOT_QUEUED)",
+        f"Next, to drop next: rampd abandon {ramping}",
+    ]
+    assert cli("queue", "cancel", ramping, "nope").err.splitlines()[1:] == [f"Next: rampd queue list {ramping}"]
+
+
 def test_a_number_that_is_also_a_tag_needs_to_be_told(cli: Run, component: str) -> None:
     for tag in ("a", "b", "c", "3"):
         cli("release", component, tag)
@@ -218,7 +237,7 @@ def test_going_back_by_one_does_not_ask(cli: Run, ramping: str) -> None:
         (["override", "set", "{c}", "acme/app"], 2, None),
         (["override", "set", "{c}", "acme/app", "--tag", "1", "--channel", "next"], 2, None),
         (["override", "set", "{c}", "a b", "--tag", "1"], 2, None),
-        (["queue", "cancel", "{c}", "no-such"], 1, None),
+        (["queue", "cancel", "{c}", "no-such"], 1, "Next: rampd queue list {c}"),
         (["release", "{c}", "no spaces"], 2, None),
         (["ramp", "no-such", "10"], 1, "Next: rampd status"),
     ],
@@ -393,8 +412,8 @@ def test_a_freeze_of_all_has_a_star_for_its_component(rampd: Run) -> None:
     assert "(holidays)" in refused.err
     assert refused.err.splitlines()[-1] == "Next: rampd status restyler"
     assert thawed.rows[0][:2] == ["*", "yes"]
-    assert "It starts 1 release at 0 %: restyler (2.0)." in would.rows[0][3]
-    assert "It starts 1 release at 0 %: restyler (2.0)." in thawed.rows[0][3]
+    assert "This starts 1 release at 0 %: restyler (2.0)." in would.rows[0][3]
+    assert "This starts 1 release at 0 %: restyler (2.0)." in thawed.rows[0][3]
     assert rampd("unfreeze", "--all").rows[0][:2] == ["*", "no"]
 
 

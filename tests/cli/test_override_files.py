@@ -15,7 +15,7 @@ from rampd.testing import RampdServer
 from rampd_cli.commands import override_import
 from rampd_cli.override_files import sending
 from rampd_cli.override_files.rows import CSV, JSON_LINES, UnreadableError, read_rows
-from tests.cli.conftest import AtTerminal, Run
+from tests.cli.conftest import AtTerminal, Run, piped
 from tests.rpc.scripted_server import scripted_server
 
 LATER = datetime(2126, 12, 1, 9, 30, 0, 250_000, tzinfo=UTC)
@@ -169,6 +169,19 @@ def test_a_dry_run_changes_nothing(rampd: Run, admin: Any, file: Any) -> None:
     assert [name for name in ran.json if "_" in name] == []
     assert overrides(admin) == []
     assert admin.get_rollout("restyler").revision == 1
+
+
+@pytest.mark.parametrize("rows", [1_500, 0])
+def test_an_import_begins_only_at_the_revision_that_is_expected(rampd: Run, admin: Any, file: Any, rows: int) -> None:
+    """Given an import in two batches, or one that has nothing to change, expect that only its beginning is compared."""
+    name = file(HEADER + "".join(f"acme/{number:05},next,,,\n" for number in range(rows)))
+
+    refused = rampd("override", "import", "restyler", name, "--expect-revision", "7")
+    assert (refused.code, "restyler is at revision 1, not 7" in refused.err, overrides(admin)) == (1, True, [])
+    assert "At least" not in refused.err
+
+    assert rampd("override", "import", "restyler", name, "--expect-revision", "1").code == 0
+    assert len(overrides(admin)) == rows
 
 
 def test_replace_deletes_what_the_file_does_not_have_but_not_without_a_yes(rampd: Run, admin: Any, file: Any) -> None:
@@ -353,6 +366,20 @@ def test_an_export_goes_through_a_pipe_with_a_name_and_never_replaces_it(
         assert (tmp_path / "pipe").is_fifo()
     finally:
         os.close(reader)
+
+
+def test_what_another_command_writes_can_be_imported(rampd: Run, admin: Any, tmp_path: Path) -> None:
+    """Given a pipe such as that of `<(…)`, expect all of it."""
+    with piped(tmp_path / "pipe", f"{HEADER}acme/app,next,,,\n"):
+        assert rampd("override", "import", "restyler", "pipe").code == 0
+    assert overrides(admin) == [("acme/app", v1.CHANNEL_NEXT, "")]
+
+
+@pytest.mark.parametrize(("name", "says"), [("/dev/zero", "is larger than 64 MiB"), (".", "Is a directory")])
+def test_a_file_without_an_end_and_a_folder_are_wrong_use(run: Run, name: str, says: str) -> None:
+    ran = run("override", "import", "restyler", name)
+
+    assert (ran.code, says in ran.err) == (2, True)
 
 
 def test_a_program_gets_one_error_with_every_row(rampd: Run, admin: Any, file: Callable[..., str]) -> None:

@@ -50,7 +50,7 @@ def test_the_end_of_one_freeze_says_who_made_that_of_all_and_why(note: str, why:
 
     message = transition(after(steady(), commands.Freeze()), commands.Unfreeze(), context).message
 
-    assert message.endswith(f" The whole namespace is still frozen by ada{why} until {moment(LATER)}.")
+    assert message.endswith(f" All components are still frozen by ada{why} until {moment(LATER)}.")
 
 
 def test_a_release_that_waits_for_a_freeze_says_who_made_it_and_why() -> None:

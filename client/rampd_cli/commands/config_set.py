@@ -8,12 +8,20 @@ from rampd_cli.command import command as make_command
 from rampd_cli.config_file import change_config
 from rampd_cli.profiles import SETTINGS
 from rampd_cli.session import Session
-from rampd_cli.setting import COLUMNS, checked_setting, profile_to_change, shown_change, written
+from rampd_cli.setting import (
+    COLUMNS,
+    SettingName,
+    SettingValue,
+    checked_setting,
+    profile_to_change,
+    shown_change,
+    written,
+)
 
 
 @make_command("set", columns=COLUMNS, epilog=f"Settings: {', '.join(SETTINGS)}.")
-@click.argument("setting")
-@click.argument("value")
+@click.argument("setting", type=SettingName())
+@click.argument("value", type=SettingValue())
 def command(session: Session, setting: str, value: str) -> None:
     """Sets a setting of a profile: of --profile, or of the default one. Creates the profile if it does not exist.
 

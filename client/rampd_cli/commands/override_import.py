@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from rampd_cli.arguments import COMPONENT, FILE
-from rampd_cli.changing import before_the_change
+from rampd_cli.changing import How, before_the_change, options_of_many_changes, require_revision
 from rampd_cli.command import command as make_command
 from rampd_cli.failures import WrongUseError
 from rampd_cli.override_files.changes import Changes
@@ -24,7 +24,7 @@ _SHOWN: Final = 20
 _MOVES: Final = 10
 
 
-@make_command("import", columns=_COLUMNS)
+@make_command("import", columns=_COLUMNS, asks="`rampd override import --replace`, if it would delete an override")
 @click.argument("component", type=COMPONENT)
 @click.argument("file", type=FILE)
 @click.option(
@@ -43,19 +43,9 @@ _MOVES: Final = 10
 @click.option(
     "--replace", is_flag=True, default=False, help="Also delete every override that the file does not have. Asks first."
 )
-@click.option("--note", default="", metavar="TEXT", help="Why. The history keeps it.")
-@click.option("--dry-run", is_flag=True, default=False, help="Show what would happen, and change nothing.")
-@click.option("-y", "--yes", is_flag=True, default=False, help="Do not ask.")
+@options_of_many_changes
 def command(
-    session: Session,
-    component: str,
-    file: str,
-    form: str | None,
-    skip_invalid: bool,
-    replace: bool,
-    note: str,
-    dry_run: bool,
-    yes: bool,
+    session: Session, component: str, file: str, form: str | None, skip_invalid: bool, replace: bool, **options: Any
 ) -> None:
     """Sets many overrides from a file, `-` is stdin: CSV with a header, or a change of the API in JSON on each line.
 
@@ -74,21 +64,23 @@ def command(
     \b
       rampd override import restyler overrides.csv
     """
+    how = How.taken_from(options)
     with before_the_change(session):
         content = _content(file)
         rows, refused = _checked(session, file, content, form or format_of(file, content))
     _tell(session, file, refused)
     if refused and (replace or not skip_invalid or not rows):
         raise WrongUseError(_refusal(session, file, rows, refused, replace=replace, skip_invalid=skip_invalid))
-    wanted = Wanted(component, file, rows, replace, note)
+    wanted = Wanted(component, file, rows, replace, how)
     with before_the_change(session):
         found = compare(session, wanted)
-    if (removed := found.changes.removed) and not yes and not dry_run:
+    if (removed := found.changes.removed) and not how.yes and not how.dry_run:
         session.confirm(_question(component, file, removed))
-    done = send(session, wanted, found, is_dry_run=dry_run)
+    done = send(session, wanted, found)
     if not done.revision:
         done.revision = session.admin().get_rollout(component).revision
-    session.show(_shown(component, found.changes, refused, done, is_dry_run=dry_run))
+        require_revision(component, done.revision, how)
+    session.show(_shown(component, found.changes, refused, done, is_dry_run=how.dry_run))
 
 
 def _question(component: str, file: str, removed: Sequence[Any]) -> str:

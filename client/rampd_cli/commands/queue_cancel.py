@@ -22,5 +22,5 @@ def command(session: Session, component: str, release: str, **options: Any) -> i
     """
     from rampd_cli.waiting.chosen import chosen  # noqa: PLC0415 - it imports the messages, which `--help` does not need
 
-    number = chosen(component, list(session.admin().list_releases(component)), release, at=session.at).number
+    number = chosen(component, list(session.admin().list_releases(component)), release).number
     return change(session, "cancel_release", component, options, release=number)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rampd_cli.arguments import COMPONENT, TAG
+from rampd_cli.arguments import COMPONENT, PREVIOUS
 from rampd_cli.changing import COLUMNS, change, change_options
 from rampd_cli.command import command as make_command
 from rampd_cli.session import Session
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rampd import v1
 
 
-@make_command("revert", columns=COLUMNS)
+@make_command("revert", columns=COLUMNS, asks="`rampd revert --to TAG`, if there is a newer previous tag")
 @click.argument("component", type=COMPONENT)
 @click.option(
     "--to",
-    type=TAG,
+    type=PREVIOUS,
     default="",
     metavar="TAG",
     help="The previous tag to go back to. Default: the newest. Asks if older.",

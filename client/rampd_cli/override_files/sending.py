@@ -13,6 +13,7 @@ from rampd_cli.work_bar import progress
 
 if TYPE_CHECKING:
     from rampd import v1
+    from rampd_cli.changing import How
 
 BATCH: Final = 1000
 _TIMEOUT_S: Final = 30.0
@@ -30,7 +31,7 @@ class Wanted:
     rows: Sequence[Row]
     replace: bool
     """Whether the overrides are deleted that the file does not have."""
-    note: str
+    how: "How"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +68,55 @@ def compare(session: Session, wanted: Wanted) -> Compared:
     return Compared(changes(wanted.rows, overrides, time.time(), replace=wanted.replace), guard)
 
 
-def send(session: Session, wanted: Wanted, first: Compared, *, is_dry_run: bool) -> Done:
+def send(session: Session, wanted: Wanted, first: Compared) -> Done:
     """Sends the changes. If that ends early, the person reads how far it came. Raises RampdError; REVISION_MISMATCH if an override
-    would be deleted that is not as it was in `first`.
+    would be deleted that is not as it was in `first`, or if the component is not at the revision that the person expects.
     """
     from rampd.errors import AbortedError, RampdError  # noqa: PLC0415 - it is slow to import
 
-    done, left, guard = Done(), _sent(first.changes), None if is_dry_run else first.guard
+    how, done, left = wanted.how, Done(), _sent(first.changes)
+    guard = how.expect_revision if how.dry_run or how.expect_revision is not None else first.guard
     total, tries = len(left), 0
     batch: Sequence[Row] = ()
     try:
-        with progress(session, f"{'Asked' if is_dry_run else 'Imported'} overrides", total) as tell:
+        with progress(session, f"{'Asked' if how.dry_run else 'Imported'} overrides", total) as tell:
             while left:
                 batch = left[:BATCH]
                 try:
-                    _batch(session, wanted, batch, done, guard, is_dry_run=is_dry_run)
+                    _batch(session, wanted, batch, done, guard)
                 except AbortedError:
                     tries += 1
-                    if guard is None or tries == _TRIES:
+                    if guard in {None, how.expect_revision} or tries == _TRIES:
                         raise
                     batch, now = (), compare(session, wanted)
                     _require_same(wanted, first.changes, now.changes)
                     left, guard = _sent(now.changes), now.guard
                     continue
                 left, tries = left[BATCH:], 0
-                guard = None if guard is None else done.revision
+                guard = done.revision if wanted.replace and not how.dry_run else None
                 tell(max(total - len(left), 0))
     except (RampdError, KeyboardInterrupt) as error:
         made = done.set + done.deleted
-        text = "Nothing was changed." if is_dry_run else _how_far(made, total)
+        is_nothing = how.dry_run or (not made and isinstance(error, AbortedError))
+        text = "Nothing was changed." if is_nothing else _how_far(made, total, how)
         if isinstance(error, KeyboardInterrupt):
             session.tell(f"\n{text}")
         else:
             for line in _lines(error, batch):
                 error.add_note(f"{wanted.file}:{line}")
             error.add_note(text)
-            if made and not is_dry_run:
+            if made and not how.dry_run:
                 mark_partly_done(error)
         raise
     return done
 
 
-def _how_far(made: int, total: int) -> str:
+def _how_far(made: int, total: int, how: "How") -> str:
     from rampd._contract.wording import counted  # noqa: PLC0415 - only for an import that ends early
 
     are = "is" if made == 1 else "are"
-    return f"Of {counted(total, 'change')}, at least {made:,} {are} made. Type the command again: it goes on there."
+    without = "" if how.expect_revision is None else " without --expect-revision"
+    return f"Of {counted(total, 'change')}, at least {made:,} {are} made. Type the command again{without}: it goes on there."
 
 
 def _sent(found: Changes) -> Sequence[Row]:
@@ -136,16 +140,14 @@ def _require_same(wanted: Wanted, first: Changes, now: Changes) -> None:
         )
 
 
-def _batch(
-    session: Session, wanted: Wanted, rows: Sequence[Row], done: Done, guard: int | None, *, is_dry_run: bool
-) -> None:
+def _batch(session: Session, wanted: Wanted, rows: Sequence[Row], done: Done, guard: int | None) -> None:
     method: Any = session.admin().batch_set_overrides
     answer: v1.BatchSetOverridesResponse = method(
         wanted.component,
         [row.change for row in rows],
         expected_revision=guard,
-        note=wanted.note,
-        dry_run=is_dry_run,
+        note=wanted.how.note,
+        dry_run=wanted.how.dry_run,
         timeout=_TIMEOUT_S,
     )
     deleted = sum(row.change.delete for row in rows)

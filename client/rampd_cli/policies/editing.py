@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from rampd._contract.wording import inside
 from rampd_cli.failures import DeclinedError, WrongUseError
 from rampd_cli.policies.reading import Problem
 from rampd_cli.streams import may_be_lost
@@ -24,6 +25,8 @@ class EditedFile:
         self.path = path
         self.is_open = False
         """Whether the editor has it, so that nothing was sent."""
+        self.stays = False
+        """Whether it stays although nothing went wrong."""
         self._first = self._text = text
 
     def edit(self, problems: Sequence[Problem]) -> str:
@@ -37,7 +40,7 @@ class EditedFile:
             self.is_open = False
             text = _without_problems(self._read())
         except click.ClickException as error:
-            raise WrongUseError(f"{error.message.rstrip('.')}. Nothing was changed.") from error
+            raise WrongUseError(f"{inside(error.message)}. Nothing was changed.") from error
         except UnicodeDecodeError as error:
             raise WrongUseError("The text is not UTF-8. Nothing was changed.") from error
         except OSError as error:
@@ -45,7 +48,7 @@ class EditedFile:
         except ValueError as error:
             raise WrongUseError(f"$VISUAL or $EDITOR is no command: {error}. Nothing was changed.") from error
         if text == self._text or not text.strip():
-            still = f"{str(min(problems)).rstrip('.')}. " if problems else ""
+            still = f"{inside(str(min(problems)))}. " if problems else ""
             raise DeclinedError(f"{still}You saved no change. Nothing was changed.")
         self._text = text
         return text
@@ -74,8 +77,8 @@ class EditedFile:
 
 @contextmanager
 def edited_file(text: str, *, at: str = "") -> Iterator[EditedFile]:
-    """Gives a file with a text. If the block ends with an error, the file stays if a person has written anything into it, and the
-    error says where it is. `at`: see `Session.at`.
+    """Gives a file with a text, and removes it at the end. If the block ends with an error, the file stays if a person has written
+    anything into it, and the error says where it is. `at`: see `Session.at`.
     """
     handle, name = mkstemp(prefix="rampd-policy-", suffix=".yaml")
     os.close(handle)
@@ -86,7 +89,8 @@ def edited_file(text: str, *, at: str = "") -> Iterator[EditedFile]:
         if file.kept():
             _tell(error, file, at)
         raise
-    file.path.unlink(missing_ok=True)
+    if not file.stays:
+        file.path.unlink(missing_ok=True)
 
 
 def _tell(error: BaseException, file: EditedFile, at: str) -> None:

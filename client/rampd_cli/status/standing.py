@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from rampd import v1
-from rampd._contract.wording import one_line
+from rampd._contract.wording import inside, one_line
 from rampd_cli.drawing import palette
 from rampd_cli.drawing.clock import Clock
 from rampd_cli.drawing.share import percent
@@ -212,7 +212,7 @@ def ways_back(rollout: v1.Rollout, found: Standing, *, at: str = "") -> list[tup
 
 
 def _with_why(what: str, why: str) -> str:
-    return f"{what}: {why.rstrip(' .')}." if why else f"{what}."
+    return f"{what}: {inside(why)}." if why else f"{what}."
 
 
 def _by(actor: str) -> str:

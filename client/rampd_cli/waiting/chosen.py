@@ -7,11 +7,11 @@ from rampd.errors import NotFoundError
 from rampd_cli.failures import WrongUseError
 
 
-def chosen(component: str, releases: Sequence[v1.Release], text: str, *, at: str = "") -> v1.Release:
+def chosen(component: str, releases: Sequence[v1.Release], text: str) -> v1.Release:
     """Returns the release that `text` names: its tag, its number, or `#` and its number. Of several with the tag, the newest.
 
     If `text` is empty: next, otherwise the newest of the queue, otherwise current. Raises NotFoundError, and WrongUseError if the
-    text is a tag of one release and the number of another. `at`: see `Session.at`.
+    text is a tag of one release and the number of another.
     """
     newest_first = sorted(releases, key=lambda release: release.number, reverse=True)
     if not text:
@@ -19,7 +19,7 @@ def chosen(component: str, releases: Sequence[v1.Release], text: str, *, at: str
             for release in newest_first:
                 if release.state == state:
                     return release
-        raise _not_found(component, "no release", at)
+        raise _not_found(component, "no release")
     number = text.removeprefix("#")
     # As texts: Python makes no number of thousands of digits.
     by_number = [each for each in newest_first if str(each.number) == number]
@@ -31,12 +31,12 @@ def chosen(component: str, releases: Sequence[v1.Release], text: str, *, at: str
         )
     for release in (*by_tag, *by_number):
         return release
-    raise _not_found(component, f"no release {text} among its last {len(releases)}", at)
+    raise _not_found(component, f"no release {text} among its last {len(releases)}")
 
 
-def _not_found(component: str, what: str, at: str) -> NotFoundError:
+def _not_found(component: str, what: str) -> NotFoundError:
     return NotFoundError(
-        f"{component} has {what}. Its releases: rampd history {component}{at}",
+        f"{component} has {what}.",
         reason="RELEASE_NOT_FOUND",
         metadata={"component": component},
     )

@@ -31,7 +31,7 @@ def wait(
     limit_s = None if timeout is None else timeout.total_seconds()
     ends_s = None if limit_s is None else time.monotonic() + limit_s
     find_s = _FIND_S if limit_s is None else min(limit_s, _FIND_S)
-    release = chosen(component, list(session.admin().list_releases(component, timeout=find_s)), text, at=session.at)
+    release = chosen(component, list(session.admin().list_releases(component, timeout=find_s)), text)
     last = _followed(session, component, release, goal, ends_s=ends_s, keeps_waiting=keeps_waiting)
     if session.output in {"json", "yaml"}:
         session.show(Shown(last, [], lambda _console: None))

@@ -471,12 +471,13 @@ class Service:
                 head = await self._store.head()
                 before, now_ms = (head.namespace, head.time_ms) if head else (Namespace(), 0)
                 after = replace(before, freeze=change(before.freeze, now_ms))
-                is_frozen, end = ("is frozen" if after.freeze else "is not frozen"), until(after.freeze)
+                end = until(after.freeze)
+                is_frozen = "All components are frozen" if after.freeze else "There is no freeze of all components"
                 if after == before:
                     unchanged = Result(0, changed=False)
                     await self._store.remember(author, unchanged)
                     delay = await self._visible(author, "", head.entry_id if head else "")
-                    message = f"The namespace {is_frozen}{end}, as before; nothing changed.{delay}"
+                    message = f"{is_frozen}{end}, as before; nothing changed.{delay}"
                     return Answer(None, before, unchanged, message)
                 # Before the change: what it starts may have started before the answer.
                 follows = self._what_follows(before, after, now_ms)
@@ -486,7 +487,7 @@ class Service:
                     self.conflicts.add()
                     continue
                 replaced = what_it_replaces(before.freeze, Context(now_ms)) if after.freeze else ""
-                message = f"The namespace {is_frozen} now{end}.{replaced}{follows}"
+                message = f"{is_frozen} now{end}.{replaced}{follows}"
                 return Answer(None, after, Result(0), message + await self._take_in(author, entry))
 
         return await self._guarded("", author, attempt, timeout_s)

@@ -47,7 +47,7 @@ def what_it_replaces(present: Freeze | None, context: Context) -> str:
 def what_it_stops(rollouts: Sequence[Rollout], context: Context) -> str:
     """Says which rollouts a freeze of all stops. Begins with a space; is empty if it stops none. `context`: that before it."""
     moving = _moving(rollouts, context)
-    return f" It stops {counted(len(moving), 'rollout')}: {_named(moving)}." if moving else ""
+    return f" This stops {counted(len(moving), 'rollout')}: {_named(moving)}." if moving else ""
 
 
 def what_its_end_starts(rollouts: Sequence[Rollout], context: Context) -> str:
@@ -59,8 +59,8 @@ def what_its_end_starts(rollouts: Sequence[Rollout], context: Context) -> str:
         if rollout.next_release
     )
     moving = _moving(rollouts, context)
-    first = f" It starts {counted(len(starting), 'release')} at 0 %: {_named(starting)}." if starting else ""
-    return first + (f" It lets {counted(len(moving), 'rollout')} go on: {_named(moving)}." if moving else "")
+    first = f" This starts {counted(len(starting), 'release')} at 0 %: {_named(starting)}." if starting else ""
+    return first + (f" This lets {counted(len(moving), 'rollout')} go on: {_named(moving)}." if moving else "")
 
 
 def _moving(rollouts: Sequence[Rollout], context: Context) -> list[str]:
@@ -96,7 +96,7 @@ def unfreeze(rollout: Rollout, _command: commands.Unfreeze, context: Context) ->
         message = f"{rollout.component} is not frozen any more."
     thawed = start_head(replace(rollout, freeze=None), context)
     for freeze_all in freezes(thawed, context):
-        message += f" The whole namespace is still frozen by {who_froze(freeze_all)}{until(freeze_all)}."
+        message += f" All components are still frozen by {who_froze(freeze_all)}{until(freeze_all)}."
     return Done(thawed, message)
 
 
@@ -143,7 +143,9 @@ def set_policy(rollout: Rollout, command: commands.SetPolicy, context: Context) 
     changed = replace(rollout, policy=policy, unit=unit)
     if changed == rollout:
         return Done(rollout, "The policy already has these values. Nothing changed.")
-    later = f" The unit {policy.unit} is in force from the next release on." if unit != policy.unit else ""
+    later = (
+        f" From the next release on, each {policy.unit.lower()} has a bucket of its own." if unit != policy.unit else ""
+    )
     if policy.automation.steps and rollout.held_reason and rollout.next_release:
         later += f" {rollout.next_release.tag} is held, and the plan does not move it. {what_frees(rollout, context)}"
     if (

@@ -179,20 +179,26 @@ def cancel_release(rollout: Rollout, command: commands.CancelRelease, context: C
     if found is None:
         raise refusals.release_not_found(component=rollout.component, release=number)
     if found.state is ReleaseState.CANCELLED:
-        return Done(rollout, f"Release {number} ({found.tag}) was cancelled already.", release=number)
+        return Done(rollout, f"{found.tag} was cancelled already.", release=number)
     if found.state is not ReleaseState.QUEUED:
         instead = {
             ReleaseState.NEXT: "Abandon drops it.",
             ReleaseState.CURRENT: what_goes_back(rollout, context),
         }.get(found.state, "It has ended already.")
         raise refusals.not_queued(
-            f"Release {number} ({found.tag}) is {found.state}, not in the queue. {instead}",
+            f"{found.tag} is {found.state.lower()}, not in the queue. {instead}",
             release=number,
             state=found.state,
         )
     rollout = moves.take_from_queue(rollout, number)
     rollout = moves.mark(rollout, number, ReleaseState.CANCELLED, context, context.because("cancelled"))
-    return Done(rollout, f"Release {number} ({found.tag}) is out of the queue.", release=number)
+    return Done(rollout, f"{found.tag} is out of the queue. {_what_waits(rollout, context)}", release=number)
+
+
+def _what_waits(rollout: Rollout, context: Context) -> str:
+    if not rollout.queued_releases:
+        return "Nothing waits any more."
+    return f"{rollout.queued_releases[0].tag} waits at position 1: {what_blocks(rollout, context)}"
 
 
 def finalize(rollout: Rollout, command: commands.Finalize, context: Context) -> Done:

@@ -40,7 +40,7 @@ def refuse_frozen(rollout: Rollout, context: Context) -> None:
     """Raises FROZEN if a freeze is in force."""
     for freeze in freezes(rollout, context):
         is_all = freeze is context.freeze_all
-        scope = "The whole namespace" if is_all else rollout.component
+        scope = "Everything" if is_all else rollout.component
         argument = "all" if is_all else "component"
         raise refusals.frozen(
             f"{scope} is frozen by {who_froze(freeze)}. Unfreeze with `{argument}`, or wait until it ends.",
